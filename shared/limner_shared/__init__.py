@@ -1,0 +1,1 @@
+"""What the web and the worker agree on; imports neither of them, nor flask, nor torch."""

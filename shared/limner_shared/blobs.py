@@ -1,0 +1,59 @@
+"""Where picture bytes live: content-addressed, in a local folder, S3, GCS or Azure through one interface."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from limner_shared.errors import NotFound, StorageFailed, StorageFull
+
+
+class Blobs:
+    """Bytes by their SHA-256. A blob never changes, so that writing one twice is harmless."""
+
+    def __init__(self, url: str) -> None:
+        self.folder: Path | None = None
+        if urlsplit(url).scheme == "file":
+            self.folder = Path(unquote(urlsplit(url).path))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._store: ObjectStore = LocalStore(self.folder)
+        else:
+            self._store = from_url(url)
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed; nothing half written stays."""
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            self._store.put(_key(digest), data)
+        except (BaseError, OSError) as error:
+            if _is_full(error):
+                raise StorageFull from error
+            raise StorageFailed(f"The picture store cannot be written: {type(error).__name__}.") from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of a digest. Raises NotFound or StorageFailed."""
+        try:
+            return self._store.get(_key(digest)).bytes().to_bytes()
+        except FileNotFoundError as error:
+            raise NotFound("The picture's bytes are no longer stored.") from error
+        except (BaseError, OSError) as error:
+            raise StorageFailed from error
+
+
+def _key(digest: str) -> str:
+    return f"{digest[:2]}/{digest[2:4]}/{digest}"
+
+
+def _is_full(error: BaseException) -> bool:
+    # The store wraps the operating system's error, and keeps only its text.
+    text = str(error)
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
+        hint in text
+        for hint in ("No space left", "StorageFull", "Disk quota", "os error 28", "os error 27", "FileTooLarge")
+    )

@@ -1,0 +1,187 @@
+"""Model cards: the files that describe the models a service can serve, and the limits of each."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tomllib
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from limner_shared.errors import CardError, InvalidRequest
+from limner_shared.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec
+
+
+class Source(BaseModel):
+    """Where weights come from: exactly one of a local folder, a folder in an installed package, or a hub id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path | None = None
+    package: str | None = Field(
+        default=None, description="`package:folder`, such as `limner_worker:models/limner-flow`."
+    )
+    hub: str | None = None
+    revision: str | None = Field(default=None, description="A commit of the hub's repository.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Source:
+        if sum(value is not None for value in (self.folder, self.package, self.hub)) != 1:
+            raise ValueError("name exactly one of folder, package and hub")
+        return self
+
+
+class Range(BaseModel):
+    """Bounds that are both allowed, and the default between them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: float
+    max: float
+    default: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.min <= self.default <= self.max:
+            raise ValueError("must be min <= default <= max")
+        return self
+
+
+class ModelCard(BaseModel):
+    """One model: where it is, how it runs, what may be asked of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    title: str
+    description: str = ""
+    licence: str = ""
+    family: Literal["latent-flow", "diffusers"]
+    source: Source
+    text_encoder: Source | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
+    styles: tuple[str, ...] = ()
+    steps: Range
+    guidance: Range
+    max_images: int = Field(default=4, ge=1)
+    max_prompt_chars: int = Field(default=1000, ge=1)
+    buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
+
+    @property
+    def tokens(self) -> int:
+        """Cost of one step of one image, in units of a 64-pixel square, for fairness and limits."""
+        width, height = self.sizes[0]
+        return max(1, width * height // 4096)
+
+    def cost(self, spec: JobSpec) -> int:
+        """Cost units of a job: steps × tokens × images."""
+        return spec.steps * self.tokens * spec.n
+
+    def resolve(self, request: JobRequest) -> JobSpec:
+        """Fill in defaults and check every limit.
+
+        Raises InvalidRequest with `field` and `allowed` in its details.
+        """
+        width, height = self._size(request)
+        return JobSpec(
+            prompt=self._text("prompt", request.prompt),
+            negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
+            model=self.name,
+            style=self._style(request.style),
+            width=width,
+            height=height,
+            steps=int(self._number("steps", request.steps, self.steps)),
+            guidance=self._number("guidance", request.guidance, self.guidance),
+            seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
+            n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
+        )
+
+    def _text(self, field: str, value: str) -> str:
+        if len(value) > self.max_prompt_chars:
+            raise _refuse(field, f"{len(value)} characters", f"at most {self.max_prompt_chars} characters")
+        if "\x00" in value:
+            raise _refuse(field, "a NUL character", "text without NUL characters")
+        return value
+
+    def _style(self, style: str | None) -> str | None:
+        if style is None:
+            return self.styles[0] if self.styles else None
+        if style not in self.styles:
+            raise _refuse("style", repr(style), list(self.styles) or "no style: this model has none")
+        return style
+
+    def _size(self, request: JobRequest) -> tuple[int, int]:
+        if request.width is None and request.height is None:
+            return self.sizes[0]
+        for width, height in self.sizes:
+            if request.width in (width, None) and request.height in (height, None):
+                return width, height
+        field = "width" if request.width is not None else "height"
+        raise _refuse(field, f"{request.width}x{request.height}", [f"{w}x{h}" for w, h in self.sizes])
+
+    def _number(self, field: str, value: float | None, limits: Range) -> float:
+        if value is None:
+            return limits.default
+        if not limits.min <= value <= limits.max:
+            raise _refuse(field, f"{value:g}", f"{limits.min:g} to {limits.max:g}")
+        return value
+
+
+def _refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
+    choices = allowed if isinstance(allowed, str) else ", ".join(allowed)
+    return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)
+
+
+class Catalogue:
+    """The models this process knows, by name."""
+
+    def __init__(self, cards: Iterable[ModelCard], default: str) -> None:
+        self.cards = {card.name: card for card in cards}
+        if default not in self.cards:
+            raise CardError(f"The default model {default!r} has no card; known: {', '.join(sorted(self.cards))}.")
+        self.default = default
+
+    @classmethod
+    def load(cls, paths: Iterable[Path], default: str) -> Catalogue:
+        """The built-in cards and those under `paths` (files or folders of `*.toml`); a later name replaces an earlier.
+
+        Raises CardError with the file and the field at fault.
+        """
+        built_in = sorted(Path(str(files("limner_shared"))).joinpath("models").glob("*.toml"))
+        named = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
+        return cls([load_card(file) for file in (*built_in, *named)], default)
+
+    def get(self, name: str | None) -> ModelCard:
+        """The card of `name`, or of the default model. Raises InvalidRequest for a name nobody knows."""
+        card = self.cards.get(name or self.default)
+        if card is None:
+            raise _refuse("model", repr(name), sorted(self.cards))
+        return card
+
+    def resolve(self, request: JobRequest) -> tuple[ModelCard, JobSpec]:
+        """The card and the complete spec of a request. Raises InvalidRequest."""
+        if len(json.dumps(request.metadata)) > MAX_METADATA_BYTES:
+            raise _refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
+        card = self.get(request.model)
+        return card, card.resolve(request)
+
+
+def load_card(file: Path) -> ModelCard:
+    """Read one card. Raises CardError with the file and the reason; a relative folder is relative to the card."""
+    try:
+        data: dict[str, Any] = tomllib.loads(file.read_text())
+        card = ModelCard.model_validate(data)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise CardError(f"{file}: {error}") from error
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CardError(f"{file}: {reasons}") from error
+    if card.source.folder is not None:
+        source = card.source.model_copy(update={"folder": file.parent / card.source.folder})
+        card = card.model_copy(update={"source": source})
+    return card

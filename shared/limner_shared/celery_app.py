@@ -1,0 +1,68 @@
+"""The Celery app and the queues' names. A message is a hint that names a job: it may be lost, doubled or late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from limner_shared.settings import Settings
+
+RUN_TASK: Final = "limner.run"
+"""The one task name there is, for ever: an old worker would reject one it does not know."""
+MESSAGE_VERSION: Final = 1
+
+
+def queue_name(model: str) -> str:
+    """The queue of a model: the Redis list of the same name."""
+    return f"limner.{model}"
+
+
+def model_queue(model: str) -> Queue:
+    """A direct queue without an exchange: with one, its binding would live in Redis, and a flush would lose it."""
+    name = queue_name(model)
+    return Queue(name, exchange=Exchange(""), routing_key=name)
+
+
+def make_celery(settings: Settings, models: Iterable[str] = ()) -> Celery:
+    """The app that both sides use; a worker names the models whose queues it consumes."""
+    app = Celery("limner", broker=settings.redis_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        task_queues=[model_queue(model) for model in models],
+        task_create_missing_queues=False,
+        worker_concurrency=1,
+        worker_prefetch_multiplier=settings.slots + 2,  # never 0, which means without bound
+        worker_send_task_events=False,
+        worker_enable_remote_control=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=3,
+        broker_transport_options={
+            "visibility_timeout": 900,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+        },
+    )
+    return app
+
+
+def publish(app: Celery, model: str, job_ids: Iterable[str]) -> None:
+    """Put one message a job into the model's queue. Raises what kombu raises; the dispatcher makes up for a failure."""
+    options: dict[str, Any] = {"exchange": "", "routing_key": queue_name(model), "retry": False, "ignore_result": True}
+    with app.producer_or_acquire() as producer:
+        for job_id in job_ids:
+            app.send_task(RUN_TASK, kwargs={"v": MESSAGE_VERSION, "job": job_id}, producer=producer, **options)

@@ -1,0 +1,76 @@
+"""Hints through Redis: what changed, and how far a running job is. Losing one costs a poll, never a result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from limner_shared.ledger import Change
+
+CHANNEL: Final = "limner:events"
+PROGRESS_TTL_SECONDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Steps done of all the steps of a job's images together."""
+
+    done: int
+    total: int
+
+
+def connect(url: str) -> Redis:
+    """A client that fails fast: hints are not worth waiting for."""
+    return Redis.from_url(
+        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=True
+    )
+
+
+class Hints:
+    """Tells and reads hints; a Redis that is away is not an error here."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+
+    def changed(self, changes: Iterable[Change]) -> None:
+        """Tell that these jobs have new states."""
+        self._send([(CHANNEL, asdict(change)) for change in changes], {})
+
+    def progressed(self, jobs: Mapping[str, tuple[str, Progress]]) -> None:
+        """Tell how far running jobs are: tenant and progress by job id."""
+        messages = [
+            (CHANNEL, {"id": job_id, "tenant_id": tenant, "progress": asdict(p)})
+            for job_id, (tenant, p) in jobs.items()
+        ]
+        self._send(messages, {f"limner:progress:{job_id}": asdict(p) for job_id, (_, p) in jobs.items()})
+
+    def progress(self, job_ids: Iterable[str]) -> dict[str, Progress]:
+        """How far each of these jobs is, for those of which it is known."""
+        ids = list(job_ids)
+        if not ids:
+            return {}
+        try:
+            values: list[Any] = self.redis.mget([f"limner:progress:{job_id}" for job_id in ids])  # type: ignore[assignment]
+        except RedisError:
+            return {}
+        return {job_id: Progress(**json.loads(value)) for job_id, value in zip(ids, values, strict=True) if value}
+
+    def _send(self, messages: list[tuple[str, dict[str, Any]]], keys: dict[str, dict[str, Any]]) -> None:
+        if not messages:
+            return
+        try:
+            with self.redis.pipeline(transaction=False) as pipe:
+                for key, value in keys.items():
+                    pipe.set(key, json.dumps(value), ex=PROGRESS_TTL_SECONDS)
+                for channel, message in messages:
+                    pipe.publish(channel, json.dumps(message))
+                pipe.execute()
+        except RedisError:
+            return

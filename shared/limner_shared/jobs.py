@@ -1,0 +1,99 @@
+"""What a job is: the request a client sends, the spec a worker runs, and the states between them. No I/O."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_SEED: Final = 2**32 - 1
+MAX_METADATA_BYTES: Final = 4096
+
+
+class JobState(StrEnum):
+    """Where a job stands; a terminal state is never left."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def terminal(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELED, JobState.FAILED}),
+    JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED, JobState.QUEUED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELED: frozenset(),
+}
+"""From each state, the states that may follow. The ledger's conditional updates ask `sources` for their guard."""
+
+
+def sources(target: JobState) -> tuple[JobState, ...]:
+    """The states from which a job may go to `target`."""
+    return tuple(state for state, targets in TRANSITIONS.items() if target in targets)
+
+
+class Priority(StrEnum):
+    """Three classes; a bulk is `low` unless it says otherwise, a single job `normal`."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 is served first."""
+        return list(Priority).index(self)
+
+
+Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class JobRequest(BaseModel):
+    """What a client sends. A field left out takes the model card's default."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=20_000)
+
+    prompt: Prompt = Field(description="What the picture shows, in natural language.", examples=["a red apple"])
+    negative_prompt: str | None = Field(default=None, description="What the picture should not show.")
+    model: str | None = Field(default=None, description="A name from `GET /models`.")
+    style: str | None = Field(default=None, description="One of the model's styles.")
+    width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
+    height: int | None = Field(default=None, strict=True, description="Pixels.")
+    steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
+    guidance: float | None = Field(
+        default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
+    )
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Left out: drawn at random.")
+    n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
+    priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Anything of yours, at most 4 KiB as JSON.")
+
+
+class JobSpec(BaseModel):
+    """All that a worker needs: every default resolved, every value within the model card's limits. Stored as JSON."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Literal[1] = 1
+    prompt: str
+    negative_prompt: str = ""
+    model: str
+    style: str | None = None
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    n: int = 1
+
+    def image_seed(self, index: int) -> int:
+        """The seed of image `index`: picture k of seed s is picture 0 of seed s + k."""
+        return (self.seed + index) % (MAX_SEED + 1)

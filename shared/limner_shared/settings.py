@@ -1,0 +1,87 @@
+"""The one place that reads the environment: every variable is `LIMNER_` and the name of a field below."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_cache_path, user_data_path
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """All configuration; sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="LIMNER_", env_ignore_empty=True, frozen=True)
+
+    data_dir: Path = Field(default_factory=lambda: user_data_path("limner"))
+    """Where the embedded database, Valkey and pictures live when the three URLs below are not set."""
+    cache_dir: Path = Field(default_factory=lambda: user_cache_path("limner"))
+    """Training data and converted models; safe to delete."""
+    database_url: str = ""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    blob_url: str = ""
+    """`file:///folder`, `s3://bucket/prefix`, `gs://…` or `az://…`."""
+
+    models: Annotated[tuple[Path, ...], NoDecode] = ()
+    """More model cards: files or folders of `*.toml`, separated by commas."""
+    default_model: str = "limner-flow"
+
+    host: str = "127.0.0.1"
+    port: int = 8700
+    require_keys: bool | None = None
+    """Unset: keys are required unless the service listens on loopback alone."""
+    web_workers: int = Field(default=2, ge=1)
+    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
+    max_bulk_lines: int = Field(default=1_000_000, ge=1)
+
+    window: int = Field(default=64, ge=1)
+    """How many released, unclaimed jobs of one model may stand in Redis."""
+    dispatch_seconds: float = Field(default=0.5, gt=0)
+    lease_seconds: float = Field(default=15.0, gt=0)
+    heartbeat_seconds: float = Field(default=3.0, gt=0)
+    max_attempts: int = Field(default=3, ge=1)
+    """How many workers may be lost over one job before it fails."""
+
+    slots: int = Field(default=16, ge=1)
+    """How many jobs one worker holds at a time."""
+    device: str = "auto"
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of the model; one a worker is the fastest and steadiest on small machines."""
+    encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
+    shutdown_seconds: float = Field(default=20.0, ge=0)
+    """How long a stopping worker goes on with what it holds before it hands the rest back."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'limner.db'}"
+
+    @property
+    def resolved_blob_url(self) -> str:
+        return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+    @property
+    def keys_required(self) -> bool:
+        """Open on loopback, keys on any other address, unless `require_keys` says otherwise."""
+        return not is_loopback(self.host) if self.require_keys is None else self.require_keys
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
