@@ -26,7 +26,7 @@ class Blobs:
             self._store = from_url(url)
 
     def put(self, data: bytes) -> str:
-        """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed; nothing half written stays."""
+        """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""
         digest = hashlib.sha256(data).hexdigest()
         try:
             self._store.put(_key(digest), data)

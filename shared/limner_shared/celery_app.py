@@ -62,7 +62,7 @@ def make_celery(settings: Settings, models: Iterable[str] = ()) -> Celery:
 
 def publish(app: Celery, model: str, job_ids: Iterable[str]) -> None:
     """Put one message a job into the model's queue. Raises what kombu raises; the dispatcher makes up for a failure."""
-    options: dict[str, Any] = {"exchange": "", "routing_key": queue_name(model), "retry": False, "ignore_result": True}
+    options: dict[str, Any] = {"queue": model_queue(model), "retry": False, "ignore_result": True}
     with app.producer_or_acquire() as producer:
         for job_id in job_ids:
             app.send_task(RUN_TASK, kwargs={"v": MESSAGE_VERSION, "job": job_id}, producer=producer, **options)

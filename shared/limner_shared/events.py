@@ -12,9 +12,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from limner_shared.jobs import JobState
 from limner_shared.ledger import Change
 
 CHANNEL: Final = "limner:events"
+"""Every change and every progress, as JSON."""
+CANCEL_CHANNEL: Final = "limner:cancel"
+"""Ids of canceled jobs, for the workers."""
 PROGRESS_TTL_SECONDS: Final = 120
 
 
@@ -41,7 +45,12 @@ class Hints:
 
     def changed(self, changes: Iterable[Change]) -> None:
         """Tell that these jobs have new states."""
-        self._send([(CHANNEL, asdict(change)) for change in changes], {})
+        messages: list[tuple[str, str]] = []
+        for change in changes:
+            messages.append((CHANNEL, json.dumps(asdict(change))))
+            if change.state is JobState.CANCELED:
+                messages.append((CANCEL_CHANNEL, change.id))
+        self._send(messages, {})
 
     def progressed(self, jobs: Mapping[str, tuple[str, Progress]]) -> None:
         """Tell how far running jobs are: tenant and progress by job id."""
@@ -62,7 +71,7 @@ class Hints:
             return {}
         return {job_id: Progress(**json.loads(value)) for job_id, value in zip(ids, values, strict=True) if value}
 
-    def _send(self, messages: list[tuple[str, dict[str, Any]]], keys: dict[str, dict[str, Any]]) -> None:
+    def _send(self, messages: list[tuple[str, str]], keys: dict[str, dict[str, Any]]) -> None:
         if not messages:
             return
         try:
@@ -70,7 +79,7 @@ class Hints:
                 for key, value in keys.items():
                     pipe.set(key, json.dumps(value), ex=PROGRESS_TTL_SECONDS)
                 for channel, message in messages:
-                    pipe.publish(channel, json.dumps(message))
+                    pipe.publish(channel, message)
                 pipe.execute()
         except RedisError:
             return

@@ -22,6 +22,7 @@ class JobState(StrEnum):
 
     @property
     def terminal(self) -> bool:
+        """Whether nothing more will happen to the job."""
         return not TRANSITIONS[self]
 
 

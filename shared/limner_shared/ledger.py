@@ -55,8 +55,14 @@ class Claim:
     tenant_id: str
     bulk_id: str | None
     attempt: int
+    version: int
     priority: int
     spec: JobSpec
+
+    @property
+    def change(self) -> Change:
+        """What the claim changed."""
+        return Change(self.id, self.tenant_id, self.bulk_id, self.spec.model, JobState.RUNNING, self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ def _in_window(session: Session, model: str) -> int:
 
 
 def release(session: Session, model: str, window: int) -> list[str]:
-    """Mark the next queued jobs of a model as released, as many as its window has room for: publish them after commit."""
+    """Release the next queued jobs of a model, as many as its window has room for: publish them after the commit."""
     room = window - _in_window(session, model)
     if room <= 0:
         return []
@@ -206,12 +212,20 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
             lease_until=now() + lease_seconds,
             started_at=func.coalesce(Job.started_at, now()),
         )
-        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.priority, Job.spec)
+        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.priority, Job.spec)
     )
     rows = session.execute(statement, execution_options=SILENT).all()
     _record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
     return [
-        Claim(row.id, row.tenant_id, row.bulk_id, row.attempt, row.priority, JobSpec.model_validate(row.spec))
+        Claim(
+            row.id,
+            row.tenant_id,
+            row.bulk_id,
+            row.attempt,
+            row.version,
+            row.priority,
+            JobSpec.model_validate(row.spec),
+        )
         for row in rows
     ]
 
@@ -263,7 +277,7 @@ def hand_back(session: Session, owner: str, job_ids: Iterable[str]) -> list[Chan
 
 
 def reap(session: Session, max_attempts: int) -> list[Change]:
-    """Take back the jobs whose lease has run out: back to the queue, or failed once `max_attempts` workers were lost."""
+    """Take back the jobs whose lease ran out: to the queue, or failed once `max_attempts` workers were lost."""
     expired = (Job.state == JobState.RUNNING) & (Job.lease_until < now())
     given_up = expired & (Job.losses + 1 >= max_attempts)
     error = WorkerLost(f"{max_attempts} workers in a row stopped while they had this job; submit it again to retry.")

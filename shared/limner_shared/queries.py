@@ -85,7 +85,7 @@ def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:
 def bulk_counts(session: Session, bulk_id: str) -> dict[JobState, int]:
     """How many of a bulk's jobs stand in each state; every state is named."""
     rows = session.execute(select(Job.state, func.count()).where(Job.bulk_id == bulk_id).group_by(Job.state)).all()
-    return {state: 0 for state in JobState} | {JobState(state): count for state, count in rows}
+    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
 
 
 def bulk_jobs(session: Session, bulk_id: str, page: int = 500) -> Iterator[tuple[Job, list[Image]]]:

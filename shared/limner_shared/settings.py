@@ -65,10 +65,12 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
+        """The database's URL; SQLite in the data folder where none is set."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'limner.db'}"
 
     @property
     def resolved_blob_url(self) -> str:
+        """The picture store's URL; a folder in the data folder where none is set."""
         return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
 
     @property

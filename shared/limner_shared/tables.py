@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -35,10 +35,10 @@ def _partial(condition: str) -> dict[str, Any]:
 
 
 class Base(DeclarativeBase):
-    """Times are seconds since 1970 (float64) by the database's own clock: the same lease arithmetic on both databases."""
+    """Times are seconds since 1970 (float64) by the database's clock: one lease arithmetic for both."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {float: Double, dict[str, Any]: Json}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Double, dict[str, Any]: Json}
 
 
 class Tenant(Base):

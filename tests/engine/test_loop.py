@@ -1,0 +1,148 @@
+"""The engine's thread: what fails, fails alone; what is dropped, stops."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from limner_shared.cards import Catalogue
+from limner_shared.jobs import JobRequest
+from limner_shared.ledger import Claim
+from limner_worker.engine.loop import Engine
+from limner_worker.engine.request import JobRun
+
+
+@dataclass
+class State:
+    prompt: str
+    steps_done: int = 0
+
+
+class Scripted:
+    """A generator that does what its prompts say: the faults that a real model cannot be asked for."""
+
+    def __init__(self, card) -> None:
+        self.card = card
+        self.batches: list[int] = []
+        self.gate = threading.Semaphore(0)
+        self.gated = False
+
+    def batch_key(self, spec):
+        return ()
+
+    def start(self, specs: Sequence):
+        if any(spec.prompt == "bad start" for spec, _ in specs):
+            raise ValueError("cannot encode")
+        return [State(spec.prompt) for spec, _ in specs]
+
+    def step(self, states: Sequence[State]) -> int:
+        if self.gated:
+            self.gate.acquire(timeout=10)
+        if any(state.prompt == "bad step" for state in states):
+            raise RuntimeError("cannot step")
+        self.batches.append(len(states))
+        for state in states:
+            state.steps_done += 1
+        return len(states)
+
+    def decode(self, states: Sequence[State]):
+        if any(state.prompt == "not finite" for state in states):
+            raise FloatingPointError("not finite")
+        return [np.zeros((8, 8, 3), np.uint8) for _ in states]
+
+
+class Heard:
+    """Remembers what the engine told, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, str] = {}
+        self.news = threading.Condition()
+
+    def progressed(self, job: JobRun) -> None:
+        return
+
+    def generated(self, job: JobRun) -> None:
+        self._tell(job, "generated")
+
+    def failed(self, job: JobRun, error) -> None:
+        self._tell(job, error.message)
+
+    def _tell(self, job: JobRun, what: str) -> None:
+        with self.news:
+            assert job.id not in self.done, "told twice"
+            self.done[job.id] = what
+            self.news.notify_all()
+
+    def wait(self, count: int) -> dict[str, str]:
+        with self.news:
+            assert self.news.wait_for(lambda: len(self.done) >= count, timeout=10), self.done
+        return self.done
+
+
+@pytest.fixture
+def engine(catalogue: Catalogue):
+    generator = Scripted(catalogue.get("limner-flow"))
+    engine = Engine({"limner-flow": generator}, Heard())
+    engine.start()
+    yield engine, generator, engine.outcomes
+    generator.gate.release(1000)
+    engine.stop()
+
+
+def job(catalogue: Catalogue, name: str, prompt: str = "fine", **request) -> JobRun:
+    spec = catalogue.resolve(JobRequest(prompt=prompt, **{"steps": 3} | request))[1]
+    return JobRun(Claim(name, "tenant", None, 1, 2, 1, spec), lambda: None)
+
+
+@pytest.mark.parametrize("fault", ["bad start", "bad step", "not finite"])
+def test_a_job_that_breaks_the_model_fails_alone(engine, catalogue, fault):
+    running, _, heard = engine
+    running.submit([job(catalogue, "a"), job(catalogue, "poison", fault), job(catalogue, "b")])
+    done = heard.wait(3)
+    assert done["a"] == done["b"] == "generated"
+    assert done["poison"].startswith("The model failed")
+
+
+def test_a_model_that_this_worker_does_not_have_fails_the_job_with_its_name(engine, catalogue):
+    running, _, heard = engine
+    stray = job(catalogue, "a")
+    stray.claim = Claim("a", "tenant", None, 1, 2, 1, stray.claim.spec.model_copy(update={"model": "gone"}))
+    running.submit([stray])
+    assert "'gone'" in heard.wait(1)["a"]
+
+
+def test_jobs_join_a_batch_between_two_steps(engine, catalogue):
+    running, generator, heard = engine
+    generator.gated = True
+    running.submit([job(catalogue, "first", steps=5)])
+    generator.gate.release(2)
+    while len(generator.batches) < 2:
+        pass
+    running.submit([job(catalogue, "second", steps=2)])
+    generator.gate.release(100)
+    heard.wait(2)
+    assert generator.batches[0] == 1
+    assert 2 in generator.batches
+
+
+def test_a_dropped_job_leaves_at_the_next_step_and_is_never_told_of(engine, catalogue):
+    running, generator, heard = engine
+    generator.gated = True
+    running.submit([job(catalogue, "dropped", steps=100), job(catalogue, "kept")])
+    running.drop({"dropped"})
+    generator.gate.release(1000)
+    assert heard.wait(1) == {"kept": "generated"}
+    assert generator.batches[-1] == 1 or len(generator.batches) == 3
+
+
+def test_a_job_of_several_images_is_done_when_all_of_them_are(engine, catalogue):
+    running, _, heard = engine
+    several = job(catalogue, "several", n=11)
+    running.submit([several])
+    heard.wait(1)
+    assert len(several.rows) == 11
+    assert all(row.picture is not None for row in several.rows)

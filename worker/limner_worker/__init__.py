@@ -1,0 +1,1 @@
+"""What makes the pictures: the Celery worker, its engine, the generators and their training."""

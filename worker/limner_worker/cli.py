@@ -1,0 +1,55 @@
+"""The worker's commands: `limner worker` and `limner dispatch`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import warnings
+
+import click
+from celery.platforms import SecurityWarning
+
+from limner_shared.cards import Catalogue
+from limner_shared.celery_app import make_celery
+from limner_shared.settings import Settings
+from limner_shared.telemetry import configure_logging
+
+
+@click.command()
+@click.option("--model", "models", multiple=True, help="A model to serve; may be given again. Default: every card.")
+def worker(models: tuple[str, ...]) -> None:
+    """Generate pictures on this machine's device until stopped."""
+    # Imported here, not above: the command line must not wait for torch to say what commands there are.
+    from limner_worker.generators.catalogue import load_generators  # noqa: PLC0415
+    from limner_worker.pool import EnginePool  # noqa: PLC0415
+    from limner_worker.service import WorkerService  # noqa: PLC0415
+    from limner_worker.tasks import register  # noqa: PLC0415
+
+    settings = Settings()
+    configure_logging(settings, "worker")
+    # Celery warns of root because of pickle, which no queue here accepts; containers run as a user of their own.
+    warnings.simplefilter("ignore", SecurityWarning)
+    catalogue = Catalogue.load(settings.models, settings.default_model)
+    cards = [catalogue.get(name) for name in models or catalogue.cards]
+    generators = load_generators(cards, settings)
+    app = make_celery(settings, generators)
+    register(app)
+    EnginePool.service_factory = lambda: WorkerService(settings, generators)
+    celery_worker = app.Worker(
+        pool_cls=EnginePool, without_gossip=True, without_mingle=True, quiet=True, loglevel=settings.log_level
+    )
+    celery_worker.start()
+    raise SystemExit(celery_worker.exitcode or 0)
+
+
+@click.command()
+def dispatch() -> None:
+    """Release queued jobs to the workers, and take back what a lost worker held. Any number may run."""
+    from limner_worker.dispatch import run_dispatcher  # noqa: PLC0415
+
+    settings = Settings()
+    configure_logging(settings, "dispatch")
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    run_dispatcher(settings, stopping)
