@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from limner_shared.settings import Settings
 

@@ -55,8 +55,8 @@ class Hints:
     def progressed(self, jobs: Mapping[str, tuple[str, Progress]]) -> None:
         """Tell how far running jobs are: tenant and progress by job id."""
         messages = [
-            (CHANNEL, {"id": job_id, "tenant_id": tenant, "progress": asdict(p)})
-            for job_id, (tenant, p) in jobs.items()
+            (CHANNEL, json.dumps({"id": job_id, "tenant_id": tenant, "progress": asdict(progress)}))
+            for job_id, (tenant, progress) in jobs.items()
         ]
         self._send(messages, {f"limner:progress:{job_id}": asdict(p) for job_id, (_, p) in jobs.items()})
 

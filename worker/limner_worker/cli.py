@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import warnings
+from functools import partial
 
 import click
 from celery.platforms import SecurityWarning
@@ -21,7 +22,7 @@ def worker(models: tuple[str, ...]) -> None:
     """Generate pictures on this machine's device until stopped."""
     # Imported here, not above: the command line must not wait for torch to say what commands there are.
     from limner_worker.generators.catalogue import load_generators  # noqa: PLC0415
-    from limner_worker.pool import EnginePool  # noqa: PLC0415
+    from limner_worker.pool import engine_pool  # noqa: PLC0415
     from limner_worker.service import WorkerService  # noqa: PLC0415
     from limner_worker.tasks import register  # noqa: PLC0415
 
@@ -34,9 +35,12 @@ def worker(models: tuple[str, ...]) -> None:
     generators = load_generators(cards, settings)
     app = make_celery(settings, generators)
     register(app)
-    EnginePool.service_factory = lambda: WorkerService(settings, generators)
     celery_worker = app.Worker(
-        pool_cls=EnginePool, without_gossip=True, without_mingle=True, quiet=True, loglevel=settings.log_level
+        pool_cls=engine_pool(partial(WorkerService, settings, generators)),
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+        loglevel=settings.log_level,
     )
     celery_worker.start()
     raise SystemExit(celery_worker.exitcode or 0)
@@ -51,5 +55,5 @@ def dispatch() -> None:
     configure_logging(settings, "dispatch")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda _number, _frame: stopping.set())
     run_dispatcher(settings, stopping)

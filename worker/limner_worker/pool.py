@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from celery.concurrency.base import BasePool
 from kombu.asynchronous import Hub
@@ -21,7 +22,7 @@ log = get_logger(__name__)
 
 
 class EnginePool(BasePool):
-    """A custom pool (Celery: "Custom worker pools"); `service_factory` is set by `limner worker` before the start.
+    """A custom pool (Celery: "Custom worker pools"); `engine_pool` makes one for a service.
 
     Celery's consumer thread only hands messages over and acknowledges; it does no device or database work, so that
     heartbeats and remote control answer while the engine is busy.
@@ -29,18 +30,21 @@ class EnginePool(BasePool):
 
     signal_safe = False
     body_can_be_buffer = True
-    service_factory: Callable[[], WorkerService]
+
+    @abstractmethod
+    def make_service(self) -> WorkerService:
+        """Build what the pool feeds."""
 
     def on_start(self) -> None:
         """Load the models and start the engine; the consumer starts after this, so nothing is fetched before."""
         self._settled: deque[Callable[[], None]] = deque()
         self._hub: Hub | None = None
-        self._service = type(self).service_factory()
+        self._service = self.make_service()
         self._service.start()
 
-    def register_with_event_loop(self, hub: Hub) -> None:
+    def register_with_event_loop(self, loop: Hub) -> None:
         """Learn the loop through which the consumer's thread can be called."""
-        self._hub = hub
+        self._hub = loop
 
     def on_apply(
         self,
@@ -81,11 +85,23 @@ class EnginePool(BasePool):
             self._settled.popleft()()
 
 
+def engine_pool(make: Callable[[], WorkerService]) -> type[EnginePool]:
+    """The pool class to give to Celery, which makes the instance itself."""
+
+    class Pool(EnginePool):
+        """This worker's pool."""
+
+        def make_service(self) -> WorkerService:
+            return make()
+
+    return Pool
+
+
 def _job_id(args: tuple[Any, ...]) -> str | None:
     """The job a message names; None for one that is malformed, which is acknowledged and forgotten."""
     try:
         _, _, _, body, content_type, encoding = args
-        _, kwargs, _ = loads(body, content_type, encoding, accept={"application/json"})
+        kwargs: dict[str, Any] = cast("Any", loads(body, content_type, encoding, accept={"application/json"}))[1]
         if kwargs["v"] != MESSAGE_VERSION or not isinstance(kwargs["job"], str):
             raise ValueError(f"version {kwargs['v']!r}")
     except (KombuError, ValueError, TypeError, KeyError) as error:

@@ -10,6 +10,7 @@ from limner_shared.celery_app import RUN_TASK
 def register(app: Celery) -> None:
     """Make the app know the task's name, so that its consumer accepts the messages."""
 
-    @app.task(name=RUN_TASK)
     def run(v: int, job: str) -> None:
         raise RuntimeError("this task needs Limner's engine pool: start the worker with `limner worker`")
+
+    app.task(run, name=RUN_TASK)

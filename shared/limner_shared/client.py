@@ -1,0 +1,238 @@
+"""The client of the native HTTP API, used by the command line, the demo and the benchmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Self
+
+import httpx
+from httpx_sse import ServerSentEvent, connect_sse
+from pydantic import BaseModel, ConfigDict, Field
+
+from limner_shared.errors import LimnerError, ServiceUnavailable
+from limner_shared.jobs import JobState
+
+API: Final = "/api/v1"
+JSONL: Final = "application/x-ndjson"
+WAIT_SECONDS: Final = 20
+"""How long one long poll lasts; the server allows 25."""
+TIMEOUT: Final = httpx.Timeout(30, connect=5)
+
+
+class ClientError(LimnerError):
+    """The server refused the request."""
+
+    code, title = "client_error", "Request refused"
+
+
+class ServerUnreachable(ServiceUnavailable):
+    """No Limner server answers at this address."""
+
+    code, title = "server_unreachable", "Server unreachable"
+
+
+class _View(BaseModel):
+    """What the server says; a newer server may say more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ImageView(_View):
+    """One picture of a job; `url` may be relative to the server."""
+
+    id: str
+    url: str
+    sha256: str
+    width: int
+    height: int
+    seed: int
+    media_type: str
+    bytes: int
+
+
+class Progress(_View):
+    """Steps done of all steps."""
+
+    done: int
+    total: int
+
+
+class JobError(_View):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool = False
+
+
+class JobView(_View):
+    """A job as the API shows it."""
+
+    id: str
+    status: JobState
+    model: str
+    prompt: str
+    style: str | None = None
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    n: int
+    position: int | None = None
+    progress: Progress | None = None
+    created_at: str | float | None = None
+    started_at: str | float | None = None
+    finished_at: str | float | None = None
+    images: tuple[ImageView, ...] = ()
+    error: JobError | None = None
+    line: int | None = None
+    """In a bulk's results: the line of the job in the submitted file."""
+
+
+class BulkView(_View):
+    """A bulk as the API shows it."""
+
+    id: str
+    total: int
+    status: str
+    counts: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def ended(self) -> int:
+        """How many of its jobs are in a terminal state."""
+        return sum(self.counts.get(state, 0) for state in JobState if state.terminal)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list; `next` is the cursor of the page after it."""
+
+    jobs: list[JobView]
+    next: str | None
+
+
+class Client:
+    """Talks to one server. Raises the server's error as its LimnerError, and ServerUnreachable where none answers."""
+
+    def __init__(self, server: str, key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.server = server.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # Proxy settings are for the world outside; a server on loopback is not there.
+        local = httpx.URL(self.server).host in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(
+            base_url=self.server, headers=headers, timeout=TIMEOUT, transport=transport, trust_env=not local
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    # --- jobs ---
+
+    def submit(self, request: Mapping[str, Any]) -> JobView:
+        """Queue a job; `request` has the fields of `JobRequest`, and those that are None are left out."""
+        body = {name: value for name, value in request.items() if value is not None}
+        return JobView.model_validate(self._json("POST", f"{API}/jobs", json=body))
+
+    def job(self, job_id: str, wait_seconds: int = 0) -> JobView:
+        """A job as it is now, or after a change within `wait_seconds`."""
+        params = {"wait": wait_seconds} if wait_seconds else {}
+        return JobView.model_validate(self._json("GET", f"{API}/jobs/{job_id}", params=params))
+
+    def wait(self, job_id: str) -> Iterator[JobView]:
+        """The job again and again, the last time in its terminal state."""
+        view = self.job(job_id)
+        yield view
+        while not view.status.terminal:
+            view = self.job(job_id, WAIT_SECONDS)
+            yield view
+
+    def jobs(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> Page:
+        """A page of your jobs, newest first."""
+        wanted = {"status": status, "limit": limit, "cursor": cursor}
+        answer = self._json("GET", f"{API}/jobs", params={k: v for k, v in wanted.items() if v is not None})
+        return Page([JobView.model_validate(item) for item in answer["items"]], answer.get("next"))
+
+    def cancel(self, job_id: str) -> JobView:
+        """Cancel a job that is not done."""
+        return JobView.model_validate(self._json("POST", f"{API}/jobs/{job_id}/cancel"))
+
+    # --- bulks ---
+
+    def submit_bulk(self, lines: BinaryIO | Path) -> BulkView:
+        """Queue every line of a JSONL file, which is sent as it is read."""
+        if isinstance(lines, Path):
+            with lines.open("rb") as file:
+                return self.submit_bulk(file)
+        answer = self._json("POST", f"{API}/bulks", content=lines, headers={"Content-Type": JSONL}, timeout=None)
+        return BulkView.model_validate(answer)
+
+    def bulk(self, bulk_id: str) -> BulkView:
+        """A bulk as it is now."""
+        return BulkView.model_validate(self._json("GET", f"{API}/bulks/{bulk_id}"))
+
+    def bulk_results(self, bulk_id: str) -> Iterator[JobView]:
+        """Every job of a bulk, in the order of its lines, as the answer arrives."""
+        with self._stream(f"{API}/bulks/{bulk_id}/results") as answer:
+            yield from (JobView.model_validate_json(line) for line in answer.iter_lines() if line.strip())
+
+    # --- pictures, models, events ---
+
+    def download(self, image: ImageView) -> bytes:
+        """The picture's stored bytes. Raises ClientError if they are not those of its SHA-256."""
+        data = self._send("GET", image.url, headers={"Accept": image.media_type}).content
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
+        return data
+
+    def models(self) -> list[dict[str, Any]]:
+        """The models that the server knows, and what each allows."""
+        answer = self._json("GET", f"{API}/models")
+        found: list[dict[str, Any]] = answer["items"] if isinstance(answer, dict) else answer
+        return found
+
+    def events(self, params: Mapping[str, str] | None = None) -> Iterator[ServerSentEvent]:
+        """What changes, as it changes, until the server or the caller ends it."""
+        timeout = httpx.Timeout(60, connect=5)
+        try:
+            with connect_sse(self._http, "GET", f"{API}/events", params=params, timeout=timeout) as source:
+                if source.response.is_error:
+                    source.response.read()
+                    raise _refused(source.response)
+                yield from source.iter_sse()
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    # --- the wire ---
+
+    def _json(self, method: str, url: str, **options: Any) -> Any:
+        answer = self._send(method, url, **options)
+        try:
+            return answer.json()
+        except json.JSONDecodeError as error:
+            raise ClientError(f"What answers at {self.server} is not a Limner server.") from error
+
+    def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, url, **options)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if answer.is_error:
+            raise _refused(answer)
+        return answer
+
+    def _stream(self, url: str) -> _Streamed:
+        return _Streamed(self, self._http, url)
+
+    def _unreachable(self, error: httpx.TransportError) -> ServerUnreachable:
+        return ServerUnreachable(
+            f"No Limner server answers at {self.server} ({error or type(error).__name__}): "
+            "start one with `limner up`, or name another with --server."
+        )

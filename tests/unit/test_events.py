@@ -1,0 +1,39 @@
+"""Hints through a real Valkey."""
+
+from __future__ import annotations
+
+import json
+
+from limner_shared.events import CANCEL_CHANNEL, CHANNEL, Hints, Progress, connect
+from limner_shared.jobs import JobState
+from limner_shared.ledger import Change
+from tests.processes import eventually
+
+
+def change(state: JobState) -> Change:
+    return Change("job_1", "tenant", None, "limner-flow", state, 2)
+
+
+def test_progress_can_be_read_by_job_and_heard_by_all(redis_url):
+    hints = Hints(connect(redis_url))
+    with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(CHANNEL)
+        hints.progressed({"job_1": ("tenant", Progress(3, 24))})
+        heard = eventually(lambda: pubsub.get_message(timeout=1))
+    assert json.loads(heard["data"]) == {"id": "job_1", "tenant_id": "tenant", "progress": {"done": 3, "total": 24}}
+    assert hints.progress(["job_1", "job_2"]) == {"job_1": Progress(3, 24)}
+
+
+def test_a_cancellation_is_told_to_the_workers_too(redis_url):
+    hints = Hints(connect(redis_url))
+    with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(CANCEL_CHANNEL)
+        hints.changed([change(JobState.SUCCEEDED), change(JobState.CANCELED)])
+        assert eventually(lambda: pubsub.get_message(timeout=1))["data"] == "job_1"
+
+
+def test_nothing_is_raised_while_redis_is_away():
+    hints = Hints(connect("redis://127.0.0.1:1/0"))
+    hints.changed([change(JobState.CANCELED)])
+    hints.progressed({"job_1": ("tenant", Progress(1, 2))})
+    assert hints.progress(["job_1"]) == {}
