@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+from tests.processes import eventually
+
 from limner_shared.events import CANCEL_CHANNEL, CHANNEL, Hints, Progress, connect
 from limner_shared.jobs import JobState
 from limner_shared.ledger import Change
-from tests.processes import eventually
 
 
 def change(state: JobState) -> Change:

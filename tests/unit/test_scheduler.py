@@ -41,7 +41,7 @@ def run(scheduler: Scheduler[Row], limit: int = 1000) -> list[list[Row]]:
 
 
 def schedule(rows: list[Row]) -> Scheduler[Row]:
-    scheduler: Scheduler[Row] = Scheduler(lambda key: CAPACITY)
+    scheduler: Scheduler[Row] = Scheduler(lambda _key: CAPACITY)
     for row in rows:
         scheduler.add(row, row.priority)
     return scheduler

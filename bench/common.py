@@ -1,0 +1,65 @@
+"""What every benchmark shares: a stack of its own, medians with spread, and how results are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from limner_shared.embedded import free_port
+from limner_shared.settings import Settings
+from limner_shared.stack import Stack
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@contextmanager
+def running_stack(workers: int = 1) -> Iterator[Stack]:
+    """The whole service on free ports, in a folder that is removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="limner-bench-") as folder:
+        settings = Settings(data_dir=Path(folder), port=free_port())
+        stack = Stack(settings, workers=workers, log_dir=Path(folder) / "logs", tell=lambda _name, _line: None)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()
+
+
+def summary(samples: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [median(samples)] * 3
+    return {"median": round(middle, 4), "q1": round(low, 4), "q3": round(high, 4)}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def report(
+    name: str, figures: dict[str, Any], goal: str, *, met: bool, bars: dict[str, Sequence[float]], unit: str
+) -> None:
+    """Write JSON and a box plot to `results/`, and print the last line, which programs read."""
+    RESULTS.mkdir(exist_ok=True)
+    result = {"name": name, "figures": figures, "goal": goal, "met": met}
+    (RESULTS / f"{name}.json").write_text(json.dumps(result | {"machine": machine()}, indent=2) + "\n")
+    figure, axes = plt.subplots(figsize=(7, 4))
+    axes.boxplot(list(bars.values()), tick_labels=list(bars), vert=False)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(unit)
+    axes.set_title(f"{name}: {goal}")
+    figure.tight_layout()
+    figure.savefig(RESULTS / f"{name}.png", dpi=120)
+    print(json.dumps(result))

@@ -1,0 +1,73 @@
+"""One job alone, from submit to stored picture, against the same model called directly in one process.
+
+    python -m bench.latency [--quick]
+
+Both sides run in turn, round by round, on the same machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+
+import click
+import torch
+
+from bench.common import report, running_stack, summary
+from limner_shared.cards import Catalogue
+from limner_shared.client import Client
+from limner_shared.jobs import JobRequest, JobSpec
+from limner_shared.settings import Settings
+from limner_worker.generators.base import Generator
+from limner_worker.generators.catalogue import load
+from limner_worker.publish import encode_png
+
+GOAL = 1.5
+
+
+def direct(generator: Generator, spec: JobSpec) -> float:
+    """Seconds from a spec to PNG bytes, in this process."""
+    started = time.perf_counter()
+    [state] = generator.start([(spec, spec.seed)])
+    for _ in range(spec.steps):
+        generator.step([state])
+    encode_png(generator.decode([state])[0])
+    return time.perf_counter() - started
+
+
+def served(client: Client, spec: JobSpec) -> float:
+    """Seconds from POST until the job's view says that the picture is stored."""
+    started = time.perf_counter()
+    job = client.submit({"prompt": spec.prompt, "seed": spec.seed, "steps": spec.steps, "style": spec.style})
+    while job.status not in ("succeeded", "failed", "canceled"):
+        job = client.job(job.id, wait_seconds=25)
+    if job.status != "succeeded":
+        raise SystemExit(f"the job ended as {job.status}: {job.error}")
+    return time.perf_counter() - started
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Fewer rounds, under 50 s.")
+def main(quick: bool) -> None:
+    """Measure, and print the figures."""
+    rounds = 7 if quick else 25
+    settings = Settings()
+    torch.set_num_threads(settings.threads)
+    catalogue = Catalogue.load([], "limner-flow")
+    generator = load(catalogue.get(None), "cpu", settings)
+    specs = [
+        catalogue.resolve(JobRequest(prompt=f"red apple {number}", seed=number))[1] for number in range(rounds + 1)
+    ]
+    with running_stack() as stack, Client(stack.url) as client:
+        direct(generator, specs[-1])
+        served(client, specs[-1])  # the first one of each warms up
+        pairs = [(direct(generator, spec), served(client, spec)) for spec in specs[:rounds]]
+    ours, theirs = [pair[1] for pair in pairs], [pair[0] for pair in pairs]
+    ratios = [b / a for a, b in pairs]
+    figures = {"service_s": summary(ours), "direct_s": summary(theirs), "ratio": summary(ratios)}
+    met = figures["ratio"]["median"] <= GOAL
+    bars = {"direct": theirs, "service": ours}
+    report("latency", figures, f"service at most {GOAL} x direct", met=met, bars=bars, unit="seconds")
+
+
+if __name__ == "__main__":
+    main()

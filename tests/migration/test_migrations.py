@@ -1,0 +1,34 @@
+"""The migrations make the schema that the code expects, on both databases, and can be taken back."""
+
+from __future__ import annotations
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from limner_shared import database as db
+from limner_shared.database import Database
+from limner_shared.tables import Base
+
+
+def test_the_migrated_schema_is_the_one_that_the_models_describe(database):
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_schema_can_be_taken_down_and_up_again(database_url):
+    db.upgrade(database_url)
+    opened = Database(database_url)
+    assert db.is_current(opened, database_url)
+    db.downgrade(database_url, "base")
+    assert not db.is_current(opened, database_url)
+    assert set(inspect(opened.engine).get_table_names()) == {"alembic_version"}
+    db.upgrade(database_url)
+    assert db.is_current(opened, database_url)
+    opened.dispose()
+
+
+def test_upgrading_twice_changes_nothing(database, database_url):
+    db.upgrade(database_url)
+    assert db.is_current(database, database_url)

@@ -1,0 +1,94 @@
+"""Model cards: what is refused, and that the answer says what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from limner_shared.cards import Catalogue
+from limner_shared.errors import CardError, InvalidRequest
+from limner_shared.jobs import MAX_SEED, TRANSITIONS, JobRequest, JobState, sources
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "field", "allowed"),
+    [
+        ({"style": "oil"}, "style", "3d"),
+        ({"width": 300}, "width", "256x256"),
+        ({"width": 64, "height": 256}, "width", "64x64"),
+        ({"steps": 0}, "steps", "1 to 100"),
+        ({"steps": 101}, "steps", "1 to 100"),
+        ({"guidance": 99.0}, "guidance", "1 to 12"),
+        ({"n": 17}, "n", "1 to 16"),
+        ({"model": "dall-e"}, "model", "limner-flow"),
+        ({"prompt": "x" * 501}, "prompt", "500"),
+        ({"negative_prompt": "x" * 501}, "negative_prompt", "500"),
+        ({"prompt": "a\x00b"}, "prompt", "NUL"),
+        ({"metadata": {"a": "x" * 5000}}, "metadata", "4096"),
+    ],
+)
+def test_a_value_beyond_the_cards_limits_is_refused_with_what_is_allowed(catalogue, request_fields, field, allowed):
+    with pytest.raises(InvalidRequest) as refused:
+        catalogue.resolve(JobRequest(**{"prompt": "a red apple"} | request_fields))
+    assert refused.value.details["field"] == field
+    assert allowed in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"prompt": "  "}, {"prompt": 3}, {"prompt": "x", "stepz": 3}, {"prompt": "x", "seed": -1}]
+)
+def test_a_request_of_the_wrong_shape_is_refused(fields):
+    with pytest.raises(ValidationError):
+        JobRequest.model_validate(fields)
+
+
+def test_what_is_left_out_takes_the_cards_default_and_a_random_seed(catalogue):
+    card, spec = catalogue.resolve(JobRequest(prompt="  a red apple "))
+    assert (spec.prompt, spec.width, spec.height, spec.steps) == ("a red apple", 256, 256, 24)
+    assert spec.style == card.styles[0]
+    assert spec.seed != catalogue.resolve(JobRequest(prompt="x"))[1].seed
+
+
+@given(seed=st.integers(0, MAX_SEED), index=st.integers(0, 16))
+def test_image_k_of_seed_s_is_image_0_of_seed_s_plus_k(seed, index):
+    catalogue = Catalogue.load([], "limner-flow")
+    spec = catalogue.resolve(JobRequest(prompt="x", seed=seed))[1]
+    assert 0 <= spec.image_seed(index) <= MAX_SEED
+    assert spec.image_seed(index) == (seed + index) % 2**32
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name = ", "Invalid value"),
+        ('name = "x"', "title"),
+        ('name = "x"\nfamily = "magic"', "family"),
+    ],
+)
+def test_a_bad_card_is_refused_with_the_file_and_the_reason(tmp_path: Path, text, reason):
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(CardError) as refused:
+        Catalogue.load([tmp_path], "limner-flow")
+    assert "bad.toml" in refused.value.message
+    assert reason in refused.value.message
+
+
+def test_a_default_model_without_a_card_is_refused():
+    with pytest.raises(CardError, match="limner-flow"):
+        Catalogue.load([], "gone")
+
+
+def test_no_state_follows_a_terminal_one_and_every_state_can_be_reached():
+    reached = {target for targets in TRANSITIONS.values() for target in targets}
+    assert reached == set(JobState)
+    assert {state for state in JobState if state.terminal} == {
+        JobState.SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELED,
+    }
+    assert sources(JobState.SUCCEEDED) == (JobState.RUNNING,)
