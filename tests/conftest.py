@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,14 +50,46 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'limner.db'}"
-    maintenance = Database(request.getfixturevalue("postgres"))
-    name = f"t{abs(hash(tmp_path)):x}"
+    return create_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A migrated database, once of each kind: a copy of one that the migrations made."""
+    migrated: str = request.getfixturevalue(f"migrated_{request.param}")
+    if request.param == "sqlite":
+        file = tmp_path / "limner.db"
+        shutil.copy(migrated, file)
+        return f"sqlite:///{file}"
+    return create_database(request.getfixturevalue("postgres"), template=migrated)
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a migrated database, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "limner.db"
+    db.upgrade(f"sqlite:///{file}")
+    return str(file)
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgres: str) -> str:
+    """The name of a migrated database, to be a template."""
+    url = create_database(postgres)
+    db.upgrade(url)
+    return url.rpartition("/")[2].partition("?")[0]
+
+
+def create_database(maintenance_url: str, template: str = "template1") -> str:
+    """Make a database and return its URL."""
+    name = f"limner_{secrets.token_hex(6)}"
+    maintenance = Database(maintenance_url)
     with maintenance.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     url = maintenance.engine.url.set(database=name).render_as_string(hide_password=False)
     maintenance.dispose()
     return url
@@ -64,7 +98,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A migrated database with the local tenant."""
-    db.upgrade(database_url)
     opened = Database(database_url)
     with opened.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")

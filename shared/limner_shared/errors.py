@@ -47,6 +47,12 @@ class Unauthorized(LimnerError):
     code, title, status = "unauthorized", "Unauthorized", 401
 
 
+class Forbidden(LimnerError):
+    """This may not be asked in this way."""
+
+    code, title, status = "forbidden", "Forbidden", 403
+
+
 class NotFound(LimnerError):
     """There is nothing with this id."""
 

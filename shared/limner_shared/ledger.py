@@ -292,6 +292,12 @@ def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
     return _transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, "canceled")
 
 
+def cancel_bulk(session: Session, bulk_id: str) -> list[Change]:
+    """Cancel every job of a bulk that has not ended; what is left of it is then as it stays."""
+    session.execute(update(Bulk).where(Bulk.id == bulk_id).values(state="canceled"), execution_options=SILENT)
+    return cancel(session, Job.bulk_id == bulk_id)
+
+
 def _close(
     session: Session, which: ColumnElement[bool], to: JobState, values: dict[str, Any], attempt: int
 ) -> Change | None:

@@ -55,7 +55,8 @@ def card_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     StableDiffusionPipeline(
         text_encoder=CLIPTextModel(text_config), tokenizer=tokenizer(folder), unet=unet, vae=vae,
-        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1), safety_checker=None, feature_extractor=None, requires_safety_checker=False,  # noqa: E501
+        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder / "tiny", safe_serialization=True)  # fmt: skip
     file = folder / "tiny.toml"
     file.write_text(CARD)

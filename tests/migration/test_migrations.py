@@ -17,7 +17,8 @@ def test_the_migrated_schema_is_the_one_that_the_models_describe(database):
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_schema_can_be_taken_down_and_up_again(database_url):
+def test_the_schema_can_be_taken_down_and_up_again(empty_database_url):
+    database_url = empty_database_url
     db.upgrade(database_url)
     opened = Database(database_url)
     assert db.is_current(opened, database_url)

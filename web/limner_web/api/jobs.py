@@ -1,0 +1,120 @@
+"""Jobs: submit, look at, list, cancel."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from apiflask import APIBlueprint
+from flask import Response, make_response, request, url_for
+from pydantic import BaseModel, ConfigDict, Field
+
+from limner_shared import ledger, queries
+from limner_shared.errors import InvalidState
+from limner_shared.jobs import JobRequest, JobState
+from limner_shared.queries import JobFilter
+from limner_shared.tables import Job
+from limner_web import intake
+from limner_web.auth import tenant_id
+from limner_web.listener import wait_for
+from limner_web.schemas import JobList, JobView, job_view, job_views
+from limner_web.services import Services, services
+
+POLL_SECONDS = 1.0
+"""How long a long poll trusts the hints before it asks the database: hints may be lost."""
+
+bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
+
+
+class WaitQuery(BaseModel):
+    """How long to wait for the end."""
+
+    model_config = ConfigDict(extra="forbid")
+    wait: float = Field(default=0, ge=0, le=25, description="Seconds to wait for a terminal state.")
+
+
+class ListQuery(BaseModel):
+    """Which jobs, and how many."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: JobState | None = None
+    model: str | None = None
+    bulk: str | None = None
+    limit: int = Field(default=50, ge=1, le=100)
+    cursor: str | None = Field(default=None, description="`next` of the page before.")
+
+
+@bp.post("")
+@bp.input(JobRequest, arg_name="body")
+@bp.output(JobView, status_code=202)
+def create_job(body: JobRequest) -> Response:
+    """Submit a job: it is accepted once this answers, and runs when its turn comes."""
+    held = services()
+    job_id = intake.submit(held, tenant_id(), body)
+    answer = _answer(_view(held, job_id))
+    answer.status_code = 202
+    answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
+    return answer
+
+
+@bp.get("/<job_id>")
+@bp.input(WaitQuery, location="query", arg_name="query")
+@bp.output(JobView)
+def get_job(job_id: str, query: WaitQuery) -> Response:
+    """Look at a job; with `wait`, the answer comes when it has ended or the time is over."""
+    held = services()
+    return _answer(_wait(held, job_id, query.wait) if query.wait else _view(held, job_id))
+
+
+@bp.get("")
+@bp.input(ListQuery, location="query", arg_name="query")
+@bp.output(JobList)
+def list_jobs(query: ListQuery) -> JobList:
+    """List jobs, newest first."""
+    held = services()
+    which = JobFilter(query.state, query.model, query.bulk)
+    with held.database.read() as session:
+        rows = queries.jobs(session, tenant_id(), which, query.limit + 1, query.cursor)
+        views = job_views(session, held.hints, rows[: query.limit])
+    return JobList(items=views, next=views[-1].id if len(rows) > query.limit else None)
+
+
+@bp.post("/<job_id>/cancel")
+@bp.output(JobView)
+def cancel_job(job_id: str) -> Response:
+    """Cancel a job at any time before it has ended; one that is canceled already stays so."""
+    held = services()
+    with held.database.write() as session:
+        row = queries.job(session, tenant_id(), job_id)
+        changes = ledger.cancel(session, Job.id == job_id)
+        if not changes and row.state != JobState.CANCELED:
+            raise InvalidState(f"The job has {row.state} already and cannot be canceled.", state=row.state)
+    held.hints.changed(changes)
+    return _answer(_view(held, job_id))
+
+
+def _view(held: Services, job_id: str) -> JobView:
+    with held.database.read() as session:
+        return job_view(session, held.hints, queries.job(session, tenant_id(), job_id))
+
+
+def _wait(held: Services, job_id: str, seconds: float) -> JobView:
+    deadline = time.monotonic() + seconds
+    with held.listener.subscribe() as events:
+        view = _view(held, job_id)
+        while not view.status.terminal and (left := deadline - time.monotonic()) > 0:
+            wait_for(events, job_id, min(left, POLL_SECONDS))
+            view = _view(held, job_id)
+    return view
+
+
+def _answer(view: JobView) -> Response:
+    """With an ETag that changes with all that the view shows, so that an unchanged poll costs a 304."""
+    answer = make_response(view.model_dump(mode="json"))
+    progress = view.progress.done if view.progress else view.position or 0
+    answer.set_etag(f"{view.id}-{view.version}-{progress}")
+    answer.headers["Cache-Control"] = "private, no-cache"
+    if not view.status.terminal:
+        # Polls of a long queue come seldom, and never all at once.
+        answer.headers["Retry-After"] = str(min(10, 1 + (view.position or 0) // 20 + random.randint(0, 1)))  # noqa: S311
+    return answer.make_conditional(request) if request.method == "GET" else answer

@@ -1,0 +1,18 @@
+"""What can be asked of which model."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+
+from limner_web.schemas import ModelList, model_view
+from limner_web.services import services
+
+bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", tag="Models")
+
+
+@bp.get("")
+@bp.output(ModelList)
+def list_models() -> ModelList:
+    """List the models with their sizes, styles, limits and defaults."""
+    catalogue = services().catalogue
+    return ModelList(items=[model_view(card, catalogue.default) for card in catalogue.cards.values()])

@@ -1,0 +1,73 @@
+"""The app factory."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from apiflask import APIFlask
+from flask import Response, g, request
+
+from limner_shared.errors import MalformedBody, UnsupportedMediaType
+from limner_shared.settings import Settings
+from limner_shared.telemetry import configure_logging, get_logger
+from limner_web import auth, health, pages, problems, services
+from limner_web.api import bulks, events, images, jobs, models
+
+log = get_logger(__name__)
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def create_app(settings: Settings | None = None) -> APIFlask:
+    """Build the web application. Raises CardError or ConfigurationError for settings that cannot be served."""
+    settings = settings or Settings()
+    configure_logging(settings, "web")
+    app = APIFlask(
+        "limner_web", title="Limner", version="1", spec_path="/api/v1/openapi.json", docs_path="/api/v1/docs"
+    )
+    app.config.update(
+        OPENAPI_VERSION="3.1.0",
+        MAX_CONTENT_LENGTH=None,  # bulks are larger than other bodies; `_check_body` knows which is which
+        DESCRIPTION="Descriptions become pictures. Errors are RFC 9457 problem documents with a stable `code`.",
+    )
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.extensions["limner"] = services.build(settings)
+    problems.install(app)
+    app.before_request(_begin)
+    auth.install(app)
+    app.before_request(_check_body)
+    app.after_request(_end)
+    for part in (jobs, bulks, images, models, events, health, pages):
+        app.register_blueprint(part.bp)
+    return app
+
+
+def _begin() -> None:
+    g.started = time.perf_counter()
+    g.request_id = request.headers.get("X-Request-Id", "")[:64] or uuid.uuid4().hex
+
+
+def _check_body() -> None:
+    """Only JSON reaches a JSON handler: it cannot be sent by a form on somebody else's page."""
+    if request.method != "POST" or request.path == "/api/v1/bulks":
+        return
+    request.max_content_length = services.services().settings.max_body_bytes
+    if request.path == "/api/v1/jobs" and request.mimetype != "application/json":
+        raise UnsupportedMediaType(f"Send JSON as application/json, not {request.mimetype or 'without a type'!r}.")
+    if request.path == "/api/v1/jobs" and not isinstance(request.get_json(silent=True), dict):
+        raise MalformedBody("The body must be one JSON object in UTF-8.")
+
+
+def _end(answer: Response) -> Response:
+    answer.headers.update(SECURITY_HEADERS)
+    answer.headers["X-Request-Id"] = g.get("request_id", "")
+    seconds = time.perf_counter() - g.get("started", time.perf_counter())
+    if request.path != "/healthz":
+        ms = round(seconds * 1000, 1)
+        log.info("request", method=request.method, path=request.path, status=answer.status_code, ms=ms)
+    return answer

@@ -1,0 +1,74 @@
+"""The one place where errors become HTTP: RFC 9457 problem documents with a stable code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask.exceptions import HTTPError
+from flask import Flask, Response, g, json
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from limner_shared.errors import BodyTooLarge, InvalidRequest, LimnerError, ServiceUnavailable
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+def install(app: Flask) -> None:
+    """Answer every error with a problem document."""
+    app.register_error_handler(LimnerError, problem)
+    app.register_error_handler(ValidationError, lambda error: problem(from_validation(error)))
+    app.register_error_handler(RequestEntityTooLarge, lambda _error: problem(BodyTooLarge()))
+    app.register_error_handler(HTTPError, _apiflask)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(OperationalError, _database)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def problem(error: LimnerError) -> Response:
+    """The answer for one of our errors."""
+    return document(error.status, error.code, error.title, error.message, error.details)
+
+
+def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
+    """An RFC 9457 document; `more` are its extension members."""
+    body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
+    body |= {"request_id": g.get("request_id")} | (more or {})
+    return Response(json.dumps(body), status, content_type="application/problem+json")
+
+
+def from_validation(error: ValidationError) -> InvalidRequest:
+    """Pydantic's findings as ours: each with the field and what is wrong with it."""
+    errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+    text = "; ".join(f"{e['field'] or 'body'}: {e['message']}" for e in errors)
+    return InvalidRequest(text, errors=errors)
+
+
+def _apiflask(error: HTTPError) -> Response:
+    """What APIFlask found wrong with an input, or raised itself."""
+    if isinstance(error.__cause__, ValidationError):
+        return problem(from_validation(error.__cause__))
+    return document(error.status_code, "http_error", "Error", error.message or "Error")
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    code = {404: "not_found", 405: "method_not_allowed", 400: "malformed_body"}.get(status, "http_error")
+    answer = document(status, code, error.name, error.description or error.name)
+    if status == 405 and error.valid_methods:  # type: ignore[attr-defined]
+        answer.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+    return answer
+
+
+def _database(error: DBAPIError) -> Response:
+    log.warning("database away", error=str(error.orig)[:200])
+    answer = problem(ServiceUnavailable("The database cannot be reached or is busy; try again shortly."))
+    answer.headers["Retry-After"] = "2"
+    return answer
+
+
+def _unexpected(error: Exception) -> Response:
+    log.exception("unexpected error", exc_info=error)
+    return problem(LimnerError("Something went wrong on our side; the log has the details under this request id."))
