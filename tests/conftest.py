@@ -59,7 +59,12 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A migrated database, once of each kind: a copy of one that the migrations made."""
+    """A migrated database, once of each kind."""
+    return copy_database(request, tmp_path)
+
+
+def copy_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the kind that `request.param` says: a copy of one that the migrations made."""
     migrated: str = request.getfixturevalue(f"migrated_{request.param}")
     if request.param == "sqlite":
         file = tmp_path / "limner.db"

@@ -55,6 +55,9 @@ def make_celery(settings: Settings, models: Iterable[str] = ()) -> Celery:
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 5,
+            # A publish to a Redis that is away fails at once: the dispatcher publishes again.
+            "max_retries": 0,
+            "interval_start": 0,
         },
     )
     return app

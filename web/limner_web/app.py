@@ -10,7 +10,7 @@ from flask import Response, g, request
 
 from limner_shared.errors import MalformedBody, UnsupportedMediaType
 from limner_shared.settings import Settings
-from limner_shared.telemetry import configure_logging, get_logger
+from limner_shared.telemetry import get_logger
 from limner_web import auth, health, pages, problems, services
 from limner_web.api import bulks, events, images, jobs, models
 
@@ -26,10 +26,7 @@ SECURITY_HEADERS = {
 def create_app(settings: Settings | None = None) -> APIFlask:
     """Build the web application. Raises CardError or ConfigurationError for settings that cannot be served."""
     settings = settings or Settings()
-    configure_logging(settings, "web")
-    app = APIFlask(
-        "limner_web", title="Limner", version="1", spec_path="/api/v1/openapi.json", docs_path="/api/v1/docs"
-    )
+    app = APIFlask("limner_web", title="Limner", version="1", spec_path="/api/v1/openapi.json", docs_path=None)
     app.config.update(
         OPENAPI_VERSION="3.1.0",
         MAX_CONTENT_LENGTH=None,  # bulks are larger than other bodies; `_check_body` knows which is which

@@ -22,7 +22,7 @@ MAX_LINE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class BadLine(Exception):  # noqa: N818
+class BadLine(Exception):
     """One line that cannot be accepted."""
 
     line: int

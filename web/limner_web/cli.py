@@ -8,6 +8,7 @@ import click
 from gunicorn.app.base import BaseApplication
 
 from limner_shared.settings import Settings
+from limner_shared.telemetry import configure_logging
 
 
 class Server(BaseApplication):
@@ -38,6 +39,7 @@ class Server(BaseApplication):
         """Build the application, in the worker process, after gevent has patched the standard library."""
         from limner_web.app import create_app  # noqa: PLC0415 - not before gevent's patches
 
+        configure_logging(self._settings, "web")
         return create_app(self._settings)
 
 

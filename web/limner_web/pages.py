@@ -1,9 +1,11 @@
-"""The page at `/`: one template; what moves on it is the native API's, by static/app.js."""
+"""The pages: `/`, whose life is the native API's (static/limner.js), and the API's documentation."""
 
 from __future__ import annotations
 
-from apiflask import APIBlueprint
-from flask import render_template
+from typing import Any, cast
+
+from apiflask import APIBlueprint, APIFlask
+from flask import current_app, render_template
 
 from limner_web.schemas import model_view
 from limner_web.services import services
@@ -15,7 +17,7 @@ EXAMPLES = ("red apple", "cat face", "rocket", "pizza", "smiling face with sungl
 
 @bp.get("/")
 def index() -> str:
-    """The page."""
+    """The page on which pictures are asked for and shown."""
     held = services()
     models = [model_view(card, held.catalogue.default) for card in held.catalogue.cards.values()]
     models.sort(key=lambda model: not model.default)
@@ -26,3 +28,45 @@ def index() -> str:
         examples=EXAMPLES,
         needs_key=held.settings.keys_required,
     )
+
+
+@bp.get("/api/v1/docs")
+def docs() -> str:
+    """The API's documentation, drawn from its OpenAPI document on the server: no script, nothing from elsewhere."""
+    spec = cast("dict[str, Any]", cast("APIFlask", current_app).spec)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            if method in ("get", "post", "delete"):
+                groups.setdefault(operation["tags"][0], []).append(_call(spec, path, method, operation))
+    return render_template("docs.html", spec=spec, groups=groups)
+
+
+def _call(spec: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
+    fields = [
+        _field(parameter["name"], parameter["schema"], parameter.get("required", False), parameter.get("description"))
+        for parameter in operation.get("parameters", [])
+    ]
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        schema = spec["components"]["schemas"].get(content["schema"].get("$ref", "").rpartition("/")[2], {})
+        required = schema.get("required", [])
+        fields += [_field(name, field, name in required, None) for name, field in schema.get("properties", {}).items()]
+    return {
+        "id": f"{method}{path.replace('/', '-')}",
+        "path": path,
+        "method": method,
+        "summary": operation.get("summary", ""),
+        "text": operation.get("description", ""),
+        "fields": fields,
+        "answers": [(status, answer.get("description", "")) for status, answer in operation["responses"].items()],
+    }
+
+
+def _field(name: str, schema: dict[str, Any], required: bool, text: str | None) -> dict[str, Any]:
+    kinds = [one.get("type", "") for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    return {
+        "name": name,
+        "type": " or ".join(filter(None, kinds)),
+        "required": required,
+        "text": text or schema.get("description", ""),
+    }

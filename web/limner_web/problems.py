@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from apiflask.exceptions import HTTPError
@@ -57,7 +58,7 @@ def _http(error: HTTPException) -> Response:
     status = error.code or 500
     code = {404: "not_found", 405: "method_not_allowed", 400: "malformed_body"}.get(status, "http_error")
     answer = document(status, code, error.name, error.description or error.name)
-    if status == 405 and error.valid_methods:  # type: ignore[attr-defined]
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and error.valid_methods:  # type: ignore[attr-defined]
         answer.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
     return answer
 
@@ -70,5 +71,5 @@ def _database(error: DBAPIError) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.exception("unexpected error", exc_info=error)
+    log.error("unexpected error", exc_info=error)
     return problem(LimnerError("Something went wrong on our side; the log has the details under this request id."))

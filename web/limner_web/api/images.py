@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from http import HTTPStatus
 from typing import Literal
 
 from apiflask import APIBlueprint
@@ -44,7 +45,7 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
     if query.download:
         answer.headers["Content-Disposition"] = f'attachment; filename="{image_id}.{kind}"'
     answer.make_conditional(request)
-    if answer.status_code != 304:
+    if answer.status_code != HTTPStatus.NOT_MODIFIED:
         stored = held.blobs.get(row.sha256)
         answer.set_data(stored if MEDIA_TYPES[kind] == row.media_type else _convert(stored, kind))
     return answer

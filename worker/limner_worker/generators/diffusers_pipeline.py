@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from limner_shared.cards import ModelCard
 from limner_shared.errors import CardError
@@ -40,7 +41,7 @@ class DiffusersPipeline:
         self.device = device
         name = card.source.hub or str(locate(card.source))
         try:
-            self.pipeline: Any = diffusers.DiffusionPipeline.from_pretrained(
+            self.pipeline: Any = DiffusionPipeline.from_pretrained(
                 name,
                 revision=card.source.revision,
                 dtype=getattr(torch, card.dtype),

@@ -1,0 +1,117 @@
+"""Bulks over HTTP: all lines or none, in constant memory."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+from sqlalchemy import func, select
+
+from limner_shared import ledger
+from limner_shared.tables import Bulk, Job
+from limner_web.api import bulks
+from tests.api.work import finish, png, start
+
+JSONL = "application/jsonl"
+both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
+def lines(*bodies: object) -> bytes:
+    return b"".join(json.dumps(body).encode() + b"\n" for body in bodies)
+
+
+def post(client, data: bytes, content_type: str = JSONL):
+    return client.post("/api/v1/bulks", data=data, content_type=content_type)
+
+
+def rows(app, table) -> int:
+    with app.extensions["limner"].database.read() as session:
+        return session.scalar(select(func.count()).select_from(table))
+
+
+@both
+def test_a_bulk_is_accepted_followed_and_fetched_in_the_order_of_its_lines(client, app):
+    answer = post(
+        client, lines({"prompt": "one"}, {"prompt": "two", "style": "flat"}) + b"\n" + lines({"prompt": "four"})
+    )
+    assert answer.status_code == 202
+    bulk = answer.json
+    assert (bulk["status"], bulk["total"], bulk["counts"]["queued"]) == ("running", 3, 3)
+    results = [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
+    assert [(job["line"], job["prompt"], job["priority"]) for job in results] == [
+        (1, "one", "low"),
+        (2, "two", "low"),
+        (4, "four", "low"),
+    ]
+    for job in results:
+        finish(app, start(app, job["id"]), png("red"))
+    assert client.get(bulk["links"]["self"]).json["status"] == "done"
+    done = [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
+    assert all(client.get(job["images"][0]["url"]).status_code == 200 for job in done)
+    assert len(client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"]) == 3
+
+
+def test_bad_lines_are_named_by_number_and_nothing_is_queued(client, app):
+    data = lines({"prompt": "fine"}, {"prompt": ""}) + b"not json\n" + lines(["x"], {"prompt": "x", "steps": 999})
+    answer = post(client, data)
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_bulk")
+    assert [(error["line"], error["field"]) for error in answer.json["errors"]] == [
+        (2, "prompt"),
+        (3, None),
+        (4, None),
+        (5, "steps"),
+    ]
+    assert rows(app, Job) == rows(app, Bulk) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status", "code"),
+    [
+        (b"", JSONL, 422, "invalid_bulk"),
+        (b"\n\n", JSONL, 422, "invalid_bulk"),
+        (b'{"prompt": "' + b"x" * 70_000, JSONL, 422, "invalid_bulk"),
+        (b'{"prompt": "x"}\n', "application/json", 415, "unsupported_media_type"),
+    ],
+)
+def test_a_bulk_that_cannot_be_read_is_refused(client, data, content_type, status, code):
+    answer = post(client, data, content_type)
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+
+
+@both
+def test_a_bulk_whose_writing_breaks_off_leaves_nothing(client, app, monkeypatch):
+    monkeypatch.setattr(bulks, "CHUNK", 2)
+    calls = iter([True, False])
+    submit = ledger.submit
+
+    def breaking(*args, **kwargs):
+        if next(calls):
+            return submit(*args, **kwargs)
+        raise RuntimeError("the process is in trouble")
+
+    monkeypatch.setattr(ledger, "submit", breaking)
+    assert post(client, lines(*[{"prompt": "x"}] * 5)).status_code == 500
+    assert rows(app, Job) == rows(app, Bulk) == 0
+
+
+def test_every_job_of_a_bulk_can_be_canceled_at_once(client, app):
+    bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
+    first = json.loads(client.get(bulk["links"]["results"]).text.splitlines()[0])
+    finish(app, start(app, first["id"]), png("red"))
+    canceled = client.post(bulk["links"]["cancel"]).json
+    assert canceled["status"] == "canceled"
+    assert (canceled["counts"]["canceled"], canceled["counts"]["succeeded"]) == (2, 1)
+
+
+def test_memory_does_not_grow_with_the_bulk(client):
+    def peak(count: int) -> int:
+        data = lines({"prompt": "a red apple", "metadata": {"k": "v" * 200}}) * count
+        tracemalloc.start()
+        assert post(client, data).status_code == 202
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    peak(600)
+    assert peak(6000) < 2 * peak(1000)

@@ -1,0 +1,196 @@
+"""Jobs over HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from limner_shared import ledger
+from limner_shared.blobs import Blobs
+from limner_shared.events import Progress
+from tests.api.work import finish, png, start
+
+
+def submit(client, **fields) -> dict:
+    answer = client.post("/api/v1/jobs", json={"prompt": "a red apple"} | fields)
+    assert answer.status_code == 202, answer.text
+    return answer.json
+
+
+def test_a_job_is_accepted_with_its_place_and_where_to_look(client):
+    answer = client.post("/api/v1/jobs", json={"prompt": "a red apple", "seed": 7, "metadata": {"mine": 1}})
+    assert answer.status_code == 202
+    job = answer.json
+    assert answer.headers["Location"].endswith(job["links"]["self"])
+    assert (job["status"], job["seed"], job["position"], job["metadata"]) == ("queued", 7, 0, {"mine": 1})
+    assert client.get(job["links"]["self"]).json == job
+    assert submit(client)["position"] == 1
+
+
+def test_a_job_is_followed_from_queued_to_its_pictures(client, app):
+    job = submit(client, n=2)
+    claim = start(app, job["id"])
+    held = app.extensions["limner"]
+    held.hints.progressed({job["id"]: (claim.tenant_id, Progress(5, 48))})
+    running = client.get(job["links"]["self"]).json
+    assert (running["status"], running["progress"]) == ("running", {"done": 5, "total": 48})
+    finish(app, claim, png("red"), png("green"))
+    done = client.get(job["links"]["self"]).json
+    assert done["status"] == "succeeded"
+    assert [image["seed"] for image in done["images"]] == [job["seed"], (job["seed"] + 1) % 2**32]
+    assert client.get(done["images"][1]["url"]).data == png("green")
+
+
+def test_an_unchanged_job_is_a_304_and_a_changed_one_is_not(client, app):
+    job = submit(client)
+    first = client.get(job["links"]["self"])
+    assert "Retry-After" in first.headers
+    unchanged = client.get(job["links"]["self"], headers={"If-None-Match": first.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.data) == (304, b"")
+    start(app, job["id"])
+    assert client.get(job["links"]["self"], headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
+
+
+def test_a_long_poll_answers_as_soon_as_the_job_ends(client, app):
+    job = submit(client)
+    claim = start(app, job["id"])
+    later = threading.Timer(0.3, lambda: finish(app, claim, png("red")))
+    later.start()
+    started = time.monotonic()
+    answer = client.get(f"{job['links']['self']}?wait=20")
+    assert answer.json["status"] == "succeeded"
+    assert time.monotonic() - started < 10
+    later.join()
+
+
+def test_jobs_are_listed_newest_first_in_pages_and_by_state(client, app):
+    ids = [submit(client)["id"] for _ in range(5)]
+    start(app, ids[0])
+    first = client.get("/api/v1/jobs?limit=3").json
+    second = client.get(f"/api/v1/jobs?limit=3&cursor={first['next']}").json
+    assert [job["id"] for job in first["items"] + second["items"]] == ids[::-1]
+    assert second["next"] is None
+    assert [job["id"] for job in client.get("/api/v1/jobs?state=running").json["items"]] == ids[:1]
+    assert client.get("/api/v1/jobs?model=other").json["items"] == []
+
+
+def test_a_job_can_be_canceled_until_it_has_ended(client, app):
+    job = submit(client)
+    assert client.post(job["links"]["cancel"]).json["status"] == "canceled"
+    assert client.post(job["links"]["cancel"]).status_code == 200
+    done = submit(client)
+    finish(app, start(app, done["id"]), png("red"))
+    refused = client.post(done["links"]["cancel"])
+    assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
+
+
+def test_a_picture_comes_in_the_format_that_is_asked_for(client, app):
+    job = submit(client)
+    finish(app, start(app, job["id"]), png("red"))
+    url = client.get(job["links"]["self"]).json["images"][0]["url"]
+    assert client.get(url).mimetype == "image/png"
+    assert client.get(url, headers={"Accept": "image/webp"}).data[8:12] == b"WEBP"
+    jpeg = client.get(f"{url}?format=jpeg&download=true")
+    assert jpeg.data[:2] == b"\xff\xd8"
+    assert "attachment" in jpeg.headers["Content-Disposition"]
+    assert client.get(url, headers={"If-None-Match": client.get(url).headers["ETag"]}).status_code == 304
+    refused = client.get(url, headers={"Accept": "text/plain"})
+    assert (refused.status_code, refused.json["code"]) == (406, "not_acceptable")
+
+
+def test_a_picture_whose_bytes_are_gone_is_not_found(client, app):
+    job = submit(client)
+    claim = start(app, job["id"])
+    held = app.extensions["limner"]
+    with held.database.write() as session:
+        ledger.finish(session, claim.id, claim.attempt, [ledger.NewImage("ab" * 32, "image/png", 1, 1, 1, 1, {})])
+    url = client.get(job["links"]["self"]).json["images"][0]["url"]
+    assert client.get(url).status_code == 404
+    assert isinstance(held.blobs, Blobs)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": "   "}, "prompt"),
+        ({}, "prompt"),
+        ({"prompt": "x" * 501}, "500"),
+        ({"prompt": "x" * 30_000}, "20000"),
+        ({"prompt": "x", "width": 100}, "256x256"),
+        ({"prompt": "x", "width": "256"}, "width"),
+        ({"prompt": "x", "steps": 1000}, "1 to 100"),
+        ({"prompt": "x", "n": 0}, "n"),
+        ({"prompt": "x", "n": 1000}, "1 to 16"),
+        ({"prompt": "x", "style": "cubist"}, "noto"),
+        ({"prompt": "x", "model": "gpt"}, "limner-flow"),
+        ({"prompt": "x", "seed": 2**40}, "seed"),
+        ({"prompt": "x", "stepz": 3}, "stepz"),
+        ({"prompt": "x", "priority": "asap"}, "priority"),
+    ],
+)
+def test_a_bad_request_is_a_problem_that_names_what_is_wrong_or_allowed(client, body, says):
+    answer = client.post("/api/v1/jobs", json=body)
+    assert answer.status_code == 422
+    assert answer.mimetype == "application/problem+json"
+    assert answer.json["code"] == "invalid_request"
+    assert says in answer.json["detail"]
+    assert client.get("/api/v1/jobs").json["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status", "code"),
+    [
+        (b'{"prompt": ', "application/json", 400, "malformed_body"),
+        (b"[]", "application/json", 400, "malformed_body"),
+        (b"\xff\xfe", "application/json", 400, "malformed_body"),
+        (b"prompt=x", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+        (b'{"prompt": "x"}', None, 415, "unsupported_media_type"),
+        (b'{"prompt": "' + b"x" * 2_000_000 + b'"}', "application/json", 413, "body_too_large"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused_with_the_reason(client, data, content_type, status, code):
+    answer = client.post("/api/v1/jobs", data=data, content_type=content_type)
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs/job_x", "/api/v1/images/img_x", "/api/v1/bulks/bulk_x", "/nowhere"])
+def test_what_is_not_there_is_a_404_with_a_code(client, path):
+    answer = client.get(path)
+    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+def test_a_job_is_accepted_at_once_while_redis_is_away(make_app):
+    lonely = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
+    started = time.monotonic()
+    job = submit(lonely)
+    assert time.monotonic() - started < 3
+    assert lonely.get(job["links"]["self"]).json["status"] == "queued"
+    assert lonely.get("/readyz").json["status"] == "degraded"
+
+
+def test_a_database_that_is_away_is_a_503_that_can_be_retried(client, app):
+    app.extensions["limner"].database.dispose()
+    file = Path(app.extensions["limner"].settings.database_url.removeprefix("sqlite:///"))
+    file.unlink()
+    file.mkdir()
+    answer = client.get("/api/v1/jobs")
+    assert answer.status_code == 503
+    assert answer.json["code"] == "service_unavailable"
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+
+
+def test_every_answer_has_a_request_id_and_safe_headers(client):
+    answer = client.get("/api/v1/models", headers={"X-Request-Id": "mine"})
+    assert answer.headers["X-Request-Id"] == "mine"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert answer.json["items"][0]["sizes"] == ["256x256", "64x64"]
+
+
+def test_the_service_is_ready_when_its_parts_are(client):
+    assert client.get("/readyz").json == {"status": "ok", "database": "ok", "redis": "ok"}

@@ -1,0 +1,35 @@
+"""Plays the worker through the ledger, for tests of the web alone."""
+
+from __future__ import annotations
+
+import io
+
+from apiflask import APIFlask
+from PIL import Image
+
+from limner_shared import ledger
+from limner_shared.ledger import Claim, NewImage
+
+
+def png(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (256, 256), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def start(app: APIFlask, job_id: str) -> Claim:
+    with app.extensions["limner"].database.write() as session:
+        [claim] = ledger.claim(session, [job_id], "a worker", 60)
+    return claim
+
+
+def finish(app: APIFlask, claim: Claim, *pictures: bytes) -> None:
+    held = app.extensions["limner"]
+    images = [
+        NewImage(held.blobs.put(data), "image/png", 256, 256, len(data), claim.spec.image_seed(index), {})
+        for index, data in enumerate(pictures)
+    ]
+    with held.database.write() as session:
+        change = ledger.finish(session, claim.id, claim.attempt, images)
+    assert change is not None
+    held.hints.changed([change])

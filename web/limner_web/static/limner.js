@@ -1,0 +1,216 @@
+// The page: asks the native API, follows jobs by server-sent events, and by polling where those do not reach.
+const $ = (selector, root = document) => root.querySelector(selector);
+const api = "/api/v1";
+const form = $("#ask");
+const models = Object.fromEntries(JSON.parse($("#models").textContent).map((model) => [model.name, model]));
+const ended = new Set(["succeeded", "failed", "canceled"]);
+const cards = new Map(); // job id -> {job, element}
+let cursor = null;
+
+// --- the API -------------------------------------------------------------------------------------------------
+
+const key = () => form.elements.key?.value.trim() || null;
+
+async function call(path, options = {}) {
+  const headers = { ...(key() && { Authorization: `Bearer ${key()}` }), ...options.headers };
+  const answer = await fetch(path.startsWith("/") ? path : `${api}/${path}`, { ...options, headers });
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
+  throw Object.assign(new Error(problem.detail), { problem });
+}
+
+const getJson = async (path) => (await call(path)).json();
+
+async function pictureUrl(image, format = "png") {
+  const url = `${image.url}?format=${format}`;
+  if (!key()) return url; // an <img> cannot send a key, so with one the bytes are fetched here
+  return URL.createObjectURL(await (await call(url)).blob());
+}
+
+// --- the form ------------------------------------------------------------------------------------------------
+
+function offerChoices() {
+  const model = models[form.elements.model.value];
+  const fill = (select, values) => select.replaceChildren(...values.map((value) => new Option(value, value)));
+  fill(form.elements.style, model.styles);
+  fill(form.elements.size, model.sizes);
+  $("[data-field=style]").hidden = !model.styles.length;
+  form.elements.n.max = model.max_images;
+  for (const name of ["steps", "guidance"]) {
+    const { min, max, default: value } = model[name];
+    Object.assign(form.elements[name], { min, max, value });
+    form.elements[`${name}_shown`].value = value;
+  }
+}
+
+function readForm() {
+  const [width, height] = form.elements.size.value.split("x").map(Number);
+  const number = (name) => (form.elements[name].value === "" ? undefined : Number(form.elements[name].value));
+  return {
+    prompt: form.elements.prompt.value,
+    negative_prompt: form.elements.negative_prompt.value || undefined,
+    model: form.elements.model.value,
+    style: form.elements.style.value || undefined,
+    width, height, n: number("n"), seed: number("seed"), steps: number("steps"), guidance: number("guidance"),
+  };
+}
+
+async function submit(request) {
+  const body = JSON.stringify(request);
+  const answer = await call("jobs", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  const job = await answer.json();
+  show(job, true);
+  say(`Queued: ${job.prompt}`);
+}
+
+function complain(error) {
+  const field = error.problem?.field || error.problem?.errors?.[0]?.field;
+  for (const input of form.elements) input.removeAttribute?.("aria-invalid");
+  $("#problem").hidden = !error;
+  $("#problem").textContent = error.message || "";
+  const input = field && form.elements[{ width: "size", height: "size" }[field] || field];
+  input?.setAttribute?.("aria-invalid", "true");
+  input?.focus?.();
+}
+
+const accept = () => { $("#problem").hidden = true; for (const input of form.elements) input.removeAttribute?.("aria-invalid"); };
+const say = (text) => { $("#live").textContent = text; };
+const attempt = (action) => action().then(accept, complain);
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (key()) sessionStorage.setItem("limner-key", key());
+  attempt(() => submit(readForm()));
+});
+form.addEventListener("click", ({ target }) => {
+  if (target.dataset.example) { form.elements.prompt.value = target.dataset.example; form.elements.prompt.focus(); }
+});
+form.addEventListener("input", ({ target }) => {
+  if (form.elements[`${target.name}_shown`]) form.elements[`${target.name}_shown`].value = target.value;
+  if (target.name === "model") offerChoices();
+});
+form.elements.prompt.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); }
+});
+
+// --- the gallery ---------------------------------------------------------------------------------------------
+
+const facts = (job, seed = job.seed) => [job.style, `${job.width} × ${job.height}`, `seed ${seed}`].filter(Boolean).join(" · ");
+
+function said(job) {
+  if (job.status === "queued") return job.position ? `${job.position} ahead of it` : "Next in line";
+  if (job.status === "running") return job.progress ? `Step ${job.progress.done} of ${job.progress.total}` : "Starting";
+  return { failed: job.error?.message, canceled: "Canceled" }[job.status] || "";
+}
+
+function show(job, first) {
+  let card = cards.get(job.id);
+  if (!card) {
+    card = { element: $("#card").content.firstElementChild.cloneNode(true) };
+    cards.set(job.id, card);
+    card.element.id = job.id;
+    $(".prompt", card.element).textContent = job.prompt;
+    $(".facts", card.element).textContent = facts(job);
+    $(".cancel", card.element).onclick = () => attempt(async () => show(await (await call(`jobs/${job.id}/cancel`, { method: "POST" })).json()));
+    $(".again", card.element).onclick = () => attempt(() => submit(requestOf(job)));
+    $(".reuse", card.element).onclick = () => reuse(job);
+    $("#gallery")[first ? "prepend" : "append"](card.element);
+    $("#empty").hidden = true;
+  }
+  if (card.job && (card.job.version > job.version || ended.has(card.job.status))) return;
+  card.job = job;
+  paint(card);
+}
+
+function paint({ job, element }) {
+  element.className = `card ${job.status}${job.n > 1 ? " several" : ""}`;
+  $(".cancel", element).hidden = ended.has(job.status);
+  $(".state", element).hidden = job.status === "succeeded";
+  $(".said", element).textContent = said(job);
+  const bar = $("progress", element);
+  bar.hidden = job.status !== "running";
+  if (job.progress) bar.value = job.progress.done / job.progress.total;
+  if (job.status === "succeeded") {
+    $(".pictures", element).replaceChildren(...job.images.map((image) => picture(job, image)));
+    say(`Done: ${job.prompt}`);
+  }
+}
+
+function picture(job, image) {
+  const button = document.createElement("button");
+  const img = new Image(image.width, image.height);
+  img.alt = job.prompt;
+  img.loading = "lazy";
+  pictureUrl(image).then((url) => { img.src = url; });
+  button.append(img);
+  button.type = "button";
+  button.setAttribute("aria-label", `Enlarge: ${job.prompt}, seed ${image.seed}`);
+  button.onclick = () => enlarge(job, image, img.src);
+  return button;
+}
+
+async function enlarge(job, image, src) {
+  const viewer = $("#viewer");
+  $(".prompt", viewer).textContent = job.prompt;
+  $(".facts", viewer).textContent = facts(job, image.seed);
+  Object.assign($("img", viewer), { src, alt: job.prompt });
+  const links = ["png", "webp", "jpeg"].map(async (format) => {
+    const link = document.createElement("a");
+    Object.assign(link, { textContent: format.toUpperCase(), href: await pictureUrl(image, format), download: `${job.prompt.slice(0, 40)} ${image.seed}.${format}` });
+    return link;
+  });
+  $(".saves", viewer).replaceChildren(...(await Promise.all(links)));
+  viewer.showModal();
+}
+$("#viewer .close").onclick = () => $("#viewer").close();
+$("#viewer").addEventListener("click", (event) => { if (event.target === event.currentTarget) event.currentTarget.close(); });
+
+function requestOf({ prompt, negative_prompt, model, style, width, height, steps, guidance, n }) {
+  return { prompt, negative_prompt: negative_prompt || undefined, model, style: style || undefined, width, height, steps, guidance, n };
+}
+
+function reuse(job) {
+  form.elements.model.value = job.model;
+  offerChoices();
+  const values = { prompt: job.prompt, negative_prompt: job.negative_prompt, style: job.style, size: `${job.width}x${job.height}`, n: job.n, seed: job.seed, steps: job.steps, guidance: job.guidance };
+  for (const [name, value] of Object.entries(values)) form.elements[name].value = value ?? "";
+  for (const name of ["steps", "guidance"]) form.elements[`${name}_shown`].value = job[name];
+  form.elements.prompt.focus();
+}
+
+async function more() {
+  const page = await getJson(`jobs?limit=48${cursor ? `&cursor=${cursor}` : ""}`);
+  page.items.forEach((job) => show(job, false));
+  cursor = page.next;
+  $("#older").hidden = !cursor;
+}
+$("#older").onclick = () => attempt(more);
+
+// --- news ----------------------------------------------------------------------------------------------------
+
+const refresh = async (id) => { const known = cards.has(id); show(await getJson(`jobs/${id}`), !known); };
+
+function listen() {
+  const events = new EventSource(`${api}/events`);
+  events.addEventListener("job", ({ data }) => refresh(JSON.parse(data).id).catch(() => {}));
+  events.addEventListener("progress", ({ data }) => {
+    const { id, progress } = JSON.parse(data);
+    const card = cards.get(id);
+    if (!card || ended.has(card.job.status)) return;
+    card.job = { ...card.job, status: "running", progress };
+    paint(card);
+  });
+}
+
+// Events are hints, and may be lost: whatever has not ended is asked for as well, seldom.
+async function poll() {
+  const open = [...cards.values()].filter(({ job }) => !ended.has(job.status)).slice(0, 20);
+  await Promise.allSettled(open.map(({ job }) => refresh(job.id)));
+  setTimeout(poll, key() ? 1000 : 4000);
+}
+
+if (form.elements.key) form.elements.key.value = sessionStorage.getItem("limner-key") || "";
+offerChoices();
+if (!form.elements.key || key()) attempt(more);
+if (!form.elements.key) listen();
+poll();
