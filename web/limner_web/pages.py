@@ -6,13 +6,22 @@ from typing import Any, cast
 
 from apiflask import APIBlueprint, APIFlask
 from flask import current_app, render_template
+from markupsafe import Markup, escape
 
 from limner_web.schemas import model_view
 from limner_web.services import services
 
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
 
+TAGS = ("Jobs", "Bulks", "Images", "Models", "Events", "Health")
 EXAMPLES = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
+
+
+@bp.app_template_filter()
+def prose(text: str) -> Markup:
+    """Docstrings mark code with backticks; everything else is escaped."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 @bp.get("/")
@@ -34,11 +43,11 @@ def index() -> str:
 def docs() -> str:
     """The API's documentation, drawn from its OpenAPI document on the server: no script, nothing from elsewhere."""
     spec = cast("dict[str, Any]", cast("APIFlask", current_app).spec)
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {tag: [] for tag in TAGS}
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
             if method in ("get", "post", "delete"):
-                groups.setdefault(operation["tags"][0], []).append(_call(spec, path, method, operation))
+                groups[operation["tags"][0]].append(_call(spec, path, method, operation))
     return render_template("docs.html", spec=spec, groups=groups)
 
 

@@ -1,0 +1,126 @@
+"""The whole service as `limner up` starts it: the real model, a real browser, and what is left when it stops."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+from tests.processes import eventually
+
+from limner_shared.client import Client
+from limner_shared.embedded import free_port
+
+
+@contextmanager
+def limner_up(data: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """`limner up` until it says that it is ready; interrupted at the end, as with Ctrl-C."""
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
+    variables = {"LIMNER_DATA_DIR": str(data), "LIMNER_PORT": str(port), "LIMNER_WEB_WORKERS": "1"}
+    log = data.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "limner_shared.cli", "up"],
+            env=outer | variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: "ready" in log.read_text() and f":{port}" in log.read_text() and ready(port), 120, every=0.3)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def ready(port: int) -> bool:
+    with Client(f"http://127.0.0.1:{port}") as client:
+        try:
+            return bool(client.models())
+        except Exception:  # noqa: BLE001 - not up yet, whatever it says
+            return False
+
+
+def draw(port: int, prompt: str, **fields: object) -> bytes:
+    with Client(f"http://127.0.0.1:{port}") as client:
+        job = client.submit({"prompt": prompt} | fields)
+        while job.status not in ("succeeded", "failed", "canceled"):
+            job = client.job(job.id, wait_seconds=20)
+        assert job.status == "succeeded", job
+        return client.download(job.images[0])
+
+
+@contextmanager
+def browser_page(port: int) -> Iterator[Page]:
+    """A page in Debian's Chromium. A policy that forbids inline script holds for tests too."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert chromium, "the page's test needs a browser: apt-get install chromium"
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running service."""
+    port = free_port()
+    with limner_up(tmp_path_factory.mktemp("up") / "data", port):
+        yield port
+
+
+def test_a_prompt_becomes_a_picture_on_the_page_without_a_reload(service):
+    with browser_page(service) as page:
+        page.get_by_label("Prompt").fill("red apple")
+        page.get_by_label("Seed").fill("7")
+        page.get_by_role("button", name="Draw").click()
+        card = page.locator(".card").first
+        expect(card.locator(".said")).to_contain_text("of 24", timeout=30_000)
+        picture = card.get_by_role("img", name="red apple")
+        expect(picture).to_be_visible(timeout=60_000)
+        eventually(lambda: picture.evaluate("image => image.naturalWidth") == 256)
+        page.reload()
+        expect(page.locator(".card.succeeded").first).to_contain_text("red apple")
+
+
+def test_the_page_says_next_to_the_form_what_the_api_refuses(service):
+    with browser_page(service) as page:
+        page.get_by_label("Prompt").fill("red apple")
+        page.get_by_label("Pictures").first.fill("99")
+        page.get_by_role("button", name="Draw").click()
+        expect(page.get_by_role("alert")).to_contain_text("1 to 16")
+
+
+def test_the_same_request_gives_the_same_bytes(service):
+    first = draw(service, "rocket", seed=3, steps=4)
+    assert first == draw(service, "rocket", seed=3, steps=4)
+    assert Image.open(io.BytesIO(first)).size == (256, 256)
+
+
+def test_what_was_done_survives_a_restart_and_nothing_is_left_when_it_stops(tmp_path):
+    port = free_port()
+    with limner_up(tmp_path / "data", port) as process:
+        draw(port, "ghost", steps=2)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 4
+    assert process.returncode == 0
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    with limner_up(tmp_path / "data", port), Client(f"http://127.0.0.1:{port}") as client:
+        [job] = client.jobs().jobs
+        assert (job.prompt, job.status) == ("ghost", "succeeded")
+        assert client.download(job.images[0])
