@@ -18,7 +18,6 @@ from limner_shared.errors import ConfigurationError, InvalidRequest, LimnerError
 from limner_shared.settings import Settings
 
 GROUP: Final = "limner.commands"
-USAGE_ERROR: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "jobs": Lazy("List your jobs, or show one.", "limner_shared.cli_jobs:jobs"),
     "cancel": Lazy("Cancel jobs.", "limner_shared.cli_jobs:cancel"),
     "models": Lazy("List the models and what each allows.", "limner_shared.cli_jobs:models"),
-    "keys": Lazy("Create, list and revoke API keys.", "limner_shared.cli_admin:keys"),
+    "keys": Lazy("Create, list and revoke API keys.", "limner_shared.cli_keys:keys"),
     "db": Lazy("Create or change the database's schema.", "limner_shared.cli_admin:db"),
     "doctor": Lazy("Say what works here, what does not, and what to do.", "limner_shared.cli_admin:doctor"),
     # Web and worker bring these through entry points; only what help says of them stands here.
@@ -47,6 +46,12 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "worker": Lazy("Generate pictures on this machine's device.", extra="worker"),
     "train": Lazy("Train the built-in models again.", extra="train"),
 }
+
+
+class UserMistake(click.ClickException):
+    """What was typed or configured has to change before a second try."""
+
+    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -110,10 +115,9 @@ def _missing(name: str, error: ModuleNotFoundError) -> click.ClickException:
 
 
 def _failure(error: LimnerError) -> click.ClickException:
-    failure = click.ClickException(error.message)
     if isinstance(error, InvalidRequest | ConfigurationError):
-        failure.exit_code = USAGE_ERROR
-    return failure
+        return UserMistake(error.message)
+    return click.ClickException(error.message)
 
 
 def _bad_settings(error: ValidationError) -> ConfigurationError:

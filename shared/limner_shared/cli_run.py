@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +23,13 @@ COLOURS: Final = {
     SUPERVISOR: "bold white",
     "web": "cyan",
     "dispatch": "yellow",
-    "valkey": "red",
     "worker": "green",
     "worker-1": "green",
     "worker-2": "magenta",
     "worker-3": "blue",
 }
 MINIMUM_FREE_BYTES: Final = 200 << 20
+ONCE_SECONDS: Final = 0.5
 
 
 @click.command()
@@ -84,9 +85,13 @@ class Printer:
 @contextmanager
 def stop_on_signals(stack: Stack) -> Iterator[None]:
     """Ctrl-C and SIGTERM stop in good order; a second one at once."""
+    first = 0.0
 
     def stop(number: int, frame: FrameType | None) -> None:
-        stack.hurry = stack.stopping  # the second time, at once
+        nonlocal first
+        first = first or time.monotonic()
+        # `make` passes on a signal that its whole group has had already: twice at once is once.
+        stack.hurry = time.monotonic() - first > ONCE_SECONDS
         stack.stopping = True
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -20,6 +21,7 @@ API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
 WAIT_SECONDS: Final = 20
 """How long one long poll lasts; the server allows 25."""
+PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "message"}
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
 
 
@@ -142,27 +144,31 @@ class Client:
         return JobView.model_validate(self._json("POST", f"{API}/jobs", json=body))
 
     def job(self, job_id: str, wait_seconds: int = 0) -> JobView:
-        """A job as it is now, or after a change within `wait_seconds`."""
+        """A job as it is now, or when it ends within `wait_seconds`."""
         params = {"wait": wait_seconds} if wait_seconds else {}
         return JobView.model_validate(self._json("GET", f"{API}/jobs/{job_id}", params=params))
 
-    def wait(self, job_id: str) -> Iterator[JobView]:
-        """The job again and again, the last time in its terminal state."""
+    def wait(self, job_id: str, every_seconds: int = WAIT_SECONDS) -> Iterator[JobView]:
+        """The job now, and again after so many seconds, and at last as soon as it is in its terminal state."""
         view = self.job(job_id)
         yield view
         while not view.status.terminal:
-            view = self.job(job_id, WAIT_SECONDS)
+            view = self.job(job_id, every_seconds)
             yield view
 
     def jobs(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> Page:
         """A page of your jobs, newest first."""
-        wanted = {"status": status, "limit": limit, "cursor": cursor}
+        wanted = {"state": status, "limit": limit, "cursor": cursor}
         answer = self._json("GET", f"{API}/jobs", params={k: v for k, v in wanted.items() if v is not None})
         return Page([JobView.model_validate(item) for item in answer["items"]], answer.get("next"))
 
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job that is not done."""
         return JobView.model_validate(self._json("POST", f"{API}/jobs/{job_id}/cancel"))
+
+    def cancel_bulk(self, bulk_id: str) -> BulkView:
+        """Cancel every job of a bulk that is not done."""
+        return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/cancel"))
 
     # --- bulks ---
 
@@ -195,7 +201,7 @@ class Client:
     def models(self) -> list[dict[str, Any]]:
         """The models that the server knows, and what each allows."""
         answer = self._json("GET", f"{API}/models")
-        found: list[dict[str, Any]] = answer["items"] if isinstance(answer, dict) else answer
+        found: list[dict[str, Any]] = answer["items"]
         return found
 
     def events(self, params: Mapping[str, str] | None = None) -> Iterator[ServerSentEvent]:
@@ -228,11 +234,35 @@ class Client:
             raise _refused(answer)
         return answer
 
-    def _stream(self, url: str) -> _Streamed:
-        return _Streamed(self, self._http, url)
+    @contextmanager
+    def _stream(self, url: str) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream("GET", url) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refused(answer)
+                yield answer
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
 
     def _unreachable(self, error: httpx.TransportError) -> ServerUnreachable:
         return ServerUnreachable(
             f"No Limner server answers at {self.server} ({error or type(error).__name__}): "
             "start one with `limner up`, or name another with --server."
         )
+
+
+def _refused(answer: httpx.Response) -> LimnerError:
+    """The server's problem document (RFC 9457) as the error of the same code."""
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        return ClientError(f"The server answered {answer.status_code} {answer.reason_phrase}.")
+    fields: dict[str, Any] = problem
+    kinds = {kind.code: kind for kind in LimnerError.__subclasses__()}
+    message = str(fields.get("detail") or fields.get("title") or answer.reason_phrase)
+    details = {name: value for name, value in fields.items() if name not in PROBLEM_FIELDS}
+    kind = kinds.get(str(fields.get("code")), ClientError)
+    return kind(message, **details)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
-from limner_shared.processes import Child, Tell
+from limner_shared.processes import Child
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 30.0  # a large append-only file is read back first
@@ -47,10 +47,9 @@ def port_in_use(host: str, port: int) -> bool:
 class EmbeddedValkey:
     """A Valkey with its append-only file in `folder`. A server that a killed parent left there is stopped first."""
 
-    def __init__(self, folder: Path, log_file: Path, tell: Tell | None = None) -> None:
+    def __init__(self, folder: Path, log_file: Path) -> None:
         self.folder = folder.absolute()
         self._log_file = log_file
-        self._tell = tell
         self.port = free_port()
         self.child: Child | None = None
 
@@ -68,7 +67,6 @@ class EmbeddedValkey:
             self._command(),
             environment=os.environ,
             log_file=self._log_file,
-            tell=self._tell,
             death_signal=signal.SIGTERM,  # it writes out its file, and is gone at once
         )
         deadline = time.monotonic() + START_SECONDS

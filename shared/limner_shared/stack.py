@@ -85,14 +85,14 @@ class Stack:
         self._log_dir = log_dir
         self._tell = tell
         external = "redis_url" in settings.model_fields_set
-        valkey = None if external else EmbeddedValkey(settings.data_dir / "valkey", log_dir / "valkey.log", tell)
+        valkey = None if external else EmbeddedValkey(settings.data_dir / "valkey", log_dir / "valkey.log")
         self._valkey = valkey
         self._redis_url = settings.redis_url if valkey is None else valkey.url
         warm = settings.shutdown_seconds + GRACE_SECONDS
         names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
-        self._web = Service("web", _limner("serve"), GRACE_SECONDS)
+        web = Service("web", _limner("serve"), GRACE_SECONDS)
         self._workers = [Service(name, _limner("worker"), warm) for name in names]
-        self._services = [self._web, Service("dispatch", _limner("dispatch"), GRACE_SECONDS), *self._workers]
+        self.services = [web, Service("dispatch", _limner("dispatch"), GRACE_SECONDS), *self._workers]
 
     @property
     def url(self) -> str:
@@ -115,7 +115,7 @@ class Stack:
         if self._valkey is not None:
             self._valkey.start()
         upgrade(self.settings.resolved_database_url)
-        for service in self._services:
+        for service in self.services:
             self._spawn(service)
         deadline = time.monotonic() + READY_SECONDS
         for ready, what in ((self._web_is_ready, "web server"), (self._workers_are_ready, "worker")):
@@ -125,13 +125,17 @@ class Stack:
         """Restart what dies, until `stopping` is set."""
         while not self.stopping:
             time.sleep(POLL_SECONDS)
-            self._mend_valkey()
-            for service in self._services:
-                self._mend(service)
+            self.mend()
+
+    def mend(self) -> None:
+        """Start anew whatever has died, once its pause is over."""
+        self._mend_valkey()
+        for service in self.services:
+            self._mend(service)
 
     def stop(self) -> None:
         """Stop all in good order: no new jobs, then the workers, who end what they hold, then Valkey."""
-        running = [service for service in self._services if service.child is not None]
+        running = [service for service in self.services if service.child is not None]
         for service in running:
             if service.child is not None:
                 service.child.terminate()
@@ -158,14 +162,10 @@ class Stack:
         )
 
     def _environment(self) -> dict[str, str]:
-        own = {
-            "LIMNER_DATA_DIR": str(self.settings.data_dir.absolute()),
-            "LIMNER_REDIS_URL": self._redis_url,
-            "LIMNER_HOST": self.settings.host,
-            "LIMNER_PORT": str(self.settings.port),
-            "PYTHONUNBUFFERED": "1",
-        }
-        return {**os.environ, **own}
+        given = self.settings.model_dump(mode="json", exclude_unset=True, exclude={"models"}, exclude_none=True)
+        given |= {"data_dir": self.settings.data_dir.absolute(), "redis_url": self._redis_url}
+        own = {f"LIMNER_{name.upper()}": str(value) for name, value in given.items()}
+        return {**os.environ, **own, "PYTHONUNBUFFERED": "1"}
 
     def _mend(self, service: Service) -> None:
         child = service.child
@@ -199,7 +199,7 @@ class Stack:
             return
         while not child.wait(POLL_SECONDS):
             if self.hurry or time.monotonic() > deadline:
-                self._tell(SUPERVISOR, f"{service.name} did not stop in time; it is killed")
+                self._tell(SUPERVISOR, f"{service.name} is still busy; it is killed")
                 break
         child.close()
 
@@ -207,7 +207,7 @@ class Stack:
 
     def _await(self, ready: Callable[[], bool], what: str, deadline: float) -> None:
         while not ready():
-            for service in self._services:
+            for service in self.services:
                 if service.child is not None and service.child.exit_code is not None:
                     service.child.close()
                     words = "\n  ".join(service.child.tail)

@@ -51,7 +51,7 @@ class Listener:
                     while True:
                         message = pubsub.get_message(timeout=1)
                         if message:
-                            self._tell(json.loads(message["data"]))
+                            self._tell(json.loads(str(message["data"])))
             except RedisError:
                 time.sleep(1)
 

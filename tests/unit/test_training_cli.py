@@ -1,0 +1,81 @@
+"""The training commands work together, from drawings to weights and scores, and explain what they lack."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from limner_worker.training import stages
+from limner_worker.training.cli import train
+from limner_worker.training.data import STYLES, Drawing, cache_folder
+
+STAGES = ("vae", "decoder", "flow", "upscaler")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return cache_folder()
+
+
+def write_drawings(folder: Path) -> None:
+    """Write eight drawings of two concepts as `limner train data` would."""
+    large = np.full((8, 256, 256, 3), 255, np.uint8)
+    for row, picture in enumerate(large):
+        picture[64:192, 64:192] = (30 * row, 200 - 20 * row, 100)
+    small = large.reshape(8, 64, 4, 64, 4, 3).mean((2, 4)).astype(np.uint8)
+    names = ("red apple", "rocket")
+    drawings = [Drawing(name, style, name, ("thing",), "Objects") for name in names for style in STYLES]
+    folder.mkdir(parents=True)
+    np.save(folder / "drawings-256.npy", large)
+    np.save(folder / "drawings-64.npy", small)
+    (folder / "drawings.json").write_text(json.dumps([asdict(drawing) for drawing in drawings]))
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(train, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_stages_lead_from_drawings_to_shipped_weights_and_their_scores(cache: Path, tmp_path: Path) -> None:
+    write_drawings(cache)
+    stages.embed_captions(cache, np.random.default_rng(0))
+    for stage in STAGES:
+        output = run(stage, "--minutes", "0.0001", "--batch", "2", "--threads", "1")
+        assert "saved at step 1" in output
+    assert "saved at step 2" in run("upscaler", "--minutes", "0.0001", "--batch", "2", "--threads", "1")
+    weights = tmp_path / "weights"
+    assert "flow: 28." in run("export", "--to", str(weights))
+    scores = run("evaluate", "--weights", str(weights), "--threads", "1")
+    assert "dB PSNR on 2 drawings" in scores
+    assert "bicubic" in scores
+    sheet = tmp_path / "sheet.png"
+    run("sheet", str(sheet), "--weights", str(weights), "--prompt", "rocket", "--steps", "1", "--threads", "1")
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_without_data_says_which_command_makes_them(cache: Path, stage: str) -> None:
+    result = CliRunner().invoke(train, [stage])
+    assert result.exit_code == 1
+    assert "limner train data" in result.output
+    assert not cache.exists()
+
+
+def test_a_stage_without_the_one_before_names_the_missing_weights(cache: Path) -> None:
+    write_drawings(cache)
+    result = CliRunner().invoke(train, ["upscaler"])
+    assert result.exit_code == 1
+    assert "there are no weights at" in result.output
+
+
+def test_every_command_explains_itself() -> None:
+    output = run("--help")
+    for command in (*STAGES, "data", "export", "evaluate", "sheet", "all"):
+        assert f"  {command} " in output
+        assert "Usage" in run(command, "--help")

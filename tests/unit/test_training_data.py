@@ -1,0 +1,132 @@
+"""The training data are found, drawn and refused as they should be: without npm, on three small packages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner_worker.training import data
+
+RED = '<path fill="#f00" d="M0 0h64v128H0z"/>'
+
+
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def write_icons(folder: Path, names: dict[str, str], characters: dict[str, str], aliases: dict[str, object]) -> None:
+    icons = {"width": 128, "height": 128, "icons": {name: {"body": body} for name, body in names.items()}}
+    write_json(folder / "icons.json", {**icons, "aliases": aliases})
+    write_json(folder / "chars.json", characters)
+    write_json(folder / "metadata.json", {"categories": {"Food & Drink": list(names)}})
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, Path]:
+    """Four styles with an apple; one has a flag and a skin tone too, one names its icons by CLDR alone."""
+    folders = {key: tmp_path / key for key in data.PACKAGES}
+    apple = {"1f34e": "red-apple"}
+    more = {**apple, "1f44b-1f3fb": "waving-light", "1f1eb-1f1f7": "flag-france"}
+    write_icons(folders["noto"], dict.fromkeys(more.values(), RED), more, {})
+    write_icons(folders["flat"], {"red-apple": RED}, apple, {})
+    write_icons(folders["noto-v1"], {"fruit": RED}, {}, {"red-apple": {"parent": "fruit"}})
+    assets = folders["3d"] / "assets"
+    assets.mkdir(parents=True)
+    Image.new("RGBA", (256, 256), (0, 0, 255, 0)).save(assets / "1f34e-fe0f.webp", lossless=True)
+    entry = {"default": ["fruit", "red"], "tts": ["red apple"]}
+    for key, part, text in (("names", "annotations", "🍎"), ("derived", "annotationsDerived", "👋🏻")):
+        write_json(folders[key] / part / "en" / "annotations.json", {part: {"annotations": {text: entry}}})
+    return folders
+
+
+def test_a_drawing_is_found_in_every_style_with_its_name(sources: dict[str, Path]) -> None:
+    found = [drawing for drawing, _ in data.find_drawings(sources)]
+    assert [drawing.style for drawing in found] == list(data.STYLES)
+    assert {(d.concept, d.name, d.keywords, d.category) for d in found} == {
+        ("1f34e", "red apple", ("fruit", "red"), "Food & Drink")
+    }
+
+
+@pytest.mark.parametrize("concept", ["1f44b-1f3fb", "1f1eb-1f1f7", "1f3f4-e0067-e007f"])
+def test_skin_tones_and_flags_are_variants(concept: str) -> None:
+    assert data.is_variant(concept)
+    assert not data.is_variant("1f34e")
+
+
+def test_svg_and_webp_are_drawn_on_white(sources: dict[str, Path]) -> None:
+    drawn = {drawing.style: data.rasterise(source) for drawing, source in data.find_drawings(sources)}
+    assert drawn["noto"].shape == (256, 256, 3)
+    assert drawn["noto"][128, 10].tolist() == [255, 0, 0]
+    assert drawn["noto"][128, 250].tolist() == [255, 255, 255]
+    assert drawn["3d"].min() == 255  # wholly transparent
+
+
+def test_a_damaged_package_is_named(sources: dict[str, Path]) -> None:
+    (sources["noto"] / "chars.json").write_text("{")
+    with pytest.raises(data.DataError, match=r"chars\.json is missing or damaged"):
+        list(data.find_drawings(sources))
+
+
+def test_too_few_drawings_are_refused(
+    sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "fetch", lambda package, _: sources[_key_of(package)])
+    with pytest.raises(data.DataError, match="only 4 drawings"):
+        data.prepare(tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.npy"))
+
+
+def _key_of(package: str) -> str:
+    return next(key for key, value in data.PACKAGES.items() if value == package)
+
+
+def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(data.DataError, match="npm was not found"):
+        data.fetch("some@1.0.0", tmp_path)
+
+
+def test_what_npm_says_reaches_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise subprocess.CalledProcessError(1, "npm", stderr="npm error 404 not found")
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(data.DataError, match=r"could not fetch some@1\.0\.0: npm error 404"):
+        data.fetch("some@1.0.0", tmp_path)
+
+
+def test_a_full_disk_is_refused_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int = 1_000_000
+
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda _: Usage())
+    with pytest.raises(data.DataError, match=r"0\.0 GB free, training needs 2\.5 GB"):
+        data.prepare(tmp_path)
+
+
+def test_the_split_is_the_same_for_a_seed_and_leaves_the_rest_to_training() -> None:
+    first = data.split(6_000)
+    assert len(np.unique(first)) == 256
+    assert np.array_equal(first, data.split(6_000))
+    assert not np.array_equal(first, data.split(6_000, seed=1))
+    dataset = data.Dataset([None] * 6_000, None, None, first)  # type: ignore[list-item, arg-type]
+    assert sorted([*dataset.training, *first]) == list(range(6_000))
+
+
+def test_missing_data_say_which_command_makes_them(tmp_path: Path) -> None:
+    with pytest.raises(data.DataError, match="limner train data"):
+        data.load_dataset(tmp_path)
+
+
+def test_the_cache_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert data.cache_folder() == tmp_path / "limner" / "training"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert data.cache_folder() == Path.home() / ".cache" / "limner" / "training"

@@ -1,0 +1,82 @@
+"""The one home of how networks are stored: float16 safetensors that carry their constructor's arguments."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class WeightsError(ValueError):
+    """The weights file is missing, damaged, or belongs to another network."""
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically: a reader finds the old file or the new one, never a half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # Not `save_file`: it makes files that only their owner may read, and these go into a package.
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_module(
+    module: nn.Module, path: Path, config: Mapping[str, object], tensors: dict[str, Tensor] | None = None
+) -> None:
+    """Store `module` as float16 with its constructor's arguments.
+
+    `tensors` replaces the module's own state (the averaged weights of a training, say); it has the same names.
+    """
+    state = module.state_dict() if tensors is None else tensors
+    halves = {name: value.detach().to("cpu", torch.float16) for name, value in state.items()}
+    write_tensors(path, halves, {"network": type(module).__name__, "config": json.dumps(dict(config))})
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """Read the constructor's arguments without reading the weights.
+
+    Raises:
+        WeightsError: the file is missing or no safetensors file of ours.
+    """
+    return _read_header(path)[1]
+
+
+def load_module(kind: type[Module], path: Path) -> Module:
+    """Build a `kind` from a file of `save_module`, in float32 and evaluation mode.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or holds another network.
+    """
+    name, config = _read_header(path)
+    if name != kind.__name__:
+        raise WeightsError(f"{path} holds a {name}, not a {kind.__name__}")
+    module = kind(**config)
+    try:
+        with safe_open(path, framework="pt") as file:
+            module.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
+    except (RuntimeError, SafetensorError) as error:
+        raise WeightsError(f"{path} does not fit its own description: {error}") from error
+    return module.eval()
+
+
+def _read_header(path: Path) -> tuple[str, dict[str, object]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return metadata["network"], json.loads(metadata["config"])
+    except FileNotFoundError as error:
+        raise WeightsError(f"there are no weights at {path}") from error
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise WeightsError(f"{path} is not a weights file of Limner: {error}") from error

@@ -1,0 +1,151 @@
+"""The commands `limner train …`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.progress import Progress
+
+from limner_worker.encode import EncoderError
+from limner_worker.networks.weights import WeightsError
+from limner_worker.training import evaluation, stages
+from limner_worker.training.data import DataError, cache_folder, prepare
+from limner_worker.training.drive import set_up
+from limner_worker.training.loop import CheckpointError
+
+SHIPPED = Path(__file__).parent.parent / "models" / "limner-flow"
+# Minutes, batch and peak learning rate of each stage: what the shipped weights were trained with, on two cores.
+DEFAULTS: dict[str, tuple[float, int, float]] = {
+    "vae": (42.0, 32, 2e-3),
+    "decoder": (30.0, 32, 1e-3),
+    "draft": (5.0, 512, 2e-3),
+    "flow": (60.0, 96, 1.5e-3),
+    "upscaler": (15.0, 8, 2e-3),
+}
+TRAINERS: dict[str, Callable[[stages.Options], None]] = {
+    "vae": stages.train_autoencoder,
+    "decoder": stages.train_decoder,
+    "draft": stages.train_draft,
+    "flow": stages.train_flow,
+    "upscaler": stages.train_upscaler,
+}
+
+
+def _explained(command: Callable[..., None]) -> Callable[..., None]:
+    """Show the errors that a user can mend as one line, not as a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: object, **options: object) -> None:
+        try:
+            command(*arguments, **options)
+        except (DataError, WeightsError, EncoderError, CheckpointError, FloatingPointError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.group()
+def train() -> None:
+    """Train the built-in models again, from the npm packages to the weights in the package.
+
+    Data and checkpoints are kept in $XDG_CACHE_HOME/limner/training (by default under ~/.cache).
+    """
+
+
+@train.command("data")
+@click.option("--workers", default=2, show_default=True, help="Processes that render.")
+@click.option("--seed", default=0, show_default=True, help="Of the choice of captions.")
+@_explained
+def train_data(workers: int, seed: int) -> None:
+    """Fetch the drawings and their names with npm, render them and embed their captions."""
+    folder = cache_folder()
+    with _bar("rendering") as advance:
+        count = prepare(folder, workers, advance)
+    with _bar("embedding captions") as advance:
+        captions = stages.embed_captions(folder, set_up(workers, seed), advance)
+    click.echo(f"{count} drawings and {captions} captions in {folder}")
+
+
+def _stage(name: str, text: str) -> None:
+    minutes, batch, rate = DEFAULTS[name]
+
+    @train.command(name, help=text)
+    @click.option("--minutes", default=minutes, show_default=True, help="How long to train in this call.")
+    @click.option("--threads", default=2, show_default=True, help="Processor threads.")
+    @click.option("--seed", default=0, show_default=True, help="Of the held-out split, the batches and the noise.")
+    @click.option("--batch", default=batch, show_default=True, help="Pictures a step.")
+    @click.option("--rate", default=rate, show_default=True, help="Peak learning rate.")
+    @click.option("--fresh", is_flag=True, help="Start anew instead of from the last checkpoint.")
+    @_explained
+    def _(minutes: float, threads: int, seed: int, batch: int, rate: float, fresh: bool) -> None:
+        generator = set_up(threads, seed)
+        TRAINERS[name](stages.Options(cache_folder(), generator, minutes, seed, batch, rate, fresh))
+
+
+_stage("vae", "Train the autoencoder, 64x64x3 <-> 8x8x16. Whoever trains it again must train the flow again.")
+_stage("decoder", "Train the autoencoder's decoder further; the latents, and with them the flow, stay valid.")
+_stage("draft", "Train the flow's draft: a first guess of the latents from text and style.")
+_stage("flow", "Train the flow transformer on the autoencoder's latents.")
+_stage("upscaler", "Train the 4x upscaler on clean drawings and on the autoencoder's.")
+
+
+@train.command("export")
+@click.option("--to", "target", type=click.Path(path_type=Path), default=SHIPPED, help="Default: into the package.")
+@_explained
+def export(target: Path) -> None:
+    """Copy the trained weights from the cache to where the service reads them."""
+    for name, size in stages.export(cache_folder(), target).items():
+        click.echo(f"{name}: {size / 1e6:.1f} MB")
+
+
+@train.command("evaluate")
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: those in the package.")
+@click.option("--threads", default=2, show_default=True, help="Processor threads.")
+@click.option("--seed", default=0, show_default=True, help="Of the held-out split.")
+@_explained
+def evaluate(weights: Path, threads: int, seed: int) -> None:
+    """Print what the weights score on the 256 held-out drawings."""
+    for line in evaluation.evaluate(cache_folder(), weights, set_up(threads, seed), seed):
+        click.echo(line)
+
+
+@train.command("sheet")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: those in the package.")
+@click.option("--prompt", "prompts", multiple=True, help="May be repeated; by default 16 ordinary prompts.")
+@click.option("--steps", default=24, show_default=True, help="Euler steps.")
+@click.option("--guidance", default=3.0, show_default=True, help="Classifier-free guidance scale.")
+@click.option("--seed", default=0, show_default=True, help="Of the first picture; the next has seed + 1.")
+@click.option("--threads", default=2, show_default=True, help="Processor threads.")
+@_explained
+def sheet(
+    file: Path, weights: Path, prompts: tuple[str, ...], steps: int, guidance: float, seed: int, threads: int
+) -> None:
+    """Draw a contact sheet into FILE (PNG): a column for each prompt, a row for each style."""
+    set_up(threads, seed)
+    evaluation.contact_sheet(weights, prompts or evaluation.PROMPTS, file, steps, guidance, seed)
+    click.echo(f"wrote {file}")
+
+
+@train.command("all")
+@click.option("--threads", default=2, show_default=True, help="Processor threads.")
+@click.option("--seed", default=0, show_default=True, help="Of everything.")
+@click.pass_context
+def train_all(context: click.Context, threads: int, seed: int) -> None:
+    """Do everything from the data to the shipped weights (about three hours on two cores)."""
+    context.invoke(train_data, workers=threads, seed=seed)
+    for name, (minutes, batch, rate) in DEFAULTS.items():
+        command = train.commands[name]
+        context.invoke(command, minutes=minutes, threads=threads, seed=seed, batch=batch, rate=rate, fresh=False)
+    context.invoke(export, target=SHIPPED)
+
+
+@contextmanager
+def _bar(what: str) -> Generator[Callable[[int, int], None]]:
+    with Progress() as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
