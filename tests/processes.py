@@ -54,7 +54,7 @@ class Service:
         """Start `limner COMMAND`, its log in the test's folder."""
         with (self.folder / f"{command}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", f"from limner_worker.cli import {command}; {command}()", *arguments],
+                [sys.executable, "-m", "limner_shared.cli", command, *arguments],
                 env=environment(self.settings),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -30,17 +30,16 @@ PROMPT_WIDTH: Final = 40
 
 def server_options(command: F) -> F:
     """Add `--server` and `--key`; the command receives `server` and `key`."""
-    key = click.option("--key", envvar="LIMNER_API_KEY", help="API key, where the server requires one.")
-    server = click.option(
-        "--server", envvar="LIMNER_SERVER", help="The server's URL. Default: this machine, at LIMNER_PORT."
-    )
+    key = click.option("--key", help="API key, where the server requires one. Default: LIMNER_API_KEY.")
+    server = click.option("--server", help="The server's URL. Default: LIMNER_SERVER, or this machine at LIMNER_PORT.")
     return server(key(command))
 
 
 def make_client(server: str | None, key: str | None) -> Client:
     """A client of the named server, or of this machine's."""
-    url = server or f"http://127.0.0.1:{Settings().port}"
-    return Client(url if "://" in url else f"http://{url}", key)
+    settings = Settings()
+    url = server or settings.server or f"http://127.0.0.1:{settings.port}"
+    return Client(url if "://" in url else f"http://{url}", key or settings.api_key or None)
 
 
 def parse_size(text: str | None) -> tuple[int | None, int | None]:

@@ -212,7 +212,8 @@ class Client:
                 if source.response.is_error:
                     source.response.read()
                     raise _refused(source.response)
-                yield from source.iter_sse()
+                # What has no data is no event (HTML Living Standard, 9.2.6), such as a bare `retry:`.
+                yield from (event for event in source.iter_sse() if event.data)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker goes on with what it holds before it hands the rest back."""
 
+    server: str = ""
+    """Which server the commands that talk to one use; empty: this machine's, at `port`."""
+    api_key: str = Field(default="", repr=False)
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 

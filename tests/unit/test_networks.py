@@ -26,7 +26,7 @@ def small_autoencoder() -> Autoencoder:
 def small_flow() -> FlowTransformer:
     """A small transformer with all layers awake: as built, its last layer gives zeros."""
     torch.manual_seed(0)
-    network = FlowTransformer(STYLES, width=48, depth=2, heads=2, modulation=16)
+    network = FlowTransformer(STYLES, width=48, depth=2, heads=2, modulation=16, draft_width=16)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)
     return network.eval()
@@ -59,7 +59,7 @@ def test_normalising_latents_can_be_undone() -> None:
 
 
 def test_an_untrained_flow_predicts_no_motion() -> None:
-    network = FlowTransformer(STYLES, width=48, depth=1, heads=2, modulation=16)
+    network = FlowTransformer(STYLES, width=48, depth=1, heads=2, modulation=16, draft_width=16)
     assert not network(**flow_inputs()).any()
 
 
@@ -106,6 +106,18 @@ def test_a_flow_patch_is_put_back_where_it_was_taken() -> None:
     expected = torch.zeros(8, 8, dtype=torch.bool)
     expected[2:4, 6:8] = True
     assert torch.equal(moved, expected)
+
+
+@torch.no_grad()
+def test_the_flow_sees_its_draft_and_doubts_it_only_while_training() -> None:
+    network, inputs = small_flow(), flow_inputs()
+    before = network(**inputs)
+    torch.testing.assert_close(network(**inputs), before)
+    assert not torch.allclose(network.train()(**inputs), before)
+    nn.init.zeros_(network.embed_draft.weight)
+    blind = network.eval()(**inputs)
+    assert not torch.allclose(blind, before)
+    torch.testing.assert_close(network.train()(**inputs), blind)
 
 
 def test_times_have_different_embeddings() -> None:

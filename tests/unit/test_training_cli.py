@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from limner_worker.training import stages
 from limner_worker.training.cli import train
 from limner_worker.training.data import STYLES, Drawing, cache_folder
 
-STAGES = ("vae", "decoder", "flow", "upscaler")
+STAGES = ("vae", "decoder", "draft", "flow", "upscaler")
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_symbols_and_clocks_get_less_of_the_capacity() -> None:
 
 def flow_task() -> flow.FlowTask:
     torch.manual_seed(0)
-    network = FlowTransformer(("noto", "flat"), width=48, depth=1, heads=2, modulation=16)
+    network = FlowTransformer(("noto", "flat"), width=48, depth=1, heads=2, modulation=16, draft_width=16)
     return flow.FlowTask(
         network,
         latents=torch.randn(2, 16, 8, 8),
@@ -153,6 +153,16 @@ def test_the_flows_score_is_the_same_each_time_and_touches_no_generator() -> Non
     assert torch.equal(state, torch.random.get_rng_state())
     torch.rand(5)
     assert flow.score(task.network, task, np.arange(2)) == first
+
+
+def test_an_untrained_draft_is_about_as_wrong_as_none() -> None:
+    task = flow_task()
+    nn.init.zeros_(task.network.draft.final.weight)
+    nn.init.zeros_(task.network.draft.final.bias)
+    loss, count = task.draft_losses()
+    assert count == 16
+    assert loss.item() == pytest.approx(1.0, rel=0.1)
+    assert flow.draft_score(task.network.draft, task, np.arange(2)) == pytest.approx(1.0, rel=0.1)
 
 
 def test_times_lie_between_noise_and_data() -> None:
