@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("touched_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_bulks_tenant_id_tenants"),
         sa.PrimaryKeyConstraint("id", name="pk_bulks"),
     )
@@ -125,9 +126,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", "image_index", name="uq_images_job_id_image_index"),
     )
     op.create_index("ix_images_sha256", "images", ["sha256"])
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("tenant_id", sa.String(length=40), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("resource_id", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="fk_idempotency_keys_tenant_id_tenants"),
+        sa.PrimaryKeyConstraint("tenant_id", "key", name="pk_idempotency_keys"),
+    )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
 
 
 def downgrade() -> None:
     """Take the schema back."""
-    for table in ("images", "events", "jobs", "bulks", "api_keys", "tenants"):
+    for table in ("idempotency_keys", "images", "events", "jobs", "bulks", "api_keys", "tenants"):
         op.drop_table(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +27,12 @@ SUFFIXES: Final = {"image/png": ".png", "image/webp": ".webp", "image/jpeg": ".j
 
 
 class BulkState(BaseModel):
-    """Which bulk an output folder belongs to."""
+    """Which bulk an output folder belongs to. Until the server has named it, only the key it was sent with is known."""
 
     server: str
-    bulk_id: str
     source_sha256: str
+    key: str
+    bulk_id: str = ""
 
 
 @click.command()
@@ -59,18 +61,18 @@ def open_bulk(client: Client, prompts: Path, output: Path) -> BulkState:
     file = output / STATE_FILE
     with prompts.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
-    known = _read(file)
-    if known is None:
-        view = client.submit_bulk(prompts)
-        state = BulkState(server=client.server, bulk_id=view.id, source_sha256=digest)
-        write_whole(file, state.model_dump_json().encode())
-        return state
-    if known.source_sha256 != digest or known.server != client.server:
+    state = _read(file) or BulkState(server=client.server, source_sha256=digest, key=secrets.token_hex(16))
+    if state.source_sha256 != digest or state.server != client.server:
         raise InvalidRequest(
-            f"{output}/ holds the pictures of another file or server ({known.bulk_id} at {known.server}): "
+            f"{output}/ holds the pictures of another file or server ({state.bulk_id} at {state.server}): "
             "choose another folder, or go on with the file as it was."
         )
-    return known
+    if not state.bulk_id:
+        # The key first: if this process dies before it hears the answer, the next one sends the same key.
+        write_whole(file, state.model_dump_json().encode())
+        state = state.model_copy(update={"bulk_id": client.submit_bulk(prompts, state.key).id})
+        write_whole(file, state.model_dump_json().encode())
+    return state
 
 
 def _read(file: Path) -> BulkState | None:

@@ -172,12 +172,13 @@ class Client:
 
     # --- bulks ---
 
-    def submit_bulk(self, lines: BinaryIO | Path) -> BulkView:
-        """Queue every line of a JSONL file, which is sent as it is read."""
+    def submit_bulk(self, lines: BinaryIO | Path, idempotency_key: str | None = None) -> BulkView:
+        """Queue every line of a JSONL file, which is sent as it is read; with a key, once however often it is sent."""
         if isinstance(lines, Path):
             with lines.open("rb") as file:
-                return self.submit_bulk(file)
-        answer = self._json("POST", f"{API}/bulks", content=lines, headers={"Content-Type": JSONL}, timeout=None)
+                return self.submit_bulk(file, idempotency_key)
+        headers = {"Content-Type": JSONL} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+        answer = self._json("POST", f"{API}/bulks", content=lines, headers=headers, timeout=None)
         return BulkView.model_validate(answer)
 
     def bulk(self, bulk_id: str) -> BulkView:

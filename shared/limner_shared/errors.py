@@ -65,6 +65,12 @@ class InvalidState(LimnerError):
     code, title, status = "invalid_state", "Invalid state", 409
 
 
+class IdempotencyConflict(LimnerError):
+    """This Idempotency-Key was used for another request: repeat that one unchanged, or choose a new key."""
+
+    code, title, status = "idempotency_conflict", "Idempotency conflict", 409
+
+
 class NotAcceptable(LimnerError):
     """None of the accepted media types can be produced."""
 

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.database import now
-from limner_shared.errors import LimnerError, WorkerLost
+from limner_shared.errors import IdempotencyConflict, LimnerError, WorkerLost
 from limner_shared.ids import new_id
 from limner_shared.jobs import JobSpec, JobState, Priority, sources
-from limner_shared.tables import Bulk, Event, Image, Job, Tenant
+from limner_shared.tables import Bulk, Event, IdempotencyKey, Image, Job, Tenant
 
 LOCAL_TENANT: Final = "tenant_local"
 """Who submits while no keys are required."""
@@ -130,8 +130,14 @@ def submit(
 def open_bulk(session: Session, tenant_id: str) -> str:
     """Begin a bulk; its jobs wait until `seal_bulk`."""
     bulk_id = new_id("bulk")
-    session.execute(insert(Bulk).values(id=bulk_id, tenant_id=tenant_id, state="loading", total=0, created_at=now()))
+    values = {"id": bulk_id, "tenant_id": tenant_id, "state": "loading", "total": 0}
+    session.execute(insert(Bulk).values(created_at=now(), touched_at=now(), **values))
     return bulk_id
+
+
+def touch_bulk(session: Session, bulk_id: str) -> None:
+    """Say that whoever loads this bulk is alive."""
+    session.execute(update(Bulk).where(Bulk.id == bulk_id).values(touched_at=now()), execution_options=SILENT)
 
 
 def seal_bulk(session: Session, bulk_id: str, total: int) -> None:
@@ -146,12 +152,33 @@ def drop_bulk(session: Session, bulk_id: str) -> None:
     """Forget a bulk that was never sealed, and all its jobs."""
     if session.scalar(select(Bulk.state).where(Bulk.id == bulk_id).with_for_update()) == "loading":
         session.execute(delete(Job).where(Job.bulk_id == bulk_id), execution_options=SILENT)
+        session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id), execution_options=SILENT)
         session.execute(delete(Bulk).where(Bulk.id == bulk_id), execution_options=SILENT)
 
 
 def stale_bulks(session: Session, seconds: float) -> list[str]:
-    """Bulks that began to load long ago and were never sealed: their web process died."""
-    return list(session.scalars(select(Bulk.id).where(Bulk.state == "loading", Bulk.created_at < now() - seconds)))
+    """Bulks that are loading, and whose loader has not been heard of for so long: its process died."""
+    return list(session.scalars(select(Bulk.id).where(Bulk.state == "loading", Bulk.touched_at < now() - seconds)))
+
+
+def remember(session: Session, tenant_id: str, key: str, digest: str, resource_id: str) -> None:
+    """Note what an idempotency key has made, in the transaction that makes it; a second one for a key cannot commit."""
+    values = {"tenant_id": tenant_id, "key": key, "digest": digest, "resource_id": resource_id}
+    session.execute(insert(IdempotencyKey).values(created_at=now(), **values))
+
+
+def recall(session: Session, tenant_id: str, key: str, digest: str) -> str | None:
+    """What this key has made for the same request, if anything. Raises IdempotencyConflict for another request."""
+    found = session.get(IdempotencyKey, (tenant_id, key))
+    if found is not None and found.digest != digest:
+        raise IdempotencyConflict
+    return None if found is None else found.resource_id
+
+
+def forget_keys(session: Session, seconds: float) -> None:
+    """Delete the idempotency keys that are older."""
+    old = IdempotencyKey.created_at < now() - seconds
+    session.execute(delete(IdempotencyKey).where(old), execution_options=SILENT)
 
 
 def _in_window(session: Session, model: str) -> int:

@@ -71,7 +71,19 @@ class Bulk(Base):
     state: Mapped[str] = mapped_column(String(10))  # loading, open, canceled
     total: Mapped[int]
     created_at: Mapped[float]
+    touched_at: Mapped[float]  # while loading: when its loader last wrote a line, and so was alive
     __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "state"))
+
+
+class IdempotencyKey(Base):
+    """What a tenant's `Idempotency-Key` has made: the same request again is answered with the same job or bulk."""
+
+    __tablename__ = "idempotency_keys"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the request
+    resource_id: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[float] = mapped_column(index=True)
 
 
 class Job(Base):

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from limner_shared import ledger
 from limner_shared.tables import Bulk, Job
-from limner_web.api import bulks
+from limner_web import intake
 from tests.api.work import finish, png, start
 
 JSONL = "application/jsonl"
@@ -81,7 +81,7 @@ def test_a_bulk_that_cannot_be_read_is_refused(client, data, content_type, statu
 
 @both
 def test_a_bulk_whose_writing_breaks_off_leaves_nothing(client, app, monkeypatch):
-    monkeypatch.setattr(bulks, "CHUNK", 2)
+    monkeypatch.setattr(intake, "CHUNK", 2)
     calls = iter([True, False])
     submit = ledger.submit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,15 +31,17 @@ class BadLine(Exception):
     message: str
 
 
-def spool(body: IO[bytes], to: IO[bytes], settings: Settings) -> None:
-    """Copy the body to a file. Raises BodyTooLarge as soon as it is."""
-    size = 0
+def spool(body: IO[bytes], to: IO[bytes], settings: Settings) -> str:
+    """Copy the body to a file and return its SHA-256 in hex. Raises BodyTooLarge as soon as it is."""
+    size, digest = 0, hashlib.sha256()
     while chunk := body.read(1 << 16):
         size += len(chunk)
         if size > settings.max_bulk_bytes:
             raise BodyTooLarge(f"A bulk may have at most {settings.max_bulk_bytes} bytes.")
         to.write(chunk)
+        digest.update(chunk)
     to.seek(0)
+    return digest.hexdigest()
 
 
 def check(lines: IO[bytes], catalogue: Catalogue, settings: Settings) -> int:

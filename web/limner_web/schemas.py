@@ -17,6 +17,17 @@ from limner_shared.jobs import JobState, Priority
 from limner_shared.tables import Bulk, Image, Job
 
 
+class CreateHeaders(BaseModel):
+    """What a request that makes something may say of itself."""
+
+    idempotency_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Any text of yours: the same request with the same key within 24 hours makes nothing new.",
+    )
+
+
 class ImageView(BaseModel):
     """One picture."""
 

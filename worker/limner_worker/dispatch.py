@@ -22,7 +22,9 @@ log = get_logger(__name__)
 
 FORGOTTEN_SECONDS = 5.0
 """Released so long ago and not claimed though the queue is empty: Redis, or a worker that died, has lost it."""
-STALE_BULK_SECONDS = 3600.0
+STALE_BULK_SECONDS = 60.0
+"""A bulk is written in chunks of well under a second; one without news for so long has lost its web process."""
+IDEMPOTENCY_SECONDS = 24 * 3600.0
 
 
 class Dispatcher:
@@ -62,6 +64,7 @@ class Dispatcher:
             changes: list[Change] = ledger.reap(session, self._settings.max_attempts)
             for bulk_id in ledger.stale_bulks(session, STALE_BULK_SECONDS):
                 ledger.drop_bulk(session, bulk_id)
+            ledger.forget_keys(session, IDEMPOTENCY_SECONDS)
         for change in changes:
             log.warning("lease lost", job=change.id, now=change.state.value)
         self._hints.changed(changes)

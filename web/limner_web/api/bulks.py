@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from itertools import islice
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, request, stream_with_context, url_for
 
 from limner_shared import ledger, queries
 from limner_shared.errors import UnsupportedMediaType
-from limner_shared.ledger import NewJob
-from limner_web import bulk_reader
+from limner_web import bulk_reader, intake
 from limner_web.auth import tenant_id
-from limner_web.schemas import BulkView, bulk_view, result_view
+from limner_web.schemas import BulkView, CreateHeaders, bulk_view, result_view
 from limner_web.services import Services, services
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
-CHUNK = 500
-"""Rows a transaction: short ones, so that nobody waits for a large bulk to be written."""
 
 bp = APIBlueprint("bulks", __name__, url_prefix="/api/v1/bulks", tag="Bulks")
 
 
 @bp.post("")
+@bp.input(CreateHeaders, location="headers", arg_name="header")
 @bp.output(BulkView, status_code=202)
 @bp.doc(responses={413: "Too large", 415: "Not JSONL", 422: "Bad lines; nothing was queued"})
-def create_bulk() -> Response:
+def create_bulk(header: CreateHeaders) -> Response:
     """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`. All lines are accepted, or none."""
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
     held = services()
     with tempfile.TemporaryFile() as lines:
-        bulk_reader.spool(request.stream, lines, held.settings)
+        digest = bulk_reader.spool(request.stream, lines, held.settings)
         total = bulk_reader.check(lines, held.catalogue, held.settings)
-        bulk_id = _insert(held, bulk_reader.jobs(lines, held.catalogue), total)
+        jobs = bulk_reader.jobs(lines, held.catalogue)
+        bulk_id = intake.submit_bulk(held, tenant_id(), jobs, total, header.idempotency_key, digest)
     answer = make_response(_view(held, bulk_id).model_dump(mode="json"), 202)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
     return answer
@@ -68,25 +66,6 @@ def get_results(bulk_id: str) -> Response:
     with held.database.read() as session:
         queries.bulk(session, tenant_id(), bulk_id)
     return Response(stream_with_context(_results(held, bulk_id)), mimetype="application/jsonl")
-
-
-def _insert(held: Services, jobs: Iterator[NewJob], total: int) -> str:
-    with held.database.write() as session:
-        bulk_id = ledger.open_bulk(session, tenant_id())
-    try:
-        while chunk := list(islice(jobs, CHUNK)):
-            with held.database.write() as session:
-                for model in {job.spec.model for job in chunk}:
-                    of_model = [job for job in chunk if job.spec.model == model]
-                    ledger.submit(session, tenant_id(), of_model, bulk_id=bulk_id)
-        with held.database.write() as session:
-            ledger.seal_bulk(session, bulk_id, total)
-    except BaseException:
-        # Were this to fail too, the dispatcher would forget the bulk later: unsealed, it never runs.
-        with held.database.write() as session:
-            ledger.drop_bulk(session, bulk_id)
-        raise
-    return bulk_id
 
 
 def _view(held: Services, bulk_id: str) -> BulkView:

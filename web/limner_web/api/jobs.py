@@ -17,7 +17,7 @@ from limner_shared.tables import Job
 from limner_web import intake
 from limner_web.auth import tenant_id
 from limner_web.listener import wait_for
-from limner_web.schemas import JobList, JobView, job_view, job_views
+from limner_web.schemas import CreateHeaders, JobList, JobView, job_view, job_views
 from limner_web.services import Services, services
 
 POLL_SECONDS = 1.0
@@ -46,11 +46,12 @@ class ListQuery(BaseModel):
 
 @bp.post("")
 @bp.input(JobRequest, arg_name="body")
+@bp.input(CreateHeaders, location="headers", arg_name="header")
 @bp.output(JobView, status_code=202)
-def create_job(body: JobRequest) -> Response:
+def create_job(body: JobRequest, header: CreateHeaders) -> Response:
     """Submit a job: it is accepted once this answers, and runs when its turn comes."""
     held = services()
-    job_id = intake.submit(held, tenant_id(), body)
+    job_id = intake.submit(held, tenant_id(), body, header.idempotency_key)
     answer = _answer(_view(held, job_id))
     answer.status_code = 202
     answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)

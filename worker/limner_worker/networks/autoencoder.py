@@ -21,6 +21,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features [B, channels, H, W] to features of the same shape."""
         hidden = self.first(F.silu(self.first_norm(features)))
         return features + self.second(F.silu(self.second_norm(hidden)))
 

@@ -35,7 +35,6 @@ class FlowTask:
         data = self.latents[chosen] + self.deviations[chosen] * torch.randn_like(self.latents[chosen])
         return flow_loss(self.network, data, draw_times(self.batch), text, style, no_text), self.batch
 
-
     def draft_losses(self) -> tuple[Tensor, int]:
         """Compute the squared error of one random batch's drafts, and its size."""
         chosen, text, style, no_text = self._conditions()

@@ -1,5 +1,7 @@
-"""The training loop and its state: a generator that yields after each step, so that the averaging, logging and
-saving stay with the caller (after smalldiffusion)."""
+"""The training loop and its state: a generator that yields after each step (after smalldiffusion).
+
+So the averaging, logging and saving stay with the caller.
+"""
 
 from __future__ import annotations
 

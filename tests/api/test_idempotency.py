@@ -1,0 +1,58 @@
+"""A repeated request makes nothing new."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from limner_shared import ledger
+from limner_shared.tables import Bulk, Job
+from tests.api.test_bulks import both, lines, rows
+
+KEY = {"Idempotency-Key": "mine"}
+
+
+@both
+def test_the_same_job_with_the_same_key_is_made_once_however_often_and_fast_it_is_asked_for(client, app):
+    def ask(_: int) -> str:
+        return app.test_client().post("/api/v1/jobs", json={"prompt": "x"}, headers=KEY).json["id"]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(ask, range(12)))) == 1
+    assert rows(app, Job) == 1
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/bulks"])
+def test_another_request_with_a_used_key_is_refused(client, app, path):
+    kind = {"content_type": "application/json" if path.endswith("jobs") else "application/jsonl"}
+    assert client.post(path, data='{"prompt": "x"}', headers=KEY, **kind).status_code == 202
+    refused = client.post(path, data='{"prompt": "y"}', headers=KEY, **kind)
+    assert (refused.status_code, refused.json["code"]) == (409, "idempotency_conflict")
+    assert rows(app, Job) == 1
+
+
+def test_a_repeated_bulk_is_the_same_bulk(client, app):
+    data = lines(*[{"prompt": "x"}] * 3)
+    first, second = (
+        client.post("/api/v1/bulks", data=data, content_type="application/jsonl", headers=KEY) for _ in range(2)
+    )
+    assert first.json["id"] == second.json["id"]
+    assert (rows(app, Job), rows(app, Bulk)) == (3, 1)
+
+
+def test_without_a_key_every_request_is_its_own(client, app):
+    for _ in range(2):
+        client.post("/api/v1/jobs", json={"prompt": "x"})
+    assert rows(app, Job) == 2
+
+
+def test_a_bulk_whose_loader_died_is_dropped_with_its_key_so_that_a_repeat_starts_anew(database):
+    with database.write() as session:
+        bulk_id = ledger.open_bulk(session, ledger.LOCAL_TENANT)
+        ledger.remember(session, ledger.LOCAL_TENANT, "mine", "digest", bulk_id)
+        assert ledger.stale_bulks(session, 60) == []
+        assert ledger.stale_bulks(session, -1) == [bulk_id]
+        ledger.drop_bulk(session, bulk_id)
+    with database.write() as session:
+        assert ledger.recall(session, ledger.LOCAL_TENANT, "mine", "digest") is None
