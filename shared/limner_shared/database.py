@@ -14,12 +14,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
+
+from limner_shared.errors import ConfigurationError
 
 SQLITE_BUSY_MS = 15_000
 
@@ -111,6 +114,20 @@ def upgrade(url: str, revision: str = "head") -> None:
 def downgrade(url: str, revision: str) -> None:
     """Take the schema back to an earlier revision (`base` is the empty database)."""
     command.downgrade(_config(url), revision)
+
+
+def require_current(url: str) -> None:
+    """Refuse to serve another schema than the code's. Raises ConfigurationError that says what to do."""
+    database = Database(url)
+    try:
+        current = is_current(database, url)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise ConfigurationError(f"The database cannot be used: {reason}; look at LIMNER_DATABASE_URL.") from error
+    finally:
+        database.dispose()
+    if not current:
+        raise ConfigurationError("The database does not have this version's schema: run `limner db upgrade`.")
 
 
 def is_current(database: Database, url: str) -> bool:

@@ -99,6 +99,17 @@ def test_a_job_accepted_while_redis_is_away_runs_when_it_is_back(service):
     ids = service.submit(3)
     with ValkeyServer(port=port):
         assert {job.state for job in service.wait(ids, 60)} == {"succeeded"}, service.logs()
+        with Redis.from_url(url) as client:
+            eventually(lambda: client.hlen("unacked") == 0)
+
+
+@sqlite
+def test_a_process_refuses_a_database_that_is_not_migrated_and_says_what_to_do(service, tmp_path):
+    service.settings = service.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'empty.db'}"})
+    for command in ("serve", "dispatch", "worker"):
+        assert service.start(command).wait(60) != 0
+    assert service.logs().count("run `limner db upgrade`") == 3
+    assert "Traceback" not in service.logs()
 
 
 @sqlite

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from gunicorn.app.base import BaseApplication
 
+from limner_shared.database import require_current
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 
@@ -47,6 +48,7 @@ class Server(BaseApplication):
 def serve() -> None:
     """Serve the API and the page."""
     settings = Settings()
+    require_current(settings.resolved_database_url)
     keys = "API keys are required" if settings.keys_required else "open: no API keys, loopback only"
     click.echo(f"Limner on http://{settings.host}:{settings.port} ({keys})", err=True)
     Server(settings).run()

@@ -12,6 +12,7 @@ from celery.platforms import SecurityWarning
 
 from limner_shared.cards import Catalogue
 from limner_shared.celery_app import make_celery
+from limner_shared.database import require_current
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 
@@ -30,6 +31,7 @@ def worker(models: tuple[str, ...]) -> None:
     configure_logging(settings, "worker")
     # Celery warns of root because of pickle, which no queue here accepts; containers run as a user of their own.
     warnings.simplefilter("ignore", SecurityWarning)
+    require_current(settings.resolved_database_url)
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
     generators = load_generators(cards, settings)
@@ -53,6 +55,7 @@ def dispatch() -> None:
 
     settings = Settings()
     configure_logging(settings, "dispatch")
+    require_current(settings.resolved_database_url)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopping.set())
