@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from limner_shared.cli_jobs import make_client, server_options
-from limner_shared.client import BulkView, Client, ImageView, JobView
+from limner_shared.client import Client
 from limner_shared.errors import GenerationFailed, InvalidRequest, NotFound
 from limner_shared.jobs import JobState
+from limner_shared.views import BulkView, ImageView, JobView
 
 STATE_FILE: Final = ".limner-bulk.json"
 POLL_SECONDS: Final = 1.0

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from limner_shared.client import Client, JobView
+from limner_shared.client import Client
 from limner_shared.errors import GenerationFailed, InvalidRequest
 from limner_shared.jobs import JobState
 from limner_shared.settings import Settings
+from limner_shared.views import JobView
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -128,7 +129,7 @@ def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | No
         table = Table(
             Column("job", no_wrap=True), Column("status", no_wrap=True), "prompt", "style", "steps", "seed", box=None
         )
-        for job in client.jobs(status=status, limit=limit).jobs:
+        for job in client.jobs(status=status, limit=limit).items:
             table.add_row(job.id, _state(job), _short(job.prompt), job.style, str(job.steps), str(job.seed))
         console.print(table)
 
@@ -172,10 +173,8 @@ def models(*, server: str | None, key: str | None) -> None:
     table = Table("model", "title", "sizes", "styles", "steps", "guidance", "n", box=None)
     with make_client(server, key) as client:
         for model in client.models():
-            sizes = ", ".join(model["sizes"])
-            styles = ", ".join(model["styles"])
-            limits = [_range(model["steps"]), _range(model["guidance"]), f"1 to {model['max_images']}"]
-            table.add_row(model["name"], model["title"], sizes, styles, *limits)
+            limits = [_range(model.steps), _range(model.guidance), f"1 to {model.max_images}"]
+            table.add_row(model.name, model.title, ", ".join(model.sizes), ", ".join(model.styles), *limits)
     Console().print(table)
 
 

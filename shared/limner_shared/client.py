@@ -6,16 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
-from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.errors import LimnerError, ServiceUnavailable
-from limner_shared.jobs import JobState
+from limner_shared.views import BulkView, ImageView, JobList, JobView, ModelList, ModelView
 
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
@@ -35,87 +33,6 @@ class ServerUnreachable(ServiceUnavailable):
     """No Limner server answers at this address."""
 
     code, title = "server_unreachable", "Server unreachable"
-
-
-class _View(BaseModel):
-    """What the server says; a newer server may say more."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class ImageView(_View):
-    """One picture of a job; `url` may be relative to the server."""
-
-    id: str
-    url: str
-    sha256: str
-    width: int
-    height: int
-    seed: int
-    media_type: str
-    bytes: int
-
-
-class Progress(_View):
-    """Steps done of all steps."""
-
-    done: int
-    total: int
-
-
-class JobError(_View):
-    """Why a job failed."""
-
-    code: str
-    message: str
-    retryable: bool = False
-
-
-class JobView(_View):
-    """A job as the API shows it."""
-
-    id: str
-    status: JobState
-    model: str
-    prompt: str
-    style: str | None = None
-    width: int
-    height: int
-    steps: int
-    guidance: float
-    seed: int
-    n: int
-    position: int | None = None
-    progress: Progress | None = None
-    created_at: str | float | None = None
-    started_at: str | float | None = None
-    finished_at: str | float | None = None
-    images: tuple[ImageView, ...] = ()
-    error: JobError | None = None
-    line: int | None = None
-    """In a bulk's results: the line of the job in the submitted file."""
-
-
-class BulkView(_View):
-    """A bulk as the API shows it."""
-
-    id: str
-    total: int
-    status: str
-    counts: dict[str, int] = Field(default_factory=dict)
-
-    @property
-    def ended(self) -> int:
-        """How many of its jobs are in a terminal state."""
-        return sum(self.counts.get(state, 0) for state in JobState if state.terminal)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list; `next` is the cursor of the page after it."""
-
-    jobs: list[JobView]
-    next: str | None
 
 
 class Client:
@@ -156,11 +73,11 @@ class Client:
             view = self.job(job_id, every_seconds)
             yield view
 
-    def jobs(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> Page:
+    def jobs(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> JobList:
         """A page of your jobs, newest first."""
         wanted = {"state": status, "limit": limit, "cursor": cursor}
         answer = self._json("GET", f"{API}/jobs", params={k: v for k, v in wanted.items() if v is not None})
-        return Page([JobView.model_validate(item) for item in answer["items"]], answer.get("next"))
+        return JobList.model_validate(answer)
 
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job that is not done."""
@@ -199,11 +116,9 @@ class Client:
             raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
         return data
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self) -> list[ModelView]:
         """The models that the server knows, and what each allows."""
-        answer = self._json("GET", f"{API}/models")
-        found: list[dict[str, Any]] = answer["items"]
-        return found
+        return ModelList.model_validate(self._json("GET", f"{API}/models")).items
 
     def events(self, params: Mapping[str, str] | None = None) -> Iterator[ServerSentEvent]:
         """What changes, as it changes, until the server or the caller ends it."""

@@ -18,13 +18,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from limner_shared.cli_run import stop_on_signals
-from limner_shared.client import BulkView, Client, JobView
+from limner_shared.client import Client
 from limner_shared.contact_sheet import Tile, contact_sheet
 from limner_shared.embedded import free_port
 from limner_shared.errors import GenerationFailed
 from limner_shared.jobs import JobState
 from limner_shared.settings import Settings
 from limner_shared.stack import SUPERVISOR, Stack, own_folder
+from limner_shared.views import BulkView, JobView
 
 STYLES: Final = ("3d", "noto", "flat", "noto-v1")
 SINGLES: Final = (

@@ -121,6 +121,6 @@ def test_what_was_done_survives_a_restart_and_nothing_is_left_when_it_stops(tmp_
     assert process.returncode == 0
     assert psutil.wait_procs(family, timeout=10)[1] == []
     with limner_up(tmp_path / "data", port), Client(f"http://127.0.0.1:{port}") as client:
-        [job] = client.jobs().jobs
+        [job] = client.jobs().items
         assert (job.prompt, job.status) == ("ghost", "succeeded")
         assert client.download(job.images[0])

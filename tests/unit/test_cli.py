@@ -36,6 +36,9 @@ def python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
 
 
+WHEN = "2026-01-01T00:00:00Z"
+
+
 class StandIn:
     """A server of the native API's shape over real HTTP, whose answers a test can set; it counts what was asked."""
 
@@ -72,6 +75,8 @@ class StandIn:
         digest = hashlib.sha256(PICTURE).hexdigest()
         image = {"id": "img_1", "url": f"/images/{line}", "sha256": digest, "width": 64, "height": 64, "seed": 7}
         view = {"id": "job_1", "status": self.job_state, "model": "m", "prompt": "a red apple", "style": None}
+        view |= {"version": 2, "negative_prompt": "", "priority": "normal", "metadata": {}, "bulk": None, "links": {}}
+        view |= {"position": None, "progress": None, "created_at": WHEN, "started_at": WHEN, "finished_at": WHEN}
         view |= {"width": 64, "height": 64, "steps": 4, "guidance": 3.0, "seed": 7, "n": 1, "line": line}
         view["images"] = [image | {"media_type": "image/png", "bytes": len(PICTURE)}]
         view["error"] = {"code": "storage_full", "message": "The disk is full.", "retryable": False}
@@ -81,7 +86,8 @@ class StandIn:
         path = handler.path.removeprefix("/api/v1").split("?")[0]
         self.asked.append(f"{handler.command} {path}")
         self.bodies.append(body)
-        bulk = {"id": "bulk_1", "total": 2, "status": "done", "counts": {"succeeded": 2}}
+        bulk: dict[str, Any] = {"created_at": WHEN, "links": {}}
+        bulk |= {"id": "bulk_1", "total": 2, "status": "done", "counts": {"succeeded": 2}}
         problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
         status, data = {
             "/jobs": (422, problem) if b'"x"' in body else (202, self.job()),

@@ -1,10 +1,10 @@
-"""What the API answers: the views of jobs, bulks and models, and how they are built from rows."""
+"""How the API's views are built from rows and cards, and what its requests may say in headers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, overload
+from typing import overload
 
 from flask import url_for
 from pydantic import BaseModel, Field
@@ -15,6 +15,7 @@ from limner_shared.cards import ModelCard
 from limner_shared.events import Hints
 from limner_shared.jobs import JobState, Priority
 from limner_shared.tables import Bulk, Image, Job
+from limner_shared.views import BulkView, ErrorView, ImageView, JobView, ModelView, ProgressView
 
 
 class CreateHeaders(BaseModel):
@@ -26,104 +27,6 @@ class CreateHeaders(BaseModel):
         max_length=255,
         description="Any text of yours: the same request with the same key within 24 hours makes nothing new.",
     )
-
-
-class ImageView(BaseModel):
-    """One picture."""
-
-    id: str
-    url: str
-    sha256: str
-    width: int
-    height: int
-    seed: int
-    media_type: str
-    bytes: int
-
-
-class ProgressView(BaseModel):
-    """Steps done of all the steps of a job's images."""
-
-    done: int
-    total: int
-
-
-class ErrorView(BaseModel):
-    """Why a job failed."""
-
-    code: str
-    message: str
-    retryable: bool
-
-
-class JobView(BaseModel):
-    """A job as its owner sees it."""
-
-    id: str
-    status: JobState
-    version: int
-    model: str
-    prompt: str
-    negative_prompt: str
-    style: str | None
-    width: int
-    height: int
-    steps: int
-    guidance: float
-    seed: int
-    n: int
-    priority: Priority
-    metadata: dict[str, Any]
-    bulk: str | None
-    line: int | None = Field(description="The line of the bulk that this job came from.")
-    position: int | None = Field(description="Jobs of the same model ahead of it, while queued; at most 1000.")
-    progress: ProgressView | None = Field(description="While running.")
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    images: list[ImageView]
-    error: ErrorView | None
-    links: dict[str, str]
-
-
-class JobList(BaseModel):
-    """A page of jobs; `next` is the cursor of the page after, if there is one."""
-
-    items: list[JobView]
-    next: str | None
-
-
-class BulkView(BaseModel):
-    """A bulk and how many of its jobs stand where."""
-
-    id: str
-    status: str = Field(description="loading, running, done or canceled")
-    total: int
-    counts: dict[str, int]
-    created_at: datetime
-    links: dict[str, str]
-
-
-class ModelView(BaseModel):
-    """What may be asked of a model."""
-
-    name: str
-    title: str
-    description: str
-    licence: str
-    default: bool
-    sizes: list[str]
-    styles: list[str]
-    steps: dict[str, float]
-    guidance: dict[str, float]
-    max_images: int
-    max_prompt_chars: int
-
-
-class ModelList(BaseModel):
-    """The models of this service."""
-
-    items: list[ModelView]
 
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:

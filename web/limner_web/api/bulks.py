@@ -10,9 +10,10 @@ from flask import Response, make_response, request, stream_with_context, url_for
 
 from limner_shared import ledger, queries
 from limner_shared.errors import UnsupportedMediaType
+from limner_shared.views import BulkView
 from limner_web import bulk_reader, intake
 from limner_web.auth import tenant_id
-from limner_web.schemas import BulkView, CreateHeaders, bulk_view, result_view
+from limner_web.schemas import CreateHeaders, bulk_view, result_view
 from limner_web.services import Services, services
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")

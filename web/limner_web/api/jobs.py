@@ -14,10 +14,11 @@ from limner_shared.errors import InvalidState
 from limner_shared.jobs import JobRequest, JobState
 from limner_shared.queries import JobFilter
 from limner_shared.tables import Job
+from limner_shared.views import JobList, JobView
 from limner_web import intake
 from limner_web.auth import tenant_id
 from limner_web.listener import wait_for
-from limner_web.schemas import CreateHeaders, JobList, JobView, job_view, job_views
+from limner_web.schemas import CreateHeaders, job_view, job_views
 from limner_web.services import Services, services
 
 POLL_SECONDS = 1.0

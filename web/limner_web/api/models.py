@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from apiflask import APIBlueprint
 
-from limner_web.schemas import ModelList, model_view
+from limner_shared.views import ModelList
+from limner_web.schemas import model_view
 from limner_web.services import services
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", tag="Models")

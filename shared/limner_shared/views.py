@@ -1,0 +1,113 @@
+"""What the API answers, as both sides know it: the web builds these views, the client reads them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from limner_shared.jobs import JobState, Priority
+
+
+class ImageView(BaseModel):
+    """One picture."""
+
+    id: str
+    url: str
+    sha256: str
+    width: int
+    height: int
+    seed: int
+    media_type: str
+    bytes: int
+
+
+class ProgressView(BaseModel):
+    """Steps done of all the steps of a job's images."""
+
+    done: int
+    total: int
+
+
+class ErrorView(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class JobView(BaseModel):
+    """A job as its owner sees it."""
+
+    id: str
+    status: JobState
+    version: int
+    model: str
+    prompt: str
+    negative_prompt: str
+    style: str | None
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    n: int
+    priority: Priority
+    metadata: dict[str, Any]
+    bulk: str | None
+    line: int | None = Field(description="The line of the bulk that this job came from.")
+    position: int | None = Field(description="Jobs of the same model ahead of it, while queued; at most 1000.")
+    progress: ProgressView | None = Field(description="While running.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    images: list[ImageView]
+    error: ErrorView | None
+    links: dict[str, str]
+
+
+class JobList(BaseModel):
+    """A page of jobs; `next` is the cursor of the page after, if there is one."""
+
+    items: list[JobView]
+    next: str | None
+
+
+class BulkView(BaseModel):
+    """A bulk and how many of its jobs stand where."""
+
+    id: str
+    status: str = Field(description="loading, running, done or canceled")
+    total: int
+    counts: dict[str, int]
+    created_at: datetime
+    links: dict[str, str]
+
+    @property
+    def ended(self) -> int:
+        """How many of its jobs are in a terminal state."""
+        return sum(self.counts.get(state, 0) for state in JobState if state.terminal)
+
+
+class ModelView(BaseModel):
+    """What may be asked of a model."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    default: bool
+    sizes: list[str]
+    styles: list[str]
+    steps: dict[str, float]
+    guidance: dict[str, float]
+    max_images: int
+    max_prompt_chars: int
+
+
+class ModelList(BaseModel):
+    """The models of this service."""
+
+    items: list[ModelView]
