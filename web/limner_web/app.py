@@ -64,7 +64,7 @@ def _end(answer: Response) -> Response:
     answer.headers.update(SECURITY_HEADERS)
     answer.headers["X-Request-Id"] = g.get("request_id", "")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    if request.path != "/healthz":
+    if request.path not in ("/healthz", "/readyz"):  # asked every few seconds, by machines
         ms = round(seconds * 1000, 1)
         log.info("request", method=request.method, path=request.path, status=answer.status_code, ms=ms)
     return answer
