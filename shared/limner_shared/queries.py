@@ -100,8 +100,3 @@ def bulk_jobs(session: Session, bulk_id: str, page: int = 500) -> Iterator[tuple
         yield from ((row, pictures[row.id]) for row in rows)
         line = rows[-1].bulk_line or 0
         session.expunge_all()
-
-
-def queued_models(session: Session) -> list[str]:
-    """Models for which at least one job is queued."""
-    return list(session.scalars(select(Job.model).where(Job.state == JobState.QUEUED).distinct()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -10,7 +11,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from limner_shared import ledger, queries
+from limner_shared import ledger
+from limner_shared.cards import Catalogue
 from limner_shared.celery_app import make_celery, publish, queue_name
 from limner_shared.database import Database
 from limner_shared.events import Hints, connect
@@ -30,8 +32,11 @@ IDEMPOTENCY_SECONDS = 24 * 3600.0
 class Dispatcher:
     """Does one round a tick. Any number may run: each write is conditional, so that they do not disturb each other."""
 
-    def __init__(self, settings: Settings, database: Database, redis: Redis, celery: Celery) -> None:
+    def __init__(
+        self, settings: Settings, models: Iterable[str], database: Database, redis: Redis, celery: Celery
+    ) -> None:
         self._settings = settings
+        self._models = list(models)
         self._database = database
         self._redis = redis
         self._celery = celery
@@ -54,9 +59,7 @@ class Dispatcher:
     def tick(self) -> None:
         """One round: reap, then release what each model's window has room for."""
         self._reap()
-        with self._database.read() as session:
-            models = queries.queued_models(session)
-        for model in models:
+        for model in self._models:
             self._release(model)
 
     def _reap(self) -> None:
@@ -82,8 +85,10 @@ class Dispatcher:
 
 def run_dispatcher(settings: Settings, stopping: threading.Event) -> None:
     """Build a dispatcher from the settings and run it until told to stop."""
+    catalogue = Catalogue.load(settings.models, settings.default_model)
     database = Database(settings.resolved_database_url)
     try:
-        Dispatcher(settings, database, connect(settings.redis_url), make_celery(settings)).run(stopping)
+        redis, celery = connect(settings.redis_url), make_celery(settings)
+        Dispatcher(settings, catalogue.cards, database, redis, celery).run(stopping)
     finally:
         database.dispose()
