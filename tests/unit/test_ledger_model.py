@@ -1,0 +1,175 @@
+"""The ledger against a simple model of it: whatever workers, zombies and dispatchers do in whatever order."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from limner_shared import database as db
+from limner_shared import ledger, queries
+from limner_shared.cards import Catalogue
+from limner_shared.database import Database
+from limner_shared.errors import GenerationFailed
+from limner_shared.jobs import JobRequest, Priority
+from limner_shared.tables import Job
+
+TENANT = ledger.LOCAL_TENANT
+IMAGE = ledger.NewImage("ab" * 32, "image/png", 64, 64, 10, 7, {})
+MAX_ATTEMPTS = 3
+ENDED = {"succeeded", "failed", "canceled"}
+
+
+@dataclass
+class Model:
+    """What a job must look like."""
+
+    state: str = "queued"
+    attempt: int = 0
+    losses: int = 0
+    released: bool = False
+    owner: str | None = None
+    expired: bool = False
+    images: int = 0
+    versions: list[int] = field(default_factory=lambda: [1])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A claim is kept after its end: whoever holds it is then a zombie, and may still try anything."""
+
+    jobs = Bundle("jobs")
+    claims = Bundle("claims")
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        url = f"sqlite:///{Path(self.folder.name) / 'limner.db'}"
+        db.upgrade(url)
+        self.database = Database(url)
+        self.models: dict[str, Model] = {}
+        self.card, self.spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="x"))
+        with self.database.write() as session:
+            ledger.ensure_tenant(session, TENANT, "local")
+
+    def teardown(self) -> None:
+        if hasattr(self, "database"):
+            self.database.dispose()
+            self.folder.cleanup()
+
+    @rule(target=jobs, window=st.sampled_from([0, 3]))
+    def submit(self, window: int) -> str:
+        room = window - sum(model.released and model.state == "queued" for model in self.models.values())
+        with self.database.write() as session:
+            new = [ledger.NewJob(self.spec, 1, Priority.NORMAL)]
+            submission = ledger.submit(session, TENANT, new, window=window)
+        job_id = submission.changes[0].id
+        assert bool(submission.released) == (room >= 1)
+        self.models[job_id] = Model(released=room >= 1)
+        return job_id
+
+    @rule(window=st.integers(0, 4))
+    def release(self, window: int) -> None:
+        waiting = [job_id for job_id, model in self.models.items() if model.state == "queued" and not model.released]
+        inside = sum(model.released and model.state == "queued" for model in self.models.values())
+        with self.database.write() as session:
+            released = ledger.release(session, self.spec.model, window)
+        assert released == sorted(waiting)[: max(0, window - inside)]
+        for job_id in released:
+            self.models[job_id].released = True
+
+    @rule(target=claims, job=jobs, owner=st.sampled_from(["a", "b"]), expired=st.booleans())
+    def claim(self, job: str, owner: str, expired: bool) -> tuple[str, int, str]:
+        model = self.models[job]
+        with self.database.write() as session:
+            claimed = ledger.claim(session, [job], owner, -5 if expired else 600)
+        assert bool(claimed) == (model.state == "queued")
+        if claimed:
+            model.state, model.owner, model.expired = "running", owner, expired
+            model.attempt += 1
+            assert claimed[0].attempt == model.attempt
+        return job, model.attempt, owner
+
+    @rule(claim=claims)
+    def renew(self, claim: tuple[str, int, str]) -> None:
+        job, _, owner = claim
+        model = self.models[job]
+        with self.database.write() as session:
+            kept = ledger.renew(session, owner, [job], 600)
+        assert bool(kept) == (model.state == "running" and model.owner == owner)
+        if kept:
+            model.expired = False
+
+    @rule(claim=claims, well=st.booleans())
+    def finish_or_fail(self, claim: tuple[str, int, str], well: bool) -> None:
+        job, attempt, _ = claim
+        model = self.models[job]
+        with self.database.write() as session:
+            if well:
+                change = ledger.finish(session, job, attempt, [IMAGE])
+            else:
+                change = ledger.fail(session, job, attempt, GenerationFailed())
+        assert (change is not None) == (model.state == "running" and model.attempt == attempt)
+        if change:
+            model.state = "succeeded" if well else "failed"
+            model.images += well
+
+    @rule(claim=consumes(claims))
+    def hand_back(self, claim: tuple[str, int, str]) -> None:
+        job, _, owner = claim
+        model = self.models[job]
+        with self.database.write() as session:
+            changes = ledger.hand_back(session, owner, [job])
+        assert bool(changes) == (model.state == "running" and model.owner == owner)
+        if changes:
+            model.state, model.owner, model.released = "queued", None, False
+
+    @rule(job=jobs)
+    def cancel(self, job: str) -> None:
+        model = self.models[job]
+        with self.database.write() as session:
+            changes = ledger.cancel(session, Job.id == job)
+        assert bool(changes) == (model.state not in ENDED)
+        if changes:
+            model.state = "canceled"
+
+    @rule()
+    def reap(self) -> None:
+        with self.database.write() as session:
+            changes = ledger.reap(session, MAX_ATTEMPTS)
+        lost = {job for job, model in self.models.items() if model.state == "running" and model.expired}
+        assert {change.id for change in changes} == lost
+        for job in lost:
+            model = self.models[job]
+            model.losses += 1
+            given_up = model.losses >= MAX_ATTEMPTS
+            model.state, model.owner = ("failed", model.owner) if given_up else ("queued", None)
+            model.released = given_up and model.released
+
+    @invariant()
+    def the_database_is_as_the_model_says(self) -> None:
+        if not hasattr(self, "models"):
+            return
+        with self.database.read() as session:
+            images = queries.images(session, list(self.models))
+            for job_id, model in self.models.items():
+                row = queries.job(session, TENANT, job_id)
+                assert (row.state, row.attempt, row.losses) == (model.state, model.attempt, model.losses)
+                assert len(images[job_id]) == model.images <= 1
+                assert row.version >= model.versions[-1]
+                model.versions.append(row.version)
+
+
+def test_no_order_of_calls_breaks_the_ledgers_promises():
+    run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))
