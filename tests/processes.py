@@ -76,13 +76,13 @@ class Service:
         with Redis.from_url(self.settings.redis_url) as client:
             return len(client.keys("limner:worker:*"))
 
-    def submit(self, count: int = 1, *, window: int | None = None, **request: object) -> list[str]:
+    def submit(self, count: int = 1, *, priority: Priority = Priority.NORMAL, **request: object) -> list[str]:
         """Queue jobs through the ledger; the dispatcher releases them."""
         catalogue = Catalogue.load([], "limner-flow")
         fields = {"prompt": "a red apple", "steps": 2, "width": 64, "height": 64} | request
         card, spec = catalogue.resolve(JobRequest.model_validate(fields))
         with self.database.write() as session:
-            new = [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * count
+            new = [ledger.NewJob(spec, card.cost(spec), priority)] * count
             return [change.id for change in ledger.submit(session, TENANT, new).changes]
 
     def jobs(self, ids: list[str]) -> list[Job]:

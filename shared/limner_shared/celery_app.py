@@ -8,16 +8,26 @@ from typing import Any, Final
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from limner_shared.jobs import Priority
+from limner_shared.ledger import Released
 from limner_shared.settings import Settings
 
 RUN_TASK: Final = "limner.run"
 """The one task name there is, for ever: an old worker would reject one it does not know."""
 MESSAGE_VERSION: Final = 1
+PRIORITY_STEPS: Final = tuple(priority.rank for priority in Priority)
+PRIORITY_SEPARATOR: Final = "\x06\x16"
 
 
 def queue_name(model: str) -> str:
     """The queue of a model: the Redis list of the same name."""
     return f"limner.{model}"
+
+
+def queue_keys(model: str) -> list[str]:
+    """The Redis lists that a model's queue is made of: kombu keeps one for each priority, and empties them in order."""
+    name = queue_name(model)
+    return [f"{name}{PRIORITY_SEPARATOR}{step}" if step else name for step in PRIORITY_STEPS]
 
 
 def model_queue(model: str) -> Queue:
@@ -49,6 +59,9 @@ def make_celery(settings: Settings, models: Iterable[str] = ()) -> Celery:
         broker_connection_timeout=3,
         broker_transport_options={
             "visibility_timeout": 900,
+            "priority_steps": list(PRIORITY_STEPS),
+            "sep": PRIORITY_SEPARATOR,
+            "queue_order_strategy": "priority",
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
             "socket_timeout": 10,
@@ -63,9 +76,10 @@ def make_celery(settings: Settings, models: Iterable[str] = ()) -> Celery:
     return app
 
 
-def publish(app: Celery, model: str, job_ids: Iterable[str]) -> None:
+def publish(app: Celery, model: str, jobs: Iterable[Released]) -> None:
     """Put one message a job into the model's queue. Raises what kombu raises; the dispatcher makes up for a failure."""
     options: dict[str, Any] = {"queue": model_queue(model), "retry": False, "ignore_result": True}
     with app.producer_or_acquire() as producer:
-        for job_id in job_ids:
-            app.send_task(RUN_TASK, kwargs={"v": MESSAGE_VERSION, "job": job_id}, producer=producer, **options)
+        for job in jobs:
+            message = {"v": MESSAGE_VERSION, "job": job.id}
+            app.send_task(RUN_TASK, kwargs=message, priority=job.priority, producer=producer, **options)

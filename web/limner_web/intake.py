@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from limner_shared import ledger
 from limner_shared.celery_app import publish
 from limner_shared.jobs import JobRequest, Priority
-from limner_shared.ledger import Change, NewJob, Submission
+from limner_shared.ledger import Change, NewJob, Released, Submission
 from limner_shared.telemetry import get_logger
 from limner_web.services import Services
 
@@ -89,7 +89,7 @@ def _load(services: Services, tenant_id: str, bulk_id: str, jobs: Iterator[NewJo
         ledger.seal_bulk(session, bulk_id, total)
 
 
-def announce(services: Services, changes: list[Change], released: list[str]) -> None:
+def announce(services: Services, changes: list[Change], released: list[Released]) -> None:
     """After the commit: publish what was released, and tell. Redis may be away; then the dispatcher makes up for it."""
     if released:
         try:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from limner_shared import ledger
 from limner_shared.cards import Catalogue
-from limner_shared.celery_app import make_celery, publish, queue_name
+from limner_shared.celery_app import make_celery, publish, queue_keys
 from limner_shared.database import Database
 from limner_shared.events import Hints, connect
 from limner_shared.ledger import Change
@@ -73,7 +73,7 @@ class Dispatcher:
         self._hints.changed(changes)
 
     def _release(self, model: str) -> None:
-        queue_empty = self._redis.llen(queue_name(model)) == 0  # also finds out whether Redis is there
+        queue_empty = not any(self._redis.llen(key) for key in queue_keys(model))  # raises where Redis is away
         with self._database.write() as session:
             released = ledger.release(session, model, self._settings.window)
             again = ledger.release_again(session, model, FORGOTTEN_SECONDS) if queue_empty else []

@@ -107,10 +107,7 @@ class LatentFlow:
         empty = torch.zeros_like(states[0].text)
         negatives = [empty if state.negative is None else state.negative for state in states]
         nulls = [False] * len(states) + [state.negative is None for state in states]
-        no_style = len(self.flow.styles)
-        styles = [state.style for state in states] + [
-            no_style if state.negative is None else state.style for state in states
-        ]
+        styles = [state.style for state in states] * 2  # guidance is away from no text, within the style
         return self.flow(
             torch.cat([latents, latents]),
             torch.cat([times, times]),
