@@ -50,10 +50,10 @@ def served(client: Client, spec: JobSpec) -> float:
 def main(quick: bool) -> None:
     """Measure, and print the figures."""
     rounds = 7 if quick else 25
-    settings = Settings()
+    settings = Settings(device="cpu")
     torch.set_num_threads(settings.threads)
     catalogue = Catalogue.load([], "limner-flow")
-    generator = load(catalogue.get(None), "cpu", settings)
+    generator = load(catalogue.get(None), settings)
     specs = [
         catalogue.resolve(JobRequest(prompt=f"red apple {number}", seed=number))[1] for number in range(rounds + 1)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -44,6 +45,22 @@ class Blobs:
             raise NotFound("The picture's bytes are no longer stored.") from error
         except (BaseError, OSError) as error:
             raise StorageFailed from error
+
+    def delete(self, digest: str, unless_written_within: float) -> bool:
+        """Delete a blob; False if it was written anew so few seconds ago, by somebody who may be about to refer to it.
+
+        Raises StorageFailed.
+        """
+        try:
+            written: datetime = self._store.head(_key(digest))["last_modified"]
+            if (datetime.now(UTC) - written).total_seconds() < unless_written_within:
+                return False
+            self._store.delete(_key(digest))
+        except FileNotFoundError:
+            return True
+        except (BaseError, OSError) as error:
+            raise StorageFailed from error
+        return True
 
 
 def _key(digest: str) -> str:

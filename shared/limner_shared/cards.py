@@ -60,7 +60,7 @@ class ModelCard(BaseModel):
     title: str
     description: str = ""
     licence: str = ""
-    family: Literal["latent-flow", "diffusers"]
+    family: Literal["latent-flow", "diffusers", "null"]
     source: Source
     text_encoder: Source | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -70,6 +70,7 @@ class ModelCard(BaseModel):
     guidance: Range
     max_images: int = Field(default=4, ge=1)
     max_prompt_chars: int = Field(default=1000, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict, description="What only this family knows.")
     buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
 
     @property
@@ -77,6 +78,11 @@ class ModelCard(BaseModel):
         """Cost of one step of one image, in units of a 64-pixel square, for fairness and limits."""
         width, height = self.sizes[0]
         return max(1, width * height // 4096)
+
+    @property
+    def small_cost(self) -> int:
+        """Up to this cost a job is one that somebody waits for: four images with the default number of steps."""
+        return int(4 * self.steps.default) * self.tokens
 
     def cost(self, spec: JobSpec) -> int:
         """Cost units of a job: steps × tokens × images."""

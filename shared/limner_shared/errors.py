@@ -71,6 +71,12 @@ class IdempotencyConflict(LimnerError):
     code, title, status = "idempotency_conflict", "Idempotency conflict", 409
 
 
+class BulkLoading(LimnerError):
+    """The same bulk is being read already: ask again in a few seconds."""
+
+    code, title, status, retryable = "bulk_loading", "Bulk loading", 409, True
+
+
 class NotAcceptable(LimnerError):
     """None of the accepted media types can be produced."""
 
@@ -93,6 +99,18 @@ class ServiceUnavailable(LimnerError):
     """The service cannot take this now; try again shortly."""
 
     code, title, status, retryable = "service_unavailable", "Service unavailable", 503, True
+
+
+class TooManyRequests(LimnerError):
+    """A limit of this tenant is reached; `Retry-After` says when to try again."""
+
+    code, title, status, retryable = "limit_reached", "Limit reached", 429, True
+
+
+class Overloaded(LimnerError):
+    """The service has as much in hand as it can hold; try again shortly."""
+
+    code, title, status, retryable = "overloaded", "Overloaded", 503, True
 
 
 class StorageFull(LimnerError):
@@ -120,9 +138,15 @@ class GenerationFailed(LimnerError):
 
 
 class WorkerLost(LimnerError):
-    """Every worker that tried this job stopped before it was finished."""
+    """Every worker that tried this job stopped before it was finished: the job is a dead letter."""
 
     code, title, status, retryable = "worker_lost", "Worker lost", 500, True
+
+
+class DeadlineExceeded(LimnerError):
+    """The job's `expires_in` passed before it was finished."""
+
+    code, title, status, retryable = "deadline_exceeded", "Deadline exceeded", 504, True
 
 
 class CardError(LimnerError):

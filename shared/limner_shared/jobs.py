@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -54,6 +54,28 @@ class Priority(StrEnum):
         return list(Priority).index(self)
 
 
+class Lane(IntEnum):
+    """Where a released job stands; a lower one is served first, by the queue and at every step of the engine.
+
+    A job's class decides its lane, with two exceptions: the small job of a tenant that has nothing in hand goes FIRST
+    (as FQ-CoDel, RFC 8290, treats sparse flows), and one that two workers were lost over runs ALONE.
+    """
+
+    FIRST = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+    ALONE = 4
+
+    @classmethod
+    def of(cls, rank: int) -> Lane:
+        """The lane of a class."""
+        return cls(rank + 1)
+
+
+LOSSES_TOGETHER: Final = 2
+"""After so many lost workers a job runs alone; only those lost while it was alone count against it."""
+
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -75,6 +97,13 @@ class JobRequest(BaseModel):
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Left out: drawn at random.")
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
     priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
+    expires_in: float | None = Field(
+        default=None,
+        gt=0,
+        le=30 * 86400,
+        allow_inf_nan=False,
+        description="Seconds after which it is no longer wanted.",
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything of yours, at most 4 KiB as JSON.")
 
 

@@ -15,6 +15,7 @@ from limner_shared import ledger
 from limner_shared.database import now
 from limner_shared.errors import NotFound, Unauthorized
 from limner_shared.ids import new_id
+from limner_shared.ledger.records import SILENT
 from limner_shared.tables import ApiKey, Tenant
 
 PREFIX = "lmn"
@@ -41,7 +42,7 @@ def list_keys(session: Session) -> Sequence[tuple[ApiKey, str]]:
 def revoke(session: Session, lookup: str) -> None:
     """Let a key be valid no more. Raises NotFound for an unknown or revoked one."""
     statement = update(ApiKey).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None)).values(revoked_at=now())
-    if session.execute(statement.returning(ApiKey.id), execution_options=ledger.SILENT).first() is None:
+    if session.execute(statement.returning(ApiKey.id), execution_options=SILENT).first() is None:
         raise NotFound(f"There is no valid key {lookup}.")
 
 

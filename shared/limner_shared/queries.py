@@ -1,16 +1,18 @@
-"""Every question asked about jobs, bulks and images. Reads only; each is named, and limited in what it returns."""
+"""Every question asked about jobs, bulks and images. Reads only; each is named, limited in what it returns, and served
+by an index however many jobs there are (`bench/backlog.py` shows it at a million).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, literal, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from limner_shared.errors import NotFound
-from limner_shared.jobs import JobState
-from limner_shared.tables import Bulk, Image, Job
+from limner_shared.jobs import LOSSES_TOGETHER, JobState, Lane, Priority
+from limner_shared.tables import ACTIVE, DEAD, QUEUED, RELEASED, WAITING, Bulk, Image, Job, Tenant
 
 POSITION_LIMIT = 1000
 """Beyond this many jobs ahead, nobody needs the exact place, and counting would cost."""
@@ -23,6 +25,24 @@ class JobFilter:
     state: JobState | None = None
     model: str | None = None
     bulk_id: str | None = None
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A line of jobs that wait for their release: a bulk, or the single jobs of a tenant."""
+
+    name: str
+    tenant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a tenant may have, and what it has in hand: jobs released or running."""
+
+    weight: float
+    max_running: int | None
+    active: int
 
 
 def job(session: Session, tenant_id: str, job_id: str) -> Job:
@@ -41,6 +61,8 @@ def jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, before:
     for column, value in ((Job.state, which.state), (Job.model, which.model), (Job.bulk_id, which.bulk_id)):
         if value is not None:
             query = query.where(column == value)
+    if which.dead:
+        query = query.where(text(DEAD))
     return list(session.scalars(query))
 
 
@@ -77,9 +99,15 @@ def position(session: Session, row: Job) -> int:
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:
     """A tenant's bulk. Raises NotFound."""
     found = session.scalar(select(Bulk).where(Bulk.id == bulk_id, Bulk.tenant_id == tenant_id))
-    if found is None:
+    if found is None or found.state == "dropping":
         raise NotFound(f"There is no bulk {bulk_id}.")
     return found
+
+
+def bulks(session: Session, tenant_id: str, limit: int = 20) -> list[Bulk]:
+    """A tenant's newest bulks, the newest first."""
+    mine = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != "dropping")
+    return list(session.scalars(mine.order_by(Bulk.id.desc()).limit(limit)))
 
 
 def bulk_counts(session: Session, bulk_id: str) -> dict[JobState, int]:
@@ -88,15 +116,110 @@ def bulk_counts(session: Session, bulk_id: str) -> dict[JobState, int]:
     return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
 
 
-def bulk_jobs(session: Session, bulk_id: str, page: int = 500) -> Iterator[tuple[Job, list[Image]]]:
-    """Every job of a bulk in the order of its lines, with its images, a page in memory at a time."""
-    line = 0
-    while True:
-        query = select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line > line).order_by(Job.bulk_line).limit(page)
-        rows = list(session.scalars(query))
-        if not rows:
-            return
-        pictures = images(session, [row.id for row in rows])
-        yield from ((row, pictures[row.id]) for row in rows)
-        line = rows[-1].bulk_line or 0
-        session.expunge_all()
+def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[tuple[Job, list[Image]]]:
+    """The next jobs of a bulk in the order of its lines, with their images."""
+    query = select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line > after_line).order_by(Job.bulk_line).limit(limit)
+    rows = list(session.scalars(query))
+    pictures = images(session, [row.id for row in rows])
+    return [(row, pictures[row.id]) for row in rows]
+
+
+# --- what the limits and the dispatcher ask -------------------------------------------------------------------------
+
+
+def queued_jobs(session: Session, tenant_id: str, limit: int) -> int:
+    """How many jobs of a tenant are queued; counting stops at `limit`."""
+    some = select(Job.id).where(Job.tenant_id == tenant_id, text(QUEUED)).limit(limit)
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+def has_active(session: Session, tenant_id: str, model: str) -> bool:
+    """Whether a tenant has a job of this model released or running."""
+    query = select(literal(1)).where(Job.tenant_id == tenant_id, Job.model == model, text(ACTIVE)).limit(1)
+    return session.scalar(query) is not None
+
+
+def has_waiting(session: Session, model: str, rank: int) -> bool:
+    """Whether any job of a model and class waits for its release."""
+    query = select(literal(1)).where(Job.model == model, Job.priority == rank, text(WAITING)).limit(1)
+    return session.scalar(query) is not None
+
+
+def requests_per_minute(session: Session, tenant_id: str) -> int | None:
+    """The tenant's limit on requests, if it has one."""
+    return session.scalar(select(Tenant.requests_per_minute).where(Tenant.id == tenant_id))
+
+
+def max_running(session: Session, tenant_id: str) -> int | None:
+    """The tenant's limit on jobs in hand, if it has one."""
+    return session.scalar(select(Tenant.max_running).where(Tenant.id == tenant_id))
+
+
+def in_window(session: Session, model: str) -> dict[Lane, int]:
+    """How many jobs of a model are released and unclaimed, by lane."""
+    query = select(Job.lane, func.count()).where(Job.model == model, text(RELEASED)).group_by(Job.lane)
+    return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
+
+
+def waiting_flows(session: Session, model: str, rank: int, limit: int = 1000) -> list[Flow]:
+    """The lines in which jobs of a model and class wait, but for bulks that are not open.
+
+    One index probe a line, however long it is ("loose index scan").
+    """
+    waiting = (Job.model == model) & (Job.priority == rank) & text(WAITING)
+    first = select(func.min(Job.flow).label("flow")).where(waiting)
+    flows = first.cte("flows", recursive=True)
+    following = select(func.min(Job.flow)).where(waiting, Job.flow > flows.c.flow).scalar_subquery()
+    flows = flows.union_all(select(following).where(flows.c.flow.is_not(None)))
+    query = (
+        select(flows.c.flow, func.coalesce(Bulk.tenant_id, flows.c.flow))
+        .select_from(flows)
+        .outerjoin(Bulk, Bulk.id == flows.c.flow)
+        .where(flows.c.flow.is_not(None), Bulk.id.is_(None) | (Bulk.state == "open"))
+        .limit(limit)
+    )
+    return [Flow(row[0], row[1]) for row in session.execute(query)]
+
+
+def waiting_jobs(
+    session: Session, model: str, rank: int, flow: str, after: str, limit: int
+) -> list[tuple[str, int, int]]:
+    """The next jobs of a line after an id: id, cost and losses, the oldest first."""
+    query = (
+        select(Job.id, Job.cost, Job.losses)
+        .where(Job.model == model, Job.priority == rank, Job.flow == flow, Job.id > after, text(WAITING))
+        .order_by(Job.id)
+        .limit(limit)
+    )
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]
+
+
+def next_jobs(session: Session, model: str, limit: int) -> list[str]:
+    """Jobs that a worker may claim without a message: what is released, then a few of each line, class by class.
+
+    Not those that are to run alone: they wait for a worker that knows of it.
+    """
+    released = select(Job.id).where(Job.model == model, Job.lane < Lane.ALONE, text(RELEASED))
+    found = list(session.scalars(released.order_by(Job.lane, Job.released_at).limit(limit)))
+    for priority in Priority:
+        flows = waiting_flows(session, model, priority.rank) if len(found) < limit else []
+        for flow in flows:
+            rows = waiting_jobs(session, model, priority.rank, flow.name, "", 1 + limit // len(flows))
+            found += [job_id for job_id, _, losses in rows if losses < LOSSES_TOGETHER]
+    return found[:limit]
+
+
+def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:
+    """What each of these tenants may have and has."""
+    active = (
+        select(Job.tenant_id, func.count().label("jobs"))
+        .where(Job.tenant_id.in_(tenant_ids), text(ACTIVE))
+        .group_by(Job.tenant_id)
+        .subquery()
+    )
+    query = (
+        select(Tenant.id, Tenant.weight, Tenant.max_running, func.coalesce(active.c.jobs, 0))
+        .outerjoin(active, active.c.tenant_id == Tenant.id)
+        .where(Tenant.id.in_(tenant_ids))
+    )
+    return {row[0]: Share(row[1], row[2], row[3]) for row in session.execute(query)}

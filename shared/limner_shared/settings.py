@@ -38,16 +38,26 @@ class Settings(BaseSettings):
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
     max_bulk_lines: int = Field(default=1_000_000, ge=1)
 
+    max_requests: int = Field(default=256, ge=1)
+    """How many requests one web process answers at a time; it refuses more, streams and long polls not counted."""
+    max_streams: int = Field(default=512, ge=1)
+    """How many event streams and long polls one web process holds."""
+    max_bulks: int = Field(default=4, ge=1)
+    """How many bulks one web process reads at a time."""
+
     window: int = Field(default=64, ge=1)
-    """How many released, unclaimed jobs of one model may stand in Redis."""
+    """How many released, unclaimed jobs of a model and lane stand in Redis; more while workers empty it quickly."""
+    max_window: int = Field(default=4096, ge=1)
     dispatch_seconds: float = Field(default=0.5, gt=0)
-    lease_seconds: float = Field(default=15.0, gt=0)
-    heartbeat_seconds: float = Field(default=3.0, gt=0)
-    max_attempts: int = Field(default=3, ge=1)
-    """How many workers may be lost over one job before it fails."""
+    aging_seconds: float = Field(default=20.0, gt=0)
+    """A released job that waits so long moves up a lane, and again after as long."""
+    lease_seconds: float = Field(default=9.0, gt=0)
+    heartbeat_seconds: float = Field(default=2.0, gt=0)
+    solo_losses: int = Field(default=2, ge=1)
+    """How many workers may be lost over a job that runs alone before it is a dead letter."""
 
     slots: int = Field(default=16, ge=1)
-    """How many jobs one worker holds at a time."""
+    """How many jobs of the backlog one worker holds at a time; half as many more places are kept for single jobs."""
     device: str = "auto"
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model; one a worker is the fastest and steadiest on small machines."""

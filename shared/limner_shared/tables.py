@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import (
     JSON,
@@ -29,6 +29,19 @@ NAMING = {
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
+# The conditions of the partial indexes, as literal SQL: a query that uses the same words is sure to be served by them,
+# which one with bound parameters is not once PostgreSQL has made a generic plan.
+QUEUED: Final = "state = 'queued'"
+WAITING: Final = "state = 'queued' AND released_at IS NULL"
+RELEASED: Final = "state = 'queued' AND released_at IS NOT NULL"
+RUNNING: Final = "state = 'running'"
+ACTIVE: Final = "(state = 'running' OR (state = 'queued' AND released_at IS NOT NULL))"
+WITH_DEADLINE: Final = "deadline_at IS NOT NULL AND state IN ('queued', 'running')"
+FINISHED: Final = "finished_at IS NOT NULL"
+RETRIED: Final = "retry_of IS NOT NULL"
+DEAD: Final = "error_code = 'worker_lost'"
+
+
 def _partial(condition: str) -> dict[str, Any]:
     """Index only the rows of a condition: the jobs that are done, most of them in time, cost these indexes nothing."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
@@ -42,12 +55,38 @@ class Base(DeclarativeBase):
 
 
 class Tenant(Base):
-    """Who pays, is limited and is served fairly."""
+    """Who pays, is limited and is served fairly. A limit or a retention that is None does not apply."""
 
     __tablename__ = "tenants"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
     created_at: Mapped[float]
+    weight: Mapped[float] = mapped_column(default=1.0, server_default="1")
+    requests_per_minute: Mapped[int | None]
+    max_queued: Mapped[int | None]  # jobs
+    max_running: Mapped[int | None]  # jobs in the window or running
+    cost_per_day: Mapped[int | None] = mapped_column(BigInteger)  # cost units accepted in a day, UTC
+    keep_images_days: Mapped[float | None]
+    keep_prompts_days: Mapped[float | None]
+    keep_jobs_days: Mapped[float | None]
+
+
+class Usage(Base):
+    """Cost units that a tenant with a daily limit has been granted in a day (`YYYY-MM-DD`, UTC)."""
+
+    __tablename__ = "usage"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    cost: Mapped[int] = mapped_column(BigInteger)
+
+
+class Leader(Base):
+    """Which of many processes is the active one for a duty, and until when unless it says so again."""
+
+    __tablename__ = "leaders"
+    duty: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(80))
+    until: Mapped[float]
 
 
 class ApiKey(Base):
@@ -63,12 +102,15 @@ class ApiKey(Base):
 
 
 class Bulk(Base):
-    """Many jobs submitted as one. While `loading`, none of its jobs is released."""
+    """Many jobs submitted as one. Only while it is `open` is any of its jobs released.
+
+    While `loading`, `total` counts the lines so far.
+    """
 
     __tablename__ = "bulks"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    state: Mapped[str] = mapped_column(String(10))  # loading, open, canceled
+    state: Mapped[str] = mapped_column(String(10))  # loading, open, paused, canceled, dropped
     total: Mapped[int]
     created_at: Mapped[float]
     touched_at: Mapped[float]  # while loading: when its loader last wrote a line, and so was alive
@@ -90,7 +132,8 @@ class Job(Base):
     """One accepted request. It is its own outbox: `queued` without `released_at` means "to be published".
 
     `attempt` counts claims and is the fencing token; `losses` counts the attempts whose worker was lost; `version`
-    goes up with every change that a client can see.
+    goes up with every change that a client can see. `flow` is the line in which it waits for its release: its bulk,
+    or its tenant's single jobs. `lane` is where it stands once released (see `jobs.Lane`).
     """
 
     __tablename__ = "jobs"
@@ -98,6 +141,7 @@ class Job(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     bulk_id: Mapped[str | None] = mapped_column(ForeignKey("bulks.id"))
     bulk_line: Mapped[int | None]
+    flow: Mapped[str] = mapped_column(String(40))
     state: Mapped[str] = mapped_column(String(10))
     version: Mapped[int] = mapped_column(default=1)
     priority: Mapped[int]
@@ -110,6 +154,9 @@ class Job(Base):
     owner: Mapped[str | None] = mapped_column(String(80))
     lease_until: Mapped[float | None]
     released_at: Mapped[float | None]
+    lane: Mapped[int | None]
+    deadline_at: Mapped[float | None]
+    retry_of: Mapped[str | None] = mapped_column(String(40))  # the dead job that this one does again
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
@@ -118,10 +165,16 @@ class Job(Base):
     error_retryable: Mapped[bool | None]
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
-        Index("ix_jobs_to_release", "model", "priority", "id", **_partial("state = 'queued' AND released_at IS NULL")),
-        Index("ix_jobs_released", "model", "released_at", **_partial("state = 'queued' AND released_at IS NOT NULL")),
-        Index("ix_jobs_leased", "lease_until", **_partial("state = 'running'")),
+        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),
+        Index("ix_jobs_released", "model", "lane", "released_at", **_partial(RELEASED)),
+        Index("ix_jobs_active", "tenant_id", "model", **_partial(ACTIVE)),
+        Index("ix_jobs_queued", "tenant_id", **_partial(QUEUED)),
+        Index("ix_jobs_leased", "lease_until", **_partial(RUNNING)),
+        Index("ix_jobs_deadline", "deadline_at", **_partial(WITH_DEADLINE)),
+        Index("ix_jobs_dead", "tenant_id", "id", **_partial(DEAD)),
         Index(None, "tenant_id", "id"),
+        Index("ix_jobs_finished", "tenant_id", "finished_at", **_partial(FINISHED)),
+        Index("ix_jobs_retry_of", "retry_of", unique=True, **_partial(RETRIED)),
         Index(None, "bulk_id", "state"),
     )
 
@@ -142,6 +195,14 @@ class Image(Base):
     receipt: Mapped[dict[str, Any]]
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("job_id", "image_index"),)
+
+
+class Garbage(Base):
+    """Blobs whose image was deleted; they go too, once nobody has referred to them for a while."""
+
+    __tablename__ = "garbage"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    since: Mapped[float] = mapped_column(index=True)
 
 
 class Event(Base):

@@ -58,11 +58,16 @@ class JobView(BaseModel):
     metadata: dict[str, Any]
     bulk: str | None
     line: int | None = Field(description="The line of the bulk that this job came from.")
+    attempts: int = Field(
+        default=0, description="How many workers have begun it; more than one means that some were lost."
+    )
+    retry_of: str | None = Field(default=None, description="The dead job that this one does again.")
     position: int | None = Field(description="Jobs of the same model ahead of it, while queued; at most 1000.")
     progress: ProgressView | None = Field(description="While running.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    expires_at: datetime | None = None
     images: list[ImageView]
     error: ErrorView | None
     links: dict[str, str]
@@ -79,8 +84,8 @@ class BulkView(BaseModel):
     """A bulk and how many of its jobs stand where."""
 
     id: str
-    status: str = Field(description="loading, running, done or canceled")
-    total: int
+    status: str = Field(description="loading, running, paused, done, canceling or canceled")
+    total: int = Field(description="Its jobs; while loading, the lines read so far.")
     counts: dict[str, int]
     created_at: datetime
     links: dict[str, str]
@@ -89,6 +94,18 @@ class BulkView(BaseModel):
     def ended(self) -> int:
         """How many of its jobs are in a terminal state."""
         return sum(self.counts.get(state, 0) for state in JobState if state.terminal)
+
+
+class BulkList(BaseModel):
+    """The newest bulks."""
+
+    items: list[BulkView]
+
+
+class Retried(BaseModel):
+    """The new jobs that do dead ones again."""
+
+    jobs: list[str]
 
 
 class ModelView(BaseModel):

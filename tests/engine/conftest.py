@@ -13,6 +13,6 @@ from limner_worker.generators.latent_flow import LatentFlow
 @pytest.fixture(scope="session")
 def flow(catalogue: Catalogue) -> LatentFlow:
     """The real model of the package, on the CPU."""
-    generator = load(catalogue.get("limner-flow"), "cpu", Settings())
+    generator = load(catalogue.get("limner-flow"), Settings(device="cpu"))
     assert isinstance(generator, LatentFlow)
     return generator

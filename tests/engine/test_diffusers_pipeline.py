@@ -65,7 +65,7 @@ def card_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_card_is_all_it_takes_and_a_picture_does_not_depend_on_its_companions(card_file):
     catalogue = Catalogue.load([card_file], "tiny-sd")
-    generator = load(catalogue.get("tiny-sd"), "cpu", Settings())
+    generator = load(catalogue.get("tiny-sd"), Settings(device="cpu"))
     specs = [catalogue.resolve(JobRequest(prompt=prompt, seed=seed))[1] for seed, prompt in enumerate(["cat", "dog"])]
     together = generator.start([(spec, spec.seed) for spec in specs])
     assert generator.step(together) == 2
@@ -85,4 +85,4 @@ def test_a_card_whose_folder_is_missing_says_which(tmp_path):
     file = tmp_path / "gone.toml"
     file.write_text(CARD.replace('"tiny"', '"nowhere"'))
     with pytest.raises(CardError, match="nowhere"):
-        load(load_card(file), "cpu", Settings())
+        load(load_card(file), Settings(device="cpu"))

@@ -137,10 +137,10 @@ def test_help_of_each_of_our_commands_needs_no_torch_and_no_flask() -> None:
 
 
 def test_a_command_whose_extra_is_missing_names_the_extra() -> None:
-    shown = python(WITHOUT, "torch", "worker")
+    shown = python(WITHOUT, "numpy", "worker")
     assert shown.returncode == 1
     assert shown.stderr.splitlines()[-1] == (
-        "Error: `limner worker` needs the extra 'worker' (there is no module 'torch'): pip install 'limner[worker]'"
+        "Error: `limner worker` needs the extra 'worker' (there is no module 'numpy'): pip install 'limner[worker]'"
     )
     assert "Traceback" not in shown.stderr
 

@@ -6,9 +6,9 @@ import pytest
 
 from limner_shared import ledger, queries
 from limner_shared.cards import Catalogue
-from limner_shared.database import Database
+from limner_shared.database import Database, now
 from limner_shared.errors import GenerationFailed, NotFound
-from limner_shared.jobs import JobRequest, JobState, Priority
+from limner_shared.jobs import JobRequest, JobState, Lane, Priority
 from limner_shared.tables import Job
 
 TENANT = ledger.LOCAL_TENANT
@@ -36,8 +36,7 @@ def test_a_job_goes_from_submit_to_succeeded_with_its_images(database, catalogue
     job_id = submit(database, catalogue).changes[0].id
     [claimed] = claim(database, job_id)
     with database.write() as session:
-        change = ledger.finish(session, job_id, claimed.attempt, [IMAGE, IMAGE])
-    assert change is not None
+        [change] = ledger.finish(session, [ledger.Result(job_id, claimed.attempt, [IMAGE, IMAGE])])
     assert change.state is JobState.SUCCEEDED
     with database.read() as session:
         job = queries.job(session, TENANT, job_id)
@@ -55,23 +54,44 @@ def test_a_late_result_of_an_earlier_attempt_changes_nothing(database, catalogue
     job_id = submit(database, catalogue).changes[0].id
     [zombie] = claim(database, job_id, lease=-1)
     with database.write() as session:
-        assert [change.state for change in ledger.reap(session, max_attempts=3)] == [JobState.QUEUED]
+        assert [change.state for change in ledger.reap(session, 2)] == [JobState.QUEUED]
     [second] = claim(database, job_id)
     with database.write() as session:
-        assert ledger.finish(session, job_id, zombie.attempt, [IMAGE]) is None
-        assert ledger.fail(session, job_id, zombie.attempt, GenerationFailed()) is None
-        assert ledger.finish(session, job_id, second.attempt, [IMAGE]) is not None
+        assert ledger.finish(session, [ledger.Result(job_id, zombie.attempt, [IMAGE])]) == []
+        assert ledger.fail(session, ledger.Result(job_id, zombie.attempt, error=GenerationFailed())) is None
+        assert len(ledger.finish(session, [ledger.Result(job_id, second.attempt, [IMAGE])])) == 1
 
 
-def test_a_job_that_loses_too_many_workers_fails_and_says_why(database, catalogue):
+def test_results_of_many_jobs_are_written_together_and_only_those_of_the_current_attempts(database, catalogue):
+    ids = [change.id for change in submit(database, catalogue, 3).changes]
+    claims = {one.id: one for one in claim(database, *ids)}
+    results = [ledger.Result(job_id, claims[job_id].attempt, [IMAGE]) for job_id in ids]
+    results[1] = ledger.Result(ids[1], 7, [IMAGE])
+    with database.write() as session:
+        assert {change.id for change in ledger.finish(session, results)} == {ids[0], ids[2]}
+    with database.read() as session:
+        assert {job_id: len(found) for job_id, found in queries.images(session, ids).items()} == {
+            ids[0]: 1,
+            ids[1]: 0,
+            ids[2]: 1,
+        }
+
+
+def test_a_job_is_a_dead_letter_only_after_it_lost_workers_alone_and_can_be_done_again_once(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
-    for _ in range(3):
+    for lost in range(1, 5):
         claim(database, job_id, lease=-1)
         with database.write() as session:
-            ledger.reap(session, max_attempts=3)
-    with database.read() as session:
+            [change] = ledger.reap(session, solo_losses=2)
+        assert change.state is (JobState.FAILED if lost == 4 else JobState.QUEUED)
+    with database.write() as session:
         job = queries.job(session, TENANT, job_id)
-        assert (job.state, job.error_code, job.error_retryable) == ("failed", "worker_lost", True)
+        assert (job.error_code, job.error_retryable, job.losses) == ("worker_lost", True, 4)
+        assert [row.id for row in queries.jobs(session, TENANT, queries.JobFilter(dead=True), 9, None)] == [job_id]
+        [again] = ledger.retry_dead(session, TENANT, None, 10)
+        assert ledger.retry_dead(session, TENANT, [job_id], 10) == []
+        new = queries.job(session, TENANT, again.id)
+        assert (new.state, new.retry_of, new.losses, new.spec) == ("queued", job_id, 0, job.spec)
 
 
 def test_a_job_handed_back_by_a_stopping_worker_is_not_a_loss(database, catalogue):
@@ -88,7 +108,7 @@ def test_a_live_lease_is_not_reaped_and_can_be_renewed_by_its_owner_alone(databa
     job_id = submit(database, catalogue).changes[0].id
     claim(database, job_id)
     with database.write() as session:
-        assert ledger.reap(session, 3) == []
+        assert ledger.reap(session, 2) == []
         assert ledger.renew(session, "me", [job_id], 60) == {job_id}
         assert ledger.renew(session, "you", [job_id], 60) == set()
 
@@ -99,61 +119,140 @@ def test_a_job_is_canceled_before_its_end_and_never_after(database, catalogue, r
     attempt = claim(database, job_id)[0].attempt if running else 1
     with database.write() as session:
         assert len(ledger.cancel(session, Job.id == job_id)) == 1
-        assert ledger.finish(session, job_id, attempt, [IMAGE]) is None
+        assert ledger.finish(session, [ledger.Result(job_id, attempt, [IMAGE])]) == []
         assert ledger.cancel(session, Job.id == job_id) == []
     assert state(database, job_id) == "canceled"
 
 
-def test_jobs_are_released_at_once_while_the_window_has_room(database, catalogue):
-    assert len(submit(database, catalogue, 3, window=4).released) == 3
-    assert submit(database, catalogue, 2, window=4).released == []
-    with database.write() as session:
-        assert len(ledger.release(session, "limner-flow", 4)) == 1
-        assert ledger.release(session, "limner-flow", 4) == []
+def lanes(submission: ledger.Submission) -> list[Lane]:
+    return [job.lane for job in submission.released]
 
 
-def test_higher_priority_is_released_first_and_then_the_older(database, catalogue):
+def test_the_small_job_of_a_tenant_with_nothing_in_hand_goes_first_and_the_next_into_its_class(database, catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
-    order = [Priority.LOW, Priority.NORMAL, Priority.HIGH, Priority.NORMAL]
     with database.write() as session:
-        ids = [
-            ledger.submit(session, TENANT, [ledger.NewJob(spec, card.cost(spec), priority)]).changes[0].id
-            for priority in order
-        ]
-        assert [job.id for job in ledger.release(session, "limner-flow", 10)] == [ids[2], ids[1], ids[3], ids[0]]
+        small = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, small=True)
+        assert lanes(ledger.submit(session, TENANT, [small], window=9)) == [Lane.FIRST]
+        assert lanes(ledger.submit(session, TENANT, [small], window=9)) == [Lane.NORMAL]
+        ledger.ensure_tenant(session, "tenant_other", "other")
+        low = ledger.NewJob(spec, card.cost(spec), Priority.LOW, small=True)
+        assert lanes(ledger.submit(session, "tenant_other", [low], window=9)) == [Lane.LOW]
+        large = ledger.NewJob(spec, card.cost(spec), Priority.HIGH, small=False)
+        assert lanes(ledger.submit(session, "tenant_other", [large], window=9)) == [Lane.HIGH]
 
 
-def test_a_backlog_of_low_priority_never_keeps_a_higher_one_out(database, catalogue):
+def test_jobs_are_released_at_once_only_where_nobody_waits_and_the_window_has_room(database, catalogue):
+    assert lanes(submit(database, catalogue, 3, window=4)) == [Lane.NORMAL] * 3
+    waiting = submit(database, catalogue, 2, window=4)
+    assert waiting.released == []
+    assert submit(database, catalogue, 1, window=9).released == []
+    ids = [change.id for change in waiting.changes]
+    with database.write() as session:
+        assert [job.id for job in ledger.release(session, Lane.NORMAL, [ids[1], "unknown", ids[0]])] == [ids[1], ids[0]]
+        assert ledger.release(session, Lane.NORMAL, ids) == []
+        assert queries.in_window(session, "limner-flow") == {Lane.NORMAL: 5}
+
+
+def test_lines_that_wait_are_found_with_one_look_each_and_read_in_order(database, catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
-    low = [ledger.NewJob(spec, card.cost(spec), Priority.LOW)] * 5
     with database.write() as session:
-        ledger.submit(session, TENANT, low)
-        assert len(ledger.release(session, "limner-flow", 3)) == 3
-        assert len(ledger.submit(session, TENANT, [ledger.NewJob(spec, 1, Priority.NORMAL)], window=3).released) == 1
+        for tenant in ("tenant_a", "tenant_b"):
+            ledger.ensure_tenant(session, tenant, tenant)
+            ledger.submit(session, tenant, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * 3)
+        found = queries.waiting_flows(session, "limner-flow", Priority.NORMAL.rank)
+        assert sorted((flow.name, flow.tenant_id) for flow in found) == [("tenant_a",) * 2, ("tenant_b",) * 2]
+        rows = queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "", 2)
+        assert len(rows) == 2
+        assert queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", rows[-1][0], 2)[0][0] > rows[-1][0]
+        assert queries.waiting_flows(session, "limner-flow", Priority.LOW.rank) == []
 
 
 def test_what_redis_forgot_is_released_again(database, catalogue):
     released = submit(database, catalogue, 2, window=9).released
     with database.write() as session:
-        assert ledger.release_again(session, "limner-flow", 60) == []
-        assert ledger.release_again(session, "limner-flow", -1) == released
+        assert ledger.release_again(session, "limner-flow", Lane.NORMAL, now() - 60) == []
+        again = ledger.release_again(session, "limner-flow", Lane.NORMAL, now() + 1)
+        assert [job.id for job in again] == [job.id for job in released]
+        assert ledger.release_again(session, "limner-flow", Lane.LOW, now() + 1) == []
 
 
-def test_a_bulk_waits_until_it_is_sealed_and_leaves_nothing_when_dropped(database, catalogue):
+def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothing_when_dropped(database, catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in (1, 2)]
+
+    def flows(session) -> list[str]:
+        return [flow.name for flow in queries.waiting_flows(session, "limner-flow", Priority.LOW.rank)]
+
     with database.write() as session:
         kept, dropped = ledger.open_bulk(session, TENANT), ledger.open_bulk(session, TENANT)
         for bulk_id in (kept, dropped):
             ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
-        assert ledger.release(session, "limner-flow", 9) == []
-        ledger.seal_bulk(session, kept, 2)
-        ledger.drop_bulk(session, dropped)
-        ledger.drop_bulk(session, kept)
-        assert len(ledger.release(session, "limner-flow", 9)) == 2
+        assert flows(session) == []
+        assert ledger.seal_bulk(session, kept, 2)
+        ledger.drop_bulk(session, dropped, 1)
+        assert not ledger.seal_bulk(session, dropped, 2)
+        assert not ledger.touch_bulk(session, dropped, 2)
+        assert flows(session) == [kept]
+        assert ledger.pause_bulk(session, kept, paused=True)
+        assert flows(session) == []
+        assert ledger.pause_bulk(session, kept, paused=False)
+        assert flows(session) == [kept]
         assert queries.bulk_counts(session, kept)[JobState.QUEUED] == 2
         with pytest.raises(NotFound):
             queries.bulk(session, TENANT, dropped)
+        for _ in range(2):
+            ledger.sweep_bulks(session, 1)
+        assert queries.bulk_counts(session, dropped)[JobState.QUEUED] == 0
+
+
+def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(database, catalogue):
+    card, spec = catalogue.resolve(JobRequest(prompt="x"))
+    jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in range(5)]
+    with database.write() as session:
+        bulk_id = ledger.open_bulk(session, TENANT)
+        ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
+        ledger.seal_bulk(session, bulk_id, 5)
+        assert len(ledger.cancel_bulk(session, bulk_id, 2)) == 2
+        assert queries.waiting_flows(session, "limner-flow", Priority.LOW.rank) == []
+        assert [len(ledger.sweep_bulks(session, 2)) for _ in range(3)] == [2, 1, 0]
+        assert queries.bulk(session, TENANT, bulk_id).state == "canceled"
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_job_past_its_deadline_fails_and_says_so(database, catalogue, running):
+    _, spec = catalogue.resolve(JobRequest(prompt="x"))
+    late, wanted = (ledger.NewJob(spec, 1, Priority.NORMAL, expires_in=seconds) for seconds in (-1, 60))
+    with database.write() as session:
+        ids = [change.id for change in ledger.submit(session, TENANT, [late, wanted]).changes]
+    if running:
+        claim(database, *ids)
+    with database.write() as session:
+        assert [change.id for change in ledger.expire(session, 10)] == ids[:1]
+        assert queries.job(session, TENANT, ids[0]).error_code == "deadline_exceeded"
+
+
+def test_one_of_many_leads_until_it_has_been_silent(database):
+    def lead(owner: str, seconds: float = 60) -> bool:
+        with database.write() as session:
+            return ledger.lead(session, "dispatch", owner, seconds)
+
+    assert [lead("a"), lead("b"), lead("a", -1)] == [True, False, True]
+    assert [lead("b"), lead("a")] == [True, False]
+
+
+def test_without_redis_the_released_are_claimed_first_then_each_line_in_turn_but_none_that_must_run_alone(
+    database, catalogue
+):
+    first = submit(database, catalogue, 1, window=9).changes[0].id
+    waiting = [change.id for change in submit(database, catalogue, 3).changes]
+    for _ in range(2):
+        claim(database, waiting[0], lease=-1)
+        with database.write() as session:
+            ledger.reap(session, 2)
+    with database.write() as session:
+        claims = ledger.claim_next(session, ["limner-flow"], 2, "me", 60)
+        assert {one.id for one in claims} == {first, waiting[1]}
+        assert [one.id for one in ledger.claim_next(session, ["limner-flow"], 5, "me", 60)] == [waiting[2]]
 
 
 def test_the_position_counts_the_jobs_ahead(database, catalogue):

@@ -23,12 +23,12 @@ from limner_shared import ledger, queries
 from limner_shared.cards import Catalogue
 from limner_shared.database import Database
 from limner_shared.errors import GenerationFailed
-from limner_shared.jobs import JobRequest, Priority
+from limner_shared.jobs import LOSSES_TOGETHER, JobRequest, Lane, Priority
 from limner_shared.tables import Job
 
 TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 64, 64, 10, 7, {})
-MAX_ATTEMPTS = 3
+SOLO_LOSSES = 1
 ENDED = {"succeeded", "failed", "canceled"}
 
 
@@ -70,24 +70,24 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=jobs, window=st.sampled_from([0, 3]))
     def submit(self, window: int) -> str:
+        free = not any(model.state == "queued" and not model.released for model in self.models.values())
         room = window - sum(model.released and model.state == "queued" for model in self.models.values())
         with self.database.write() as session:
             new = [ledger.NewJob(self.spec, 1, Priority.NORMAL)]
             submission = ledger.submit(session, TENANT, new, window=window)
         job_id = submission.changes[0].id
-        assert bool(submission.released) == (room >= 1)
-        self.models[job_id] = Model(released=room >= 1)
+        at_once = free and room >= 1
+        assert bool(submission.released) == at_once
+        self.models[job_id] = Model(released=at_once)
         return job_id
 
-    @rule(window=st.integers(0, 4))
-    def release(self, window: int) -> None:
-        waiting = [job_id for job_id, model in self.models.items() if model.state == "queued" and not model.released]
-        inside = sum(model.released and model.state == "queued" for model in self.models.values())
+    @rule(job=jobs)
+    def release(self, job: str) -> None:
+        model = self.models[job]
         with self.database.write() as session:
-            released = [job.id for job in ledger.release(session, self.spec.model, window)]
-        assert released == sorted(waiting)[: max(0, window - inside)]
-        for job_id in released:
-            self.models[job_id].released = True
+            released = ledger.release(session, Lane.NORMAL, [job])
+        assert bool(released) == (model.state == "queued" and not model.released)
+        model.released = model.released or bool(released)
 
     @rule(target=claims, job=jobs, owner=st.sampled_from(["a", "b"]), expired=st.booleans())
     def claim(self, job: str, owner: str, expired: bool) -> tuple[str, int, str]:
@@ -117,10 +117,10 @@ class LedgerMachine(RuleBasedStateMachine):
         model = self.models[job]
         with self.database.write() as session:
             if well:
-                change = ledger.finish(session, job, attempt, [IMAGE])
+                change = ledger.finish(session, [ledger.Result(job, attempt, [IMAGE])])
             else:
-                change = ledger.fail(session, job, attempt, GenerationFailed())
-        assert (change is not None) == (model.state == "running" and model.attempt == attempt)
+                change = ledger.fail(session, ledger.Result(job, attempt, error=GenerationFailed()))
+        assert bool(change) == (model.state == "running" and model.attempt == attempt)
         if change:
             model.state = "succeeded" if well else "failed"
             model.images += well
@@ -147,13 +147,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def reap(self) -> None:
         with self.database.write() as session:
-            changes = ledger.reap(session, MAX_ATTEMPTS)
+            changes = ledger.reap(session, SOLO_LOSSES)
         lost = {job for job, model in self.models.items() if model.state == "running" and model.expired}
         assert {change.id for change in changes} == lost
         for job in lost:
             model = self.models[job]
             model.losses += 1
-            given_up = model.losses >= MAX_ATTEMPTS
+            given_up = model.losses >= LOSSES_TOGETHER + SOLO_LOSSES
             model.state, model.owner = ("failed", model.owner) if given_up else ("queued", None)
             model.released = given_up and model.released
 

@@ -8,23 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner_worker.engine.scheduler import Scheduler
+from limner_worker.engine.scheduler import PATIENCE, Scheduler
 from limner_worker.generators.base import bucket_for
 
-CAPACITY = 4
+BUCKETS = (1, 2, 4)
+CAPACITY = max(BUCKETS)
 
 
 @dataclass(eq=False)
 class Row:
     key: str
     steps: int
-    priority: int = 1
+    lane: int = 1
     taken: list[int] = field(default_factory=list)
 
 
-ROWS = st.lists(
-    st.builds(Row, key=st.sampled_from("ab"), steps=st.integers(1, 5), priority=st.integers(0, 2)), max_size=30
-)
+ROWS = st.lists(st.builds(Row, key=st.sampled_from("ab"), steps=st.integers(1, 5), lane=st.integers(0, 3)), max_size=30)
 
 
 def run(scheduler: Scheduler[Row], limit: int = 1000) -> list[list[Row]]:
@@ -41,9 +40,9 @@ def run(scheduler: Scheduler[Row], limit: int = 1000) -> list[list[Row]]:
 
 
 def schedule(rows: list[Row]) -> Scheduler[Row]:
-    scheduler: Scheduler[Row] = Scheduler(lambda _key: CAPACITY)
+    scheduler: Scheduler[Row] = Scheduler(lambda _key: BUCKETS)
     for row in rows:
-        scheduler.add(row, row.priority)
+        scheduler.add(row, row.lane)
     return scheduler
 
 
@@ -63,30 +62,57 @@ def test_a_batch_holds_one_key_and_never_more_rows_than_its_capacity(rows):
 
 
 @given(ROWS)
-def test_a_row_that_has_begun_takes_part_in_every_turn_of_its_key(rows):
-    batches = run(schedule(rows))
-    for row in rows:
-        turns = [turn for turn, batch in enumerate(batches) if batch[0].key == row.key]
-        begun = turns.index(row.taken[0])
-        assert row.taken == turns[begun : begun + row.steps]
+def test_the_best_lane_goes_first_and_others_only_fill_the_padding(rows):
+    scheduler = schedule(rows)
+    left = {id(row): row for row in rows}
+    for _ in range(PATIENCE):  # nobody has lost patience yet
+        batch = scheduler.next_batch()
+        if not batch:
+            break
+        best = min(row.lane for row in left.values())
+        first = [row for row in batch if row.lane == best]
+        waiting = [row for row in left.values() if row.lane == best and row.key == batch[0].key]
+        assert first, "the best lane was passed over"
+        assert len(first) == min(len(waiting), CAPACITY)
+        assert len(batch) <= bucket_for(len(first), BUCKETS)
+        for row in batch:
+            row.taken.append(1)
+        done = [row for row in batch if len(row.taken) == row.steps]
+        scheduler.remove(done)
+        for row in done:
+            del left[id(row)]
+
+
+@given(ROWS, st.integers(1, 6))
+def test_nobody_is_passed_over_for_ever_however_many_come_first(rows, flood):
+    scheduler = schedule(rows)
+    unserved = {id(row) for row in rows}
+    for _ in range((PATIENCE + 2) * (len(rows) + 1)):
+        batch = scheduler.next_batch()
+        unserved -= {id(row) for row in batch}
+        scheduler.remove(batch)
+        for key in "ab":
+            for _ in range(flood):
+                scheduler.add(Row(key, 1, lane=0), 0)
+    assert not unserved
 
 
 @given(ROWS)
-def test_two_keys_take_turns_while_both_have_work(rows):
-    keys = [batch[0].key for batch in run(schedule(rows))]
+def test_two_keys_take_turns_within_a_lane(rows):
+    alike = [Row(row.key, row.steps) for row in rows]
+    keys = [batch[0].key for batch in run(schedule(alike))]
     for turn in range(len(keys) - 2):
         if len(set(keys[turn + 1 :])) == 2:
             assert keys[turn] != keys[turn + 1]
 
 
 @given(ROWS)
-def test_rows_of_one_key_begin_in_the_order_of_priority_then_age(rows):
+def test_rows_of_one_lane_begin_in_the_order_of_their_age(rows):
     run(schedule(rows))
     for key in "ab":
-        mine = [row for row in rows if row.key == key]
-        expected = sorted(range(len(mine)), key=lambda i: (mine[i].priority, i))
-        starts = [mine[i].taken[0] for i in expected]
-        assert starts == sorted(starts)
+        for lane in range(4):
+            starts = [row.taken[0] for row in rows if (row.key, row.lane) == (key, lane)]
+            assert starts == sorted(starts)
 
 
 @given(ROWS, st.data())

@@ -11,11 +11,12 @@ from flask import Response, g, request
 from limner_shared.errors import MalformedBody, UnsupportedMediaType
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web import auth, health, pages, problems, services
+from limner_web import auth, health, load, pages, problems, services
 from limner_web.api import bulks, events, images, jobs, models
 
 log = get_logger(__name__)
 
+JSON_PATHS = ("/api/v1/jobs", "/api/v1/jobs/retry")
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -36,6 +37,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.extensions["limner"] = services.build(settings)
     problems.install(app)
     app.before_request(_begin)
+    load.install(app, services.services_of(app).gate)
     auth.install(app)
     app.before_request(_check_body)
     app.after_request(_end)
@@ -54,9 +56,9 @@ def _check_body() -> None:
     if request.method != "POST" or request.path == "/api/v1/bulks":
         return
     request.max_content_length = services.services().settings.max_body_bytes
-    if request.path == "/api/v1/jobs" and request.mimetype != "application/json":
+    if request.path in JSON_PATHS and request.mimetype != "application/json":
         raise UnsupportedMediaType(f"Send JSON as application/json, not {request.mimetype or 'without a type'!r}.")
-    if request.path == "/api/v1/jobs" and not isinstance(request.get_json(silent=True), dict):
+    if request.path in JSON_PATHS and not isinstance(request.get_json(silent=True), dict):
         raise MalformedBody("The body must be one JSON object in UTF-8.")
 
 

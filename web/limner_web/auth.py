@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, g, request
 
-from limner_shared import keys, ledger
+from limner_shared import keys, ledger, queries
 from limner_shared.errors import Forbidden, Unauthorized
 from limner_shared.settings import is_loopback
 from limner_web.services import services
@@ -35,7 +35,10 @@ def _identify() -> None:
             raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
         with held.database.read() as session:
             g.tenant_id = keys.authenticate(session, token.strip())
+            per_minute = queries.requests_per_minute(session, g.tenant_id)
     elif held.settings.keys_required:
         raise Unauthorized
     else:
-        g.tenant_id = ledger.LOCAL_TENANT
+        g.tenant_id, per_minute = ledger.LOCAL_TENANT, None
+    if per_minute is not None:
+        held.rate.count(g.tenant_id, per_minute)

@@ -1,10 +1,8 @@
-"""Reading a bulk: JSONL from a stream to a file of checked lines, in constant memory, all or nothing."""
+"""Reading a bulk: JSONL from a stream to checked jobs, line by line, in constant memory."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -21,8 +19,7 @@ from limner_web.problems import from_validation
 MAX_ERRORS = 100
 """So many bad lines are told; whoever has more has made the same mistake often."""
 MAX_LINE_BYTES = 64 << 10
-BREATH_LINES = 100
-"""After so many lines the server's other requests have a turn: gevent switches only where something waits."""
+READ_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,73 +31,94 @@ class BadLine(Exception):
     message: str
 
 
-def spool(body: IO[bytes], to: IO[bytes], settings: Settings) -> str:
-    """Copy the body to a file and return its SHA-256 in hex. Raises BodyTooLarge as soon as it is."""
-    size, digest = 0, hashlib.sha256()
-    while chunk := body.read(1 << 16):
-        size += len(chunk)
-        if size > settings.max_bulk_bytes:
-            raise BodyTooLarge(f"A bulk may have at most {settings.max_bulk_bytes} bytes.")
-        to.write(chunk)
-        digest.update(chunk)
-    to.seek(0)
-    return digest.hexdigest()
+class BulkReader:
+    """One body, read once. `lines` counts the jobs so far, and `digest` is the whole body's once it is read."""
 
+    def __init__(self, body: IO[bytes], catalogue: Catalogue, settings: Settings) -> None:
+        self._body = body
+        self._catalogue = catalogue
+        self._settings = settings
+        self._hash = hashlib.sha256()
+        self._errors: list[dict[str, Any]] = []
+        self.lines = 0
 
-def check(lines: IO[bytes], catalogue: Catalogue, settings: Settings) -> int:
-    """Check every line; returns how many jobs there are. Raises BadBulk with the lines at fault."""
-    errors: list[dict[str, Any]] = []
-    total = 0
-    for number, text in _numbered(lines):
-        total += 1
-        if total % BREATH_LINES == 0:
-            time.sleep(0)
-        if total > settings.max_bulk_lines:
-            raise BadBulk(f"A bulk may have at most {settings.max_bulk_lines} lines.")
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex of what was read."""
+        return self._hash.hexdigest()
+
+    def skip(self) -> None:
+        """Read to the end for the digest alone. Raises BodyTooLarge."""
+        for _ in self._chunks():
+            continue
+
+    def jobs(self) -> Iterator[NewJob]:
+        """The job of each line. After the first bad line no more, but all are checked.
+
+        Raises BadBulk at the end, with every bad line, or BodyTooLarge.
+        """
+        for number, text in self._numbered():
+            self.lines += 1
+            if self.lines > self._settings.max_bulk_lines:
+                raise BadBulk(f"A bulk may have at most {self._settings.max_bulk_lines} lines.")
+            try:
+                job = self._parse(number, text)
+            except BadLine as bad:
+                self._errors.append({"line": bad.line, "field": bad.field, "message": bad.message})
+                if len(self._errors) == MAX_ERRORS:
+                    break
+            else:
+                if not self._errors:
+                    yield job
+        self._check()
+
+    def _check(self) -> None:
+        if self._errors:
+            first = self._errors[0]
+            raise BadBulk(
+                f"{len(self._errors)} lines cannot be accepted, so nothing was queued;"
+                f" line {first['line']}: {first['message']}",
+                errors=self._errors,
+            )
+        if not self.lines:
+            raise BadBulk("The bulk is empty: send one JSON object a line.")
+
+    def _chunks(self) -> Iterator[bytes]:
+        size = 0
+        while chunk := self._body.read(READ_BYTES):
+            size += len(chunk)
+            if size > self._settings.max_bulk_bytes:
+                raise BodyTooLarge(f"A bulk may have at most {self._settings.max_bulk_bytes} bytes.")
+            self._hash.update(chunk)
+            yield chunk
+
+    def _numbered(self) -> Iterator[tuple[int, bytes]]:
+        number, rest = 0, b""
+        for chunk in self._chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for text in whole:
+                number += 1
+                if text.strip():
+                    yield number, _checked(number, text)
+            _checked(number + 1, rest)
+        if rest.strip():
+            yield number + 1, rest
+
+    def _parse(self, number: int, text: bytes) -> NewJob:
         try:
-            _parse(number, text, catalogue)
-        except BadLine as bad:
-            errors.append({"line": bad.line, "field": bad.field, "message": bad.message})
-            if len(errors) == MAX_ERRORS:
-                break
-    if errors:
-        first = errors[0]
-        raise BadBulk(
-            f"{len(errors)} lines cannot be accepted, so nothing was queued; line {first['line']}: {first['message']}",
-            errors=errors,
-        )
-    if not total:
-        raise BadBulk("The bulk is empty: send one JSON object a line.")
-    lines.seek(0)
-    return total
+            request = JobRequest.model_validate_json(text)
+            card, spec = self._catalogue.resolve(request)
+        except ValidationError as error:
+            first = from_validation(error).details["errors"][0]
+            raise BadLine(number, first["field"] or None, first["message"]) from error
+        except LimnerError as error:
+            raise BadLine(number, error.details.get("field"), error.message) from error
+        priority = request.priority or Priority.LOW
+        return NewJob(spec, card.cost(spec), priority, request.metadata, number, request.expires_in)
 
 
-def jobs(lines: IO[bytes], catalogue: Catalogue) -> Iterator[NewJob]:
-    """The jobs of a checked bulk."""
-    for number, text in _numbered(lines):
-        yield _parse(number, text, catalogue)
-
-
-def _numbered(lines: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while text := lines.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if len(text) > MAX_LINE_BYTES:
-            message = f"a line may have at most {MAX_LINE_BYTES} bytes"
-            raise BadBulk(f"Line {number}: {message}.", errors=[{"line": number, "field": None, "message": message}])
-        if text.strip():
-            yield number, text
-
-
-def _parse(number: int, text: bytes, catalogue: Catalogue) -> NewJob:
-    try:
-        request = JobRequest.model_validate(json.loads(text))
-        card, spec = catalogue.resolve(request)
-    except ValidationError as error:
-        first = from_validation(error).details["errors"][0]
-        raise BadLine(number, first["field"] or None, first["message"]) from error
-    except LimnerError as error:
-        raise BadLine(number, error.details.get("field"), error.message) from error
-    except ValueError as error:
-        raise BadLine(number, None, f"not JSON: {error}") from error
-    return NewJob(spec, card.cost(spec), request.priority or Priority.LOW, request.metadata, number)
+def _checked(number: int, text: bytes) -> bytes:
+    if len(text) > MAX_LINE_BYTES:
+        message = f"a line may have at most {MAX_LINE_BYTES} bytes"
+        raise BadBulk(f"Line {number}: {message}.", errors=[{"line": number, "field": None, "message": message}])
+    return text

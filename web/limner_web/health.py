@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import Any
+
 from apiflask import APIBlueprint
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,13 +23,20 @@ def healthz() -> dict[str, str]:
 
 
 @bp.get("/readyz")
-@bp.doc(responses={200: "Ready, or ready without Redis", 503: "Cannot take jobs"})
-def readyz() -> tuple[dict[str, str], int]:
-    """Jobs can be taken. Without Redis they are taken too, and run when it is back: `degraded`."""
+@bp.doc(responses={200: "Ready, or ready without Redis", 503: "Cannot take jobs, or no more of them now"})
+def readyz() -> tuple[dict[str, Any], int]:
+    """Jobs can be taken. Without Redis they are taken too, and run: `degraded`. With all hands full: `overloaded`."""
     held = services()
     database, redis = _database(held), _redis(held)
-    status = "unavailable" if database != "ok" else ("ok" if redis == "ok" else "degraded")
-    return {"status": status, "database": database, "redis": redis}, 200 if database == "ok" else 503
+    load = {kind: {"held": held.gate.held[kind], "limit": limit} for kind, limit in held.gate.limits.items()}
+    if database != "ok":
+        status = "unavailable"
+    elif "requests" in held.gate.full:
+        status = "overloaded"
+    else:
+        status = "ok" if redis == "ok" else "degraded"
+    code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
+    return {"status": status, "database": database, "redis": redis, "load": load}, code
 
 
 def _database(held: Services) -> str:

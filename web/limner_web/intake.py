@@ -5,69 +5,85 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from limner_shared import ledger
 from limner_shared.celery_app import publish
+from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict
 from limner_shared.jobs import JobRequest, Priority
 from limner_shared.ledger import Change, NewJob, Released, Submission
 from limner_shared.telemetry import get_logger
+from limner_web.bulk_reader import BulkReader
 from limner_web.services import Services
 
 log = get_logger(__name__)
 
-CHUNK = 500
+CHUNK = 1000
 """Rows a transaction: short ones, so that nobody waits for a large bulk to be written."""
+DROPPED_AT_ONCE = 2000
+"""Rows of a bulk that was not completed which are deleted before the answer; the dispatcher deletes the others."""
+CHUNK_SECONDS = 2.0
+"""A slow sender's lines are written this often, so that the bulk is seen to be alive."""
+ABANDONED_SECONDS = 10.0
+"""A bulk that has not grown for so long was cut off: the same request again starts anew."""
+RETRY_SECONDS = 120.0
+"""A client that says it retries, without a key, means what it asked for so recently."""
+LOADING = ""
+"""The digest of a bulk's key until its body is read to the end."""
 
 
-def submit(services: Services, tenant_id: str, request: JobRequest, key: str | None) -> str:
-    """Queue one job and return its id; an idempotency key makes one job only. Raises InvalidRequest."""
+def submit(
+    services: Services, tenant_id: str, request: JobRequest, key: str | None, retry_count: int | None = None
+) -> str:
+    """Queue one job and return its id. Raises InvalidRequest, TooManyRequests or IdempotencyConflict.
+
+    An idempotency key makes one job only. Without one, a client that counts its retries (`retry_count`, 0 for the
+    first try) gets the job of its first try.
+    """
     card, spec = services.catalogue.resolve(request)
-    new = NewJob(spec, card.cost(spec), request.priority or Priority.NORMAL, request.metadata)
+    cost = card.cost(spec)
+    small = cost <= card.small_cost
+    priority = request.priority or Priority.NORMAL
+    new = NewJob(spec, cost, priority, request.metadata, expires_in=request.expires_in, small=small)
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
     submissions: list[Submission] = []
 
     def make(session: Session) -> str:
+        ledger.grant(session, tenant_id, 1, cost)
         submissions.append(ledger.submit(session, tenant_id, [new], window=services.settings.window))
         return submissions[-1].changes[0].id
 
-    job_id, is_new = _once(services, tenant_id, key, digest, make)
+    retry = key is None and retry_count is not None
+    known_as = f"\x01retry {digest}" if retry else key  # no header can have such a key
+    seconds = (RETRY_SECONDS if retry_count else 0.0) if retry else None
+    job_id, is_new = _once(services, tenant_id, known_as, digest, make, seconds)
     if is_new:
         announce(services, submissions[-1].changes, submissions[-1].released)
     return job_id
 
 
-def submit_bulk(
-    services: Services, tenant_id: str, jobs: Iterator[NewJob], total: int, key: str | None, digest: str
-) -> str:
-    """Queue the jobs of a checked bulk, all or none, and return its id; with a key, as for a single job."""
-    bulk_id, is_new = _once(services, tenant_id, key, digest, lambda session: ledger.open_bulk(session, tenant_id))
-    if not is_new:
-        return bulk_id
-    try:
-        _load(services, tenant_id, bulk_id, jobs, total)
-    except BaseException:
-        # Were this to fail too, the dispatcher would drop the bulk later: unsealed, none of it ever runs.
-        with services.database.write() as session:
-            ledger.drop_bulk(session, bulk_id)
-        raise
-    return bulk_id
-
-
 def _once(
-    services: Services, tenant_id: str, key: str | None, digest: str, make: Callable[[Session], str]
+    services: Services,
+    tenant_id: str,
+    key: str | None,
+    digest: str,
+    make: Callable[[Session], str],
+    seconds: float | None,
 ) -> tuple[str, bool]:
-    """What `make` makes, or what an earlier request of the same key has made; and whether it is new."""
+    """What `make` makes, or what an earlier request of the same key has made; and whether it is new.
+
+    With `seconds`, only one that is no older counts, and a new one takes its place.
+    """
     try:
         with services.database.write() as session:
-            if key is not None and (known := ledger.recall(session, tenant_id, key, digest)) is not None:
+            known = None if key is None else ledger.recall(session, tenant_id, key, digest, seconds)
+            if known is not None:
                 return known, False
             made = make(session)
             if key is not None:
-                ledger.remember(session, tenant_id, key, digest, made)
+                ledger.remember(session, tenant_id, key, digest, made, anew=seconds is not None)
             return made, True
     except IntegrityError:  # the same request came twice at once, and the other one was faster
         with services.database.read() as session:
@@ -77,16 +93,81 @@ def _once(
         return known, False
 
 
-def _load(services: Services, tenant_id: str, bulk_id: str, jobs: Iterator[NewJob], total: int) -> None:
-    while chunk := list(islice(jobs, CHUNK)):
+# --- bulks ----------------------------------------------------------------------------------------------------------
+
+
+def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str | None) -> str:
+    """Queue the jobs of a bulk as it is read, all or none, and return its id; with a key, once however often sent.
+
+    Raises BadBulk, BodyTooLarge, TooManyRequests, IdempotencyConflict, or BulkLoading while it is being read already.
+    """
+    earlier, bulk_id = _open(services, tenant_id, key)
+    if earlier is not None:
+        reader.skip()
+        if earlier != reader.digest:
+            raise IdempotencyConflict
+        return bulk_id
+    try:
+        _load(services, tenant_id, bulk_id, reader)
         with services.database.write() as session:
-            for model in {job.spec.model for job in chunk}:
-                of_model = [job for job in chunk if job.spec.model == model]
-                ledger.submit(session, tenant_id, of_model, bulk_id=bulk_id)
-            ledger.touch_bulk(session, bulk_id)
-        time.sleep(0)  # the server's other requests have a turn
-    with services.database.write() as session:
-        ledger.seal_bulk(session, bulk_id, total)
+            if not ledger.seal_bulk(session, bulk_id, reader.lines):
+                raise _given_up()
+            if key is not None:
+                ledger.remember(session, tenant_id, key, reader.digest, bulk_id, anew=True)
+    except BaseException:
+        # Were this to fail too, the dispatcher would drop the bulk later: unsealed, none of it ever runs.
+        with services.database.write() as session:
+            ledger.drop_bulk(session, bulk_id, DROPPED_AT_ONCE)
+        raise
+    return bulk_id
+
+
+def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | None, str]:
+    """The digest and id of the bulk that this key has made, or no digest and the id of a new one."""
+    try:
+        with services.database.write() as session:
+            known = None if key is None else ledger.lookup(session, tenant_id, key)
+            if known is not None and known[1] != LOADING:
+                return known[1], known[0]
+            if known is not None:
+                if known[0] not in ledger.stale_bulks(session, ABANDONED_SECONDS):
+                    raise BulkLoading
+                ledger.drop_bulk(session, known[0], DROPPED_AT_ONCE)
+            bulk_id = ledger.open_bulk(session, tenant_id)
+            if key is not None:
+                ledger.remember(session, tenant_id, key, LOADING, bulk_id, anew=True)
+            return None, bulk_id
+    except IntegrityError as error:  # the same request came twice at once, and the other one was faster
+        raise BulkLoading from error
+
+
+def _load(services: Services, tenant_id: str, bulk_id: str, reader: BulkReader) -> None:
+    queued: int | None = None
+    for chunk in _chunks(reader.jobs()):
+        with services.database.write() as session:
+            if not ledger.touch_bulk(session, bulk_id, reader.lines):
+                raise _given_up()
+            queued = ledger.grant(session, tenant_id, len(chunk), sum(job.cost for job in chunk), queued)
+            ledger.submit(session, tenant_id, chunk, bulk_id=bulk_id)
+        time.sleep(0)  # gevent: the server's other requests have a turn
+
+
+def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:
+    chunk: list[NewJob] = []
+    due = time.monotonic() + CHUNK_SECONDS
+    for number, job in enumerate(jobs):
+        chunk.append(job)
+        if number % 100 == 0:
+            time.sleep(0)  # checking lines waits for nothing, so that nobody else would have a turn
+        if len(chunk) == CHUNK or time.monotonic() > due:
+            yield chunk
+            chunk, due = [], time.monotonic() + CHUNK_SECONDS
+    if chunk:
+        yield chunk
+
+
+def _given_up() -> BadBulk:
+    return BadBulk("The bulk was canceled, or came so slowly that it was given up; nothing was queued: send it again.")
 
 
 def announce(services: Services, changes: list[Change], released: list[Released]) -> None:

@@ -9,9 +9,10 @@ from apiflask.exceptions import HTTPError
 from flask import Flask, Response, g, json
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from limner_shared.errors import BodyTooLarge, InvalidRequest, LimnerError, ServiceUnavailable
+from limner_shared.errors import BodyTooLarge, InvalidRequest, LimnerError, Overloaded, ServiceUnavailable
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -25,12 +26,16 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPError, _apiflask)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(OperationalError, _database)
+    app.register_error_handler(PoolTimeout, lambda _error: problem(Overloaded(retry_after=2)))
     app.register_error_handler(Exception, _unexpected)
 
 
 def problem(error: LimnerError) -> Response:
-    """The answer for one of our errors."""
-    return document(error.status, error.code, error.title, error.message, error.details)
+    """The answer for one of our errors; its `retry_after` in seconds, if it has one, becomes the header."""
+    answer = document(error.status, error.code, error.title, error.message, error.details)
+    if "retry_after" in error.details:
+        answer.headers["Retry-After"] = str(error.details["retry_after"])
+    return answer
 
 
 def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
@@ -65,9 +70,8 @@ def _http(error: HTTPException) -> Response:
 
 def _database(error: DBAPIError) -> Response:
     log.warning("database away", error=str(error.orig)[:200])
-    answer = problem(ServiceUnavailable("The database cannot be reached or is busy; try again shortly."))
-    answer.headers["Retry-After"] = "2"
-    return answer
+    message = "The database cannot be reached or is busy; try again shortly."
+    return problem(ServiceUnavailable(message, retry_after=2))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -29,6 +29,16 @@ class CreateHeaders(BaseModel):
     )
 
 
+class JobHeaders(CreateHeaders):
+    """The same of a single job, and what clients made by Stainless say, the openai package among them."""
+
+    x_stainless_retry_count: int | None = Field(
+        default=None,
+        ge=0,
+        description="Above 0: a retry. Without a key it gets the job that the same request made a short while ago.",
+    )
+
+
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     """The view of one job, with its place in the queue or its progress."""
     view = _plain_view(row, queries.images(session, [row.id])[row.id])
@@ -72,11 +82,14 @@ def _plain_view(row: Job, images: list[Image]) -> JobView:
         metadata=row.extra,
         bulk=row.bulk_id,
         line=row.bulk_line,
+        attempts=row.attempt,
+        retry_of=row.retry_of,
         position=None,
         progress=None,
         created_at=moment(row.created_at),
         started_at=moment(row.started_at),
         finished_at=moment(row.finished_at),
+        expires_at=moment(row.deadline_at),
         images=[_image_view(image) for image in images],
         error=error,
         links={"self": this, "cancel": f"{this}/cancel"},
@@ -109,7 +122,7 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
         total=row.total,
         counts={state.value: count for state, count in counts.items()},
         created_at=moment(row.created_at),
-        links={"self": this, "cancel": f"{this}/cancel", "results": f"{this}/results"},
+        links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from celery import Celery
-from flask import current_app
+from flask import Flask, current_app
 
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
@@ -16,6 +16,7 @@ from limner_shared.database import Database
 from limner_shared.events import Hints, connect
 from limner_shared.settings import Settings
 from limner_web.listener import Listener
+from limner_web.load import Gate, RequestRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Services:
     celery: Celery
     catalogue: Catalogue
     listener: Listener
+    gate: Gate
+    rate: RequestRate
 
 
 def build(settings: Settings) -> Services:
@@ -45,9 +48,16 @@ def build(settings: Settings) -> Services:
         make_celery(settings),
         Catalogue.load(settings.models, settings.default_model),
         Listener(redis),
+        Gate(settings),
+        RequestRate(settings),
     )
 
 
 def services() -> Services:
-    """This app's services."""
-    return cast("Services", current_app.extensions["limner"])
+    """The services of the app that handles this request."""
+    return services_of(current_app)
+
+
+def services_of(app: Flask) -> Services:
+    """An app's services."""
+    return cast("Services", app.extensions["limner"])

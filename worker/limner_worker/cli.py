@@ -22,6 +22,7 @@ from limner_shared.telemetry import configure_logging
 def worker(models: tuple[str, ...]) -> None:
     """Generate pictures on this machine's device until stopped."""
     # Imported here, not above: the command line must not wait for torch to say what commands there are.
+    from limner_worker.admission import Admission, queue_order  # noqa: PLC0415
     from limner_worker.generators.catalogue import load_generators  # noqa: PLC0415
     from limner_worker.pool import engine_pool  # noqa: PLC0415
     from limner_worker.service import WorkerService  # noqa: PLC0415
@@ -35,10 +36,11 @@ def worker(models: tuple[str, ...]) -> None:
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
     generators = load_generators(cards, settings)
-    app = make_celery(settings, generators)
+    admission = Admission(settings.slots)
+    app = make_celery(settings, generators, queue_order(admission))
     register(app)
     celery_worker = app.Worker(
-        pool_cls=engine_pool(partial(WorkerService, settings, generators)),
+        pool_cls=engine_pool(partial(WorkerService, settings, generators, admission)),
         without_gossip=True,
         without_mingle=True,
         quiet=True,
@@ -51,7 +53,7 @@ def worker(models: tuple[str, ...]) -> None:
 @click.command()
 def dispatch() -> None:
     """Release queued jobs to the workers, and take back what a lost worker held. Any number may run."""
-    from limner_worker.dispatch import run_dispatcher  # noqa: PLC0415
+    from limner_worker.dispatch.dispatcher import run_dispatcher  # noqa: PLC0415
 
     settings = Settings()
     configure_logging(settings, "dispatch")

@@ -47,6 +47,8 @@ class Leases:
         self._models = list(models)
         self._lost = lost
         self._held: set[str] = set()
+        self.redis_is_away = False
+        """Whether the last heartbeat could not be told to Redis."""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads = [
@@ -126,4 +128,6 @@ class Leases:
             else:
                 self._redis.delete(key)
         except RedisError:
-            return
+            self.redis_is_away = True
+        else:
+            self.redis_is_away = False

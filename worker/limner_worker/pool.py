@@ -1,4 +1,4 @@
-"""Celery's worker pool with one engine in it: a message goes to the engine, and is acknowledged after its commit."""
+"""Celery's worker pool with one engine in it: a message goes to the engine, and is acknowledged after its commits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from celery.concurrency.base import BasePool
@@ -14,7 +15,8 @@ from kombu.asynchronous import Hub
 from kombu.exceptions import KombuError
 from kombu.serialization import loads
 
-from limner_shared.celery_app import MESSAGE_VERSION
+from limner_shared.celery_app import MESSAGE_VERSION, lane_of
+from limner_shared.jobs import Lane
 from limner_shared.telemetry import get_logger
 from limner_worker.service import Delivery, WorkerService
 
@@ -38,13 +40,15 @@ class EnginePool(BasePool):
     def on_start(self) -> None:
         """Load the models and start the engine; the consumer starts after this, so nothing is fetched before."""
         self._settled: deque[Callable[[], None]] = deque()
-        self._hub: Hub | None = None
+        self._bell, self._ring = os.pipe()  # wakes the consumer's loop, which otherwise sleeps until Redis answers
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._ring, False)
         self._service = self.make_service()
         self._service.start()
 
     def register_with_event_loop(self, loop: Hub) -> None:
-        """Learn the loop through which the consumer's thread can be called."""
-        self._hub = loop
+        """Let the consumer's thread be called: acknowledging is its work alone."""
+        loop.add_reader(self._bell, self._drain)
 
     def on_apply(
         self,
@@ -63,14 +67,14 @@ class EnginePool(BasePool):
         def settle() -> None:
             # Kombu's channels belong to the consumer's thread: acknowledge there.
             self._settled.append(lambda: callback((0, None, time.monotonic() - started)))
-            if self._hub is not None:
-                self._hub.call_soon(self._drain)
+            with suppress(BlockingIOError):  # full of rings already
+                os.write(self._ring, b"!")
 
-        job_id = _job_id(args)
-        if job_id is None:
+        message = _read(args)
+        if message is None:
             settle()
         else:
-            self._service.deliver(Delivery(job_id, settle))
+            self._service.deliver(Delivery(*message, settle))
 
     def on_stop(self) -> None:
         """Warm shutdown: finish or hand back, then acknowledge here, since the loop turns no more."""
@@ -81,6 +85,8 @@ class EnginePool(BasePool):
         """Cold shutdown: leave everything to the leases."""
 
     def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._bell, 1 << 16)
         while self._settled:
             self._settled.popleft()()
 
@@ -97,14 +103,15 @@ def engine_pool(make: Callable[[], WorkerService]) -> type[EnginePool]:
     return Pool
 
 
-def _job_id(args: tuple[Any, ...]) -> str | None:
-    """The job a message names; None for one that is malformed, which is acknowledged and forgotten."""
+def _read(args: tuple[Any, ...]) -> tuple[Lane, list[str]] | None:
+    """The lane and the jobs of a message; None for one that is malformed, which is acknowledged and forgotten."""
     try:
-        _, _, _, body, content_type, encoding = args
+        _, _, request, body, content_type, encoding = args
         kwargs: dict[str, Any] = cast("Any", loads(body, content_type, encoding, accept={"application/json"}))[1]
-        if kwargs["v"] != MESSAGE_VERSION or not isinstance(kwargs["job"], str):
-            raise ValueError(f"version {kwargs['v']!r}")
+        jobs: Any = kwargs["jobs"]
+        if kwargs["v"] != MESSAGE_VERSION or not jobs or not all(isinstance(job, str) for job in jobs):
+            raise ValueError(f"version {kwargs['v']!r}, jobs {jobs!r}")
+        return lane_of(request["delivery_info"]["routing_key"]), list(jobs)
     except (KombuError, ValueError, TypeError, KeyError) as error:
         log.warning("malformed message dropped", error=repr(error)[:200])
         return None
-    return kwargs["job"]

@@ -1,36 +1,52 @@
-"""From pixels to a finished job: PNG, blob, ledger, acknowledgement, hints. Runs beside the device, not in its way."""
+"""From pixels to finished jobs: PNG, blob, ledger, acknowledgement, hints. Runs beside the device, not in its way."""
 
 from __future__ import annotations
 
 import io
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from PIL import Image
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
 from limner_shared.database import Database
 from limner_shared.errors import LimnerError
 from limner_shared.events import Hints
-from limner_shared.ledger import Change, NewImage
+from limner_shared.ledger import Change, NewImage, Result
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.request import JobRun, Row
 from limner_worker.generators.base import Picture
 
 log = get_logger(__name__)
 
-Forget = Callable[[str], None]
+COMMITTED_AT_ONCE = 200
+"""Jobs whose results share a transaction: one commit costs about as much as the rows of a dozen jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A job that ended here, and what the ledger shall say of it; no result, and its lease will run out."""
+
+    job: JobRun
+    result: Result | None
 
 
 class Publisher:
-    """A bounded stage: at most the worker's slots of jobs are in it, since each holds its slot until it is out."""
+    """Two threads store pictures; one commits whatever is ready by then, and acknowledges it.
 
-    def __init__(self, database: Database, blobs: Blobs, hints: Hints, patience: float, forget: Forget) -> None:
+    Bounded: every job in here still holds its place in the worker's admission.
+    """
+
+    def __init__(
+        self, database: Database, blobs: Blobs, hints: Hints, patience: float, forget: Callable[[str], None]
+    ) -> None:
         """`patience`: seconds for which a database that is away is waited for; `forget` ends the lease's renewal."""
         self._database = database
         self._blobs = blobs
@@ -38,39 +54,37 @@ class Publisher:
         self._patience = patience
         self._forget = forget
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="publish")
+        self._ready: SimpleQueue[Outcome | None] = SimpleQueue()
+        self._committer = threading.Thread(target=self._commit_forever, name="commit", daemon=True)
+        self._committer.start()
 
     def succeed(self, job: JobRun, fingerprint: dict[str, Any]) -> None:
         """Store the job's pictures and finish it."""
-        self._threads.submit(self._logged, lambda: self._succeed(job, fingerprint), job)
+        self._threads.submit(self._store_all, job, fingerprint)
 
     def fail(self, job: JobRun, error: LimnerError) -> None:
         """Record why the job failed."""
-        self._threads.submit(self._logged, lambda: self._fail(job, error), job)
+        self._ready.put(Outcome(job, Result(job.id, job.claim.attempt, error=error)))
 
     def close(self) -> None:
         """Wait until all that was handed in is committed."""
         self._threads.shutdown(wait=True)
+        self._ready.put(None)
+        self._committer.join()
 
-    def _logged(self, action: Callable[[], None], job: JobRun) -> None:
-        try:
-            action()
-        except Exception:  # whatever it is, the lease will run out and the job will be tried again
-            log.exception("could not publish", job=job.id)
-        finally:
-            self._forget(job.id)
-            job.settle()
+    # --- pictures ---
 
-    def _succeed(self, job: JobRun, fingerprint: dict[str, Any]) -> None:
+    def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> None:
+        result = None
         try:
             images = [self._store(row, fingerprint) for row in job.rows]
+            result = Result(job.id, job.claim.attempt, images)
         except LimnerError as error:
             log.error("could not store a picture", job=job.id, error=error.code)
-            self._fail(job, error)
-            return
-        self._commit(job, lambda session: ledger.finish(session, job.id, job.claim.attempt, images))
-
-    def _fail(self, job: JobRun, error: LimnerError) -> None:
-        self._commit(job, lambda session: ledger.fail(session, job.id, job.claim.attempt, error))
+            result = Result(job.id, job.claim.attempt, error=error)
+        except Exception:  # whatever it is, the lease will run out and the job will be tried again
+            log.exception("could not store a picture", job=job.id)
+        self._ready.put(Outcome(job, result))
 
     def _store(self, row: Row, fingerprint: dict[str, Any]) -> NewImage:
         png = encode_png(row.picture)
@@ -78,24 +92,73 @@ class Publisher:
         receipt = {"seed": row.seed, "buckets": run_lengths(row.buckets), **fingerprint}
         return NewImage(self._blobs.put(png), "image/png", width, height, len(png), row.seed, receipt)
 
-    def _commit(self, job: JobRun, write: Callable[[Session], Change | None]) -> None:
-        """Write, and try again while the database is away: the pictures are worth waiting for as long as the lease."""
+    # --- ledger ---
+
+    def _commit_forever(self) -> None:
+        while True:
+            batch = self._take()
+            outcomes = [outcome for outcome in batch if outcome is not None]
+            if outcomes:
+                self._commit(outcomes)
+            if len(outcomes) < len(batch):
+                return
+
+    def _take(self) -> list[Outcome | None]:
+        batch = [self._ready.get()]
+        try:
+            while len(batch) < COMMITTED_AT_ONCE and batch[-1] is not None:
+                batch.append(self._ready.get_nowait())
+        except Empty:
+            pass
+        return batch
+
+    def _commit(self, outcomes: list[Outcome]) -> None:
+        results = [outcome.result for outcome in outcomes if outcome.result is not None]
+        changes: list[Change] = []
+        try:
+            changes = self._write(results)
+        except Exception:  # whatever it is, the leases will run out and the jobs will be tried again
+            log.exception("could not commit", jobs=[result.job_id for result in results])
+        finally:
+            for outcome in outcomes:
+                self._forget(outcome.job.id)
+                outcome.job.settle()
+        done = {change.id: change.state.value for change in changes}
+        for result in results:
+            if result.job_id in done:
+                log.info("job done", job=result.job_id, state=done[result.job_id])
+            else:
+                log.info("result discarded: canceled, or another attempt's", job=result.job_id, attempt=result.attempt)
+        self._hints.changed(changes)
+
+    def _write(self, results: Sequence[Result]) -> list[Change]:
+        """Write all, again while the database is away; where one of them is refused, each alone."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                with self._database.write() as session:
-                    change = write(session)
-                break
-            except DBAPIError as error:
+                return self._write_once(results)
+            except OperationalError as error:
                 if time.monotonic() > deadline:
                     raise
-                log.warning("database away, trying again", job=job.id, error=str(error.orig)[:200])
+                log.warning("database away, trying again", jobs=len(results), error=str(error.orig)[:200])
                 time.sleep(0.5)
-        if change is None:
-            log.info("late result discarded", job=job.id, attempt=job.claim.attempt)
-            return
-        log.info("job done", job=job.id, state=change.state.value)
-        self._hints.changed([change])
+            except DBAPIError:
+                if len(results) == 1:
+                    raise
+                return [change for result in results for change in self._write_alone(result)]
+
+    def _write_alone(self, result: Result) -> list[Change]:
+        try:
+            return self._write([result])
+        except DBAPIError:
+            log.exception("could not commit", job=result.job_id)
+            return []
+
+    def _write_once(self, results: Sequence[Result]) -> list[Change]:
+        with self._database.write() as session:
+            changes = ledger.finish(session, [result for result in results if result.error is None])
+            failures = [ledger.fail(session, result) for result in results if result.error is not None]
+        return changes + [change for change in failures if change is not None]
 
 
 def encode_png(picture: Picture) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from queue import Empty, Queue
 
 from sqlalchemy.exc import DBAPIError
@@ -15,8 +14,11 @@ from limner_shared.blobs import Blobs
 from limner_shared.database import Database
 from limner_shared.errors import LimnerError
 from limner_shared.events import Hints, connect
+from limner_shared.jobs import Lane
+from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
+from limner_worker.admission import Admission
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Generator
@@ -26,25 +28,45 @@ from limner_worker.publish import Publisher
 
 log = get_logger(__name__)
 
+POLL_SECONDS = 0.1
+CLAIMED_WITHOUT_REDIS = 8
+"""While Redis is away, so many jobs at most are taken from the database at a time."""
 
-@dataclass(frozen=True, slots=True)
+
 class Delivery:
-    """A message: the job it names, and how to acknowledge it."""
+    """A message: the jobs it names, and how to acknowledge it once all of them are done with."""
 
-    job_id: str
-    settle: Callable[[], None]
+    def __init__(self, lane: Lane, job_ids: list[str], settle: Callable[[], None]) -> None:
+        self.lane = lane
+        self.job_ids = list(dict.fromkeys(job_ids))
+        self._settle = settle
+        self._left = set(self.job_ids)
+        self._lock = threading.Lock()
+
+    def done(self, job_id: str) -> bool:
+        """One of its jobs needs this message no longer; False if that was known."""
+        with self._lock:
+            if job_id not in self._left:
+                return False
+            self._left.discard(job_id)
+            last = not self._left
+        if last:
+            self._settle()
+        return True
 
 
 class WorkerService:
     """Takes deliveries from any thread; everything is done and acknowledged by threads of its own."""
 
-    def __init__(self, settings: Settings, generators: Mapping[str, Generator]) -> None:
+    def __init__(self, settings: Settings, generators: Mapping[str, Generator], admission: Admission) -> None:
         self._settings = settings
+        self._admission = admission
         self._database = Database(settings.resolved_database_url)
         redis = connect(settings.redis_url)
         hints = Hints(redis)
+        self._models = list(generators)
         self._engine = Engine(generators, self)
-        self._leases = Leases(settings, self._database, redis, list(generators), self._lost)
+        self._leases = Leases(settings, self._database, redis, self._models, self._lost)
         blobs = Blobs(settings.resolved_blob_url)
         self._publisher = Publisher(self._database, blobs, hints, settings.lease_seconds, self._leases.forget)
         self._reporter = Reporter(hints)
@@ -52,7 +74,7 @@ class WorkerService:
         self._inbox: Queue[Delivery] = Queue()
         self._runs: dict[str, JobRun] = {}
         self._stopping = threading.Event()
-        self._admission = threading.Thread(target=self._admit_forever, name="admission", daemon=True)
+        self._admitter = threading.Thread(target=self._admit_forever, name="admission", daemon=True)
         self._hints = hints
 
     def start(self) -> None:
@@ -60,16 +82,17 @@ class WorkerService:
         self._engine.start()
         self._leases.start()
         self._reporter.start()
-        self._admission.start()
+        self._admitter.start()
 
     def deliver(self, delivery: Delivery) -> None:
-        """Take a message in. It is acknowledged when its job is committed, or found to be none of ours."""
+        """Take a message in. It is acknowledged when its jobs are committed, or found to be none of ours."""
+        self._admission.arrived(delivery.lane, len(delivery.job_ids))
         self._inbox.put(delivery)
 
     def stop(self) -> None:
         """Warm shutdown: go on with what is held for a while, hand the rest back, leave nothing unacknowledged."""
         self._stopping.set()
-        self._admission.join()
+        self._admitter.join()
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while self._leases.held and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -100,11 +123,17 @@ class WorkerService:
 
     def _admit_forever(self) -> None:
         while not self._stopping.is_set():
-            deliveries = self._take(wait_seconds=0.1)
-            if deliveries:
-                self._admit(deliveries)
+            deliveries = self._take(wait_seconds=POLL_SECONDS)
+            together = [delivery for delivery in deliveries if delivery.lane is not Lane.ALONE]
+            if together:
+                self._admit(together)
+            for delivery in deliveries:
+                if delivery.lane is Lane.ALONE:
+                    self._admit_alone(delivery)
+            if not deliveries and self._leases.redis_is_away:
+                self._admit_without_redis()
         for delivery in self._take(wait_seconds=0):
-            delivery.settle()  # unclaimed: the dispatcher will release it again
+            self._let_go(delivery)  # unclaimed: the dispatcher will release it again
 
     def _take(self, wait_seconds: float) -> list[Delivery]:
         """All that has arrived, so that it is claimed in one statement."""
@@ -117,7 +146,7 @@ class WorkerService:
             return taken
 
     def _admit(self, deliveries: list[Delivery]) -> None:
-        by_id = {delivery.job_id: delivery for delivery in deliveries}
+        by_id = {job_id: delivery for delivery in deliveries for job_id in delivery.job_ids}
         try:
             with self._database.write() as session:
                 claims = ledger.claim(session, by_id, self._leases.owner, self._settings.lease_seconds)
@@ -125,16 +154,56 @@ class WorkerService:
             log.warning("could not claim; left to the dispatcher", jobs=len(by_id), error=str(error.orig)[:200])
             claims = []
             self._stopping.wait(1)
-        jobs = [JobRun(claim, by_id[claim.id].settle) for claim in claims]
+        self._run(claims, by_id)
+        claimed = {claim.id for claim in claims}
+        for delivery in deliveries:
+            for job_id in delivery.job_ids:
+                if job_id not in claimed or by_id[job_id] is not delivery:
+                    self._done(delivery, job_id)
+
+    def _admit_alone(self, delivery: Delivery) -> None:
+        """A job that may be what killed two workers: nothing else is in hand while it runs, so it can harm nobody."""
+        while self._runs or self._leases.held:
+            if self._stopping.wait(POLL_SECONDS):
+                return self._let_go(delivery)
+        self._admit([delivery])
+        while self._leases.held and not self._stopping.wait(POLL_SECONDS):
+            continue
+        return None
+
+    def _admit_without_redis(self) -> None:
+        """Take the oldest queued jobs straight from the database: no fair shares, but nothing stands still."""
+        room = min(CLAIMED_WITHOUT_REDIS, self._settings.slots) - len(self._leases.held)
+        if room <= 0:
+            return
+        try:
+            with self._database.write() as session:
+                claims = ledger.claim_next(
+                    session, self._models, room, self._leases.owner, self._settings.lease_seconds
+                )
+        except DBAPIError:
+            self._stopping.wait(1)
+            return
+        self._run(claims, {})
+
+    def _run(self, claims: list[Claim], deliveries: Mapping[str, Delivery]) -> None:
+        jobs = [JobRun(claim, self._settler(claim.id, deliveries.get(claim.id))) for claim in claims]
         self._runs |= {job.id: job for job in jobs}
         self._leases.hold({job.id for job in jobs})
         if jobs:
             self._engine.submit(jobs)
             self._reporter.started(claims)
-        running = {id(by_id[claim.id]) for claim in claims}
-        for delivery in deliveries:
-            if id(delivery) not in running:
-                delivery.settle()
+
+    def _settler(self, job_id: str, delivery: Delivery | None) -> Callable[[], None]:
+        return lambda: None if delivery is None else self._done(delivery, job_id)
+
+    def _done(self, delivery: Delivery, job_id: str) -> None:
+        if delivery.done(job_id):
+            self._admission.left(delivery.lane)
+
+    def _let_go(self, delivery: Delivery) -> None:
+        for job_id in delivery.job_ids:
+            self._done(delivery, job_id)
 
     def _lost(self, job_ids: set[str]) -> None:
         self._engine.drop(job_ids)

@@ -1,43 +1,69 @@
-"""Bulks: many jobs as one JSONL body, and their results as one JSONL answer."""
+"""Bulks: many jobs as one JSONL body, and their results as JSONL or as a ZIP of pictures."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Literal
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, request, stream_with_context, url_for
+from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared import ledger, queries
-from limner_shared.errors import UnsupportedMediaType
-from limner_shared.views import BulkView
-from limner_web import bulk_reader, intake
+from limner_shared.errors import InvalidState, UnsupportedMediaType
+from limner_shared.tables import Image, Job
+from limner_shared.views import BulkList, BulkView
+from limner_web import archive, intake
 from limner_web.auth import tenant_id
+from limner_web.bulk_reader import BulkReader
 from limner_web.schemas import CreateHeaders, bulk_view, result_view
 from limner_web.services import Services, services
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
+CANCELED_AT_ONCE = 1000
+PAGE = 500
 
 bp = APIBlueprint("bulks", __name__, url_prefix="/api/v1/bulks", tag="Bulks")
+
+
+class ResultsQuery(BaseModel):
+    """In which form."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: Literal["jsonl", "zip"] = Field(
+        default="jsonl", description="`zip`: the pictures, named by line, and results.jsonl."
+    )
 
 
 @bp.post("")
 @bp.input(CreateHeaders, location="headers", arg_name="header")
 @bp.output(BulkView, status_code=202)
-@bp.doc(responses={413: "Too large", 415: "Not JSONL", 422: "Bad lines; nothing was queued"})
+@bp.doc(
+    responses={409: "Another bulk's key, or still being read", 413: "Too large", 415: "Not JSONL", 422: "Bad lines"}
+)
 def create_bulk(header: CreateHeaders) -> Response:
-    """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`. All lines are accepted, or none."""
+    """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`. All lines are accepted, or none.
+
+    It is read as it comes; `GET /bulks` shows how far.
+    """
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
     held = services()
-    with tempfile.TemporaryFile() as lines:
-        digest = bulk_reader.spool(request.stream, lines, held.settings)
-        total = bulk_reader.check(lines, held.catalogue, held.settings)
-        jobs = bulk_reader.jobs(lines, held.catalogue)
-        bulk_id = intake.submit_bulk(held, tenant_id(), jobs, total, header.idempotency_key, digest)
-    answer = make_response(_view(held, bulk_id).model_dump(mode="json"), 202)
+    reader = BulkReader(request.stream, held.catalogue, held.settings)
+    bulk_id = intake.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
+    answer = make_response(_view(held, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
     return answer
+
+
+@bp.get("")
+@bp.output(BulkList)
+def list_bulks() -> BulkList:
+    """List the newest bulks, those that are still being read among them."""
+    held = services()
+    with held.database.read() as session:
+        return BulkList(items=[bulk_view(session, row) for row in queries.bulks(session, tenant_id())])
 
 
 @bp.get("/<bulk_id>")
@@ -50,23 +76,54 @@ def get_bulk(bulk_id: str) -> BulkView:
 @bp.post("/<bulk_id>/cancel")
 @bp.output(BulkView)
 def cancel_bulk(bulk_id: str) -> BulkView:
-    """Cancel every job of a bulk that has not ended."""
+    """Cancel every job of a bulk that has not ended; of a large one, the last within seconds or minutes."""
     held = services()
     with held.database.write() as session:
         queries.bulk(session, tenant_id(), bulk_id)
-        changes = ledger.cancel_bulk(session, bulk_id)
+        changes = ledger.cancel_bulk(session, bulk_id, CANCELED_AT_ONCE)
     held.hints.changed(changes)
     return _view(held, bulk_id)
 
 
+@bp.post("/<bulk_id>/pause")
+@bp.output(BulkView)
+def pause_bulk(bulk_id: str) -> BulkView:
+    """Start none of its jobs any more, until it is resumed; the few that were handed out already go on."""
+    return _pause(bulk_id, paused=True)
+
+
+@bp.post("/<bulk_id>/resume")
+@bp.output(BulkView)
+def resume_bulk(bulk_id: str) -> BulkView:
+    """Go on with a paused bulk."""
+    return _pause(bulk_id, paused=False)
+
+
 @bp.get("/<bulk_id>/results")
-@bp.doc(responses={200: {"description": "One job a line.", "content": {"application/jsonl": {}}}})
-def get_results(bulk_id: str) -> Response:
-    """Stream the bulk's jobs as JSON Lines, in the order of its lines, as they stand now."""
+@bp.input(ResultsQuery, location="query", arg_name="query")
+@bp.doc(
+    responses={200: {"description": "One job a line.", "content": {"application/jsonl": {}, "application/zip": {}}}}
+)
+def get_results(bulk_id: str, query: ResultsQuery) -> Response:
+    """Stream the bulk's jobs, in the order of its lines, as they stand now."""
     held = services()
     with held.database.read() as session:
         queries.bulk(session, tenant_id(), bulk_id)
-    return Response(stream_with_context(_results(held, bulk_id)), mimetype="application/jsonl")
+    if query.format == "zip":
+        stream = archive.zipped(held.blobs, lambda: _pages(held, bulk_id), _line)
+        headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
+        return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
+    lines = (_line(row, images) for row, images in _pages(held, bulk_id))
+    return Response(stream_with_context(lines), mimetype="application/jsonl")
+
+
+def _pause(bulk_id: str, *, paused: bool) -> BulkView:
+    held = services()
+    with held.database.write() as session:
+        row = queries.bulk(session, tenant_id(), bulk_id)
+        if not ledger.pause_bulk(session, bulk_id, paused=paused):
+            raise InvalidState(f"The bulk is {row.state} and cannot be paused or resumed.", state=row.state)
+    return _view(held, bulk_id)
 
 
 def _view(held: Services, bulk_id: str) -> BulkView:
@@ -74,7 +131,17 @@ def _view(held: Services, bulk_id: str) -> BulkView:
         return bulk_view(session, queries.bulk(session, tenant_id(), bulk_id))
 
 
-def _results(held: Services, bulk_id: str) -> Iterator[str]:
-    with held.database.read() as session:
-        for row, images in queries.bulk_jobs(session, bulk_id):
-            yield result_view(row, images).model_dump_json() + "\n"
+def _line(row: Job, images: list[Image]) -> str:
+    return result_view(row, images).model_dump_json() + "\n"
+
+
+def _pages(held: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:
+    """Every job with its images, a page in memory at a time, and no transaction open while a slow client reads."""
+    line = 0
+    while True:
+        with held.database.read() as session:
+            page = queries.bulk_jobs(session, bulk_id, line, PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        line = page[-1][0].bulk_line or 0

@@ -14,15 +14,17 @@ from limner_shared.errors import InvalidState
 from limner_shared.jobs import JobRequest, JobState
 from limner_shared.queries import JobFilter
 from limner_shared.tables import Job
-from limner_shared.views import JobList, JobView
+from limner_shared.views import JobList, JobView, Retried
 from limner_web import intake
 from limner_web.auth import tenant_id
 from limner_web.listener import wait_for
-from limner_web.schemas import CreateHeaders, job_view, job_views
+from limner_web.schemas import JobHeaders, job_view, job_views
 from limner_web.services import Services, services
 
 POLL_SECONDS = 1.0
 """How long a long poll trusts the hints before it asks the database: hints may be lost."""
+
+RETRIED_AT_ONCE = 1000
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
@@ -34,6 +36,13 @@ class WaitQuery(BaseModel):
     wait: float = Field(default=0, ge=0, le=25, description="Seconds to wait for a terminal state.")
 
 
+class RetryRequest(BaseModel):
+    """Which dead jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+    jobs: list[str] | None = Field(default=None, min_length=1, max_length=1000, description="Left out: all of them.")
+
+
 class ListQuery(BaseModel):
     """Which jobs, and how many."""
 
@@ -41,18 +50,19 @@ class ListQuery(BaseModel):
     state: JobState | None = None
     model: str | None = None
     bulk: str | None = None
+    dead: bool = Field(default=False, description="Only dead letters: jobs that killed every worker that tried them.")
     limit: int = Field(default=50, ge=1, le=100)
     cursor: str | None = Field(default=None, description="`next` of the page before.")
 
 
 @bp.post("")
 @bp.input(JobRequest, arg_name="body")
-@bp.input(CreateHeaders, location="headers", arg_name="header")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(JobView, status_code=202)
-def create_job(body: JobRequest, header: CreateHeaders) -> Response:
+def create_job(body: JobRequest, header: JobHeaders) -> Response:
     """Submit a job: it is accepted once this answers, and runs when its turn comes."""
     held = services()
-    job_id = intake.submit(held, tenant_id(), body, header.idempotency_key)
+    job_id = intake.submit(held, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
     answer = _answer(_view(held, job_id))
     answer.status_code = 202
     answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
@@ -74,7 +84,7 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
 def list_jobs(query: ListQuery) -> JobList:
     """List jobs, newest first."""
     held = services()
-    which = JobFilter(query.state, query.model, query.bulk)
+    which = JobFilter(query.state, query.model, query.bulk, query.dead)
     with held.database.read() as session:
         rows = queries.jobs(session, tenant_id(), which, query.limit + 1, query.cursor)
         views = job_views(session, held.hints, rows[: query.limit])
@@ -93,6 +103,18 @@ def cancel_job(job_id: str) -> Response:
             raise InvalidState(f"The job has {row.state} already and cannot be canceled.", state=row.state)
     held.hints.changed(changes)
     return _answer(_view(held, job_id))
+
+
+@bp.post("/retry")
+@bp.input(RetryRequest, arg_name="body")
+@bp.output(Retried, status_code=202)
+def retry_jobs(body: RetryRequest) -> Retried:
+    """Do dead letters again, each once, as new jobs; the dead ones stay as they ended. At most 1000 in one call."""
+    held = services()
+    with held.database.write() as session:
+        changes = ledger.retry_dead(session, tenant_id(), body.jobs, RETRIED_AT_ONCE)
+    held.hints.changed(changes)
+    return Retried(jobs=[change.id for change in changes])
 
 
 def _view(held: Services, job_id: str) -> JobView:

@@ -15,6 +15,9 @@ from limner_worker.generators.base import Generator
 
 log = get_logger(__name__)
 
+DECODE = "decode"
+"""What the key of a row ends with once all its steps are done: such rows share a decode."""
+
 
 class Outcomes(Protocol):
     """Who hears of what the engine did. Called on the engine's thread, so each returns at once."""
@@ -38,7 +41,7 @@ class Engine:
     def __init__(self, generators: Mapping[str, Generator], outcomes: Outcomes) -> None:
         self.generators = dict(generators)
         self.outcomes = outcomes
-        self._scheduler: Scheduler[Row] = Scheduler(lambda key: max(self._generator_of(key).card.buckets))
+        self._scheduler: Scheduler[Row] = Scheduler(lambda key: self._generator_of(key).card.buckets)
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._jobs: dict[str, JobRun] = {}
         self._stopping = threading.Event()
@@ -68,7 +71,9 @@ class Engine:
             if self._stopping.is_set():
                 return
             batch = self._scheduler.next_batch()
-            if batch:
+            if batch and batch[0].finished:
+                self._decode(batch)
+            elif batch:
                 self._step(batch)
 
     def _take_calls(self, *, wait: bool) -> None:
@@ -102,22 +107,20 @@ class Engine:
         states = generator.start([(row.job.claim.spec, row.seed) for row in rows])
         for row, state in zip(rows, states, strict=True):
             row.state = state
-            self._scheduler.add(row, row.job.claim.priority)
+            self._scheduler.add(row, row.job.claim.lane)
 
-    # --- step ---
+    # --- step and decode: each is one turn of the loop, so that who comes first waits for one of them at most ---
 
     def _step(self, batch: list[Row]) -> None:
         generator = self._generator_of(batch[0].key)
         self._guard(lambda rows: self._advance(generator, rows), batch)
-        finished = [row for row in batch if row.finished and not row.job.closed]
-        self._scheduler.remove(finished)
-        self._guard(lambda rows: self._decode(generator, rows), finished)
+        for row in batch:
+            if row.finished and not row.job.closed:
+                self._scheduler.remove([row])
+                row.key = (*row.key, DECODE)
+                self._scheduler.add(row, row.job.claim.lane)
         for job in {row.job.id: row.job for row in batch if not row.job.closed}.values():
-            if all(row.picture is not None for row in job.rows):
-                self._close(job)
-                self.outcomes.generated(job)
-            else:
-                self.outcomes.progressed(job)
+            self.outcomes.progressed(job)
 
     def _advance(self, generator: Generator, rows: Sequence[Row]) -> None:
         bucket = generator.step([row.state for row in rows])
@@ -125,7 +128,16 @@ class Engine:
             row.steps_done = row.state.steps_done
             row.buckets.append(bucket)
 
-    def _decode(self, generator: Generator, rows: Sequence[Row]) -> None:
+    def _decode(self, batch: list[Row]) -> None:
+        generator = self._generator_of(batch[0].key)
+        self._guard(lambda rows: self._draw(generator, rows), batch)
+        self._scheduler.remove(batch)
+        for job in {row.job.id: row.job for row in batch if not row.job.closed}.values():
+            if all(row.picture is not None for row in job.rows):
+                self._close(job)
+                self.outcomes.generated(job)
+
+    def _draw(self, generator: Generator, rows: Sequence[Row]) -> None:
         for row, picture in zip(rows, generator.decode([row.state for row in rows]), strict=True):
             row.picture = picture
             row.state = None

@@ -37,8 +37,8 @@ class Row:
 
     job: JobRun
     index: int
-    key: Hashable
-    """What must be equal for two rows to share a forward pass."""
+    key: tuple[Hashable, ...]
+    """What must be equal for two rows to share a forward pass: the model, then what its family says."""
     steps: int
     state: Any = None
     """What the generator keeps between steps."""

@@ -1,0 +1,86 @@
+"""Every write to a job, an image, a bulk or an event. Each function is one statement or a few, inside the caller's
+transaction (`Database.write`); each change of state is a conditional update, so that a late or doubled caller
+changes nothing and is told so.
+
+intake: into the queue · bulks: many at once · release: into Redis · attempts: a worker's claims and results ·
+ends: canceled, expired, lost, done again · retention: what is deleted, and when.
+"""
+
+from limner_shared.ledger.attempts import claim, claim_next, fail, finish, hand_back, renew
+from limner_shared.ledger.bulks import (
+    cancel_bulk,
+    drop_bulk,
+    open_bulk,
+    pause_bulk,
+    seal_bulk,
+    stale_bulks,
+    sweep_bulks,
+    touch_bulk,
+)
+from limner_shared.ledger.ends import cancel, expire, reap, retry_dead
+from limner_shared.ledger.intake import (
+    LOCAL_TENANT,
+    ensure_tenant,
+    forget_keys,
+    grant,
+    lookup,
+    recall,
+    remember,
+    submit,
+)
+from limner_shared.ledger.records import Change, Claim, NewImage, NewJob, Released, Result, Submission
+from limner_shared.ledger.release import lead, promote, release, release_again
+from limner_shared.ledger.retention import (
+    collect_garbage,
+    forget_garbage,
+    forget_images,
+    forget_jobs,
+    forget_prompts,
+    spare_garbage,
+)
+
+__all__ = [
+    "LOCAL_TENANT",
+    "Change",
+    "Claim",
+    "NewImage",
+    "NewJob",
+    "Released",
+    "Result",
+    "Submission",
+    "cancel",
+    "cancel_bulk",
+    "claim",
+    "claim_next",
+    "collect_garbage",
+    "drop_bulk",
+    "ensure_tenant",
+    "expire",
+    "fail",
+    "finish",
+    "forget_garbage",
+    "forget_images",
+    "forget_jobs",
+    "forget_keys",
+    "forget_prompts",
+    "grant",
+    "hand_back",
+    "lead",
+    "lookup",
+    "open_bulk",
+    "pause_bulk",
+    "promote",
+    "reap",
+    "recall",
+    "release",
+    "release_again",
+    "remember",
+    "renew",
+    "retry_dead",
+    "seal_bulk",
+    "spare_garbage",
+    "stale_bulks",
+    "submit",
+    "sweep_bulks",
+    "touch_bulk",
+]

@@ -1,0 +1,136 @@
+"""A worker's attempt at a job: claimed, kept alive, and ended, each only while it is still the current attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, insert, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from limner_shared import queries
+from limner_shared.database import now
+from limner_shared.ids import new_id
+from limner_shared.jobs import JobSpec, JobState, Lane, sources
+from limner_shared.ledger.records import SILENT, Change, Claim, Result, error_values, record, transition
+from limner_shared.tables import Image, Job
+
+
+def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float) -> list[Claim]:
+    """queued → running for whichever of these are still queued. A duplicate or stale message finds nothing to claim."""
+    chosen = (
+        select(Job.id)
+        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)))
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        update(Job)
+        .where(Job.id.in_(chosen))
+        .values(
+            state=JobState.RUNNING,
+            version=Job.version + 1,
+            attempt=Job.attempt + 1,
+            owner=owner,
+            lease_until=now() + lease_seconds,
+            started_at=func.coalesce(Job.started_at, now()),
+        )
+        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec)
+    )
+    rows = session.execute(statement, execution_options=SILENT).all()
+    record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
+    return [
+        Claim(
+            row.id,
+            row.tenant_id,
+            row.bulk_id,
+            row.attempt,
+            row.version,
+            Lane.NORMAL if row.lane is None else Lane(row.lane),
+            JobSpec.model_validate(row.spec),
+        )
+        for row in rows
+    ]
+
+
+def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, lease_seconds: float) -> list[Claim]:
+    """Claim the next queued jobs of these models without a message, those released first: for when Redis is away."""
+    chosen: list[str] = []
+    for model in models:
+        chosen += queries.next_jobs(session, model, limit - len(chosen))
+    return claim(session, chosen, owner, lease_seconds)
+
+
+def renew(session: Session, owner: str, job_ids: Iterable[str], lease_seconds: float) -> set[str]:
+    """Extend the leases of all these jobs in one statement; those not returned are no longer the owner's."""
+    statement = (
+        update(Job)
+        .where(Job.id.in_(list(job_ids)), Job.owner == owner, Job.state == JobState.RUNNING)
+        .values(lease_until=now() + lease_seconds)
+        .returning(Job.id)
+    )
+    return set(session.scalars(statement, execution_options=SILENT))
+
+
+def finish(session: Session, results: Sequence[Result]) -> list[Change]:
+    """running → succeeded with its images, for each whose attempt still owns the job; the others change nothing."""
+    if not results:
+        return []
+    values = {"state": JobState.SUCCEEDED, "finished_at": now(), "lease_until": None}
+    changes = transition(session, _current(results), values, JobState.SUCCEEDED.value)
+    by_id = {result.job_id: result for result in results}
+    rows = [row for change in changes for row in _image_rows(by_id[change.id])]
+    if rows:
+        session.execute(insert(Image).values(created_at=now()), rows)
+    return changes
+
+
+def fail(session: Session, result: Result) -> Change | None:
+    """running → failed with the result's error, if its attempt still owns the job; otherwise nothing, and None."""
+    if result.error is None:
+        raise ValueError("a failure needs its error")
+    values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
+    changes = transition(session, _current([result]), values, JobState.FAILED.value)
+    return changes[0] if changes else None
+
+
+def hand_back(session: Session, owner: str, job_ids: Iterable[str]) -> list[Change]:
+    """running → queued for what a stopping worker could not finish; not counted as a loss."""
+    mine = (Job.id.in_(list(job_ids))) & (Job.owner == owner)
+    return requeue(session, mine, losses=0, reason="worker stopping")
+
+
+def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason: str) -> list[Change]:
+    """running → queued, to be released anew."""
+    values = {
+        "state": JobState.QUEUED,
+        "owner": None,
+        "lease_until": None,
+        "released_at": None,
+        "lane": None,
+        "losses": Job.losses + losses,
+    }
+    return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
+
+
+def _current(results: Sequence[Result]) -> ColumnElement[bool]:
+    """The fence: the attempt that brings the result is the one that runs."""
+    attempts = tuple_(Job.id, Job.attempt).in_([(result.job_id, result.attempt) for result in results])
+    return Job.id.in_([result.job_id for result in results]) & attempts & (Job.state == JobState.RUNNING)
+
+
+def _image_rows(result: Result) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": new_id("img"),
+            "job_id": result.job_id,
+            "image_index": index,
+            "sha256": image.sha256,
+            "media_type": image.media_type,
+            "width": image.width,
+            "height": image.height,
+            "size_bytes": image.size_bytes,
+            "seed": image.seed,
+            "receipt": dict(image.receipt),
+        }
+        for index, image in enumerate(result.images)
+    ]

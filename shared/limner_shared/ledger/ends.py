@@ -1,0 +1,63 @@
+"""How a job ends without a result: canceled, expired, or a dead letter; and how a dead letter is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, select, text
+from sqlalchemy.orm import Session, aliased
+
+from limner_shared.database import now
+from limner_shared.errors import DeadlineExceeded, WorkerLost
+from limner_shared.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
+from limner_shared.ledger.attempts import requeue
+from limner_shared.ledger.intake import submit
+from limner_shared.ledger.records import Change, NewJob, error_values, transition
+from limner_shared.tables import DEAD, RUNNING, WITH_DEADLINE, Job
+
+
+def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
+    """queued or running → canceled; the worker that runs one learns of it and drops it at its next step."""
+    values = {"state": JobState.CANCELED, "finished_at": now(), "lease_until": None}
+    return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, "canceled")
+
+
+def expire(session: Session, limit: int) -> list[Change]:
+    """queued or running → failed for what is past its deadline."""
+    late = select(Job.id).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(limit)
+    some = Job.id.in_(late.with_for_update(skip_locked=True))
+    values = error_values(DeadlineExceeded()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
+    return transition(session, some & Job.state.in_(sources(JobState.FAILED)), values, "failed")
+
+
+def reap(session: Session, solo_losses: int) -> list[Change]:
+    """Take back the jobs whose lease ran out: to the queue, or failed after `solo_losses` workers lost over it alone.
+
+    The first losses do not count: whoever shares a worker with a job that kills it is innocent, and is found to be so
+    by running alone.
+    """
+    expired = text(RUNNING) & (Job.lease_until < now())
+    limit = LOSSES_TOGETHER + solo_losses
+    error = WorkerLost(
+        f"{limit} workers were lost while they had this job, the last {solo_losses} of them with nothing else in hand:"
+        " look at what is special about it, then do it again with `limner dead --retry`."
+    )
+    values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
+    given_up = expired & (Job.losses + 1 >= limit) & Job.state.in_(sources(JobState.FAILED))
+    dead = transition(session, given_up, values, "failed", {"reason": "dead letter"})
+    return dead + requeue(session, expired, losses=1, reason="lease lost")
+
+
+def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
+    """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead ones stay as they ended."""
+    again = aliased(Job)
+    done = select(again.id).where(again.retry_of == Job.id).exists()
+    query = select(Job).where(Job.tenant_id == tenant_id, text(f"jobs.{DEAD}"), ~done).order_by(Job.id).limit(limit)
+    if job_ids is not None:
+        query = query.where(Job.id.in_(job_ids))
+    changes: list[Change] = []
+    for dead in session.scalars(query.with_for_update()).all():
+        spec = JobSpec.model_validate(dead.spec)
+        job = NewJob(spec, dead.cost, list(Priority)[dead.priority], dead.extra, retry_of=dead.id)
+        changes += submit(session, tenant_id, [job]).changes
+    return changes

@@ -1,0 +1,52 @@
+"""Into Redis: who may release, and the marks on what was released. Which jobs, the dispatcher's policy decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import ColumnElement, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from limner_shared.database import now
+from limner_shared.jobs import Lane
+from limner_shared.ledger.records import SILENT, Released
+from limner_shared.tables import RELEASED, WAITING, Job, Leader
+
+
+def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
+    """Be or stay the active one for a duty for so long, unless another is: first statement of what only it may do.
+
+    Its row stays locked until the transaction ends, so that two of them never write at once.
+    """
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(dialect.insert(Leader).values(duty=duty, owner="", until=0.0).on_conflict_do_nothing())
+    free = (Leader.owner == owner) | (Leader.until < now())
+    statement = update(Leader).where(Leader.duty == duty, free).values(owner=owner, until=now() + seconds)
+    return session.scalar(statement.returning(Leader.owner), execution_options=SILENT) == owner
+
+
+def release(session: Session, lane: Lane, job_ids: Sequence[str]) -> list[Released]:
+    """Put these into a lane, in this order, as far as they still wait: publish them after the commit."""
+    marked = {job.id: job for job in _mark(session, text(WAITING) & Job.id.in_(job_ids), lane)} if job_ids else {}
+    return [marked[job_id] for job_id in job_ids if job_id in marked]
+
+
+def release_again(session: Session, model: str, lane: Lane, before: float | ColumnElement[float]) -> list[Released]:
+    """Mark anew what was released into a lane before that time and is still unclaimed: its message was lost."""
+    old = text(RELEASED) & (Job.model == model) & (Job.lane == lane) & (Job.released_at < before)
+    return sorted(_mark(session, old, lane))
+
+
+def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
+    """These jobs' messages were moved to other lanes, because they waited long."""
+    for lane in set(lanes.values()):
+        moved = [job_id for job_id, to in lanes.items() if to == lane]
+        session.execute(update(Job).where(Job.id.in_(moved)).values(lane=lane), execution_options=SILENT)
+
+
+def _mark(session: Session, condition: ColumnElement[bool], lane: Lane) -> list[Released]:
+    values = {"released_at": now(), "lane": lane}
+    statement = update(Job).where(condition).values(values).returning(Job.id, Job.released_at)
+    rows = session.execute(statement, execution_options=SILENT).all()
+    return [Released(row.id, lane, row.released_at) for row in rows]

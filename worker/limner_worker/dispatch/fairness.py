@@ -1,0 +1,99 @@
+"""Who is next: deficit round robin over tenants, by cost units. Pure policy: no clock, no I/O.
+
+M. Shreedhar, G. Varghese: Efficient Fair Queuing Using Deficit Round-Robin, IEEE/ACM Transactions on Networking 4(3),
+1996.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+
+class Costly(Protocol):
+    """What the policy needs to know of a job."""
+
+    @property
+    def cost(self) -> int:
+        """Cost units."""
+        ...
+
+
+J = TypeVar("J", bound=Costly)
+
+
+@dataclass(slots=True)
+class Backlog(Generic[J]):
+    """What a tenant has waiting, in its order; read only as far as it is its turn."""
+
+    weight: float
+    jobs: Iterator[J]
+    allowed: int | None = None
+    """How many of them its limits let through now."""
+    _next: J | None = None
+
+    def head(self) -> J | None:
+        """The job whose turn it is within this tenant, if any."""
+        if self.allowed is not None and self.allowed <= 0:
+            return None
+        if self._next is None:
+            self._next = next(self.jobs, None)
+        return self._next
+
+    def take(self) -> None:
+        """The head goes."""
+        self._next = None
+        if self.allowed is not None:
+            self.allowed -= 1
+
+
+class FairShare:
+    """Remembers between rounds whose turn it is and what each tenant may still spend."""
+
+    def __init__(self) -> None:
+        self._turns: deque[str] = deque()
+        self._credit: dict[str, float] = {}
+        self._begun = False
+        """Whether the tenant at the front has had its credit for this turn."""
+
+    def choose(self, backlogs: Mapping[str, Backlog[J]], room: int) -> list[tuple[str, J]]:
+        """The next `room` jobs, each with its tenant.
+
+        A turn gives a tenant credit by its weight, enough at weight 1 for the dearest job in sight, and takes from it
+        what its jobs cost; what is left is kept. Who has nothing waiting keeps neither turn nor credit.
+        """
+        for tenant in [tenant for tenant in self._turns if tenant not in backlogs]:
+            self._leave(tenant)
+        for tenant in backlogs:
+            if tenant not in self._credit:
+                self._turns.append(tenant)
+                self._credit[tenant] = 0.0
+        chosen: list[tuple[str, J]] = []
+        quantum = 0.0
+        while self._turns and len(chosen) < room:
+            tenant = self._turns[0]
+            backlog = backlogs[tenant]
+            job = backlog.head()
+            if job is None:
+                self._leave(tenant)
+                continue
+            if not self._begun:
+                quantum = max(quantum, job.cost)
+                self._credit[tenant] += quantum * backlog.weight
+                self._begun = True
+            if job.cost <= self._credit[tenant]:
+                self._credit[tenant] -= job.cost
+                backlog.take()
+                chosen.append((tenant, job))
+            else:
+                self._turns.rotate(-1)
+                self._begun = False
+        return chosen
+
+    def _leave(self, tenant: str) -> None:
+        if self._turns[0] == tenant:
+            self._begun = False
+        self._turns.remove(tenant)
+        del self._credit[tenant]
