@@ -38,7 +38,8 @@ def environment(settings: Settings) -> dict[str, str]:
     """The variables that give a process these settings, and nothing of ours from outside."""
     given = settings.model_dump(mode="json", exclude_unset=True)
     outer = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
-    return outer | {f"LIMNER_{name.upper()}": str(value) for name, value in given.items()}
+    text = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
+    return outer | {f"LIMNER_{name.upper()}": value for name, value in text.items()}
 
 
 @dataclass

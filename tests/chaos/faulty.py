@@ -1,0 +1,86 @@
+"""A worker that kills itself at a named point: `python -m tests.chaos.faulty POINT COUNT worker`.
+
+The points are seams of the worker, wrapped here, so that the product has no code for its own tests.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from limner_shared import cli
+from limner_shared.blobs import Blobs
+from limner_worker.generators.null import Null
+from limner_worker.pool import EnginePool
+from limner_worker.publish import Publisher
+from limner_worker.service import WorkerService
+
+POINTS: dict[str, tuple[type, str, str]] = {
+    "after-pop": (EnginePool, "on_apply", "before"),
+    "after-claim": (WorkerService, "_run", "before"),
+    "after-blob": (Blobs, "put", "after"),
+    "before-commit": (Publisher, "_write_once", "before"),
+    "after-commit": (Publisher, "_write_once", "after"),
+    "in-step": (Null, "step", "before"),
+}
+
+
+def die_at(point: str, count: int) -> None:
+    """Let this process be killed when it comes to the point for the `count`th time."""
+    owner, name, when = POINTS[point]
+    original: Callable[..., Any] = getattr(owner, name)
+    passed = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal passed
+        passed += 1
+        if passed == count and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*args, **kwargs)
+        if passed == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def skew_clock(seconds: float) -> None:
+    """Let this process believe that it is so much later; the database's clock is right."""
+    right = time.time
+    time.time = lambda: right() + seconds
+
+
+def main() -> None:
+    """Arrange the fault, and be the worker."""
+    point, count = sys.argv[1], sys.argv[2]
+    if point == "clock":
+        skew_clock(float(count))
+    elif point == "poison":
+        poison()
+    else:
+        die_at(point, int(count))
+    sys.argv = ["limner", *sys.argv[3:]]
+    cli.main()
+
+
+def poison() -> None:
+    """Let prompts do what a model's bad input can do."""
+    step = Null.step
+
+    def poisoned(self: Null, states: Any) -> int:
+        for state in states:
+            if state.spec.prompt == "poison: exits":
+                os._exit(139)
+            if state.spec.prompt == "poison: raises":
+                raise RuntimeError("this input breaks the model")
+        return step(self, states)
+
+    Null.step = poisoned
+
+
+if __name__ == "__main__":
+    main()

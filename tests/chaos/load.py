@@ -1,0 +1,71 @@
+"""What is asked of the service meanwhile: a bulk and single jobs over HTTP, each asked for again until it is accepted.
+
+Every request has its idempotency key, so that a lost answer costs a repeat and never a second job.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import httpx
+
+BULK, SINGLES = 150, 50
+GIVE_UP_SECONDS = 60
+
+
+class Load(threading.Thread):
+    """Sends 200 jobs; `accepted` are the ids of those that got a 2xx, `trouble` says what could not be sent."""
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.name_ = name
+        self.accepted: set[str] = set()
+        self.trouble: list[str] = []
+
+    def run(self) -> None:
+        with httpx.Client(base_url=f"{self.url}/api/v1", timeout=10) as client:
+            lines = "".join(json.dumps({"prompt": f"line {n}", "seed": n}) + "\n" for n in range(BULK))
+            bulk = self._until_accepted(client, "/bulks", f"{self.name_}-bulk", lines, "application/jsonl")
+            for number in range(SINGLES):
+                body = json.dumps({"prompt": f"single {number}", "seed": 1000 + number})
+                job = self._until_accepted(client, "/jobs", f"{self.name_}-{number}", body, "application/json")
+                if job is not None:
+                    self.accepted.add(job["id"])
+            if bulk is not None:
+                self.accepted |= self._ids(client, bulk["links"]["results"])
+
+    def _until_accepted(
+        self, client: httpx.Client, path: str, key: str, body: str, kind: str
+    ) -> dict[str, object] | None:
+        headers = {"Content-Type": kind, "Idempotency-Key": key}
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                answer = client.post(path, content=body, headers=headers)
+                if answer.is_success:
+                    return answer.json()
+                if not answer.json().get("retryable", answer.status_code >= 500 or answer.status_code == 409):
+                    break
+            except (httpx.HTTPError, ValueError):
+                pass
+            time.sleep(0.2)
+        self.trouble.append(f"{path} was not accepted within {GIVE_UP_SECONDS} s")
+        return None
+
+    def _ids(self, client: httpx.Client, results: object) -> set[str]:
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while True:
+            try:
+                answer = client.get(str(results).removeprefix("/api/v1"))
+                ids = {json.loads(line)["id"] for line in answer.raise_for_status().text.splitlines()}
+                if len(ids) == BULK:
+                    return ids
+                raise ValueError(f"{len(ids)} lines")
+            except (httpx.HTTPError, ValueError) as error:
+                if time.monotonic() > deadline:
+                    self.trouble.append(f"the bulk's results: {error}")
+                    return set()
+                time.sleep(0.2)

@@ -1,0 +1,84 @@
+"""What must be true once the faults are over: nothing lost, nothing twice, nothing left."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from limner_shared.blobs import Blobs
+from limner_shared.cards import Catalogue
+from limner_shared.database import Database
+from limner_shared.jobs import JobSpec, JobState
+from limner_shared.settings import Settings
+from limner_shared.tables import Event, Image, Job
+from limner_worker.generators.null import Null, NullState
+from limner_worker.publish import encode_png
+
+
+class Watcher(threading.Thread):
+    """Looks at the jobs again and again meanwhile: a version never goes back, an end is never left."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(daemon=True)
+        self._database = database
+        self._seen: dict[str, tuple[int, str]] = {}
+        self._stopping = threading.Event()
+        self.faults: list[str] = []
+
+    def run(self) -> None:
+        while not self._stopping.wait(0.3):
+            try:
+                with self._database.read() as session:
+                    rows = session.execute(select(Job.id, Job.version, Job.state)).all()
+            except SQLAlchemyError:
+                continue  # the database is what is being hurt
+            for job_id, version, state in rows:
+                before, was = self._seen.get(job_id, (0, "queued"))
+                if version < before:
+                    self.faults.append(f"{job_id}: version {before} went back to {version}")
+                if JobState(was).terminal and state != was:
+                    self.faults.append(f"{job_id}: {was} became {state}")
+                self._seen[job_id] = (version, state)
+
+    def stop(self) -> list[str]:
+        self._stopping.set()
+        self.join()
+        return self.faults
+
+
+def faults(database: Database, settings: Settings, accepted: set[str]) -> list[str]:
+    """Every broken promise, as a sentence; none if all is well."""
+    blobs = Blobs(settings.resolved_blob_url)
+    model = Null(Catalogue.load(settings.models, settings.default_model).get("null"))
+    found: list[str] = []
+    with database.read() as session:
+        jobs = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(accepted)))}
+        images = session.scalars(select(Image).where(Image.job_id.in_(accepted))).all()
+        ends = Counter(
+            session.scalars(select(Event.job_id).where(Event.job_id.in_(accepted), Event.kind == "succeeded"))
+        )
+        strangers = session.scalars(select(Job.id).where(Job.id.not_in(accepted))).all()
+    found += [f"{job_id}: accepted and lost" for job_id in accepted - jobs.keys()]
+    found += [f"{job_id}: made twice from one request" for job_id in strangers]
+    of_job: dict[str, list[Image]] = {job_id: [] for job_id in jobs}
+    for image in images:
+        of_job[image.job_id].append(image)
+    for job in jobs.values():
+        if job.state != JobState.SUCCEEDED:
+            found.append(f"{job.id}: {job.state} {job.error_code or ''}")
+            continue
+        if job.lease_until is not None:
+            found.append(f"{job.id}: still leased")
+        if ends[job.id] != 1:
+            found.append(f"{job.id}: succeeded {ends[job.id]} times")
+        spec = JobSpec.model_validate(job.spec)
+        if [image.image_index for image in of_job[job.id]] != list(range(spec.n)):
+            found.append(f"{job.id}: {len(of_job[job.id])} images for {spec.n}")
+        for image in of_job[job.id]:
+            alone = encode_png(model.decode([NullState(spec, spec.image_seed(image.image_index))])[0])
+            if blobs.get(image.sha256) != alone:
+                found.append(f"{image.id}: not the bytes that the job makes alone")
+    return found

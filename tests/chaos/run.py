@@ -1,0 +1,157 @@
+"""Rounds of chaos: 200 jobs, a few random faults, and the oracle.
+
+    python -m tests.chaos.run [--rounds 20] [--database postgresql|sqlite] [--seed N] [--fault NAME]…
+
+Each round's faults follow from the seed and the round's number, so that `--seed S --only R` does one again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from sqlalchemy import delete, func, select
+
+from limner_shared import database as db
+from limner_shared.database import Database
+from limner_shared.embedded import free_port
+from limner_shared.settings import Settings
+from limner_shared.tables import Bulk, Event, IdempotencyKey, Image, Job
+from tests.chaos.faults import FAULTS, World
+from tests.chaos.load import Load
+from tests.chaos.oracle import Watcher, faults
+from tests.chaos.servers import Postgres, RedisServer, Sqlite, in_background
+from tests.processes import Service, eventually
+
+RECOVERED_SECONDS = 15.0
+PATIENCE_SECONDS = 90.0
+CARD = Path(__file__).parents[1] / "models" / "null.toml"
+
+
+def build(folder: Path, kind: str, seed: int) -> World:
+    """A service of real processes around servers of its own."""
+    redis = RedisServer(folder)
+    store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
+    db.upgrade(store.url)
+    settings = Settings(
+        data_dir=folder / "data",
+        redis_url=redis.url,
+        database_url=store.url,
+        models=(CARD,),
+        default_model="null",
+        port=free_port(),
+        web_workers=1,
+    )
+    service = Service(settings, Database(store.url), folder)
+    return World(service, redis, store, random.Random(seed))  # noqa: S311 - the same faults again, not a secret
+
+
+def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, object]:
+    """Ask, hurt, wait, look. Returns what was done and what was found."""
+    chosen = [fault for fault in FAULTS if fault.__name__ in names] or world.random.sample(
+        FAULTS, world.random.randint(1, 4)
+    )
+    world.told = []
+    watcher = Watcher(world.service.database)
+    watcher.start()
+    load = Load(f"http://127.0.0.1:{world.service.settings.port}", f"round-{number}-{secrets.token_hex(4)}")
+    load.start()
+    threads = []
+    for fault in chosen:
+        time.sleep(world.random.uniform(0.2, 1.5))
+        world.told.append(fault.__name__)
+        threads.append(in_background(fault, world))
+        time.sleep(0.3)
+        world.tend()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.2)
+            world.tend()
+    healed = time.monotonic()
+    while load.is_alive():
+        load.join(0.2)
+        world.tend()
+    sent = time.monotonic()
+    found = list(load.trouble)
+    found += wait_for_the_end(world, load.accepted)
+    recovered = time.monotonic() - max(healed, sent)
+    found += watcher.stop() + faults(world.service.database, world.service.settings, load.accepted)
+    if recovered > RECOVERED_SECONDS:
+        found.append(f"recovered only after {recovered:.1f} s")
+    clear(world.service.database)
+    done = {"round": number, "faults": world.told, "jobs": len(load.accepted)}
+    return done | {"recovered_s": round(recovered, 1), "found": found}
+
+
+def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
+    """Until no job is queued or running; says how many never ended."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    left = len(accepted)
+    while time.monotonic() < deadline:
+        world.tend()
+        with world.service.database.read() as session:
+            left = session.scalar(select(func.count()).where(Job.state.in_(("queued", "running")))) or 0
+        if not left:
+            return []
+        time.sleep(0.1)
+    return [f"{left} jobs had not ended after {PATIENCE_SECONDS:.0f} s"]
+
+
+def clear(database: Database) -> None:
+    """The next round begins with empty tables."""
+    with database.write() as session:
+        for table in (Image, Event, Job, IdempotencyKey, Bulk):
+            session.execute(delete(table))
+
+
+@click.command()
+@click.option("--rounds", default=20, show_default=True)
+@click.option("--database", "kind", type=click.Choice(["postgresql", "sqlite"]), default="postgresql", show_default=True)
+@click.option("--seed", type=int, help="Default: drawn, and printed.")
+@click.option("--only", type=int, help="Only the round of this number.")
+@click.option("--fault", "names", multiple=True, type=click.Choice([fault.__name__ for fault in FAULTS]))
+@click.option("--keep", is_flag=True, help="Keep the processes' logs, and say where they are.")
+def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tuple[str, ...], keep: bool) -> None:
+    """Hurt the service, and see that it keeps its promises."""
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    click.echo(f"seed {seed}, {kind}")
+    folder = Path(tempfile.mkdtemp(prefix="limner-chaos-"))
+    folder.chmod(0o755)  # PostgreSQL runs as a user of its own
+    world = build(folder, kind, seed)
+    results: list[dict[str, object]] = []
+    try:
+        world.tend()
+        eventually(lambda: world.service.workers_on_board() == 2, 60)
+        for number in [only] if only is not None else range(rounds):
+            world.random.seed(f"{seed}-{number}")
+            results.append(one_round(world, number, names))
+            click.echo(json.dumps(results[-1]))
+    finally:
+        world.stop()
+        if keep:
+            click.echo(f"logs: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    bad = [result for result in results if result["found"]]
+    times = sorted(float(str(result["recovered_s"])) for result in results)
+    figures = {
+        "seed": seed,
+        "database": kind,
+        "rounds": len(results),
+        "jobs": sum(int(str(result["jobs"])) for result in results),
+        "rounds_with_faults_found": len(bad),
+        "recovered_s": {"median": times[len(times) // 2], "max": times[-1]} if times else {},
+    }
+    goal = f"nothing lost, nothing twice, recovered within {RECOVERED_SECONDS:.0f} s"
+    click.echo(json.dumps({"name": "chaos", "figures": figures, "goal": goal, "met": not bad}))
+    raise SystemExit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
