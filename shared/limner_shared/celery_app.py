@@ -71,7 +71,7 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
             "visibility_timeout": 120,
             "priority_steps": [0],
             "queue_order_strategy": queue_order,
-            "polling_interval": 0.2,  # how long one fetch waits, and so how soon a lane that opens is looked at
+            "polling_interval": 0.05,  # how long one fetch waits, and so how soon a lane that opens is looked at
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
             "socket_timeout": 10,

@@ -17,6 +17,8 @@ from limner_shared.ledger import Change
 
 CHANNEL: Final = "limner:events"
 """Every change and every progress, as JSON."""
+WAKE_CHANNEL: Final = "limner:wake"
+"""For the dispatcher: there is something to release that it need not wait for its next round to see."""
 CANCEL_CHANNEL: Final = "limner:cancel"
 """Ids of canceled jobs, for the workers."""
 PROGRESS_TTL_SECONDS: Final = 120
@@ -44,13 +46,20 @@ class Hints:
         self.redis = redis
 
     def changed(self, changes: Iterable[Change]) -> None:
-        """Tell that these jobs have new states."""
+        """Tell that these jobs have new states; of a bulk's jobs, one at a time stands for all."""
         messages: list[tuple[str, str]] = []
+        bulks: set[str] = set()
         for change in changes:
-            messages.append((CHANNEL, json.dumps(asdict(change))))
+            if change.bulk_id is None or change.bulk_id not in bulks:
+                messages.append((CHANNEL, json.dumps(asdict(change))))
+                bulks |= {change.bulk_id} if change.bulk_id else set()
             if change.state is JobState.CANCELED:
                 messages.append((CANCEL_CHANNEL, change.id))
         self._send(messages, {})
+
+    def waiting(self) -> None:
+        """Tell the dispatcher that jobs wait for their release."""
+        self._send([(WAKE_CHANNEL, "")], {})
 
     def progressed(self, jobs: Mapping[str, tuple[str, Progress]]) -> None:
         """Tell how far running jobs are: tenant and progress by job id."""

@@ -78,6 +78,13 @@ class Settings(BaseSettings):
         return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
 
     @property
+    def variables(self) -> dict[str, str]:
+        """The environment that gives another process these settings, as far as they were set."""
+        given = self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        text = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
+        return {f"LIMNER_{name.upper()}": value for name, value in text.items()}
+
+    @property
     def resolved_database_url(self) -> str:
         """The database's URL; SQLite in the data folder where none is set."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'limner.db'}"

@@ -162,10 +162,8 @@ class Stack:
         )
 
     def _environment(self) -> dict[str, str]:
-        given = self.settings.model_dump(mode="json", exclude_unset=True, exclude={"models"}, exclude_none=True)
-        given |= {"data_dir": self.settings.data_dir.absolute(), "redis_url": self._redis_url}
-        own = {f"LIMNER_{name.upper()}": str(value) for name, value in given.items()}
-        return {**os.environ, **own, "PYTHONUNBUFFERED": "1"}
+        here = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self._redis_url}
+        return {**os.environ, **self.settings.model_copy(update=here).variables, "PYTHONUNBUFFERED": "1"}
 
     def _mend(self, service: Service) -> None:
         child = service.child

@@ -65,8 +65,9 @@ class Heard:
     def progressed(self, job: JobRun) -> None:
         return
 
-    def generated(self, job: JobRun) -> None:
-        self._tell(job, "generated")
+    def generated(self, jobs: Sequence[JobRun]) -> None:
+        for job in jobs:
+            self._tell(job, "generated")
 
     def failed(self, job: JobRun, error) -> None:
         self._tell(job, error.message)

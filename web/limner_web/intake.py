@@ -119,6 +119,7 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
         with services.database.write() as session:
             ledger.drop_bulk(session, bulk_id, DROPPED_AT_ONCE)
         raise
+    services.hints.waiting()
     return bulk_id
 
 
@@ -177,4 +178,6 @@ def announce(services: Services, changes: list[Change], released: list[Released]
             publish(services.celery, changes[0].model, released)
         except Exception as error:  # noqa: BLE001 - kombu raises what its transport raises; the job is safe already
             log.warning("could not publish, left to the dispatcher", jobs=len(released), error=repr(error)[:200])
+    else:
+        services.hints.waiting()
     services.hints.changed(changes)

@@ -41,6 +41,11 @@ class Reporter:
             self._progress[job.id] = (job.claim.tenant_id, job.progress)
         self._wake.set()
 
+    def ended(self, job_id: str) -> None:
+        """What is not told yet of this job need not be told: its end will be."""
+        with self._lock:
+            self._progress.pop(job_id, None)
+
     def stop(self) -> None:
         """Tell what is left, and end."""
         self._stopping.set()

@@ -26,6 +26,7 @@ from limner_worker.generators.base import Picture
 
 log = get_logger(__name__)
 
+STORED_AT_ONCE = 8
 COMMITTED_AT_ONCE = 200
 """Jobs whose results share a transaction: one commit costs about as much as the rows of a dozen jobs."""
 
@@ -54,17 +55,18 @@ class Publisher:
         self._patience = patience
         self._forget = forget
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="publish")
-        self._ready: SimpleQueue[Outcome | None] = SimpleQueue()
+        self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
         self._committer = threading.Thread(target=self._commit_forever, name="commit", daemon=True)
         self._committer.start()
 
-    def succeed(self, job: JobRun, fingerprint: dict[str, Any]) -> None:
-        """Store the job's pictures and finish it."""
-        self._threads.submit(self._store_all, job, fingerprint)
+    def succeed(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
+        """Store the jobs' pictures and finish them; a thread takes a few at a time, so that both have work."""
+        for start in range(0, len(jobs), STORED_AT_ONCE):
+            self._threads.submit(self._store_some, jobs[start : start + STORED_AT_ONCE], fingerprint)
 
     def fail(self, job: JobRun, error: LimnerError) -> None:
         """Record why the job failed."""
-        self._ready.put(Outcome(job, Result(job.id, job.claim.attempt, error=error)))
+        self._ready.put([Outcome(job, Result(job.id, job.claim.attempt, error=error))])
 
     def close(self) -> None:
         """Wait until all that was handed in is committed."""
@@ -74,17 +76,18 @@ class Publisher:
 
     # --- pictures ---
 
-    def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> None:
-        result = None
+    def _store_some(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
+        self._ready.put([Outcome(job, self._store_all(job, fingerprint)) for job in jobs])
+
+    def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> Result | None:
         try:
-            images = [self._store(row, fingerprint) for row in job.rows]
-            result = Result(job.id, job.claim.attempt, images)
+            return Result(job.id, job.claim.attempt, [self._store(row, fingerprint) for row in job.rows])
         except LimnerError as error:
             log.error("could not store a picture", job=job.id, error=error.code)
-            result = Result(job.id, job.claim.attempt, error=error)
+            return Result(job.id, job.claim.attempt, error=error)
         except Exception:  # whatever it is, the lease will run out and the job will be tried again
             log.exception("could not store a picture", job=job.id)
-        self._ready.put(Outcome(job, result))
+            return None
 
     def _store(self, row: Row, fingerprint: dict[str, Any]) -> NewImage:
         png = encode_png(row.picture)
@@ -95,22 +98,25 @@ class Publisher:
     # --- ledger ---
 
     def _commit_forever(self) -> None:
-        while True:
-            batch = self._take()
-            outcomes = [outcome for outcome in batch if outcome is not None]
+        open_ = True
+        while open_:
+            outcomes, open_ = self._take()
             if outcomes:
                 self._commit(outcomes)
-            if len(outcomes) < len(batch):
-                return
 
-    def _take(self) -> list[Outcome | None]:
-        batch = [self._ready.get()]
+    def _take(self) -> tuple[list[Outcome], bool]:
+        """What is ready, waiting for the first; and whether more will come."""
+        some = self._ready.get()
+        taken: list[Outcome] = []
         try:
-            while len(batch) < COMMITTED_AT_ONCE and batch[-1] is not None:
-                batch.append(self._ready.get_nowait())
+            while some is not None:
+                taken += some
+                if len(taken) >= COMMITTED_AT_ONCE:
+                    break
+                some = self._ready.get_nowait()
         except Empty:
             pass
-        return batch
+        return taken, some is not None
 
     def _commit(self, outcomes: list[Outcome]) -> None:
         results = [outcome.result for outcome in outcomes if outcome.result is not None]
@@ -124,11 +130,11 @@ class Publisher:
                 self._forget(outcome.job.id)
                 outcome.job.settle()
         done = {change.id: change.state.value for change in changes}
-        for result in results:
-            if result.job_id in done:
-                log.info("job done", job=result.job_id, state=done[result.job_id])
-            else:
-                log.info("result discarded: canceled, or another attempt's", job=result.job_id, attempt=result.attempt)
+        if done:
+            log.info("done", jobs=done)
+        discarded = [result.job_id for result in results if result.job_id not in done]
+        if discarded:
+            log.info("results discarded: canceled, or another attempt's", jobs=discarded)
         self._hints.changed(changes)
 
     def _write(self, results: Sequence[Result]) -> list[Change]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, Queue
 
 from sqlalchemy.exc import DBAPIError
@@ -109,10 +109,11 @@ class WorkerService:
         """Note it; the reporter tells a few times a second."""
         self._reporter.note(job)
 
-    def generated(self, job: JobRun) -> None:
+    def generated(self, jobs: Sequence[JobRun]) -> None:
         """Hand the pictures to the publisher."""
-        if self._release(job.id):
-            self._publisher.succeed(job, self._fingerprints[job.claim.spec.model])
+        ours = [job for job in jobs if self._release(job.id)]
+        if ours:
+            self._publisher.succeed(ours, self._fingerprints[ours[0].claim.spec.model])
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
         """Hand the reason to the publisher."""
@@ -215,6 +216,7 @@ class WorkerService:
 
     def _release(self, job_id: str) -> JobRun | None:
         """Take a job out of our hands; whoever gets it settles it, so that it is settled once."""
+        self._reporter.ended(job_id)
         return self._runs.pop(job_id, None)
 
     def _hand_back(self) -> None:

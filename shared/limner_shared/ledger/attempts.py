@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
-from limner_shared.database import now
+from limner_shared.database import insert_many, now
 from limner_shared.ids import new_id
 from limner_shared.jobs import JobSpec, JobState, Lane, sources
 from limner_shared.ledger.records import SILENT, Change, Claim, Result, error_values, record, transition
@@ -76,11 +76,14 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
     if not results:
         return []
     values = {"state": JobState.SUCCEEDED, "finished_at": now(), "lease_until": None}
-    changes = transition(session, _current(results), values, JobState.SUCCEEDED.value)
     by_id = {result.job_id: result for result in results}
+    changes: list[Change] = []
+    for attempt in {result.attempt for result in results}:
+        ids = [result.job_id for result in results if result.attempt == attempt]
+        changes += transition(session, _current(ids, attempt), values, JobState.SUCCEEDED.value)
     rows = [row for change in changes for row in _image_rows(by_id[change.id])]
     if rows:
-        session.execute(insert(Image).values(created_at=now()), rows)
+        session.execute(insert_many(Image).values(created_at=now()), rows)
     return changes
 
 
@@ -89,7 +92,7 @@ def fail(session: Session, result: Result) -> Change | None:
     if result.error is None:
         raise ValueError("a failure needs its error")
     values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
-    changes = transition(session, _current([result]), values, JobState.FAILED.value)
+    changes = transition(session, _current([result.job_id], result.attempt), values, JobState.FAILED.value)
     return changes[0] if changes else None
 
 
@@ -112,10 +115,9 @@ def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason
     return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
 
 
-def _current(results: Sequence[Result]) -> ColumnElement[bool]:
+def _current(job_ids: Sequence[str], attempt: int) -> ColumnElement[bool]:
     """The fence: the attempt that brings the result is the one that runs."""
-    attempts = tuple_(Job.id, Job.attempt).in_([(result.job_id, result.attempt) for result in results])
-    return Job.id.in_([result.job_id for result in results]) & attempts & (Job.state == JobState.RUNNING)
+    return Job.id.in_(job_ids) & (Job.attempt == attempt) & (Job.state == JobState.RUNNING)
 
 
 def _image_rows(result: Result) -> list[dict[str, Any]]:

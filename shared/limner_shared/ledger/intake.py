@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
-from limner_shared.database import now
+from limner_shared.database import insert_many, insert_new, now
 from limner_shared.errors import IdempotencyConflict, TooManyRequests
 from limner_shared.ids import new_id
 from limner_shared.jobs import JobState, Lane, Priority
@@ -27,8 +26,7 @@ DAY_SECONDS: Final = 86400
 
 def ensure_tenant(session: Session, tenant_id: str, name: str) -> None:
     """Make a tenant if it is not there yet."""
-    if session.get(Tenant, tenant_id) is None:
-        session.execute(insert(Tenant).values(id=tenant_id, name=name, created_at=now()))
+    session.execute(insert_new(session, Tenant, "id").values(id=tenant_id, name=name, created_at=now()))
 
 
 def submit(
@@ -38,7 +36,7 @@ def submit(
     lane = _lane_at_once(session, tenant_id, new, window) if window else None
     moment: float = session.scalar(select(now())) or 0.0
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
-    session.execute(insert(Job), rows)
+    session.execute(insert_many(Job), rows)
     changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
     return Submission(changes, [] if lane is None else [Released(change.id, lane, moment) for change in changes])
 
@@ -145,9 +143,7 @@ def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: 
 
 def _charge(session: Session, tenant_id: str, cost: int, limit: int) -> None:
     day, left_seconds = _day(session)
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    row = {"tenant_id": tenant_id, "day": day, "cost": 0}
-    session.execute(dialect.insert(Usage).values(row).on_conflict_do_nothing())
+    session.execute(insert_new(session, Usage, "tenant_id", "day").values(tenant_id=tenant_id, day=day, cost=0))
     mine = (Usage.tenant_id == tenant_id) & (Usage.day == day)
     added = update(Usage).where(mine).values(cost=Usage.cost + cost).returning(Usage.cost)
     total = session.scalar(added, execution_options=SILENT) or 0

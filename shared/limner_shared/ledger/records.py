@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, insert, update
+from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session
 
-from limner_shared.database import now
+from limner_shared.database import insert_many, now
 from limner_shared.errors import LimnerError
 from limner_shared.jobs import JobSpec, JobState, Lane, Priority
 from limner_shared.tables import Event, Job
@@ -124,7 +124,7 @@ def record(session: Session, kind: str, jobs: Sequence[tuple[str, int, dict[str,
     """Write one event of each (job, attempt, detail)."""
     if jobs:
         rows = [{"job_id": job_id, "attempt": attempt, "kind": kind, "detail": more} for job_id, attempt, more in jobs]
-        session.execute(insert(Event).values(created_at=now()), rows)
+        session.execute(insert_many(Event).values(created_at=now()), rows)
 
 
 def error_values(error: LimnerError) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from limner_shared.database import now
+from limner_shared.database import insert_new, now
 from limner_shared.jobs import Lane
 from limner_shared.ledger.records import SILENT, Released
 from limner_shared.tables import RELEASED, WAITING, Job, Leader
@@ -19,8 +18,7 @@ def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
 
     Its row stays locked until the transaction ends, so that two of them never write at once.
     """
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(dialect.insert(Leader).values(duty=duty, owner="", until=0.0).on_conflict_do_nothing())
+    session.execute(insert_new(session, Leader, "duty").values(duty=duty, owner="", until=0.0))
     free = (Leader.owner == owner) | (Leader.until < now())
     statement = update(Leader).where(Leader.duty == duty, free).values(owner=owner, until=now() + seconds)
     return session.scalar(statement.returning(Leader.owner), execution_options=SILENT) == owner

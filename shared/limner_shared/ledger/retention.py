@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Select, delete, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from limner_shared.database import now
+from limner_shared.database import insert_new, now
 from limner_shared.ledger.records import SILENT
 from limner_shared.tables import FINISHED, Event, Garbage, Image, Job, Tenant
 
@@ -69,10 +68,10 @@ def forget_garbage(session: Session, hashes: Sequence[str]) -> None:
 def spare_garbage(session: Session, hashes: Sequence[str]) -> None:
     """Look at these again after another while."""
     if hashes:
-        dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(Garbage).values(since=now())
-        again = statement.on_conflict_do_update(index_elements=["sha256"], set_={"since": now()})
-        session.execute(again, [{"sha256": digest} for digest in hashes])
+        again = update(Garbage).where(Garbage.sha256.in_(hashes)).values(since=now())
+        session.execute(again, execution_options=SILENT)
+        rows = [{"sha256": digest} for digest in hashes]
+        session.execute(insert_new(session, Garbage, "sha256").values(since=now()), rows)
 
 
 def _ended(days: Any) -> Select[Job]:

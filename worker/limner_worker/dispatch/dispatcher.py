@@ -30,6 +30,7 @@ from limner_shared.queries import Flow, Share
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_worker.dispatch.aging import Aging
+from limner_worker.dispatch.bell import Bell
 from limner_worker.dispatch.cleaning import Cleaner
 from limner_worker.dispatch.fairness import Backlog, FairShare
 from limner_worker.dispatch.lists import Lists, Standing
@@ -48,8 +49,8 @@ FORGOTTEN_ALONE_SECONDS = 60.0
 STALE_BULK_SECONDS = 60.0
 """A bulk's loader says every few seconds that it lives; without news for so long, its web process died."""
 IDEMPOTENCY_SECONDS = 24 * 3600.0
-HURRY_SECONDS = 0.05
-"""The pause between rounds while the workers are ahead of the dispatcher."""
+SHORTEST_PAUSE = 0.02
+"""Between two rounds, however fast the workers are."""
 SWEPT_AT_ONCE = 1000
 PAGE = 64
 
@@ -75,7 +76,6 @@ class ModelState:
     windows: dict[Lane, Window]
     aging: Aging
     shares: dict[Priority, FairShare] = field(default_factory=lambda: {priority: FairShare() for priority in Priority})
-    released: dict[Lane, int] = field(default_factory=dict)
 
 
 class Dispatcher:
@@ -89,6 +89,7 @@ class Dispatcher:
         self._database = database
         self._lists = Lists(redis)
         self._celery = celery
+        self._bell = Bell(redis)
         self._hints = Hints(redis)
         self._cleaner = Cleaner(database, Blobs(settings.resolved_blob_url))
         self._models = {name: self._state(card) for name, card in catalogue.cards.items()}
@@ -100,9 +101,9 @@ class Dispatcher:
         """Tick until told to stop; nothing that happens to the database or Redis ends it."""
         log.info("dispatcher ready")
         while not stopping.is_set():
-            hurry = False
+            pause = self._settings.dispatch_seconds
             try:
-                hurry = self.tick()
+                pause = min(pause, max(SHORTEST_PAUSE, self.tick()))
                 self._trouble = None
             except NotLeading:
                 self._leading = False
@@ -110,16 +111,14 @@ class Dispatcher:
                 if self._trouble != type(error).__name__:  # say it once, not twice a second
                     log.warning("database or Redis away, trying again", error=str(error)[:200])
                 self._trouble = type(error).__name__
-            pause = self._settings.dispatch_seconds
-            stopping.wait(min(HURRY_SECONDS, pause) if hurry else pause)
+            self._bell.wait(pause, stopping)
 
-    def tick(self) -> bool:
-        """One round; says whether the workers are ahead, so that the next one should come soon. Raises NotLeading."""
+    def tick(self) -> float:
+        """One round; returns after how many seconds the next one should come at the latest. Raises NotLeading."""
         if time.monotonic() - self._tidied_at >= self._settings.dispatch_seconds:
             self._tidy()
             self._tidied_at = time.monotonic()
-        ahead = [self._release(model, state) for model, state in self._models.items()]
-        return any(ahead)
+        return min(self._release(model, state) for model, state in self._models.items())
 
     @contextmanager
     def _duty(self) -> Generator[Session]:
@@ -151,9 +150,9 @@ class Dispatcher:
         windows = {lane: Window(settings.window, max(settings.window, settings.max_window)) for lane in Lane}
         return ModelState(card, windows, Aging(settings.aging_seconds))
 
-    def _release(self, model: str, state: ModelState) -> bool:
+    def _release(self, model: str, state: ModelState) -> float:
         standing = self._lists.look(model)  # raises where Redis is away: then nothing is marked as released
-        ahead = False
+        next_round = float("inf")
         with self._duty() as session:
             again = [job for lane in Lane for job in self._lost(session, model, lane, standing[lane])]
             inside = queries.in_window(session, model)
@@ -161,16 +160,17 @@ class Dispatcher:
             for priority in Priority:
                 lane = Lane.of(priority.rank)
                 window, unclaimed = state.windows[lane], inside.get(lane, 0)
-                ahead |= window.adapt(unclaimed, state.released.get(lane, 0))
-                chosen = self._choose(session, state, priority, window.room(unclaimed))
-                state.released[lane] = len(chosen.get(lane, []))
+                chosen = self._choose(session, state, priority, window.look(unclaimed, time.monotonic()))
                 for to, jobs in chosen.items():
                     released += ledger.release(session, to, [job.id for job in jobs])
+                window.fill(unclaimed, len(chosen.get(lane, [])), time.monotonic())
+                if chosen:
+                    next_round = min(next_round, window.seconds_left)
         if again:
             log.info("released again", model=model, jobs=len(again))
         self._publish(model, state, again + released)
         self._move_up(model, state, standing)
-        return ahead and bool(released)
+        return next_round
 
     def _lost(self, session: Session, model: str, lane: Lane, standing: Standing) -> list[Released]:
         """What must be in this lane's list, but is not: whatever was released before its oldest message."""

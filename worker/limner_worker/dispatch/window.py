@@ -1,37 +1,55 @@
 """How many released, unclaimed jobs of a model and lane stand in Redis: few enough that a newcomer waits behind few,
-enough that the workers never wait for the dispatcher's next round. Pure policy.
+enough that the workers never wait for the dispatcher's next round. Pure policy; the time is told to it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+WORTH_SECONDS = 0.4
+"""The window holds about so much of the workers' time, but never less than its smallest size."""
+
+
+PROBE_SECONDS = 0.05
+
 
 @dataclass(slots=True)
 class Window:
-    """Doubles when the workers emptied it within a round, and shrinks slowly when they did not need it."""
+    """Grows with the rate at which workers claim, and shrinks slowly when they claim less."""
 
     smallest: int
     largest: int
     size: int = 0
+    _held: int = 0
+    _at: float = 0.0
+    _rate: float = 0.0
+    _known: bool = False
+    """Whether the rate is: what was held lasted until the last look."""
 
     def __post_init__(self) -> None:
         self.size = self.size or self.smallest
 
-    def adapt(self, unclaimed: int, released_before: int) -> bool:
-        """Learn from what is left of what was released in the round before; says whether the workers are ahead."""
-        ahead = released_before > 0 and unclaimed <= self.size // 4
-        if ahead and released_before >= self.size // 2:
-            self.size = min(self.size * 2, self.largest)
-        elif unclaimed > self.size * 3 // 4:
-            self.size = max(self.size - self.size // 16, self.smallest)
-        return ahead
-
-    def room(self, unclaimed: int) -> int:
-        """How many more may be released."""
+    def look(self, unclaimed: int, now: float) -> int:
+        """Learn from what is left of what was held after the last round; returns how many more may be released."""
+        if self._held >= self.size // 2 and now > self._at:
+            self._rate = max(0, self._held - unclaimed) / (now - self._at)
+            self._known = unclaimed > 0 and self._rate > 0
+            wanted = int(self._rate * WORTH_SECONDS) if unclaimed else 2 * self.size
+            self.size = max(self.smallest, min(self.largest, 2 * self.size, max(wanted, self.size - self.size // 16)))
+        else:
+            self._known = False
         return max(0, self.size - unclaimed)
+
+    def fill(self, unclaimed: int, released: int, now: float) -> None:
+        """Remember what is held from now on."""
+        self._held, self._at = unclaimed + released, now
+
+    @property
+    def seconds_left(self) -> float:
+        """When the next round should come: half of what is held is claimed by then, or the rate will be known."""
+        return self._held / 2 / self._rate if self._known else PROBE_SECONDS
 
     @property
     def jobs_a_message(self) -> int:
         """Several, once so many jobs pass that their messages would cost more than their work."""
-        return max(1, min(64, self.size // 32))
+        return max(1, min(64, self.size // 8))

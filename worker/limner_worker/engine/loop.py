@@ -26,8 +26,8 @@ class Outcomes(Protocol):
         """Some rows of the job took a step."""
         ...
 
-    def generated(self, job: JobRun) -> None:
-        """Every row of the job has its picture."""
+    def generated(self, jobs: Sequence[JobRun]) -> None:
+        """Every row of these jobs of one model has its picture."""
         ...
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
@@ -132,10 +132,12 @@ class Engine:
         generator = self._generator_of(batch[0].key)
         self._guard(lambda rows: self._draw(generator, rows), batch)
         self._scheduler.remove(batch)
-        for job in {row.job.id: row.job for row in batch if not row.job.closed}.values():
-            if all(row.picture is not None for row in job.rows):
-                self._close(job)
-                self.outcomes.generated(job)
+        touched = {row.job.id: row.job for row in batch if not row.job.closed}
+        done = [job for job in touched.values() if all(row.picture is not None for row in job.rows)]
+        for job in done:
+            self._close(job)
+        if done:
+            self.outcomes.generated(done)
 
     def _draw(self, generator: Generator, rows: Sequence[Row]) -> None:
         for row, picture in zip(rows, generator.decode([row.state for row in rows]), strict=True):
