@@ -29,6 +29,7 @@ INDEXES = [
     ("ix_jobs_finished", ["tenant_id", "finished_at"], "finished_at IS NOT NULL"),
     ("ix_jobs_retry_of", ["retry_of"], "retry_of IS NOT NULL"),
 ]
+ENDS = ("succeeded", "failed", "canceled")
 UNIQUE = {"ix_jobs_retry_of"}
 EARLIER = [
     ("ix_jobs_to_release", ["model", "priority", "id"], WAITING),
@@ -44,6 +45,12 @@ def upgrade() -> None:
     op.add_column("tenants", sa.Column("cost_per_day", sa.BigInteger(), nullable=True))
     for name in ("keep_images_days", "keep_prompts_days", "keep_jobs_days"):
         op.add_column("tenants", sa.Column(name, sa.Double(), nullable=True))
+    for name in ENDS:
+        op.add_column("bulks", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
+        counted = sa.text(
+            f"UPDATE bulks SET {name} = (SELECT count(*) FROM jobs WHERE jobs.bulk_id = bulks.id AND state = '{name}')"  # noqa: S608
+        )
+        op.execute(counted)
     op.create_table(
         "usage",
         sa.Column("tenant_id", sa.String(length=40), nullable=False),
@@ -78,6 +85,8 @@ def downgrade() -> None:
         op.drop_column("jobs", name)
     for table in ("garbage", "leaders", "usage"):
         op.drop_table(table)
+    for name in ENDS:
+        op.drop_column("bulks", name)
     for name in ("keep_jobs_days", "keep_prompts_days", "keep_images_days", "cost_per_day"):
         op.drop_column("tenants", name)
     for name in ("max_running", "max_queued", "requests_per_minute", "weight"):

@@ -102,6 +102,14 @@ class Client:
         """A bulk as it is now."""
         return BulkView.model_validate(self._json("GET", f"{API}/bulks/{bulk_id}"))
 
+    def pause_bulk(self, bulk_id: str) -> BulkView:
+        """Start none of its jobs until it is resumed."""
+        return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/pause"))
+
+    def resume_bulk(self, bulk_id: str) -> BulkView:
+        """Go on with a paused bulk."""
+        return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/resume"))
+
     def bulk_results(self, bulk_id: str) -> Iterator[JobView]:
         """Every job of a bulk, in the order of its lines, as the answer arrives."""
         with self._stream(f"{API}/bulks/{bulk_id}/results") as answer:

@@ -110,10 +110,16 @@ def bulks(session: Session, tenant_id: str, limit: int = 20) -> list[Bulk]:
     return list(session.scalars(mine.order_by(Bulk.id.desc()).limit(limit)))
 
 
-def bulk_counts(session: Session, bulk_id: str) -> dict[JobState, int]:
-    """How many of a bulk's jobs stand in each state; every state is named."""
-    rows = session.execute(select(Job.state, func.count()).where(Job.bulk_id == bulk_id).group_by(Job.state)).all()
-    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
+def bulk_counts(session: Session, row: Bulk) -> dict[JobState, int]:
+    """How many of a bulk's jobs stand in each state; every state is named. Only those that run are counted here."""
+    running = select(func.count()).where(Job.bulk_id == row.id, Job.state == JobState.RUNNING)
+    counts = {
+        JobState.RUNNING: session.scalar(running) or 0,
+        JobState.SUCCEEDED: row.succeeded,
+        JobState.FAILED: row.failed,
+        JobState.CANCELED: row.canceled,
+    }
+    return counts | {JobState.QUEUED: max(0, row.total - sum(counts.values()))}
 
 
 def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[tuple[Job, list[Image]]]:

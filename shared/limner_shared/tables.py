@@ -112,6 +112,9 @@ class Bulk(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     state: Mapped[str] = mapped_column(String(10))  # loading, open, paused, canceled, dropped
     total: Mapped[int]
+    succeeded: Mapped[int] = mapped_column(default=0, server_default="0")  # counted as jobs end: a poll costs the same
+    failed: Mapped[int] = mapped_column(default=0, server_default="0")  # however large the bulk is
+    canceled: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[float]
     touched_at: Mapped[float]  # while loading: when its loader last wrote a line, and so was alive
     __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "state"))

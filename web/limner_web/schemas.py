@@ -112,7 +112,7 @@ def _image_view(row: Image) -> ImageView:
 
 def bulk_view(session: Session, row: Bulk) -> BulkView:
     """The view of a bulk."""
-    counts = queries.bulk_counts(session, row.id)
+    counts = queries.bulk_counts(session, row)
     open_jobs = counts[JobState.QUEUED] + counts[JobState.RUNNING]
     status = row.state if row.state != "open" else ("running" if open_jobs else "done")
     this = url_for("bulks.get_bulk", bulk_id=row.id)

@@ -42,10 +42,12 @@ def pause_bulk(session: Session, bulk_id: str, *, paused: bool) -> bool:
     return _change(session, bulk_id, (before, after), state=after)
 
 
-def cancel_bulk(session: Session, bulk_id: str, limit: int) -> list[Change]:
-    """No more of it is released from now on; the first jobs are canceled here, the others by `sweep_bulks`."""
+def cancel_bulk(session: Session, bulk_id: str) -> None:
+    """No more of it is released from now on; `sweep_bulks` cancels its jobs.
+
+    Not in the same transaction: jobs are always locked before their bulk, never after it.
+    """
     _change(session, bulk_id, ("loading", "open", "paused"), state="canceling")
-    return _cancel_some(session, bulk_id, limit)
 
 
 def drop_bulk(session: Session, bulk_id: str, limit: int) -> None:

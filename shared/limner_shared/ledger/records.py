@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from limner_shared.database import insert_many, now
 from limner_shared.errors import LimnerError
 from limner_shared.jobs import JobSpec, JobState, Lane, Priority
-from limner_shared.tables import Event, Job
+from limner_shared.tables import Bulk, Event, Job
 
 SILENT: Final = {"synchronize_session": False}
 """Execution options of a statement after which nothing loaded before is looked at again."""
@@ -117,7 +118,18 @@ def transition(
     )
     rows = session.execute(statement, execution_options=SILENT).all()
     record(session, kind, [(row.id, row.attempt, dict(detail or {})) for row in rows])
-    return [Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), row.version) for row in rows]
+    changes = [Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), row.version) for row in rows]
+    _count_ends(session, changes)
+    return changes
+
+
+def _count_ends(session: Session, changes: Sequence[Change]) -> None:
+    """Keep the bulks' counts. After the jobs and in one order, so that no two transactions wait for each other."""
+    ends = Counter((change.bulk_id, change.state) for change in changes if change.bulk_id and change.state.terminal)
+    for (bulk_id, state), count in sorted(ends.items()):
+        column = getattr(Bulk, state.value)
+        statement = update(Bulk).where(Bulk.id == bulk_id).values({column: column + count})
+        session.execute(statement, execution_options=SILENT)
 
 
 def record(session: Session, kind: str, jobs: Sequence[tuple[str, int, dict[str, Any]]]) -> None:

@@ -7,10 +7,10 @@ after nobody has referred to it, nor written it anew, for a while.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Select, delete, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, delete, select, text, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.database import insert_new, now
 from limner_shared.ledger.records import SILENT
@@ -22,33 +22,36 @@ WITHOUT_PROMPT: Final = ""
 
 def forget_images(session: Session, limit: int) -> int:
     """Delete the images of jobs that ended longer ago than their tenant keeps images."""
-    old = (
-        select(Image.id, Image.sha256)
-        .join(Job, Job.id == Image.job_id)
-        .join(Tenant, Tenant.id == Job.tenant_id)
-        .where(text(f"jobs.{FINISHED}"), Job.finished_at < now() - Tenant.keep_images_days * DAY)
-    )
-    return _delete_images(session, old.limit(limit))
+    done = 0
+    for old in _ended(session, Tenant.keep_images_days):
+        query = select(Image.id, Image.sha256).join(Job, Job.id == Image.job_id).where(old)
+        done += _delete_images(session, query.limit(limit - done))
+    return done
 
 
 def forget_prompts(session: Session, limit: int) -> int:
     """Blank the texts and the metadata of jobs that ended longer ago than their tenant keeps prompts."""
-    prompt = Job.spec["prompt"].as_string()
-    rows = session.scalars(_ended(Tenant.keep_prompts_days).where(prompt != WITHOUT_PROMPT).limit(limit)).all()
-    for job in rows:
-        spec = dict(job.spec) | {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT}
-        session.execute(update(Job).where(Job.id == job.id).values(spec=spec, extra={}), execution_options=SILENT)
-    return len(rows)
+    done = 0
+    for old in _ended(session, Tenant.keep_prompts_days):
+        with_prompt = Job.spec["prompt"].as_string() != WITHOUT_PROMPT
+        for job_id, spec in session.execute(select(Job.id, Job.spec).where(old, with_prompt).limit(limit - done)).all():
+            blank = spec | {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT}
+            statement = update(Job).where(Job.id == job_id).values(spec=blank, extra={})
+            session.execute(statement, execution_options=SILENT)
+            done += 1
+    return done
 
 
 def forget_jobs(session: Session, limit: int) -> int:
     """Delete jobs, with their images and events, that ended longer ago than their tenant keeps them."""
-    ids = [job.id for job in session.scalars(_ended(Tenant.keep_jobs_days).limit(limit))]
-    if ids:
+    done = 0
+    for old in _ended(session, Tenant.keep_jobs_days):
+        ids = session.scalars(select(Job.id).where(old).limit(limit - done)).all()
         _delete_images(session, select(Image.id, Image.sha256).where(Image.job_id.in_(ids)))
         session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=SILENT)
         session.execute(delete(Job).where(Job.id.in_(ids)), execution_options=SILENT)
-    return len(ids)
+        done += len(ids)
+    return done
 
 
 def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[str]:
@@ -74,9 +77,14 @@ def spare_garbage(session: Session, hashes: Sequence[str]) -> None:
         session.execute(insert_new(session, Garbage, "sha256").values(since=now()), rows)
 
 
-def _ended(days: Any) -> Select[Job]:
-    join = select(Job).join(Tenant, Tenant.id == Job.tenant_id)
-    return join.where(text(f"jobs.{FINISHED}"), Job.finished_at < now() - days * DAY)
+def _ended(session: Session, days: InstrumentedAttribute[float | None]) -> list[ColumnElement[bool]]:
+    """For each tenant that does not keep all for ever: which of its jobs are too old. One index range each."""
+    tenants = session.execute(select(Tenant.id, days).where(days.is_not(None))).all()
+    return [
+        (Job.tenant_id == tenant) & text(f"jobs.{FINISHED}") & (Job.finished_at < now() - kept * DAY)
+        for tenant, kept in tenants
+        if kept is not None
+    ]
 
 
 def _delete_images(session: Session, which: Select[str, str]) -> int:

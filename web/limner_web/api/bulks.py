@@ -80,7 +80,9 @@ def cancel_bulk(bulk_id: str) -> BulkView:
     held = services()
     with held.database.write() as session:
         queries.bulk(session, tenant_id(), bulk_id)
-        changes = ledger.cancel_bulk(session, bulk_id, CANCELED_AT_ONCE)
+        ledger.cancel_bulk(session, bulk_id)
+    with held.database.write() as session:
+        changes = ledger.sweep_bulks(session, CANCELED_AT_ONCE)  # the dispatcher goes on with what is left
     held.hints.changed(changes)
     return _view(held, bulk_id)
 

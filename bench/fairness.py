@@ -1,0 +1,164 @@
+"""Does one tenant's backlog hold up another's single job, and do weights give shares?
+
+    python -m bench.fairness [--quick]
+
+Waiting: one tenant has 100,000 jobs of the built-in model queued, in the same class as another's single jobs. In turn,
+the backlog is paused and the other's job is timed on the idle service, and resumed and timed under load. Goal: under
+load at most twice the idle time and one step of a full batch, which is what may be in progress when the job comes.
+Shares: three tenants of weights 1, 2 and 4 have long backlogs of jobs of very different cost for a null model; goal:
+each one's share of the cost units done is within 5 % of what its weight says.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from statistics import median
+from typing import Any
+
+import click
+from sqlalchemy import update
+
+from bench.common import NULL_CARD, report, running_stack, summary
+from limner_shared import keys
+from limner_shared.cards import Catalogue
+from limner_shared.client import Client
+from limner_shared.database import Database
+from limner_shared.jobs import JobRequest
+from limner_shared.settings import Settings
+from limner_shared.stack import Stack
+from limner_shared.tables import Tenant
+from limner_shared.views import BulkView
+from limner_worker.generators.catalogue import load
+
+WEIGHTS = {"one": 1.0, "two": 2.0, "four": 4.0}
+TOLERANCE = 0.05
+
+
+def step_seconds() -> float:
+    """What one step of the largest batch takes."""
+    card = Catalogue.load([], "limner-flow").get(None)
+    generator = load(card, Settings(device="cpu"))
+    specs = [card.resolve(JobRequest(prompt=f"a red apple {number}")) for number in range(max(card.buckets))]
+    states = generator.start([(spec, spec.seed) for spec in specs])
+    times: list[float] = []
+    for _ in range(7):
+        started = time.perf_counter()
+        generator.step(states)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+@contextmanager
+def clients(stack: Stack, names: list[str]) -> Iterator[list[Client]]:
+    """A client with a key of its own for each of these tenants."""
+    database = Database(stack.settings.resolved_database_url)
+    with database.write() as session:
+        made = [keys.create(session, name, "bench") for name in names]
+    database.dispose()
+    with ExitStack() as open_:
+        yield [open_.enter_context(Client(stack.url, key)) for key in made]
+
+
+def bulk(client: Client, requests: Iterator[dict[str, Any]]) -> BulkView:
+    """Submit a bulk."""
+    return client.submit_bulk(BytesIO("".join(json.dumps(request) + "\n" for request in requests).encode()))
+
+
+def timed(client: Client, number: int) -> float:
+    """Seconds from a single job's submission to its picture."""
+    started = time.perf_counter()
+    job = client.submit({"prompt": f"a green pear {number}"})
+    while not job.status.terminal:
+        job = client.job(job.id, wait_seconds=25)
+    return time.perf_counter() - started
+
+
+def waiting(rounds: int, queued: int) -> tuple[list[float], list[float]]:
+    """Seconds of a single job on the idle service, and with another tenant's backlog."""
+    idle: list[float] = []
+    loaded: list[float] = []
+    with running_stack(require_keys=True, log_level="warning") as stack, clients(stack, ["large", "small"]) as found:
+        large, small = found
+        timed(small, 0)
+        backlog = bulk(large, ({"prompt": f"a red apple {n}", "priority": "normal"} for n in range(queued)))
+        for number in range(rounds):
+            large.pause_bulk(backlog.id)
+            wait_for(large, backlog.id, lambda view: view.counts["running"] == 0)
+            idle.append(timed(small, 2 * number))
+            large.resume_bulk(backlog.id)
+            wait_for(large, backlog.id, lambda view: view.counts["running"] >= 8)
+            time.sleep(random.uniform(0, 1))  # noqa: S311 - anywhere in the batches' work
+            loaded.append(timed(small, 2 * number + 1))
+    return idle, loaded
+
+
+def wait_for(client: Client, bulk_id: str, ready: Any) -> None:
+    """Until a bulk looks as it should."""
+    while not ready(client.bulk(bulk_id)):
+        time.sleep(0.1)
+
+
+def shares(jobs: int) -> dict[str, float]:
+    """Each tenant's share of the cost units done while all three had work waiting."""
+    draw = random.Random(7)  # noqa: S311 - the same costs in every run
+    null = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 128, "require_keys": True}
+    with running_stack(**null) as stack, clients(stack, list(WEIGHTS)) as found:
+        database = Database(stack.settings.resolved_database_url)
+        with database.write() as session:
+            for name, weight in WEIGHTS.items():
+                session.execute(update(Tenant).where(Tenant.name == name).values(weight=weight))
+        database.dispose()
+        bulks = [
+            bulk(client, ({"prompt": "x", "steps": draw.choice([1, 2, 5, 20])} for _ in range(jobs)))
+            for client in found
+        ]
+        for client, one in zip(found, bulks, strict=True):
+            client.pause_bulk(one.id)
+        begun = [done_cost(client, one.id) for client, one in zip(found, bulks, strict=True)]
+        for client, one in zip(found, bulks, strict=True):
+            client.resume_bulk(one.id)
+        # The heaviest has the shortest way to go: the others still have work when it is at two thirds.
+        wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs * 2 // 3)
+        for client, one in zip(found, bulks, strict=True):
+            client.pause_bulk(one.id)
+        done = [done_cost(client, one.id) - begun[i] for i, (client, one) in enumerate(zip(found, bulks, strict=True))]
+    return {name: cost / sum(done) for name, cost in zip(WEIGHTS, done, strict=True)}
+
+
+def done_cost(client: Client, bulk_id: str) -> int:
+    """Cost units of a bulk's jobs that were handed out."""
+    return sum(job.steps for job in client.bulk_results(bulk_id) if job.status != "queued")
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Fewer rounds and jobs, under 50 s.")
+def main(quick: bool) -> None:
+    """Measure, and print the figures."""
+    rounds, queued, jobs = (4, 5_000, 1_500) if quick else (15, 100_000, 6_000)
+    step = step_seconds()
+    idle, loaded = waiting(rounds, queued)
+    found = shares(jobs)
+    expected = {name: weight / sum(WEIGHTS.values()) for name, weight in WEIGHTS.items()}
+    off = max(abs(found[name] / expected[name] - 1) for name in WEIGHTS)
+    bound = 2 * median(idle) + step
+    figures = {
+        "queued_by_the_other": queued,
+        "idle_s": summary(idle),
+        "loaded_s": summary(loaded),
+        "step_s": round(step, 4),
+        "bound_s": round(bound, 4),
+        "shares": {name: round(share, 4) for name, share in found.items()},
+        "shares_off_by": round(off, 4),
+    }
+    met = median(loaded) <= bound and off <= TOLERANCE
+    goal = "loaded at most 2 x idle and one step; shares within 5 %"
+    report("fairness", figures, goal, met=met, bars={"idle": idle, "under load": loaded}, unit="seconds")
+
+
+if __name__ == "__main__":
+    main()
