@@ -19,7 +19,8 @@ from typing import Any
 import click
 import psutil
 from redis import Redis
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
+from sqlalchemy.orm import Session
 
 from bench.common import NULL_CARD, postgres, report, running_stack, summary
 from limner_shared import ledger, queries
@@ -28,7 +29,7 @@ from limner_shared.client import Client
 from limner_shared.database import Database
 from limner_shared.jobs import JobRequest, Lane, Priority
 from limner_shared.stack import Stack
-from limner_shared.tables import Job
+from limner_shared.tables import Job, Tenant
 
 GOALS = {"postgresql": 5000, "sqlite": 3000}
 WEB_GOAL_MB = 300
@@ -101,8 +102,10 @@ def scans(stack: Stack) -> list[str]:
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
         statements.append((statement, parameters))
 
-    with database.write() as session:
+    with Session(database.engine) as session:
+        session.execute(update(Tenant).values(keep_images_days=1.0, keep_prompts_days=1.0, keep_jobs_days=1.0))
         ask(session)
+        session.rollback()
     found: list[str] = []
     is_sqlite = database.engine.dialect.name == "sqlite"
     with database.engine.connect() as connection:
@@ -119,7 +122,7 @@ def scans(stack: Stack) -> list[str]:
     return found
 
 
-def ask(session: Any) -> None:
+def ask(session: Session) -> None:
     """Every question and every sweep of the dispatcher, a worker and the API."""
     tenant = ledger.LOCAL_TENANT
     row = queries.jobs(session, tenant, queries.JobFilter(), 2, None)[0]
@@ -134,6 +137,7 @@ def ask(session: Any) -> None:
     queries.in_window(session, "null")
     for flow in queries.waiting_flows(session, "null", 2):
         queries.waiting_jobs(session, "null", 2, flow.name, "", 64)
+    queries.waiting_models(session)
     queries.next_jobs(session, "null", 8)
     queries.shares(session, [tenant])
     ledger.reap(session, 2)

@@ -77,9 +77,9 @@ class Service:
 
     def submit(self, count: int = 1, *, priority: Priority = Priority.NORMAL, **request: object) -> list[str]:
         """Queue jobs through the ledger; the dispatcher releases them."""
-        catalogue = Catalogue.load([], "limner-flow")
-        fields = {"prompt": "a red apple", "steps": 2, "width": 64, "height": 64} | request
-        card, spec = catalogue.resolve(JobRequest.model_validate(fields))
+        catalogue = Catalogue.load(self.settings.models, self.settings.default_model)
+        small = {"steps": 2, "width": 64, "height": 64} if catalogue.default == "limner-flow" else {}
+        card, spec = catalogue.resolve(JobRequest.model_validate({"prompt": "a red apple"} | small | request))
         with self.database.write() as session:
             new = [ledger.NewJob(spec, card.cost(spec), priority)] * count
             return [change.id for change in ledger.submit(session, TENANT, new).changes]
@@ -99,7 +99,7 @@ class Service:
         return self.jobs(ids)
 
     def logs(self) -> str:
-        return "\n".join(f"--- {file.name}\n{file.read_text()[-3000:]}" for file in self.folder.glob("*.log"))
+        return "\n".join(f"--- {file.name}\n{file.read_text()[-9000:]}" for file in self.folder.glob("*.log"))
 
     def stop(self) -> None:
         """Stop whatever still runs."""

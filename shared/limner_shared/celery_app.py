@@ -63,17 +63,15 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
         worker_enable_remote_control=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
+        broker_transport="limner_shared.transport:HintTransport",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=3,
         broker_transport_options={
-            # Only so that Redis forgets what a killed worker had: whoever fetches it finds nothing to claim.
-            "visibility_timeout": 120,
+            "ack_emulation": False,
             "priority_steps": [0],
             "queue_order_strategy": queue_order,
             "polling_interval": 0.05,  # how long one fetch waits, and so how soon a lane that opens is looked at
-            "unacked_restore_interval": 10,
-            "unacked_restore_throttle": 1,
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "socket_keepalive": True,

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -26,6 +26,10 @@ from sqlalchemy.types import Double
 from limner_shared.errors import ConfigurationError
 
 SQLITE_BUSY_MS = 15_000
+
+
+DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError)
+"""What a database raises that is down, full, locked, read-only or cut off: the same may succeed later."""
 
 
 class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function that it is

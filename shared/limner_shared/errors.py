@@ -128,7 +128,7 @@ class StorageFailed(LimnerError):
 class ModelUnavailable(LimnerError):
     """This worker does not serve the job's model."""
 
-    code, title, status = "model_unavailable", "Model unavailable", 503
+    code, title, status, retryable = "model_unavailable", "Model unavailable", 503, True
 
 
 class GenerationFailed(LimnerError):

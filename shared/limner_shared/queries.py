@@ -167,6 +167,14 @@ def in_window(session: Session, model: str) -> dict[Lane, int]:
     return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
 
 
+def waiting_models(session: Session) -> list[str]:
+    """The models for which jobs wait; one index probe each."""
+    models = select(func.min(Job.model).label("model")).where(text(WAITING)).cte("models", recursive=True)
+    following = select(func.min(Job.model)).where(text(WAITING), Job.model > models.c.model).scalar_subquery()
+    models = models.union_all(select(following).where(models.c.model.is_not(None)))
+    return list(session.scalars(select(models.c.model).where(models.c.model.is_not(None))))
+
+
 def waiting_flows(session: Session, model: str, rank: int, limit: int = 1000) -> list[Flow]:
     """The lines in which jobs of a model and class wait, but for bulks that are not open.
 

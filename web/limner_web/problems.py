@@ -8,10 +8,11 @@ from typing import Any
 from apiflask.exceptions import HTTPError
 from flask import Flask, Response, g, json
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from limner_shared.database import DATABASE_AWAY
 from limner_shared.errors import BodyTooLarge, InvalidRequest, LimnerError, Overloaded, ServiceUnavailable
 from limner_shared.telemetry import get_logger
 
@@ -25,7 +26,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(RequestEntityTooLarge, lambda _error: problem(BodyTooLarge()))
     app.register_error_handler(HTTPError, _apiflask)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(OperationalError, _database)
+    for kind in DATABASE_AWAY:
+        app.register_error_handler(kind, _database)
     app.register_error_handler(PoolTimeout, lambda _error: problem(Overloaded(retry_after=2)))
     app.register_error_handler(Exception, _unexpected)
 

@@ -12,11 +12,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from PIL import Image
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
-from limner_shared.database import Database
+from limner_shared.database import DATABASE_AWAY, Database
 from limner_shared.errors import LimnerError
 from limner_shared.events import Hints
 from limner_shared.ledger import Change, NewImage, Result
@@ -143,7 +143,7 @@ class Publisher:
         while True:
             try:
                 return self._write_once(results)
-            except OperationalError as error:
+            except DATABASE_AWAY as error:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("database away, trying again", jobs=len(results), error=str(error.orig)[:200])

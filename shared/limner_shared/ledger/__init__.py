@@ -17,7 +17,7 @@ from limner_shared.ledger.bulks import (
     sweep_bulks,
     touch_bulk,
 )
-from limner_shared.ledger.ends import cancel, expire, reap, retry_dead
+from limner_shared.ledger.ends import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.ledger.intake import (
     LOCAL_TENANT,
     ensure_tenant,
@@ -57,6 +57,7 @@ __all__ = [
     "ensure_tenant",
     "expire",
     "fail",
+    "fail_unknown",
     "finish",
     "forget_garbage",
     "forget_images",

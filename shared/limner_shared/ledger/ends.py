@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.orm import Session, aliased
 
+from limner_shared import queries
 from limner_shared.database import now
-from limner_shared.errors import DeadlineExceeded, WorkerLost
+from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost
 from limner_shared.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
 from limner_shared.ledger.attempts import requeue
 from limner_shared.ledger.intake import submit
 from limner_shared.ledger.records import Change, NewJob, error_values, transition
-from limner_shared.tables import DEAD, RUNNING, WITH_DEADLINE, Job
+from limner_shared.tables import DEAD, RUNNING, WAITING, WITH_DEADLINE, Job
 
 
 def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
@@ -28,6 +29,15 @@ def expire(session: Session, limit: int) -> list[Change]:
     some = Job.id.in_(late.with_for_update(skip_locked=True))
     values = error_values(DeadlineExceeded()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
     return transition(session, some & Job.state.in_(sources(JobState.FAILED)), values, "failed")
+
+
+def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit: int) -> list[Change]:
+    """queued → failed for jobs of models that nobody serves any more, unless they came within so many seconds."""
+    gone = [model for model in queries.waiting_models(session) if model not in models]
+    some = select(Job.id).where(text(WAITING), Job.model.in_(gone), Job.created_at < now() - seconds).limit(limit)
+    error = ModelUnavailable("The job's model is no longer served here: choose another, or submit it again later.")
+    values = error_values(error) | {"state": JobState.FAILED, "finished_at": now()}
+    return transition(session, Job.id.in_(some) & (Job.state == JobState.QUEUED), values, "failed") if gone else []
 
 
 def reap(session: Session, solo_losses: int) -> list[Change]:

@@ -46,6 +46,8 @@ FORGOTTEN_SECONDS = 3.0
 """Released so much longer ago than the oldest message in Redis, and not claimed: its message is lost."""
 FORGOTTEN_ALONE_SECONDS = 60.0
 """A worker that is to run a job alone fetches its message, and then ends what it has in hand before it claims."""
+UNKNOWN_MODEL_SECONDS = 60.0
+"""A model may be new, and this dispatcher not started again yet: so long a job of it waits."""
 STALE_BULK_SECONDS = 60.0
 """A bulk's loader says every few seconds that it lives; without news for so long, its web process died."""
 IDEMPOTENCY_SECONDS = 24 * 3600.0
@@ -136,6 +138,7 @@ class Dispatcher:
             ended = ledger.expire(session, SWEPT_AT_ONCE)
             for bulk_id in ledger.stale_bulks(session, STALE_BULK_SECONDS):
                 ledger.drop_bulk(session, bulk_id, SWEPT_AT_ONCE)
+            ended += ledger.fail_unknown(session, list(self._models), UNKNOWN_MODEL_SECONDS, SWEPT_AT_ONCE)
             ended += ledger.sweep_bulks(session, SWEPT_AT_ONCE)
             ledger.forget_keys(session, IDEMPOTENCY_SECONDS)
         for change in lost:
