@@ -1,4 +1,5 @@
-"""A worker that kills itself at a named point: `python -m tests.chaos.faulty POINT COUNT worker`.
+"""A worker that kills itself at a named point: `python -m tests.chaos.faulty POINT COUNT worker`; `stop-POINT` stops it
+there instead, `clock SECONDS` sets its clock wrong, `poison 0` lets prompts break it.
 
 The points are seams of the worker, wrapped here, so that the product has no code for its own tests.
 """
@@ -29,8 +30,8 @@ POINTS: dict[str, tuple[type, str, str]] = {
 }
 
 
-def die_at(point: str, count: int) -> None:
-    """Let this process be killed when it comes to the point for the `count`th time."""
+def die_at(point: str, count: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Let this process be killed, or stopped, when it comes to the point for the `count`th time."""
     owner, name, when = POINTS[point]
     original: Callable[..., Any] = getattr(owner, name)
     passed = 0
@@ -39,10 +40,10 @@ def die_at(point: str, count: int) -> None:
         nonlocal passed
         passed += 1
         if passed == count and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
         result = original(*args, **kwargs)
-        if passed == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if passed == count and when == "after":
+            os.kill(os.getpid(), by)
         return result
 
     setattr(owner, name, wrapped)
@@ -61,6 +62,8 @@ def main() -> None:
         skew_clock(float(count))
     elif point == "poison":
         poison()
+    elif point.startswith("stop-"):
+        die_at(point.removeprefix("stop-"), int(count), signal.SIGSTOP)
     else:
         die_at(point, int(count))
     sys.argv = ["limner", *sys.argv[3:]]

@@ -92,13 +92,14 @@ def test_a_worker_that_dies_anywhere_in_its_work_loses_and_doubles_nothing(nulls
     assert_all_is_well(nulls, ids)
 
 
+@pytest.mark.parametrize("point", ["in-step", "before-commit"])
 @sqlite
-def test_a_zombies_late_result_is_discarded(nulls):
+def test_a_zombies_late_result_is_discarded(nulls, point):
     nulls.start("dispatch")
-    [zombie] = nulls.start_workers()
-    ids = nulls.submit(steps=30)
+    zombie = start_faulty(nulls, f"stop-{point}", 1)
+    eventually(lambda: nulls.workers_on_board() == 1, 60)
+    ids = nulls.submit()
     eventually(lambda: nulls.jobs(ids)[0].state == JobState.RUNNING)
-    zombie.send_signal(signal.SIGSTOP)
     nulls.start("worker")
     assert nulls.wait(ids)[0].attempt == 2
     zombie.send_signal(signal.SIGCONT)

@@ -145,12 +145,11 @@ def test_cost_is_shared_by_weight_within_5_percent_whatever_the_jobs_cost_and_ho
 
 @given(st.lists(COSTS, min_size=1, max_size=5), ROOMS, ROOMS, WEIGHTS)
 def test_who_was_idle_is_served_from_then_on_like_one_who_was_never_there(costs, before, after, weight):
-    returning, never_there = FairShare(), FairShare()
     sequences = []
-    for share, name in ((returning, "returns"), (never_there, "new")):
-        busy = {"busy": Tenant(cycle(costs))}
-        if share is returning:  # it spends what it has, and then has nothing for a while
-            serve(share, {"returns": Tenant(iter([1, 100, 100]), weight)}, 2)
+    for name in ("earlier", "new"):
+        share, busy = FairShare(), {"busy": Tenant(cycle(costs))}
+        # has credit left over and the next turn, and then nothing waiting for a while
+        serve(share, {"earlier": Tenant(iter([1, 100, 100]), weight)} | busy, 3)
         for room in before:
             serve(share, busy, room)
         tenants = busy | {name: Tenant(cycle(reversed(costs)), weight)}
