@@ -21,17 +21,15 @@ from statistics import median
 from typing import Any
 
 import click
-from sqlalchemy import update
 
 from bench.common import NULL_CARD, report, running_stack, summary
-from limner_shared import keys
+from limner_shared import keys, tenants
 from limner_shared.cards import Catalogue
 from limner_shared.client import Client
 from limner_shared.database import Database
 from limner_shared.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_shared.stack import Stack
-from limner_shared.tables import Tenant
 from limner_shared.views import BulkView
 from limner_worker.generators.catalogue import load
 
@@ -111,7 +109,7 @@ def shares(jobs: int) -> dict[str, float]:
         database = Database(stack.settings.resolved_database_url)
         with database.write() as session:
             for name, weight in WEIGHTS.items():
-                session.execute(update(Tenant).where(Tenant.name == name).values(weight=weight))
+                tenants.change_tenant(session, name, {"weight": weight})
         database.dispose()
         bulks = [
             bulk(client, ({"prompt": "x", "steps": draw.choice([1, 2, 5, 20])} for _ in range(jobs)))

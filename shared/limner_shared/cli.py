@@ -36,8 +36,12 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "bulk": Lazy("Make the pictures of a file of prompts; run it again to go on.", "limner_shared.cli_bulk:bulk"),
     "jobs": Lazy("List your jobs, or show one.", "limner_shared.cli_jobs:jobs"),
     "cancel": Lazy("Cancel jobs.", "limner_shared.cli_jobs:cancel"),
+    "pause": Lazy("Start no more jobs of a bulk for now.", "limner_shared.cli_queue:pause"),
+    "resume": Lazy("Go on with a paused bulk.", "limner_shared.cli_queue:resume"),
+    "dead": Lazy("List the jobs that killed every worker, and do them again.", "limner_shared.cli_queue:dead"),
     "models": Lazy("List the models and what each allows.", "limner_shared.cli_jobs:models"),
     "keys": Lazy("Create, list and revoke API keys.", "limner_shared.cli_keys:keys"),
+    "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_shared.cli_tenants:tenants"),
     "db": Lazy("Create or change the database's schema.", "limner_shared.cli_admin:db"),
     "doctor": Lazy("Say what works here, what does not, and what to do.", "limner_shared.cli_admin:doctor"),
     # Web and worker bring these through entry points; only what help says of them stands here.

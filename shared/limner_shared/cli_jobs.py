@@ -130,7 +130,7 @@ def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | No
             Column("job", no_wrap=True), Column("status", no_wrap=True), "prompt", "style", "steps", "seed", box=None
         )
         for job in client.jobs(status=status, limit=limit).items:
-            table.add_row(job.id, _state(job), _short(job.prompt), job.style, str(job.steps), str(job.seed))
+            table.add_row(job.id, _state(job), short(job.prompt), job.style, str(job.steps), str(job.seed))
         console.print(table)
 
 
@@ -151,7 +151,8 @@ def _state(job: JobView) -> str:
     return f"{mark} {job.progress.done}/{job.progress.total}" if job.progress else mark
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """The beginning of a text, for a table's cell."""
     return text if len(text) <= PROMPT_WIDTH else text[: PROMPT_WIDTH - 1] + "…"
 
 

@@ -13,7 +13,7 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_shared.errors import LimnerError, ServiceUnavailable
-from limner_shared.views import BulkView, ImageView, JobList, JobView, ModelList, ModelView
+from limner_shared.views import BulkView, ImageView, JobList, JobView, ModelList, ModelView, Retried
 
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
@@ -73,11 +73,18 @@ class Client:
             view = self.job(job_id, every_seconds)
             yield view
 
-    def jobs(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> JobList:
-        """A page of your jobs, newest first."""
-        wanted = {"state": status, "limit": limit, "cursor": cursor}
+    def jobs(
+        self, *, status: str | None = None, limit: int = 20, cursor: str | None = None, dead: bool = False
+    ) -> JobList:
+        """A page of your jobs, newest first; with `dead`, of the dead letters among them."""
+        wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": "true" if dead else None}
         answer = self._json("GET", f"{API}/jobs", params={k: v for k, v in wanted.items() if v is not None})
         return JobList.model_validate(answer)
+
+    def retry_dead(self, job_ids: list[str] | None) -> list[str]:
+        """Do dead letters again, None for all; returns the new jobs' ids."""
+        answer = self._json("POST", f"{API}/jobs/retry", json={} if job_ids is None else {"jobs": job_ids})
+        return Retried.model_validate(answer).jobs
 
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job that is not done."""

@@ -11,22 +11,18 @@ from collections.abc import Sequence
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from limner_shared import ledger
 from limner_shared.database import now
 from limner_shared.errors import NotFound, Unauthorized
-from limner_shared.ids import new_id
 from limner_shared.ledger.records import SILENT
 from limner_shared.tables import ApiKey, Tenant
+from limner_shared.tenants import find_or_make
 
 PREFIX = "lmn"
 
 
 def create(session: Session, tenant_name: str, label: str) -> str:
     """Make a key, and its tenant where there is none of that name; the key is shown this once."""
-    tenant_id = session.scalar(select(Tenant.id).where(Tenant.name == tenant_name))
-    if tenant_id is None:
-        tenant_id = new_id("tenant")
-        ledger.ensure_tenant(session, tenant_id, tenant_name)
+    tenant_id = find_or_make(session, tenant_name)
     lookup, secret = secrets.token_hex(6), secrets.token_hex(20)  # 160 random bits
     values = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": _digest(secret)}
     session.execute(insert(ApiKey).values(created_at=now(), **values))

@@ -50,7 +50,7 @@ class Gate:
 
 
 def install(app: Flask, gate: Gate) -> None:
-    """Let every request pass the gate, and leave it when its answer is sent."""
+    """Let every request pass the gate, and leave it when its answer is made, or sent if that takes as long."""
 
     def enter() -> None:
         if request.path in ALWAYS_ANSWERED:
@@ -61,8 +61,10 @@ def install(app: Flask, gate: Gate) -> None:
 
     def leave(answer: Response) -> Response:
         kind = g.pop("held", None)
-        if kind is not None:
+        if kind is not None and answer.is_streamed:
             answer.call_on_close(lambda: gate.leave(kind))
+        elif kind is not None:
+            gate.leave(kind)
         return answer
 
     app.before_request(enter)

@@ -1,0 +1,125 @@
+"""A bulk while it is read, paused, resumed, canceled, and fetched as a ZIP."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+
+from sqlalchemy import update
+
+from limner_shared import ledger
+from limner_shared.tables import Bulk, Job
+from limner_web import intake
+from tests.api.test_bulks import JSONL, lines, post, rows
+from tests.api.work import finish, png, start
+
+KEY = {"Idempotency-Key": "mine"}
+
+
+def jobs_of(client, bulk: dict) -> list[dict]:
+    return [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
+
+
+def test_a_bulk_is_paused_and_resumed_and_neither_once_it_is_canceled(client):
+    bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
+    assert client.post(bulk["links"]["pause"]).json["status"] == "paused"
+    assert client.post(bulk["links"]["pause"]).json["status"] == "paused"
+    assert client.post(bulk["links"]["resume"]).json["status"] == "running"
+    client.post(bulk["links"]["cancel"])
+    refused = client.post(bulk["links"]["pause"])
+    assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
+
+
+def test_the_zip_holds_every_picture_by_its_line_and_the_results(client, app):
+    bulk = post(client, lines({"prompt": "one"}, {"prompt": "two", "n": 2}, {"prompt": "three"})).json
+    one, two, _ = jobs_of(client, bulk)
+    pictures = {"0000001.png": png("red"), "0000002-1.png": png("green"), "0000002-2.png": png("blue")}
+    red, green, blue = pictures.values()
+    finish(app, start(app, one["id"]), red)
+    finish(app, start(app, two["id"]), green, blue)
+    answer = client.get(f"{bulk['links']['results']}?format=zip")
+    assert answer.mimetype == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist() if name.endswith(".png")} == pictures
+        results = [json.loads(line) for line in archive.read("results.jsonl").splitlines()]
+    assert [job["status"] for job in results] == ["succeeded", "succeeded", "queued"]
+
+
+def test_the_zip_is_sent_while_it_is_written(client, app):
+    bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
+    for job in jobs_of(client, bulk):
+        finish(app, start(app, job["id"]), png("red"))
+    answer = client.get(f"{bulk['links']['results']}?format=zip", buffered=False)
+    parts = [len(part) for part in answer.iter_encoded()]
+    assert len([size for size in parts if size]) > 3
+
+
+def stream_to(client, body: io.RawIOBase, length: int):
+    """Send a bulk of so many bytes from a stream, as a server gives it to the application."""
+    environ = {"wsgi.input": body, "CONTENT_LENGTH": str(length)}
+    return client.post("/api/v1/bulks", content_type=JSONL, headers=KEY, environ_overrides=environ)
+
+
+class CutOff(io.RawIOBase):
+    """A body that ends in the middle, as a connection that is lost."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readinto(self, buffer) -> int:
+        return self._data.readinto(buffer)
+
+
+def test_a_body_that_is_cut_off_leaves_nothing(client, app, monkeypatch):
+    monkeypatch.setattr(intake, "CHUNK", 2)
+    data = lines(*[{"prompt": "x"}] * 9)
+    stream = CutOff(data[: len(data) // 2])
+    answer = stream_to(client, stream, len(data))
+    assert 400 <= answer.status_code < 500
+    assert rows(app, Job) == rows(app, Bulk) == 0
+    assert client.post("/api/v1/bulks", data=data, content_type=JSONL, headers=KEY).status_code == 202
+    assert rows(app, Job) == 9
+
+
+def body_that_looks(client, seen: list[dict]) -> Iterator[bytes]:
+    yield lines(*[{"prompt": "x"}] * 4)
+    seen.append(client.get("/api/v1/bulks").json["items"][0])
+    seen.append(client.post("/api/v1/bulks", data=b"", content_type=JSONL, headers=KEY).json)
+    yield lines({"prompt": "x"})
+
+
+class Looking(io.RawIOBase):
+    """A body that looks at the service while it is being read."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+
+    def readinto(self, buffer) -> int:
+        part = next(self._parts, b"")
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def test_a_bulk_is_seen_while_it_is_read_and_the_same_request_meanwhile_is_told_to_wait(app, monkeypatch):
+    monkeypatch.setattr(intake, "CHUNK", 2)
+    client, onlooker, seen = app.test_client(), app.test_client(), []
+    data = lines(*[{"prompt": "x"}] * 5)
+    bulk = stream_to(client, Looking(body_that_looks(onlooker, seen)), len(data)).json
+    loading, repeat = seen
+    assert (loading["id"], loading["status"], loading["total"]) == (bulk["id"], "loading", 4)
+    assert (repeat["status"], repeat["code"]) == (409, "bulk_loading")
+    assert (bulk["status"], bulk["total"]) == ("running", 5)
+
+
+def test_a_bulk_that_was_abandoned_while_it_was_read_is_begun_anew_by_the_same_request(client, app, database):
+    with database.write() as session:
+        left = ledger.open_bulk(session, ledger.LOCAL_TENANT)
+        ledger.remember(session, ledger.LOCAL_TENANT, "mine", intake.LOADING, left)
+        session.execute(update(Bulk).values(touched_at=Bulk.touched_at - 60))
+    bulk = client.post("/api/v1/bulks", data=lines({"prompt": "x"}), content_type=JSONL, headers=KEY)
+    assert bulk.status_code == 202
+    assert bulk.json["id"] != left
+    assert rows(app, Bulk) == 1

@@ -1,0 +1,256 @@
+"""Retention: what its tenant no longer keeps is deleted, and pictures only after nobody refers to them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, update
+
+from limner_shared import ledger
+from limner_shared.blobs import Blobs
+from limner_shared.cards import Catalogue
+from limner_shared.database import Database, now
+from limner_shared.errors import GenerationFailed, NotFound, StorageFailed
+from limner_shared.jobs import JobRequest, Priority
+from limner_shared.ledger import NewImage
+from limner_shared.tables import Event, Garbage, Image, Job, Tenant
+from limner_worker.dispatch import cleaning
+from limner_worker.dispatch.cleaning import Cleaner
+
+TENANT = ledger.LOCAL_TENANT
+KEEPER = "tenant_keeper"
+DAY = 86400.0
+NO_GRACE = -1.0
+GRACE = 3600.0
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(f"file://{tmp_path / 'blobs'}")
+
+
+@pytest.fixture
+def end(database: Database, catalogue: Catalogue, blobs: Blobs) -> Callable[..., str]:
+    """Make a job that ended so many days ago with these pictures, or without any: failed."""
+
+    def end(*pictures: bytes, days: float = 0, tenant: str = TENANT) -> str:
+        card, spec = catalogue.resolve(JobRequest(prompt="a red apple", negative_prompt="worms", seed=7))
+        new = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, metadata={"mine": 1})
+        images = [NewImage(blobs.put(data), "image/png", 64, 64, len(data), 7, {}) for data in pictures]
+        with database.write() as session:
+            ledger.ensure_tenant(session, tenant, tenant)
+            job_id = ledger.submit(session, tenant, [new]).changes[0].id
+            [claim] = ledger.claim(session, [job_id], "a worker", 60)
+            if images:
+                ledger.finish(session, [ledger.Result(job_id, claim.attempt, images)])
+            else:
+                ledger.fail(session, ledger.Result(job_id, claim.attempt, error=GenerationFailed()))
+            ended = update(Job).where(Job.id == job_id).values(finished_at=now() - days * DAY)
+            session.execute(ended)
+        return job_id
+
+    return end
+
+
+def keep(database: Database, tenant: str = TENANT, **days: float) -> None:
+    with database.write() as session:
+        session.execute(update(Tenant).where(Tenant.id == tenant).values(**days))
+
+
+def clean(database: Database, blobs: Blobs, grace: float = NO_GRACE) -> None:
+    Cleaner(database, blobs, grace).clean()
+
+
+def jobs(database: Database) -> set[str]:
+    with database.read() as session:
+        return set(session.scalars(select(Job.id)))
+
+
+def job(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        found = session.get(Job, job_id)
+    assert found is not None
+    return found
+
+
+def count(database: Database, table: type) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def pass_time(database: Database, seconds: float) -> None:
+    """As if what was given up had been so much longer ago."""
+    with database.write() as session:
+        session.execute(update(Garbage).values(since=Garbage.since - seconds))
+
+
+def is_stored(blobs: Blobs, data: bytes) -> bool:
+    try:
+        return blobs.get(hashlib.sha256(data).hexdigest()) == data
+    except NotFound:
+        return False
+
+
+def age_files(folder: Path, seconds: float) -> None:
+    """As if every blob had been written so long ago."""
+    for file in (folder / "blobs").rglob("*"):
+        if file.is_file():
+            os.utime(file, (time.time() - seconds,) * 2)
+
+
+def fail(*_: object, **__: object) -> bool:
+    raise StorageFailed
+
+
+def test_images_go_after_their_days_and_the_job_stays(database, blobs, end):
+    keep(database, keep_images_days=7)
+    old, young = end(b"old", days=7.01), end(b"young", days=6.99)
+    clean(database, blobs)
+    assert jobs(database) == {old, young}
+    with database.read() as session:
+        assert list(session.scalars(select(Image.job_id))) == [young]
+    assert (is_stored(blobs, b"old"), is_stored(blobs, b"young")) == (False, True)
+    assert job(database, old).spec["prompt"] == "a red apple"
+
+
+def test_prompts_and_metadata_go_after_their_days_and_everything_else_of_the_job_stays(database, blobs, end):
+    keep(database, keep_prompts_days=7)
+    old, young = end(b"old", days=7.01), end(b"young", days=6.99)
+    before = job(database, old).spec
+    clean(database, blobs)
+    assert job(database, old).spec == before | {"prompt": "", "negative_prompt": ""}
+    assert job(database, old).extra == {}
+    assert (job(database, young).spec, job(database, young).extra) == (before, {"mine": 1})
+    assert count(database, Image) == 2
+
+
+def test_whole_jobs_go_after_their_days_with_their_images_and_events(database, blobs, end):
+    keep(database, keep_jobs_days=7)
+    _, failed, young = end(b"old", b"older", days=7.01), end(days=7.01), end(b"young", days=6.99)
+    clean(database, blobs)
+    assert failed not in jobs(database)
+    assert jobs(database) == {young}
+    with database.read() as session:
+        assert set(session.scalars(select(Image.job_id))) == {young}
+        assert set(session.scalars(select(Event.job_id))) == {young}
+    assert [is_stored(blobs, data) for data in (b"old", b"older", b"young")] == [False, False, True]
+
+
+def test_each_tenant_has_its_own_days_and_who_names_none_keeps_everything(database, blobs, end):
+    kept, gone = end(b"kept", days=9999, tenant=KEEPER), end(b"gone", days=2)
+    longer = end(b"longer", days=2, tenant="tenant_longer")
+    keep(database, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=1)
+    keep(database, "tenant_longer", keep_images_days=3, keep_prompts_days=3, keep_jobs_days=3)
+    clean(database, blobs)
+    assert jobs(database) == {kept, longer}
+    assert gone not in jobs(database)
+    assert job(database, kept).spec["prompt"] == job(database, longer).spec["prompt"] == "a red apple"
+    assert count(database, Image) == 2
+    assert is_stored(blobs, b"kept")
+    assert is_stored(blobs, b"longer")
+
+
+def test_what_has_not_ended_is_never_deleted(database, catalogue, blobs):
+    _, spec = catalogue.resolve(JobRequest(prompt="a red apple"))
+    keep(database, keep_images_days=0, keep_prompts_days=0, keep_jobs_days=0)
+    with database.write() as session:
+        queued, running = (
+            change.id
+            for change in ledger.submit(session, TENANT, [ledger.NewJob(spec, 1, Priority.NORMAL)] * 2).changes
+        )
+        ledger.claim(session, [running], "a worker", 60)
+        session.execute(update(Job).values(created_at=0.0))
+    clean(database, blobs)
+    assert jobs(database) == {queued, running}
+    assert job(database, queued).spec["prompt"] == "a red apple"
+
+
+def test_a_picture_that_two_images_share_stays_until_both_are_gone(database, blobs, end):
+    keep(database, keep_images_days=7)
+    end(b"shared", days=8)
+    younger = end(b"shared", days=1)
+    clean(database, blobs)
+    assert count(database, Image) == 1
+    assert is_stored(blobs, b"shared")
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == younger).values(finished_at=now() - 8 * DAY))
+    clean(database, blobs)
+    assert count(database, Image) == 0
+    assert not is_stored(blobs, b"shared")
+
+
+def test_a_picture_shared_with_another_tenant_stays(database, blobs, end):
+    keep(database, keep_jobs_days=7)
+    end(b"shared", days=8)
+    end(b"shared", days=8, tenant=KEEPER)
+    clean(database, blobs)
+    assert is_stored(blobs, b"shared")
+    assert count(database, Garbage) == 0
+
+
+def test_a_picture_stays_until_it_has_been_given_up_for_a_while(database, blobs, end, tmp_path):
+    keep(database, keep_images_days=7)
+    end(b"old", days=8)
+    age_files(tmp_path, 9 * DAY)
+    clean(database, blobs, GRACE)
+    assert is_stored(blobs, b"old")
+    pass_time(database, GRACE + 1)
+    clean(database, blobs, GRACE)
+    assert not is_stored(blobs, b"old")
+    assert count(database, Garbage) == 0
+
+
+def test_a_picture_written_anew_within_the_grace_is_kept_for_whoever_is_about_to_refer_to_it(
+    database, blobs, end, tmp_path
+):
+    keep(database, keep_images_days=7)
+    end(b"old", days=8)
+    age_files(tmp_path, 9 * DAY)
+    clean(database, blobs, GRACE)
+    pass_time(database, GRACE + 1)
+    blobs.put(b"old")  # a worker stores the same picture again, and has not committed its result
+    clean(database, blobs, GRACE)
+    assert is_stored(blobs, b"old")
+
+    end(b"old")
+    age_files(tmp_path, GRACE + 1)
+    pass_time(database, GRACE + 1)
+    clean(database, blobs, GRACE)
+    assert is_stored(blobs, b"old")
+    assert count(database, Garbage) == 0
+
+
+def test_a_picture_that_the_store_would_not_delete_is_deleted_later(database, blobs, end, monkeypatch):
+    keep(database, keep_images_days=7)
+    end(b"old", days=8)
+    with monkeypatch.context() as broken:
+        broken.setattr(Blobs, "delete", fail)
+        clean(database, blobs)
+    assert is_stored(blobs, b"old")
+    clean(database, blobs)
+    assert not is_stored(blobs, b"old")
+
+
+def test_what_is_more_than_fits_into_one_transaction_goes_in_the_next_calls_and_then_it_rests(
+    database, blobs, end, monkeypatch
+):
+    monkeypatch.setattr(cleaning, "ROWS", 2)
+    keep(database, keep_jobs_days=7)
+    end(b"other", days=8, tenant=KEEPER)
+    keep(database, KEEPER, keep_jobs_days=7)
+    for number in range(4):
+        end(b"%d" % number, days=8)
+    cleaner = Cleaner(database, blobs, NO_GRACE)
+    left = []
+    for _ in range(3):
+        cleaner.clean()
+        left.append(len(jobs(database)))
+    assert left == [3, 1, 0]
+    end(days=8)
+    cleaner.clean()
+    assert len(jobs(database)) == 1

@@ -1,0 +1,355 @@
+"""The dispatcher's rounds, on a real Valkey and both databases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from redis import Redis
+from sqlalchemy import update
+
+from limner_shared import ledger, queries
+from limner_shared.cards import Catalogue
+from limner_shared.celery_app import make_celery, publish, queue_name
+from limner_shared.database import Database
+from limner_shared.events import connect
+from limner_shared.jobs import JobRequest, Lane, Priority
+from limner_shared.ledger import Released
+from limner_shared.settings import Settings
+from limner_shared.tables import Job, Tenant
+from limner_worker.dispatch import dispatcher as module
+from limner_worker.dispatch.dispatcher import Dispatcher, NotLeading
+from limner_worker.dispatch.lists import Lists, jobs_of
+
+MODEL = "limner-flow"
+TENANT = ledger.LOCAL_TENANT
+OTHER = "tenant_other"
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, nothing is late unless a test says so."""
+    monkeypatch.setattr(module, "LEAD_SECONDS", MINUTE)
+    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", MINUTE)
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def start(settings: Settings, catalogue: Catalogue, database: Database, redis: Redis) -> Iterator[Callable]:
+    """Make a dispatcher with some settings changed."""
+    celery = make_celery(settings)
+
+    def start(**changed: object) -> Dispatcher:
+        settled = settings.model_copy(update={"window": 8, "max_window": 8, **changed})
+        return Dispatcher(settled, catalogue, database, redis, celery)
+
+    yield start
+    celery.close()
+
+
+def submit(
+    database: Database,
+    catalogue: Catalogue,
+    count: int = 1,
+    tenant: str = TENANT,
+    priority: Priority = Priority.LOW,
+    bulk_id: str | None = None,
+) -> list[str]:
+    """Queue jobs, all for the dispatcher to release."""
+    card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
+    jobs = [
+        ledger.NewJob(spec, card.cost(spec), priority, bulk_line=line if bulk_id else None) for line in range(count)
+    ]
+    with database.write() as session:
+        ledger.ensure_tenant(session, tenant, tenant)
+        return [change.id for change in ledger.submit(session, tenant, jobs, bulk_id=bulk_id).changes]
+
+
+def claim(database: Database, *ids: str, lease: float = 60) -> list[ledger.Claim]:
+    with database.write() as session:
+        return ledger.claim(session, ids, "a worker", lease)
+
+
+def job(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        found = session.get(Job, job_id)
+    assert found is not None
+    return found
+
+
+def messages(redis: Redis, lane: Lane) -> list[list[str]]:
+    """What each message of a lane names, the oldest first."""
+    return [jobs_of(raw)[0] for raw in reversed(redis.lrange(queue_name(MODEL, lane), 0, -1))]
+
+
+def published(redis: Redis) -> Counter[str]:
+    """How many messages name each job, in any lane."""
+    return Counter(name for lane in Lane for message in messages(redis, lane) for name in message)
+
+
+def lose(redis: Redis, lane: Lane, job_id: str) -> None:
+    """Take the message that names a job out of its list, as one that a worker fetched or that was lost."""
+    [raw] = [raw for raw in redis.lrange(queue_name(MODEL, lane), 0, -1) if job_id in jobs_of(raw)[0]]
+    assert redis.lrem(queue_name(MODEL, lane), 1, raw) == 1
+
+
+def stand(
+    database: Database, redis: Redis, dispatcher: Dispatcher, ids: list[str], seconds_ago: list[float]
+) -> Dispatcher:
+    """Release jobs into LOW as if it had been so long ago, each with a message of its own."""
+    dispatcher.tick()
+    assert set(published(redis)) == set(ids)
+    redis.flushall()
+    for job_id, ago in zip(ids, seconds_ago, strict=True):
+        at = (job(database, job_id).released_at or 0) - ago
+        with database.write() as session:
+            session.execute(update(Job).where(Job.id == job_id).values(released_at=at))
+        publish(dispatcher._celery, MODEL, [Released(job_id, Lane.LOW, at)])
+    return dispatcher
+
+
+def test_only_one_of_two_dispatchers_releases_until_it_has_been_silent(database, catalogue, redis, start, monkeypatch):
+    first, second = start(), start()
+    submit(database, catalogue, 20)
+    first.tick()
+    with pytest.raises(NotLeading):
+        second.tick()
+    assert len(published(redis)) == 8
+    redis.flushall()
+    with pytest.raises(NotLeading):
+        second.tick()
+    assert not published(redis)
+
+    monkeypatch.setattr(module, "LEAD_SECONDS", -1.0)  # what it says last is out of date at once
+    first.tick()
+    redis.flushall()
+    monkeypatch.setattr(module, "LEAD_SECONDS", MINUTE)
+    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", -1.0)
+    second.tick()
+    assert len(published(redis)) == 8
+    with pytest.raises(NotLeading):
+        first.tick()
+
+
+def test_a_dispatcher_that_lost_its_duty_changes_no_lease(database, catalogue, start):
+    first, second = start(), start()
+    first.tick()
+    [job_id] = submit(database, catalogue)
+    claim(database, job_id, lease=-1)
+    with pytest.raises(NotLeading):
+        second.tick()
+    assert job(database, job_id).state == "running"
+
+
+def test_a_thousand_jobs_of_one_tenant_do_not_hold_up_three_of_another(database, catalogue, redis, start):
+    many, few = submit(database, catalogue, 1000), submit(database, catalogue, 3, OTHER)
+    start().tick()
+    found = published(redis)
+    assert set(few) <= set(found)
+    assert set(found) - set(few) == set(many[:5])
+    assert max(found.values()) == 1
+
+
+def test_a_tenant_of_twice_the_weight_gets_twice_as_much(database, catalogue, redis, start):
+    light, heavy = submit(database, catalogue, 30), submit(database, catalogue, 30, OTHER)
+    with database.write() as session:
+        session.execute(update(Tenant).where(Tenant.id == OTHER).values(weight=2.0))
+    start(window=24, max_window=24).tick()
+    found = published(redis)
+    assert (len(found.keys() & set(light)), len(found.keys() & set(heavy))) == (8, 16)
+
+
+def test_two_bulks_of_a_tenant_take_turns(database, catalogue, redis, start):
+    bulks = []
+    for count in (1000, 3):
+        with database.write() as session:
+            bulk_id = ledger.open_bulk(session, TENANT)
+        bulks.append(submit(database, catalogue, count, bulk_id=bulk_id))
+        with database.write() as session:
+            assert ledger.seal_bulk(session, bulk_id, count)
+    start().tick()
+    assert set(published(redis)) == {*bulks[0][:5], *bulks[1]}
+
+
+def test_the_first_small_job_of_a_tenant_with_nothing_in_hand_goes_first(database, catalogue, redis, start):
+    ids = submit(database, catalogue, 3, priority=Priority.NORMAL)
+    start().tick()
+    assert messages(redis, Lane.FIRST) == [ids[:1]]
+    assert messages(redis, Lane.NORMAL) == [[ids[1]], [ids[2]]]
+
+
+def test_no_more_jobs_of_a_tenant_are_in_hand_than_its_limit_whatever_their_class(database, catalogue, redis, start):
+    high, low = submit(database, catalogue, 2, priority=Priority.HIGH), submit(database, catalogue, 5)
+    free = submit(database, catalogue, 2, OTHER)
+    with database.write() as session:
+        session.execute(update(Tenant).where(Tenant.id == TENANT).values(max_running=3))
+    dispatcher = start()
+    dispatcher.tick()
+    assert set(published(redis)) == {*high, low[0], *free}
+    [running] = claim(database, high[0])
+    dispatcher.tick()
+    assert low[1] not in published(redis)
+    with database.write() as session:
+        ledger.finish(session, [ledger.Result(running.id, running.attempt, [])])
+    dispatcher.tick()
+    assert set(published(redis)) == {*high, *low[:2], *free}
+
+
+def test_what_a_flush_of_redis_lost_is_released_again_in_its_order(database, catalogue, redis, start, monkeypatch):
+    ids = submit(database, catalogue, 5)
+    dispatcher = start()
+    dispatcher.tick()
+    order = messages(redis, Lane.LOW)
+    redis.flushall()
+    dispatcher.tick()
+    assert not published(redis), "it may only have been fetched"
+    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", -1.0)
+    dispatcher.tick()
+    assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
+
+
+def test_what_was_claimed_is_not_released_again(database, catalogue, redis, start, monkeypatch):
+    ids = submit(database, catalogue, 3)
+    dispatcher = start()
+    dispatcher.tick()
+    claim(database, ids[1])
+    redis.flushall()
+    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", -1.0)
+    dispatcher.tick()
+    assert set(published(redis)) == {ids[0], ids[2]}
+
+
+def test_what_still_stands_in_the_list_is_not_released_again_however_old_it_is(database, catalogue, redis, start):
+    ids = submit(database, catalogue, 3)
+    dispatcher = stand(database, redis, start(), ids, [HOUR, HOUR, HOUR])
+    dispatcher.tick()
+    assert messages(redis, Lane.LOW) == [[job_id] for job_id in ids]
+
+
+def test_a_message_lost_in_the_middle_of_busy_traffic_is_found_though_the_list_is_not_empty(
+    database, catalogue, redis, start
+):
+    served, lost, standing = submit(database, catalogue, 3)
+    dispatcher = stand(
+        database, redis, start(), [served, lost, standing], [HOUR, HOUR - 5 * MINUTE, HOUR - 10 * MINUTE]
+    )
+    lose(redis, Lane.LOW, lost)
+    dispatcher.tick()
+    assert messages(redis, Lane.LOW) == [[served], [standing]], "an older one stands there: it may yet have its turn"
+    lose(redis, Lane.LOW, served)
+    claim(database, served)
+    dispatcher.tick()
+    assert messages(redis, Lane.LOW) == [[standing], [lost]]
+    dispatcher.tick()
+    assert messages(redis, Lane.LOW) == [[standing], [lost]]
+
+
+def test_a_message_that_is_not_ours_makes_nothing_be_released_twice(database, catalogue, redis, start):
+    ids = submit(database, catalogue, 2)
+    dispatcher = stand(database, redis, start(), ids, [HOUR, HOUR])
+    redis.rpush(queue_name(MODEL, Lane.LOW), "not a message")
+    dispatcher.tick()
+    assert set(published(redis).values()) == {1}
+
+
+def test_a_job_over_which_two_workers_were_lost_goes_to_run_alone(database, catalogue, redis, start):
+    suspect, innocent = submit(database, catalogue, 2, priority=Priority.HIGH)
+    dispatcher = start(dispatch_seconds=1e-9)  # puts right what is lost in every round
+    for lost in (1, 2):
+        claim(database, suspect, lease=-1)
+        redis.flushall()
+        dispatcher.tick()
+        assert job(database, suspect).losses == lost
+        assert (messages(redis, Lane.ALONE) == [[suspect]]) is (lost == 2)
+    assert job(database, suspect).lane == Lane.ALONE
+    assert job(database, innocent).lane != Lane.ALONE
+
+
+def test_the_oldest_message_of_a_starved_lane_moves_to_the_end_of_the_one_above_and_its_jobs_lane_with_it(
+    database, catalogue, redis, start
+):
+    high = submit(database, catalogue, 4, OTHER, Priority.HIGH)
+    normal = submit(database, catalogue, 2, OTHER, Priority.NORMAL)
+    low = submit(database, catalogue, 2)
+    dispatcher = start(aging_seconds=1e-6)
+    dispatcher.tick()
+    dispatcher.tick()
+    assert messages(redis, Lane.LOW) == [low[:1], low[1:]], "nothing above was served yet"
+    lose(redis, Lane.HIGH, high[1])  # the first one stands in FIRST
+    claim(database, high[1])
+    dispatcher.tick()
+    assert messages(redis, Lane.HIGH) == [[high[2]], [high[3]], [normal[0]]]
+    assert messages(redis, Lane.NORMAL) == [[normal[1]], [low[0]]]
+    assert messages(redis, Lane.LOW) == [[low[1]]]
+    lanes = {job_id: job(database, job_id).lane for job_id in [*normal, *low]}
+    assert lanes == {normal[0]: Lane.HIGH, normal[1]: Lane.NORMAL, low[0]: Lane.NORMAL, low[1]: Lane.LOW}
+
+
+def test_a_message_that_moved_up_is_not_taken_for_lost_among_younger_ones(database, catalogue, redis, start):
+    low = submit(database, catalogue)
+    dispatcher = stand(database, redis, start(aging_seconds=1e-6), low, [HOUR])
+    high = submit(database, catalogue, 3, OTHER, Priority.HIGH)
+    normal = submit(database, catalogue, 3, OTHER, Priority.NORMAL)
+    dispatcher.tick()
+    dispatcher.tick()
+    lose(redis, Lane.HIGH, high[1])
+    claim(database, high[1])
+    dispatcher.tick()
+    assert messages(redis, Lane.NORMAL) == [[normal[1]], [normal[2]], low]
+    dispatcher.tick()
+    assert published(redis)[low[0]] == 1
+
+
+def test_a_job_that_the_version_before_queued_without_a_line_is_released_too(database, catalogue, redis, start):
+    ids = submit(database, catalogue, 2)
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == ids[1]).values(flow=""))
+    start().tick()
+    assert set(published(redis)) == set(ids)
+
+
+def test_a_paused_bulk_releases_nothing_until_it_goes_on(database, catalogue, redis, start):
+    with database.write() as session:
+        bulk_id = ledger.open_bulk(session, TENANT)
+    ids = submit(database, catalogue, 3, bulk_id=bulk_id)
+    dispatcher = start()
+    dispatcher.tick()
+    assert not published(redis), "it is still loading"
+    with database.write() as session:
+        assert ledger.seal_bulk(session, bulk_id, 3)
+        assert ledger.pause_bulk(session, bulk_id, paused=True)
+    dispatcher.tick()
+    assert not published(redis)
+    with database.write() as session:
+        assert ledger.pause_bulk(session, bulk_id, paused=False)
+    dispatcher.tick()
+    assert set(published(redis)) == set(ids)
+
+
+def test_the_window_holds_as_much_as_it_may_and_is_filled_up_as_jobs_are_claimed(database, catalogue, redis, start):
+    ids = submit(database, catalogue, 20)
+    dispatcher = start()
+    for claimed in (0, 2, 5):
+        claim(database, *ids[:claimed])
+        dispatcher.tick()
+        with database.read() as session:
+            assert queries.in_window(session, MODEL) == {Lane.LOW: 8}
+        assert len(published(redis)) == 8 + claimed
+
+
+def test_each_message_is_looked_at_with_the_time_of_its_release(database, catalogue, redis, start):
+    assert all(standing.oldest_at is None for standing in Lists(redis).look(MODEL).values())
+    [job_id] = submit(database, catalogue)
+    start().tick()
+    standing = Lists(redis).look(MODEL)[Lane.LOW]
+    assert (standing.length, standing.oldest_jobs) == (1, [job_id])
+    assert standing.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)

@@ -1,0 +1,49 @@
+"""Tenants' weights, limits and retention, in the database and on the command line."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner, Result
+
+from limner_shared import tenants
+from limner_shared.cli import cli
+from limner_shared.database import Database, upgrade
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs `limner tenants …` on a database of its own."""
+    monkeypatch.setenv("LIMNER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    upgrade(f"sqlite:///{tmp_path / 'limner.db'}")
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["tenants", *arguments])
+
+    return invoke
+
+
+def test_a_tenant_is_made_once_and_changed_as_often_as_you_like(database: Database):
+    with database.write() as session:
+        tenants.change_tenant(session, "acme", {"weight": 2.0, "max_queued": 10})
+        tenants.change_tenant(session, "acme", {"max_queued": None})
+    with database.read() as session:
+        [acme] = [tenant for tenant in tenants.list_tenants(session) if tenant.name == "acme"]
+        assert (acme.weight, acme.max_queued, acme.cost_per_day) == (2.0, None, None)
+
+
+def test_the_command_sets_clears_and_lists(run):
+    assert run("set", "acme", "--weight", "4", "--max-queued", "10", "--keep-images-days", "0.5").exit_code == 0
+    assert run("set", "acme", "--max-queued", "none").exit_code == 0
+    row = next(line for line in run().output.splitlines() if "acme" in line)
+    assert row.split() == ["acme", "4", "-", "-", "-", "-", "0.5", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    "option", [("--weight", "0"), ("--max-queued", "0"), ("--max-running", "1.5"), ("--keep-jobs-days", "-1")]
+)
+def test_a_wrong_value_is_a_usage_error_that_changes_nothing(run, option):
+    result = run("set", "acme", *option)
+    assert result.exit_code == 2
+    assert option[0] in result.output
+    assert "acme" not in run().output
