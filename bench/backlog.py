@@ -141,6 +141,7 @@ def ask(session: Session) -> None:
     queries.next_jobs(session, "null", 8)
     queries.shares(session, [tenant])
     ledger.reap(session, 2)
+    ledger.adopt(session, "null", 1000)
     ledger.expire(session, 1000)
     ledger.release_again(session, "null", Lane.LOW, 0.0)
     ledger.renew(session, "nobody", [row.id], 9)

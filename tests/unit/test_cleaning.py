@@ -216,6 +216,8 @@ def test_a_picture_written_anew_within_the_grace_is_kept_for_whoever_is_about_to
     blobs.put(b"old")  # a worker stores the same picture again, and has not committed its result
     clean(database, blobs, GRACE)
     assert is_stored(blobs, b"old")
+    with database.write() as session:
+        assert ledger.collect_garbage(session, GRACE, 9) == [], "it is looked at again only after another while"
 
     end(b"old")
     age_files(tmp_path, GRACE + 1)

@@ -36,7 +36,7 @@ class Admission:
         with self._lock:
             if self._held[Lane.ALONE]:
                 return False
-            return self._held[lane] < (1 if lane is Lane.ALONE else self._slots)
+            return self._held[lane] < self._slots
 
 
 def queue_order(admission: Admission) -> type:

@@ -29,7 +29,7 @@ from limner_shared.ledger.intake import (
     submit,
 )
 from limner_shared.ledger.records import Change, Claim, NewImage, NewJob, Released, Result, Submission
-from limner_shared.ledger.release import lead, promote, release, release_again
+from limner_shared.ledger.release import adopt, lead, promote, release, release_again
 from limner_shared.ledger.retention import (
     collect_garbage,
     forget_garbage,
@@ -48,6 +48,7 @@ __all__ = [
     "Released",
     "Result",
     "Submission",
+    "adopt",
     "cancel",
     "cancel_bulk",
     "claim",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, text, update
+from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from limner_shared.database import insert_new, now
-from limner_shared.jobs import Lane
+from limner_shared.jobs import Lane, Priority
 from limner_shared.ledger.records import SILENT, Released
-from limner_shared.tables import RELEASED, WAITING, Job, Leader
+from limner_shared.tables import QUEUED, RELEASED, WAITING, Job, Leader
 
 
 def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
@@ -37,10 +37,24 @@ def release_again(session: Session, model: str, lane: Lane, before: float | Colu
 
 
 def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
-    """These jobs' messages were moved to other lanes, because they waited long."""
+    """These jobs' messages were moved to the ends of other lanes, because they waited long."""
     for lane in set(lanes.values()):
         moved = [job_id for job_id, to in lanes.items() if to == lane]
-        session.execute(update(Job).where(Job.id.in_(moved)).values(lane=lane), execution_options=SILENT)
+        session.execute(
+            update(Job).where(Job.id.in_(moved)).values(lane=lane, released_at=now()), execution_options=SILENT
+        )
+
+
+def adopt(session: Session, model: str, limit: int) -> None:
+    """Give jobs that a process of the version before queued their line, and release them as everybody's."""
+    ranks = [priority.rank for priority in Priority]
+    waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.flow == "", text(WAITING))
+    released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))
+    ids = [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
+    if ids:
+        values = {"flow": func.coalesce(Job.bulk_id, Job.tenant_id), "released_at": None, "lane": None}
+        queued = Job.id.in_(ids) & text(QUEUED)
+        session.execute(update(Job).where(queued).values(values), execution_options=SILENT)
 
 
 def _mark(session: Session, condition: ColumnElement[bool], lane: Lane) -> list[Released]:

@@ -141,6 +141,8 @@ class Dispatcher:
             ended += ledger.fail_unknown(session, list(self._models), UNKNOWN_MODEL_SECONDS, SWEPT_AT_ONCE)
             ended += ledger.sweep_bulks(session, SWEPT_AT_ONCE)
             ledger.forget_keys(session, IDEMPOTENCY_SECONDS)
+            for model in self._models:
+                ledger.adopt(session, model, SWEPT_AT_ONCE)
         for change in lost:
             log.warning("lease lost", job=change.id, now=change.state.value)
         self._hints.changed(lost + ended)
@@ -192,9 +194,7 @@ class Dispatcher:
         flows: dict[str, list[Flow]] = {}
         for flow in queries.waiting_flows(session, state.card.name, priority.rank):
             flows.setdefault(flow.tenant_id, []).append(flow)
-        if not flows:
-            return {}
-        shares = queries.shares(session, list(flows))
+        shares = queries.shares(session, list(flows)) if flows else {}
         backlogs = {
             tenant: self._backlog(session, state.card.name, priority, of_tenant, shares[tenant])
             for tenant, of_tenant in flows.items()

@@ -57,6 +57,8 @@ class FairShare:
         self._credit: dict[str, float] = {}
         self._begun = False
         """Whether the tenant at the front has had its credit for this turn."""
+        self._quantum = 0.0
+        """The dearest job seen since anybody last began to wait; the same for all, or shares would not be by cost."""
 
     def choose(self, backlogs: Mapping[str, Backlog[J]], room: int) -> list[tuple[str, J]]:
         """The next `room` jobs, each with its tenant.
@@ -66,12 +68,13 @@ class FairShare:
         """
         for tenant in [tenant for tenant in self._turns if tenant not in backlogs]:
             self._leave(tenant)
+        if not self._turns:
+            self._quantum = 0.0
         for tenant in backlogs:
             if tenant not in self._credit:
                 self._turns.append(tenant)
                 self._credit[tenant] = 0.0
         chosen: list[tuple[str, J]] = []
-        quantum = 0.0
         while self._turns and len(chosen) < room:
             tenant = self._turns[0]
             backlog = backlogs[tenant]
@@ -80,8 +83,8 @@ class FairShare:
                 self._leave(tenant)
                 continue
             if not self._begun:
-                quantum = max(quantum, job.cost)
-                self._credit[tenant] += quantum * backlog.weight
+                self._quantum = max(self._quantum, job.cost)
+                self._credit[tenant] += self._quantum * backlog.weight
                 self._begun = True
             if job.cost <= self._credit[tenant]:
                 self._credit[tenant] -= job.cost

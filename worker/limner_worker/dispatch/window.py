@@ -35,9 +35,12 @@ class Window:
             self._rate = max(0, self._held - unclaimed) / (now - self._at)
             self._known = unclaimed > 0 and self._rate > 0
             wanted = int(self._rate * WORTH_SECONDS) if unclaimed else 2 * self.size
-            self.size = max(self.smallest, min(self.largest, 2 * self.size, max(wanted, self.size - self.size // 16)))
+            self.size = max(
+                self.smallest, min(self.largest, 2 * self.size, max(wanted, self.size - max(1, self.size // 16)))
+            )
         else:
             self._known = False
+            self.size = max(self.smallest, self.size // 2) if not self._held else self.size  # nothing to learn from
         return max(0, self.size - unclaimed)
 
     def fill(self, unclaimed: int, released: int, now: float) -> None:

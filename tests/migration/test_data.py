@@ -1,0 +1,203 @@
+"""Rows that are there before a migration are there after it, and what the new code needs of them is filled in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from limner_shared import database as db
+from limner_shared import ledger, queries
+from limner_shared.database import Database
+from limner_shared.jobs import JobState, Priority
+
+MODEL = "limner-flow"
+SPEC = {
+    "version": 1,
+    "prompt": "a red apple",
+    "negative_prompt": "",
+    "model": MODEL,
+    "style": None,
+    "width": 256,
+    "height": 256,
+    "steps": 24,
+    "guidance": 4.5,
+    "seed": 4294967295,
+    "n": 1,
+}
+DEFAULTS = {
+    "bulk_id": None,
+    "bulk_line": None,
+    "version": 1,
+    "priority": Priority.NORMAL.rank,
+    "model": MODEL,
+    "cost": 384,
+    "spec": json.dumps(SPEC),
+    "extra": json.dumps({"mine": [1, "ü"]}),
+    "attempt": 0,
+    "losses": 0,
+    "owner": None,
+    "lease_until": None,
+    "released_at": None,
+    "created_at": 1_700_000_000.125,
+    "started_at": None,
+    "finished_at": None,
+    "error_code": None,
+    "error_message": None,
+    "error_retryable": None,
+}
+RUNS = {
+    "owner": "host/1",
+    "lease_until": 1_700_000_300.5,
+    "started_at": 1_700_000_200.5,
+    "released_at": 1_700_000_100.5,
+}
+ENDED = {"started_at": 1_700_000_200.5, "released_at": 1_700_000_100.5, "finished_at": 1_700_000_400.5, "attempt": 1}
+LOST = {"error_code": "worker_lost", "error_message": "two were lost", "error_retryable": True}
+JOBS: dict[str, dict[str, Any]] = {
+    "job_1_waits": {"state": "queued"},
+    "job_2_released": {"state": "queued", "attempt": 1, "losses": 1, "released_at": 1_700_000_100.5},
+    "job_3_running": {"state": "running", "attempt": 2, **RUNS},
+    "job_4_succeeded": {"state": "succeeded", **ENDED},
+    "job_5_failed": {"state": "failed", **ENDED, **LOST},
+    "job_6_canceled": {"state": "canceled", "finished_at": 1_700_000_400.5},
+}
+JOBS |= {
+    f"{job_id}_in_bulk": values | {"bulk_id": "bulk_1", "bulk_line": line, "priority": Priority.LOW.rank}
+    for line, (job_id, values) in enumerate(JOBS.items())
+}
+LIVE = {job_id for job_id, values in JOBS.items() if values["state"] in ("queued", "running")}
+QUEUED = {job_id for job_id, values in JOBS.items() if values["state"] == "queued"}
+
+Table = dict[str, dict[str, Any]]
+
+
+def insert(database: Database, table: str, rows: list[dict[str, Any]]) -> None:
+    columns = list(rows[0])
+    values = ", ".join(f":{column}" for column in columns)
+    with database.write() as session:
+        session.execute(text(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"), rows)  # noqa: S608
+
+
+def read(database: Database, table: str) -> Table:
+    with database.read() as session:
+        rows = session.execute(text(f"SELECT * FROM {table} ORDER BY 1")).mappings().all()  # noqa: S608
+    return {str(next(iter(row.values()))): {name: _plain(value) for name, value in row.items()} for row in rows}
+
+
+def _plain(value: object) -> object:
+    """A value as both databases give it: SQLite has JSON as text."""
+    return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+
+
+def columns(rows: Table, names: Table) -> Table:
+    """Only the columns that others have too."""
+    kept = next(iter(names.values()))
+    return {key: {name: value for name, value in row.items() if name in kept} for key, row in rows.items()}
+
+
+def unreleased(jobs: Table) -> Table:
+    """As they must be after the migration: what was queued is to be released anew, into its lane."""
+    return {job_id: row | ({"released_at": None} if job_id in QUEUED else {}) for job_id, row in jobs.items()}
+
+
+TABLES = ("tenants", "api_keys", "bulks", "jobs", "events", "images", "idempotency_keys")
+
+
+def everything(database: Database) -> dict[str, Table]:
+    return {table: read(database, table) for table in TABLES}
+
+
+@pytest.fixture
+def earlier(empty_database_url: str) -> Iterator[Database]:
+    """A database of the version before, with a job in each state, alone and in a bulk."""
+    db.upgrade(empty_database_url, "0001")
+    database = Database(empty_database_url)
+    insert(database, "tenants", [{"id": "tenant_a", "name": "a", "created_at": 1.5}])
+    key = {"id": "key_1", "tenant_id": "tenant_a", "label": "x", "digest": "d" * 64, "created_at": 2.5}
+    insert(database, "api_keys", [key])
+    bulk = {"id": "bulk_1", "tenant_id": "tenant_a", "state": "open", "total": 6}
+    insert(database, "bulks", [bulk | {"created_at": 3.5, "touched_at": 4.5}])
+    insert(
+        database, "jobs", [{"id": job_id, "tenant_id": "tenant_a", **DEFAULTS, **row} for job_id, row in JOBS.items()]
+    )
+    event = {"job_id": "job_3_running", "attempt": 2, "kind": "claimed", "detail": '{"owner": "host/1"}'}
+    insert(database, "events", [event | {"created_at": 5.5}])
+    image = {"id": "img_1", "job_id": "job_4_succeeded", "image_index": 0, "sha256": "ab" * 32, "seed": 4294967295}
+    image |= {"media_type": "image/png", "width": 256, "height": 256, "size_bytes": 9, "receipt": '{"steps": 24}'}
+    insert(database, "images", [image | {"created_at": 6.5}])
+    known = {"tenant_id": "tenant_a", "key": "k", "digest": "e" * 64, "resource_id": "job_1_waits", "created_at": 7.5}
+    insert(database, "idempotency_keys", [known])
+    yield database
+    database.dispose()
+
+
+def test_what_has_not_ended_gets_its_line_and_is_to_be_released_anew(earlier, empty_database_url):
+    db.upgrade(empty_database_url)
+    jobs = read(earlier, "jobs")
+    for job_id in LIVE:
+        assert jobs[job_id]["flow"] == ("bulk_1" if job_id.endswith("in_bulk") else "tenant_a")
+        assert jobs[job_id]["lane"] is None
+    assert all(jobs[job_id]["released_at"] is None for job_id in QUEUED)
+    assert all(jobs[job_id]["released_at"] == RUNS["released_at"] for job_id in LIVE - QUEUED)
+
+
+def test_every_other_value_is_as_it_was(earlier, empty_database_url):
+    before = everything(earlier)
+    db.upgrade(empty_database_url)
+    after = everything(earlier)
+    before["jobs"] = unreleased(before["jobs"])
+    assert {table: columns(after[table], before[table]) for table in TABLES} == before
+
+
+def test_tenants_are_unlimited_and_equal_and_bulks_know_their_ends(earlier, empty_database_url):
+    db.upgrade(empty_database_url)
+    with earlier.read() as session:
+        assert queries.shares(session, ["tenant_a"]) == {"tenant_a": queries.Share(1.0, None, 2)}
+        bulk = queries.bulk(session, "tenant_a", "bulk_1")
+        assert queries.bulk_counts(session, bulk) == {
+            JobState.QUEUED: 2,
+            JobState.RUNNING: 1,
+            JobState.SUCCEEDED: 1,
+            JobState.FAILED: 1,
+            JobState.CANCELED: 1,
+        }
+
+
+def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_url):
+    db.upgrade(empty_database_url)
+    with earlier.write() as session:
+        for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
+            assert queries.waiting_flows(session, MODEL, priority.rank) == [queries.Flow(flow, "tenant_a")]
+            waiting = [row[0] for row in queries.waiting_jobs(session, MODEL, priority.rank, flow, "", 9)]
+            assert waiting == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
+        taken_back = {change.id for change in ledger.reap(session, 2)}
+        assert taken_back == LIVE - QUEUED
+        assert {claim.id for claim in ledger.claim_next(session, [MODEL], 9, "me", 60)} == LIVE
+        [again] = ledger.retry_dead(session, "tenant_a", ["job_5_failed"], 9)
+        assert again.id not in JOBS
+
+
+def test_taken_back_to_the_version_before_every_row_is_as_it_was_and_forward_again_too(earlier, empty_database_url):
+    before = everything(earlier)
+    before["jobs"] = unreleased(before["jobs"])
+    db.upgrade(empty_database_url)
+    first = everything(earlier)
+    earlier.dispose()
+    db.downgrade(empty_database_url, "0001")
+    assert everything(earlier) == before
+    earlier.dispose()
+    db.upgrade(empty_database_url)
+    assert everything(earlier) == first
+
+
+def test_more_jobs_than_one_transaction_takes_get_their_lines(earlier, empty_database_url):
+    many = [{"id": f"job_{n:05}", "tenant_id": "tenant_a", **DEFAULTS, "state": "queued"} for n in range(5001)]
+    insert(earlier, "jobs", many)
+    db.upgrade(empty_database_url)
+    with earlier.read() as session:
+        left = session.scalar(text("SELECT count(*) FROM jobs WHERE flow = '' AND state IN ('queued', 'running')"))
+    assert left == 0
