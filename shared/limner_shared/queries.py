@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, literal, select, text, tuple_
+from sqlalchemy import Select, func, literal, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from limner_shared.errors import NotFound
@@ -86,14 +86,19 @@ def image(session: Session, tenant_id: str, image_id: str) -> Image:
 
 
 def position(session: Session, row: Job) -> int:
-    """How many queued jobs of the same model come before this one, at most POSITION_LIMIT."""
-    ahead = (
-        select(Job.id)
-        .where(Job.model == row.model, Job.state == JobState.QUEUED)
-        .where(tuple_(Job.priority, Job.id) < tuple_(row.priority, row.id))
-        .limit(POSITION_LIMIT)
-    )
-    return session.scalar(select(func.count()).select_from(ahead.subquery())) or 0
+    """How many jobs come before this queued one, at most POSITION_LIMIT: what workers may take already, and, if it has
+    to wait for its own release, those of its own line. The other lines are served in turn with its own.
+    """
+    released = select(Job.id).where(Job.model == row.model, text(RELEASED))
+    if row.released_at is not None:
+        return _count(session, released.where(tuple_(Job.lane, Job.released_at) < tuple_(row.lane, row.released_at)))
+    line = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, text(WAITING))
+    before = _count(session, line.where(Job.flow == row.flow, Job.id < row.id))
+    return min(POSITION_LIMIT, before + _count(session, released))
+
+
+def _count(session: Session, ids: Select[tuple[str]]) -> int:
+    return session.scalar(select(func.count()).select_from(ids.limit(POSITION_LIMIT).subquery())) or 0
 
 
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:
@@ -147,8 +152,9 @@ def has_active(session: Session, tenant_id: str, model: str) -> bool:
 
 def has_waiting(session: Session, model: str, rank: int) -> bool:
     """Whether any job of a model and class waits for its release."""
-    query = select(literal(1)).where(Job.model == model, Job.priority == rank, text(WAITING)).limit(1)
-    return session.scalar(query) is not None
+    waiting = select(Job.id).where(Job.model == model, Job.priority == rank, text(WAITING))
+    # In the index's order: a planner that knows most jobs to be waiting would look for one among those that are done.
+    return session.scalar(waiting.order_by(Job.flow, Job.id).limit(1)) is not None
 
 
 def requests_per_minute(session: Session, tenant_id: str) -> int | None:

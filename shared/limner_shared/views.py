@@ -62,7 +62,7 @@ class JobView(BaseModel):
         default=0, description="How many workers have begun it; more than one means that some were lost."
     )
     retry_of: str | None = Field(default=None, description="The dead job that this one does again.")
-    position: int | None = Field(description="Jobs of the same model ahead of it, while queued; at most 1000.")
+    position: int | None = Field(description="Jobs ahead of it for the same workers, while queued; at most 1000.")
     progress: ProgressView | None = Field(description="While running.")
     created_at: datetime
     started_at: datetime | None

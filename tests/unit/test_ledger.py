@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
 from limner_shared import ledger, queries
 from limner_shared.cards import Catalogue
@@ -261,6 +262,15 @@ def test_the_position_counts_the_jobs_ahead(database, catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     with database.read() as session:
         assert [queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [0, 1, 2]
+
+
+def test_another_line_is_not_ahead_and_what_workers_may_take_already_is(database, catalogue):
+    ids = [change.id for change in submit(database, catalogue, 3).changes]
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == ids[0]).values(flow="another"))
+        session.execute(update(Job).where(Job.id == ids[1]).values(released_at=now(), lane=Lane.NORMAL))
+    with database.read() as session:
+        assert [queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [1, 0, 1]
 
 
 def test_another_tenants_job_is_as_unknown_as_none(database, catalogue):
