@@ -97,7 +97,7 @@ def position(session: Session, row: Job) -> int:
     return min(POSITION_LIMIT, before + _count(session, released))
 
 
-def _count(session: Session, ids: Select[tuple[str]]) -> int:
+def _count(session: Session, ids: Select[str]) -> int:
     return session.scalar(select(func.count()).select_from(ids.limit(POSITION_LIMIT).subquery())) or 0
 
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from limner_shared import cli
 from limner_shared.blobs import Blobs
+from limner_shared.database import Database
 from limner_worker.generators.null import Null
 from limner_worker.pool import EnginePool
 from limner_worker.publish import Publisher
@@ -30,8 +35,8 @@ POINTS: dict[str, tuple[type, str, str]] = {
 }
 
 
-def die_at(point: str, count: int, by: signal.Signals = signal.SIGKILL) -> None:
-    """Let this process be killed, or stopped, when it comes to the point for the `count`th time."""
+def die_at(point: str, count: int, end: Callable[[], None]) -> None:
+    """Let this process end, or stop, when it comes to the point for the `count`th time."""
     owner, name, when = POINTS[point]
     original: Callable[..., Any] = getattr(owner, name)
     passed = 0
@@ -40,13 +45,38 @@ def die_at(point: str, count: int, by: signal.Signals = signal.SIGKILL) -> None:
         nonlocal passed
         passed += 1
         if passed == count and when == "before":
-            os.kill(os.getpid(), by)
+            end()
         result = original(*args, **kwargs)
         if passed == count and when == "after":
-            os.kill(os.getpid(), by)
+            end()
         return result
 
     setattr(owner, name, wrapped)
+
+
+def kill() -> None:
+    """End this process at once."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def between_writes() -> Callable[[], None]:
+    """What stops this process while none of its threads is writing: one that is stopped with SQLite's only write lock
+    in its hands, as a heartbeat may be, would stop every other writer too."""
+    writing = threading.Lock()
+    write = Database.write
+
+    @contextmanager
+    def one_at_a_time(self: Database) -> Iterator[Session]:
+        with writing, write(self) as session:
+            yield session
+
+    def stop() -> None:
+        with writing:
+            # To this thread: sent to the process, the signal may find it only after its next write began.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+    Database.write = one_at_a_time
+    return stop
 
 
 def skew_clock(seconds: float) -> None:
@@ -63,9 +93,9 @@ def main() -> None:
     elif point == "poison":
         poison()
     elif point.startswith("stop-"):
-        die_at(point.removeprefix("stop-"), int(count), signal.SIGSTOP)
+        die_at(point.removeprefix("stop-"), int(count), between_writes())
     else:
-        die_at(point, int(count))
+        die_at(point, int(count), kill)
     sys.argv = ["limner", *sys.argv[3:]]
     cli.main()
 
