@@ -18,8 +18,10 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from limner_shared.embedded import free_port
+from limner_shared.jobs import JobSpec
 from limner_shared.settings import Settings
 from limner_shared.stack import Stack
+from limner_worker.generators.base import Generator, ImageTask, Picture
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -68,8 +70,6 @@ def report(
 ) -> None:
     """Write JSON and a box plot to `results/`, and print the last line, which programs read."""
     RESULTS.mkdir(exist_ok=True)
-    result = {"name": name, "figures": figures, "goal": goal, "met": met}
-    (RESULTS / f"{name}.json").write_text(json.dumps(result | {"machine": machine()}, indent=2) + "\n")
     figure, axes = plt.subplots(figsize=(7, 4))
     axes.boxplot(list(bars.values()), tick_labels=list(bars), vert=False)
     axes.set_xlim(left=0)
@@ -77,4 +77,26 @@ def report(
     axes.set_title(f"{name}: {goal}")
     figure.tight_layout()
     figure.savefig(RESULTS / f"{name}.png", dpi=120)
+    conclude(name, figures, goal, met=met)
+
+
+def conclude(name: str, figures: dict[str, Any], goal: str, *, met: bool) -> None:
+    """Write JSON to `results/`, and print the last line, which programs read; a picture is the caller's."""
+    RESULTS.mkdir(exist_ok=True)
+    result = {"name": name, "figures": figures, "goal": goal, "met": met}
+    (RESULTS / f"{name}.json").write_text(json.dumps(result | {"machine": machine()}, indent=2) + "\n")
     print(json.dumps(result))
+
+
+def begin(generator: Generator, specs: Sequence[JobSpec]) -> list[Any]:
+    """A generator's first states of these jobs' first images, with nothing of the service around it."""
+    return generator.start([ImageTask(spec, spec.seed) for spec in specs])
+
+
+def draw(generator: Generator, specs: Sequence[JobSpec]) -> list[Picture]:
+    """The jobs' pictures as one batch of whole requests: a row takes part until its own steps are done."""
+    states = begin(generator, specs)
+    rows = list(zip(specs, states, strict=True))
+    for step in range(max(spec.steps for spec in specs)):
+        generator.step([state for spec, state in rows if spec.steps > step])
+    return generator.decode(states)

@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from bench.common import NULL_CARD, report, running_stack, summary
+from bench.common import NULL_CARD, begin, report, running_stack, summary
 from limner_shared import keys, tenants
 from limner_shared.cards import Catalogue
 from limner_shared.client import Client
@@ -42,7 +42,7 @@ def step_seconds() -> float:
     card = Catalogue.load([], "limner-flow").get(None)
     generator = load(card, Settings(device="cpu"))
     specs = [card.resolve(JobRequest(prompt=f"a red apple {number}")) for number in range(max(card.buckets))]
-    states = generator.start([(spec, spec.seed) for spec in specs])
+    states = begin(generator, specs)
     times: list[float] = []
     for _ in range(7):
         started = time.perf_counter()

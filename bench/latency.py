@@ -12,7 +12,7 @@ import time
 import click
 import torch
 
-from bench.common import report, running_stack, summary
+from bench.common import begin, report, running_stack, summary
 from limner_shared.cards import Catalogue
 from limner_shared.client import Client
 from limner_shared.jobs import JobRequest, JobSpec
@@ -27,7 +27,7 @@ GOAL = 1.5
 def direct(generator: Generator, spec: JobSpec) -> float:
     """Seconds from a spec to PNG bytes, in this process."""
     started = time.perf_counter()
-    [state] = generator.start([(spec, spec.seed)])
+    [state] = begin(generator, [spec])
     for _ in range(spec.steps):
         generator.step([state])
     encode_png(generator.decode([state])[0])

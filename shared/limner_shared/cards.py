@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from limner_shared.errors import CardError, InvalidRequest
-from limner_shared.jobs import MAX_METADATA_BYTES, MAX_SEED, JobRequest, JobSpec
+from limner_shared.jobs import MAX_METADATA_BYTES, MAX_SEED, Adapter, JobRequest, JobSpec, Task, task_of
 
 
 class Source(BaseModel):
@@ -27,6 +27,11 @@ class Source(BaseModel):
     )
     hub: str | None = None
     revision: str | None = Field(default=None, description="A commit of the hub's repository.")
+
+    @property
+    def name(self) -> str:
+        """How a message names it."""
+        return str(self.hub or self.package or self.folder)
 
     @model_validator(mode="after")
     def _one(self) -> Source:
@@ -68,6 +73,14 @@ class ModelCard(BaseModel):
     styles: tuple[str, ...] = ()
     steps: Range
     guidance: Range
+    tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
+    schedulers: tuple[str, ...] = Field(
+        default=(), description="What a request may ask for instead of the model's own."
+    )
+    adapters: dict[str, Source] = Field(default_factory=dict, description="LoRA adapters by name.")
+    text_batch: int = Field(default=4, ge=1, description="Texts are encoded so many at a time, always.")
+    offload: Literal["none", "model", "sequential"] = "none"
+    compile: bool = Field(default=False, description="Compile the denoiser with torch.compile.")
     max_images: int = Field(default=4, ge=1)
     max_prompt_chars: int = Field(default=1000, ge=1)
     options: dict[str, Any] = Field(default_factory=dict, description="What only this family knows.")
@@ -105,6 +118,11 @@ class ModelCard(BaseModel):
             guidance=self._number("guidance", request.guidance, self.guidance),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
             n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
+            guidance_rescale=request.guidance_rescale or 0.0,
+            scheduler=self._scheduler(request.scheduler),
+            adapters=self._adapters(request.adapters),
+            **self._inputs(request),
+            reproducible=request.reproducible,
         )
 
     def _text(self, field: str, value: str) -> str:
@@ -120,6 +138,31 @@ class ModelCard(BaseModel):
         if style not in self.styles:
             raise _refuse("style", repr(style), list(self.styles) or "no style: this model has none")
         return style
+
+    def _scheduler(self, scheduler: str | None) -> str | None:
+        if scheduler is not None and scheduler not in self.schedulers:
+            raise _refuse("scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own")
+        return scheduler
+
+    def _adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        for adapter in adapters:
+            if adapter.name not in self.adapters:
+                raise _refuse("adapters", repr(adapter.name), list(self.adapters) or "none: this model has none")
+        if len({adapter.name for adapter in adapters}) < len(adapters):
+            raise _refuse("adapters", "the same name twice", "each adapter once")
+        return tuple(sorted(adapters, key=lambda adapter: adapter.name))
+
+    def _inputs(self, request: JobRequest) -> dict[str, Any]:
+        """What the picture starts from; as the client named it, until the pictures are stored."""
+        task = task_of(request.image, request.mask)
+        if task is None:
+            raise _refuse("mask", "a mask without an image", "image and mask, or neither")
+        if task not in self.tasks:
+            field = "mask" if request.mask else "image"
+            raise _refuse(field, task, list(self.tasks))
+        if request.strength is not None and request.image is None:
+            raise _refuse("strength", "strength without an image", "strength only with image")
+        return {"image": request.image, "mask": request.mask, "strength": request.strength}
 
     def _size(self, request: JobRequest) -> tuple[int, int]:
         if request.width is None and request.height is None:
@@ -187,7 +230,9 @@ def load_card(file: Path) -> ModelCard:
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise CardError(f"{file}: {reasons}") from error
-    if card.source.folder is not None:
-        source = card.source.model_copy(update={"folder": file.parent / card.source.folder})
-        card = card.model_copy(update={"source": source})
-    return card
+    adapters = {name: _beside(file, source) for name, source in card.adapters.items()}
+    return card.model_copy(update={"source": _beside(file, card.source), "adapters": adapters})
+
+
+def _beside(card: Path, source: Source) -> Source:
+    return source if source.folder is None else source.model_copy(update={"folder": card.parent / source.folder})

@@ -36,6 +36,9 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "bulk": Lazy("Make the pictures of a file of prompts; run it again to go on.", "limner_shared.cli_bulk:bulk"),
     "jobs": Lazy("List your jobs, or show one.", "limner_shared.cli_jobs:jobs"),
     "cancel": Lazy("Cancel jobs.", "limner_shared.cli_jobs:cancel"),
+    "replay": Lazy(
+        "Make a job's pictures again, and say whether the bytes are the same.", "limner_shared.cli_queue:replay"
+    ),
     "pause": Lazy("Start no more jobs of a bulk for now.", "limner_shared.cli_queue:pause"),
     "resume": Lazy("Go on with a paused bulk.", "limner_shared.cli_queue:resume"),
     "dead": Lazy("List the jobs that killed every worker, and do them again.", "limner_shared.cli_queue:dead"),

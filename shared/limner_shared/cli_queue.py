@@ -1,4 +1,4 @@
-"""The commands that put a server's queue right: `dead`, `pause`, `resume`."""
+"""The commands that go back to earlier work: `dead`, `replay`, `pause`, `resume`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from limner_shared.cli_jobs import make_client, server_options, short
-from limner_shared.errors import InvalidRequest
+from limner_shared.errors import GenerationFailed, InvalidRequest
+from limner_shared.jobs import JobState
+from limner_shared.replay import differences
 
 
 @click.command()
@@ -30,6 +32,24 @@ def dead(*, ids: tuple[str, ...], retry: bool, retry_all: bool, server: str | No
         for job in client.jobs(dead=True, limit=100).items:
             table.add_row(job.id, short(job.prompt), str(job.attempts), job.error.message if job.error else "")
         Console().print(table)
+
+
+@click.command()
+@click.argument("job_id")
+@server_options
+def replay(*, job_id: str, server: str | None, key: str | None) -> None:
+    """Make the pictures of JOB_ID again, and say whether the bytes are the same, or else what differs."""
+    with make_client(server, key) as client:
+        again = client.replay(job_id)
+        *_, ended = client.wait(again.id)
+        if ended.status != JobState.SUCCEEDED:
+            raise GenerationFailed(f"{again.id} {ended.status}: {ended.error.message if ended.error else 'no reason'}")
+        then, now = client.receipts(job_id), client.receipts(again.id)
+    pairs = [(old, differences(old, new)) for old, new in zip(then, now, strict=True)]
+    for old, different in pairs:
+        click.echo(f"{old.image} " + ("\n  ".join(different) if different else f"the same bytes, sha256 {old.sha256}"))
+    if any(different for _, different in pairs):
+        raise GenerationFailed(f"{again.id} has not the bytes of {job_id}.")
 
 
 @click.command()

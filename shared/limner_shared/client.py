@@ -13,7 +13,17 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_shared.errors import LimnerError, ServiceUnavailable
-from limner_shared.views import BulkView, ImageView, JobList, JobView, ModelList, ModelView, Retried
+from limner_shared.views import (
+    BulkView,
+    ImageView,
+    JobList,
+    JobView,
+    ModelList,
+    ModelView,
+    Receipts,
+    ReceiptView,
+    Retried,
+)
 
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
@@ -85,6 +95,14 @@ class Client:
         """Do dead letters again, None for all; returns the new jobs' ids."""
         answer = self._json("POST", f"{API}/jobs/retry", json={} if job_ids is None else {"jobs": job_ids})
         return Retried.model_validate(answer).jobs
+
+    def receipts(self, job_id: str) -> list[ReceiptView]:
+        """What made each of a job's pictures."""
+        return Receipts.model_validate(self._json("GET", f"{API}/jobs/{job_id}/receipts")).items
+
+    def replay(self, job_id: str) -> JobView:
+        """Make a job's pictures again, as a new job."""
+        return JobView.model_validate(self._json("POST", f"{API}/jobs/{job_id}/replay"))
 
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job that is not done."""

@@ -137,6 +137,12 @@ class GenerationFailed(LimnerError):
     code, title, status = "generation_failed", "Generation failed", 500
 
 
+class OutOfMemory(LimnerError):
+    """The picture does not fit into the device's memory: ask for a smaller size."""
+
+    code, title, status = "out_of_memory", "Out of memory", 500
+
+
 class WorkerLost(LimnerError):
     """Every worker that tried this job stopped before it was finished: the job is a dead letter."""
 

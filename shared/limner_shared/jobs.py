@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_SEED: Final = 2**32 - 1
 MAX_METADATA_BYTES: Final = 4096
+MAX_IMAGE_CHARS: Final = 14_000_000
+"""A `data:` URL of a picture of 10 MB."""
 
 
 class JobState(StrEnum):
@@ -76,23 +78,61 @@ class Lane(IntEnum):
 LOSSES_TOGETHER: Final = 2
 """After so many lost workers a job runs alone; only those lost while it was alone count against it."""
 
-Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+Name = Annotated[str, StringConstraints(max_length=200)]
+
+
+Task = Literal["text-to-image", "image-to-image", "inpainting"]
+
+
+def task_of(image: str | None, mask: str | None) -> Task | None:
+    """What a request asks for by the pictures that it gives; None for a mask without an image."""
+    if image is None:
+        return "text-to-image" if mask is None else None
+    return "image-to-image" if mask is None else "inpainting"
+
+
+class Adapter(BaseModel):
+    """A LoRA adapter of the model's card, and how strongly it applies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
 
 
 class JobRequest(BaseModel):
     """What a client sends. A field left out takes the model card's default."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=20_000)
+    model_config = ConfigDict(extra="forbid")
 
     prompt: Prompt = Field(description="What the picture shows, in natural language.", examples=["a red apple"])
-    negative_prompt: str | None = Field(default=None, description="What the picture should not show.")
-    model: str | None = Field(default=None, description="A name from `GET /models`.")
-    style: str | None = Field(default=None, description="One of the model's styles.")
+    negative_prompt: str | None = Field(
+        default=None, max_length=20_000, description="What the picture should not show."
+    )
+    model: Name | None = Field(default=None, description="A name from `GET /models`.")
+    style: Name | None = Field(default=None, description="One of the model's styles.")
     width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
+    )
+    guidance_rescale: float | None = Field(
+        default=None, ge=0, le=1, allow_inf_nan=False, description="Against overexposure (Lin et al. 2023)."
+    )
+    scheduler: Name | None = Field(default=None, description="One of the model's schedulers; left out: its own.")
+    adapters: tuple[Adapter, ...] = Field(default=(), max_length=8, description="LoRA adapters of the model.")
+    image: str | None = Field(
+        default=None,
+        max_length=MAX_IMAGE_CHARS,
+        description="What to start from: the id of a picture of yours, or a `data:` URL of a PNG, JPEG or WebP.",
+    )
+    mask: str | None = Field(
+        default=None, max_length=MAX_IMAGE_CHARS, description="White where `image` may change; given as `image` is."
+    )
+    strength: float | None = Field(
+        default=None, gt=0, le=1, allow_inf_nan=False, description="How far from `image` the picture may go; 0.8."
     )
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Left out: drawn at random.")
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
@@ -103,6 +143,9 @@ class JobRequest(BaseModel):
         le=30 * 86400,
         allow_inf_nan=False,
         description="Seconds after which it is no longer wanted.",
+    )
+    reproducible: bool = Field(
+        default=False, description="The same request gives the same bytes, at any load; slower when little is going on."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything of yours, at most 4 KiB as JSON.")
 
@@ -123,6 +166,21 @@ class JobSpec(BaseModel):
     guidance: float
     seed: int
     n: int = 1
+    guidance_rescale: float = 0.0
+    scheduler: str | None = None
+    adapters: tuple[Adapter, ...] = ()
+    image: str | None = None
+    """SHA-256 of the picture to start from."""
+    mask: str | None = None
+    strength: float | None = None
+    reproducible: bool = False
+    replay: tuple[tuple[int, ...], ...] = ()
+    """For each image, the batch sizes of an earlier job's calls, to make its bytes again."""
+
+    @property
+    def task(self) -> Task:
+        """What kind of request it is."""
+        return task_of(self.image, self.mask) or "text-to-image"
 
     def image_seed(self, index: int) -> int:
         """The seed of image `index`: picture k of seed s is picture 0 of seed s + k."""

@@ -23,6 +23,20 @@ class ImageView(BaseModel):
     bytes: int
 
 
+class ReceiptView(BaseModel):
+    """What made a picture: the model's weights by their hashes, versions, device, and the batch size of every call."""
+
+    image: str
+    sha256: str
+    receipt: dict[str, Any]
+
+
+class Receipts(BaseModel):
+    """The receipts of a job's pictures, in their order."""
+
+    items: list[ReceiptView]
+
+
 class ProgressView(BaseModel):
     """Steps done of all the steps of a job's images."""
 

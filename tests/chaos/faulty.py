@@ -104,13 +104,13 @@ def poison() -> None:
     """Let prompts do what a model's bad input can do."""
     step = Null.step
 
-    def poisoned(self: Null, states: Any) -> int:
+    def poisoned(self: Null, states: Any) -> None:
         for state in states:
-            if state.spec.prompt == "poison: exits":
+            if state.task.spec.prompt == "poison: exits":
                 os._exit(139)
-            if state.spec.prompt == "poison: raises":
+            if state.task.spec.prompt == "poison: raises":
                 raise RuntimeError("this input breaks the model")
-        return step(self, states)
+        step(self, states)
 
     Null.step = poisoned
 

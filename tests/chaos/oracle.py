@@ -14,6 +14,7 @@ from limner_shared.database import Database
 from limner_shared.jobs import JobSpec, JobState
 from limner_shared.settings import Settings
 from limner_shared.tables import Event, Image, Job
+from limner_worker.generators.base import ImageTask
 from limner_worker.generators.null import Null, NullState
 from limner_worker.publish import encode_png
 
@@ -78,7 +79,7 @@ def faults(database: Database, settings: Settings, accepted: set[str]) -> list[s
         if [image.image_index for image in of_job[job.id]] != list(range(spec.n)):
             found.append(f"{job.id}: {len(of_job[job.id])} images for {spec.n}")
         for image in of_job[job.id]:
-            alone = encode_png(model.decode([NullState(spec, spec.image_seed(image.image_index))])[0])
+            alone = encode_png(model.decode([NullState(ImageTask(spec, spec.image_seed(image.image_index)))])[0])
             if blobs.get(image.sha256) != alone:
                 found.append(f"{image.id}: not the bytes that the job makes alone")
     return found

@@ -88,10 +88,11 @@ def test_a_prompt_becomes_a_picture_on_the_page_without_a_reload(service):
     with browser_page(service) as page:
         page.get_by_label("Prompt").fill("red apple")
         page.get_by_label("Seed").fill("7")
+        page.get_by_label("Pictures").first.fill("16")  # enough work for its progress to be seen on any machine
         page.get_by_role("button", name="Draw").click()
         card = page.locator(".card").first
-        expect(card.locator(".said")).to_contain_text("of 24", timeout=30_000)
-        picture = card.get_by_role("img", name="red apple")
+        expect(card.locator(".said")).to_contain_text("of 384", timeout=30_000)
+        picture = card.get_by_role("img", name="red apple").first
         expect(picture).to_be_visible(timeout=60_000)
         eventually(lambda: picture.evaluate("image => image.naturalWidth") == 256)
         page.reload()

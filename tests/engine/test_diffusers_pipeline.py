@@ -1,88 +1,216 @@
-"""A diffusers pipeline is served by a card alone: a tiny random Stable Diffusion, built here from its configs."""
+"""Through our engine, in mixed batches, a request gives what diffusers' own `pipe(…)` gives for it alone."""
 
 from __future__ import annotations
 
-import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from PIL import Image
+from tests.engine import pipelines
 
-from limner_shared.cards import Catalogue, load_card
-from limner_shared.errors import CardError
-from limner_shared.jobs import JobRequest
+from limner_shared.cards import ModelCard, load_card
+from limner_shared.errors import CardError, LimnerError
+from limner_shared.jobs import JobRequest, JobSpec
+from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
+from limner_worker.engine.loop import Engine
+from limner_worker.engine.request import JobRun
 from limner_worker.generators.catalogue import load
 
+SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
+FLOWS = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a card of the family says, beyond what all say."""
+
+    schedulers: list[str]
+    tasks: list[str] = field(default_factory=lambda: ["text-to-image"])
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+ALL_TASKS = ["text-to-image", "image-to-image", "inpainting"]
+FAMILIES = {
+    "stable_diffusion": Family([*SIGMAS, "PNDMScheduler", "EulerAncestralDiscreteScheduler"], ALL_TASKS),
+    "stable_diffusion_xl": Family(SIGMAS, ALL_TASKS),
+    "stable_diffusion_3": Family(FLOWS, ALL_TASKS, {"max_sequence_length": 32}),
+    "flux": Family([], ALL_TASKS, {"max_sequence_length": 32}),
+    "pixart": Family(SIGMAS[:2], arguments={"use_resolution_binning": False, "max_sequence_length": 32}),
+    "qwen_image": Family([], ALL_TASKS),
+    "z_image": Family([], ["text-to-image", "image-to-image"]),
+}
 CARD = """
-name = "tiny-sd"
-title = "Tiny Stable Diffusion"
+name = "tiny"
+title = "Tiny"
 family = "diffusers"
-source = { folder = "tiny" }
-sizes = [[32, 32]]
-steps = { min = 1, max = 50, default = 3 }
-guidance = { min = 1.0, max = 20.0, default = 7.5 }
+source = {{ folder = "{family}" }}
+sizes = [[32, 32], [64, 32]]
+steps = {{ min = 1, max = 50, default = 3 }}
+guidance = {{ min = 0.0, max = 20.0, default = 7.5 }}
+buckets = [1, 2, 4]
+tasks = {tasks}
+schedulers = {schedulers}
 """
 
 
-def tokenizer(folder: Path) -> CLIPTokenizer:
-    letters = [chr(code) for code in range(33, 127)]
-    vocabulary = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
-    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(vocabulary)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16)
-
-
 @pytest.fixture(scope="module")
-def card_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cards")
-    torch.manual_seed(0)
-    text_config = CLIPTextConfig(
-        vocab_size=200, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=16, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )  # fmt: skip
-    unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16, norm_num_groups=4,
-        attention_head_dim=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16), latent_channels=4, norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
-    StableDiffusionPipeline(
-        text_encoder=CLIPTextModel(text_config), tokenizer=tokenizer(folder), unet=unet, vae=vae,
-        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).save_pretrained(folder / "tiny", safe_serialization=True)  # fmt: skip
-    file = folder / "tiny.toml"
-    file.write_text(CARD)
-    return file
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pipelines")
 
 
-def test_a_card_is_all_it_takes_and_a_picture_does_not_depend_on_its_companions(card_file):
-    catalogue = Catalogue.load([card_file], "tiny-sd")
-    generator = load(catalogue.get("tiny-sd"), Settings(device="cpu"))
-    specs = [catalogue.resolve(JobRequest(prompt=prompt, seed=seed))[1] for seed, prompt in enumerate(["cat", "dog"])]
-    together = generator.start([(spec, spec.seed) for spec in specs])
-    assert generator.step(together) == 2
-    alone = generator.start([(specs[1], specs[1].seed)])
-    generator.step(alone)
-    pictures = generator.decode([*together, *alone])
-    assert pictures[1].shape == (32, 32, 3)
-    assert np.abs(pictures[1].astype(int) - pictures[2]).max() <= 1
-    assert together[0].steps_done == 3
-    reference = generator.pipeline(
-        "dog", num_inference_steps=3, width=32, height=32, generator=torch.Generator().manual_seed(1), output_type="np"
-    ).images[0]
-    assert np.abs(pictures[2] - reference * 255).max() <= 1
+def card_of(family: str, folder: Path) -> ModelCard:
+    if not (folder / family).exists():
+        pipelines.save(family, folder)
+    about = FAMILIES[family]
+    file = folder / f"{family}.toml"
+    text = CARD.format(family=family, tasks=about.tasks, schedulers=about.schedulers)
+    options = "".join(f"{name} = {str(value).lower()}\n" for name, value in about.arguments.items())
+    file.write_text(text + (f"[options.arguments]\n{options}" if options else ""))
+    return load_card(file)
+
+
+class Collector:
+    """Hears of every picture; hands in the next jobs whenever one took a step, so that they join running batches."""
+
+    def __init__(self, jobs: Sequence[JobRun]) -> None:
+        self.later = list(jobs)
+        self.left = len(self.later)
+        self.engine: Engine | None = None
+        self.errors: dict[str, LimnerError] = {}
+        self.done = threading.Event()
+
+    def progressed(self, job: JobRun) -> None:
+        self.more()
+
+    def more(self) -> None:
+        some, self.later = self.later[:2], self.later[2:]
+        if some and self.engine:
+            self.engine.submit(some)
+
+    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        return
+
+    def generated(self, jobs: Sequence[JobRun]) -> None:
+        self._ended(len(jobs))
+
+    def failed(self, job: JobRun, error: LimnerError) -> None:
+        self.errors[job.id] = error
+        self._ended(1)
+
+    def _ended(self, count: int) -> None:
+        self.left -= count
+        self.more()
+        if not self.left:
+            self.done.set()
+
+
+def claimed(spec: JobSpec, name: str) -> JobRun:
+    return JobRun(Claim(name, "tenant", None, 1, 2, 1, spec), lambda: None)
+
+
+def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
+    """Let the engine make all, and return what failed."""
+    heard = Collector(jobs)
+    heard.engine = Engine({generator.card.name: generator}, heard, **options)
+    heard.engine.start()
+    heard.more()
+    assert heard.done.wait(120)
+    heard.engine.stop()
+    return heard.errors
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """An image to start from, and a mask."""
+    noise = np.random.default_rng(0)
+    mask = np.zeros((32, 32, 3), np.uint8)
+    mask[:, 16:] = 255
+    return noise.integers(0, 255, (32, 32, 3), np.uint8), mask
+
+
+def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
+    asked = {key: value for key, value in request.items() if key != "task"}
+    spec = card.resolve(JobRequest(**asked))
+    image, mask = pictures()
+    task = request.get("task", "text-to-image")
+    if task != "text-to-image":
+        more = {"image": "0" * 64, "strength": 0.6} | ({"mask": "1" * 64} if task == "inpainting" else {})
+        spec = spec.model_copy(update=more)
+    job = claimed(spec, name)
+    if task != "text-to-image":
+        job.rows[0].task.image = image
+        job.rows[0].task.mask = mask if task == "inpainting" else None
+    return job
+
+
+def reference(card: ModelCard, job: JobRun) -> np.ndarray:
+    """What diffusers makes of the request, alone, as its documentation says to ask."""
+    spec, task = job.claim.spec, job.rows[0].task
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
+    if spec.scheduler:
+        pipe.scheduler = getattr(diffusers, spec.scheduler).from_config(pipe.scheduler.config)
+    if spec.task == "image-to-image":
+        pipe = diffusers.AutoPipelineForImage2Image.from_pipe(pipe)
+    if spec.task == "inpainting":
+        pipe = diffusers.AutoPipelineForInpainting.from_pipe(pipe)
+    pipe.set_progress_bar_config(disable=True)
+    more: dict[str, Any] = dict(card.options.get("arguments", {}))
+    if task.image is not None:
+        more |= {"image": Image.fromarray(task.image), "strength": spec.strength}
+    if task.mask is not None:
+        more["mask_image"] = Image.fromarray(task.mask)
+    if spec.negative_prompt:
+        more["negative_prompt"] = spec.negative_prompt
+    if spec.guidance_rescale:
+        more["guidance_rescale"] = spec.guidance_rescale
+    more["true_cfg_scale" if card.source.folder.name == "qwen_image" else "guidance_scale"] = spec.guidance
+    return pipe(
+        prompt=spec.prompt, width=spec.width, height=spec.height, num_inference_steps=spec.steps, output_type="np",
+        generator=torch.Generator().manual_seed(spec.seed), **more,
+    ).images[0]  # fmt: skip
+
+
+def requests_of(family: str) -> list[dict[str, Any]]:
+    about = FAMILIES[family]
+    negative = {} if family == "flux" else {"negative_prompt": "blue"}
+    rescale = {"guidance_rescale": 0.7} if family.startswith("stable_diffusion") and family[-1] != "3" else {}
+    plain: list[dict[str, Any]] = [
+        {"prompt": "a cat", "seed": 1, "steps": 3, "guidance": 7.5},
+        {"prompt": "two red apples on a table", "seed": 2, "steps": 6, "guidance": 3.0} | negative,
+        {"prompt": "dog", "seed": 3, "steps": 4, "guidance": 5.0, "width": 64, "height": 32},
+        {"prompt": "a boat", "seed": 4, "steps": 5, "guidance": 1.0},
+        {"prompt": "a tree", "seed": 5, "steps": 4, "guidance": 9.0} | negative | rescale,
+        {"prompt": "a cat", "seed": 6, "steps": 2, "guidance": 4.0},
+    ]
+    named = [{"prompt": "a fish", "seed": 7, "steps": 4, "scheduler": name} for name in about.schedulers]
+    tasks = [{"prompt": "a bird", "seed": 8, "steps": 5, "task": name} for name in about.tasks[1:]]
+    return plain + named + tasks
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mixed_batch_equals_the_pipeline_alone(family, folder):
+    card = card_of(family, folder)
+    generator = load(card, Settings(device="cpu"))
+    jobs = [job_of(card, str(number), request) for number, request in enumerate(requests_of(family))]
+    assert run(generator, jobs) == {}
+    assert max(max(job.rows[0].task.buckets) for job in jobs) > 1, "no two shared a call"
+    for job in jobs:
+        expected = reference(card, job)
+        found = job.rows[0].picture
+        assert found is not None
+        assert found.shape == (job.claim.spec.height, job.claim.spec.width, 3)
+        assert np.abs(found - expected * 255).max() <= 1, job.claim.spec
 
 
 def test_a_card_whose_folder_is_missing_says_which(tmp_path):
     file = tmp_path / "gone.toml"
-    file.write_text(CARD.replace('"tiny"', '"nowhere"'))
+    file.write_text(CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[]))
     with pytest.raises(CardError, match="nowhere"):
         load(load_card(file), Settings(device="cpu"))

@@ -8,20 +8,25 @@ import torch
 
 from limner_shared.cards import Catalogue
 from limner_shared.jobs import JobRequest, JobSpec
-from limner_worker.generators.latent_flow import LatentFlow
+from limner_worker.generators.base import ImageTask
+from limner_worker.generators.latent_flow import FlowState, LatentFlow
 
 
 def spec(catalogue: Catalogue, prompt: str = "red apple", **request) -> JobSpec:
     return catalogue.resolve(JobRequest(prompt=prompt, **{"steps": 4, "seed": 7, "width": 64} | request))[1]
 
 
+def start(flow: LatentFlow, *specs: JobSpec) -> list[FlowState]:
+    return flow.start([ImageTask(one, one.seed) for one in specs])
+
+
 def generate(flow: LatentFlow, specs: list[JobSpec]) -> list[np.ndarray]:
     """Run all to their ends in one batch, each leaving when it is done."""
-    states = flow.start([(one, one.seed) for one in specs])
+    states = start(flow, *specs)
     active = list(states)
     while active:
         flow.step(active)
-        active = [state for state in active if state.steps_done < state.spec.steps]
+        active = [state for state in active if not state.finished]
     return flow.decode(states)
 
 
@@ -31,12 +36,12 @@ def test_the_same_request_gives_the_same_bytes(flow, catalogue):
 
 
 def test_a_rows_bits_do_not_depend_on_its_companions_at_a_fixed_batch_size(flow, catalogue):
-    one = flow.start([(spec(catalogue), 7)])[0]
+    one = start(flow, spec(catalogue))[0]
     flow.step([one])
-    flow.step([one, *flow.start([(spec(catalogue, "rocket"), 1), (spec(catalogue, "pizza"), 2)])])
-    other = flow.start([(spec(catalogue), 7)])[0]
+    flow.step([one, *start(flow, spec(catalogue, "rocket"), spec(catalogue, "pizza"))])
+    other = start(flow, spec(catalogue))[0]
     flow.step([other])
-    flow.step([*flow.start([(spec(catalogue, "ghost", guidance=9), 3)]), other, *flow.start([(spec(catalogue), 5)])])
+    flow.step([*start(flow, spec(catalogue, "ghost", guidance=9)), other, *start(flow, spec(catalogue, seed=5))])
     assert torch.equal(one.latents, other.latents)
 
 
@@ -60,7 +65,7 @@ def test_a_picture_has_the_size_that_was_asked_for(flow, catalogue, size):
 
 
 def test_latents_that_are_not_finite_are_refused(flow, catalogue):
-    state = flow.start([(spec(catalogue), 7)])[0]
+    state = start(flow, spec(catalogue))[0]
     state.latents = torch.full_like(state.latents, float("nan"))
     with pytest.raises(FloatingPointError):
         flow.decode([state])

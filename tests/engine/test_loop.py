@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,26 @@ from limner_shared.jobs import JobRequest
 from limner_shared.ledger import Claim
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
+from limner_worker.generators.base import ImageTask
 
 
 @dataclass
 class State:
-    prompt: str
+    task: ImageTask
     steps_done: int = 0
+    error: Exception | None = None
+    key: str = ""
+
+    @property
+    def prompt(self) -> str:
+        return self.task.spec.prompt
+
+    @property
+    def finished(self) -> bool:
+        return self.steps_done >= self.task.spec.steps
+
+    def checkpoint(self) -> bytes | None:
+        return f"step {self.steps_done}".encode()
 
 
 class Scripted:
@@ -31,15 +46,12 @@ class Scripted:
         self.gate = threading.Semaphore(0)
         self.gated = False
 
-    def batch_key(self, spec):
-        return ()
-
-    def start(self, specs: Sequence):
-        if any(spec.prompt == "bad start" for spec, _ in specs):
+    def start(self, tasks: Sequence[ImageTask]):
+        if any(task.spec.prompt == "bad start" for task in tasks):
             raise ValueError("cannot encode")
-        return [State(spec.prompt) for spec, _ in specs]
+        return [State(task) for task in tasks]
 
-    def step(self, states: Sequence[State]) -> int:
+    def step(self, states: Sequence[State]) -> None:
         if self.gated:
             self.gate.acquire(timeout=10)
         if any(state.prompt == "bad step" for state in states):
@@ -47,7 +59,8 @@ class Scripted:
         self.batches.append(len(states))
         for state in states:
             state.steps_done += 1
-        return len(states)
+            if state.prompt == "bad row":
+                state.error = ValueError("only this one")
 
     def decode(self, states: Sequence[State]):
         if any(state.prompt == "not finite" for state in states):
@@ -60,10 +73,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.done: dict[str, str] = {}
+        self.kept: defaultdict[str, list[bytes]] = defaultdict(list)
         self.news = threading.Condition()
 
     def progressed(self, job: JobRun) -> None:
         return
+
+    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        self.kept[job.id].append(checkpoint)
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         for job in jobs:
@@ -99,7 +116,7 @@ def job(catalogue: Catalogue, name: str, prompt: str = "fine", **request) -> Job
     return JobRun(Claim(name, "tenant", None, 1, 2, 1, spec), lambda: None)
 
 
-@pytest.mark.parametrize("fault", ["bad start", "bad step", "not finite"])
+@pytest.mark.parametrize("fault", ["bad start", "bad step", "bad row", "not finite"])
 def test_a_job_that_breaks_the_model_fails_alone(engine, catalogue, fault):
     running, _, heard = engine
     running.submit([job(catalogue, "a"), job(catalogue, "poison", fault), job(catalogue, "b")])

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from limner_shared import ledger
+from limner_shared import ledger, queries
 from limner_shared.celery_app import publish
-from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict
-from limner_shared.jobs import JobRequest, Priority
+from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict, InvalidState
+from limner_shared.jobs import JobRequest, JobSpec, Priority
 from limner_shared.ledger import Change, NewJob, Released, Submission
+from limner_shared.replay import REPLAY_OF, replay_spec
 from limner_shared.telemetry import get_logger
 from limner_web.bulk_reader import BulkReader
 from limner_web.services import Services
@@ -62,6 +63,26 @@ def submit(
     if is_new:
         announce(services, submissions[-1].changes, submissions[-1].released)
     return job_id
+
+
+def replay(services: Services, tenant_id: str, job_id: str) -> str:
+    """Queue a job that makes the same bytes as an earlier one, and return its id.
+
+    Raises NotFound, InvalidState if it has no pictures any more, or TooManyRequests.
+    """
+    with services.database.write() as session:
+        row = queries.job(session, tenant_id, job_id)
+        images = queries.images(session, [job_id])[job_id]
+        spec = JobSpec.model_validate(row.spec)
+        services.catalogue.get(spec.model)
+        if len(images) < spec.n:
+            raise InvalidState("Only a job whose pictures are all there can be replayed.", state=row.state)
+        again = replay_spec(spec, [image.receipt for image in images])
+        ledger.grant(session, tenant_id, 1, row.cost)
+        new = NewJob(again, row.cost, Priority.NORMAL, {REPLAY_OF: job_id})
+        submission = ledger.submit(session, tenant_id, [new], window=services.settings.window)
+    announce(services, submission.changes, submission.released)
+    return submission.changes[0].id
 
 
 def _once(

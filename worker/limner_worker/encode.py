@@ -62,15 +62,19 @@ class TextEncoder:
         self.model = model.to(self.device).eval()
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: Sequence[str], *, fixed_length: bool = False) -> Tensor:
         """Encode texts, each cut at 64 tokens: float32 [n, 384] on the CPU, unit length.
 
-        A text's result differs by about 1e-7 with the companions that it is padded to.
+        A text's result differs by about 1e-7 with the companions that it is padded to, unless all are padded to 64.
         """
         if not texts:
             return torch.empty(0, WIDTH)
         batch = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+            list(texts),
+            padding="max_length" if fixed_length else True,
+            truncation=True,
+            max_length=MAX_TOKENS,
+            return_tensors="pt",
         ).to(self.device)
         states = self.model(**batch).last_hidden_state  # [n, tokens, 384]
         mask = batch["attention_mask"][..., None].to(states.dtype)

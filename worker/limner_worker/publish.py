@@ -17,9 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
 from limner_shared.database import DATABASE_AWAY, Database
-from limner_shared.errors import LimnerError
+from limner_shared.errors import GenerationFailed, LimnerError
 from limner_shared.events import Hints
 from limner_shared.ledger import Change, NewImage, Result
+from limner_shared.replay import run_lengths
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.request import JobRun, Row
 from limner_worker.generators.base import Picture
@@ -90,10 +91,14 @@ class Publisher:
             return None
 
     def _store(self, row: Row, fingerprint: dict[str, Any]) -> NewImage:
+        if row.picture is None:
+            raise GenerationFailed("The picture is missing.")
         png = encode_png(row.picture)
         height, width, _ = row.picture.shape
-        receipt = {"seed": row.seed, "buckets": run_lengths(row.buckets), **fingerprint}
-        return NewImage(self._blobs.put(png), "image/png", width, height, len(png), row.seed, receipt)
+        receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
+        if row.task.spec.scheduler:
+            receipt["sampler"] = row.task.spec.scheduler
+        return NewImage(self._blobs.put(png), "image/png", width, height, len(png), row.task.seed, receipt)
 
     # --- ledger ---
 
@@ -172,14 +177,3 @@ def encode_png(picture: Picture) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
-
-
-def run_lengths(buckets: list[int]) -> list[list[int]]:
-    """[8, 8, 4] → [[8, 2], [4, 1]]: the receipt of a hundred steps stays short."""
-    runs: list[list[int]] = []
-    for bucket in buckets:
-        if runs and runs[-1][0] == bucket:
-            runs[-1][1] += 1
-        else:
-            runs.append([bucket, 1])
-    return runs

@@ -109,6 +109,9 @@ class WorkerService:
         """Note it; the reporter tells a few times a second."""
         self._reporter.note(job)
 
+    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        """Hand it to the publisher, to be stored."""
+
     def generated(self, jobs: Sequence[JobRun]) -> None:
         """Hand the pictures to the publisher."""
         ours = [job for job in jobs if self._release(job.id)]

@@ -14,7 +14,7 @@ from limner_shared.errors import InvalidState
 from limner_shared.jobs import JobRequest, JobState
 from limner_shared.queries import JobFilter
 from limner_shared.tables import Job
-from limner_shared.views import JobList, JobView, Retried
+from limner_shared.views import JobList, JobView, Receipts, ReceiptView, Retried
 from limner_web import intake
 from limner_web.auth import tenant_id
 from limner_web.listener import wait_for
@@ -63,10 +63,7 @@ def create_job(body: JobRequest, header: JobHeaders) -> Response:
     """Submit a job: it is accepted once this answers, and runs when its turn comes."""
     held = services()
     job_id = intake.submit(held, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
-    answer = _answer(_view(held, job_id))
-    answer.status_code = 202
-    answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
-    return answer
+    return _accepted(held, job_id)
 
 
 @bp.get("/<job_id>")
@@ -105,6 +102,24 @@ def cancel_job(job_id: str) -> Response:
     return _answer(_view(held, job_id))
 
 
+@bp.get("/<job_id>/receipts")
+@bp.output(Receipts)
+def get_receipts(job_id: str) -> Receipts:
+    """What made a job's pictures, and what makes the same bytes again."""
+    with services().database.read() as session:
+        row = queries.job(session, tenant_id(), job_id)
+        images = queries.images(session, [row.id])[row.id]
+    return Receipts(items=[ReceiptView(image=i.id, sha256=i.sha256, receipt=dict(i.receipt)) for i in images])
+
+
+@bp.post("/<job_id>/replay")
+@bp.output(JobView, status_code=202)
+def replay_job(job_id: str) -> Response:
+    """Make a job's pictures again, alone, in batches of the sizes that they were in: a new job, of the same bytes."""
+    held = services()
+    return _accepted(held, intake.replay(held, tenant_id(), job_id))
+
+
 @bp.post("/retry")
 @bp.input(RetryRequest, arg_name="body")
 @bp.output(Retried, status_code=202)
@@ -130,6 +145,13 @@ def _wait(held: Services, job_id: str, seconds: float) -> JobView:
             wait_for(events, job_id, min(left, POLL_SECONDS))
             view = _view(held, job_id)
     return view
+
+
+def _accepted(held: Services, job_id: str) -> Response:
+    answer = _answer(_view(held, job_id))
+    answer.status_code = 202
+    answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
+    return answer
 
 
 def _answer(view: JobView) -> Response:

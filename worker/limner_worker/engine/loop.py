@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from limner_shared.errors import GenerationFailed, LimnerError, ModelUnavailable
+from limner_shared.errors import GenerationFailed, LimnerError, ModelUnavailable, OutOfMemory
 from limner_shared.telemetry import get_logger
+from limner_worker.engine.budget import Budget
 from limner_worker.engine.request import JobRun, Row
 from limner_worker.engine.scheduler import Scheduler
-from limner_worker.generators.base import Generator
+from limner_worker.generators import memory
+from limner_worker.generators.base import Generator, padded_size
 
 log = get_logger(__name__)
 
-DECODE = "decode"
-"""What the key of a row ends with once all its steps are done: such rows share a decode."""
+Action = Callable[[Sequence[Row]], None]
 
 
 class Outcomes(Protocol):
@@ -24,6 +26,10 @@ class Outcomes(Protocol):
 
     def progressed(self, job: JobRun) -> None:
         """Some rows of the job took a step."""
+        ...
+
+    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        """From here another attempt can go on with the job's image."""
         ...
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
@@ -38,14 +44,20 @@ class Outcomes(Protocol):
 class Engine:
     """One thread, one device, any number of models. Other threads only put jobs in and ask for some to be dropped."""
 
-    def __init__(self, generators: Mapping[str, Generator], outcomes: Outcomes) -> None:
+    def __init__(
+        self, generators: Mapping[str, Generator], outcomes: Outcomes, checkpoint_seconds: float = float("inf")
+    ) -> None:
+        """`checkpoint_seconds`: how often a long job's state is kept."""
         self.generators = dict(generators)
         self.outcomes = outcomes
-        self._scheduler: Scheduler[Row] = Scheduler(lambda key: self._generator_of(key).card.buckets)
+        self._checkpoint_seconds = checkpoint_seconds
+        self._budget = Budget()
+        self._scheduler: Scheduler[Row] = Scheduler(self._sizes)
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._jobs: dict[str, JobRun] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._at_work: tuple[float, Sequence[Row]] | None = None
 
     def start(self) -> None:
         """Begin to work."""
@@ -59,6 +71,13 @@ class Engine:
         """Forget jobs at the next step: canceled, or no longer ours."""
         self._calls.put(lambda: self._drop(job_ids))
 
+    def stuck(self, seconds: float) -> set[str]:
+        """The jobs of a call of a model that has lasted longer than this; none if all is well. For any thread."""
+        at_work = self._at_work
+        if at_work is None or time.monotonic() - at_work[0] < seconds:
+            return set()
+        return {row.job.id for row in at_work[1]}
+
     def stop(self) -> None:
         """End the thread after the step in progress; what is in hand stays undone."""
         self._stopping.set()
@@ -71,7 +90,7 @@ class Engine:
             if self._stopping.is_set():
                 return
             batch = self._scheduler.next_batch()
-            if batch and batch[0].finished:
+            if batch and batch[0].state.finished:
                 self._decode(batch)
             elif batch:
                 self._step(batch)
@@ -96,41 +115,53 @@ class Engine:
                 for job in group:
                     self._fail(job, ModelUnavailable(f"This worker does not serve the model {model!r}."))
                 continue
-            for job in group:
-                spec = job.claim.spec
-                key = (model, generator.batch_key(spec))
-                job.rows = [Row(job, index, key, spec.steps) for index in range(spec.n)]
-                self._jobs[job.id] = job
-            self._guard(lambda rows, g=generator: self._start(g, rows), [row for job in group for row in job.rows])
+            self._jobs |= {job.id: job for job in group}
+            rows = [row for job in group for row in job.rows]
+            self._guard(lambda rows, g=generator: self._start(g, rows), rows)
+            self._settle(rows)
 
     def _start(self, generator: Generator, rows: Sequence[Row]) -> None:
-        states = generator.start([(row.job.claim.spec, row.seed) for row in rows])
-        for row, state in zip(rows, states, strict=True):
+        for row, state in zip(rows, generator.start([row.task for row in rows]), strict=True):
             row.state = state
-            self._scheduler.add(row, row.job.claim.lane)
+            row.task.checkpoint = None  # read by now
+            row.checkpointed = time.monotonic()
 
     # --- step and decode: each is one turn of the loop, so that who comes first waits for one of them at most ---
 
-    def _step(self, batch: list[Row]) -> None:
-        generator = self._generator_of(batch[0].key)
-        self._guard(lambda rows: self._advance(generator, rows), batch)
-        for row in batch:
-            if row.finished and not row.job.closed:
-                self._scheduler.remove([row])
-                row.key = (*row.key, DECODE)
-                self._scheduler.add(row, row.job.claim.lane)
+    def _step(self, batch: Sequence[Row]) -> None:
+        generator = self._generator_of(batch[0])
+        self._guard(lambda rows: self._timed(rows, lambda: generator.step([row.state for row in rows])), batch)
+        self._settle(batch)
         for job in {row.job.id: row.job for row in batch if not row.job.closed}.values():
             self.outcomes.progressed(job)
 
-    def _advance(self, generator: Generator, rows: Sequence[Row]) -> None:
-        bucket = generator.step([row.state for row in rows])
+    def _settle(self, rows: Sequence[Row]) -> None:
+        """After a call: fail what cannot go on, file the others by what each needs next, and keep what took long."""
+        now = time.monotonic()
         for row in rows:
+            if row.job.closed:
+                continue
+            if row.state.error is not None:
+                self._blame(row, row.state.error)
+                continue
             row.steps_done = row.state.steps_done
-            row.buckets.append(bucket)
+            new = row.key is None
+            row.key = row.job.claim.spec.model, row.state.key, row.state.finished
+            if new:
+                self._scheduler.add(row, row.job.claim.lane)
+            if now - row.checkpointed >= self._checkpoint_seconds:
+                self._keep(row, now)
+        self._scheduler.refile(rows)
 
-    def _decode(self, batch: list[Row]) -> None:
-        generator = self._generator_of(batch[0].key)
-        self._guard(lambda rows: self._draw(generator, rows), batch)
+    def _keep(self, row: Row, now: float) -> None:
+        row.checkpointed = now
+        checkpoint = row.state.checkpoint()
+        if checkpoint is not None:
+            self.outcomes.half_made(row.job, row.index, checkpoint)
+
+    def _decode(self, batch: Sequence[Row]) -> None:
+        generator = self._generator_of(batch[0])
+        self._guard(lambda rows: self._timed(rows, lambda: self._draw(generator, rows)), batch)
         self._scheduler.remove(batch)
         touched = {row.job.id: row.job for row in batch if not row.job.closed}
         done = [job for job in touched.values() if all(row.picture is not None for row in job.rows)]
@@ -144,27 +175,71 @@ class Engine:
             row.picture = picture
             row.state = None
 
+    # --- sizes ---
+
+    def _sizes(self, key: Any) -> Sequence[int]:
+        model, *_ = key
+        return self._budget.allowed(key, self.generators[model].card.buckets)
+
+    def _timed(self, rows: Sequence[Row], call: Callable[[], None]) -> None:
+        started = time.perf_counter()
+        call()
+        if rows[0].task.replay is None:
+            buckets = self._generator_of(rows[0]).card.buckets
+            self._budget.took(rows[0].key, self._padded(rows), time.perf_counter() - started, buckets)
+
     # --- release ---
 
-    def _guard(self, action: Callable[[Sequence[Row]], None], rows: Sequence[Row]) -> None:
-        """Run an action on rows together; if that raises, on each alone, so that only the one at fault fails."""
-        if not rows:
+    def _guard(self, action: Action, rows: Sequence[Row]) -> None:
+        """Run an action on rows together; if that raises, on fewer, so that only the one at fault fails."""
+        error = self._attempt(action, rows)
+        if error is None:
             return
+        if memory.is_out_of_memory(error):
+            memory.release()
+            if rows[0].key is not None:
+                self._budget.ran_out(rows[0].key, self._padded(rows))
+            log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model)
+        if len(rows) == 1:
+            self._blame(rows[0], error)
+            return
+        middle = len(rows) // 2
+        for some in (rows[:middle], rows[middle:]):
+            self._guard(action, [row for row in some if not row.job.closed])
+
+    def _attempt(self, action: Action, rows: Sequence[Row]) -> Exception | None:
+        """What the action raised, without the traceback, which would keep a failed call's tensors alive."""
+        if not rows:
+            return None
+        self._at_work = time.monotonic(), rows
         try:
             action(rows)
         except Exception as error:  # noqa: BLE001 - a model may raise anything, and the others' rows go on
-            if len(rows) > 1:
-                for row in rows:
-                    if not row.job.closed:
-                        self._guard(action, [row])
-                return
-            log.warning("generation failed", job=rows[0].job.id, error=repr(error))
+            return error.with_traceback(None)
+        finally:
+            self._at_work = None
+        return None
+
+    def _padded(self, rows: Sequence[Row]) -> int:
+        return padded_size([row.task for row in rows], self._generator_of(rows[0]).card.buckets)
+
+    def _blame(self, row: Row, error: Exception) -> None:
+        log.warning("generation failed", job=row.job.id, error=repr(error))
+        if memory.is_out_of_memory(error):
+            spec = row.task.spec
+            reason: LimnerError = OutOfMemory(
+                f"A picture of {spec.width}×{spec.height} does not fit into the device's memory"
+                f"{' at the fixed batch size that `reproducible` means' if spec.reproducible else ', even alone'}: "
+                f"ask for a smaller size{' or without `reproducible`' if spec.reproducible else ''}."
+            )
+        else:
             reason = error if isinstance(error, LimnerError) else GenerationFailed(f"The model failed: {error}")
-            self._fail(rows[0].job, reason)
+        self._fail(row.job, reason)
 
     def _fail(self, job: JobRun, error: LimnerError) -> None:
-        self._close(job)
-        self.outcomes.failed(job, error)
+        if not job.closed:
+            self._close(job)
+            self.outcomes.failed(job, error)
 
     def _drop(self, job_ids: set[str]) -> None:
         for job_id in job_ids & self._jobs.keys():
@@ -175,5 +250,5 @@ class Engine:
         self._scheduler.remove(job.rows)
         self._jobs.pop(job.id, None)
 
-    def _generator_of(self, key: Any) -> Generator:
-        return self.generators[key[0]]
+    def _generator_of(self, row: Row) -> Generator:
+        return self.generators[row.job.claim.spec.model]

@@ -8,6 +8,7 @@ from typing import Any
 
 from limner_shared.events import Progress
 from limner_shared.ledger import Claim
+from limner_worker.generators.base import ImageTask, Picture, RowState
 
 
 @dataclass(eq=False, slots=True)
@@ -16,9 +17,12 @@ class JobRun:
 
     claim: Claim
     settle: Callable[[], None]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(init=False)
     closed: bool = False
     """Finished, failed, dropped or handed back: nothing more may be done for it."""
+
+    def __post_init__(self) -> None:
+        self.rows = [Row(self, index, _task(self.claim, index)) for index in range(self.claim.spec.n)]
 
     @property
     def id(self) -> str:
@@ -28,7 +32,7 @@ class JobRun:
     @property
     def progress(self) -> Progress:
         """Steps done of all steps of all images."""
-        return Progress(sum(row.steps_done for row in self.rows), sum(row.steps for row in self.rows))
+        return Progress(sum(row.steps_done for row in self.rows), self.claim.spec.steps * len(self.rows))
 
 
 @dataclass(eq=False, slots=True)
@@ -37,23 +41,18 @@ class Row:
 
     job: JobRun
     index: int
-    key: tuple[Hashable, ...]
-    """What must be equal for two rows to share a forward pass: the model, then what its family says."""
-    steps: int
-    state: Any = None
-    """What the generator keeps between steps."""
+    task: ImageTask
+    key: Hashable = None
+    """What must be equal for two rows to share the next call: the model, and what its generator says."""
+    state: RowState | Any = None
+    """What the generator keeps between steps; None before the first and after the decode."""
     steps_done: int = 0
-    picture: Any = None
-    """uint8 [height, width, 3] once decoded."""
-    buckets: list[int] = field(default_factory=list)
-    """The padded batch size of each forward pass so far, for the receipt."""
+    picture: Picture | None = None
+    checkpointed: float = 0.0
+    """When its state was kept last, on the engine's clock."""
 
-    @property
-    def seed(self) -> int:
-        """The seed of this image."""
-        return self.job.claim.spec.image_seed(self.index)
 
-    @property
-    def finished(self) -> bool:
-        """Whether all its steps are done."""
-        return self.steps_done >= self.steps
+def _task(claim: Claim, index: int) -> ImageTask:
+    spec = claim.spec
+    replay = iter(spec.replay[index]) if index < len(spec.replay) else None
+    return ImageTask(spec, spec.image_seed(index), replay)

@@ -9,6 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 PATIENCE = 32
 """After so many steps that others took, a row takes one, whatever lane it is in."""
+TURNS_REMEMBERED = 256
+"""Of so many keys at most it is known when they had their last turn."""
 
 
 class Schedulable(Protocol):
@@ -28,6 +30,7 @@ class _Entry(Generic[R]):
     lane: int
     arrival: int
     row: R
+    key: Hashable
     skipped: int = 0
 
     @property
@@ -47,45 +50,66 @@ class Scheduler(Generic[R]):
     def __init__(self, buckets: Callable[[Hashable], Sequence[int]]) -> None:
         """`buckets` tells, for a key, the batch sizes that a forward pass is padded to."""
         self._buckets = buckets
-        self._rows: dict[Hashable, list[_Entry[R]]] = {}
+        self._groups: dict[Hashable, list[_Entry[R]]] = {}
+        self._entries: dict[int, _Entry[R]] = {}  # by the identity of the row
         self._served: dict[Hashable, int] = {}  # when each key had its last turn
         self._arrivals = 0
         self._turn = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._rows.values()))
+        return len(self._entries)
 
     def add(self, row: R, lane: int) -> None:
         """Let a row take part."""
-        insort(self._rows.setdefault(row.key, []), _Entry(lane, self._arrivals, row), key=lambda entry: entry.rank)
+        entry = _Entry(lane, self._arrivals, row, row.key)
         self._arrivals += 1
+        self._entries[id(row)] = entry
+        self._join_group(entry)
 
-    def next_batch(self) -> list[R]:
-        """The rows that take the next step: those of the key with the best lane; of equal keys, whose turn it is."""
-        if not self._rows:
-            return []
-        for entries in self._rows.values():
-            entries.sort(key=lambda entry: entry.rank)  # nearly sorted already: only patience changes the order
-        key = min(self._rows, key=lambda key: (self._rows[key][0].rank[0], self._served.get(key, 0)))
-        self._turn += 1
-        self._served[key] = self._turn
-        entries = self._rows[key]
-        size = self._size([entry.rank[0] for entry in entries], sorted(self._buckets(key)))
-        batch = entries[:size]
-        chosen = {id(entry) for entry in batch}
-        for others in self._rows.values():
-            for entry in others:
-                entry.skipped = 0 if id(entry) in chosen else entry.skipped + 1
-        return [entry.row for entry in batch]
+    def refile(self, rows: Sequence[R]) -> None:
+        """These rows' keys may have changed; they keep their place and their patience. Unknown ones are ignored."""
+        for row in rows:
+            entry = self._entries.get(id(row))
+            if entry is not None and entry.key != row.key:
+                self._leave_group(entry)
+                entry.key = row.key
+                self._join_group(entry)
 
     def remove(self, rows: Sequence[R]) -> None:
         """Take out rows that are done or dropped; unknown ones are ignored."""
-        gone = {id(row) for row in rows}
-        for key in {row.key for row in rows} & self._rows.keys():
-            self._rows[key] = [entry for entry in self._rows[key] if id(entry.row) not in gone]
-            if not self._rows[key]:
-                del self._rows[key]
-                self._served.pop(key, None)
+        for row in rows:
+            entry = self._entries.pop(id(row), None)
+            if entry is not None:
+                self._leave_group(entry)
+
+    def next_batch(self) -> list[R]:
+        """The rows that take the next step: those of the key with the best lane; of equal keys, whose turn it is."""
+        if not self._groups:
+            return []
+        for entries in self._groups.values():
+            entries.sort(key=lambda entry: entry.rank)  # nearly sorted already: only patience changes the order
+        key = min(self._groups, key=lambda key: (self._groups[key][0].rank[0], self._served.get(key, 0)))
+        self._turn += 1
+        self._served.pop(key, None)
+        self._served[key] = self._turn
+        if len(self._served) > TURNS_REMEMBERED:
+            del self._served[next(iter(self._served))]  # the one whose turn was longest ago
+        entries = self._groups[key]
+        batch = entries[: self._size([entry.rank[0] for entry in entries], sorted(self._buckets(key)))]
+        for entry in self._entries.values():
+            entry.skipped += 1
+        for entry in batch:
+            entry.skipped = 0
+        return [entry.row for entry in batch]
+
+    def _join_group(self, entry: _Entry[R]) -> None:
+        insort(self._groups.setdefault(entry.key, []), entry, key=lambda other: other.rank)
+
+    def _leave_group(self, entry: _Entry[R]) -> None:
+        group = self._groups[entry.key]
+        group[:] = [other for other in group if other is not entry]
+        if not group:
+            del self._groups[entry.key]
 
     @staticmethod
     def _size(lanes: Sequence[int], buckets: Sequence[int]) -> int:

@@ -1,8 +1,11 @@
-"""The protocol of a family of generators, and the loading of one from its card."""
+"""The protocol of a family of generators: what the engine asks of one, and what it gives to it."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import hashlib
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,33 +21,77 @@ Picture = NDArray[np.uint8]
 """[height, width, 3], RGB."""
 
 
+@dataclass(eq=False, slots=True)
+class ImageTask:
+    """One image to be made, and the sizes of the batches it took part in.
+
+    A row's bits depend on the size that its batch is padded to, but not on its companions there. So whoever knows the
+    sizes can make the same bytes again: `replay` gives them, in the order of the calls, and then the image is alone in
+    its batches. `reproducible` means the largest size always, which gives the same bytes at any load.
+    """
+
+    spec: JobSpec
+    seed: int
+    replay: Iterator[int] | None = None
+    image: Picture | None = None
+    """What an image-to-image or inpainting request starts from."""
+    mask: Picture | None = None
+    """White where inpainting may change it."""
+    checkpoint: bytes | None = None
+    """Where an earlier attempt got to, as its state's `checkpoint` told."""
+    buckets: list[int] = field(default_factory=list)
+    """The padded batch size of each call so far: texts, steps, decode."""
+
+    @property
+    def alone(self) -> Hashable:
+        """Part of a key: what is replayed shares a batch with nobody."""
+        return None if self.replay is None else id(self)
+
+
 class RowState(Protocol):
     """What the engine reads of a generator's state of one image."""
 
+    task: ImageTask
+
+    @property
+    def key(self) -> Hashable:
+        """What must be equal for two states to share the next call. It may change from step to step."""
+        ...
+
     @property
     def steps_done(self) -> int:
-        """How many of its steps are behind it."""
+        """How many of `task.spec.steps` are behind it."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether what comes next is its decode."""
+        ...
+
+    @property
+    def error(self) -> Exception | None:
+        """Why this image, and no other of its batch, cannot go on."""
+        ...
+
+    def checkpoint(self) -> bytes | None:
+        """All that another worker needs to go on from here; None for a state that cannot be kept, or need not be."""
         ...
 
 
 class Generator(Protocol):
     """One loaded model. All methods run on the engine's thread; each either changes every state given or raises.
 
-    The engine keeps batches within `card.buckets`; rows share a call only where `batch_key` is equal.
+    The engine keeps batches within `card.buckets`; states share a call only where their keys are equal.
     """
 
     card: ModelCard
 
-    def batch_key(self, spec: JobSpec) -> Hashable:
-        """What must be equal for two images to share a forward pass."""
+    def start(self, tasks: Sequence[ImageTask]) -> list[Any]:
+        """The first state of each task: texts encoded in one batch, noise drawn from the seed."""
         ...
 
-    def start(self, specs: Sequence[tuple[JobSpec, int]]) -> list[Any]:
-        """The first state of each (spec, seed): texts encoded in one batch, noise drawn from the seed."""
-        ...
-
-    def step(self, states: Sequence[Any]) -> int:
-        """One denoising step for all these states; returns the batch size that the forward pass was padded to."""
+    def step(self, states: Sequence[Any]) -> None:
+        """One call of the denoiser for all these states. What concerns one of them alone is left in its `error`."""
         ...
 
     def decode(self, states: Sequence[Any]) -> list[Picture]:
@@ -64,6 +111,24 @@ def bucket_for(size: int, buckets: Sequence[int]) -> int:
     raise ValueError(f"no bucket holds {size} rows: {tuple(buckets)}")
 
 
+def padded_size(tasks: Sequence[ImageTask], buckets: Sequence[int]) -> int:
+    """The size that a call for all these images is padded to, unless it is replayed.
+
+    Raises ValueError when there are more than the largest bucket holds.
+    """
+    return max(buckets) if any(task.spec.reproducible for task in tasks) else bucket_for(len(tasks), buckets)
+
+
+@contextmanager
+def padding(tasks: Sequence[ImageTask], buckets: Sequence[int]) -> Iterator[int]:
+    """The size that a call for all these images is padded to; noted in each of them once the call went well."""
+    replay = tasks[0].replay
+    size = padded_size(tasks, buckets) if replay is None else next(replay, 1)
+    yield size
+    for task in tasks:
+        task.buckets.append(size)
+
+
 def locate(source: Source) -> Path:
     """The local folder of a card's source. Raises CardError when it is not there; a hub id is not for this function."""
     if source.package is not None:
@@ -79,3 +144,9 @@ def locate(source: Source) -> Path:
     if not path.is_dir():
         raise CardError(f"The model's folder {path} does not exist.")
     return path
+
+
+def sha256_of(file: Path) -> str:
+    """Of a file's bytes, in hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

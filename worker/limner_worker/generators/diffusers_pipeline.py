@@ -1,103 +1,261 @@
-"""Any text-to-image pipeline of diffusers, as a whole call: jobs of equal size, steps and guidance share a call."""
+"""Any pipeline of diffusers, driven step by step at the level of its modules: text encoders, denoiser, VAE."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
+from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForInpainting
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_flow_match_heun_discrete import FlowMatchHeunDiscreteScheduler
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
 
-from limner_shared.cards import ModelCard
+from limner_shared.cards import ModelCard, Source
 from limner_shared.errors import CardError
-from limner_shared.jobs import JobSpec
-from limner_worker.generators.base import Picture, bucket_for, locate
+from limner_worker.generators.base import ImageTask, Picture, locate, padding, sha256_of
+from limner_worker.generators.cache import ByteCache
+from limner_worker.generators.calls import Call, content, join, part, size_in_bytes
+from limner_worker.generators.pipeline_run import Kind, PipelineImage, tap
 
-
-@dataclass(eq=False, slots=True)
-class PipelineState:
-    """One image before or after the call."""
-
-    spec: JobSpec
-    seed: int
-    steps_done: int = 0
-    picture: Picture | None = None
+FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler)
+"""They do not name each other as compatible. A third one, FlowMatchLCMScheduler, draws noise that no seed governs."""
+DENOISERS = ("transformer", "unet")
+DECODE = "vae.decode"
+TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
 
 class DiffusersPipeline:
     """`DiffusionPipeline.from_pretrained` of the card's source: Stable Diffusion, SDXL, SD3, FLUX, PixArt and others.
 
-    Each image's noise comes from a generator of its own on the CPU, seeded by the image, so that it does not depend
-    on the batch it is made in. Weights are read as safetensors only, and no code of a repository is run.
+    Each image runs the pipeline's own code (see `pipeline_run`); here the calls that it makes are joined. Its noise
+    comes from a generator on the CPU, seeded by the image. Weights are read as safetensors only, and no code of a
+    repository is run.
     """
 
-    def __init__(self, card: ModelCard, device: str) -> None:
+    def __init__(self, card: ModelCard, device: str, cache_bytes: int) -> None:
         """Load the pipeline. Raises CardError with the reason."""
         self.card = card
         self.device = device
-        name = card.source.hub or str(locate(card.source))
         try:
-            self.pipeline: Any = DiffusionPipeline.from_pretrained(
-                name,
-                revision=card.source.revision,
-                dtype=getattr(torch, card.dtype),
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=card.source.hub is None,
-            ).to(device)
-        except (OSError, ValueError, ImportError) as error:
-            raise CardError(f"{card.name}: {name} does not load: {error}") from error
-        self.pipeline.set_progress_bar_config(disable=True)
-        self._takes = set(inspect.signature(self.pipeline.__call__).parameters)
+            folder = _folder(card.source)
+            self.pipeline: Any = _load(card, folder, device)
+            self._schedulers = {name: _scheduler_class(self.pipeline, name) for name in card.schedulers}
+            self._pipelines = {
+                task: TASKS[task].from_pipe(self.pipeline) if task in TASKS else self.pipeline for task in card.tasks
+            }
+            for pipeline in self._pipelines.values():
+                pipeline.set_progress_bar_config(disable=True)
+            for name, source in card.adapters.items():
+                self.pipeline.load_lora_weights(str(locate(source)), adapter_name=name, use_safetensors=True)
+        except (OSError, ValueError, ImportError, AttributeError) as error:
+            raise CardError(f"{card.name}: {card.source.name} does not load: {error}") from error
+        self._weights = _weights(folder)
+        self._functions: dict[str, Any] = {}  # what each tapped method was, to be called for many images
+        for name, module in self.pipeline.components.items():
+            if isinstance(module, nn.Module):
+                self._tap(name, module)
+        self._texts: ByteCache[Hashable, Any] = ByteCache(cache_bytes)
+        self._active: tuple[tuple[str, float], ...] = ()
+        if card.adapters:
+            self.pipeline.disable_lora()
 
-    def batch_key(self, spec: JobSpec) -> Hashable:
-        """A call has one size, one number of steps and one guidance scale."""
-        return spec.width, spec.height, spec.steps, spec.guidance
+    def _tap(self, name: str, module: nn.Module) -> None:
+        if name.startswith(DENOISERS):
+            if self.card.compile:
+                module.forward = torch.compile(module.forward)
+            kind, method = Kind.DENOISE, "forward"
+        elif name.startswith("text_encoder"):
+            kind, method = Kind.ENCODE, "forward"
+        elif name == "vae":
+            kind, method = Kind.DECODE, "decode"
+        else:
+            return
+        self._functions[f"{name}.{method}"] = tap(module, method, kind, f"{name}.{method}")
 
-    def start(self, specs: Sequence[tuple[JobSpec, int]]) -> list[PipelineState]:
-        """Nothing is computed before the call."""
-        return [PipelineState(spec, seed) for spec, seed in specs]
+    # --- what the engine asks ---
 
-    def step(self, states: Sequence[PipelineState]) -> int:
-        """The whole call for all these images."""
-        bucket = bucket_for(len(states), self.card.buckets)
-        padded = [*states, *[states[0]] * (bucket - len(states))]
-        spec = states[0].spec
-        arguments = {
-            "prompt": [state.spec.prompt for state in padded],
-            "negative_prompt": [state.spec.negative_prompt for state in padded],
-            "width": spec.width,
-            "height": spec.height,
-            "num_inference_steps": spec.steps,
-            "guidance_scale": spec.guidance,
-            "generator": [torch.Generator("cpu").manual_seed(state.seed) for state in padded],
-            "output_type": "np",
-        }
-        # Not every pipeline has negative prompts or guidance; the card's limits say so to the user.
-        pictures = self.pipeline(**{key: value for key, value in arguments.items() if key in self._takes}).images
-        for state, picture in zip(states, pictures, strict=False):
-            state.picture = np.asarray(picture)
-            state.steps_done = state.spec.steps
-        return bucket
+    @torch.inference_mode()
+    def start(self, tasks: Sequence[ImageTask]) -> list[PipelineImage]:
+        """Run each image's pipeline up to its denoiser; the texts of all are encoded in batches."""
+        images = [self._image(task) for task in tasks]
+        for image in images:
+            image.resume()
+        self._settle(images)
+        return images
 
-    def decode(self, states: Sequence[PipelineState]) -> list[Picture]:
-        """The pictures of the call, float [H, W, 3] in [0, 1] turned to uint8."""
-        if not all(state.picture is not None and np.isfinite(state.picture).all() for state in states):
-            raise FloatingPointError("the picture is not finite")
-        return [(np.clip(state.picture, 0, 1) * 255).round().astype(np.uint8) for state in states]  # type: ignore[arg-type]
+    @torch.inference_mode()
+    def step(self, states: Sequence[PipelineImage]) -> None:
+        """One call of the denoiser for all these images, and then the pipeline's own arithmetic for each."""
+        self._serve(states)
+        self._settle(states)
+
+    @torch.inference_mode()
+    def decode(self, states: Sequence[PipelineImage]) -> list[Picture]:
+        """Latents to pixels. Raises FloatingPointError for what is not finite, and what the pipeline raised."""
+        while waiting := [image for image in states if image.picture is None]:
+            for image in waiting:
+                _require_finite(image.pending)
+            self._serve([image for image in waiting if image.key == waiting[0].key])
+            for image in waiting:
+                if image.error is not None:
+                    raise image.error
+        return [_to_picture(image.picture) for image in states if image.picture is not None]
 
     def fingerprint(self) -> dict[str, Any]:
         """The pipeline's source and what ran it."""
         return {
             "pipeline": type(self.pipeline).__name__,
             "source": self.card.source.model_dump(mode="json", exclude_none=True),
+            "weights": self._weights,
             "diffusers": diffusers.__version__,
             "torch": torch.__version__,
             "device": self.device,
             "dtype": self.card.dtype,
             "sampler": type(self.pipeline.scheduler).__name__,
         }
+
+    # --- calls ---
+
+    def _settle(self, images: Sequence[PipelineImage]) -> None:
+        """Encode texts until nobody waits for one."""
+        while waiting := [image for image in images if image.kind is Kind.ENCODE]:
+            self._encode([image for image in waiting if image.key == waiting[0].key])
+
+    def _encode(self, images: Sequence[PipelineImage]) -> None:
+        """Texts always go in batches of one size, so that an embedding, remembered or not, has the same bits."""
+        keys = [(image.adapters, content(image.call)) for image in images]
+        unknown = {key: image for key, image in zip(keys, images, strict=True) if self._texts.get(key) is None}
+        found = {key: self._texts.get(key) for key in keys if key not in unknown}
+        size = self.card.text_batch
+        for start in range(0, len(unknown), size):
+            some = list(unknown.items())[start : start + size]
+            outputs = self._call([image.call for _, image in some], size, images[0].adapters)
+            for (key, _), output in zip(some, outputs, strict=True):
+                self._texts.put(key, output, size_in_bytes(output))
+                found[key] = output
+        for key, image in zip(keys, images, strict=True):
+            image.resume(found[key])
+
+    def _serve(self, images: Sequence[PipelineImage]) -> None:
+        """Make the calls of these images, all of one key, as one, and resume each with its share."""
+        with padding([image.task for image in images], self.card.buckets) as size:
+            results = self._call([image.call for image in images], size, images[0].adapters)
+        for image, result in zip(images, results, strict=True):
+            image.resume(result)
+
+    def _call(self, calls: Sequence[Call], size: int, adapters: tuple[tuple[str, float], ...]) -> list[Any]:
+        name = calls[0].name
+        self._use(adapters)
+        arguments = join(calls, size)
+        if name == DECODE and self.pipeline.vae.dtype != arguments["z"].dtype:
+            self.pipeline.vae.to(arguments["z"].dtype)  # SDXL's own code casts its VAE up and down around each decode
+        return part(self._functions[name](**arguments), calls, size)
+
+    def _use(self, adapters: tuple[tuple[str, float], ...]) -> None:
+        if adapters == self._active:
+            return
+        if adapters:
+            self.pipeline.enable_lora()
+            self.pipeline.set_adapters([name for name, _ in adapters], [weight for _, weight in adapters])
+        else:
+            self.pipeline.disable_lora()
+        self._active = adapters
+
+    # --- one image ---
+
+    def _image(self, task: ImageTask) -> PipelineImage:
+        spec = task.spec
+        pipeline = self._pipelines[spec.task]
+        config = self.pipeline.scheduler.config
+        scheduler = (self._schedulers[spec.scheduler] if spec.scheduler else type(self.pipeline.scheduler)).from_config(
+            config
+        )
+        given = {
+            "prompt": spec.prompt,
+            "negative_prompt": spec.negative_prompt or None,
+            "width": spec.width,
+            "height": spec.height,
+            "num_inference_steps": spec.steps,
+            self._guidance: spec.guidance,
+            "guidance_rescale": spec.guidance_rescale,
+            "generator": torch.Generator("cpu").manual_seed(task.seed),
+            "output_type": "np",
+            "image": None if task.image is None else Image.fromarray(task.image),
+            "mask_image": None if task.mask is None else Image.fromarray(task.mask),
+            "strength": spec.strength,
+        }
+        takes = inspect.signature(pipeline.__call__).parameters  # not every pipeline has negative prompts, or a mask
+        arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+        return PipelineImage(task, pipeline, scheduler, arguments | self.card.options.get("arguments", {}))
+
+    @property
+    def _guidance(self) -> str:
+        """What a pipeline calls the strength of classifier-free guidance, where a distilled one takes both."""
+        denoiser = getattr(self.pipeline, "transformer", None)
+        distilled = getattr(getattr(denoiser, "config", None), "guidance_embeds", None)
+        takes = inspect.signature(self.pipeline.__call__).parameters
+        return "true_cfg_scale" if distilled is False and "true_cfg_scale" in takes else "guidance_scale"
+
+
+def _folder(source: Source) -> Path:
+    """Where the pipeline's files are, once a hub's are fetched."""
+    if source.hub is None:
+        return locate(source)
+    return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of weights."""
+    return {str(file.relative_to(folder)): sha256_of(file) for file in sorted(folder.rglob("*.safetensors"))}
+
+
+def _load(card: ModelCard, folder: Path, device: str) -> Any:
+    pipeline: Any = DiffusionPipeline.from_pretrained(
+        str(folder),
+        dtype=getattr(torch, card.dtype),
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+    if card.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif card.offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+    if device == "cuda":
+        for module in pipeline.components.values():
+            if isinstance(module, nn.Module) and any(isinstance(part, nn.Conv2d) for part in module.modules()):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return pipeline
+
+
+def _scheduler_class(pipeline: Any, name: str) -> Any:
+    """A scheduler that can stand in for the pipeline's own. Raises ValueError that names those that can."""
+    own = type(pipeline.scheduler)
+    flows = FLOW_SCHEDULERS if own in FLOW_SCHEDULERS else ()
+    allowed = {cls.__name__: cls for cls in (own, *pipeline.scheduler.compatibles, *flows)}
+    if name not in allowed:
+        raise ValueError(f"the scheduler {name!r} does not fit; those that do: {', '.join(sorted(allowed))}")
+    return allowed[name]
+
+
+def _require_finite(call: Call | None) -> None:
+    tensors = [] if call is None else [value for value in call.arguments.values() if isinstance(value, Tensor)]
+    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+        raise FloatingPointError("the latents are not finite")
+
+
+def _to_picture(picture: NDArray[np.float32]) -> Picture:
+    """float [H, W, 3] in [0, 1] to uint8."""
+    if not np.isfinite(picture).all():
+        raise FloatingPointError("the picture is not finite")
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from limner_shared.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.jobs import JobSpec
-from limner_worker.generators.base import Picture, bucket_for, locate
+from limner_worker.generators.base import ImageTask, Picture, locate, padding, sha256_of
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
 from limner_worker.networks.upscaler import Upscaler
@@ -29,17 +28,38 @@ LATENT_SHAPE = (16, 8, 8)
 class FlowState:
     """One image between steps."""
 
-    spec: JobSpec
+    task: ImageTask
     latents: Tensor  # float32 [16, 8, 8], normalised
     text: Tensor  # float32 [384]
     negative: Tensor | None  # float32 [384]; None stands for the learned empty text
     style: int
     steps_done: int = 0
+    error: Exception | None = None
+
+    @property
+    def spec(self) -> JobSpec:
+        """What was asked for."""
+        return self.task.spec
+
+    @property
+    def key(self) -> Hashable:
+        """Everything shares a batch: seed, steps, guidance, prompts and even size differ freely."""
+        return self.task.alone
 
     @property
     def time(self) -> float:
         """How far from noise (0) to data (1)."""
         return self.steps_done / self.spec.steps
+
+    @property
+    def finished(self) -> bool:
+        """Whether only the decode is left."""
+        return self.steps_done >= self.spec.steps
+
+    def checkpoint(self) -> bytes | None:
+        """The latents and how many steps they are old, as safetensors."""
+        steps = torch.tensor(self.steps_done)
+        return save({"latents": self.latents.cpu(), "steps_done": steps}) if self.steps_done > 0 else None
 
 
 class LatentFlow:
@@ -64,42 +84,43 @@ class LatentFlow:
         if missing:
             raise CardError(f"{card.name}: the weights do not know the styles {sorted(missing)}.")
         self._encode = encode
-        self._hashes = {name: _sha256(folder / f"{name}.safetensors") for name in FILES}
-
-    def batch_key(self, spec: JobSpec) -> Hashable:
-        """Everything shares a batch: seed, steps, guidance, prompts and even size differ freely."""
-        return ()
+        self._hashes = {name: sha256_of(folder / f"{name}.safetensors") for name in FILES}
 
     @torch.inference_mode()
-    def start(self, specs: Sequence[tuple[JobSpec, int]]) -> list[FlowState]:
-        """Encode all texts in one batch and draw each image's noise from its seed."""
-        texts = [spec.prompt for spec, _ in specs] + [spec.negative_prompt for spec, _ in specs if spec.negative_prompt]
+    def start(self, tasks: Sequence[ImageTask]) -> list[FlowState]:
+        """Encode what is not remembered, and draw each image's noise from its seed."""
+        texts = [text for task in tasks for text in (task.spec.prompt, task.spec.negative_prompt) if text]
         encoded = dict(zip(texts, self._encode(texts).to(self.device), strict=True))
-        return [
-            FlowState(
-                spec=spec,
-                latents=_noise(seed).to(self.device),
-                text=encoded[spec.prompt],
-                negative=encoded.get(spec.negative_prompt),
-                style=self.flow.styles.index(spec.style) if spec.style else len(self.flow.styles),
-            )
-            for spec, seed in specs
-        ]
+        return [self._start(task, encoded) for task in tasks]
+
+    def _start(self, task: ImageTask, encoded: Mapping[str, Tensor]) -> FlowState:
+        spec = task.spec
+        kept = load(task.checkpoint) if task.checkpoint else {"latents": _noise(task.seed)}
+        return FlowState(
+            task=task,
+            latents=kept["latents"].to(self.device),
+            text=encoded[spec.prompt],
+            negative=encoded.get(spec.negative_prompt or ""),
+            style=self.flow.styles.index(spec.style) if spec.style else len(self.flow.styles),
+            steps_done=int(kept.get("steps_done", torch.tensor(0))),
+        )
 
     @torch.inference_mode()
-    def step(self, states: Sequence[FlowState]) -> int:
+    def step(self, states: Sequence[FlowState]) -> None:
         """One Euler step each, from wherever each is, by the step size that each needs."""
-        bucket = bucket_for(len(states), self.card.buckets)
-        padded = [*states, *[states[0]] * (bucket - len(states))]
+        with padding([state.task for state in states], self.card.buckets) as size:
+            moved = self._moved([*states, *[states[0]] * (size - len(states))])
+        for state, latents in zip(states, moved, strict=False):
+            state.latents = latents
+            state.steps_done += 1
+
+    def _moved(self, padded: Sequence[FlowState]) -> Tensor:
         latents = torch.stack([state.latents for state in padded])  # [B, 16, 8, 8]
         guidance = torch.tensor([state.spec.guidance for state in padded], device=self.device).view(-1, 1, 1, 1)
         conditional, unconditional = self._velocity(padded, latents).chunk(2)
         velocity = unconditional + guidance * (conditional - unconditional)
         sizes = torch.tensor([1 / state.spec.steps for state in padded], device=self.device).view(-1, 1, 1, 1)
-        for state, moved in zip(states, latents + sizes * velocity, strict=False):
-            state.latents = moved
-            state.steps_done += 1
-        return bucket
+        return latents + sizes * velocity
 
     def _velocity(self, states: Sequence[FlowState], latents: Tensor) -> Tensor:
         """Velocities [2B, 16, 8, 8] with and without the conditioning, in one forward pass."""
@@ -121,10 +142,10 @@ class LatentFlow:
         """Latents to pixels, and to 256x256 where that is asked for. Raises FloatingPointError for NaN."""
         if not all(torch.isfinite(state.latents).all() for state in states):
             raise FloatingPointError("the latents are not finite")
-        bucket = bucket_for(len(states), self.card.buckets)
-        padded = [*states, *[states[0]] * (bucket - len(states))]
-        latents = self.autoencoder.denormalise(torch.stack([state.latents for state in padded]))
-        small = self.autoencoder.decode(latents).clamp(-1, 1)  # [B, 3, 64, 64]
+        with padding([state.task for state in states], self.card.buckets) as size:
+            padded = [*states, *[states[0]] * (size - len(states))]
+            latents = self.autoencoder.denormalise(torch.stack([state.latents for state in padded]))
+            small = self.autoencoder.decode(latents).clamp(-1, 1)  # [B, 3, 64, 64]
         # Row by row beyond 64 pixels: a batch gains nothing there, and only those who ask for it pay.
         return [
             _to_picture(small[row] if state.spec.width == small.shape[-1] else self.upscaler(small[row : row + 1])[0])
@@ -150,8 +171,3 @@ def _to_picture(pixels: Tensor) -> Picture:
     """[3, H, W] in [-1, 1] to uint8 [H, W, 3]."""
     scaled = (pixels.clamp(-1, 1) + 1).mul(127.5).round()
     return scaled.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from transformers.utils import logging as transformers_logging
 
@@ -26,14 +28,15 @@ def load(card: ModelCard, settings: Settings) -> Generator:
             from limner_worker.generators.diffusers_pipeline import DiffusersPipeline  # noqa: PLC0415
         except ImportError as error:
             raise CardError(f"{card.name} needs diffusers: pip install 'limner[diffusers]'.") from error
-        return DiffusersPipeline(card, device)
+        return DiffusersPipeline(card, device, settings.encoder_cache_bytes)
     if card.text_encoder is None:
         raise CardError(f"{card.name}: the family {card.family!r} needs a text_encoder.")
     try:
         encoder = TextEncoder(str(locate(card.text_encoder)), device)
     except EncoderError as error:
         raise CardError(f"{card.name}: {error}") from error
-    return LatentFlow(card, device, CachedEncoder(encoder.encode, settings.encoder_cache_bytes))
+    encode = functools.partial(encoder.encode, fixed_length=card.text_batch > 1)
+    return LatentFlow(card, device, CachedEncoder(encode, settings.encoder_cache_bytes, card.text_batch))
 
 
 def pick_device(wanted: str) -> str:

@@ -12,17 +12,30 @@ from typing import Any
 import numpy as np
 
 from limner_shared.cards import ModelCard
-from limner_shared.jobs import JobSpec
-from limner_worker.generators.base import Picture, bucket_for
+from limner_worker.generators.base import ImageTask, Picture, padding
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class NullState:
     """One image on its way."""
 
-    spec: JobSpec
-    seed: int
+    task: ImageTask
     steps_done: int = 0
+    error: Exception | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Every size is alike."""
+        return self.task.alone
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.steps_done >= self.task.spec.steps
+
+    def checkpoint(self) -> bytes | None:
+        """A picture that costs nothing is not worth keeping half made."""
+        return None
 
 
 class Null:
@@ -32,30 +45,28 @@ class Null:
         self.card = card
         self._seconds = float(card.options.get("step_ms", 0)) / 1000
 
-    def batch_key(self, spec: JobSpec) -> Hashable:
-        """Every size is alike."""
-        return ()
-
-    def start(self, specs: Sequence[tuple[JobSpec, int]]) -> list[NullState]:
+    def start(self, tasks: Sequence[ImageTask]) -> list[NullState]:
         """Nothing to prepare."""
-        return [NullState(spec, seed) for spec, seed in specs]
+        return [NullState(task) for task in tasks]
 
-    def step(self, states: Sequence[NullState]) -> int:
+    def step(self, states: Sequence[NullState]) -> None:
         """Let the time pass."""
-        if self._seconds:
-            time.sleep(self._seconds)
-        for state in states:
-            state.steps_done += 1
-        return bucket_for(len(states), self.card.buckets)
+        with padding([state.task for state in states], self.card.buckets):
+            if self._seconds:
+                time.sleep(self._seconds)
+            for state in states:
+                state.steps_done += 1
 
     def decode(self, states: Sequence[NullState]) -> list[Picture]:
         """uint8 [height, width, 3] of one colour."""
-        return [self._picture(state) for state in states]
+        with padding([state.task for state in states], self.card.buckets):
+            return [_picture(state.task) for state in states]
 
     def fingerprint(self) -> dict[str, Any]:
         """There is nothing to tell."""
         return {"model": self.card.name}
 
-    def _picture(self, state: NullState) -> Picture:
-        colour = np.array([state.seed & 255, state.seed >> 8 & 255, state.seed >> 16 & 255], np.uint8)
-        return np.broadcast_to(colour, (state.spec.height, state.spec.width, 3))
+
+def _picture(task: ImageTask) -> Picture:
+    colour = np.array([task.seed & 255, task.seed >> 8 & 255, task.seed >> 16 & 255], np.uint8)
+    return np.broadcast_to(colour, (task.spec.height, task.spec.width, 3))

@@ -1,0 +1,223 @@
+"""What the service and its engine cost above the model, and whether memory stays.
+
+    python -m bench.engine [--quick]
+
+Throughput: a bulk through the whole service (SQLite, the built-in model, settings by default), from its submission
+until its last job has ended, against the same jobs in batches that are made once and run by `start`, `step` and
+`decode` in this process, at the best of the card's batch sizes, on as many threads. The direct side encodes no PNG and
+stores nothing. Goal: at least 0.95 of it.
+Mixed: a bulk of as many jobs and as many steps in all, but every job with its own number of steps and guidance.
+Goal: at least 0.9 of the uniform bulk's steps a second.
+Overhead: the engine alone with the null model in batches of 8, seconds for one row's step. Goal: at most 0.3 ms.
+Memory: the resident memory of a worker with the null model after its first 1,000 jobs, and after all. Goal: less than
+5 % more.
+The first three in turn, round by round, never at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import click
+import psutil
+
+from bench.common import NULL_CARD, draw, report, running_stack, summary
+from limner_shared.cards import Catalogue, load_card
+from limner_shared.client import Client
+from limner_shared.errors import LimnerError
+from limner_shared.jobs import JobRequest, JobSpec, Lane
+from limner_shared.ledger import Claim
+from limner_shared.settings import Settings
+from limner_worker.engine.loop import Engine
+from limner_worker.engine.request import JobRun
+from limner_worker.generators.base import Generator
+from limner_worker.generators.catalogue import load
+
+SERVICE_GOAL, MIXED_GOAL, OVERHEAD_GOAL_MS, GROWTH_GOAL = 0.95, 0.9, 0.3, 0.05
+BATCH = 8
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    rounds: int
+    jobs: int  # even
+    steps: tuple[int, int]  # of the mixed bulk; their sum is even
+    memory_jobs: int
+
+
+def uniform(sizes: Sizes) -> list[dict[str, Any]]:
+    """Jobs of equal steps."""
+    steps = sum(sizes.steps) // 2
+    return [{"prompt": f"a red apple {number}", "seed": number, "steps": steps} for number in range(sizes.jobs)]
+
+
+def mixed(sizes: Sizes) -> list[dict[str, Any]]:
+    """As many jobs and steps as `uniform`, each job with its own number of them: two by two they have the same sum."""
+    choose = random.Random(7)  # noqa: S311 - the same trace in every run
+    low, high = sizes.steps
+    halves = [choose.randint(low, high) for _ in range(sizes.jobs // 2)]
+    steps = halves + [low + high - one for one in halves]
+    choose.shuffle(steps)
+    return [
+        {"prompt": f"a red apple {number}", "seed": number, "steps": one, "guidance": round(choose.uniform(1, 8), 2)}
+        for number, one in enumerate(steps)
+    ]
+
+
+# --- the service, and the model called directly ---
+
+
+def served(client: Client, requests: Sequence[dict[str, Any]]) -> float:
+    """Seconds of a bulk from its submission until all its jobs have ended."""
+    lines = "".join(json.dumps(request) + "\n" for request in requests)
+    started = time.perf_counter()
+    bulk = client.submit_bulk(BytesIO(lines.encode()))
+    while bulk.ended < len(requests):
+        time.sleep(POLL_SECONDS)
+        bulk = client.bulk(bulk.id)
+    if bulk.counts["succeeded"] != len(requests):
+        raise SystemExit(f"not all jobs succeeded: {bulk.counts}")
+    return time.perf_counter() - started
+
+
+def direct(generator: Generator, specs: Sequence[JobSpec], batch: int) -> float:
+    """Seconds of the same jobs in batches made once, until the last pixels are there."""
+    started = time.perf_counter()
+    for first in range(0, len(specs), batch):
+        draw(generator, specs[first : first + batch])
+    return time.perf_counter() - started
+
+
+def best_batch(generator: Generator, specs: Sequence[JobSpec]) -> int:
+    """The card's batch size at which the direct loop takes the least time for a job."""
+    largest = max(generator.card.buckets)
+    few = [spec.model_copy(update={"steps": 6}) for spec in specs[:largest]]
+    direct(generator, few, largest)  # the first one warms up
+    return min(generator.card.buckets, key=lambda batch: direct(generator, few, batch))
+
+
+def throughput(sizes: Sizes) -> tuple[dict[str, list[float]], int]:
+    """Row-steps a second of the direct loop, of the uniform bulk and of the mixed one; and the direct batch size."""
+    catalogue = Catalogue.load([], "limner-flow")
+    generator = load(catalogue.get(None), Settings(device="cpu"))
+    requests = uniform(sizes)
+    specs = [catalogue.resolve(JobRequest(**request))[1] for request in requests]
+    steps = sum(spec.steps for spec in specs)
+    batch = best_batch(generator, specs)
+    found: dict[str, list[float]] = {"direct": [], "uniform": [], "mixed": []}
+    with running_stack(device="cpu", log_level="warning") as stack, Client(stack.url) as client:
+        served(client, [request | {"steps": 2} for request in requests])  # texts are encoded on both sides before
+        for _ in range(sizes.rounds):
+            found["direct"].append(steps / direct(generator, specs, batch))
+            found["uniform"].append(steps / served(client, requests))
+            found["mixed"].append(steps / served(client, mixed(sizes)))
+    return found, batch
+
+
+# --- the engine alone ---
+
+
+class Ended:
+    """Hears of the jobs' ends, and lets one wait for the last."""
+
+    def __init__(self, jobs: int) -> None:
+        self._left = jobs
+        self.all = threading.Event()
+
+    def progressed(self, job: JobRun) -> None:
+        """Nobody wants to know."""
+
+    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        """Nor this."""
+
+    def generated(self, jobs: Sequence[JobRun]) -> None:
+        """Count them."""
+        self._left -= len(jobs)
+        if not self._left:
+            self.all.set()
+
+    def failed(self, job: JobRun, error: LimnerError) -> None:
+        """Never, with the null model."""
+        raise error
+
+
+def overhead_ms(steps: int) -> float:
+    """Milliseconds of one row's step, of as many jobs as a worker holds, in batches of 8 without a model."""
+    card = load_card(NULL_CARD).model_copy(update={"buckets": (BATCH,)})
+    generator = load(card, Settings(device="cpu"))
+    spec = card.resolve(JobRequest(prompt="nothing", steps=steps))
+    claims = [
+        Claim(id=str(n), tenant_id="bench", bulk_id=None, attempt=1, version=2, lane=Lane.LOW, spec=spec)
+        for n in range(Settings.model_fields["slots"].default)
+    ]
+    ended = Ended(len(claims))
+    engine = Engine({card.name: generator}, ended)
+    engine.submit([JobRun(claim, lambda: None) for claim in claims])
+    started = time.perf_counter()
+    engine.start()
+    ended.all.wait()
+    seconds = time.perf_counter() - started
+    engine.stop()
+    return 1000 * seconds / (steps * len(claims))
+
+
+# --- memory ---
+
+
+def memory_mb(jobs: int) -> list[float]:
+    """A worker's resident megabytes after every 1,000 jobs of the null model."""
+    found: list[float] = []
+    null = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
+    with running_stack(**null) as stack, Client(stack.url) as client:
+        [worker] = [child for child in psutil.Process().children(recursive=True) if "worker" in child.cmdline()]
+        for first in range(0, jobs, 1000):
+            served(client, [{"prompt": f"picture {number}"} for number in range(first, first + 1000)])
+            found.append(round(worker.memory_info().rss / 1e6, 1))
+    return found
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Fewer rounds and jobs, under 50 s.")
+def main(quick: bool) -> None:
+    """Measure, and print the figures."""
+    sizes = Sizes(2, 32, (4, 20), 2_000) if quick else Sizes(7, 64, (4, 50), 10_000)
+    overhead = [overhead_ms(500) for _ in range(7)]
+    memory = memory_mb(sizes.memory_jobs)
+    rates, batch = throughput(sizes)
+    service = [b / a for a, b in zip(rates["direct"], rates["uniform"], strict=True)]
+    mix = [b / a for a, b in zip(rates["uniform"], rates["mixed"], strict=True)]
+    figures = {
+        "direct_batch": batch,
+        **{f"{name}_row_steps_per_s": summary(found) for name, found in rates.items()},
+        "service_over_direct": summary(service),
+        "mixed_over_uniform": summary(mix),
+        "overhead_ms_per_row_step": summary(overhead),
+        "worker_mb_by_1000_jobs": memory,
+        "memory_growth": round(memory[-1] / memory[0] - 1, 4),
+    }
+    met = (
+        figures["service_over_direct"]["median"] >= SERVICE_GOAL
+        and figures["mixed_over_uniform"]["median"] >= MIXED_GOAL
+        and figures["overhead_ms_per_row_step"]["median"] <= OVERHEAD_GOAL_MS
+        and figures["memory_growth"] < GROWTH_GOAL
+    )
+    goal = (
+        f"service at least {SERVICE_GOAL} of direct; mixed at least {MIXED_GOAL} of uniform; "
+        f"engine at most {OVERHEAD_GOAL_MS} ms a row-step; memory grows less than {GROWTH_GOAL:.0%}"
+    )
+    bars = {"service / direct": service, "mixed / uniform": mix}
+    report("engine", figures, goal, met=met, bars=bars, unit="ratio of row-steps a second")
+
+
+if __name__ == "__main__":
+    main()

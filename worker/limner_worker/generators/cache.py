@@ -1,0 +1,34 @@
+"""What was used lately, up to so many bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class ByteCache(Generic[K, V]):
+    """Forgets what was not used for longest. For one thread."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._known: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """The value, if it is still there."""
+        found = self._known.get(key)
+        if found is None:
+            return None
+        self._known.move_to_end(key)
+        return found[0]
+
+    def put(self, key: K, value: V, nbytes: int) -> None:
+        """Keep a value; others go to make room for it."""
+        self._bytes += nbytes - self._known.pop(key, (value, 0))[1]
+        self._known[key] = value, nbytes
+        while self._bytes > self._max_bytes and self._known:
+            self._bytes -= self._known.popitem(last=False)[1][1]

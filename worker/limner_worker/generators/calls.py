@@ -1,0 +1,165 @@
+"""Calls of one module by many images, made as one: what may share a call, how inputs are joined and outputs parted."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TIMES: Final = ("timestep", "timesteps")
+"""Arguments that some pipelines give once for all rows, though each row may have its own."""
+IGNORED: Final = ("generator",)
+"""Arguments that the modules called here do not read."""
+MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
+"""Texts whose length varies from image to image (Qwen-Image), and the argument that masks what they are padded with."""
+TEXT_MULTIPLE: Final = 64
+"""A text with a mask is padded to a multiple of so many tokens, so that few lengths remain and a row's result depends
+on its own length alone."""
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One image's call of a module. It brings `rows` rows: two where guidance asks with and without the text."""
+
+    name: str
+    """Which module, such as `transformer` or `vae.decode`."""
+    arguments: dict[str, Any]
+    rows: int
+    key: Hashable
+    """Calls of equal key may be made as one."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(value.device for value in self.arguments.values() if isinstance(value, Tensor))
+
+
+class Signature:
+    """Knows a function's parameters, and so turns calls of it into `Call`s."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        self._signature = inspect.signature(function)
+
+    def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], digests: Digests) -> Call:
+        """A call as the pipeline made it, with its key."""
+        bound = self._signature.bind(*args, **kwargs)
+        arguments = {name: value for name, value in bound.arguments.items() if name not in IGNORED}
+        extra = [name for name, p in self._signature.parameters.items() if p.kind is p.VAR_KEYWORD]
+        for name in extra:
+            arguments |= arguments.pop(name, {})
+        rows = next(len(value) for value in arguments.values() if isinstance(value, (Tensor, list)))
+        for name, mask in MASKS.items():
+            if mask in self._signature.parameters and arguments.get(name) is not None:
+                _pad_text(arguments, name, mask)
+        key = tuple((name, _signature(name, value, rows, digests)) for name, value in sorted(arguments.items()))
+        return Call(self.name, arguments, rows, (self.name, rows, key))
+
+
+class Digests:
+    """Digests of tensors that all rows share, such as positions; one image gives the same tensor at every step."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Tensor, str]] = {}
+
+    def of(self, tensor: Tensor) -> str:
+        """SHA-256 of the values."""
+        known = self._known.get(id(tensor))
+        if known is None:
+            known = self._known[id(tensor)] = (tensor, hashlib.sha256(_bytes(tensor)).hexdigest())
+        return known[1]
+
+
+def content(call: Call) -> str:
+    """SHA-256 of everything that a call is given: equal calls have equal results."""
+    digest = hashlib.sha256(repr(call.key).encode())
+    for name, value in sorted(call.arguments.items()):
+        digest.update(f"{name}={_bytes(value) if isinstance(value, Tensor) else value!r}".encode())
+    return digest.hexdigest()
+
+
+def size_in_bytes(output: Any) -> int:
+    """How much memory the tensors of an output take."""
+    sizes: list[int] = []
+    _map(output, lambda leaf: sizes.append(leaf.nbytes) if isinstance(leaf, Tensor) else None)
+    return sum(sizes)
+
+
+def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
+    """The arguments of one call for all of these, filled up with the first one's rows to `size` images."""
+    filled = [*calls, *[calls[0]] * (size - len(calls))]
+    return {name: _join(name, [call.arguments[name] for call in filled], filled[0].rows) for name in calls[0].arguments}
+
+
+def part(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
+    """Each call's own share of what the call for all returned."""
+    rows = calls[0].rows
+    return [_part(output, slice(index * rows, (index + 1) * rows), size * rows) for index in range(len(calls))]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:
+    text: Tensor = arguments[name]  # [rows, tokens, width]
+    known: Tensor | None = arguments.get(mask)
+    valid = torch.ones(text.shape[:2], dtype=torch.bool, device=text.device) if known is None else known.bool()
+    missing = -text.shape[1] % TEXT_MULTIPLE
+    arguments[name] = F.pad(text, (0, 0, 0, missing))
+    arguments[mask] = F.pad(valid, (0, missing))
+
+
+def _signature(name: str, value: Any, rows: int, digests: Digests) -> Hashable:
+    if isinstance(value, Tensor):
+        if name in TIMES and value.ndim <= 1:
+            return "time"
+        if value.ndim and len(value) == rows:
+            return "rows", tuple(value.shape[1:]), str(value.dtype)
+        return "shared", tuple(value.shape), str(value.dtype), digests.of(value)
+    if isinstance(value, list) and len(value) == rows:
+        return ("list", *(_item(item) for item in value))
+    if isinstance(value, Mapping):
+        return tuple((key, _signature(key, inner, rows, digests)) for key, inner in sorted(value.items()))
+    return ("same", *((_item(item) for item in value) if isinstance(value, (list, tuple)) else [repr(value)]))
+
+
+def _item(item: Any) -> Hashable:
+    """What two items of a list must have in common; a module that takes a list copes with different lengths."""
+    return (item.ndim, str(item.dtype)) if isinstance(item, Tensor) else repr(item)
+
+
+def _join(name: str, values: Sequence[Any], rows: int) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        if name in TIMES and first.ndim <= 1:
+            return torch.cat([value.expand(rows) for value in values])
+        return torch.cat(list(values)) if first.ndim and len(first) == rows else first
+    if isinstance(first, list) and len(first) == rows:
+        return [item for value in values for item in value]
+    if isinstance(first, Mapping):
+        return {key: _join(key, [value[key] for value in values], rows) for key in first}
+    return first
+
+
+def _part(output: Any, mine: slice, total: int) -> Any:
+    def leaf(value: Any) -> Any:
+        whole = isinstance(value, (Tensor, list)) and len(value) == total
+        return value[mine] if whole else value
+
+    return _map(output, leaf)
+
+
+def _map(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Apply `leaf` to the tensors and lists in tuples and in the output classes of transformers and diffusers."""
+    if isinstance(value, Mapping):
+        return type(value)(**{key: _map(inner, leaf) for key, inner in value.items()})
+    if isinstance(value, tuple):
+        return tuple(_map(inner, leaf) for inner in value)
+    return leaf(value)

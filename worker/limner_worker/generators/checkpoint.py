@@ -1,0 +1,81 @@
+"""What a half-made image of a diffusers pipeline is: latents, the scheduler's memory, the random generator's state."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+
+class Checkpoint:
+    """Read from safetensors, never from pickle."""
+
+    def __init__(self, moves: int, shape: list[Any], tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        self.moves = moves
+        """How often the scheduler moved."""
+        self._shape = shape
+        self._tensors = tensors
+        self._values = values
+
+    @classmethod
+    def write(cls, moves: int, latents: Tensor, denoised: Any, scheduler: Any, generator: torch.Generator) -> bytes:
+        """Everything, as one safetensors file in memory."""
+        tensors: dict[str, Tensor] = {"latents": latents, "generator": generator.get_state()}
+        values: dict[str, Any] = {}
+        for name, value in vars(scheduler).items():
+            if isinstance(value, Tensor):
+                tensors[f"scheduler.{name}"] = value
+            elif isinstance(value, list) and any(isinstance(item, Tensor) for item in value):
+                values[name] = len(value)
+                tensors |= {f"scheduler.{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Tensor)}
+            elif value is None or isinstance(value, (bool, int, float, str)):
+                values[name] = {"value": value}
+        about = {"moves": moves, "shape": _describe(denoised), "values": values}
+        whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        return save(whole, {"limner": json.dumps(about)})
+
+    @classmethod
+    def read(cls, data: bytes | None) -> Checkpoint | None:
+        """What `write` made; None for None."""
+        if data is None:
+            return None
+        length = int.from_bytes(data[:8], "little")
+        about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["limner"])
+        return cls(about["moves"], about["shape"], load(data), about["values"])
+
+    def denoised(self, device: torch.device) -> Any:
+        """Zeros in the shape of the denoiser's output, for the steps that need not be taken again."""
+        return _zeros(self._shape, self._tensors["latents"].dtype, device)
+
+    def restore(self, scheduler: Any, generator: torch.Generator, device: torch.device) -> Tensor:
+        """Put the memories back; returns the latents."""
+        for name, value in self._values.items():
+            if isinstance(value, int):
+                items = [self._tensors.get(f"scheduler.{name}.{index}") for index in range(value)]
+                setattr(scheduler, name, [item if item is None else item.to(device) for item in items])
+            else:
+                setattr(scheduler, name, value["value"])
+        for name, tensor in self._tensors.items():
+            head, _, attribute = name.partition(".")
+            if head == "scheduler" and "." not in attribute:
+                now = getattr(scheduler, attribute, None)
+                setattr(scheduler, attribute, tensor.to(now.device if isinstance(now, Tensor) else device))
+        generator.set_state(self._tensors["generator"])
+        return self._tensors["latents"].to(device)
+
+
+def _describe(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return {"tensor": list(output.shape)}
+    kind = "list" if isinstance(output, list) else "tuple"
+    return {kind: [_describe(item) for item in output]}
+
+
+def _zeros(shape: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    [(kind, inner)] = shape.items()
+    if kind == "tensor":
+        return torch.zeros(inner, dtype=dtype, device=device)
+    return (list if kind == "list" else tuple)(_zeros(item, dtype, device) for item in inner)
