@@ -4,9 +4,9 @@
 
 A discrete-event simulation from a seed. Ours runs the real `limner_worker.engine.scheduler.Scheduler`, one for each
 device; a device's time for one step is the published curve of Qwen-Image at 512x512 on an H200 (sglang,
-pull request 22183). The unit of time is one step of one picture alone on a device. Jobs of 4 to 50 steps arrive as a Poisson process, at 50, 80
-and 95 % of what the devices could do with their largest batch always full; each goes to the device with the fewest
-steps to do, and waits there until there is room.
+pull request 22183). The unit of time is one step of one picture alone on a device. Jobs of 4 to 50 steps arrive as a
+Poisson process, at 50, 80 and 95 % of what the devices could do with their largest batch always full; each goes to the
+device with the fewest steps to do, and waits there until there is room.
 
 - ours: a job joins between two steps, and leaves with its last; batches are padded to a card's default buckets, and a
   device holds as many jobs as a worker's slots by default.

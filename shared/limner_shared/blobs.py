@@ -8,12 +8,16 @@ import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from limner_shared.errors import NotFound, StorageFailed, StorageFull
+
+HALF_MADE: Final = "half-made"
+"""The folder of what is kept under a name."""
 
 
 class Blobs:
@@ -31,25 +35,40 @@ class Blobs:
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""
         digest = hashlib.sha256(data).hexdigest()
-        try:
-            if self.folder is not None:
-                _write_whole(self.folder / _key(digest), data)
-            else:
-                self._store.put(_key(digest), data)
-        except (BaseError, OSError) as error:
-            if _is_full(error):
-                raise StorageFull from error
-            raise StorageFailed(f"The picture store cannot be written: {type(error).__name__}.") from error
+        self._put(_key(digest), data)
         return digest
 
     def get(self, digest: str) -> bytes:
         """The bytes of a digest. Raises NotFound or StorageFailed."""
+        found = self._get(_key(digest))
+        if found is None:
+            raise NotFound("The picture's bytes are no longer stored.")
+        return found
+
+    # --- what is half made: under a name, and replaced again and again ---
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Store bytes under a name, in place of what was there. Raises StorageFull or StorageFailed."""
+        self._put(f"{HALF_MADE}/{name}", data)
+
+    def kept(self, name: str) -> bytes | None:
+        """The bytes of a name, if there are any. Raises StorageFailed."""
+        return self._get(f"{HALF_MADE}/{name}")
+
+    def drop(self, name: str) -> None:
+        """Forget a name. Raises StorageFailed."""
+        self._delete(f"{HALF_MADE}/{name}")
+
+    def drop_older(self, seconds: float) -> int:
+        """Forget what was kept so long ago; how many. Raises StorageFailed."""
         try:
-            return self._store.get(_key(digest)).bytes().to_bytes()
-        except FileNotFoundError as error:
-            raise NotFound("The picture's bytes are no longer stored.") from error
+            entries = [entry for page in self._store.list(HALF_MADE) for entry in page]
         except (BaseError, OSError) as error:
             raise StorageFailed from error
+        old = [entry["path"] for entry in entries if _age(entry["last_modified"]) > seconds]
+        for path in old:
+            self._delete(path)
+        return len(old)
 
     def delete(self, digest: str, unless_written_within: float) -> bool:
         """Delete a blob; False if it was written anew so few seconds ago, by somebody who may be about to refer to it.
@@ -57,8 +76,7 @@ class Blobs:
         Raises StorageFailed.
         """
         try:
-            written: datetime = self._store.head(_key(digest))["last_modified"]
-            if (datetime.now(UTC) - written).total_seconds() < unless_written_within:
+            if _age(self._store.head(_key(digest))["last_modified"]) < unless_written_within:
                 return False
             self._store.delete(_key(digest))
         except FileNotFoundError:
@@ -66,6 +84,39 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise StorageFailed from error
         return True
+
+    # --- keys ---
+
+    def _put(self, key: str, data: bytes) -> None:
+        try:
+            if self.folder is not None:
+                _write_whole(self.folder / key, data)
+            else:
+                self._store.put(key, data)
+        except (BaseError, OSError) as error:
+            if _is_full(error):
+                raise StorageFull from error
+            raise StorageFailed(f"The picture store cannot be written: {type(error).__name__}.") from error
+
+    def _get(self, key: str) -> bytes | None:
+        try:
+            return self._store.get(key).bytes().to_bytes()
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise StorageFailed from error
+
+    def _delete(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise StorageFailed from error
+
+
+def _age(written: datetime) -> float:
+    return (datetime.now(UTC) - written).total_seconds()
 
 
 def _write_whole(file: Path, data: bytes) -> None:

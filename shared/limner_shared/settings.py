@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model; one a worker is the fastest and steadiest on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
+    checkpoint_seconds: float = Field(default=15.0, gt=0)
+    """A picture that takes longer is kept half made so often, and after a crash the next worker goes on from there."""
+    hang_seconds: float = Field(default=600.0, gt=0)
+    """A model's call that lasts longer hangs: the worker hands back its other jobs and ends, to be started anew."""
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker goes on with what it holds before it hands the rest back."""
 

@@ -108,6 +108,8 @@ def poison() -> None:
         for state in states:
             if state.task.spec.prompt == "poison: exits":
                 os._exit(139)
+            if state.task.spec.prompt == "poison: hangs":
+                threading.Event().wait()
             if state.task.spec.prompt == "poison: raises":
                 raise RuntimeError("this input breaks the model")
         step(self, states)

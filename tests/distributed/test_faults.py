@@ -28,6 +28,7 @@ from limner_shared.database import Database
 from limner_shared.embedded import free_port
 from limner_shared.jobs import JobState
 from limner_shared.tables import Event, Job
+from limner_worker.watchdog import EXIT_CODE
 from tests.chaos import oracle
 from tests.chaos.faulty import POINTS
 from tests.chaos.servers import RedisServer
@@ -105,6 +106,21 @@ def test_a_zombies_late_result_is_discarded(nulls, point):
     zombie.send_signal(signal.SIGCONT)
     eventually(lambda: any(word in nulls.logs() for word in ("discarded", "dropping")))
     assert_all_is_well(nulls, ids)
+
+
+@postgresql
+def test_a_step_that_hangs_ends_its_worker_and_the_others_jobs_go_on_elsewhere(nulls):
+    nulls.settings = type(nulls.settings)(**nulls.settings.model_dump(exclude_unset=True) | {"hang_seconds": 2.0})
+    nulls.start("dispatch")
+    hanging = start_faulty(nulls, "poison", 0)
+    eventually(lambda: nulls.workers_on_board() == 1, 60)
+    [poison] = nulls.submit(prompt="poison: hangs")
+    eventually(lambda: nulls.jobs([poison])[0].state == JobState.RUNNING)
+    others = nulls.submit(5)
+    assert hanging.wait(30) == EXIT_CODE, nulls.logs()
+    nulls.start_workers()
+    assert_all_is_well(nulls, [poison, *others])
+    assert {job.losses for job in nulls.jobs(others)} == {0}
 
 
 def flush(server: RedisServer) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import signal
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
@@ -120,6 +122,29 @@ def test_doubled_stray_and_malformed_messages_do_no_harm(service):
         publish(celery, "limner-flow", many)
         assert {job.attempt for job in service.wait(ids, 60)} == {1}, service.logs()
         eventually(lambda: not any(map(client.llen, queue_names("limner-flow"))))
+
+
+@sqlite
+def test_a_long_picture_goes_on_after_a_crash_from_where_it_was_kept_and_gets_the_same_bytes(service):
+    changes = {"checkpoint_seconds": 0.2, "lease_seconds": 3.0, "heartbeat_seconds": 0.5}
+    service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
+    service.start("dispatch")
+    [first] = service.start_workers()
+    request = {"steps": 100, "width": 64, "height": 64, "seed": 5, "n": 8, "reproducible": True}
+    ids = service.submit(**request)
+    kept = Path(urlsplit(service.settings.resolved_blob_url).path) / "half-made"
+    eventually(lambda: len(list(kept.glob("job_*"))) == 8, 60)
+    first.kill()
+    service.start_workers()
+    [resumed] = service.wait(ids)
+    [again] = service.wait(service.submit(**request))
+    assert (resumed.attempt, again.attempt) == (2, 1)
+    assert "going on from what an earlier attempt left" in service.logs()
+    with service.database.read() as session:
+        one, other = (queries.images(session, [job.id])[job.id] for job in (resumed, again))
+    assert [image.sha256 for image in one] == [image.sha256 for image in other]
+    assert [image.receipt for image in one] == [image.receipt for image in other]
+    eventually(lambda: not list(kept.glob("job_*")))
 
 
 @sqlite

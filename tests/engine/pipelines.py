@@ -10,6 +10,8 @@ from typing import Any
 import diffusers as d
 import torch
 import transformers as t
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig, get_peft_model_state_dict
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 WORDS = [chr(code) for code in range(33, 127)]
@@ -184,3 +186,13 @@ def save(family: str, folder: Path) -> Path:
     pipeline = FAMILIES[family](folder / "tokenizers")
     pipeline.save_pretrained(folder / family, safe_serialization=True)
     return folder / family
+
+
+def save_lora(family: str, folder: Path) -> Path:
+    """A random LoRA adapter of the family's denoiser."""
+    torch.manual_seed(1)
+    pipeline = d.DiffusionPipeline.from_pretrained(folder / family)
+    pipeline.unet.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipeline.unet))
+    pipeline.save_lora_weights(folder / "lora", unet_lora_layers=layers, safe_serialization=True)
+    return folder / "lora"

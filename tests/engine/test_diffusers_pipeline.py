@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
+from limner_worker.generators import pipeline_run
 from limner_worker.generators.catalogue import load
 
 SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
@@ -214,3 +216,90 @@ def test_a_card_whose_folder_is_missing_says_which(tmp_path):
     file.write_text(CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[]))
     with pytest.raises(CardError, match="nowhere"):
         load(load_card(file), Settings(device="cpu"))
+
+
+@pytest.mark.parametrize("scheduler", FAMILIES["stable_diffusion"].schedulers)
+def test_a_half_made_picture_goes_on_in_another_process_to_the_same_bytes(folder, scheduler):
+    card = card_of("stable_diffusion", folder)
+    request = {"prompt": "a cat", "seed": 1, "steps": 6, "scheduler": scheduler}
+    whole, first, second = (job_of(card, name, request).rows[0].task for name in ("whole", "first", "second"))
+    one, other = load(card, Settings(device="cpu")), load(card, Settings(device="cpu"))
+    [expected] = finish(one, one.start([whole]))
+    [state] = one.start([first])
+    while state.steps_done < 3:
+        one.step([state])
+    second.checkpoint = state.checkpoint()
+    [resumed] = other.start([second])
+    assert resumed.steps_done == state.steps_done
+    [found] = finish(other, [resumed])
+    assert np.array_equal(found, expected)
+    assert len(second.buckets) < len(whole.buckets)
+
+
+def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:
+    while active := [state for state in states if not state.finished]:
+        generator.step(active)
+    return generator.decode(states)
+
+
+def test_nan_in_the_latents_fails_that_picture_alone(folder):
+    card = card_of("stable_diffusion", folder)
+    generator = load(card, Settings(device="cpu"))
+    jobs = [job_of(card, name, {"prompt": name, "seed": 1}) for name in ("good", "bad", "fine")]
+    resume = pipeline_run.PipelineImage.resume
+
+    def poisoned(self: Any, value: Any = None) -> None:
+        if self.task.spec.prompt == "bad" and isinstance(value, tuple):
+            value = tuple(item * float("nan") for item in value)
+        resume(self, value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline_run.PipelineImage, "resume", poisoned)
+        errors = run(generator, jobs)
+    assert list(errors) == ["bad"]
+    assert "finite" in errors["bad"].message
+
+
+def test_a_lora_adapter_applies_to_those_who_ask_for_it_alone(folder):
+    plain_card = card_of("stable_diffusion", folder)
+    pipelines.save_lora("stable_diffusion", folder)
+    file = folder / "lora.toml"
+    text = (folder / "stable_diffusion.toml").read_text()
+    file.write_text(text + '[adapters]\nink = { folder = "lora" }\n')
+    card = load_card(file)
+    generator = load(card, Settings(device="cpu"))
+    request = {"prompt": "a cat", "seed": 1}
+    asked = [request, request | {"adapters": [{"name": "ink", "weight": 0.8}]}, request]
+    jobs = [job_of(card, str(number), one) for number, one in enumerate(asked)]
+    assert run(generator, jobs) == {}
+    plain, inked, again = (job.rows[0].picture.astype(int) for job in jobs)  # type: ignore[union-attr]
+    assert np.array_equal(plain, again)
+    assert np.abs(plain - reference(plain_card, jobs[0]) * 255).max() <= 1
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
+    pipe.load_lora_weights(str(folder / "lora"), adapter_name="ink")
+    pipe.set_adapters(["ink"], [0.8])
+    expected = pipe(
+        "a cat", num_inference_steps=3, guidance_scale=7.5, width=32, height=32, output_type="np",
+        generator=torch.Generator().manual_seed(1),
+    ).images[0]  # fmt: skip
+    assert np.abs(inked - plain).max() > 3
+    assert np.abs(inked - expected * 255).max() <= 1
+
+
+def test_a_scheduler_that_does_not_fit_is_refused_with_those_that_do(folder):
+    card = card_of("stable_diffusion", folder).model_copy(update={"schedulers": ("NoSuchScheduler",)})
+    with pytest.raises(CardError, match=r"NoSuchScheduler.*DDIMScheduler"):
+        load(card, Settings(device="cpu"))
+
+
+def test_a_pickle_is_never_read(folder, tmp_path):
+    card = card_of("stable_diffusion", folder)
+    copy = tmp_path / "pickled"
+    shutil.copytree(folder / "stable_diffusion", copy)
+    for weights in copy.rglob("*.safetensors"):
+        torch.save({}, weights.with_suffix(".bin"))
+        weights.unlink()
+    with pytest.raises(CardError, match="does not load"):
+        load(
+            card.model_copy(update={"source": card.source.model_copy(update={"folder": copy})}), Settings(device="cpu")
+        )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from limner_shared.cards import Catalogue
 from limner_shared.jobs import JobRequest
@@ -45,6 +46,8 @@ class Scripted:
         self.batches: list[int] = []
         self.gate = threading.Semaphore(0)
         self.gated = False
+        self.room = 1000
+        """More rows than that are out of memory."""
 
     def start(self, tasks: Sequence[ImageTask]):
         if any(task.spec.prompt == "bad start" for task in tasks):
@@ -54,6 +57,8 @@ class Scripted:
     def step(self, states: Sequence[State]) -> None:
         if self.gated:
             self.gate.acquire(timeout=10)
+        if len(states) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         if any(state.prompt == "bad step" for state in states):
             raise RuntimeError("cannot step")
         self.batches.append(len(states))
@@ -164,3 +169,45 @@ def test_a_job_of_several_images_is_done_when_all_of_them_are(engine, catalogue)
     heard.wait(1)
     assert len(several.rows) == 11
     assert all(row.picture is not None for row in several.rows)
+
+
+def test_out_of_memory_makes_smaller_batches_of_the_same_jobs_and_later_larger_ones_again(engine, catalogue):
+    running, generator, heard = engine
+    generator.room = 2
+    running.submit([job(catalogue, f"first {n}") for n in range(8)])
+    assert set(heard.wait(8).values()) == {"generated"}
+    assert max(generator.batches) == 2
+    generator.room = 1000
+    running.submit([job(catalogue, f"second {n}", steps=100) for n in range(8)])
+    assert set(heard.wait(16).values()) == {"generated"}
+    assert max(generator.batches) > 4
+
+
+def test_a_picture_that_does_not_fit_even_alone_fails_with_what_would(engine, catalogue):
+    running, generator, heard = engine
+    generator.room = 0
+    running.submit([job(catalogue, "a"), job(catalogue, "b")])
+    assert all("256×256" in why and "smaller size" in why for why in heard.wait(2).values())
+
+
+def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
+    engine = Engine({"limner-flow": generator}, heard, checkpoint_seconds=0)
+    engine.start()
+    engine.submit([job(catalogue, "long", steps=4)])
+    heard.wait(1)
+    engine.stop()
+    assert heard.kept["long"][-2:] == [b"step 2", b"step 3"]
+
+
+def test_a_call_that_hangs_is_known_by_its_jobs(engine, catalogue):
+    running, generator, heard = engine
+    generator.gated = True
+    assert running.stuck(0) == set()
+    running.submit([job(catalogue, "hangs")])
+    while not running.stuck(0.01):
+        pass
+    assert running.stuck(0.01) == {"hangs"}
+    assert running.stuck(60) == set()
+    generator.gate.release(1000)
+    heard.wait(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from queue import Empty, Queue
 
 from sqlalchemy.exc import DBAPIError
@@ -22,9 +22,11 @@ from limner_worker.admission import Admission
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Generator
+from limner_worker.half_made import HalfMade
 from limner_worker.leases import Leases
 from limner_worker.progress import Reporter
 from limner_worker.publish import Publisher
+from limner_worker.watchdog import Watchdog
 
 log = get_logger(__name__)
 
@@ -65,12 +67,14 @@ class WorkerService:
         redis = connect(settings.redis_url)
         hints = Hints(redis)
         self._models = list(generators)
-        self._engine = Engine(generators, self)
+        self._engine = Engine(generators, self, settings.checkpoint_seconds)
         self._leases = Leases(settings, self._database, redis, self._models, self._lost)
         blobs = Blobs(settings.resolved_blob_url)
-        self._publisher = Publisher(self._database, blobs, hints, settings.lease_seconds, self._leases.forget)
-        self._reporter = Reporter(hints)
         self._fingerprints = {name: generator.fingerprint() for name, generator in generators.items()}
+        self._half_made = HalfMade(blobs, self._fingerprints)
+        self._publisher = Publisher(self._database, blobs, hints, settings.lease_seconds, self._ended)
+        self._reporter = Reporter(hints)
+        self._watchdog = Watchdog(lambda: self._engine.stuck(settings.hang_seconds), self._hand_back)
         self._inbox: Queue[Delivery] = Queue()
         self._runs: dict[str, JobRun] = {}
         self._stopping = threading.Event()
@@ -83,6 +87,7 @@ class WorkerService:
         self._leases.start()
         self._reporter.start()
         self._admitter.start()
+        self._watchdog.start()
 
     def deliver(self, delivery: Delivery) -> None:
         """Take a message in. It is acknowledged when its jobs are committed, or found to be none of ours."""
@@ -96,8 +101,10 @@ class WorkerService:
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while self._leases.held and time.monotonic() < deadline:
             time.sleep(0.05)
+        self._watchdog.stop()
         self._engine.stop()
         self._publisher.close()
+        self._half_made.close()
         self._hand_back()
         self._reporter.stop()
         self._leases.stop()
@@ -110,7 +117,9 @@ class WorkerService:
         self._reporter.note(job)
 
     def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
-        """Hand it to the publisher, to be stored."""
+        """Have it stored."""
+        if job.id in self._runs:
+            self._half_made.keep(job, index, checkpoint)
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         """Hand the pictures to the publisher."""
@@ -194,6 +203,8 @@ class WorkerService:
         jobs = [JobRun(claim, self._settler(claim.id, deliveries.get(claim.id))) for claim in claims]
         self._runs |= {job.id: job for job in jobs}
         self._leases.hold({job.id for job in jobs})
+        for job in jobs:
+            self._half_made.resume(job)
         if jobs:
             self._engine.submit(jobs)
             self._reporter.started(claims)
@@ -213,17 +224,22 @@ class WorkerService:
         self._engine.drop(job_ids)
         for job_id in job_ids:
             self._leases.forget(job_id)
+            self._half_made.leave(job_id)
             job = self._release(job_id)
             if job is not None:
                 job.settle()
+
+    def _ended(self, job_id: str) -> None:
+        self._leases.forget(job_id)
+        self._half_made.drop(job_id)
 
     def _release(self, job_id: str) -> JobRun | None:
         """Take a job out of our hands; whoever gets it settles it, so that it is settled once."""
         self._reporter.ended(job_id)
         return self._runs.pop(job_id, None)
 
-    def _hand_back(self) -> None:
-        left = dict(self._runs)
+    def _hand_back(self, but: Container[str] = ()) -> None:
+        left = {job_id: job for job_id, job in list(self._runs.items()) if job_id not in but}
         if not left:
             return
         try:

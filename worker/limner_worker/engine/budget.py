@@ -16,6 +16,8 @@ WORTH: Final = 0.97
 """A size that makes so much of the best size's rows a second is as good, and makes everybody wait less."""
 MEASURED: Final = 5
 """A size is judged by the median of so many calls, no sooner and by no older ones."""
+SHORTEST: Final = 1e-3
+"""Calls of fewer seconds say nothing: there it is the calling that takes the time, and fewer calls are better."""
 MEASURED_ANEW: Final = 2000
 """After so many calls of a key what was measured is forgotten, so that a bad moment is not judged by for ever."""
 
@@ -31,6 +33,10 @@ class _Curve:
     calls: int = 0
     seconds: dict[int, deque[float]] = field(default_factory=dict)
 
+    def fitting(self, buckets: Sequence[int]) -> list[int]:
+        """The sizes that fit into memory, as far as is known; at least the smallest."""
+        return [size for size in sorted(buckets) if self.limit is None or size <= self.limit] or [min(buckets)]
+
 
 class Budget:
     """Starts from a card's buckets. Where memory runs out, the size is halved, and grows again later; where larger
@@ -43,7 +49,7 @@ class Budget:
     def allowed(self, key: Hashable, buckets: Sequence[int]) -> list[int]:
         """Those of a card's batch sizes that may be used for this key, ascending; at least the smallest."""
         curve = self._curve(key)
-        fitting = [size for size in sorted(buckets) if curve.limit is None or size <= curve.limit] or [min(buckets)]
+        fitting = curve.fitting(buckets)
         rates = {size: size / median(taken) for size, taken in curve.seconds.items() if len(taken) == MEASURED}
         measured = [size for size in fitting if size in rates]
         if not measured or fitting[-1] not in rates:
@@ -58,8 +64,8 @@ class Budget:
         curve.calls += 1
         if curve.calls % MEASURED_ANEW == 0:
             curve.seconds.clear()
-        curve.seconds.setdefault(size, deque(maxlen=MEASURED)).append(max(seconds, 1e-9))
-        if curve.limit is not None and size >= curve.limit:
+        curve.seconds.setdefault(size, deque(maxlen=MEASURED)).append(max(seconds, SHORTEST))
+        if curve.limit is not None and size >= curve.fitting(buckets)[-1]:
             curve.well += 1
             if curve.well >= GROW_AFTER:
                 curve.limit = next((larger for larger in sorted(buckets) if larger > size), None)

@@ -149,7 +149,7 @@ class Engine:
             row.key = row.job.claim.spec.model, row.state.key, row.state.finished
             if new:
                 self._scheduler.add(row, row.job.claim.lane)
-            if now - row.checkpointed >= self._checkpoint_seconds:
+            if not row.state.finished and now - row.checkpointed >= self._checkpoint_seconds:
                 self._keep(row, now)
         self._scheduler.refile(rows)
 
