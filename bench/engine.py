@@ -39,6 +39,7 @@ from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Generator
 from limner_worker.generators.catalogue import load
+from limner_worker.generators.residents import Residents
 
 SERVICE_GOAL, MIXED_GOAL, OVERHEAD_GOAL_MS, GROWTH_GOAL = 0.95, 0.9, 0.3, 0.05
 BATCH = 8
@@ -161,7 +162,7 @@ def overhead_ms(steps: int) -> float:
         for n in range(Settings.model_fields["slots"].default)
     ]
     ended = Ended(len(claims))
-    engine = Engine({card.name: generator}, ended)
+    engine = Engine(Residents([card], lambda _card: generator), ended)
     engine.submit([JobRun(claim, lambda: None) for claim in claims])
     started = time.perf_counter()
     engine.start()

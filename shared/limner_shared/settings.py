@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model; one a worker is the fastest and steadiest on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
+    model_bytes: int | None = Field(default=None, ge=1)
+    """How much the weights of a worker's loaded models may take; those that were not used for longest go. Unset: all
+    are kept."""
     checkpoint_seconds: float = Field(default=15.0, gt=0)
     """A picture that takes longer is kept half made so often, and after a crash the next worker goes on from there."""
     hang_seconds: float = Field(default=600.0, gt=0)

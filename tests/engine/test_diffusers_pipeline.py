@@ -25,6 +25,7 @@ from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators import pipeline_run
 from limner_worker.generators.catalogue import load
+from limner_worker.generators.residents import Residents
 
 SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
 FLOWS = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]
@@ -121,7 +122,7 @@ def claimed(spec: JobSpec, name: str) -> JobRun:
 def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
     """Let the engine make all, and return what failed."""
     heard = Collector(jobs)
-    heard.engine = Engine({generator.card.name: generator}, heard, **options)
+    heard.engine = Engine(Residents([generator.card], lambda _card: generator), heard, **options)
     heard.engine.start()
     heard.more()
     assert heard.done.wait(120)

@@ -17,6 +17,7 @@ from limner_shared.ledger import Claim
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import ImageTask
+from limner_worker.generators.residents import Residents
 
 
 @dataclass
@@ -48,6 +49,11 @@ class Scripted:
         self.gated = False
         self.room = 1000
         """More rows than that are out of memory."""
+
+    nbytes = 100
+
+    def fingerprint(self):
+        return {}
 
     def start(self, tasks: Sequence[ImageTask]):
         if any(task.spec.prompt == "bad start" for task in tasks):
@@ -109,7 +115,7 @@ class Heard:
 @pytest.fixture
 def engine(catalogue: Catalogue):
     generator = Scripted(catalogue.get("limner-flow"))
-    engine = Engine({"limner-flow": generator}, Heard())
+    engine = Engine(Residents([generator.card], lambda _card: generator), Heard())
     engine.start()
     yield engine, generator, engine.outcomes
     generator.gate.release(1000)
@@ -192,7 +198,7 @@ def test_a_picture_that_does_not_fit_even_alone_fails_with_what_would(engine, ca
 
 def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
     generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
-    engine = Engine({"limner-flow": generator}, heard, checkpoint_seconds=0)
+    engine = Engine(Residents([generator.card], lambda _card: generator), heard, checkpoint_seconds=0)
     engine.start()
     engine.submit([job(catalogue, "long", steps=4)])
     heard.wait(1)

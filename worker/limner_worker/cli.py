@@ -23,7 +23,8 @@ def worker(models: tuple[str, ...]) -> None:
     """Generate pictures on this machine's device until stopped."""
     # Imported here, not above: the command line must not wait for torch to say what commands there are.
     from limner_worker.admission import Admission, queue_order  # noqa: PLC0415
-    from limner_worker.generators.catalogue import load_generators  # noqa: PLC0415
+    from limner_worker.generators.catalogue import load  # noqa: PLC0415
+    from limner_worker.generators.residents import Residents  # noqa: PLC0415
     from limner_worker.pool import engine_pool  # noqa: PLC0415
     from limner_worker.service import WorkerService  # noqa: PLC0415
     from limner_worker.tasks import register  # noqa: PLC0415
@@ -35,12 +36,12 @@ def worker(models: tuple[str, ...]) -> None:
     require_current(settings.resolved_database_url)
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
-    generators = load_generators(cards, settings)
+    residents = Residents(cards, partial(load, settings=settings), settings.model_bytes)
     admission = Admission(settings.slots)
-    app = make_celery(settings, generators, queue_order(admission))
+    app = make_celery(settings, residents.cards, queue_order(admission))
     register(app)
     celery_worker = app.Worker(
-        pool_cls=engine_pool(partial(WorkerService, settings, generators, admission)),
+        pool_cls=engine_pool(partial(WorkerService, settings, residents, admission)),
         without_gossip=True,
         without_mingle=True,
         quiet=True,

@@ -21,7 +21,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.admission import Admission
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
-from limner_worker.generators.base import Generator
+from limner_worker.generators.residents import Residents
 from limner_worker.half_made import HalfMade
 from limner_worker.leases import Leases
 from limner_worker.progress import Reporter
@@ -60,17 +60,17 @@ class Delivery:
 class WorkerService:
     """Takes deliveries from any thread; everything is done and acknowledged by threads of its own."""
 
-    def __init__(self, settings: Settings, generators: Mapping[str, Generator], admission: Admission) -> None:
+    def __init__(self, settings: Settings, models: Residents, admission: Admission) -> None:
         self._settings = settings
         self._admission = admission
         self._database = Database(settings.resolved_database_url)
         redis = connect(settings.redis_url)
         hints = Hints(redis)
-        self._models = list(generators)
-        self._engine = Engine(generators, self, settings.checkpoint_seconds)
+        self._models = list(models.cards)
+        self._engine = Engine(models, self, settings.checkpoint_seconds)
         self._leases = Leases(settings, self._database, redis, self._models, self._lost)
         blobs = Blobs(settings.resolved_blob_url)
-        self._fingerprints = {name: generator.fingerprint() for name, generator in generators.items()}
+        self._fingerprints = models.fingerprints
         self._half_made = HalfMade(blobs, self._fingerprints)
         self._publisher = Publisher(self._database, blobs, hints, settings.lease_seconds, self._ended)
         self._reporter = Reporter(hints)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from limner_shared.errors import GenerationFailed, LimnerError, ModelUnavailable, OutOfMemory
+from limner_shared.errors import CardError, GenerationFailed, LimnerError, ModelUnavailable, OutOfMemory
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.budget import Budget
 from limner_worker.engine.request import JobRun, Row
 from limner_worker.engine.scheduler import Scheduler
+from limner_worker.engine.waiting import Waiting
 from limner_worker.generators import memory
 from limner_worker.generators.base import Generator, padded_size
+from limner_worker.generators.residents import Residents
 
 log = get_logger(__name__)
 
@@ -44,12 +46,11 @@ class Outcomes(Protocol):
 class Engine:
     """One thread, one device, any number of models. Other threads only put jobs in and ask for some to be dropped."""
 
-    def __init__(
-        self, generators: Mapping[str, Generator], outcomes: Outcomes, checkpoint_seconds: float = float("inf")
-    ) -> None:
+    def __init__(self, models: Residents, outcomes: Outcomes, checkpoint_seconds: float = float("inf")) -> None:
         """`checkpoint_seconds`: how often a long job's state is kept."""
-        self.generators = dict(generators)
+        self._models = models
         self.outcomes = outcomes
+        self._waiting = Waiting()
         self._checkpoint_seconds = checkpoint_seconds
         self._budget = Budget()
         self._scheduler: Scheduler[Row] = Scheduler(self._sizes)
@@ -86,9 +87,10 @@ class Engine:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._take_calls(wait=not len(self._scheduler))
+            self._take_calls(wait=not len(self._scheduler) and not len(self._waiting))
             if self._stopping.is_set():
                 return
+            self._begin_waiting()
             batch = self._scheduler.next_batch()
             if batch and batch[0].state.finished:
                 self._decode(batch)
@@ -106,17 +108,27 @@ class Engine:
     # --- admit ---
 
     def _admit(self, jobs: Sequence[JobRun]) -> None:
-        by_model: dict[str, list[JobRun]] = {}
         for job in jobs:
-            by_model.setdefault(job.claim.spec.model, []).append(job)
-        for model, group in by_model.items():
-            generator = self.generators.get(model)
-            if generator is None:
-                for job in group:
-                    self._fail(job, ModelUnavailable(f"This worker does not serve the model {model!r}."))
+            model = job.claim.spec.model
+            if model in self._models.cards:
+                self._jobs[job.id] = job
+                self._waiting.add(model, job, time.monotonic())
+            else:
+                self._fail(job, ModelUnavailable(f"This worker does not serve the model {model!r}."))
+
+    def _begin_waiting(self) -> None:
+        """Start the jobs whose models are loaded, or can be: the model that is waited for longest goes first."""
+        for model in self._waiting.models(time.monotonic()):
+            try:
+                brought = self._models.bring(model, {row.job.claim.spec.model for row in self._scheduler})
+            except CardError as error:
+                for job in self._waiting.take(model):
+                    self._fail(job, error)
                 continue
-            self._jobs |= {job.id: job for job in group}
-            rows = [row for job in group for row in job.rows]
+            if not brought:
+                continue
+            generator = self._models.get(model)
+            rows = [row for job in self._waiting.take(model) if not job.closed for row in job.rows]
             self._guard(lambda rows, g=generator: self._start(g, rows), rows)
             self._settle(rows)
 
@@ -179,7 +191,7 @@ class Engine:
 
     def _sizes(self, key: Any) -> Sequence[int]:
         model, *_ = key
-        return self._budget.allowed(key, self.generators[model].card.buckets)
+        return self._budget.allowed(key, self._models.cards[model].buckets)
 
     def _timed(self, rows: Sequence[Row], call: Callable[[], None]) -> None:
         started = time.perf_counter()
@@ -251,4 +263,4 @@ class Engine:
         self._jobs.pop(job.id, None)
 
     def _generator_of(self, row: Row) -> Generator:
-        return self.generators[row.job.claim.spec.model]
+        return self._models.get(row.job.claim.spec.model)

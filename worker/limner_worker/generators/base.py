@@ -86,6 +86,11 @@ class Generator(Protocol):
 
     card: ModelCard
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory its weights take."""
+        ...
+
     def start(self, tasks: Sequence[ImageTask]) -> list[Any]:
         """The first state of each task: texts encoded in one batch, noise drawn from the seed."""
         ...

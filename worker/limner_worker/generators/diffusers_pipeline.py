@@ -24,6 +24,7 @@ from limner_worker.generators.base import ImageTask, Picture, locate, padding, s
 from limner_worker.generators.cache import ByteCache
 from limner_worker.generators.calls import Call, content, join, part, size_in_bytes
 from limner_worker.generators.pipeline_run import Kind, PipelineImage, tap
+from limner_worker.networks.weights import weights_size
 
 FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler)
 """They do not name each other as compatible. A third one, FlowMatchLCMScheduler, draws noise that no seed governs."""
@@ -81,6 +82,12 @@ class DiffusersPipeline:
         self._functions[f"{name}.{method}"] = tap(module, method, kind, f"{name}.{method}")
 
     # --- what the engine asks ---
+
+    @property
+    def nbytes(self) -> int:
+        """Of all the pipeline's modules."""
+        modules = [module for module in self.pipeline.components.values() if isinstance(module, nn.Module)]
+        return sum(weights_size(module) for module in modules)
 
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[PipelineImage]:

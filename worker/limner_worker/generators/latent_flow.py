@@ -17,7 +17,7 @@ from limner_worker.generators.base import ImageTask, Picture, locate, padding, s
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
 from limner_worker.networks.upscaler import Upscaler
-from limner_worker.networks.weights import WeightsError, load_module
+from limner_worker.networks.weights import WeightsError, load_module, weights_size
 
 Encode = Callable[[Sequence[str]], Tensor]
 FILES = ("autoencoder", "flow", "upscaler")
@@ -85,6 +85,11 @@ class LatentFlow:
             raise CardError(f"{card.name}: the weights do not know the styles {sorted(missing)}.")
         self._encode = encode
         self._hashes = {name: sha256_of(folder / f"{name}.safetensors") for name in FILES}
+
+    @property
+    def nbytes(self) -> int:
+        """Of the three networks; the text encoder is shared."""
+        return sum(weights_size(module) for module in (self.autoencoder, self.flow, self.upscaler))
 
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[FlowState]:

@@ -45,6 +45,11 @@ class Null:
         self.card = card
         self._seconds = float(card.options.get("step_ms", 0)) / 1000
 
+    @property
+    def nbytes(self) -> int:
+        """There are no weights."""
+        return 0
+
     def start(self, tasks: Sequence[ImageTask]) -> list[NullState]:
         """Nothing to prepare."""
         return [NullState(task) for task in tasks]

@@ -80,3 +80,8 @@ def _read_header(path: Path) -> tuple[str, dict[str, object]]:
         raise WeightsError(f"there are no weights at {path}") from error
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise WeightsError(f"{path} is not a weights file of Limner: {error}") from error
+
+
+def weights_size(module: nn.Module) -> int:
+    """Bytes of its parameters and buffers."""
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
