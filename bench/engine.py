@@ -9,6 +9,7 @@ stores nothing. Goal: at least 0.95 of it.
 Mixed: a bulk of as many jobs and as many steps in all, but every job with its own number of steps and guidance.
 Goal: at least 0.9 of the uniform bulk's steps a second.
 Overhead: the engine alone with the null model in batches of 8, seconds for one row's step. Goal: at most 0.3 ms.
+Keeping: the engine's time for keeping all jobs half made, of the time between. Goal: at most 1 %.
 Memory: the resident memory of a worker with the null model after its first 1,000 jobs, and after all. Goal: less than
 5 % more.
 The first three in turn, round by round, never at the same time.
@@ -28,7 +29,7 @@ from typing import Any
 import click
 import psutil
 
-from bench.common import NULL_CARD, draw, report, running_stack, summary
+from bench.common import NULL_CARD, begin, draw, report, running_stack, summary
 from limner_shared.cards import Catalogue, load_card
 from limner_shared.client import Client
 from limner_shared.errors import LimnerError
@@ -41,7 +42,7 @@ from limner_worker.generators.base import Generator
 from limner_worker.generators.catalogue import load
 from limner_worker.generators.residents import Residents
 
-SERVICE_GOAL, MIXED_GOAL, OVERHEAD_GOAL_MS, GROWTH_GOAL = 0.95, 0.9, 0.3, 0.05
+SERVICE_GOAL, MIXED_GOAL, OVERHEAD_GOAL_MS, GROWTH_GOAL, KEEP_GOAL = 0.95, 0.9, 0.3, 0.05, 0.01
 BATCH = 8
 POLL_SECONDS = 0.05
 
@@ -172,6 +173,20 @@ def overhead_ms(steps: int) -> float:
     return 1000 * seconds / (steps * len(claims))
 
 
+def checkpoint_share() -> float:
+    """The engine's time for keeping a worker's jobs half made, over the time between two such moments."""
+    card = Catalogue.load([], "limner-flow").get(None)
+    generator = load(card, Settings(device="cpu"))
+    settings = Settings.model_fields
+    specs = [card.resolve(JobRequest(prompt=f"a red apple {number}")) for number in range(max(card.buckets))]
+    states = begin(generator, specs)
+    generator.step(states)
+    started = time.perf_counter()
+    kept = [state.checkpoint() for state in states]
+    seconds = (time.perf_counter() - started) * settings["slots"].default / len(kept)
+    return seconds / settings["checkpoint_seconds"].default
+
+
 # --- memory ---
 
 
@@ -203,6 +218,7 @@ def main(quick: bool) -> None:
         "service_over_direct": summary(service),
         "mixed_over_uniform": summary(mix),
         "overhead_ms_per_row_step": summary(overhead),
+        "checkpoint_share_of_time": summary([checkpoint_share() for _ in range(5)]),
         "worker_mb_by_1000_jobs": memory,
         "memory_growth": round(memory[-1] / memory[0] - 1, 4),
     }
@@ -210,6 +226,7 @@ def main(quick: bool) -> None:
         figures["service_over_direct"]["median"] >= SERVICE_GOAL
         and figures["mixed_over_uniform"]["median"] >= MIXED_GOAL
         and figures["overhead_ms_per_row_step"]["median"] <= OVERHEAD_GOAL_MS
+        and figures["checkpoint_share_of_time"]["median"] <= KEEP_GOAL
         and figures["memory_growth"] < GROWTH_GOAL
     )
     goal = (

@@ -17,7 +17,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from limner_shared.errors import NotFound, StorageFailed, StorageFull
 
 HALF_MADE: Final = "half-made"
-"""The folder of what is kept under a name."""
+INPUTS: Final = "inputs"
 
 
 class Blobs:
@@ -45,24 +45,37 @@ class Blobs:
             raise NotFound("The picture's bytes are no longer stored.")
         return found
 
-    # --- what is half made: under a name, and replaced again and again ---
+    # --- what no row in the database speaks of: deleted when it is old ---
+
+    def put_input(self, data: bytes) -> str:
+        """Store what a job starts from, and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._put(f"{INPUTS}/{digest}", data)
+        return digest
+
+    def get_input(self, digest: str) -> bytes:
+        """The bytes of an input. Raises NotFound or StorageFailed."""
+        found = self._get(f"{INPUTS}/{digest}")
+        if found is None:
+            raise NotFound("The picture that this job starts from is no longer stored: send it again.")
+        return found
 
     def keep(self, name: str, data: bytes) -> None:
-        """Store bytes under a name, in place of what was there. Raises StorageFull or StorageFailed."""
+        """Store what is half made under a name, in place of what was there. Raises StorageFull or StorageFailed."""
         self._put(f"{HALF_MADE}/{name}", data)
 
     def kept(self, name: str) -> bytes | None:
-        """The bytes of a name, if there are any. Raises StorageFailed."""
+        """What is half made under this name, if there is anything. Raises StorageFailed."""
         return self._get(f"{HALF_MADE}/{name}")
 
     def drop(self, name: str) -> None:
-        """Forget a name. Raises StorageFailed."""
+        """Forget what is half made under this name. Raises StorageFailed."""
         self._delete(f"{HALF_MADE}/{name}")
 
-    def drop_older(self, seconds: float) -> int:
-        """Forget what was kept so long ago; how many. Raises StorageFailed."""
+    def drop_older(self, folder: str, seconds: float) -> int:
+        """Forget what was stored in INPUTS or HALF_MADE so long ago; how many. Raises StorageFailed."""
         try:
-            entries = [entry for page in self._store.list(HALF_MADE) for entry in page]
+            entries = [entry for page in self._store.list(folder) for entry in page]
         except (BaseError, OSError) as error:
             raise StorageFailed from error
         old = [entry["path"] for entry in entries if _age(entry["last_modified"]) > seconds]

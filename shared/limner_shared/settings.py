@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     require_keys: bool | None = None
     """Unset: keys are required unless the service listens on loopback alone."""
     web_workers: int = Field(default=2, ge=1)
-    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    max_body_bytes: int = Field(default=16 << 20, ge=1024)
+    """Of a request that is not a bulk; a job's image and mask are the largest part of one."""
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
     max_bulk_lines: int = Field(default=1_000_000, ge=1)
 
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     aging_seconds: float = Field(default=20.0, gt=0)
     """A released job that waits so long moves up a lane, and again after as long."""
     lease_seconds: float = Field(default=9.0, gt=0)
+    input_days: float = Field(default=30.0, gt=0)
+    """Pictures that jobs start from are deleted after so long; a job that waits longer for its turn fails."""
     heartbeat_seconds: float = Field(default=2.0, gt=0)
     solo_losses: int = Field(default=2, ge=1)
     """How many workers may be lost over a job that runs alone before it is a dead letter."""

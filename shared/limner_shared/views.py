@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from limner_shared.jobs import JobState, Priority
+from limner_shared.jobs import Adapter, JobState, Priority
 
 
 class ImageView(BaseModel):
@@ -68,6 +68,13 @@ class JobView(BaseModel):
     guidance: float
     seed: int
     n: int
+    guidance_rescale: float = 0.0
+    scheduler: str | None = None
+    adapters: list[Adapter] = Field(default_factory=list[Adapter])
+    image: str | None = Field(default=None, description="SHA-256 of what it starts from, as it was fitted to the size.")
+    mask: str | None = None
+    strength: float | None = None
+    reproducible: bool = False
     priority: Priority
     metadata: dict[str, Any]
     bulk: str | None

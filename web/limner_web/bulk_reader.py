@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from limner_shared.cards import Catalogue
 from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
-from limner_shared.jobs import JobRequest, Priority
+from limner_shared.jobs import JobRequest, JobSpec, Priority
 from limner_shared.ledger import NewJob
 from limner_shared.settings import Settings
 from limner_web.problems import from_validation
@@ -34,7 +34,11 @@ class BadLine(Exception):
 class BulkReader:
     """One body, read once. `lines` counts the jobs so far, and `digest` is the whole body's once it is read."""
 
-    def __init__(self, body: IO[bytes], catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(
+        self, body: IO[bytes], catalogue: Catalogue, settings: Settings, store_inputs: Callable[[JobSpec], JobSpec]
+    ) -> None:
+        """`store_inputs` is called with each job; see `inputs.Inputs`."""
+        self._store_inputs = store_inputs
         self._body = body
         self._catalogue = catalogue
         self._settings = settings
@@ -108,6 +112,7 @@ class BulkReader:
         try:
             request = JobRequest.model_validate_json(text)
             card, spec = self._catalogue.resolve(request)
+            spec = self._store_inputs(spec)
         except ValidationError as error:
             first = from_validation(error).details["errors"][0]
             raise BadLine(number, first["field"] or None, first["message"]) from error

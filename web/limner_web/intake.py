@@ -44,6 +44,7 @@ def submit(
     first try) gets the job of its first try.
     """
     card, spec = services.catalogue.resolve(request)
+    spec = services.inputs.store(tenant_id, spec)
     cost = card.cost(spec)
     small = cost <= card.small_cost
     priority = request.priority or Priority.NORMAL

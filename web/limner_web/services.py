@@ -15,6 +15,7 @@ from limner_shared.celery_app import make_celery
 from limner_shared.database import Database
 from limner_shared.events import Hints, connect
 from limner_shared.settings import Settings
+from limner_web.inputs import Inputs
 from limner_web.listener import Listener
 from limner_web.load import Gate, RequestRate
 
@@ -29,6 +30,7 @@ class Services:
     hints: Hints
     celery: Celery
     catalogue: Catalogue
+    inputs: Inputs
     listener: Listener
     gate: Gate
     rate: RequestRate
@@ -40,13 +42,15 @@ def build(settings: Settings) -> Services:
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
     redis = connect(settings.redis_url)
+    blobs = Blobs(settings.resolved_blob_url)
     return Services(
         settings,
         database,
-        Blobs(settings.resolved_blob_url),
+        blobs,
         Hints(redis),
         make_celery(settings),
         Catalogue.load(settings.models, settings.default_model),
+        Inputs(database, blobs),
         Listener(redis),
         Gate(settings),
         RequestRate(settings),

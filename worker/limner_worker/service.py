@@ -23,6 +23,7 @@ from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.residents import Residents
 from limner_worker.half_made import HalfMade
+from limner_worker.inputs import load_inputs
 from limner_worker.leases import Leases
 from limner_worker.progress import Reporter
 from limner_worker.publish import Publisher
@@ -69,7 +70,7 @@ class WorkerService:
         self._models = list(models.cards)
         self._engine = Engine(models, self, settings.checkpoint_seconds)
         self._leases = Leases(settings, self._database, redis, self._models, self._lost)
-        blobs = Blobs(settings.resolved_blob_url)
+        self._blobs = blobs = Blobs(settings.resolved_blob_url)
         self._fingerprints = models.fingerprints
         self._half_made = HalfMade(blobs, self._fingerprints)
         self._publisher = Publisher(self._database, blobs, hints, settings.lease_seconds, self._ended)
@@ -203,11 +204,20 @@ class WorkerService:
         jobs = [JobRun(claim, self._settler(claim.id, deliveries.get(claim.id))) for claim in claims]
         self._runs |= {job.id: job for job in jobs}
         self._leases.hold({job.id for job in jobs})
-        for job in jobs:
-            self._half_made.resume(job)
-        if jobs:
-            self._engine.submit(jobs)
+        ready = [job for job in jobs if self._prepare(job)]
+        if ready:
+            self._engine.submit(ready)
             self._reporter.started(claims)
+
+    def _prepare(self, job: JobRun) -> bool:
+        """Fetch what the job starts from; one that has lost it fails."""
+        try:
+            load_inputs(self._blobs, job)
+        except LimnerError as error:
+            self.failed(job, error)
+            return False
+        self._half_made.resume(job)
+        return True
 
     def _settler(self, job_id: str, delivery: Delivery | None) -> Callable[[], None]:
         return lambda: None if delivery is None else self._done(delivery, job_id)

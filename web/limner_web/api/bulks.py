@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Literal
 
@@ -50,7 +51,7 @@ def create_bulk(header: CreateHeaders) -> Response:
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
     held = services()
-    reader = BulkReader(request.stream, held.catalogue, held.settings)
+    reader = BulkReader(request.stream, held.catalogue, held.settings, partial(held.inputs.store, tenant_id()))
     bulk_id = intake.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
     answer = make_response(_view(held, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)

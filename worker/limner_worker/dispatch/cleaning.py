@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session
 
 from limner_shared import ledger
-from limner_shared.blobs import Blobs
+from limner_shared.blobs import HALF_MADE, INPUTS, Blobs
 from limner_shared.database import Database
 from limner_shared.errors import StorageFailed
 from limner_shared.telemetry import get_logger
@@ -17,6 +17,9 @@ log = get_logger(__name__)
 
 EVERY_SECONDS = 60.0
 ROWS = 500
+LISTED_EVERY_SECONDS = 3600.0
+HALF_MADE_SECONDS = 86_400.0
+"""A job that no worker has gone on with for so long has ended, or begins anew."""
 GRACE_SECONDS = 600.0
 """A worker stores a picture before it refers to it: for so long a blob that nobody refers to may be such a one."""
 
@@ -24,10 +27,14 @@ GRACE_SECONDS = 600.0
 class Cleaner:
     """Deletes rows first, and blobs once it is sure that nobody refers to them."""
 
-    def __init__(self, database: Database, blobs: Blobs, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, grace_seconds: float = GRACE_SECONDS, input_days: float = 30.0
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._grace = grace_seconds
+        self._input_seconds = input_days * 86_400
+        self._listed_at = float("-inf")
         self._cleaned_at = float("-inf")
 
     def clean(self) -> None:
@@ -44,6 +51,7 @@ class Cleaner:
             with self._database.write() as session:
                 done = max(done, task(session, ROWS))
         done = max(done, self._delete_blobs())
+        self._delete_old()
         if done < ROWS:
             self._cleaned_at = time.monotonic()
 
@@ -58,6 +66,20 @@ class Cleaner:
         if deleted:
             log.info("deleted pictures that nobody refers to", pictures=len(deleted))
         return len(digests)
+
+    def _delete_old(self) -> None:
+        """What no row speaks of, once an hour: listing a bucket is slow."""
+        if time.monotonic() - self._listed_at < LISTED_EVERY_SECONDS:
+            return
+        self._listed_at = time.monotonic()
+        for folder, seconds in ((HALF_MADE, HALF_MADE_SECONDS), (INPUTS, self._input_seconds)):
+            try:
+                deleted = self._blobs.drop_older(folder, seconds)
+            except StorageFailed as error:
+                log.warning("could not delete what is old", folder=folder, error=error.message)
+                continue
+            if deleted:
+                log.info("deleted what is old", folder=folder, files=deleted)
 
     def _delete(self, digest: str) -> bool:
         try:

@@ -93,7 +93,7 @@ class Dispatcher:
         self._celery = celery
         self._bell = Bell(redis)
         self._hints = Hints(redis)
-        self._cleaner = Cleaner(database, Blobs(settings.resolved_blob_url))
+        self._cleaner = Cleaner(database, Blobs(settings.resolved_blob_url), input_days=settings.input_days)
         self._models = {name: self._state(card) for name, card in catalogue.cards.items()}
         self._tidied_at = float("-inf")
         self._trouble: str | None = None

@@ -1,0 +1,165 @@
+"""Image-to-image and inpainting: what a client may start from, and what is stored of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from limner_shared.blobs import INPUTS
+from limner_shared.jobs import JobRequest
+from limner_shared.ledger import Claim
+from limner_worker.dispatch.cleaning import Cleaner
+from limner_worker.engine.request import JobRun
+from limner_worker.inputs import load_inputs
+from tests.api.work import finish, png, start
+
+CARD = """
+name = "painter"
+title = "Painter"
+family = "null"
+source = { folder = "." }
+sizes = [[64, 32]]
+tasks = ["text-to-image", "image-to-image", "inpainting"]
+steps = { min = 1, max = 50, default = 3 }
+guidance = { min = 0.0, max = 20.0, default = 7.5 }
+"""
+
+
+@pytest.fixture
+def app(make_app, tmp_path: Path):
+    card = tmp_path / "painter.toml"
+    card.write_text(CARD)
+    return make_app(models=(card,), default_model="painter")
+
+
+def data_url(picture: Image.Image, kind: str = "png", **options: object) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def submit(client, **request: object):
+    return client.post("/api/v1/jobs", json={"prompt": "a boat"} | request)
+
+
+def stored(app, answer) -> Image.Image:
+    assert answer.status_code == 202, answer.json
+    return Image.open(io.BytesIO(app.extensions["limner"].blobs.get_input(answer.json["image"])))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_a_data_url_is_fitted_to_the_size_and_stored(app, client, kind):
+    picture = stored(app, submit(client, image=data_url(Image.new("RGB", (100, 100), "red"), kind)))
+    assert (picture.size, picture.format, picture.mode) == ((64, 32), "PNG", "RGB")
+    assert all(abs(a - b) < 5 for a, b in zip(picture.getpixel((30, 16)), (254, 0, 0), strict=True))
+
+
+def test_a_picture_of_one_s_own_is_named_by_its_id(app, client):
+    first = submit(client).json["id"]
+    finish(app, start(app, first), png("green"))
+    image = client.get(f"/api/v1/jobs/{first}").json["images"][0]["id"]
+    assert stored(app, submit(client, image=image, strength=0.5)).getpixel((0, 0)) == (0, 128, 0)
+
+
+def test_what_is_transparent_becomes_white_and_what_lies_on_its_side_is_turned(app, client):
+    clear = Image.new("RGBA", (64, 32), (0, 0, 0, 0))
+    assert stored(app, submit(client, image=data_url(clear))).getpixel((5, 5)) == (255, 255, 255)
+    wide = Image.new("RGB", (32, 64), "black")
+    wide.paste("white", (0, 32, 32, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned = stored(app, submit(client, image=data_url(wide, "jpeg", exif=exif)))
+    left, right = (turned.getpixel((x, 16))[0] for x in (5, 60))
+    assert left > 200
+    assert right < 50
+
+
+def test_a_job_says_what_it_starts_from_and_not_the_whole_picture(client):
+    url = data_url(Image.new("RGB", (64, 32), "blue"))
+    job = submit(client, image=url, mask=url, strength=0.7).json
+    assert len(job["image"]) == len(job["mask"]) == 64
+    assert job["strength"] == 0.7
+
+
+def test_a_worker_finds_the_pictures_in_the_rows_of_the_job(app, client):
+    held = app.extensions["limner"]
+    request = {"image": data_url(Image.new("RGB", (64, 32), "blue")), "mask": data_url(Image.new("L", (64, 32), 255))}
+    spec = held.catalogue.resolve(JobRequest(prompt="a boat", n=2, **request))[1]
+    spec = held.inputs.store("local", spec)
+    job = JobRun(Claim("job", "local", None, 1, 2, 1, spec), lambda: None)
+    load_inputs(held.blobs, job)
+    assert [row.task.image.shape for row in job.rows] == [(32, 64, 3)] * 2
+    assert job.rows[0].task.image[0, 0].tolist() == [0, 0, 255]
+    assert job.rows[1].task.mask.min() == 255
+
+
+BAD = {
+    "not base64": ("data:image/png;base64,%%%", "base64"),
+    "no picture": ("data:image/png;base64," + base64.b64encode(b"hello").decode(), "no picture"),
+    "an address": ("http://example.org/boat.png", "the id of a picture"),
+    "a stranger": ("img_01arz3ndektsv4rrffq69g5fav", "no picture img_"),
+    "cut off": (data_url(Image.effect_noise((64, 64), 50))[: 22 + 4 * 700], "damaged"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("field", ["image", "mask"])
+def test_what_cannot_be_started_from_is_refused_with_the_field_and_the_reason(client, what, field):
+    value, reason = BAD[what]
+    good = data_url(Image.new("RGB", (64, 32)))
+    answer = submit(client, **({"image": good, "mask": good} | {field: value}))
+    assert answer.status_code == 422
+    assert answer.json["detail"].startswith(f"{field}: ")
+    assert reason in answer.json["detail"]
+    assert client.get("/api/v1/jobs").json["items"] == []
+
+
+def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(client):
+    answer = submit(client, image=data_url(Image.new("1", (12_000, 12_000))))
+    assert answer.status_code == 422
+    assert "megapixels" in answer.json["detail"]
+
+
+def test_a_picture_of_too_many_bytes_is_refused(client):
+    junk = base64.b64encode(bytes(10_000_001)).decode()
+    answer = submit(client, image=f"data:image/png;base64,{junk}")
+    assert (answer.status_code, "10 MB" in answer.json["detail"]) == (422, True)
+
+
+def test_a_mask_needs_an_image_and_strength_too(client):
+    for field, value in (("mask", data_url(Image.new("L", (64, 32)))), ("strength", 0.5)):
+        answer = submit(client, **{field: value})
+        assert answer.status_code == 422
+        assert "image" in answer.json["detail"]
+
+
+def test_a_model_that_cannot_do_it_refuses_it(make_app):
+    client = make_app().test_client()
+    answer = submit(client, image=data_url(Image.new("RGB", (64, 32))))
+    assert answer.status_code == 422
+    assert "text-to-image" in answer.json["detail"]
+
+
+def test_a_bulk_with_a_bad_picture_is_refused_by_its_line(client):
+    good = json.dumps({"prompt": "a boat", "image": data_url(Image.new("RGB", (64, 32), "red"))})
+    bad = json.dumps({"prompt": "a boat", "image": "img_01arz3ndektsv4rrffq69g5fav"})
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = client.post("/api/v1/bulks", data=f"{good}\n{bad}\n", headers=headers)
+    assert answer.status_code == 422
+    assert [(error["line"], error["field"]) for error in answer.json["errors"]] == [(2, "image")]
+    assert client.post("/api/v1/bulks", data=f"{good}\n", headers=headers).status_code == 202
+
+
+def test_old_inputs_are_deleted_and_young_ones_kept(app, client):
+    held = app.extensions["limner"]
+    answers = [submit(client, image=data_url(Image.new("RGB", (64, 32), colour))) for colour in ("red", "blue")]
+    old, young = (held.blobs.folder / INPUTS / answer.json["image"] for answer in answers)
+    os.utime(old, (1, 1))
+    Cleaner(held.database, held.blobs).clean()
+    assert (old.exists(), young.exists()) == (False, True)
