@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import mimetypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,6 +29,7 @@ MARKS: Final = {
     JobState.CANCELED: "[dim]canceled[/]",
 }
 PROMPT_WIDTH: Final = 40
+PICTURE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 def server_options(command: F) -> F:
@@ -53,6 +56,16 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
     return int(width), int(height)
 
 
+def data_url(file: Path | None) -> str | None:
+    """A picture's file as the API takes it. Raises InvalidRequest for a name that tells of no picture."""
+    if file is None:
+        return None
+    kind = mimetypes.guess_type(file.name)[0]
+    if kind not in ("image/png", "image/jpeg", "image/webp"):
+        raise InvalidRequest(f"{file} is not named as a PNG, JPEG or WebP.")
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
 @click.command()
 @click.argument("prompt")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("picture.png"))
@@ -64,6 +77,11 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
 @click.option("--n", type=int, default=1, show_default=True, help="How many pictures.")
 @click.option("--negative", help="What the picture should not show.")
 @click.option("--model", help="A name from `limner models`.")
+@click.option("--scheduler", help="One of the model's schedulers.")
+@click.option("--image", type=PICTURE, help="A picture to start from.")
+@click.option("--mask", type=PICTURE, help="White where the picture may change.")
+@click.option("--strength", type=float, help="How far from --image it may go, above 0 and at most 1.")
+@click.option("--reproducible", is_flag=True, default=None, help="The same bytes at any load.")
 @server_options
 def generate(
     *,
@@ -71,6 +89,8 @@ def generate(
     output: Path,
     size: str | None,
     negative: str | None,
+    image: Path | None,
+    mask: Path | None,
     server: str | None,
     key: str | None,
     **wanted: Any,
@@ -78,12 +98,13 @@ def generate(
     """Make the picture of PROMPT and write it to the output file."""
     width, height = parse_size(size)
     request = {"prompt": prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
+    request |= {"image": data_url(image), "mask": data_url(mask)}
     with make_client(server, key) as client:
         job = follow(client, client.submit(request))
-        for file, image in zip(output_files(output, len(job.images)), job.images, strict=True):
+        for file, made in zip(output_files(output, len(job.images)), job.images, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(client.download(image))
-            click.echo(f"{file}  {image.width}x{image.height}  seed {image.seed}")
+            file.write_bytes(client.download(made))
+            click.echo(f"{file}  {made.width}x{made.height}  seed {made.seed}")
 
 
 def output_files(output: Path, count: int) -> list[Path]:

@@ -180,6 +180,23 @@ def test_generate_writes_the_picture(stand_in: StandIn, tmp_path: Path) -> None:
     assert json.loads(stand_in.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64, "n": 1}
 
 
+def test_generate_sends_the_picture_to_start_from(stand_in: StandIn, tmp_path: Path) -> None:
+    start = tmp_path / "start.webp"
+    start.write_bytes(b"a picture")
+    run("generate", "a boat", "-o", str(tmp_path / "a.png"), "--image", str(start), "--server", stand_in.url)
+    sent = json.loads(stand_in.bodies[0])
+    assert sent["image"] == "data:image/webp;base64,YSBwaWN0dXJl"
+    assert "mask" not in sent
+
+
+def test_generate_refuses_to_start_from_what_is_no_picture(stand_in: StandIn, tmp_path: Path) -> None:
+    start = tmp_path / "start.txt"
+    start.write_text("a boat")
+    shown = run("generate", "a boat", "--image", str(start), "--server", stand_in.url)
+    assert shown.exit_code == 2
+    assert "PNG, JPEG or WebP" in shown.stderr
+
+
 def test_generate_shows_the_servers_own_reason(stand_in: StandIn, tmp_path: Path) -> None:
     shown = run("generate", "a red apple", "--style", "x", "--server", stand_in.url)
     assert shown.exit_code == 2
