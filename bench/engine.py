@@ -38,7 +38,7 @@ from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
-from limner_worker.generators.base import Generator
+from limner_worker.generators.base import Generator, Picture
 from limner_worker.generators.catalogue import load
 from limner_worker.generators.residents import Residents
 
@@ -138,6 +138,9 @@ class Ended:
 
     def progressed(self, job: JobRun) -> None:
         """Nobody wants to know."""
+
+    def previewed(self, job: JobRun, picture: Picture) -> None:
+        """Nobody watches."""
 
     def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         """Nor this."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -22,6 +24,9 @@ WAKE_CHANNEL: Final = "limner:wake"
 CANCEL_CHANNEL: Final = "limner:cancel"
 """Ids of canceled jobs, for the workers."""
 PROGRESS_TTL_SECONDS: Final = 120
+WATCHED_SECONDS: Final = 5
+"""For so long whoever asked for a preview is believed to look."""
+PREVIEW_TTL_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,34 @@ class Hints:
         except RedisError:
             return {}
         return {job_id: Progress(**json.loads(value)) for job_id, value in zip(ids, values, strict=True) if value}
+
+    # --- previews: made only while somebody looks ---
+
+    def watch(self, job_id: str) -> bytes | None:
+        """Say that somebody looks at this job now; returns the WebP of how it looked last, if there is one."""
+        try:
+            with self.redis.pipeline(transaction=False) as pipe:
+                pipe.set(f"limner:watched:{job_id}", "", ex=WATCHED_SECONDS)
+                pipe.get(f"limner:preview:{job_id}")
+                _, preview = pipe.execute()
+        except RedisError:
+            return None
+        return base64.b64decode(preview) if preview else None
+
+    def watched(self, job_ids: Collection[str]) -> set[str]:
+        """Those of these jobs that somebody looks at."""
+        if not job_ids:
+            return set()
+        try:
+            found: list[Any] = self.redis.mget([f"limner:watched:{job_id}" for job_id in job_ids])  # type: ignore[assignment]
+        except RedisError:
+            return set()
+        return {job_id for job_id, value in zip(job_ids, found, strict=True) if value is not None}
+
+    def previewed(self, job_id: str, webp: bytes) -> None:
+        """Show how a running job looks."""
+        with suppress(RedisError):
+            self.redis.set(f"limner:preview:{job_id}", base64.b64encode(webp), ex=PREVIEW_TTL_SECONDS)
 
     def _send(self, messages: list[tuple[str, str]], keys: dict[str, dict[str, Any]]) -> None:
         if not messages:

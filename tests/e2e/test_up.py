@@ -99,6 +99,15 @@ def test_a_prompt_becomes_a_picture_on_the_page_without_a_reload(service):
         expect(page.locator(".card.succeeded").first).to_contain_text("red apple")
 
 
+def test_who_looks_at_a_running_job_sees_how_it_becomes_a_picture(service):
+    with Client(f"http://127.0.0.1:{service}") as client, browser_page(service) as page:
+        job = client.submit({"prompt": "sunflower", "steps": 100, "n": 16, "seed": 3})
+        preview = page.locator(f"#{job.id} .preview")
+        expect(preview).to_be_visible(timeout=60_000)
+        eventually(lambda: preview.evaluate("image => image.naturalWidth") == 64)
+        client.cancel(job.id)
+
+
 def test_the_page_says_next_to_the_form_what_the_api_refuses(service):
     with browser_page(service) as page:
         page.get_by_label("Prompt").fill("red apple")

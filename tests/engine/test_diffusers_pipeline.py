@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -23,8 +24,9 @@ from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
-from limner_worker.generators import pipeline_run
+from limner_worker.generators import diffusers_pipeline, pipeline_run
 from limner_worker.generators.catalogue import load
+from limner_worker.generators.projection import Projection
 from limner_worker.generators.residents import Residents
 
 SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
@@ -87,6 +89,7 @@ class Collector:
         self.later = list(jobs)
         self.left = len(self.later)
         self.engine: Engine | None = None
+        self.shown: list[np.ndarray] = []
         self.errors: dict[str, LimnerError] = {}
         self.done = threading.Event()
 
@@ -97,6 +100,9 @@ class Collector:
         some, self.later = self.later[:2], self.later[2:]
         if some and self.engine:
             self.engine.submit(some)
+
+    def previewed(self, job: JobRun, picture: np.ndarray) -> None:
+        self.shown.append(picture)
 
     def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         return
@@ -212,6 +218,19 @@ def test_a_mixed_batch_equals_the_pipeline_alone(family, folder):
         assert np.abs(found - expected * 255).max() <= 1, job.claim.spec
 
 
+def test_a_pipeline_of_unknown_parts_runs_image_by_image_and_tells_of_each_step(folder, monkeypatch):
+    monkeypatch.setattr(diffusers_pipeline, "DENOISERS", ("unheard of",))
+    card = card_of("stable_diffusion", folder)
+    generator = load(card, Settings(device="cpu"))
+    jobs = [job_of(card, str(seed), {"prompt": "a cat", "seed": seed, "steps": 4}) for seed in range(3)]
+    done: list[int] = []
+    monkeypatch.setattr(Collector, "progressed", lambda _self, job: done.append(job.rows[0].steps_done))
+    assert run(generator, jobs[:2]) == {}
+    assert sorted(set(done)) == [2, 3, 4]
+    for job in jobs[:2]:
+        assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1
+
+
 def test_a_card_whose_folder_is_missing_says_which(tmp_path):
     file = tmp_path / "gone.toml"
     file.write_text(CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[]))
@@ -241,6 +260,46 @@ def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:
     while active := [state for state in states if not state.finished]:
         generator.step(active)
     return generator.decode(states)
+
+
+@pytest.mark.parametrize(
+    ("family", "size"), [("stable_diffusion", (16, 32)), ("flux", (16, 32)), ("z_image", (16, 32))]
+)
+def test_a_preview_shows_each_cell_of_the_latents_as_a_colour(folder, family, size):
+    card = card_of(family, folder)
+    generator = load(card, Settings(device="cpu"))
+    [state] = generator.start([job_of(card, "a", {"prompt": "a cat", "width": 64, "height": 32}).rows[0].task])
+    assert generator.preview(state) is None
+    generator.step([state])
+    picture = generator.preview(state)
+    assert picture.shape == (*size, 3)
+    assert picture.std() > 0
+
+
+class Mixing:
+    """A VAE whose four latents are known mixtures of the colours of its cells, of 8 pixels across."""
+
+    config = SimpleNamespace(scaling_factor=0.2, shift_factor=0.1, block_out_channels=(1, 1, 1, 1))
+    device, dtype = torch.device("cpu"), torch.float32
+    mixture = torch.tensor([[1.0, 2.0, 0.0, 1.0], [0.0, 1.0, 3.0, 1.0], [2.0, 0.0, 1.0, 1.0]])
+
+    def encode(self, pixels: torch.Tensor) -> SimpleNamespace:
+        cells = torch.nn.functional.avg_pool2d(pixels, 8)
+        latents = torch.einsum("bchw,cd->bdhw", cells, self.mixture) + 0.5
+        return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: latents))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_preview_s_colours_are_those_of_the_picture(packed):
+    vae = Mixing()
+    colours = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    pixels = torch.nn.functional.interpolate(colours, scale_factor=8.0, mode="nearest")
+    latents = (vae.encode(pixels).latent_dist.mode() - vae.config.shift_factor) * vae.config.scaling_factor
+    if packed:
+        latents = diffusers.FluxPipeline._pack_latents(latents, 1, 4, 4, 6)
+    shown = Projection(vae).picture(latents, width=48, height=32)
+    expected = (colours[0].movedim(0, -1).numpy() + 1) * 127.5
+    assert np.abs(shown - expected).max() <= 1
 
 
 def test_nan_in_the_latents_fails_that_picture_alone(folder):

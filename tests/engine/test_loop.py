@@ -73,6 +73,11 @@ class Scripted:
             if state.prompt == "bad row":
                 state.error = ValueError("only this one")
 
+    def preview(self, state: State):
+        if state.prompt == "bad preview":
+            raise RuntimeError("cannot be shown")
+        return np.zeros((8, 8, 3), np.uint8)
+
     def decode(self, states: Sequence[State]):
         if any(state.prompt == "not finite" for state in states):
             raise FloatingPointError("not finite")
@@ -84,11 +89,15 @@ class Heard:
 
     def __init__(self) -> None:
         self.done: dict[str, str] = {}
+        self.shown: list[str] = []
         self.kept: defaultdict[str, list[bytes]] = defaultdict(list)
         self.news = threading.Condition()
 
     def progressed(self, job: JobRun) -> None:
         return
+
+    def previewed(self, job: JobRun, picture) -> None:
+        self.shown.append(job.id)
 
     def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         self.kept[job.id].append(checkpoint)
@@ -217,3 +226,12 @@ def test_a_call_that_hangs_is_known_by_its_jobs(engine, catalogue):
     assert running.stuck(60) == set()
     generator.gate.release(1000)
     heard.wait(1)
+
+
+def test_only_what_is_watched_is_shown_and_a_preview_that_fails_harms_nothing(engine, catalogue):
+    running, _, heard = engine
+    jobs = [job(catalogue, name) for name in ("watched", "alone")] + [job(catalogue, "bad", "bad preview")]
+    jobs[0].watched = jobs[2].watched = True
+    running.submit(jobs)
+    assert set(heard.wait(3).values()) == {"generated"}
+    assert set(heard.shown) == {"watched"}

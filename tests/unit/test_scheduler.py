@@ -128,6 +128,26 @@ def test_a_dropped_row_takes_no_further_step(rows, data):
     assert all(len(row.taken) == row.steps for row in rows if row not in dropped)
 
 
+@given(ROWS, st.data())
+def test_a_row_whose_key_changes_keeps_its_place_and_takes_all_its_steps(rows, data):
+    scheduler = schedule(rows)
+    left = len(rows)
+    for _ in range(1000):
+        batch = scheduler.next_batch()
+        if not batch:
+            break
+        for row in batch:
+            row.taken.append(1)
+            row.key = data.draw(st.sampled_from("abc"))
+        done = [row for row in batch if len(row.taken) == row.steps]
+        scheduler.remove(done)
+        left -= len(done)
+        scheduler.refile(batch)
+        assert len(scheduler) == left
+        assert len({row.key for row in scheduler.next_batch()}) <= 1
+    assert all(len(row.taken) == row.steps for row in rows)
+
+
 def test_the_smallest_bucket_that_fits_is_taken():
     assert [bucket_for(size, (1, 2, 4, 8)) for size in (1, 2, 3, 5, 8)] == [1, 2, 4, 8, 8]
     with pytest.raises(ValueError, match="no bucket"):

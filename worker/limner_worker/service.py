@@ -21,6 +21,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.admission import Admission
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
+from limner_worker.generators.base import Picture
 from limner_worker.generators.residents import Residents
 from limner_worker.half_made import HalfMade
 from limner_worker.inputs import load_inputs
@@ -102,8 +103,8 @@ class WorkerService:
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while self._leases.held and time.monotonic() < deadline:
             time.sleep(0.05)
-        self._watchdog.stop()
         self._engine.stop()
+        self._watchdog.stop()  # after it: a hanging step must not hold up the end
         self._publisher.close()
         self._half_made.close()
         self._hand_back()
@@ -116,6 +117,10 @@ class WorkerService:
     def progressed(self, job: JobRun) -> None:
         """Note it; the reporter tells a few times a second."""
         self._reporter.note(job)
+
+    def previewed(self, job: JobRun, picture: Picture) -> None:
+        """The reporter shows it."""
+        self._reporter.show(job, picture)
 
     def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         """Have it stored."""

@@ -112,6 +112,24 @@ def get_receipts(job_id: str) -> Receipts:
     return Receipts(items=[ReceiptView(image=i.id, sha256=i.sha256, receipt=dict(i.receipt)) for i in images])
 
 
+@bp.get("/<job_id>/preview")
+@bp.doc(
+    responses={
+        200: {"description": "How it looks so far.", "content": {"image/webp": {}}},
+        204: {"description": "There is nothing to be seen yet."},
+    }
+)
+def get_preview(job_id: str) -> Response:
+    """How a running job's first picture looks: a rough one is made about once a second while somebody asks for it."""
+    held = services()
+    with held.database.read() as session:
+        queries.job(session, tenant_id(), job_id)
+    preview = held.hints.watch(job_id)
+    answer = Response(preview, mimetype="image/webp") if preview else Response(status=204)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
 @bp.post("/<job_id>/replay")
 @bp.output(JobView, status_code=202)
 def replay_job(job_id: str) -> Response:

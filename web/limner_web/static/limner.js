@@ -136,6 +136,20 @@ function paint({ job, element }) {
   }
 }
 
+// How a running job looks: made by the worker only while somebody asks, so only what is in sight asks.
+async function glimpse(card) {
+  const { element, job } = card;
+  const { top, bottom } = element.getBoundingClientRect();
+  if (document.hidden || bottom < 0 || top > innerHeight || Date.now() - (card.glimpsed || 0) < 900) return;
+  card.glimpsed = Date.now();
+  const answer = await call(`jobs/${job.id}/preview`);
+  if (answer.status !== 200 || ended.has(card.job.status)) return;
+  const img = $(".pictures .preview", element) || Object.assign(new Image(), { className: "preview", alt: "" });
+  URL.revokeObjectURL(img.src);
+  img.src = URL.createObjectURL(await answer.blob());
+  if (!ended.has(card.job.status)) $(".pictures", element).replaceChildren(img);
+}
+
 function picture(job, image) {
   const button = document.createElement("button");
   const img = new Image(image.width, image.height);
@@ -199,6 +213,7 @@ function listen() {
     if (!card || ended.has(card.job.status)) return;
     card.job = { ...card.job, status: "running", progress };
     paint(card);
+    glimpse(card).catch(() => {});
   });
 }
 
@@ -206,6 +221,7 @@ function listen() {
 async function poll() {
   const open = [...cards.values()].filter(({ job }) => !ended.has(job.status)).slice(0, 20);
   await Promise.allSettled(open.map(({ job }) => refresh(job.id)));
+  for (const card of open) if (card.job.status === "running") glimpse(card).catch(() => {});
   setTimeout(poll, key() ? 1000 : 4000);
 }
 

@@ -15,10 +15,13 @@ from limner_worker.engine.request import JobRun, Row
 from limner_worker.engine.scheduler import Scheduler
 from limner_worker.engine.waiting import Waiting
 from limner_worker.generators import memory
-from limner_worker.generators.base import Generator, padded_size
+from limner_worker.generators.base import Generator, Picture, padded_size
 from limner_worker.generators.residents import Residents
 
 log = get_logger(__name__)
+
+PREVIEW_SECONDS = 0.7
+"""A job that somebody watches is shown so often."""
 
 Action = Callable[[Sequence[Row]], None]
 
@@ -28,6 +31,10 @@ class Outcomes(Protocol):
 
     def progressed(self, job: JobRun) -> None:
         """Some rows of the job took a step."""
+        ...
+
+    def previewed(self, job: JobRun, picture: Picture) -> None:
+        """So the job looks, roughly and smaller, to those who watch it."""
         ...
 
     def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
@@ -161,9 +168,21 @@ class Engine:
             row.key = row.job.claim.spec.model, row.state.key, row.state.finished
             if new:
                 self._scheduler.add(row, row.job.claim.lane)
+            if row.job.watched and row.index == 0 and not new and now - row.previewed >= PREVIEW_SECONDS:
+                self._preview(row, now)
             if not row.state.finished and now - row.checkpointed >= self._checkpoint_seconds:
                 self._keep(row, now)
         self._scheduler.refile(rows)
+
+    def _preview(self, row: Row, now: float) -> None:
+        row.previewed = now
+        try:
+            picture = self._generator_of(row).preview(row.state)
+        except Exception as error:  # noqa: BLE001 - the picture itself may come out well
+            log.warning("no preview", job=row.job.id, error=repr(error))
+            return
+        if picture is not None:
+            self.outcomes.previewed(row.job, picture)
 
     def _keep(self, row: Row, now: float) -> None:
         row.checkpointed = now

@@ -20,6 +20,8 @@ class JobRun:
     rows: list[Row] = field(init=False)
     closed: bool = False
     """Finished, failed, dropped or handed back: nothing more may be done for it."""
+    watched: bool = False
+    """Somebody looks at it now."""
 
     def __post_init__(self) -> None:
         self.rows = [Row(self, index, _task(self.claim, index)) for index in range(self.claim.spec.n)]
@@ -50,6 +52,8 @@ class Row:
     picture: Picture | None = None
     checkpointed: float = 0.0
     """When its state was kept last, on the engine's clock."""
+    previewed: float = 0.0
+    """When it was shown last, on the same."""
 
 
 def _task(claim: Claim, index: int) -> ImageTask:

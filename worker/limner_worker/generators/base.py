@@ -103,6 +103,10 @@ class Generator(Protocol):
         """The pictures of finished states. One that is not finite raises FloatingPointError."""
         ...
 
+    def preview(self, state: Any) -> Picture | None:
+        """Roughly what an unfinished image will look like, in any size; None where that cannot be told cheaply."""
+        ...
+
     def fingerprint(self) -> dict[str, Any]:
         """What a receipt says of the model: hashes, versions, device, dtype, sampler."""
         ...

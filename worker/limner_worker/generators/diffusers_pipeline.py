@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForInpainting
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
@@ -24,6 +25,7 @@ from limner_worker.generators.base import ImageTask, Picture, locate, padding, s
 from limner_worker.generators.cache import ByteCache
 from limner_worker.generators.calls import Call, content, join, part, size_in_bytes
 from limner_worker.generators.pipeline_run import Kind, PipelineImage, tap
+from limner_worker.generators.projection import Projection
 from limner_worker.networks.weights import weights_size
 
 FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler)
@@ -64,6 +66,7 @@ class DiffusersPipeline:
             if isinstance(module, nn.Module):
                 self._tap(name, module)
         self._texts: ByteCache[Hashable, Any] = ByteCache(cache_bytes)
+        self._projection: Projection | None = None
         self._active: tuple[tuple[str, float], ...] = ()
         if card.adapters:
             self.pipeline.disable_lora()
@@ -116,6 +119,14 @@ class DiffusersPipeline:
                     raise image.error
         return [_to_picture(image.picture) for image in states if image.picture is not None]
 
+    @torch.inference_mode()
+    def preview(self, state: PipelineImage) -> Picture | None:
+        """At most 128 pixels across, by a linear map of the latents; None for what is no AutoencoderKL's."""
+        if state.clean is None or not isinstance(getattr(self.pipeline, "vae", None), AutoencoderKL):
+            return None
+        self._projection = self._projection or Projection(self.pipeline.vae)
+        return self._projection.picture(state.clean, state.task.spec.width, state.task.spec.height)
+
     def fingerprint(self) -> dict[str, Any]:
         """The pipeline's source and what ran it."""
         return {
@@ -153,6 +164,10 @@ class DiffusersPipeline:
 
     def _serve(self, images: Sequence[PipelineImage]) -> None:
         """Make the calls of these images, all of one key, as one, and resume each with its share."""
+        if images[0].kind is Kind.PAUSE:
+            with padding([image.task for image in images], (1,)):
+                images[0].resume()
+            return
         with padding([image.task for image in images], self.card.buckets) as size:
             results = self._call([image.call for image in images], size, images[0].adapters)
         for image, result in zip(images, results, strict=True):
@@ -201,7 +216,9 @@ class DiffusersPipeline:
         }
         takes = inspect.signature(pipeline.__call__).parameters  # not every pipeline has negative prompts, or a mask
         arguments = {name: value for name, value in given.items() if name in takes and value is not None}
-        return PipelineImage(task, pipeline, scheduler, arguments | self.card.options.get("arguments", {}))
+        arguments |= self.card.options.get("arguments", {})
+        pausing = not any(name.startswith(DENOISERS) for name in self._functions)
+        return PipelineImage(task, pipeline, scheduler, arguments, pausing=pausing)
 
     @property
     def _guidance(self) -> str:

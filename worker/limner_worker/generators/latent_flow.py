@@ -33,6 +33,7 @@ class FlowState:
     text: Tensor  # float32 [384]
     negative: Tensor | None  # float32 [384]; None stands for the learned empty text
     style: int
+    velocity: Tensor | None = None  # float32 [16, 8, 8], of the last step
     steps_done: int = 0
     error: Exception | None = None
 
@@ -114,18 +115,18 @@ class LatentFlow:
     def step(self, states: Sequence[FlowState]) -> None:
         """One Euler step each, from wherever each is, by the step size that each needs."""
         with padding([state.task for state in states], self.card.buckets) as size:
-            moved = self._moved([*states, *[states[0]] * (size - len(states))])
-        for state, latents in zip(states, moved, strict=False):
-            state.latents = latents
+            moved, velocity = self._moved([*states, *[states[0]] * (size - len(states))])
+        for row, state in enumerate(states):
+            state.latents, state.velocity = moved[row], velocity[row]
             state.steps_done += 1
 
-    def _moved(self, padded: Sequence[FlowState]) -> Tensor:
+    def _moved(self, padded: Sequence[FlowState]) -> tuple[Tensor, Tensor]:
         latents = torch.stack([state.latents for state in padded])  # [B, 16, 8, 8]
         guidance = torch.tensor([state.spec.guidance for state in padded], device=self.device).view(-1, 1, 1, 1)
         conditional, unconditional = self._velocity(padded, latents).chunk(2)
         velocity = unconditional + guidance * (conditional - unconditional)
         sizes = torch.tensor([1 / state.spec.steps for state in padded], device=self.device).view(-1, 1, 1, 1)
-        return latents + sizes * velocity
+        return latents + sizes * velocity, velocity
 
     def _velocity(self, states: Sequence[FlowState], latents: Tensor) -> Tensor:
         """Velocities [2B, 16, 8, 8] with and without the conditioning, in one forward pass."""
@@ -156,6 +157,14 @@ class LatentFlow:
             _to_picture(small[row] if state.spec.width == small.shape[-1] else self.upscaler(small[row : row + 1])[0])
             for row, state in enumerate(states)
         ]
+
+    @torch.inference_mode()
+    def preview(self, state: FlowState) -> Picture | None:
+        """64x64: where the last step's velocity would lead if it stayed as it is."""
+        if state.velocity is None:
+            return None
+        clean = state.latents + (1 - state.time) * state.velocity
+        return _to_picture(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0])
 
     def fingerprint(self) -> dict[str, Any]:
         """Weights by their SHA-256, and what ran them."""

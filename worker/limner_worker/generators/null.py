@@ -67,6 +67,10 @@ class Null:
         with padding([state.task for state in states], self.card.buckets):
             return [_picture(state.task) for state in states]
 
+    def preview(self, state: NullState) -> Picture | None:
+        """It looks the same from the beginning."""
+        return _picture(state.task)
+
     def fingerprint(self) -> dict[str, Any]:
         """There is nothing to tell."""
         return {"model": self.card.name}

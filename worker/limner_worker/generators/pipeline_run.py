@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
+from torch import Tensor
 
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.calls import Call, Digests, Signature
@@ -31,6 +33,8 @@ class Kind(Enum):
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
+    PAUSE = "pause"
+    """No call: a step is over, of a pipeline whose denoiser is not known and therefore not shared."""
 
 
 class _Run(greenlet):
@@ -61,8 +65,14 @@ def tap(owner: Any, method: str, kind: Kind, name: str) -> Callable[..., Any]:
 class PipelineImage:
     """The state of one image, as `base.RowState`."""
 
-    def __init__(self, task: ImageTask, pipeline: Any, scheduler: Any, arguments: dict[str, Any]) -> None:
-        """`pipeline` is the loaded one, `scheduler` this image's own; `arguments` are those of the pipeline's call."""
+    def __init__(
+        self, task: ImageTask, pipeline: Any, scheduler: Any, arguments: dict[str, Any], *, pausing: bool
+    ) -> None:
+        """`pipeline` is the loaded one, `scheduler` this image's own; `arguments` are those of the pipeline's call.
+
+        `pausing`: none of its denoiser's calls will be handed out, so that it pauses after each step instead.
+        """
+        self._pausing = pausing
         self.task = task
         self.pending: Call | None = None
         self.kind: Kind | None = None
@@ -74,8 +84,10 @@ class PipelineImage:
         self._moves = 0
         self._pipe = _copy(pipeline, scheduler)
         self._scheduler = scheduler
+        self._of_a_flow = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         self._generator: torch.Generator = arguments["generator"]
         self._latents: Any = None
+        self._output: Any = None
         self._denoised: Any = None
         self._resumed = Checkpoint.read(task.checkpoint)
         scheduler.step = functools.wraps(scheduler.step)(functools.partial(self._move, scheduler.step))
@@ -85,7 +97,8 @@ class PipelineImage:
     @property
     def key(self) -> Hashable:
         """What is called, with which adapters, on tensors of which shapes."""
-        return self.task.alone, self._adapters, None if self.pending is None else self.pending.key
+        call = id(self) if self.kind is Kind.PAUSE else None if self.pending is None else self.pending.key
+        return self.task.alone, self._adapters, call
 
     @property
     def adapters(self) -> tuple[tuple[str, float], ...]:
@@ -102,7 +115,7 @@ class PipelineImage:
     @property
     def finished(self) -> bool:
         """Whether only its decode is left, or nothing."""
-        return self.kind not in (Kind.ENCODE, Kind.DENOISE)
+        return self.kind not in (Kind.ENCODE, Kind.DENOISE, Kind.PAUSE)
 
     @property
     def steps_done(self) -> int:
@@ -147,6 +160,14 @@ class PipelineImage:
         return Checkpoint.write(self._moves, self._latents, self._denoised, self._scheduler, self._generator)
 
     @property
+    def clean(self) -> Tensor | None:
+        """The latents without the noise that is still in them, where the scheduler is a flow's; else as they are."""
+        if self._latents is None or not self._of_a_flow:
+            return self._latents
+        sigma = self._scheduler.sigmas[self._scheduler.step_index]
+        return self._latents - sigma.to(self._latents.device) * self._output
+
+    @property
     def _skipping(self) -> bool:
         return self._resumed is not None and self._moves < self._resumed.moves
 
@@ -161,6 +182,10 @@ class PipelineImage:
         result = original(*args, **kwargs)
         self._moves += 1
         self._latents = result[0]
+        self._output = kwargs["model_output"] if "model_output" in kwargs else args[0]
+        if self._pausing:
+            self.kind = Kind.PAUSE
+            getcurrent().parent.switch()  # type: ignore[union-attr]
         return result
 
 
