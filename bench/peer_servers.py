@@ -83,8 +83,8 @@ if PEER == "litserve":
             """In the worker's process."""
             self.model = Model()
 
-        def decode_request(self, request: dict[str, Any]) -> dict[str, Any]:
-            """The order is the body."""
+        def decode_request(self, request) -> dict[str, Any]:  # noqa: ANN001
+            """The order is the body; LitServe reads the parameter's type, but not one that is written as a string."""
             return request
 
         def predict(self, orders: list[dict[str, Any]]) -> list[int]:

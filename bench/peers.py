@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,8 @@ def process(python: str, peer: str, port: int, folder: Path) -> Iterator[subproc
         try:
             yield server
         finally:
-            stop(psutil.Process(server.pid))
+            with suppress(psutil.NoSuchProcess):
+                stop(psutil.Process(server.pid))
             server.wait()
 
 
