@@ -73,6 +73,7 @@ class ModelCard(BaseModel):
     styles: tuple[str, ...] = ()
     steps: Range
     guidance: Range
+    sha256: dict[str, str] = Field(default_factory=dict, description="Of files of weights, where they must be these.")
     tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
     schedulers: tuple[str, ...] = Field(
         default=(), description="What a request may ask for instead of the model's own."

@@ -363,3 +363,26 @@ def test_a_pickle_is_never_read(folder, tmp_path):
         load(
             card.model_copy(update={"source": card.source.model_copy(update={"folder": copy})}), Settings(device="cpu")
         )
+
+
+def test_a_file_of_weights_that_is_not_the_one_the_card_expects_is_refused(folder):
+    card = card_of("stable_diffusion", folder)
+    name = "unet/diffusion_pytorch_model.safetensors"
+    with pytest.raises(CardError, match=f"{name} has [0-9a-f]{{64}}, and the card says 00"):
+        load(card.model_copy(update={"sha256": {name: "00"}}), Settings(device="cpu"))
+
+
+def test_a_damaged_file_of_weights_is_refused_with_its_model_s_name(folder, tmp_path):
+    card = card_of("stable_diffusion", folder)
+    copy = tmp_path / "damaged"
+    shutil.copytree(folder / "stable_diffusion", copy)
+    weights = copy / "unet/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CardError, match=r"tiny: .* does not load"):
+        load(
+            card.model_copy(update={"source": card.source.model_copy(update={"folder": copy})}), Settings(device="cpu")
+        )
+
+
+def elsewhere(card: ModelCard, folder: Path) -> ModelCard:
+    return card.model_copy(update={"source": card.source.model_copy(update={"folder": folder})})

@@ -218,12 +218,12 @@ def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
 def test_a_call_that_hangs_is_known_by_its_jobs(engine, catalogue):
     running, generator, heard = engine
     generator.gated = True
-    assert running.stuck(0) == set()
+    assert running.stuck(0) is None
     running.submit([job(catalogue, "hangs")])
-    while not running.stuck(0.01):
+    while running.stuck(0.01) is None:
         pass
     assert running.stuck(0.01) == {"hangs"}
-    assert running.stuck(60) == set()
+    assert running.stuck(60) is None
     generator.gate.release(1000)
     heard.wait(1)
 
@@ -235,3 +235,29 @@ def test_only_what_is_watched_is_shown_and_a_preview_that_fails_harms_nothing(en
     running.submit(jobs)
     assert set(heard.wait(3).values()) == {"generated"}
     assert set(heard.shown) == {"watched"}
+
+
+def test_a_fault_of_the_engine_itself_is_not_silent(engine, catalogue, monkeypatch):
+    running, _, _ = engine
+
+    def fault(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(running.outcomes, "progressed", fault)
+    running.submit([job(catalogue, "a")])
+    while running.stuck(60) is None:
+        pass
+    assert running.stuck(60) == {"a"}
+
+
+def test_a_checkpoint_that_cannot_be_written_harms_nothing(catalogue, monkeypatch):
+    def fault(_: object) -> bytes:
+        raise TypeError("cannot be written")
+
+    monkeypatch.setattr(State, "checkpoint", fault)
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
+    engine = Engine(Residents([generator.card], lambda _card: generator), heard, checkpoint_seconds=0)
+    engine.start()
+    engine.submit([job(catalogue, "long")])
+    assert heard.wait(1) == {"long": "generated"}
+    engine.stop()

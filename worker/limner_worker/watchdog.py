@@ -17,11 +17,11 @@ EVERY_SECONDS: Final = 1.0
 
 
 class Watchdog:
-    """Asks `stuck` again and again for the jobs of a call that hangs; where there are any, `hand_back` is told them, to
+    """Asks `stuck` again and again for the jobs of a call that hangs; unless it says None, `hand_back` is told them, to
     let go of all others, and the process ends. The leases of those that hung run out: each is one loss.
     """
 
-    def __init__(self, stuck: Callable[[], set[str]], hand_back: Callable[[set[str]], None]) -> None:
+    def __init__(self, stuck: Callable[[], set[str] | None], hand_back: Callable[[set[str]], None]) -> None:
         self._stuck = stuck
         self._hand_back = hand_back
         self._stopping = threading.Event()
@@ -39,7 +39,7 @@ class Watchdog:
     def _run(self) -> None:
         while not self._stopping.wait(EVERY_SECONDS):
             stuck = self._stuck()
-            if stuck:
-                log.critical("a step hangs; this worker ends", jobs=sorted(stuck))
+            if stuck is not None:
+                log.critical("the engine hangs or is broken; this worker ends", jobs=sorted(stuck))
                 self._hand_back(stuck)
                 os._exit(EXIT_CODE)  # the hanging thread lets nothing else end the process

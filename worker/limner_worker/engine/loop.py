@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from limner_shared.errors import CardError, GenerationFailed, LimnerError, ModelUnavailable, OutOfMemory
+from limner_shared.errors import GenerationFailed, LimnerError, ModelUnavailable, OutOfMemory
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.budget import Budget
 from limner_worker.engine.request import JobRun, Row
@@ -65,6 +65,7 @@ class Engine:
         self._jobs: dict[str, JobRun] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._broken = False
         self._at_work: tuple[float, Sequence[Row]] | None = None
 
     def start(self) -> None:
@@ -79,11 +80,15 @@ class Engine:
         """Forget jobs at the next step: canceled, or no longer ours."""
         self._calls.put(lambda: self._drop(job_ids))
 
-    def stuck(self, seconds: float) -> set[str]:
-        """The jobs of a call of a model that has lasted longer than this; none if all is well. For any thread."""
+    def stuck(self, seconds: float) -> set[str] | None:
+        """The jobs of a model's call that has lasted longer than this, or of an engine that a fault of ours has ended;
+        None if all is well. For any thread.
+        """
+        if self._broken:
+            return set(self._jobs)
         at_work = self._at_work
         if at_work is None or time.monotonic() - at_work[0] < seconds:
-            return set()
+            return None
         return {row.job.id for row in at_work[1]}
 
     def stop(self) -> None:
@@ -93,16 +98,22 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._take_calls(wait=not len(self._scheduler) and not len(self._waiting))
-            if self._stopping.is_set():
-                return
-            self._begin_waiting()
-            batch = self._scheduler.next_batch()
-            if batch and batch[0].state.finished:
-                self._decode(batch)
-            elif batch:
-                self._step(batch)
+        try:
+            while not self._stopping.is_set():
+                self._take_calls(wait=not len(self._scheduler) and not len(self._waiting))
+                if not self._stopping.is_set():
+                    self._turn()
+        except Exception:
+            log.exception("the engine is broken")
+            self._broken = True
+
+    def _turn(self) -> None:
+        self._begin_waiting()
+        batch = self._scheduler.next_batch()
+        if batch and batch[0].state.finished:
+            self._decode(batch)
+        elif batch:
+            self._step(batch)
 
     def _take_calls(self, *, wait: bool) -> None:
         try:
@@ -128,9 +139,12 @@ class Engine:
         for model in self._waiting.models(time.monotonic()):
             try:
                 brought = self._models.bring(model, {row.job.claim.spec.model for row in self._scheduler})
-            except CardError as error:
+            except Exception as error:  # noqa: BLE001 - a device may be full, a file gone; the other models go on
+                reason = (
+                    error if isinstance(error, LimnerError) else ModelUnavailable(f"{model} does not load: {error}")
+                )
                 for job in self._waiting.take(model):
-                    self._fail(job, error)
+                    self._fail(job, reason)
                 continue
             if not brought:
                 continue
@@ -186,7 +200,11 @@ class Engine:
 
     def _keep(self, row: Row, now: float) -> None:
         row.checkpointed = now
-        checkpoint = row.state.checkpoint()
+        try:
+            checkpoint = row.state.checkpoint()
+        except Exception as error:  # noqa: BLE001 - a scheduler may remember what cannot be written; it is a help only
+            log.warning("cannot be kept half made", job=row.job.id, error=repr(error))
+            return
         if checkpoint is not None:
             self.outcomes.half_made(row.job, row.index, checkpoint)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -155,7 +155,18 @@ def locate(source: Source) -> Path:
     return path
 
 
-def sha256_of(file: Path) -> str:
-    """Of a file's bytes, in hex."""
+def checked_hashes(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 in hex of each file of weights below a folder.
+
+    Raises CardError for one that is not what the card expects, or is missing.
+    """
+    found = {file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(folder.rglob("*.safetensors"))}
+    for name, digest in expected.items():
+        if found.get(name) != digest.lower():
+            raise CardError(f"sha256: {name} has {found.get(name, 'no such file')}, and the card says {digest}.")
+    return found
+
+
+def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

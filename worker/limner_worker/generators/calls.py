@@ -91,6 +91,11 @@ def size_in_bytes(output: Any) -> int:
     return sum(sizes)
 
 
+def owned(output: Any) -> Any:
+    """A copy that keeps no larger tensor alive, as a part of a batch does."""
+    return _map(output, lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
+
+
 def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
     """The arguments of one call for all of these, filled up with the first one's rows to `size` images."""
     filled = [*calls, *[calls[0]] * (size - len(calls))]

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from limner_shared.cards import ModelCard, Source
 from limner_shared.errors import CardError
-from limner_worker.generators.base import ImageTask, Picture, locate, padding, sha256_of
+from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.cache import ByteCache
-from limner_worker.generators.calls import Call, content, join, part, size_in_bytes
+from limner_worker.generators.calls import Call, content, join, owned, part, size_in_bytes
 from limner_worker.generators.pipeline_run import Kind, PipelineImage, tap
 from limner_worker.generators.projection import Projection
 from limner_worker.networks.weights import weights_size
@@ -49,6 +49,7 @@ class DiffusersPipeline:
         self.device = device
         try:
             folder = _folder(card.source)
+            self._weights = checked_hashes(folder, card.sha256)
             self.pipeline: Any = _load(card, folder, device)
             self._schedulers = {name: _scheduler_class(self.pipeline, name) for name in card.schedulers}
             self._pipelines = {
@@ -58,9 +59,9 @@ class DiffusersPipeline:
                 pipeline.set_progress_bar_config(disable=True)
             for name, source in card.adapters.items():
                 self.pipeline.load_lora_weights(str(locate(source)), adapter_name=name, use_safetensors=True)
-        except (OSError, ValueError, ImportError, AttributeError) as error:
+        except Exception as error:
+            # Over somebody's files a library may raise anything; the other models are served all the same.
             raise CardError(f"{card.name}: {card.source.name} does not load: {error}") from error
-        self._weights = _weights(folder)
         self._functions: dict[str, Any] = {}  # what each tapped method was, to be called for many images
         for name, module in self.pipeline.components.items():
             if isinstance(module, nn.Module):
@@ -157,8 +158,8 @@ class DiffusersPipeline:
             some = list(unknown.items())[start : start + size]
             outputs = self._call([image.call for _, image in some], size, images[0].adapters)
             for (key, _), output in zip(some, outputs, strict=True):
-                self._texts.put(key, output, size_in_bytes(output))
-                found[key] = output
+                found[key] = embedding = owned(output)
+                self._texts.put(key, embedding, size_in_bytes(embedding))
         for key, image in zip(keys, images, strict=True):
             image.resume(found[key])
 
@@ -234,11 +235,6 @@ def _folder(source: Source) -> Path:
     if source.hub is None:
         return locate(source)
     return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
-
-
-def _weights(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of weights."""
-    return {str(file.relative_to(folder)): sha256_of(file) for file in sorted(folder.rglob("*.safetensors"))}
 
 
 def _load(card: ModelCard, folder: Path, device: str) -> Any:

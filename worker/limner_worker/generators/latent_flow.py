@@ -13,14 +13,13 @@ from torch import Tensor
 from limner_shared.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.jobs import JobSpec
-from limner_worker.generators.base import ImageTask, Picture, locate, padding, sha256_of
+from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
 
 Encode = Callable[[Sequence[str]], Tensor]
-FILES = ("autoencoder", "flow", "upscaler")
 LATENT_SHAPE = (16, 8, 8)
 
 
@@ -85,7 +84,7 @@ class LatentFlow:
         if missing:
             raise CardError(f"{card.name}: the weights do not know the styles {sorted(missing)}.")
         self._encode = encode
-        self._hashes = {name: sha256_of(folder / f"{name}.safetensors") for name in FILES}
+        self._hashes = checked_hashes(folder, card.sha256)
 
     @property
     def nbytes(self) -> int:
