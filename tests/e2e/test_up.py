@@ -100,7 +100,7 @@ def test_a_prompt_becomes_a_picture_on_the_page_without_a_reload(service):
 
 
 def test_who_looks_at_a_running_job_sees_how_it_becomes_a_picture(service):
-    with Client(f"http://127.0.0.1:{service}") as client, browser_page(service) as page:
+    with browser_page(service) as page, Client(f"http://127.0.0.1:{service}") as client:
         job = client.submit({"prompt": "sunflower", "steps": 100, "n": 16, "seed": 3})
         preview = page.locator(f"#{job.id} .preview")
         expect(preview).to_be_visible(timeout=60_000)
