@@ -166,6 +166,8 @@ class Job(Base):
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_retryable: Mapped[bool | None]
+    interpretation: Mapped[dict[str, Any] | None]  # what was made of a description (`conditions.Interpretation`)
+    presentation: Mapped[str | None] = mapped_column(Text)  # the finished picture in a sentence or two
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
         Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),
@@ -196,6 +198,7 @@ class Image(Base):
     size_bytes: Mapped[int]
     seed: Mapped[int] = mapped_column(BigInteger)
     receipt: Mapped[dict[str, Any]]
+    alt_text: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("job_id", "image_index"),)
 
@@ -218,3 +221,31 @@ class Event(Base):
     kind: Mapped[str] = mapped_column(String(20))  # submitted, claimed, requeued, succeeded, failed, canceled
     detail: Mapped[dict[str, Any]]
     created_at: Mapped[float]
+
+
+class Conversation(Base):
+    """A talk in which each message makes a picture or changes the one before."""
+
+    __tablename__ = "conversations"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    title: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[float]
+    touched_at: Mapped[float]
+    __table_args__ = (Index(None, "tenant_id", "id"),)
+
+
+class Turn(Base):
+    """One message and the job that it became. An edited message is another turn of the same parent.
+
+    Its job may be deleted before it (retention), so `job_id` is no foreign key.
+    """
+
+    __tablename__ = "turns"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"))
+    parent_id: Mapped[str | None] = mapped_column(String(40))
+    job_id: Mapped[str] = mapped_column(String(40), index=True)
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[float]
+    __table_args__ = (Index(None, "conversation_id", "id"),)
