@@ -41,9 +41,9 @@ class Autoencoder(nn.Module):
         self,
         latent_channels: int = 16,
         wide: int = 128,
-        deep: int = 192,
-        encoder_blocks: tuple[int, int] | list[int] = (1, 2),
-        decoder_blocks: tuple[int, int] | list[int] = (3, 3),
+        deep: int = 176,
+        encoder_blocks: tuple[int, int] | list[int] = (2, 2),
+        decoder_blocks: tuple[int, int] | list[int] = (2, 2),
     ) -> None:
         """Build with `wide` channels at 16x16 and `deep` channels at 8x8.
 

@@ -57,7 +57,8 @@ def run(
 ) -> Iterator[float]:
     """Train until `minutes` have passed, yielding each step's loss.
 
-    `losses` computes one batch's loss and its number of samples. The learning rate warms up over `warmup` steps,
+    `losses` computes one batch's loss and its number of samples, with matrices in bfloat16 where the processor has it;
+    weights and optimiser stay in float32. The learning rate warms up over `warmup` steps,
     stays, and falls to nothing over the last third of the time (a time limit is what a user knows beforehand).
 
     Raises:
@@ -66,7 +67,8 @@ def run(
     started = last = clock()
     while (spent := clock() - started) < minutes * 60:
         _set_rate(training, warmup, spent / (minutes * 60))
-        loss, samples = losses()
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+            loss, samples = losses()
         if not math.isfinite(value := loss.item()):
             raise FloatingPointError(f"the loss became {value} at step {training.step}; resume with a lower rate")
         training.optimizer.zero_grad(set_to_none=True)
@@ -77,6 +79,11 @@ def run(
         training.step, training.samples = training.step + 1, training.samples + samples
         training.seconds, last = training.seconds + now - last, now
         yield value
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware: then twice to four times as fast as float32."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public name for it
 
 
 def update_average(training: Training, longest: float = 0.999) -> None:
