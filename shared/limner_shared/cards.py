@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from limner_shared.conditions import Conditions
 from limner_shared.errors import CardError, InvalidRequest
 from limner_shared.jobs import MAX_METADATA_BYTES, MAX_SEED, Adapter, JobRequest, JobSpec, Task, task_of
 
@@ -65,9 +66,13 @@ class ModelCard(BaseModel):
     title: str
     description: str = ""
     licence: str = ""
-    family: Literal["latent-flow", "diffusers", "null"]
+    family: Literal["latent-flow", "one-step", "diffusers", "null"]
     source: Source
-    text_encoder: Source | None = None
+    text_encoder: Source | None = Field(
+        default=None, description="Of the built-in families: the folder of a text head."
+    )
+    codec: Source | None = Field(default=None, description="Of the built-in families: autoencoder and upscaler.")
+    preview: Source | None = Field(default=None, description="Of latent-flow: a one-step model for the first previews.")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
@@ -102,14 +107,21 @@ class ModelCard(BaseModel):
         """Cost units of a job: steps × tokens × images."""
         return spec.steps * self.tokens * spec.n
 
+    @property
+    def takes_negative_prompts(self) -> bool:
+        """Without guidance there is nothing that a negative prompt could change."""
+        return self.guidance.max > 1
+
     def resolve(self, request: JobRequest) -> JobSpec:
         """Fill in defaults and check every limit.
 
         Raises InvalidRequest with `field` and `allowed` in its details.
         """
         width, height = self._size(request)
+        if request.negative_prompt and not self.takes_negative_prompts:
+            raise _refuse("negative_prompt", "a negative prompt", "none: this model has no guidance")
         return JobSpec(
-            prompt=self._text("prompt", request.prompt),
+            prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
             model=self.name,
             style=self._style(request.style),
@@ -124,7 +136,42 @@ class ModelCard(BaseModel):
             adapters=self._adapters(request.adapters),
             **self._inputs(request),
             reproducible=request.reproducible,
+            description=request.description,
+            given=self._given(request),
         )
+
+    def fit(self, spec: JobSpec, conditions: Conditions) -> JobSpec:
+        """The spec with the conditions that were made of its description, as far as they are allowed.
+
+        What the client chose stays; a style or size that this model lacks is left out, numbers and texts are cut.
+        """
+        changes: dict[str, Any] = {"prompt": conditions.prompt[: self.max_prompt_chars].replace("\x00", " ")}
+        if self.takes_negative_prompts:
+            changes["negative_prompt"] = conditions.negative_prompt[: self.max_prompt_chars].replace("\x00", " ")
+        if conditions.style in self.styles:
+            changes["style"] = conditions.style
+        if conditions.n is not None:
+            changes["n"] = min(conditions.n, self.max_images)
+        if conditions.seed is not None:
+            changes["seed"] = conditions.seed
+        if (conditions.width, conditions.height) in self.sizes and not {"width", "height"} & set(spec.given):
+            changes |= {"width": conditions.width, "height": conditions.height}
+        return spec.model_copy(update={name: value for name, value in changes.items() if name not in spec.given})
+
+    def _prompt(self, request: JobRequest) -> str:
+        if (request.prompt is None) == (request.description is None):
+            got = "neither" if request.prompt is None else "both"
+            raise _refuse("prompt", f"{got} of prompt and description", "one of prompt and description")
+        if request.prompt is not None:
+            return self._text("prompt", request.prompt)
+        # The plain words, should nothing better come of them.
+        return (request.description or "").replace("\x00", " ")[: self.max_prompt_chars]
+
+    def _given(self, request: JobRequest) -> tuple[str, ...]:
+        if request.description is None:
+            return ()
+        names = ("negative_prompt", "style", "width", "height", "n", "seed")
+        return tuple(name for name in names if name in request.model_fields_set and getattr(request, name) is not None)
 
     def _text(self, field: str, value: str) -> str:
         if len(value) > self.max_prompt_chars:

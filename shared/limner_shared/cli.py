@@ -51,6 +51,9 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "serve": Lazy("Serve the HTTP API and the page.", extra="web"),
     "dispatch": Lazy("Release queued jobs to workers, and take back what lost workers held.", extra="worker"),
     "worker": Lazy("Generate pictures on this machine's device.", extra="worker"),
+    "compress": Lazy("Pack a picture with the built-in autoencoder.", extra="worker"),
+    "decompress": Lazy("Unpack such a picture.", extra="worker"),
+    "evaluate": Lazy("Score a built-in model's pictures.", extra="train"),
     "train": Lazy("Train the built-in models again.", extra="train"),
 }
 

@@ -74,7 +74,7 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--steps", type=int, help="Denoising steps: more is slower and often finer.")
 @click.option("--guidance", type=float, help="How strictly the prompt is followed.")
 @click.option("--seed", type=int, help="The same seed gives the same picture.")
-@click.option("--n", type=int, default=1, show_default=True, help="How many pictures.")
+@click.option("--n", type=int, help="How many pictures; 1.")
 @click.option("--negative", help="What the picture should not show.")
 @click.option("--model", help="A name from `limner models`.")
 @click.option("--scheduler", help="One of the model's schedulers.")
@@ -82,10 +82,12 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--mask", type=PICTURE, help="White where the picture may change.")
 @click.option("--strength", type=float, help="How far from --image it may go, above 0 and at most 1.")
 @click.option("--reproducible", is_flag=True, default=None, help="The same bytes at any load.")
+@click.option("--describe", is_flag=True, help="PROMPT is in your own words; style, number and size are taken from it.")
 @server_options
 def generate(
     *,
     prompt: str,
+    describe: bool,
     output: Path,
     size: str | None,
     negative: str | None,
@@ -97,7 +99,8 @@ def generate(
 ) -> None:
     """Make the picture of PROMPT and write it to the output file."""
     width, height = parse_size(size)
-    request = {"prompt": prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
+    text = "description" if describe else "prompt"
+    request = {text: prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
     request |= {"image": data_url(image), "mask": data_url(mask)}
     with make_client(server, key) as client:
         job = follow(client, client.submit(request))
@@ -105,6 +108,8 @@ def generate(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(client.download(made))
             click.echo(f"{file}  {made.width}x{made.height}  seed {made.seed}")
+        if job.presentation:
+            click.echo(job.presentation)
 
 
 def output_files(output: Path, count: int) -> list[Path]:

@@ -195,7 +195,7 @@ def _cards(settings: Settings) -> Iterator[Check]:
 
 def _weights(card: ModelCard) -> Check:
     name = f"model {card.name}"
-    for source in (card.source, card.text_encoder):
+    for source in (card.source, card.text_encoder, card.codec, card.preview):
         missing = _missing(source) if source is not None else None
         if missing is not None:
             advice = "Workers need it: correct the card, or install the package or folder that it names."

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from limner_shared.conditions import MAX_DESCRIPTION, Turn
+
 MAX_SEED: Final = 2**32 - 1
 MAX_METADATA_BYTES: Final = 4096
 MAX_IMAGE_CHARS: Final = 14_000_000
@@ -79,6 +81,7 @@ LOSSES_TOGETHER: Final = 2
 """After so many lost workers a job runs alone; only those lost while it was alone count against it."""
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+Description = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION)]
 Name = Annotated[str, StringConstraints(max_length=200)]
 
 
@@ -106,7 +109,14 @@ class JobRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompt: Prompt = Field(description="What the picture shows, in natural language.", examples=["a red apple"])
+    prompt: Prompt | None = Field(
+        default=None, description="What the picture shows, taken as it is.", examples=["a red apple"]
+    )
+    description: Description | None = Field(
+        default=None,
+        description="Instead of `prompt`: what you would like, in your own words and language; prompt, style, size and "
+        "number are made of it. Fields that are given beside it win.",
+    )
     negative_prompt: str | None = Field(
         default=None, max_length=20_000, description="What the picture should not show."
     )
@@ -174,6 +184,12 @@ class JobSpec(BaseModel):
     mask: str | None = None
     strength: float | None = None
     reproducible: bool = False
+    description: str | None = None
+    """What the conditions above are to be made of; until they are, `prompt` is the description itself."""
+    history: tuple[Turn, ...] = ()
+    """In a conversation, what was said before, the oldest first."""
+    given: tuple[str, ...] = ()
+    """The names of the conditions that the client chose, beside a description."""
     replay: tuple[tuple[int, ...], ...] = ()
     """For each image, the batch sizes of an earlier job's calls, to make its bytes again."""
 

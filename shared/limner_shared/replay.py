@@ -26,7 +26,8 @@ def run_lengths(buckets: Sequence[int]) -> list[list[int]]:
 def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec:
     """What makes a job's images again: alone, but padded to the sizes of the batches that each was in."""
     sizes = tuple(tuple(size for size, count in receipt["buckets"] for _ in range(count)) for receipt in receipts)
-    return spec.model_copy(update={"replay": sizes})
+    # The conditions stand in the spec already: nobody is asked again what the description means.
+    return spec.model_copy(update={"replay": sizes, "description": None, "history": (), "given": ()})
 
 
 def differences(then: ReceiptView, now: ReceiptView) -> list[str]:

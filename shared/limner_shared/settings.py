@@ -75,6 +75,16 @@ class Settings(BaseSettings):
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker goes on with what it holds before it hands the rest back."""
 
+    language: Literal["auto", "server", "local", "rules", "off"] = "auto"
+    """Who makes conditions of descriptions: the server below, a small model in the worker, or rules. `auto` is the
+    server where one is named, and else rules; `off` takes descriptions as prompts."""
+    llm_url: str = ""
+    """The base of an OpenAI-compatible server, such as http://localhost:11434/v1."""
+    llm_key: str = Field(default="", repr=False)
+    llm_model: str = ""
+    llm_seconds: float = Field(default=8.0, gt=0)
+    """For so long an answer is waited for; then rules do it."""
+
     server: str = ""
     """Which server the commands that talk to one use; empty: this machine's, at `port`."""
     api_key: str = Field(default="", repr=False)

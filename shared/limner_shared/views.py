@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from limner_shared.conditions import Interpretation
 from limner_shared.jobs import Adapter, JobState, Priority
 
 
@@ -21,6 +22,7 @@ class ImageView(BaseModel):
     seed: int
     media_type: str
     bytes: int
+    alt_text: str | None = Field(default=None, description="What it shows, for those who do not see it.")
 
 
 class ReceiptView(BaseModel):
@@ -75,6 +77,10 @@ class JobView(BaseModel):
     mask: str | None = None
     strength: float | None = None
     reproducible: bool = False
+    description: str | None = Field(default=None, description="What was asked for, where it was not a plain prompt.")
+    revised_prompt: str | None = Field(default=None, description="The prompt that was made of the description.")
+    interpretation: Interpretation | None = Field(default=None, description="All that was made of the description.")
+    presentation: str | None = Field(default=None, description="The finished picture in a sentence or two.")
     priority: Priority
     metadata: dict[str, Any]
     bulk: str | None

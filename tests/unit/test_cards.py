@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from limner_shared.cards import Catalogue
+from limner_shared.conditions import Conditions
 from limner_shared.errors import CardError, InvalidRequest
 from limner_shared.jobs import MAX_SEED, TRANSITIONS, JobRequest, JobState, sources
 
@@ -39,7 +40,15 @@ def test_a_value_beyond_the_cards_limits_is_refused_with_what_is_allowed(catalog
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"prompt": "  "}, {"prompt": 3}, {"prompt": "x", "stepz": 3}, {"prompt": "x", "seed": -1}]
+    "fields",
+    [
+        {"prompt": "  "},
+        {"description": " "},
+        {"description": "x" * 10_001},
+        {"prompt": 3},
+        {"prompt": "x", "stepz": 3},
+        {"prompt": "x", "seed": -1},
+    ],
 )
 def test_a_request_of_the_wrong_shape_is_refused(fields):
     with pytest.raises(ValidationError):
@@ -92,3 +101,33 @@ def test_no_state_follows_a_terminal_one_and_every_state_can_be_reached():
         JobState.CANCELED,
     }
     assert sources(JobState.SUCCEEDED) == (JobState.RUNNING,)
+
+
+@pytest.mark.parametrize("fields", [{}, {"prompt": "a cat", "description": "a cat"}])
+def test_a_request_has_a_prompt_or_a_description(catalogue, fields):
+    with pytest.raises(InvalidRequest, match="one of prompt and description"):
+        catalogue.resolve(JobRequest(**fields))
+
+
+def test_a_description_is_its_own_prompt_until_it_is_interpreted(catalogue):
+    card, spec = catalogue.resolve(JobRequest(description="please draw a cat " * 100, style="flat"))
+    assert spec.prompt == spec.description[: card.max_prompt_chars]
+    assert spec.given == ("style",)
+
+
+def test_conditions_are_taken_as_far_as_the_card_allows_and_the_client_did_not_choose(catalogue):
+    card, spec = catalogue.resolve(JobRequest(description="cats", style="flat", seed=3))
+    wild = Conditions(prompt="a cat\0" * 200, style="3d", width=64, height=64, n=900, seed=5)
+    fitted = card.fit(spec, wild)
+    assert (fitted.style, fitted.seed, fitted.n, fitted.width) == ("flat", 3, card.max_images, 64)
+    assert len(fitted.prompt) == card.max_prompt_chars
+    assert "\0" not in fitted.prompt
+    odd = card.fit(spec, Conditions(prompt="a cat", style="cubist", width=77, height=3))
+    assert (odd.style, odd.width, odd.height, odd.n) == ("flat", spec.width, spec.height, 1)
+
+
+def test_a_model_without_guidance_refuses_a_negative_prompt_and_ignores_an_interpreted_one(catalogue):
+    with pytest.raises(InvalidRequest, match="no guidance"):
+        catalogue.resolve(JobRequest(prompt="a cat", negative_prompt="hat", model="limner-gan"))
+    card, spec = catalogue.resolve(JobRequest(description="a cat without a hat", model="limner-gan"))
+    assert card.fit(spec, Conditions(prompt="a cat", negative_prompt="hat")).negative_prompt == ""

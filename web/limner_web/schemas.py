@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared import queries
 from limner_shared.cards import ModelCard
+from limner_shared.conditions import Interpretation
 from limner_shared.events import Hints
 from limner_shared.jobs import JobState, Priority
 from limner_shared.tables import Bulk, Image, Job
@@ -69,7 +70,7 @@ def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
 
 
 def _plain_view(row: Job, images: list[Image]) -> JobView:
-    spec = {key: value for key, value in row.spec.items() if key != "version"}
+    spec = {key: value for key, value in row.spec.items() if key not in ("version", "history", "given", "replay")}
     error = None
     if row.error_code is not None:
         error = ErrorView(code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable))
@@ -93,6 +94,9 @@ def _plain_view(row: Job, images: list[Image]) -> JobView:
         images=[_image_view(image) for image in images],
         error=error,
         links={"self": this, "cancel": f"{this}/cancel"},
+        revised_prompt=row.spec["prompt"] if row.interpretation else None,
+        interpretation=None if row.interpretation is None else Interpretation.model_validate(row.interpretation),
+        presentation=row.presentation,
         **spec,
     )
 
@@ -107,6 +111,7 @@ def _image_view(row: Image) -> ImageView:
         seed=row.seed,
         media_type=row.media_type,
         bytes=row.size_bytes,
+        alt_text=row.alt_text,
     )
 
 

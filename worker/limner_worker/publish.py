@@ -19,11 +19,13 @@ from limner_shared.blobs import Blobs
 from limner_shared.database import DATABASE_AWAY, Database
 from limner_shared.errors import GenerationFailed, LimnerError
 from limner_shared.events import Hints
+from limner_shared.jobs import JobSpec
 from limner_shared.ledger import Change, NewImage, Result
 from limner_shared.replay import run_lengths
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.request import JobRun, Row
 from limner_worker.generators.base import Picture
+from limner_worker.llm.present import alt_text
 
 log = get_logger(__name__)
 
@@ -47,9 +49,18 @@ class Publisher:
     """
 
     def __init__(
-        self, database: Database, blobs: Blobs, hints: Hints, patience: float, forget: Callable[[str], None]
+        self,
+        database: Database,
+        blobs: Blobs,
+        hints: Hints,
+        patience: float,
+        forget: Callable[[str], None],
+        present: Callable[[JobSpec], str | None],
     ) -> None:
-        """`patience`: seconds for which a database that is away is waited for; `forget` ends the lease's renewal."""
+        """`patience`: seconds for which a database that is away is waited for; `forget` ends the lease's renewal;
+        `present` puts a finished job into words.
+        """
+        self._present = present
         self._database = database
         self._blobs = blobs
         self._hints = hints
@@ -82,7 +93,8 @@ class Publisher:
 
     def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> Result | None:
         try:
-            return Result(job.id, job.claim.attempt, [self._store(row, fingerprint) for row in job.rows])
+            images = [self._store(row, fingerprint) for row in job.rows]
+            return Result(job.id, job.claim.attempt, images, presentation=self._present(job.claim.spec))
         except LimnerError as error:
             log.error("could not store a picture", job=job.id, error=error.code)
             return Result(job.id, job.claim.attempt, error=error)
@@ -98,7 +110,16 @@ class Publisher:
         receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
         if row.task.spec.scheduler:
             receipt["sampler"] = row.task.spec.scheduler
-        return NewImage(self._blobs.put(png), "image/png", width, height, len(png), row.task.seed, receipt)
+        return NewImage(
+            sha256=self._blobs.put(png),
+            media_type="image/png",
+            width=width,
+            height=height,
+            size_bytes=len(png),
+            seed=row.task.seed,
+            receipt=receipt,
+            alt_text=alt_text(row.task.spec),
+        )
 
     # --- ledger ---
 

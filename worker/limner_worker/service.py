@@ -25,6 +25,7 @@ from limner_worker.generators.base import Picture
 from limner_worker.generators.residents import Residents
 from limner_worker.half_made import HalfMade
 from limner_worker.inputs import load_inputs
+from limner_worker.language import Presenter, Understanding, interpreter_of, server_of
 from limner_worker.leases import Leases
 from limner_worker.progress import Reporter
 from limner_worker.publish import Publisher
@@ -74,7 +75,13 @@ class WorkerService:
         self._blobs = blobs = Blobs(settings.resolved_blob_url)
         self._fingerprints = models.fingerprints
         self._half_made = HalfMade(blobs, self._fingerprints)
-        self._publisher = Publisher(self._database, blobs, hints, settings.lease_seconds, self._ended)
+        server = server_of(settings)
+        self._understanding = Understanding(
+            self._database, interpreter_of(settings, server), models.cards, self._begin, self._lose
+        )
+        self._publisher = Publisher(
+            self._database, blobs, hints, settings.lease_seconds, self._ended, Presenter(server)
+        )
         self._reporter = Reporter(hints)
         self._watchdog = Watchdog(lambda: self._engine.stuck(settings.hang_seconds), self._hand_back)
         self._inbox: Queue[Delivery] = Queue()
@@ -88,6 +95,7 @@ class WorkerService:
         self._engine.start()
         self._leases.start()
         self._reporter.start()
+        self._understanding.start()
         self._admitter.start()
         self._watchdog.start()
 
@@ -103,6 +111,7 @@ class WorkerService:
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while self._leases.held and time.monotonic() < deadline:
             time.sleep(0.05)
+        self._understanding.stop()
         self._engine.stop()
         self._watchdog.stop()  # after it: a hanging step must not hold up the end
         self._publisher.close()
@@ -209,10 +218,18 @@ class WorkerService:
         jobs = [JobRun(claim, self._settler(claim.id, deliveries.get(claim.id))) for claim in claims]
         self._runs |= {job.id: job for job in jobs}
         self._leases.hold({job.id for job in jobs})
-        ready = [job for job in jobs if self._prepare(job)]
+        self._reporter.started(claims)
+        self._understanding.take([job for job in jobs if not job.claim.interpreted])
+        self._begin([job for job in jobs if job.claim.interpreted])
+
+    def _begin(self, jobs: Sequence[JobRun]) -> None:
+        """Give jobs whose conditions are known to the engine. For any thread."""
+        ready = [job for job in jobs if job.id in self._runs and self._prepare(job)]
         if ready:
             self._engine.submit(ready)
-            self._reporter.started(claims)
+
+    def _lose(self, job: JobRun) -> None:
+        self._lost({job.id})
 
     def _prepare(self, job: JobRun) -> bool:
         """Fetch what the job starts from; one that has lost it fails."""

@@ -6,7 +6,7 @@ intake: into the queue · bulks: many at once · release: into Redis · attempts
 ends: canceled, expired, lost, done again · retention: what is deleted, and when.
 """
 
-from limner_shared.ledger.attempts import claim, claim_next, fail, finish, hand_back, renew
+from limner_shared.ledger.attempts import claim, claim_next, fail, finish, hand_back, interpreted, renew
 from limner_shared.ledger.bulks import (
     cancel_bulk,
     drop_bulk,
@@ -67,6 +67,7 @@ __all__ = [
     "forget_prompts",
     "grant",
     "hand_back",
+    "interpreted",
     "lead",
     "lookup",
     "open_bulk",

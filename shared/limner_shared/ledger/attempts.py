@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
+from limner_shared.conditions import Interpretation
 from limner_shared.database import insert_many, now
 from limner_shared.ids import new_id
 from limner_shared.jobs import JobSpec, JobState, Lane, sources
+from limner_shared.ledger.intake import grant
 from limner_shared.ledger.records import SILENT, Change, Claim, Result, error_values, record, transition
 from limner_shared.tables import Image, Job
 
@@ -34,22 +36,51 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
             lease_until=now() + lease_seconds,
             started_at=func.coalesce(Job.started_at, now()),
         )
-        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec)
+        .returning(
+            Job.id,
+            Job.tenant_id,
+            Job.bulk_id,
+            Job.attempt,
+            Job.version,
+            Job.lane,
+            Job.spec,
+            Job.interpretation,
+        )
     )
     rows = session.execute(statement, execution_options=SILENT).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
-    return [
-        Claim(
-            row.id,
-            row.tenant_id,
-            row.bulk_id,
-            row.attempt,
-            row.version,
-            Lane.NORMAL if row.lane is None else Lane(row.lane),
-            JobSpec.model_validate(row.spec),
-        )
-        for row in rows
-    ]
+    return [_claim(row) for row in rows]
+
+
+def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
+    spec = JobSpec.model_validate(row.spec)
+    return Claim(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        bulk_id=row.bulk_id,
+        attempt=row.attempt,
+        version=row.version,
+        lane=Lane.NORMAL if row.lane is None else Lane(row.lane),
+        spec=spec,
+        interpreted=spec.description is None or row.interpretation is not None,
+    )
+
+
+def interpreted(
+    session: Session, job_id: str, attempt: int, interpretation: Interpretation, spec: JobSpec, cost: int
+) -> bool:
+    """Keep what was made of a description, if its attempt still owns the job; a later attempt finds it done.
+
+    Raises TooManyRequests if the tenant's units for today do not suffice for what it costs more than was granted.
+    """
+    current = _current([job_id], attempt)
+    before = session.execute(select(Job.tenant_id, Job.cost).where(current)).one_or_none()
+    if before is None:
+        return False
+    if cost > before.cost:
+        grant(session, before.tenant_id, 0, cost - before.cost)
+    values = {"interpretation": interpretation.model_dump(), "spec": spec.model_dump(mode="json"), "cost": cost}
+    return bool(transition(session, current, values, "interpreted", {"backend": interpretation.backend}))
 
 
 def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, lease_seconds: float) -> list[Claim]:
@@ -81,10 +112,18 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
     for attempt in {result.attempt for result in results}:
         ids = [result.job_id for result in results if result.attempt == attempt]
         changes += transition(session, _current(ids, attempt), values, JobState.SUCCEEDED.value)
+    _present(session, [by_id[change.id] for change in changes])
     rows = [row for change in changes for row in _image_rows(by_id[change.id])]
     if rows:
         session.execute(insert_many(Image).values(created_at=now()), rows)
     return changes
+
+
+def _present(session: Session, results: Sequence[Result]) -> None:
+    texts = [{"job": result.job_id, "text": result.presentation} for result in results if result.presentation]
+    if texts:
+        statement = update(Job).where(Job.id == bindparam("job")).values(presentation=bindparam("text"))
+        session.connection().execute(statement, texts)
 
 
 def fail(session: Session, result: Result) -> Change | None:
@@ -133,6 +172,7 @@ def _image_rows(result: Result) -> list[dict[str, Any]]:
             "size_bytes": image.size_bytes,
             "seed": image.seed,
             "receipt": dict(image.receipt),
+            "alt_text": image.alt_text,
         }
         for index, image in enumerate(result.images)
     ]

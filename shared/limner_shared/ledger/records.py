@@ -56,6 +56,8 @@ class Claim:
     version: int
     lane: Lane
     spec: JobSpec
+    interpreted: bool = True
+    """Whether the spec holds all conditions; False for a description that nobody has interpreted yet."""
 
     @property
     def change(self) -> Change:
@@ -74,16 +76,18 @@ class NewImage:
     size_bytes: int
     seed: int
     receipt: Mapping[str, Any]
+    alt_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an attempt ended: with images, or with an error."""
+    """How an attempt ended: with images and a sentence that presents them, or with an error."""
 
     job_id: str
     attempt: int
     images: Sequence[NewImage] = ()
     error: LimnerError | None = None
+    presentation: str | None = None
 
 
 class Released(NamedTuple):

@@ -7,14 +7,14 @@ after nobody has referred to it, nor written it anew, for a while.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, select, text, update
+from sqlalchemy import ColumnElement, Select, delete, null, select, text, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.database import insert_new, now
 from limner_shared.ledger.records import SILENT
-from limner_shared.tables import FINISHED, Event, Garbage, Image, Job, Tenant
+from limner_shared.tables import FINISHED, Event, Garbage, Image, Job, Tenant, Turn
 
 DAY: Final = 86400.0
 WITHOUT_PROMPT: Final = ""
@@ -35,11 +35,18 @@ def forget_prompts(session: Session, limit: int) -> int:
     for old in _ended(session, Tenant.keep_prompts_days):
         with_prompt = Job.spec["prompt"].as_string() != WITHOUT_PROMPT
         for job_id, spec in session.execute(select(Job.id, Job.spec).where(old, with_prompt).limit(limit - done)).all():
-            blank = spec | {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT}
-            statement = update(Job).where(Job.id == job_id).values(spec=blank, extra={})
-            session.execute(statement, execution_options=SILENT)
+            _blank(session, job_id, spec)
             done += 1
     return done
+
+
+def _blank(session: Session, job_id: str, spec: dict[str, Any]) -> None:
+    """Whatever was said, in any of its forms."""
+    texts = {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT, "description": None, "history": []}
+    values = {"spec": spec | texts, "extra": {}, "interpretation": null(), "presentation": None}
+    session.execute(update(Job).where(Job.id == job_id).values(values), execution_options=SILENT)
+    session.execute(update(Image).where(Image.job_id == job_id).values(alt_text=None), execution_options=SILENT)
+    session.execute(update(Turn).where(Turn.job_id == job_id).values(text=WITHOUT_PROMPT), execution_options=SILENT)
 
 
 def forget_jobs(session: Session, limit: int) -> int:

@@ -24,7 +24,12 @@ class JobRun:
     """Somebody looks at it now."""
 
     def __post_init__(self) -> None:
-        self.rows = [Row(self, index, _task(self.claim, index)) for index in range(self.claim.spec.n)]
+        self.revise(self.claim)
+
+    def revise(self, claim: Claim) -> None:
+        """Take the claim with its spec completed, before anything was done for it."""
+        self.claim = claim
+        self.rows = [Row(self, index, _task(claim, index)) for index in range(claim.spec.n)]
 
     @property
     def id(self) -> str:

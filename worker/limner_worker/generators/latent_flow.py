@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,17 @@ from limner_shared.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.jobs import JobSpec
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
+from limner_worker.generators.conditioned import Conditioning, Encoder, codec_folder
+from limner_worker.generators.pixels import sized, to_picture
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
+from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
 
-Encode = Callable[[Sequence[str]], Tensor]
 LATENT_SHAPE = (16, 8, 8)
+ROUGH = 0.35
+"""Up to this share of the steps a preview is the instant model's picture, if there is one: the flow's is a blur yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -29,9 +33,7 @@ class FlowState:
 
     task: ImageTask
     latents: Tensor  # float32 [16, 8, 8], normalised
-    text: Tensor  # float32 [384]
-    negative: Tensor | None  # float32 [384]; None stands for the learned empty text
-    style: int
+    conditioning: Conditioning
     velocity: Tensor | None = None  # float32 [16, 8, 8], of the last step
     steps_done: int = 0
     error: Exception | None = None
@@ -69,44 +71,47 @@ class LatentFlow:
     card's buckets. Noise is drawn per image, on the CPU, in float32: the same on every device.
     """
 
-    def __init__(self, card: ModelCard, device: str, encode: Encode) -> None:
-        """Load weights from the card's folder. Raises CardError with what is missing."""
+    def __init__(self, card: ModelCard, device: str, encoder: Encoder) -> None:
+        """Load weights from the card's folders. Raises CardError with what is missing."""
         self.card = card
         self.device = torch.device(device)
-        folder = locate(card.source)
+        folder, codec = locate(card.source), codec_folder(card)
         try:
-            self.autoencoder = load_module(Autoencoder, folder / "autoencoder.safetensors").to(self.device)
+            self.autoencoder = load_module(Autoencoder, codec / "autoencoder.safetensors").to(self.device)
             self.flow = load_module(FlowTransformer, folder / "flow.safetensors").to(self.device)
-            self.upscaler = load_module(Upscaler, folder / "upscaler.safetensors").to(self.device)
+            self.upscaler = load_module(Upscaler, codec / "upscaler.safetensors").to(self.device)
+            self.instant = self._instant(card)
         except WeightsError as error:
             raise CardError(f"{card.name}: {error}") from error
-        missing = set(card.styles) - set(self.flow.styles)
-        if missing:
-            raise CardError(f"{card.name}: the weights do not know the styles {sorted(missing)}.")
-        self._encode = encode
+        self._encoder = encoder
+        self._encoder.require_styles(card, self.flow.styles)
         self._hashes = checked_hashes(folder, card.sha256)
+
+    def _instant(self, card: ModelCard) -> GanGenerator | None:
+        if card.preview is None:
+            return None
+        return load_module(GanGenerator, locate(card.preview) / "gan.safetensors").to(self.device)
 
     @property
     def nbytes(self) -> int:
-        """Of the three networks; the text encoder is shared."""
-        return sum(weights_size(module) for module in (self.autoencoder, self.flow, self.upscaler))
+        """Of the networks; the text encoder is shared."""
+        modules = (self.autoencoder, self.flow, self.upscaler, self.instant)
+        return sum(weights_size(module) for module in modules if module is not None)
 
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[FlowState]:
         """Encode what is not remembered, and draw each image's noise from its seed."""
-        texts = [text for task in tasks for text in (task.spec.prompt, task.spec.negative_prompt) if text]
-        encoded = dict(zip(texts, self._encode(texts).to(self.device), strict=True))
-        return [self._start(task, encoded) for task in tasks]
+        return [
+            self._start(task, conditioning)
+            for task, conditioning in zip(tasks, self._encoder(tasks, self.flow.styles), strict=True)
+        ]
 
-    def _start(self, task: ImageTask, encoded: Mapping[str, Tensor]) -> FlowState:
-        spec = task.spec
+    def _start(self, task: ImageTask, conditioning: Conditioning) -> FlowState:
         kept = load(task.checkpoint) if task.checkpoint else {"latents": _noise(task.seed)}
         return FlowState(
             task=task,
             latents=kept["latents"].to(self.device),
-            text=encoded[spec.prompt],
-            negative=encoded.get(spec.negative_prompt or ""),
-            style=self.flow.styles.index(spec.style) if spec.style else len(self.flow.styles),
+            conditioning=conditioning,
             steps_done=int(kept.get("steps_done", torch.tensor(0))),
         )
 
@@ -130,14 +135,15 @@ class LatentFlow:
     def _velocity(self, states: Sequence[FlowState], latents: Tensor) -> Tensor:
         """Velocities [2B, 16, 8, 8] with and without the conditioning, in one forward pass."""
         times = torch.tensor([state.time for state in states], device=self.device)
-        empty = torch.zeros_like(states[0].text)
-        negatives = [empty if state.negative is None else state.negative for state in states]
-        nulls = [False] * len(states) + [state.negative is None for state in states]
-        styles = [state.style for state in states] * 2  # guidance is away from no text, within the style
+        wanted = [state.conditioning for state in states]
+        empty = torch.zeros_like(wanted[0].text)
+        negatives = [empty if each.negative is None else each.negative for each in wanted]
+        nulls = [False] * len(states) + [each.negative is None for each in wanted]
+        styles = [each.style for each in wanted] * 2  # guidance is away from no text, within the style
         return self.flow(
             torch.cat([latents, latents]),
             torch.cat([times, times]),
-            torch.stack([*(state.text for state in states), *negatives]),
+            torch.stack([*(each.text for each in wanted), *negatives]),
             torch.tensor(styles, device=self.device),
             torch.tensor(nulls, device=self.device),
         )
@@ -151,24 +157,25 @@ class LatentFlow:
             padded = [*states, *[states[0]] * (size - len(states))]
             latents = self.autoencoder.denormalise(torch.stack([state.latents for state in padded]))
             small = self.autoencoder.decode(latents).clamp(-1, 1)  # [B, 3, 64, 64]
-        # Row by row beyond 64 pixels: a batch gains nothing there, and only those who ask for it pay.
-        return [
-            _to_picture(small[row] if state.spec.width == small.shape[-1] else self.upscaler(small[row : row + 1])[0])
-            for row, state in enumerate(states)
-        ]
+        return [sized(small[row], state.spec.width, self.upscaler) for row, state in enumerate(states)]
 
     @torch.inference_mode()
     def preview(self, state: FlowState) -> Picture | None:
-        """64x64: where the last step's velocity would lead if it stayed as it is."""
+        """64x64: at first what the instant model draws, then where the last step's velocity would lead."""
+        if self.instant is not None and (state.velocity is None or state.time < ROUGH):
+            noise = torch.randn(1, NOISE_WIDTH, generator=torch.Generator("cpu").manual_seed(state.task.seed))
+            style = torch.tensor([state.conditioning.style], device=self.device)
+            return to_picture(self.instant(noise.to(self.device), state.conditioning.text[None], style)[0])
         if state.velocity is None:
             return None
         clean = state.latents + (1 - state.time) * state.velocity
-        return _to_picture(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0])
+        return to_picture(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0])
 
     def fingerprint(self) -> dict[str, Any]:
         """Weights by their SHA-256, and what ran them."""
         return {
             "weights": self._hashes,
+            "text_encoder": self._encoder.sha256,
             "torch": torch.__version__,
             "device": str(self.device),
             "dtype": "float32",
@@ -178,9 +185,3 @@ class LatentFlow:
 
 def _noise(seed: int) -> Tensor:
     return torch.randn(LATENT_SHAPE, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
-
-
-def _to_picture(pixels: Tensor) -> Picture:
-    """[3, H, W] in [-1, 1] to uint8 [H, W, 3]."""
-    scaled = (pixels.clamp(-1, 1) + 1).mul(127.5).round()
-    return scaled.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
-from transformers.utils import logging as transformers_logging
 
 from limner_shared.cards import ModelCard
 from limner_shared.errors import CardError
@@ -13,30 +10,39 @@ from limner_shared.settings import Settings
 from limner_worker.conditioning import CachedEncoder
 from limner_worker.encode import EncoderError, TextEncoder
 from limner_worker.generators.base import Generator, locate
+from limner_worker.generators.conditioned import Encoder
 from limner_worker.generators.latent_flow import LatentFlow
+from limner_worker.generators.one_step import OneStep
 
 
 def load(card: ModelCard, settings: Settings) -> Generator:
     """Load one model. Raises CardError."""
     torch.set_num_threads(settings.threads)
-    transformers_logging.set_verbosity_error()  # its progress bars and load reports are not for a service's log
-    transformers_logging.disable_progress_bar()
     device = pick_device(settings.device)
     if card.family == "diffusers":
         # An extra of its own: the built-in models do without it.
         try:
+            from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+
             from limner_worker.generators.diffusers_pipeline import DiffusersPipeline  # noqa: PLC0415
         except ImportError as error:
             raise CardError(f"{card.name} needs diffusers: pip install 'limner[diffusers]'.") from error
+        transformers_logging.set_verbosity_error()  # its progress bars and load reports are not for a service's log
+        transformers_logging.disable_progress_bar()
         return DiffusersPipeline(card, device, settings.encoder_cache_bytes)
+    encoder = text_encoder(card, device, settings)
+    return (OneStep if card.family == "one-step" else LatentFlow)(card, device, encoder)
+
+
+def text_encoder(card: ModelCard, device: str, settings: Settings) -> Encoder:
+    """The text encoder that a built-in model was trained with. Raises CardError."""
     if card.text_encoder is None:
         raise CardError(f"{card.name}: the family {card.family!r} needs a text_encoder.")
     try:
-        encoder = TextEncoder(str(locate(card.text_encoder)), device)
+        encoder = TextEncoder(locate(card.text_encoder), settings.threads)
     except EncoderError as error:
         raise CardError(f"{card.name}: {error}") from error
-    encode = functools.partial(encoder.encode, fixed_length=card.text_batch > 1)
-    return LatentFlow(card, device, CachedEncoder(encode, settings.encoder_cache_bytes, card.text_batch))
+    return Encoder(CachedEncoder(encoder.encode, settings.encoder_cache_bytes, 1), encoder.sha256, device)
 
 
 def pick_device(wanted: str) -> str:

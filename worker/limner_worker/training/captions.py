@@ -1,9 +1,9 @@
-"""Which texts a drawing is trained with: everyday ways to ask for it, made from its CLDR name and keywords."""
+"""Which texts a drawing is trained with: everyday ways to ask for it, made from its CLDR names and keywords."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from limner_worker.networks.weights import write_tensors
 from limner_worker.training.data import Drawing
+from limner_worker.training.languages import COLUMNS, LANGUAGES, foreign_captions
 
 FRAMES = ("{a}", "the {it}", "{it} emoji", "a picture of {a}", "a drawing of {a}", "a cute {it}", "an icon of {a}")
 # What people say for what CLDR calls otherwise.
@@ -85,20 +86,27 @@ CATEGORY_WEIGHTS = {
     "Travel & Places": 1.0,
     "Objects": 1.0,
     "Activities": 1.0,
-    "People & Body": 0.3,
-    "Symbols": 0.08,
+    "People & Body": 0.6,
+    "Symbols": 0.25,
     "Flags": 0.3,
 }
-TABLE_SIZE = 16
+ENGLISH_COLUMNS = 16
+ENGLISH_SHARE = 0.4
+"""Of the captions that are drawn; the other languages share the rest."""
+Names = Mapping[str, tuple[str, Sequence[str]]]
+"""Of each concept, its name and keywords in a language."""
 
 
 @dataclass(frozen=True)
 class CaptionTable:
-    """Embedded captions: `embeddings` [captions, 384], and for each drawing `TABLE_SIZE` rows with their shares."""
+    """Embedded captions: `embeddings` [captions, 384], and for each drawing its captions' rows with their shares.
+
+    The columns are those of English, then those of each of `LANGUAGES`; the first of each language is the name.
+    """
 
     embeddings: Tensor
-    rows: np.ndarray  # int64 [drawings, TABLE_SIZE]
-    shares: np.ndarray  # float64 [drawings, TABLE_SIZE], each row sums to 1
+    rows: np.ndarray  # int64 [drawings, columns]
+    shares: np.ndarray  # float64 [drawings, columns], each row sums to 1
 
     def draw(self, drawings: np.ndarray, generator: np.random.Generator) -> Tensor:
         """Draw a text for each drawing [B]: float32 [B, 384], unit length.
@@ -109,6 +117,17 @@ class CaptionTable:
         share = torch.from_numpy(generator.random(len(drawings)) * (generator.random(len(drawings)) < 0.5)).float()
         mixed = torch.lerp(self.embeddings[first], self.embeddings[second], share[:, None])
         return torch.nn.functional.normalize(mixed, dim=1)
+
+    def names(self, language: str = "en") -> Tensor:
+        """The embeddings of all drawings' names in a language: float32 [drawings, 384]."""
+        column = 0 if language == "en" else ENGLISH_COLUMNS + COLUMNS * LANGUAGES.index(language)
+        return self.embeddings[torch.from_numpy(self.rows[:, column])]
+
+    def through(self, head: Callable[[Tensor], Tensor]) -> CaptionTable:
+        """The same captions with `head` applied to their embeddings."""
+        with torch.no_grad():
+            parts = [head(part) for part in self.embeddings.split(4096)]
+        return CaptionTable(torch.cat(parts), self.rows, self.shares)
 
     def save(self, path: Path) -> None:
         """Store the table as safetensors."""
@@ -129,33 +148,57 @@ class CaptionTable:
 
 def caption_table(
     drawings: Sequence[Drawing],
+    foreign: Mapping[str, Names],
     encode: Callable[[Sequence[str]], Tensor],
     generator: np.random.Generator,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> CaptionTable:
-    """Choose `TABLE_SIZE` captions for each concept and embed each different one once.
+    """Choose captions for each concept, in English and in each of `LANGUAGES`, and embed each different one once.
 
     `on_progress` hears (texts done, texts in all).
     """
-    counts = Counter(keyword for concept in {d.concept: d for d in drawings}.values() for keyword in concept.keywords)
-    chosen: dict[str, list[tuple[str, float]]] = {}
-    for drawing in drawings:
-        if drawing.concept not in chosen:
-            chosen[drawing.concept] = captions(drawing, counts, generator)
-    # By length, so that a batch is not padded to its one long text.
-    texts = sorted({text for options in chosen.values() for text, _ in options}, key=lambda text: (len(text), text))
+    chosen = _choose(drawings, foreign, generator)
+    texts = sorted({text for options in chosen.values() for text, _ in options})
     place = {text: row for row, text in enumerate(texts)}
     rows = np.array([[place[text] for text, _ in chosen[d.concept]] for d in drawings])
     shares = np.array([[share for _, share in chosen[d.concept]] for d in drawings])
     parts: list[Tensor] = []
-    for start in range(0, len(texts), 64):
-        parts.append(encode(texts[start : start + 64]))
-        on_progress(min(start + 64, len(texts)), len(texts))
+    for start in range(0, len(texts), 256):
+        parts.append(encode(texts[start : start + 256]))
+        on_progress(min(start + 256, len(texts)), len(texts))
     return CaptionTable(torch.cat(parts), rows, shares / shares.sum(1, keepdims=True))
 
 
+def _choose(
+    drawings: Sequence[Drawing], foreign: Mapping[str, Names], generator: np.random.Generator
+) -> dict[str, list[tuple[str, float]]]:
+    """For each concept, its captions in the order of the table's columns, with their frequencies."""
+    concepts = {drawing.concept: drawing for drawing in drawings}
+    counts = Counter(keyword for drawing in concepts.values() for keyword in drawing.keywords)
+    found = {
+        language: Counter(k for c in concepts for k in names.get(c, ("", ()))[1]) for language, names in foreign.items()
+    }
+    chosen: dict[str, list[tuple[str, float]]] = {}
+    for concept, drawing in concepts.items():
+        english = captions(drawing, counts, generator)
+        options = _weighted(english, ENGLISH_SHARE, ENGLISH_COLUMNS, english[0][0])
+        for language in LANGUAGES:
+            name, keywords = foreign.get(language, {}).get(concept, ("", ()))
+            texts = foreign_captions(language, plain_name(name), keywords, found[language]) if name else []
+            options += _weighted(texts, (1 - ENGLISH_SHARE) / len(LANGUAGES), COLUMNS, english[0][0])
+        chosen[concept] = options
+    return chosen
+
+
+def _weighted(texts: Sequence[tuple[str, float]], share: float, columns: int, filler: str) -> list[tuple[str, float]]:
+    """Scale frequencies to sum to `share`, and fill up to `columns` with a text that is never drawn."""
+    total = sum(weight for _, weight in texts)
+    scaled = [(text, share * weight / total) for text, weight in texts]
+    return scaled + [(filler, 0.0)] * (columns - len(texts))
+
+
 def captions(drawing: Drawing, counts: Counter[str], generator: np.random.Generator) -> list[tuple[str, float]]:
-    """Return `TABLE_SIZE` captions of a drawing's concept with their relative frequencies.
+    """Return `ENGLISH_COLUMNS` captions of a drawing's concept with their relative frequencies.
 
     A keyword alone is the rarer the more concepts share it ("car" names few, "face" names hundreds).
     """
@@ -168,10 +211,10 @@ def captions(drawing: Drawing, counts: Counter[str], generator: np.random.Genera
         result += [(other, 1.0), (_with_article(other), 0.7)]
     keywords.sort(key=lambda keyword: counts[keyword])
     result += [(keyword, 0.8 / counts[keyword]) for keyword in keywords[:4]]
-    while len(result) < TABLE_SIZE:
+    while len(result) < ENGLISH_COLUMNS:
         picked = generator.permutation(keywords)[: generator.integers(1, 4)] if keywords else []
         result.append((", ".join([name, *picked]), 0.3))
-    return result[:TABLE_SIZE]
+    return result[:ENGLISH_COLUMNS]
 
 
 def plain_name(name: str) -> str:

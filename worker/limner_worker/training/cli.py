@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from limner_worker.encode import EncoderError
 from limner_worker.networks.weights import WeightsError
@@ -17,20 +20,24 @@ from limner_worker.training.data import DataError, cache_folder, prepare
 from limner_worker.training.drive import set_up
 from limner_worker.training.loop import CheckpointError
 
-SHIPPED = Path(__file__).parent.parent / "models" / "limner-flow"
+SHIPPED = Path(__file__).parent.parent / "models"
 # Minutes, batch and peak learning rate of each stage: about what the shipped weights had, on two shared cores.
 DEFAULTS: dict[str, tuple[float, int, float]] = {
-    "vae": (30.0, 32, 2e-3),
-    "decoder": (12.0, 32, 1.2e-3),
-    "draft": (5.0, 512, 2e-3),
+    "text": (14.0, 256, 1e-3),
+    "vae": (25.0, 32, 2e-3),
+    "draft": (4.0, 512, 2e-3),
     "flow": (60.0, 64, 2e-3),
+    "gan": (25.0, 64, 4e-4),
+    "gan-least-squares": (25.0, 64, 4e-4),
     "upscaler": (11.0, 8, 2e-3),
 }
 TRAINERS: dict[str, Callable[[stages.Options], None]] = {
+    "text": stages.train_towers,
     "vae": stages.train_autoencoder,
-    "decoder": stages.train_decoder,
     "draft": stages.train_draft,
     "flow": stages.train_flow,
+    "gan": stages.train_gan,
+    "gan-least-squares": functools.partial(stages.train_gan, objective="least-squares"),
     "upscaler": stages.train_upscaler,
 }
 
@@ -66,7 +73,7 @@ def train_data(workers: int, seed: int) -> None:
     with _bar("rendering") as advance:
         count = prepare(folder, workers, advance)
     with _bar("embedding captions") as advance:
-        captions = stages.embed_captions(folder, set_up(workers, seed), advance)
+        captions = stages.embed_captions(folder, set_up(workers, seed), workers, advance)
     click.echo(f"{count} drawings and {captions} captions in {folder}")
 
 
@@ -86,10 +93,12 @@ def _stage(name: str, text: str) -> None:
         TRAINERS[name](stages.Options(cache_folder(), generator, minutes, seed, batch, rate, fresh))
 
 
+_stage("text", "Train the text head and the evaluator's image tower, in ten languages.")
 _stage("vae", "Train the autoencoder, 64x64x3 <-> 8x8x16. Whoever trains it again must train the flow again.")
-_stage("decoder", "Train the autoencoder's decoder further; the latents, and with them the flow, stay valid.")
 _stage("draft", "Train the flow's draft: a first guess of the latents from text and style.")
 _stage("flow", "Train the flow transformer on the autoencoder's latents.")
+_stage("gan", "Train the conditional GAN, from the draft and the autoencoder's decoder.")
+_stage("gan-least-squares", "The same with the older objective, to compare; nothing of it is shipped.")
 _stage("upscaler", "Train the 4x upscaler on clean drawings and on the autoencoder's.")
 
 
@@ -100,35 +109,6 @@ def export(target: Path) -> None:
     """Copy the trained weights from the cache to where the service reads them."""
     for name, size in stages.export(cache_folder(), target).items():
         click.echo(f"{name}: {size / 1e6:.1f} MB")
-
-
-@train.command("evaluate")
-@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: those in the package.")
-@click.option("--threads", default=2, show_default=True, help="Processor threads.")
-@click.option("--seed", default=0, show_default=True, help="Of the held-out split.")
-@_explained
-def evaluate(weights: Path, threads: int, seed: int) -> None:
-    """Print what the weights score on the 256 held-out drawings."""
-    for line in evaluation.evaluate(cache_folder(), weights, set_up(threads, seed), seed):
-        click.echo(line)
-
-
-@train.command("sheet")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: those in the package.")
-@click.option("--prompt", "prompts", multiple=True, help="May be repeated; by default 16 ordinary prompts.")
-@click.option("--steps", default=24, show_default=True, help="Euler steps.")
-@click.option("--guidance", default=3.0, show_default=True, help="Classifier-free guidance scale.")
-@click.option("--seed", default=0, show_default=True, help="Of the first picture; the next has seed + 1.")
-@click.option("--threads", default=2, show_default=True, help="Processor threads.")
-@_explained
-def sheet(
-    file: Path, weights: Path, prompts: tuple[str, ...], steps: int, guidance: float, seed: int, threads: int
-) -> None:
-    """Draw a contact sheet into FILE (PNG): a column for each prompt, a row for each style."""
-    set_up(threads, seed)
-    evaluation.contact_sheet(weights, prompts or evaluation.PROMPTS, file, steps, guidance, seed)
-    click.echo(f"wrote {file}")
 
 
 @train.command("all")
@@ -149,3 +129,38 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
     with Progress() as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@click.command()
+@click.argument("model", type=click.Choice(evaluation.MODELS))
+@click.option("--quick", is_flag=True, help="A small sample: under a minute.")
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: those in the package.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet into this file (PNG), too.")
+@click.option("--prompt", "prompts", multiple=True, help="Of the sheet; may be repeated. By default 16 ordinary ones.")
+@click.option("--threads", default=2, show_default=True, help="Processor threads.")
+@click.option("--seed", default=0, show_default=True, help="Of the pictures, and of the held-out split.")
+@_explained
+def evaluate(
+    model: str, quick: bool, weights: Path, sheet: Path | None, prompts: tuple[str, ...], threads: int, seed: int
+) -> None:
+    """Score a built-in model's pictures beside true and random drawings; needs the data of `limner train data`."""
+    set_up(threads, seed)
+    if sheet is not None:
+        evaluation.contact_sheet(model, weights, prompts or evaluation.PROMPTS, sheet, seed)
+    sizes = evaluation.QUICK if quick else evaluation.Sizes()
+    found = evaluation.evaluate(model, weights, cache_folder(), sizes, seed)
+    Console().print(_table(found))
+    for name, value in found.figures.items():
+        click.echo(f"{name}: {value:.3g}")
+    click.echo(json.dumps(found.summary))
+
+
+def _table(found: evaluation.Report) -> Table:
+    table = Table(title=found.model)
+    for column in ("pictures", "top-1", "top-5", "style", "Fréchet", "diversity", "nearest"):
+        table.add_column(column, justify="left" if column == "pictures" else "right")
+    for name, row in found.rows.items():
+        spread = "" if row.diversity is None else f"{row.diversity:.2f}"
+        shares = (f"{value:.2f}" for value in (row.top1, row.top5, row.style))
+        table.add_row(name, *shares, f"{row.frechet:.1f}", spread, f"{row.nearest:.2f}")
+    return table

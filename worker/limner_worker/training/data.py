@@ -58,6 +58,12 @@ class Dataset:
     held_out: np.ndarray  # [256] rows, ascending
 
     @property
+    def concepts(self) -> np.ndarray:
+        """For each drawing, the number of its concept, in the order in which concepts first appear: int64 [N]."""
+        numbers = {concept: number for number, concept in enumerate(dict.fromkeys(d.concept for d in self.drawings))}
+        return np.array([numbers[drawing.concept] for drawing in self.drawings])
+
+    @property
     def training(self) -> np.ndarray:
         """The rows that may be trained on, ascending."""
         return np.setdiff1d(np.arange(len(self.drawings)), self.held_out)
@@ -116,7 +122,7 @@ def prepare(folder: Path, workers: int = 2, on_progress: Callable[[int, int], No
         DataError: npm is missing or failed, the disk is full, or a package is not what was expected.
     """
     require_disk(folder)
-    sources = {key: fetch(package, folder / "packages") for key, package in PACKAGES.items()}
+    sources = fetched(folder)
     found = sorted(find_drawings(sources), key=lambda pair: (pair[0].concept, STYLES.index(pair[0].style)))
     if len(found) < 5_000:
         raise DataError(f"only {len(found)} drawings were found in {folder / 'packages'}; about 6,100 were expected")
@@ -135,6 +141,11 @@ def prepare(folder: Path, workers: int = 2, on_progress: Callable[[int, int], No
     temporary.replace(folder / "drawings-256.npy")
     (folder / "drawings.json").write_text(json.dumps([asdict(drawing) for drawing, _ in found]), "utf-8")
     return len(found)
+
+
+def fetched(folder: Path) -> dict[str, Path]:
+    """The packages, fetched unless they are there. Raises DataError."""
+    return {key: fetch(package, folder / "packages") for key, package in PACKAGES.items()}
 
 
 def fetch(package: str, folder: Path) -> Path:
@@ -181,11 +192,11 @@ def find_drawings(sources: dict[str, Path]) -> Iterator[tuple[Drawing, str | byt
                 yield Drawing(concept, style, name, keywords, categories.get(concept, "Symbols")), source
 
 
-def read_names(sources: dict[str, Path]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Map each concept to its English CLDR name and keywords."""
+def read_names(sources: dict[str, Path], language: str = "en") -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Map each concept to its CLDR name and keywords in a language."""
     names: dict[str, tuple[str, tuple[str, ...]]] = {}
     for key, part in (("names", "annotations"), ("derived", "annotationsDerived")):
-        content = _read_json(sources[key] / part / "en" / "annotations.json")
+        content = _read_json(sources[key] / part / language / "annotations.json")
         for characters, entry in content[part]["annotations"].items():
             concept = _concept(f"{ord(character):x}" for character in characters)
             names[concept] = (entry["tts"][0], tuple(entry.get("default", ())))

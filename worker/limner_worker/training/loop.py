@@ -57,9 +57,10 @@ def run(
 ) -> Iterator[float]:
     """Train until `minutes` have passed, yielding each step's loss.
 
-    `losses` computes one batch's loss and its number of samples, with matrices in bfloat16 where the processor has it;
-    weights and optimiser stay in float32. The learning rate warms up over `warmup` steps,
-    stays, and falls to nothing over the last third of the time (a time limit is what a user knows beforehand).
+    `losses` computes one batch's loss and its number of samples, its products of matrices in bfloat16 where the
+    processor has it; weights and optimiser stay in float32 (Muon's Gram matrices diverge in bfloat16). The learning
+    rate warms up over `warmup` steps, stays, and falls to nothing over the last third of the time (a time limit is what
+    a user knows beforehand).
 
     Raises:
         FloatingPointError: the loss is not a number any more.

@@ -13,19 +13,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limner_worker.encode import TextEncoder
+from limner_worker.encode import SentenceEncoder
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import Draft, FlowTransformer
+from limner_worker.networks.gan import GanGenerator
+from limner_worker.networks.image_tower import ImageTower
+from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import load_module, save_module
 from limner_worker.training import autoencoder as pictures
 from limner_worker.training import captions as words
-from limner_worker.training import data, flow, loop, report
+from limner_worker.training import data, flow, gan, judge, loop, report, tower
 from limner_worker.training import upscaler as enlargement
 from limner_worker.training.drive import drive
+from limner_worker.training.languages import LANGUAGES
 
 Network = TypeVar("Network", bound=nn.Module)
-WEIGHTS = {"autoencoder": Autoencoder, "flow": FlowTransformer, "upscaler": Upscaler}
+SHIPPED: dict[str, dict[str, type[nn.Module]]] = {
+    "limner-text": {"head": TextHead, "tower": ImageTower},
+    "limner-vae": {"autoencoder": Autoencoder, "upscaler": Upscaler},
+    "limner-flow": {"flow": FlowTransformer},
+    "limner-gan": {"gan": GanGenerator},
+}
+"""The folders of the package's models, and the networks in each."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +73,32 @@ def train_autoencoder(options: Options) -> None:
     drive(training, task.losses, options.folder / "vae", options.minutes, ship)
 
 
-def train_decoder(options: Options) -> None:
-    """Go on with the decoder alone, so that a flow trained on the latents stays valid."""
+def train_towers(options: Options) -> None:
+    """Train the text head and the evaluator's image tower; leaves `head.safetensors` and `tower.safetensors`."""
     dataset = data.load_dataset(options.folder, options.seed)
-    network = load_module(Autoencoder, options.folder / "autoencoder.safetensors").train()
-    network.encoder.requires_grad_(False)
-    training = options.begin("decoder", network, (network.decoder[-2],))
-    task = pictures.AutoencoderTask(network, dataset.small, dataset.training, options.generator, options.batch, True)
+    captions = words.CaptionTable.load(options.folder / "captions.safetensors")
+    network = tower.TwoTowers()
+    network.head.mean.copy_(captions.embeddings.mean(0))
+    body = network.tower.body
+    training = options.begin("text", network, (body[1], network.tower.concept, network.tower.style))
+    task = tower.TowerTask(
+        network,
+        dataset.small,
+        _styles(dataset),
+        dataset.concepts,
+        captions,
+        dataset.training,
+        options.generator,
+        options.batch,
+    )
 
     def ship() -> str:
-        return _ship_autoencoder(_averaged(training, network), dataset, options.folder)
+        averaged = _averaged(training, network)
+        save_module(averaged.head, options.folder / "head.safetensors", averaged.head.config)
+        save_module(averaged.tower, options.folder / "tower.safetensors", averaged.tower.config)
+        return judge.describe_towers(averaged.tower, task.captions.through(averaged.head), dataset)
 
-    drive(training, task.losses, options.folder / "decoder", options.minutes, ship)
+    drive(training, task.losses, options.folder / "text", options.minutes, ship)
 
 
 def train_draft(options: Options) -> None:
@@ -123,20 +147,66 @@ def flow_task(
     autoencoder = load_module(Autoencoder, weights / "autoencoder.safetensors")
     means, logvars = pictures.encode_all(autoencoder, dataset.small)
     deviations = (0.5 * logvars).exp() / autoencoder.latent_std[:, None, None]
-    styles = torch.tensor([data.STYLES.index(drawing.style) for drawing in dataset.drawings])
-    table = words.CaptionTable.load(folder / "captions.safetensors")
+    table = conditioning(folder, weights)
     shares = words.weights(dataset.drawings)[dataset.training]
     return flow.FlowTask(
         network,
         autoencoder.normalise(means),
         deviations,
-        styles,
+        _styles(dataset),
         table,
         dataset.training,
         shares / shares.sum(),
         generator,
         batch,
     )
+
+
+def train_gan(options: Options, objective: gan.Objective = "relativistic") -> None:
+    """Train the conditional GAN from the draft and the decoder; leaves `gan.safetensors`.
+
+    With the other objective, to compare: `gan-least-squares.safetensors`.
+    """
+    dataset = data.load_dataset(options.folder, options.seed)
+    guess = gan.first_guess(
+        load_module(Draft, options.folder / "draft.safetensors"),
+        load_module(Autoencoder, options.folder / "autoencoder.safetensors"),
+    )
+    network = gan.Gan(guess)
+    stage = "gan" if objective == "relativistic" else f"gan-{objective}"
+    training = options.begin(stage, network, (network,))
+    for group in training.optimizer.param_groups:
+        group["betas"] = (0.0, 0.99)  # momentum makes two networks that chase each other swing
+    shares = words.weights(dataset.drawings)[dataset.training]
+    task = gan.GanTask(
+        network,
+        objective,
+        dataset.small,
+        _styles(dataset),
+        conditioning(options.folder, options.folder),
+        dataset.training,
+        shares / shares.sum(),
+        options.generator,
+        options.batch,
+    )
+    critic = judge.Judge(load_module(ImageTower, options.folder / "tower.safetensors"), task.captions, dataset)
+
+    def ship() -> str:
+        averaged = _averaged(training, network.generator, "generator.")
+        save_module(averaged, options.folder / f"{stage}.safetensors", averaged.config)
+        return judge.describe(critic, lambda text, style, seed: gan.draw(averaged, text, style, seed))
+
+    drive(training, task.losses, options.folder / stage, options.minutes, ship)
+
+
+def conditioning(folder: Path, weights: Path) -> words.CaptionTable:
+    """The captions in `folder` as the text head in `weights` embeds them."""
+    head = load_module(TextHead, weights / "head.safetensors")
+    return words.CaptionTable.load(folder / "captions.safetensors").through(head)
+
+
+def _styles(dataset: data.Dataset) -> Tensor:
+    return torch.tensor([data.STYLES.index(drawing.style) for drawing in dataset.drawings])
 
 
 def train_upscaler(options: Options) -> None:
@@ -165,35 +235,43 @@ def train_upscaler(options: Options) -> None:
 
 
 def embed_captions(
-    folder: Path, generator: np.random.Generator, on_progress: Callable[[int, int], None] = lambda *_: None
+    folder: Path,
+    generator: np.random.Generator,
+    threads: int = 2,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> int:
     """Choose and embed the captions of all drawings; leaves `captions.safetensors`, returns their number."""
     drawings = data.load_dataset(folder).drawings
-    table = words.caption_table(drawings, TextEncoder().encode, generator, on_progress)
+    sources = data.fetched(folder)
+    foreign = {language: data.read_names(sources, language) for language in LANGUAGES}
+    table = words.caption_table(drawings, foreign, SentenceEncoder(threads).encode, generator, on_progress)
     table.save(folder / "captions.safetensors")
     return len(table.embeddings)
 
 
 def export(folder: Path, target: Path) -> dict[str, int]:
-    """Copy the three trained networks to `target`, each at once or not at all; returns their sizes in bytes.
+    """Copy the trained networks to the folders of `target`, each at once or not at all; returns their sizes in bytes.
 
     Raises:
         WeightsError: one of them was not trained yet, or does not load.
     """
-    for name, kind in WEIGHTS.items():
+    networks = [(model, name, kind) for model, parts in SHIPPED.items() for name, kind in parts.items()]
+    for _, name, kind in networks:
         load_module(kind, folder / f"{name}.safetensors")
-    target.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, int] = {}
-    for name in WEIGHTS:
-        temporary = target / f".{name}.safetensors"
+    for model, name, _ in networks:
+        (target / model).mkdir(parents=True, exist_ok=True)
+        temporary = target / model / f".{name}.safetensors"
         shutil.copyfile(folder / f"{name}.safetensors", temporary)
-        sizes[name] = temporary.replace(target / f"{name}.safetensors").stat().st_size
+        sizes[f"{model}/{name}"] = temporary.replace(target / model / f"{name}.safetensors").stat().st_size
     return sizes
 
 
-def _averaged(training: loop.Training, network: Network) -> Network:
+def _averaged(training: loop.Training, network: Network, prefix: str = "") -> Network:
+    """The averaged weights of the network in training, or of the part of it whose names begin with `prefix`."""
     averaged = copy.deepcopy(network)
-    averaged.load_state_dict(training.average)
+    state = {name.removeprefix(prefix): value for name, value in training.average.items() if name.startswith(prefix)}
+    averaged.load_state_dict(state)
     return averaged.eval()
 
 

@@ -1,0 +1,50 @@
+"""What a language model yields and a generator takes: the conditions of a picture, and where they came from. No I/O."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_TEXT: Final = 20_000
+MAX_DESCRIPTION: Final = 10_000
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TEXT)]
+Backend = Literal["server", "local", "rules", "none"]
+
+
+class Conditions(BaseModel):
+    """What is to be drawn, and how; what is not said is left to the request and the model card."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: Annotated[Text, StringConstraints(min_length=1)] = Field(
+        description="What the picture shows: subject first, then how it looks. Without style names, sizes or numbers."
+    )
+    negative_prompt: Text = Field(default="", description="What must not be in it, separated by commas.")
+    style: str | None = Field(
+        default=None, max_length=200, description="One of the model's styles, if one is asked for."
+    )
+    width: int | None = Field(default=None, ge=1, le=65536, description="In pixels, if a size is asked for.")
+    height: int | None = Field(default=None, ge=1, le=65536)
+    n: int | None = Field(default=None, ge=1, le=1000, description="How many pictures, if a number is asked for.")
+    seed: int | None = Field(default=None, ge=0, le=2**32 - 1, description="Only if a seed is asked for by its number.")
+
+
+class Turn(BaseModel):
+    """What was said before in a conversation, and the conditions that it led to; None while they are not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    conditions: Conditions | None = None
+
+
+class Interpretation(BaseModel):
+    """What was made of a description, and by whom."""
+
+    conditions: Conditions
+    backend: Backend = Field(description="A language model behind a server, a local one, rules, or the plain words.")
+    model: str | None = Field(default=None, description="The language model, where one was asked.")
+    fallback: str | None = Field(default=None, description="Why a better way was not taken.")
+    seconds: float = 0.0

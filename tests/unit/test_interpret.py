@@ -1,0 +1,206 @@
+"""Who interprets a description, what is believed of the answer, and what happens when there is none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.language_server import Answer, language_server
+
+from limner_shared.conditions import Conditions, Turn
+from limner_shared.jobs import JobRequest
+from limner_worker.llm import local, present
+from limner_worker.llm.client import ChatClient, LanguageError
+from limner_worker.llm.interpret import Interpreter, Request
+
+
+def request(catalogue, description: str, *history: Turn) -> Request:
+    card, spec = catalogue.resolve(JobRequest(description=description))
+    return Request(spec.model_copy(update={"history": history}), card)
+
+
+def says(**conditions: object) -> Answer:
+    return {"content": json.dumps(conditions)}
+
+
+def interpreted(catalogue, answer: Answer, description: str = "a cat with a hat please", seconds: float = 5):
+    with language_server(lambda _: answer) as server:
+        client = ChatClient(server.url, "a-model", "a-key", seconds)
+        [found] = Interpreter(client)([request(catalogue, description)])
+        client.close()
+    return found, server
+
+
+def test_a_servers_conditions_are_taken(catalogue):
+    found, server = interpreted(catalogue, says(prompt="a cat in a top hat", style="flat", n=2))
+    assert (found.backend, found.model, found.fallback) == ("server", "a-model", None)
+    assert (found.conditions.prompt, found.conditions.style, found.conditions.n) == ("a cat in a top hat", "flat", 2)
+    asked = server.asked[0]
+    assert asked["messages"][-1]["content"] == "a cat with a hat please"
+    assert asked["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
+
+
+def test_json_within_other_words_is_found(catalogue):
+    found, _ = interpreted(catalogue, {"content": 'Sure!\n```json\n{"prompt": "a cat"}\n```'})
+    assert found.backend == "server"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"content": "I like cats."}, "not JSON"),
+        ({"content": ""}, "said nothing"),
+        ({"content": None, "refusal": "No."}, "refused"),
+        (says(prompt=""), "prompt"),
+        (says(prompt="a cat", sampler="ddim"), "sampler"),
+        (says(prompt="a cat", n=-3), "n"),
+        (says(prompt=["a cat"]), "prompt"),
+        ((500, b"oh"), "answered 500"),
+        ((200, b"<html>"), "another form"),
+        ((200, b'{"choices": []}'), "another form"),
+        ((200, b"[1]"), "another form"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_leaves_it_to_the_rules_and_is_told(catalogue, answer, reason):
+    found, _ = interpreted(catalogue, answer)
+    assert found.backend == "rules"
+    assert found.conditions.prompt == "a cat with a hat"
+    assert reason in found.fallback
+
+
+def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
+    with language_server(lambda _: {"content": "{}"} if server.closing.wait(30) else {}) as server:
+        client = ChatClient(server.url, "a-model", seconds=0.2)
+        [found] = Interpreter(client)([request(catalogue, "a cat")])
+        server.closing.set()
+    assert found.backend == "rules"
+    assert "0.2 seconds" in found.fallback
+
+
+def test_a_server_that_is_not_there_leaves_it_to_the_rules(catalogue):
+    with language_server(lambda _: {}) as server:
+        url = server.url
+    [found] = Interpreter(ChatClient(url, "a-model"))([request(catalogue, "a cat")])
+    assert (found.backend, found.fallback) == ("rules", "The language model's server cannot be reached.")
+
+
+def test_a_server_that_knows_no_schemas_is_asked_again_without(catalogue):
+    def answer(body):
+        return (400, b"{}") if "response_format" in body else {"content": '{"prompt": "a cat"}'}
+
+    with language_server(answer) as server:
+        [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "a cat")])
+    assert (found.backend, len(server.asked)) == ("server", 2)
+
+
+def test_the_users_words_are_never_lost(catalogue):
+    found, _ = interpreted(catalogue, says(prompt="a beautiful sunset over mountains"))
+    assert found.conditions.prompt == "a cat with a hat, a beautiful sunset over mountains"
+
+
+def test_a_translation_is_believed(catalogue):
+    found, _ = interpreted(catalogue, says(prompt="a red apple"), "请画一个红苹果")
+    assert found.conditions.prompt == "a red apple"
+
+
+def test_seeds_and_styles_that_nobody_asked_for_or_that_do_not_exist_are_dropped(catalogue):
+    found, _ = interpreted(catalogue, says(prompt="a cat", seed=12345, style="cubist"))
+    assert (found.conditions.seed, found.conditions.style) == (None, None)
+
+
+def test_in_a_conversation_the_server_hears_what_was_said_and_made_before(catalogue):
+    before = Turn(text="a red car", conditions=Conditions(prompt="a red car", seed=7))
+    with language_server(lambda _: says(prompt="a blue car", seed=7)) as server:
+        [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "bluer", before)])
+    assert "a red car" in server.asked[0]["messages"][0]["content"]
+    assert (found.conditions.prompt, found.conditions.seed) == ("a blue car", 7)
+
+
+def test_a_batch_is_asked_together_and_each_answer_stays_with_its_question(catalogue):
+    def answer(body):
+        return says(prompt=f"{body['messages'][-1]['content']}, painted")
+
+    with language_server(answer) as server:
+        found = Interpreter(ChatClient(server.url, "m"))([request(catalogue, f"cat {n}") for n in range(20)])
+    assert [each.conditions.prompt for each in found] == [f"cat {n}, painted" for n in range(20)]
+
+
+def test_without_a_language_model_rules_do_it_and_off_takes_the_words_as_they_are(catalogue):
+    [rules] = Interpreter()([request(catalogue, "please draw a cat")])
+    [plain] = Interpreter(plain=True)([request(catalogue, "please draw a cat")])
+    assert (rules.backend, rules.conditions.prompt, rules.fallback) == ("rules", "a cat", None)
+    assert (plain.backend, plain.conditions.prompt) == ("none", "please draw a cat")
+
+
+class Echo:
+    name = "echo"
+
+    def enrich(self, prompts):
+        return [f"{prompt}, shiny" for prompt in prompts]
+
+
+class Loading:
+    name = "loading"
+
+    def enrich(self, prompts):
+        raise LanguageError("The local language model is still being loaded.")
+
+
+def test_a_local_model_only_adds_to_what_the_rules_found(catalogue):
+    [found] = Interpreter(local=Echo())([request(catalogue, "four pictures of a cat in flat style")])
+    assert (found.backend, found.model, found.conditions.prompt) == ("local", "echo", "a cat, shiny")
+    assert (found.conditions.n, found.conditions.style) == (4, "flat")
+    [found] = Interpreter(local=Loading())([request(catalogue, "a cat")])
+    assert (found.backend, found.fallback) == ("rules", "The local language model is still being loaded.")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (" orange fur, bushy tail, curious look, and more, more", "a fox, orange fur, bushy tail, curious look"),
+        (" orange fur, orange fur, orange fur", "a fox, orange fur"),
+        (" a fox, a fox", "a fox"),
+        (" a very long thought about foxes and hens", "a fox"),
+        (" 🦊, red", "a fox"),
+        ("\nSubject: hens", "a fox"),
+        ("", "a fox"),
+    ],
+)
+def test_what_a_small_model_adds_is_cut_at_the_first_thing_that_is_no_short_phrase(text, kept):
+    assert local.added("a fox", text) == kept
+
+
+@pytest.mark.parametrize(
+    ("description", "language"),
+    [
+        ("a red apple", "en"),
+        ("ein roter Apfel", "de"),
+        ("una manzana roja", "es"),
+        ("une pomme rouge", "fr"),
+        ("красное яблоко", "ru"),
+        ("红苹果", "zh"),
+        ("赤いりんごの絵", "ja"),
+        ("빨간 사과", "ko"),
+    ],
+)
+def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, description, language):
+    _, spec = catalogue.resolve(JobRequest(description=description))
+    assert present.language_of(description) == language
+    assert description in present.by_rules(spec)
+
+
+def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="a cat", negative_prompt="hat", n=3, style="flat"))
+    assert present.by_rules(spec) == "Here are 3 pictures: a cat, in the style flat, without hat."
+    assert present.alt_text(spec) == "a cat (flat)"
+
+
+def test_a_server_presents_within_bounds(catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="a cat"))
+    with language_server(lambda _: {"content": " Here is your cat! "}) as server:
+        assert present.by_server(ChatClient(server.url, "m"), spec) == "Here is your cat!"
+    with (
+        language_server(lambda _: {"content": "meow " * 500}) as server,
+        pytest.raises(LanguageError, match="too long"),
+    ):
+        present.by_server(ChatClient(server.url, "m"), spec)

@@ -1,0 +1,158 @@
+"""The stage between claim and engine, and the one before the end: descriptions to conditions, pictures to words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+
+from sqlalchemy.exc import DBAPIError
+
+from limner_shared import ledger
+from limner_shared.cards import ModelCard
+from limner_shared.conditions import Interpretation
+from limner_shared.database import Database
+from limner_shared.errors import ConfigurationError, TooManyRequests
+from limner_shared.jobs import JobSpec
+from limner_shared.settings import Settings
+from limner_shared.telemetry import get_logger
+from limner_worker.engine.request import JobRun
+from limner_worker.llm import present
+from limner_worker.llm.client import ChatClient, LanguageError
+from limner_worker.llm.interpret import Interpreter, Request
+from limner_worker.llm.local import LocalModel
+
+log = get_logger(__name__)
+
+AT_ONCE = 16
+
+
+def server_of(settings: Settings) -> ChatClient | None:
+    """The language model's server that the settings name, if they want one. Raises ConfigurationError."""
+    if settings.language not in ("auto", "server"):
+        return None
+    if not settings.llm_url:
+        if settings.language == "server":
+            raise ConfigurationError("LIMNER_LANGUAGE=server needs LIMNER_LLM_URL: the base URL of the server.")
+        return None
+    if not settings.llm_model:
+        raise ConfigurationError("LIMNER_LLM_URL needs LIMNER_LLM_MODEL: the name of the language model.")
+    return ChatClient(settings.llm_url, settings.llm_model, settings.llm_key, settings.llm_seconds)
+
+
+def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter:
+    """Who turns descriptions into conditions, as the settings say."""
+    local = LocalModel(settings.cache_dir) if settings.language == "local" else None
+    return Interpreter(server, local, plain=settings.language == "off")
+
+
+class Understanding:
+    """One thread that interprets the descriptions of claimed jobs, all that have come by then together.
+
+    A job is handed on when its conditions are committed, so that another attempt finds them; one that is no longer ours
+    by then is dropped.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        interpreter: Interpreter,
+        cards: Mapping[str, ModelCard],
+        ready: Callable[[Sequence[JobRun]], None],
+        dropped: Callable[[JobRun], None],
+    ) -> None:
+        """`ready` gets jobs whose spec is complete; `dropped` those that another attempt owns."""
+        self._database = database
+        self._interpreter = interpreter
+        self._cards = cards
+        self._ready = ready
+        self._dropped = dropped
+        self._queue: SimpleQueue[JobRun | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="language", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def take(self, jobs: Sequence[JobRun]) -> None:
+        """Jobs that nobody has interpreted yet."""
+        for job in jobs:
+            self._queue.put(job)
+
+    def stop(self) -> None:
+        """End after the batch in progress; what waits is handed back by its owner."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (jobs := self._next()) is not None:
+            wanted = [job for job in jobs if not job.closed]
+            if not wanted:
+                continue
+            requests = [Request(job.claim.spec, self._cards[job.claim.spec.model]) for job in wanted]
+            kept = [
+                job
+                for job, request, found in zip(wanted, requests, self._interpreter(requests), strict=True)
+                if self._keep(job, request, found)
+            ]
+            if kept:
+                self._ready(kept)
+
+    def _next(self) -> list[JobRun] | None:
+        """What waits, at least one job; None at the end."""
+        taken = [self._queue.get()]
+        try:
+            while taken[-1] is not None and len(taken) < AT_ONCE:
+                taken.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        jobs = [job for job in taken if job is not None]
+        if len(jobs) < len(taken):
+            self._queue.put(None)  # seen again once these are done
+        return jobs or None
+
+    def _keep(self, job: JobRun, request: Request, found: Interpretation) -> bool:
+        """Commit what was found, and give the job its spec; without the database, its lease will run out."""
+        fitted = request.card.fit(request.spec, found.conditions)
+        try:
+            current = self._write(job, request.card, found, fitted)
+        except DBAPIError as error:
+            log.warning("could not keep an interpretation", job=job.id, error=str(error.orig)[:200])
+            current = False
+        if not current:
+            self._dropped(job)
+        return current
+
+    def _write(self, job: JobRun, card: ModelCard, found: Interpretation, fitted: JobSpec) -> bool:
+        claim = job.claim
+        try:
+            with self._database.write() as session:
+                done = ledger.interpreted(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
+        except TooManyRequests as error:
+            # More pictures than the tenant's units for today allow: as many as were granted.
+            found = found.model_copy(update={"fallback": f"Fewer pictures than asked for: {error.message}"})
+            fitted = fitted.model_copy(update={"n": claim.spec.n})
+            with self._database.write() as session:
+                done = ledger.interpreted(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
+        if done:
+            job.revise(replace(claim, spec=fitted, interpreted=True))
+        return done
+
+
+class Presenter:
+    """Words for finished pictures; a language model is asked for described jobs only. For the publisher's threads."""
+
+    def __init__(self, server: ChatClient | None = None) -> None:
+        self._server = server
+
+    def __call__(self, spec: JobSpec) -> str | None:
+        """A sentence or two, for a job that was described; None for a plain prompt."""
+        if spec.description is None:
+            return None
+        if self._server is not None:
+            try:
+                return present.by_server(self._server, spec)
+            except LanguageError as error:
+                log.info("presented by rules", reason=str(error))
+        return present.by_rules(spec)

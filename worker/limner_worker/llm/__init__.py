@@ -1,0 +1,1 @@
+"""Language on both sides: `interpret` makes conditions of descriptions, `present` says what came of them."""

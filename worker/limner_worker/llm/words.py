@@ -1,0 +1,214 @@
+"""What `rules` looks for, in eight languages: how people ask for pictures, count, colour, leave out and change them.
+
+Regular expressions, matched without regard to case. Latin and Cyrillic words stand alone; Chinese, Japanese and Korean
+have no spaces that would tell, so theirs are parts of what is written.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LEAD_INS: Final = (
+    # English
+    r"(hi|hello|hey|ok|okay|so|well)\b[\s,!.]*",
+    r"(please|kindly)\b[\s,]*",
+    r"(can|could|would|will) (you|u) (please |kindly )?",
+    r"(i|we)('d| would)? (really )?(like|love|want|need)( to (see|have|get))?\b",
+    r"(let me see|show me|give me|get me|bring me)\b",
+    r"(draw|paint|make|create|generate|render|sketch|design|produce|illustrate|imagine)\b( me| us)?\b",
+    # German
+    r"bitte\b[\s,]*",
+    r"(kannst|könntest|würdest) du (mir )?(bitte )?",
+    r"(ich|wir) (hätte|hätten|möchte|möchten|will|wollen|brauche|brauchen|wünsche mir)( bitte)?( gern| gerne)?\b",
+    r"(zeichne|male|mal|zeig|zeige|mach|mache|erstelle|erzeuge|generiere|gib)( mir| uns)?( bitte)?\b",
+    # Spanish
+    r"por favor\b[\s,]*",
+    r"(puedes|podrías|podría|me puedes|me podrías) ",
+    r"(quiero|quisiera|me gustaría|necesito)( ver| tener)?\b",
+    r"(dibuja|dibújame|dibujar|pinta|píntame|haz|hazme|hacer|crea|créame|crear|genera|generar|muéstrame|dame)\b",
+    # French
+    r"(s'il (te|vous) pla[iî]t|stp|svp)\b[\s,]*",
+    r"(peux-tu|pourrais-tu|pouvez-vous|pourriez-vous) (me )?",
+    r"(je veux|je voudrais|j'aimerais|il me faut)( voir| avoir)?\b",
+    r"(dessine|dessiner|dessinez|peins|fais|faire|faites|crée|créer|génère|montre|donne)(-moi| moi)?\b",
+    # Russian
+    r"пожалуйста[\s,]*",
+    r"(можешь|можете|не могли бы вы|мог бы ты) ",
+    r"(я )?(хочу|хотел бы|хотела бы)( увидеть| получить)?(?!\w)",
+    r"(нарисуй|нарисуйте|нарисовать|сделай|сделайте|создай|создайте|покажи|покажите)( мне| нам)?(?!\w)",
+    # Chinese
+    r"(你好|您好)[\s,，!！]*",
+    r"(请|麻烦你?|能不能|可以)(你|您)?(帮我|给我|为我)?",
+    r"(我想要?|我要|我需要|给我|帮我|为我)(看看?)?",
+    r"(画|绘制|绘|生成|做|创作|来|设计)(一下|出)?(?=[一二三四五六七八九十两几个张幅只\d]|.)",
+)
+TAILS: Final = (
+    r"[\s,]*\b(please|thanks|thank you|bitte|danke|por favor|gracias|s'il (te|vous) pla[iî]t|merci)\b",
+    r"\s(zeichnen|malen|machen|zeigen|erstellen)",
+    r"[\s,]*(пожалуйста|спасибо)",
+    r"[，,\s]*(谢谢|拜托)",
+    # Japanese and Korean ask at the end.
+    r"を?(描|書|か)いて(ください|下さい|ほしい(です)?|欲しい(です)?)?",
+    r"を?(作|つく)って(ください|下さい|ほしい(です)?)?",
+    r"を?(お願いします|ください|下さい|が欲しいです|がほしいです|が見たいです)",
+    r"\s*(을|를)?\s*(그려|만들어|보여|생성해)\s*(주세요|줘요?|주실래요|줄래)?",
+    r"\s*(부탁해요|부탁합니다|부탁드립니다)",
+)
+PICTURE_OF: Final = (
+    r"(a|an|the|one|some)? ?(\w+ )?(picture|image|drawing|painting|photo|illustration|sketch|icon)s? (of|showing|with)\b",
+    r"(ein|eine|das|die)? ?(bild|zeichnung|gemälde|foto|symbol)(er|en|s)?( von| mit|,|:)",
+    r"(un|una|el|la)? ?(dibujo|imagen|foto|pintura|ilustración|icono)(s|es)? (de|con)\b",
+    r"(un|une|le|la)? ?(dessin|image|photo|peinture|illustration|icône)s? (de|d'|avec|:)",
+    r"(картинк[уаи]|рисунок|изображение|фото)( с| :|:)?(?!\w)",
+    r"(一)?(张|幅|个)?(关于)?(?=.)(图片|图画|插画|画)[:：]",
+)
+PICTURES_AFTER: Final = (
+    r"的(图片|图画|图像|插画|照片|图|画)$",
+    r"の(絵|画像|イラスト|写真)$",
+    r"\s*(그림|이미지|사진)(을|를)?$",
+)
+
+_PICTURES: Final = (
+    r"(different |more |other |verschiedene |weitere |mehr )?"
+    r"(pictures|images|drawings|versions|variations|variants|icons|photos|bilder|zeichnungen|varianten|versionen|"
+    r"dibujos|imágenes|imagenes|versiones|fotos|dessins|images|versions|variantes|картинки|картинок|рисунка|рисунков|"
+    r"изображения|изображений|варианта|вариантов)"
+)
+NUMBERS: Final[dict[str, int]] = {
+    **dict.fromkeys(("a single", "one", "ein", "eine", "uno", "una", "un", "une", "один", "одну"), 1),
+    **dict.fromkeys(("two", "a pair of", "a couple of", "zwei", "dos", "deux", "два", "две"), 2),
+    **dict.fromkeys(("three", "drei", "tres", "trois", "три"), 3),
+    **dict.fromkeys(("four", "vier", "cuatro", "quatre", "четыре"), 4),
+    **dict.fromkeys(("five", "fünf", "cinco", "cinq", "пять"), 5),
+    **dict.fromkeys(("six", "sechs", "seis", "шесть"), 6),
+    **dict.fromkeys(("seven", "sieben", "siete", "sept", "семь"), 7),
+    **dict.fromkeys(("eight", "acht", "ocho", "huit", "восемь"), 8),
+    **dict.fromkeys(("nine", "neun", "nueve", "neuf", "девять"), 9),
+    **dict.fromkeys(("ten", "zehn", "diez", "dix", "десять"), 10),
+}
+CJK_NUMBERS: Final = {c: n for n, c in enumerate("零一二三四五六七八九十")} | {"两": 2, "兩": 2}
+KOREAN_NUMBERS: Final = {
+    "한": 1,
+    "두": 2,
+    "세": 3,
+    "네": 4,
+    "다섯": 5,
+    "여섯": 6,
+    "일곱": 7,
+    "여덟": 8,
+    "아홉": 9,
+    "열": 10,
+}
+COUNTED: Final = (
+    rf"(?<!\w)(?P<n>{{number}}) {_PICTURES}\b( of| von| mit| de| d'| с)?",
+    r"(?<!\w)(?P<n>{number}) (of (them|these|those|it)|davon|de ellos|de ellas|d'entre eux|таких)\b",
+    r"(?P<cjk>[一二三四五六七八九十两兩]|\d{1,2}) ?(张|張|幅|枚)(の|不同的?)?(图片|图画|图|画|画像|絵)?(の)?",
+    r"(그림|이미지|사진) ?(?P<ko>한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|\d{1,2}) ?장(을|를)?",
+    r"(?P<ko2>한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|\d{1,2}) ?장(의|을|를)?( 그림| 이미지)?",
+)
+DANGLING: Final = r"(?<!\w)([\s,]*(in|as|at|with|of|and|but|im|als|mit|und|aber|en|como|con|de|y|pero|dans|comme|avec|et|mais|в|как|с|и|но))+$"
+"""What introduced a style, a size or a seed that was taken out."""
+SEED: Final = (
+    r"(with |mit |con |avec |с )?(the |dem |la |le )?(seed|种子|種子|シード|시드|сид)\s*[:=#]?\s*(?P<seed>\d{1,10})",
+)
+SIZE: Final = (
+    r"(in |at |mit |de |en |размером )?(?P<w>\d{2,5})\s*[x×*хX]\s*(?P<h>\d{2,5})( ?(px|pixels?|pixel|píxeles|像素|ピクセル))?",
+)
+
+WITHOUT: Final = (
+    r"\b(without|with no|but no|and no|no)\b (any |the |a |an )?(?P<what>{thing})",
+    r"\b(ohne|aber kein(e|en)?|kein(e|en)?) (den |die |das |einen |eine |ein )?(?P<what>{thing})",
+    r"\b(sin|pero sin) (el |la |los |las |un |una )?(?P<what>{thing})",
+    r"\b(sans|mais sans) (le |la |les |l'|un |une |aucun |aucune )?(?P<what>{thing})",
+    r"(?<!\w)(но без|без) (?P<what>{thing})",
+    r"[，,、]?(但)?(没有|不要|不带|不含|无)(?P<what>[^，,。.、;；]+?)(的(?=[^，,。.、;；])|(?=[，,。.、;；])|$)",
+    r"(?P<what>[^、。,，\s]{1,12}?)(が|の)?(なし|無し|ない|のない)(の|で)?",
+    r"(?P<what>[^\s,.]+?)(이|가)? ?(없는|없이|빼고)",
+)
+THING: Final = (
+    r"[^\W\d_][^,.;:!?\n]*?(?=\s+(and|with|in|on|at|but|und|mit|in|auf|aber|y|con|en|et|avec|sur|и|с|на)\s|[,.;:!?]|$)"
+)
+
+STYLES: Final[dict[str, tuple[str, ...]]] = {
+    "3d": (
+        r"(a |an |eine? |un |une |una )?\b3-?d\b([ -]?(figures?|models?|renders?|renderings?|styles?|icons?|figur|modell|stil|figura|modelo|modèle|фигур\w*))?",
+        r"\bthree-dimensional\b|\bdreidimensional\w*|\btridimensional\w*|\ben trois dimensions\b|трёхмерн\w+|трехмерн\w+",
+        r"(三维|立体)(的|风格)?|立体的な|입체적?인?|3d ?(模型|风格|フィギュア|スタイル|피규어|스타일)",
+    ),
+    "flat": (
+        r"\bflat[ -](styles?|design|icons?|drawings?|graphics?|look|colou?rs)\b",
+        r"\b(flache[rnms]?|im flachen) (stil|design|symbol)\b|\bestilo plano\b|\bstyle plat\b|плоск\w+ стил\w+",
+        r"扁平(化)?(的)?(风格)?|フラット(デザイン|な|スタイル)?|플랫 ?(디자인|스타일)?",
+    ),
+}
+"""More names of styles that a model may have, beside the names themselves."""
+STYLE_FRAMES: Final = (
+    r"(in|im|en|dans|в) (the |dem |el |le )?(style|stil|estilo|стиле) (of |von |de )?['\"“]?{style}['\"”]?(?!\w)",
+    r"(in|im|en|dans|в|with|mit)? ?(a |an |the |einem |un )?['\"“]?(?<!\w){style}['\"”]?[ -](style|stil|estilo|стиле|стиль)",
+    r"\b(as|als|como|comme)( a| an| ein| eine| un| une| una)? {style}(?!\w)( (drawing|picture|icon|emoji|figure|bild|zeichnung|figur))?",
+    r"{style} ?(的)?(风格|スタイル|풍|스타일)(的|で|の|로)?",
+    r",\s*{style}\s*$",
+)
+
+COLOURS: Final[dict[str, tuple[str, ...]]] = {
+    "red": ("red", "redder", "rot", "roter", "rote", "rotes", "röter", "rojo", "roja", "rouge", "красный", "красная", "красное", "краснее", "红", "赤", "빨간", "빨갛"),
+    "blue": ("blue", "bluer", "blau", "blauer", "blaue", "blaues", "azul", "bleu", "bleue", "синий", "синяя", "синее", "синей", "голубой", "蓝", "青", "파란", "파랗"),
+    "green": ("green", "greener", "grün", "grüner", "grüne", "grünes", "verde", "vert", "verte", "зелёный", "зеленый", "зелёная", "зеленее", "зелёное", "绿", "緑", "초록", "녹색"),
+    "yellow": ("yellow", "yellower", "gelb", "gelber", "gelbe", "gelbes", "amarillo", "amarilla", "jaune", "жёлтый", "желтый", "жёлтая", "желтее", "黄", "黄色", "노란", "노랗"),
+    "orange": ("orange", "oranger", "orangefarben", "naranja", "orangé", "оранжевый", "оранжевая", "橙", "オレンジ", "주황"),
+    "purple": ("purple", "violet", "lila", "violett", "morado", "morada", "violeta", "violette", "фиолетовый", "фиолетовая", "紫", "보라"),
+    "pink": ("pink", "pinker", "rosa", "rose", "розовый", "розовая", "розовее", "粉", "ピンク", "분홍"),
+    "black": ("black", "blacker", "schwarz", "schwarzer", "schwarze", "schwarzes", "negro", "negra", "noir", "noire", "чёрный", "черный", "чёрная", "黑", "黒", "검은", "까맣"),
+    "white": ("white", "whiter", "weiß", "weißer", "weiße", "weißes", "blanco", "blanca", "blanc", "blanche", "белый", "белая", "белее", "白", "하얀", "흰"),
+    "brown": ("brown", "browner", "braun", "brauner", "braune", "braunes", "marrón", "marron", "brun", "brune", "коричневый", "коричневая", "棕", "茶色", "갈색"),
+    "grey": ("grey", "gray", "greyer", "grau", "grauer", "graue", "graues", "gris", "grise", "серый", "серая", "灰", "灰色", "회색"),
+}  # fmt: skip
+
+SAME: Final = (
+    r"^(the )?same( (one|picture|thing|image|again))?\b[\s,]*(but|only|just)?\b",
+    r"^(dasselbe|das gleiche|dasselbe bild|genauso)\b[\s,]*(aber|nur)?\b",
+    r"^(lo mismo|igual|el mismo)\b[\s,]*(pero)?\b",
+    r"^(le même|la même|la même chose|pareil)\b[\s,]*(mais)?\b",
+    r"^(то же самое|тоже самое|так же)[\s,]*(но)?",
+    r"^(一样的?|同样的?|同じ(もの|絵)?|똑같이|같은 (것|그림))[\s,，、]*(但是?|でも?|けど|지만)?",
+)
+CHANGE: Final = (
+    r"^(now |and |but |then |please )*(make|turn|colou?r|paint|change) (it|this|that|them|him|her)( to| into)?\b",
+    r"^(now |and |but |then |please )*(more|less|a bit|a little|slightly|much)\b",
+    r"^(now |and |but |then |please )*(with|add|give (it|him|her|them)|put)\b",
+    r"^(jetzt |und |aber |bitte )*(mach|mache|färbe|male) (es|ihn|sie|das)\b",
+    r"^(jetzt |und |aber |bitte )*(mit|mehr|etwas|ein bisschen|füge|gib (ihm|ihr))\b",
+    r"^(ahora |y |pero )*(hazlo|hazla|ponlo|ponla|cámbialo a|más|con|añade|un poco)\b",
+    r"^(maintenant |et |mais )*(fais-le|fais-la|rends-le|rends-la|plus|avec|ajoute|un peu)\b",
+    r"^(теперь |и |но )*(сделай его|сделай её|сделай ее|более|с|со|добавь|немного|чуть)(?!\w)",
+    r"^(现在|那|再)?(把它|让它)?(变成|改成|换成|变|改|更|加上?|带上?|戴上?)",
+    r"^(もっと|もう少し|少し)",
+    r"^(더|좀 더|조금 더)\s*",
+)
+CHANGE_AFTER: Final = (
+    r"(一点|一些|点儿?)$",
+    r"(にして|くして)(ください|下さい)?$",
+    r"(게|로) ?(해|만들어|바꿔) ?(줘|주세요)?$",
+)
+AGAIN: Final = (
+    r"\b(again|once more|one more( time)?|another( one)?|redo|repeat|try again|more like (this|it|that))\b",
+    r"\b(noch ?(ein)?mal|wieder|noch eins|erneut)\b",
+    r"\b(otra vez|de nuevo|otro|otra)\b",
+    r"\b(encore( une fois)?|à nouveau|de nouveau|un autre|une autre)\b",
+    r"(ещё раз|еще раз|снова|заново)",
+    r"再来(一?(张|次|个|遍))?|再(画|做|试)一?(次|张|遍)|重新",
+    r"もう(一度|一枚|いちど)|再度",
+    r"다시( 한번)?|한 ?번 더",
+)
+ORDINALS: Final[dict[int, str]] = {
+    0: r"\b(first|original|erste[nrs]?|primer[oa]?|premi[eè]re?)\b|перв\w+|第一|最初|첫",
+    1: r"\b(second|zweite[nrs]?|segund[oa]|deuxième|seconde?)\b|втор\w+|第二|二番目|두 ?번째",
+    2: r"\b(third|dritte[nrs]?|tercer[oa]?|troisième)\b|трет\w+|第三|三番目|세 ?번째",
+    3: r"\b(fourth|vierte[nrs]?|cuart[oa]|quatrième)\b|четв[её]рт\w+|第四|四番目|네 ?번째",
+    -1: r"\b(last|previous|letzte[nrs]?|vorige[nrs]?|últim[oa]|anterior|derni[eè]re?|précédente?)\b|последн\w+|上一|最后|最後|마지막",
+}
+FILLERS: Final = (
+    r"\b(please|bitte|por favor|s'il (te|vous) pla[iî]t|now|jetzt|ahora|maintenant|one|picture|image|bild|it|them|of|the|das|die|der|el|la|le|and|und|y|et|in|as|als|como|comme|a|an|but|just|only|nur|aber)\b",
+    r"(пожалуйста|теперь|картинку|и|но)(?!\w)",
+    r"[，,。.!！?？、;；:\s]+|请|的|张|幅|吧|色|点|く|い|な|で|を|に|の|은|는|을|를|으로|로",
+)
