@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.errors import NotFound
 from limner_shared.jobs import LOSSES_TOGETHER, JobState, Lane, Priority
-from limner_shared.tables import ACTIVE, DEAD, QUEUED, RELEASED, WAITING, Bulk, Image, Job, Tenant
+from limner_shared.tables import ACTIVE, DEAD, QUEUED, RELEASED, WAITING, Bulk, Conversation, Image, Job, Tenant, Turn
 
 POSITION_LIMIT = 1000
 """Beyond this many jobs ahead, nobody needs the exact place, and counting would cost."""
@@ -133,6 +133,34 @@ def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> li
     rows = list(session.scalars(query))
     pictures = images(session, [row.id for row in rows])
     return [(row, pictures[row.id]) for row in rows]
+
+
+def conversation(session: Session, tenant_id: str, conversation_id: str) -> Conversation:
+    """A tenant's conversation. Raises NotFound."""
+    query = select(Conversation).where(Conversation.id == conversation_id, Conversation.tenant_id == tenant_id)
+    found = session.scalar(query)
+    if found is None:
+        raise NotFound(f"There is no conversation {conversation_id}.")
+    return found
+
+
+def conversations(session: Session, tenant_id: str, limit: int, before: str | None) -> list[Conversation]:
+    """A page of a tenant's conversations, newest first, older than the id `before`."""
+    query = select(Conversation).where(Conversation.tenant_id == tenant_id).order_by(Conversation.id.desc())
+    if before is not None:
+        query = query.where(Conversation.id < before)
+    return list(session.scalars(query.limit(limit)))
+
+
+def turns(session: Session, conversation_id: str) -> list[tuple[Turn, Job | None]]:
+    """A conversation's turns in the order they were said, each with its job, unless that was deleted."""
+    query = (
+        select(Turn, Job)
+        .outerjoin(Job, Job.id == Turn.job_id)
+        .where(Turn.conversation_id == conversation_id)
+        .order_by(Turn.id)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
 
 
 # --- what the limits and the dispatcher ask -------------------------------------------------------------------------

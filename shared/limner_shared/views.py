@@ -135,6 +135,34 @@ class Retried(BaseModel):
     jobs: list[str]
 
 
+class TurnView(BaseModel):
+    """One message of a conversation, and the job that it became."""
+
+    id: str
+    parent: str | None = Field(description="The turn that it answers; edited messages have the same one.")
+    message: str
+    created_at: datetime
+    job: JobView | None = Field(description="Null once the job was deleted.")
+
+
+class ConversationView(BaseModel):
+    """A conversation; in a list, without its turns."""
+
+    id: str
+    title: str
+    created_at: datetime
+    touched_at: datetime
+    turns: list[TurnView] = Field(default_factory=list[TurnView])
+    links: dict[str, str]
+
+
+class ConversationList(BaseModel):
+    """A page of conversations; `next` is the cursor of the page after, if there is one."""
+
+    items: list[ConversationView]
+    next: str | None
+
+
 class ModelView(BaseModel):
     """What may be asked of a model."""
 

@@ -12,11 +12,11 @@ from limner_shared.errors import MalformedBody, UnsupportedMediaType
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_web import auth, health, load, pages, problems, services
-from limner_web.api import bulks, events, images, jobs, models
+from limner_web.api import bulks, conversations, events, images, jobs, models
 
 log = get_logger(__name__)
 
-JSON_PATHS = ("/api/v1/jobs", "/api/v1/jobs/retry")
+JSON_PATHS = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations")
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     auth.install(app)
     app.before_request(_check_body)
     app.after_request(_end)
-    for part in (jobs, bulks, images, models, events, health, pages):
+    for part in (jobs, conversations, bulks, images, models, events, health, pages):
         app.register_blueprint(part.bp)
     return app
 
@@ -54,12 +54,14 @@ def _begin() -> None:
 
 def _check_body() -> None:
     """Only JSON reaches a JSON handler: it cannot be sent by a form on somebody else's page."""
-    if request.method != "POST" or request.path == "/api/v1/bulks":
+    if request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
         return
     request.max_content_length = services.services().settings.max_body_bytes
-    if request.path in JSON_PATHS and request.mimetype != "application/json":
+    if not (request.path in JSON_PATHS or request.path.startswith("/api/v1/conversations/")):
+        return
+    if request.mimetype != "application/json":
         raise UnsupportedMediaType(f"Send JSON as application/json, not {request.mimetype or 'without a type'!r}.")
-    if request.path in JSON_PATHS and not isinstance(request.get_json(silent=True), dict):
+    if not isinstance(request.get_json(silent=True), dict):
         raise MalformedBody("The body must be one JSON object in UTF-8.")
 
 

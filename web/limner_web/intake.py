@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from limner_shared import ledger, queries
 from limner_shared.celery_app import publish
+from limner_shared.conditions import Turn
 from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict, InvalidState
 from limner_shared.jobs import JobRequest, JobSpec, Priority
 from limner_shared.ledger import Change, NewJob, Released, Submission
@@ -35,8 +37,23 @@ LOADING = ""
 """The digest of a bulk's key until its body is read to the end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What a job is part of: what was said before, where, and what else is to be written with it."""
+
+    place: str
+    history: tuple[Turn, ...]
+    note: Callable[[Session, str], None]
+    """Writes more in the transaction that makes the job, whose id it is given."""
+
+
 def submit(
-    services: Services, tenant_id: str, request: JobRequest, key: str | None, retry_count: int | None = None
+    services: Services,
+    tenant_id: str,
+    request: JobRequest,
+    key: str | None,
+    retry_count: int | None = None,
+    within: Within | None = None,
 ) -> str:
     """Queue one job and return its id. Raises InvalidRequest, TooManyRequests or IdempotencyConflict.
 
@@ -45,17 +62,23 @@ def submit(
     """
     card, spec = services.catalogue.resolve(request)
     spec = services.inputs.store(tenant_id, spec)
+    if within is not None:
+        spec = spec.model_copy(update={"history": within.history})
     cost = card.cost(spec)
     small = cost <= card.small_cost
     priority = request.priority or Priority.NORMAL
     new = NewJob(spec, cost, priority, request.metadata, expires_in=request.expires_in, small=small)
-    digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    place = within.place if within is not None else ""
+    digest = hashlib.sha256(f"{place}{request.model_dump_json()}".encode()).hexdigest()
     submissions: list[Submission] = []
 
     def make(session: Session) -> str:
         ledger.grant(session, tenant_id, 1, cost)
         submissions.append(ledger.submit(session, tenant_id, [new], window=services.settings.window))
-        return submissions[-1].changes[0].id
+        job_id = submissions[-1].changes[0].id
+        if within is not None:
+            within.note(session, job_id)
+        return job_id
 
     retry = key is None and retry_count is not None
     known_as = f"\x01retry {digest}" if retry else key  # no header can have such a key

@@ -13,7 +13,7 @@ from limner_web.services import services
 
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
 
-TAGS = ("Jobs", "Bulks", "Images", "Models", "Events", "Health")
+TAGS = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Health")
 EXAMPLES = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
 
 
@@ -46,7 +46,7 @@ def docs() -> str:
     groups: dict[str, list[dict[str, Any]]] = {tag: [] for tag in TAGS}
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
-            if method in ("get", "post", "delete"):
+            if method in ("get", "post", "put", "delete"):
                 groups[operation["tags"][0]].append(_call(spec, path, method, operation))
     return render_template("docs.html", spec=spec, groups=groups)
 

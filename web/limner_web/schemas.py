@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import overload
 
@@ -15,8 +15,17 @@ from limner_shared.cards import ModelCard
 from limner_shared.conditions import Interpretation
 from limner_shared.events import Hints
 from limner_shared.jobs import JobState, Priority
-from limner_shared.tables import Bulk, Image, Job
-from limner_shared.views import BulkView, ErrorView, ImageView, JobView, ModelView, ProgressView
+from limner_shared.tables import Bulk, Conversation, Image, Job, Turn
+from limner_shared.views import (
+    BulkView,
+    ConversationView,
+    ErrorView,
+    ImageView,
+    JobView,
+    ModelView,
+    ProgressView,
+    TurnView,
+)
 
 
 class CreateHeaders(BaseModel):
@@ -129,6 +138,34 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
         created_at=moment(row.created_at),
         links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
     )
+
+
+def conversation_view(session: Session, hints: Hints, row: Conversation, *, whole: bool = True) -> ConversationView:
+    """The view of a conversation, with all its turns if it is to be `whole`."""
+    this = url_for("conversations.get_conversation", conversation_id=row.id)
+    return ConversationView(
+        id=row.id,
+        title=row.title,
+        created_at=moment(row.created_at),
+        touched_at=moment(row.touched_at),
+        turns=turn_views(session, hints, queries.turns(session, row.id)) if whole else [],
+        links={"self": this, "messages": f"{this}/messages"},
+    )
+
+
+def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Turn, Job | None]]) -> list[TurnView]:
+    """The views of turns and their jobs."""
+    views = {view.id: view for view in job_views(session, hints, [job for _, job in turns if job is not None])}
+    return [
+        TurnView(
+            id=turn.id,
+            parent=turn.parent_id,
+            message=turn.text,
+            created_at=moment(turn.created_at),
+            job=views.get(turn.job_id),
+        )
+        for turn, _ in turns
+    ]
 
 
 def model_view(card: ModelCard, default: str) -> ModelView:

@@ -3,7 +3,7 @@ transaction (`Database.write`); each change of state is a conditional update, so
 changes nothing and is told so.
 
 intake: into the queue · bulks: many at once · release: into Redis · attempts: a worker's claims and results ·
-ends: canceled, expired, lost, done again · retention: what is deleted, and when.
+ends: canceled, expired, lost, done again · retention: what is deleted, and when · conversations: talks and turns.
 """
 
 from limner_shared.ledger.attempts import claim, claim_next, fail, finish, hand_back, interpreted, renew
@@ -17,6 +17,7 @@ from limner_shared.ledger.bulks import (
     sweep_bulks,
     touch_bulk,
 )
+from limner_shared.ledger.conversations import add_turn, drop_conversation, open_conversation
 from limner_shared.ledger.ends import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.ledger.intake import (
     LOCAL_TENANT,
@@ -48,6 +49,7 @@ __all__ = [
     "Released",
     "Result",
     "Submission",
+    "add_turn",
     "adopt",
     "cancel",
     "cancel_bulk",
@@ -55,6 +57,7 @@ __all__ = [
     "claim_next",
     "collect_garbage",
     "drop_bulk",
+    "drop_conversation",
     "ensure_tenant",
     "expire",
     "fail",
@@ -71,6 +74,7 @@ __all__ = [
     "lead",
     "lookup",
     "open_bulk",
+    "open_conversation",
     "pause_bulk",
     "promote",
     "reap",

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.database import insert_new, now
 from limner_shared.ledger.records import SILENT
-from limner_shared.tables import FINISHED, Event, Garbage, Image, Job, Tenant, Turn
+from limner_shared.tables import FINISHED, Conversation, Event, Garbage, Image, Job, Tenant, Turn
 
 DAY: Final = 86400.0
 WITHOUT_PROMPT: Final = ""
@@ -47,6 +47,9 @@ def _blank(session: Session, job_id: str, spec: dict[str, Any]) -> None:
     session.execute(update(Job).where(Job.id == job_id).values(values), execution_options=SILENT)
     session.execute(update(Image).where(Image.job_id == job_id).values(alt_text=None), execution_options=SILENT)
     session.execute(update(Turn).where(Turn.job_id == job_id).values(text=WITHOUT_PROMPT), execution_options=SILENT)
+    titled = select(Turn.conversation_id).where(Turn.job_id == job_id, Turn.parent_id.is_(None))
+    blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
+    session.execute(blank, execution_options=SILENT)
 
 
 def forget_jobs(session: Session, limit: int) -> int:

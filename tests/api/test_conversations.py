@@ -1,0 +1,177 @@
+"""Conversations: each message is a job that knows what was said before it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select, update
+
+from limner_shared import ledger
+from limner_shared.conditions import Conditions, Interpretation
+from limner_shared.jobs import JobSpec
+from limner_shared.ledger import conversations
+from limner_shared.tables import Job, Tenant, Turn
+from tests.api.test_keys import make_key
+from tests.api.work import finish, png, start
+
+URL = "/api/v1/conversations"
+
+
+def begin(client, message: str = "a red car", **more: object) -> dict:
+    answer = client.post(URL, json={"message": message} | more)
+    assert answer.status_code == 201, answer.json
+    return answer.json
+
+
+def say(client, conversation: dict, message: str, **more: object) -> dict:
+    answer = client.post(conversation["links"]["messages"], json={"message": message} | more)
+    assert answer.status_code == 202, answer.json
+    return answer.json
+
+
+def spec_of(app, turn: dict) -> JobSpec:
+    with app.extensions["limner"].database.read() as session:
+        return JobSpec.model_validate(session.get_one(Job, turn["job"]["id"]).spec)
+
+
+def interpret(app, turn: dict, prompt: str, **more: object) -> None:
+    """Play the worker that interprets the turn's job, and finishes it."""
+    claim = start(app, turn["job"]["id"])
+    found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules")
+    fitted = claim.spec.model_copy(update={"prompt": prompt} | more)
+    with app.extensions["limner"].database.write() as session:
+        assert ledger.interpreted(session, claim.id, claim.attempt, found, fitted, 1)
+    finish(app, claim, png("red"))
+
+
+def test_a_first_message_begins_a_conversation_and_becomes_a_job(client):
+    conversation = begin(client, "please draw a red car", style="flat")
+    [turn] = conversation["turns"]
+    assert conversation["title"] == turn["message"] == turn["job"]["description"] == "please draw a red car"
+    assert (turn["parent"], turn["job"]["status"], turn["job"]["style"]) == (None, "queued", "flat")
+    assert client.get(conversation["links"]["self"]).json["turns"] == [turn]
+    assert client.get(f"/api/v1/jobs/{turn['job']['id']}").json["description"] == "please draw a red car"
+
+
+def test_a_further_message_knows_what_was_said_and_what_was_made_of_it(client, app):
+    conversation = begin(client)
+    first = conversation["turns"][0]
+    interpret(app, first, "a shiny red car", seed=7)
+    second = say(client, conversation, "bluer")
+    assert second["parent"] == first["id"]
+    [known] = spec_of(app, second).history
+    assert (known.text, known.conditions.prompt, known.conditions.seed) == ("a red car", "a shiny red car", 7)
+    third = say(client, conversation, "as a 3d figure")
+    assert [(turn.text, turn.conditions is None) for turn in spec_of(app, third).history] == [
+        ("a red car", False),
+        ("bluer", True),  # nobody has interpreted it yet
+    ]
+
+
+def test_an_edited_message_stands_beside_the_old_one_and_knows_nothing_of_what_followed_it(client, app):
+    conversation = begin(client)
+    first = conversation["turns"][0]
+    second = say(client, conversation, "bluer")
+    say(client, conversation, "four of them")
+    url = f"{conversation['links']['self']}/turns/{second['id']}"
+    edited = client.put(url, json={"message": "greener"})
+    assert edited.status_code == 202
+    assert edited.json["parent"] == first["id"]
+    assert [turn.text for turn in spec_of(app, edited.json).history] == ["a red car"]
+    after = say(client, conversation, "with a tree", after=edited.json["id"])
+    assert [turn.text for turn in spec_of(app, after).history] == ["a red car", "greener"]
+    assert len(client.get(conversation["links"]["self"]).json["turns"]) == 5
+
+
+def test_only_so_many_turns_are_remembered_and_allowed(client, app, monkeypatch):
+    conversation = begin(client)
+    for number in range(22):
+        turn = say(client, conversation, f"message {number}")
+    assert [one.text for one in spec_of(app, turn).history] == [f"message {number}" for number in range(1, 21)]
+    monkeypatch.setattr(conversations, "MAX_TURNS", 23)
+    refused = client.post(conversation["links"]["messages"], json={"message": "one more"})
+    assert (refused.status_code, refused.json["code"]) == (422, "invalid_request")
+    with app.extensions["limner"].database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == 23  # the refused one made no job
+
+
+def test_a_further_message_uses_the_model_of_the_one_before(client):
+    conversation = begin(client, model="limner-gan")
+    assert say(client, conversation, "bluer")["job"]["model"] == "limner-gan"
+    assert say(client, conversation, "bluer", model="limner-flow")["job"]["model"] == "limner-flow"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"message": " "}, {"message": "x" * 10_001}, {"message": "x", "prompt": "y"}, {"message": "x", "n": 99}],
+)
+def test_a_message_that_cannot_be_accepted_makes_nothing(client, app, body):
+    assert client.post(URL, json=body).status_code == 422
+    conversation = begin(client)
+    assert client.post(conversation["links"]["messages"], json=body).status_code == 422
+    with app.extensions["limner"].database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Turn)) == 1
+
+
+def test_the_same_message_with_the_same_key_is_one_turn_but_not_in_another_place(client):
+    headers = {"Idempotency-Key": "k"}
+    first = client.post(URL, json={"message": "a cat"}, headers=headers).json
+    assert client.post(URL, json={"message": "a cat"}, headers=headers).json["id"] == first["id"]
+    other = client.post(first["links"]["messages"], json={"message": "a cat"}, headers=headers)
+    assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
+
+
+def test_conversations_are_listed_newest_first_page_by_page(client):
+    ids = [begin(client, f"cat {number}")["id"] for number in range(3)]
+    page = client.get(URL, query_string={"limit": 2}).json
+    assert [item["id"] for item in page["items"]] == ids[:0:-1]
+    rest = client.get(URL, query_string={"limit": 2, "cursor": page["next"]}).json
+    assert ([item["id"] for item in rest["items"]], rest["next"]) == (ids[:1], None)
+
+
+def test_a_deleted_conversation_is_gone_and_its_pictures_stay(client):
+    conversation = begin(client)
+    assert client.delete(conversation["links"]["self"]).status_code == 204
+    assert client.get(conversation["links"]["self"]).status_code == 404
+    assert client.get(f"/api/v1/jobs/{conversation['turns'][0]['job']['id']}").status_code == 200
+
+
+def test_another_tenants_conversation_is_not_there(make_app, database):
+    client = make_app(require_keys=True).test_client()
+    mine, yours = make_key(database, "mine"), make_key(database, "yours")
+    conversation = client.post(URL, json={"message": "a cat"}, headers=mine).json
+    own, turn = conversation["links"]["self"], conversation["turns"][0]["id"]
+    assert client.get(own, headers=yours).status_code == 404
+    assert client.delete(own, headers=yours).status_code == 404
+    assert client.post(f"{own}/messages", json={"message": "x"}, headers=yours).status_code == 404
+    assert client.put(f"{own}/turns/{turn}", json={"message": "x"}, headers=yours).status_code == 404
+    assert client.get(URL, headers=yours).json["items"] == []
+    assert client.get(own, headers=mine).status_code == 200
+
+
+def test_a_turn_of_another_conversation_cannot_be_followed_or_edited(client):
+    one, other = begin(client), begin(client)
+    turn = other["turns"][0]["id"]
+    assert client.post(one["links"]["messages"], json={"message": "x", "after": turn}).status_code == 404
+    assert client.put(f"{one['links']['self']}/turns/{turn}", json={"message": "x"}).status_code == 404
+
+
+def test_what_is_not_kept_any_more_leaves_the_conversation_too(client, app, database):
+    conversation = begin(client)
+    interpret(app, conversation["turns"][0], "a shiny red car")
+    keep(database, keep_prompts_days=0)
+    blanked = client.get(conversation["links"]["self"]).json
+    [turn] = blanked["turns"]
+    assert (blanked["title"], turn["message"]) == ("", "")
+    assert (turn["job"]["prompt"], turn["job"]["description"], turn["job"]["interpretation"]) == ("", None, None)
+    keep(database, keep_jobs_days=0)
+    assert client.get(conversation["links"]["self"]).json["turns"][0]["job"] is None
+    assert len(spec_of(app, say(client, conversation, "bluer")).history) == 1
+
+
+def keep(database, **days: float) -> None:
+    """What the dispatcher does for a tenant that keeps its data for so long."""
+    with database.write() as session:
+        session.execute(update(Tenant).values(days))
+    with database.write() as session:
+        ledger.forget_prompts(session, 10)
+        ledger.forget_jobs(session, 10)

@@ -1,0 +1,118 @@
+"""Conversations: messages become jobs, each with what was said before. The one way in, whatever API they came by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from limner_shared import ledger, queries
+from limner_shared.conditions import Conditions, Turn
+from limner_shared.errors import NotFound
+from limner_shared.jobs import JobRequest
+from limner_shared.tables import Job
+from limner_shared.tables import Turn as TurnRow
+from limner_web import intake
+from limner_web.schemas import JobHeaders
+from limner_web.services import Services
+
+REMEMBERED: Final = 20
+"""So many turns before a message are given to who interprets it."""
+
+Past = Sequence[tuple[TurnRow, Job | None]]
+
+
+def begin(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
+    """A conversation with its first turn; returns the conversation's id.
+
+    Raises what `intake.submit` raises.
+    """
+
+    def note(session: Session, job_id: str) -> None:
+        conversation_id = ledger.open_conversation(session, tenant_id, request.description or "")
+        ledger.add_turn(session, conversation_id, None, job_id, request.description or "")
+
+    job_id = _submit(services, tenant_id, request, header, intake.Within("new conversation", (), note))
+    with services.database.read() as session:
+        return _turn_of(session, job_id).conversation_id
+
+
+def say(
+    services: Services, tenant_id: str, conversation_id: str, request: JobRequest, after: str | None, header: JobHeaders
+) -> str:
+    """A message after a turn, or after the newest; returns the turn's id.
+
+    Raises NotFound for a turn of another conversation, and what `intake.submit` raises.
+    """
+    with services.database.read() as session:
+        queries.conversation(session, tenant_id, conversation_id)
+        turns = queries.turns(session, conversation_id)
+    parent = after or (turns[-1][0].id if turns else None)
+    return _add(services, tenant_id, conversation_id, request, parent, turns, header)
+
+
+def edit(
+    services: Services, tenant_id: str, conversation_id: str, request: JobRequest, turn_id: str, header: JobHeaders
+) -> str:
+    """Another message in the place of an earlier one, beside which it stands; returns the new turn's id."""
+    with services.database.read() as session:
+        queries.conversation(session, tenant_id, conversation_id)
+        turns = queries.turns(session, conversation_id)
+    edited = next((turn for turn, _ in turns if turn.id == turn_id), None)
+    if edited is None:
+        raise NotFound(f"There is no turn {turn_id} in this conversation.")
+    return _add(services, tenant_id, conversation_id, request, edited.parent_id, turns, header)
+
+
+def _add(
+    services: Services,
+    tenant_id: str,
+    conversation_id: str,
+    request: JobRequest,
+    parent: str | None,
+    turns: Past,
+    header: JobHeaders,
+) -> str:
+    past = _path(turns, parent)
+    if request.model is None and past and past[-1][1] is not None:
+        request = request.model_copy(update={"model": past[-1][1].model})
+
+    def note(session: Session, job_id: str) -> None:
+        ledger.add_turn(session, conversation_id, parent, job_id, request.description or "")
+
+    history = tuple(_turn(turn, job) for turn, job in past[-REMEMBERED:])
+    within = intake.Within(f"{conversation_id} after {parent}", history, note)
+    job_id = _submit(services, tenant_id, request, header, within)
+    with services.database.read() as session:
+        return _turn_of(session, job_id).id
+
+
+def _submit(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: intake.Within) -> str:
+    key, retries = header.idempotency_key, header.x_stainless_retry_count
+    return intake.submit(services, tenant_id, request, key, retries, within)
+
+
+def _turn_of(session: Session, job_id: str) -> TurnRow:
+    return session.scalars(select(TurnRow).where(TurnRow.job_id == job_id)).one()
+
+
+def _path(turns: Past, last: str | None) -> list[tuple[TurnRow, Job | None]]:
+    """From the first turn to `last`, along the parents. Raises NotFound."""
+    by_id = {turn.id: (turn, job) for turn, job in turns}
+    path: list[tuple[TurnRow, Job | None]] = []
+    while last is not None:
+        if last not in by_id:
+            raise NotFound(f"There is no turn {last} in this conversation.")
+        path.append(by_id[last])
+        last = by_id[last][0].parent_id
+    return path[::-1]
+
+
+def _turn(turn: TurnRow, job: Job | None) -> Turn:
+    """With the conditions that its pictures were really made with; none while nobody has interpreted it."""
+    if job is None or job.interpretation is None or not job.spec["prompt"]:
+        return Turn(text=turn.text)
+    names = ("prompt", "negative_prompt", "style", "width", "height", "n", "seed")
+    return Turn(text=turn.text, conditions=Conditions(**{name: job.spec[name] for name in names}))
