@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ def draw(port: int, prompt: str, **fields: object) -> bytes:
 
 
 @contextmanager
-def browser_page(port: int) -> Iterator[Page]:
+def browser_page(port: int, path: str = "/") -> Iterator[Page]:
     """A page in Debian's Chromium. A policy that forbids inline script holds for tests too."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert chromium, "the page's test needs a browser: apt-get install chromium"
@@ -71,7 +72,7 @@ def browser_page(port: int) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(f"http://127.0.0.1:{port}{path}")
         yield page
         browser.close()
 
@@ -97,6 +98,27 @@ def test_a_prompt_becomes_a_picture_on_the_page_without_a_reload(service):
         eventually(lambda: picture.evaluate("image => image.naturalWidth") == 256)
         page.reload()
         expect(page.locator(".card.succeeded").first).to_contain_text("red apple")
+
+
+def test_a_picture_is_talked_about_changed_and_a_message_said_otherwise(service):
+    with browser_page(service, "/conversation") as page:
+        for number, text in enumerate(("please draw a red car, 64x64", "bluer"), 1):
+            page.get_by_label("Message").fill(text)
+            page.get_by_role("button", name="Send").click()
+            expect(page.locator(".reply.succeeded")).to_have_count(number, timeout=60_000)
+        expect(page.locator(".presentation")).to_have_text([re.compile("a red car"), re.compile("a blue car")])
+        picture = page.get_by_role("img", name="a blue car")
+        eventually(lambda: picture.evaluate("image => image.naturalWidth") == 64)
+        page.locator(".turn").nth(1).get_by_role("button", name="Edit").click()
+        page.get_by_label("Message").fill("greener")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("img", name="a green car")).to_be_visible(timeout=60_000)
+        expect(page.locator(".branch").nth(1)).to_contain_text("2 / 2")
+        page.reload()
+        expect(page.get_by_role("img", name="a green car")).to_be_visible(timeout=60_000)
+        page.get_by_role("button", name="The version before").click()
+        expect(page.get_by_role("img", name="a blue car")).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("link", name="please draw a red car")).to_be_visible()
 
 
 def test_who_looks_at_a_running_job_sees_how_it_becomes_a_picture(service):

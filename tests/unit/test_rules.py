@@ -68,6 +68,7 @@ def test_ten_thousand_characters_are_a_description_too():
         ("noch einmal", {"seed": None}),
         ("again the first one", {}),
         ("without the wheels", {"negative_prompt": "wheels"}),
+        ("greener and with a tree", {"prompt": "a green car, with a tree"}),
         ("add a small tree", {"prompt": "a red car, a small tree"}),
         ("with seed 12", {"seed": 12}),
     ],

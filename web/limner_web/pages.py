@@ -1,4 +1,4 @@
-"""The pages: `/`, whose life is the native API's (static/limner.js), and the API's documentation."""
+"""The pages: `/` and `/conversation`, whose life is the native API's (static/*.js), and the API's documentation."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ bp = APIBlueprint("pages", __name__, enable_openapi=False)
 
 TAGS = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Health")
 EXAMPLES = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
+OPENINGS = (
+    "a red car, please",
+    "four pictures of a cat in flat style",
+    "请画一个红苹果",
+    "ein Geist als 3d-Figur",
+    "🐙🍕",
+)
 
 
 @bp.app_template_filter()
@@ -37,6 +44,16 @@ def index() -> str:
         examples=EXAMPLES,
         needs_key=held.settings.keys_required,
     )
+
+
+@bp.get("/conversation")
+def conversation() -> str:
+    """The page on which pictures are talked about."""
+    held = services()
+    models = [model_view(card, held.catalogue.default) for card in held.catalogue.cards.values()]
+    models.sort(key=lambda model: not model.default)
+    needs_key = held.settings.keys_required
+    return render_template("conversation.html", models=models, examples=OPENINGS, needs_key=needs_key)
 
 
 @bp.get("/api/v1/docs")

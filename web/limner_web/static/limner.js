@@ -1,31 +1,10 @@
 // The page: asks the native API, follows jobs by server-sent events, and by polling where those do not reach.
-const $ = (selector, root = document) => root.querySelector(selector);
-const api = "/api/v1";
+import { $, call, downloads, ended, getJson, glimpse, key, listen, needsKey, pictureUrl, said, send } from "./api.js";
+
 const form = $("#ask");
 const models = Object.fromEntries(JSON.parse($("#models").textContent).map((model) => [model.name, model]));
-const ended = new Set(["succeeded", "failed", "canceled"]);
 const cards = new Map(); // job id -> {job, element}
 let cursor = null;
-
-// --- the API -------------------------------------------------------------------------------------------------
-
-const key = () => form.elements.key?.value.trim() || null;
-
-async function call(path, options = {}) {
-  const headers = { ...(key() && { Authorization: `Bearer ${key()}` }), ...options.headers };
-  const answer = await fetch(path.startsWith("/") ? path : `${api}/${path}`, { ...options, headers });
-  if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
-  throw Object.assign(new Error(problem.detail), { problem });
-}
-
-const getJson = async (path) => (await call(path)).json();
-
-async function pictureUrl(image, format = "png") {
-  const url = `${image.url}?format=${format}`;
-  if (!key()) return url; // an <img> cannot send a key, so with one the bytes are fetched here
-  return URL.createObjectURL(await (await call(url)).blob());
-}
 
 // --- the form ------------------------------------------------------------------------------------------------
 
@@ -56,9 +35,7 @@ function readForm() {
 }
 
 async function submit(request) {
-  const body = JSON.stringify(request);
-  const answer = await call("jobs", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  const job = await answer.json();
+  const job = await send("POST", "jobs", request);
   show(job, true);
   say(`Queued: ${job.prompt}`);
 }
@@ -79,7 +56,6 @@ const attempt = (action) => action().then(accept, complain);
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (key()) sessionStorage.setItem("limner-key", key());
   attempt(() => submit(readForm()));
 });
 form.addEventListener("click", ({ target }) => {
@@ -96,12 +72,6 @@ form.elements.prompt.addEventListener("keydown", (event) => {
 // --- the gallery ---------------------------------------------------------------------------------------------
 
 const facts = (job, seed = job.seed) => [job.style, `${job.width} × ${job.height}`, `seed ${seed}`].filter(Boolean).join(" · ");
-
-function said(job) {
-  if (job.status === "queued") return job.position ? `${job.position} ahead of it` : "Next in line";
-  if (job.status === "running") return job.progress ? `Step ${job.progress.done} of ${job.progress.total}` : "Starting";
-  return { failed: job.error?.message, canceled: "Canceled" }[job.status] || "";
-}
 
 function show(job, first) {
   let card = cards.get(job.id);
@@ -136,24 +106,23 @@ function paint({ job, element }) {
   }
 }
 
-// How a running job looks: made by the worker only while somebody asks, so only what is in sight asks.
-async function glimpse(card) {
+async function look(card) {
   const { element, job } = card;
   const { top, bottom } = element.getBoundingClientRect();
   if (document.hidden || bottom < 0 || top > innerHeight || Date.now() - (card.glimpsed || 0) < 900) return;
   card.glimpsed = Date.now();
-  const answer = await call(`jobs/${job.id}/preview`);
-  if (answer.status !== 200 || ended.has(card.job.status)) return;
+  const url = await glimpse(job);
+  if (!url || ended.has(card.job.status)) return;
   const img = $(".pictures .preview", element) || Object.assign(new Image(), { className: "preview", alt: "" });
   URL.revokeObjectURL(img.src);
-  img.src = URL.createObjectURL(await answer.blob());
-  if (!ended.has(card.job.status)) $(".pictures", element).replaceChildren(img);
+  img.src = url;
+  $(".pictures", element).replaceChildren(img);
 }
 
 function picture(job, image) {
   const button = document.createElement("button");
   const img = new Image(image.width, image.height);
-  img.alt = job.prompt;
+  img.alt = image.alt_text || job.prompt;
   img.loading = "lazy";
   pictureUrl(image).then((url) => { img.src = url; });
   button.append(img);
@@ -168,12 +137,7 @@ async function enlarge(job, image, src) {
   $(".prompt", viewer).textContent = job.prompt;
   $(".facts", viewer).textContent = facts(job, image.seed);
   Object.assign($("img", viewer), { src, alt: job.prompt });
-  const links = ["png", "webp", "jpeg"].map(async (format) => {
-    const link = document.createElement("a");
-    Object.assign(link, { textContent: format.toUpperCase(), href: await pictureUrl(image, format), download: `${job.prompt.slice(0, 40)} ${image.seed}.${format}` });
-    return link;
-  });
-  $(".saves", viewer).replaceChildren(...(await Promise.all(links)));
+  $(".saves", viewer).replaceChildren(...(await downloads(job, image)));
   viewer.showModal();
 }
 $("#viewer .close").onclick = () => $("#viewer").close();
@@ -204,29 +168,23 @@ $("#older").onclick = () => attempt(more);
 
 const refresh = async (id) => { const known = cards.has(id); show(await getJson(`jobs/${id}`), !known); };
 
-function listen() {
-  const events = new EventSource(`${api}/events`);
-  events.addEventListener("job", ({ data }) => refresh(JSON.parse(data).id).catch(() => {}));
-  events.addEventListener("progress", ({ data }) => {
-    const { id, progress } = JSON.parse(data);
-    const card = cards.get(id);
-    if (!card || ended.has(card.job.status)) return;
-    card.job = { ...card.job, status: "running", progress };
-    paint(card);
-    glimpse(card).catch(() => {});
-  });
+function progressed({ id, progress }) {
+  const card = cards.get(id);
+  if (!card || ended.has(card.job.status)) return;
+  card.job = { ...card.job, status: "running", progress };
+  paint(card);
+  look(card).catch(() => {});
 }
 
 // Events are hints, and may be lost: whatever has not ended is asked for as well, seldom.
 async function poll() {
   const open = [...cards.values()].filter(({ job }) => !ended.has(job.status)).slice(0, 20);
   await Promise.allSettled(open.map(({ job }) => refresh(job.id)));
-  for (const card of open) if (card.job.status === "running") glimpse(card).catch(() => {});
+  for (const card of open) if (card.job.status === "running") look(card).catch(() => {});
   setTimeout(poll, key() ? 1000 : 4000);
 }
 
-if (form.elements.key) form.elements.key.value = sessionStorage.getItem("limner-key") || "";
 offerChoices();
-if (!form.elements.key || key()) attempt(more);
-if (!form.elements.key) listen();
+if (!needsKey || key()) attempt(more);
+listen((id) => refresh(id).catch(() => {}), progressed);
 poll();

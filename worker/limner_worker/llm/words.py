@@ -164,6 +164,8 @@ COLOURS: Final[dict[str, tuple[str, ...]]] = {
     "grey": ("grey", "gray", "greyer", "grau", "grauer", "graue", "graues", "gris", "grise", "серый", "серая", "灰", "灰色", "회색"),
 }  # fmt: skip
 
+MORE_OF_A_COLOUR: Final = r"^(a (bit|little) |etwas |un peu plus |más |plus )?(redder|bluer|greener|yellower|pinker|darker|lighter|blacker|whiter|browner|greyer|röter|blauer|grüner|gelber|краснее|зеленее|желтее|синее|белее)(?!\w)"
+"""What can only be said of a picture that is there."""
 SAME: Final = (
     r"^(the )?same( (one|picture|thing|image|again))?\b[\s,]*(but|only|just)?\b",
     r"^(dasselbe|das gleiche|dasselbe bild|genauso)\b[\s,]*(aber|nur)?\b",
