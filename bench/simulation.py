@@ -74,6 +74,11 @@ class Job:
     left: int = 0
     end: float = 0.0
 
+    @property
+    def remaining(self) -> int:
+        """Steps that it has left."""
+        return self.left
+
 
 class Device(Protocol):
     """One device under a policy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,48 @@ def test_any_text_at_all_becomes_valid_conditions(text):
 @pytest.mark.parametrize("text", ["please", "draw me", "without", "画", "no", ", ,", "四张"])
 def test_where_nothing_would_be_left_the_words_themselves_are_the_prompt(text):
     assert interpret(text, STYLES).prompt
+
+
+@pytest.mark.parametrize("part", ["画", "ない", "없는", "no x, ", "please ", ",", "a picture of ", "1", "🐱", "red "])
+def test_no_text_takes_the_rules_long(part):
+    text = part * (MAX_DESCRIPTION // len(part))
+    started = time.process_time()
+    assert interpret(text, STYLES, RED_CAR).prompt
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "asked"),
+    [
+        ("no smoking sign", "no smoking sign", {"negative_prompt": ""}),
+        ("a set of 5 icons of fruit", "fruit", {"n": 5}),
+        ("1000000 pictures of a cat", "a cat", {"n": 1000}),
+        ("draw a 3d printer", "a 3d printer", {"style": None}),
+        ("an apple, but make it 3d", "an apple", {"style": "3d"}),
+        ("a painting of a boat in noto-v1 style", "a boat", {"style": "noto-v1"}),
+        ("a cup in the flat style with two spoons", "a cup with two spoons", {"style": "flat"}),
+        ("style: noto, a cup", "a cup", {"style": "noto"}),
+        ("ein Schneemann ohne Nase und mit Hut", "ein Schneemann mit Hut", {"negative_prompt": "Nase"}),
+        ("画家", "画家", {}),
+        ("少ない人", "少ない人", {"negative_prompt": ""}),
+        ("a house 99999x99999", "a house", {"width": None}),
+        ("a small picture of a house", "a house", {"width": 64}),
+        ("a small house", "a small house", {"width": None}),
+        ("a big photo frame", "a big photo frame", {"width": None}),
+        ("a lake in landscape format", "a lake", {"width": 320}),
+        ("ein See im Hochformat", "ein See", {"width": 200}),
+        ("a 🐱 with a 🎩", "a cat face with a top hat", {}),
+        ("a cat please 😊🙏", "a cat", {}),
+        ("👍🏽", "thumbs up", {}),
+        ("a cat 🐱", "a cat", {}),
+        (":-)", ":-)", {}),
+        ("أسد كبير", "أسد كبير", {}),
+    ],
+)
+def test_what_is_hard_to_tell_apart(text, prompt, asked):
+    found = interpret(text, STYLES, (), ((256, 256), (64, 64), (320, 256), (200, 256)))
+    assert found.prompt == prompt
+    assert {name: getattr(found, name) for name in asked} == asked
 
 
 def test_ten_thousand_characters_are_a_description_too():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner_worker.engine.scheduler import PATIENCE, Scheduler
+from limner_worker.engine.scheduler import PATIENCE, STRETCH, Scheduler
 from limner_worker.generators.base import bucket_for
 
 BUCKETS = (1, 2, 4)
@@ -21,6 +21,10 @@ class Row:
     steps: int
     lane: int = 1
     taken: list[int] = field(default_factory=list)
+
+    @property
+    def remaining(self) -> int:
+        return self.steps - len(self.taken)
 
 
 ROWS = st.lists(st.builds(Row, key=st.sampled_from("ab"), steps=st.integers(1, 5), lane=st.integers(0, 3)), max_size=30)
@@ -109,12 +113,38 @@ def test_two_keys_take_turns_within_a_lane(rows):
 
 
 @given(ROWS)
-def test_rows_of_one_lane_begin_in_the_order_of_their_age(rows):
+def test_rows_of_one_lane_and_length_begin_in_the_order_of_their_age(rows):
     run(schedule(rows))
-    for key in "ab":
-        for lane in range(4):
-            starts = [row.taken[0] for row in rows if (row.key, row.lane) == (key, lane)]
-            assert starts == sorted(starts)
+    for key, lane, steps in {(row.key, row.lane, row.steps) for row in rows}:
+        starts = [row.taken[0] for row in rows if (row.key, row.lane, row.steps) == (key, lane, steps)]
+        assert starts == sorted(starts)
+
+
+def test_a_short_row_passes_long_ones_that_came_before_it():
+    long = [Row("a", steps=40) for _ in range(CAPACITY)]
+    scheduler = schedule(long)
+    for turn in range(3):
+        for row in scheduler.next_batch():
+            row.taken.append(turn)
+    short = Row("a", steps=4)
+    scheduler.add(short, short.lane)
+    assert short in scheduler.next_batch()
+
+
+@pytest.mark.parametrize("steps", [1, 10, 60])
+def test_a_long_row_waits_only_for_those_that_come_within_twice_its_length(steps):
+    long = Row("a", steps=steps, lane=1)
+    scheduler = schedule([long])
+    turn = 0
+    while len(long.taken) < steps:
+        for _ in range(CAPACITY):  # as much new work in every turn as there is room for
+            scheduler.add(Row("a", steps=1), 1)
+        batch = scheduler.next_batch()
+        for row in batch:
+            row.taken.append(turn)
+        scheduler.remove([row for row in batch if len(row.taken) == row.steps])
+        turn += 1
+    assert turn <= STRETCH * steps + steps
 
 
 @given(ROWS, st.data())

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from limner_worker.training import stages
-from limner_worker.training.cli import train
-from limner_worker.training.data import STYLES, Drawing, cache_folder
+from limner_worker.encode import SentenceEncoder
+from limner_worker.training import captions as words
+from limner_worker.training import evaluation
+from limner_worker.training.cli import evaluate, train
+from limner_worker.training.data import STYLES, Drawing, cache_folder, load_dataset
 
-STAGES = ("vae", "decoder", "draft", "flow", "upscaler")
+STAGES = ("text", "vae", "draft", "flow", "gan", "gan-least-squares", "upscaler")
 
 
 @pytest.fixture
@@ -45,18 +47,36 @@ def run(*arguments: str) -> str:
 
 def test_the_stages_lead_from_drawings_to_shipped_weights_and_their_scores(cache: Path, tmp_path: Path) -> None:
     write_drawings(cache)
-    stages.embed_captions(cache, np.random.default_rng(0))
+    foreign = {"zh": {"rocket": ("火箭", ("飞船",))}}
+    table = words.caption_table(
+        load_dataset(cache).drawings, foreign, SentenceEncoder().encode, np.random.default_rng(0)
+    )
+    table.save(cache / "captions.safetensors")
     for stage in STAGES:
         output = run(stage, "--minutes", "0.0001", "--batch", "2", "--threads", "1")
         assert "saved at step 1" in output
     assert "saved at step 2" in run("upscaler", "--minutes", "0.0001", "--batch", "2", "--threads", "1")
     weights = tmp_path / "weights"
-    assert "flow: 29.1 MB" in run("export", "--to", str(weights))
-    scores = run("evaluate", "--weights", str(weights), "--threads", "1")
-    assert "dB PSNR on 2 drawings" in scores
-    assert "bicubic" in scores
+    assert "limner-vae/autoencoder: 7.6 MB" in run("export", "--to", str(weights))
+
+
+@pytest.mark.parametrize("model", evaluation.MODELS)
+def test_an_evaluation_prints_its_table_its_goals_and_a_sheet(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    write_drawings(cache)
+    words.caption_table(load_dataset(cache).drawings, {}, SentenceEncoder().encode, np.random.default_rng(0)).save(
+        cache / "captions.safetensors"
+    )
+    monkeypatch.setattr(evaluation, "QUICK", evaluation.Sizes(pairs=2, a_language=2, timed=1))
+    monkeypatch.setattr(evaluation, "STEPS", 1)
     sheet = tmp_path / "sheet.png"
-    run("sheet", str(sheet), "--weights", str(weights), "--prompt", "rocket", "--steps", "1", "--threads", "1")
+    arguments = [model, "--quick", "--threads", "1", "--sheet", str(sheet), "--prompt", "rocket"]
+    result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
+    summary = json.loads(result.output.splitlines()[-1])
+    assert summary["name"] == f"evaluate {model}"
+    assert summary["goal"].keys() == summary["met"].keys()
+    assert {"true drawings, seen", "true drawings, held out", "random drawings"} <= summary["figures"].keys()
     assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
@@ -77,6 +97,6 @@ def test_a_stage_without_the_one_before_names_the_missing_weights(cache: Path) -
 
 def test_every_command_explains_itself() -> None:
     output = run("--help")
-    for command in (*STAGES, "data", "export", "evaluate", "sheet", "all"):
+    for command in (*STAGES, "data", "export", "all"):
         assert f"  {command} " in output
         assert "Usage" in run(command, "--help")

@@ -60,6 +60,11 @@ class Row:
     previewed: float = 0.0
     """When it was shown last, on the same."""
 
+    @property
+    def remaining(self) -> int:
+        """How many steps are before it."""
+        return self.task.spec.steps - self.steps_done
+
 
 def _task(claim: Claim, index: int) -> ImageTask:
     spec = claim.spec

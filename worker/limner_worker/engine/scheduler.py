@@ -9,6 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 PATIENCE = 32
 """After so many steps that others took, a row takes one, whatever lane it is in."""
+STRETCH = 2
+"""A row is due after so many turns for each step that it has left: short ones pass long ones, but not for ever."""
 TURNS_REMEMBERED = 256
 """Of so many keys at most it is known when they had their last turn."""
 
@@ -21,6 +23,11 @@ class Schedulable(Protocol):
         """What must be equal to share a forward pass."""
         ...
 
+    @property
+    def remaining(self) -> int:
+        """How many steps it has left when it comes."""
+        ...
+
 
 R = TypeVar("R", bound=Schedulable)
 
@@ -28,22 +35,25 @@ R = TypeVar("R", bound=Schedulable)
 @dataclass(slots=True)
 class _Entry(Generic[R]):
     lane: int
+    due: int
     arrival: int
     row: R
     key: Hashable
     skipped: int = 0
 
     @property
-    def rank(self) -> tuple[int, int]:
-        return (-1 if self.skipped >= PATIENCE else self.lane, self.arrival)
+    def rank(self) -> tuple[int, int, int]:
+        return (-1 if self.skipped >= PATIENCE else self.lane, self.due, self.arrival)
 
 
 class Scheduler(Generic[R]):
     """Every row is one of a lane; a lower lane goes first, at every step.
 
-    A batch is made of the best lane's rows, the oldest first, and what the padding to the next bucket leaves free is
+    A batch is made of the best lane's rows, and what the padding to the next bucket leaves free is
     filled with rows of the other lanes: they cost nothing there. So nobody who waits for a picture is slowed down by a
-    backlog, and a row that began may pause between two steps. Rows of a batch differ in whatever is not in their key:
+    backlog, and a row that began may pause between two steps. Within a lane who is due first goes first: a row is due in
+    proportion to its length, as if all were slowed down alike. So a short one passes a long one that came not much
+    earlier, and each row only waits for those that came within a bounded number of turns after it. Rows of a batch differ in whatever is not in their key:
     seed, steps done, steps to do, guidance.
     """
 
@@ -64,7 +74,7 @@ class Scheduler(Generic[R]):
 
     def add(self, row: R, lane: int) -> None:
         """Let a row take part."""
-        entry = _Entry(lane, self._arrivals, row, row.key)
+        entry = _Entry(lane, self._turn + STRETCH * row.remaining, self._arrivals, row, row.key)
         self._arrivals += 1
         self._entries[id(row)] = entry
         self._join_group(entry)

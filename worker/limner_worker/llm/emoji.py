@@ -8,6 +8,10 @@ from functools import cache
 from importlib.resources import files
 
 JOINERS = "\u200d\ufe0e\ufe0f"
+TONES = "\U0001f3fb-\U0001f3ff"
+_TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
+POLITE = frozenset("🙏😊🙂😀😃😄😁👍👋🥺😍🥰😉✨🤗😅👏💕")
+"""After words these say how it is asked, not what."""
 
 
 @cache
@@ -20,17 +24,32 @@ def names() -> dict[str, str]:
 @cache
 def _pattern() -> re.Pattern[str]:
     longest = sorted(names(), key=len, reverse=True)
-    return re.compile("(?:" + "|".join(map(re.escape, longest)) + ")[\ufe0e\ufe0f]?")
+    first = "".join(sorted({re.escape(each[0]) for each in longest}))  # tells most characters apart at once
+    return re.compile(rf"(?=[{first}])(?:{'|'.join(map(re.escape, longest))})[{TONES}]?")
 
 
 def spelled(text: str) -> str:
-    """The text with each emoji in words: "🐱🍕" is "cat face and pizza"; what is said already is not said twice."""
+    """The text with each emoji in words: "🐱🍕" is "cat face and pizza", "a 🐱 with a 🎩" is "a cat face with a top hat".
+
+    What the words around it say already, and what only greets or thanks, is not said.
+    """
     plain = text.replace("\ufe0f", "").replace("\ufe0e", "")
-    found = [names()[match.group()] for match in _pattern().finditer(plain)]
+    found = [match.group().rstrip(_TONES) for match in _pattern().finditer(plain)]
     if not found:
         return text
-    rest = re.sub(rf"[{JOINERS}]", "", _pattern().sub(" ", plain))
-    new = [name for name in dict.fromkeys(found) if name.split()[0] not in rest.lower()]
-    if any(character.isalnum() for character in rest):
-        return ", ".join([rest.strip(), *new])
-    return " and ".join(new)
+    rest = _tidy(_pattern().sub(" ", plain))
+    if not any(character.isalnum() for character in rest):
+        return " and ".join(dict.fromkeys(names()[each] for each in found))
+
+    def word(match: re.Match[str]) -> str:
+        each = match.group().rstrip(_TONES)
+        name = names()[each]
+        polite = each in POLITE and not any(character.isalnum() for character in plain[match.end() :])
+        known = polite or name.split()[0] in rest.lower() or each in plain[: match.start()]
+        return " " if known else f" {name} "
+
+    return _tidy(_pattern().sub(word, plain))
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r" +([,.;:!?])", r"\1", " ".join(re.sub(rf"[{JOINERS}{TONES}]", "", text).split()))

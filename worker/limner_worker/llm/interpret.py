@@ -115,7 +115,7 @@ class Interpreter:
 
 def _by_rules(request: Request, fallback: str | None = None) -> Interpretation:
     try:
-        conditions = rules.interpret(request.text, request.card.styles, request.spec.history)
+        conditions = rules.interpret(request.text, request.card.styles, request.spec.history, request.card.sizes)
     except Exception as error:  # noqa: BLE001 - whatever a text does to the rules, it still is a prompt
         plain = Conditions(prompt=request.spec.prompt)
         return Interpretation(conditions=plain, backend="none", fallback=f"The rules failed: {error!r}.")

@@ -10,6 +10,11 @@ from limner_shared.conditions import Conditions, Turn
 from limner_worker.llm import emoji, words
 
 MOST = 1000
+READ = 1500
+"""Characters that are searched for what is asked; whatever follows is prompt as it is. So no text takes long."""
+MAX_SIDE = 65536
+ROUNDS = 8
+"""So many words of asking may stand before one another."""
 WIDE = "\u2e80"
 """From here on lie the scripts that are written without spaces (and Korean, for which one less does no harm)."""
 Pattern = re.Pattern[str]
@@ -19,15 +24,19 @@ def _all(sources: Iterable[str]) -> tuple[Pattern, ...]:
     return tuple(re.compile(source, re.IGNORECASE) for source in sources)
 
 
-_NUMBER = "|".join(sorted((*words.NUMBERS, r"\d{1,3}"), key=len, reverse=True))
+_NUMBER = "|".join(sorted((*words.NUMBERS, r"\d{1,7}"), key=len, reverse=True))
 _COUNTED = _all(source.replace("{number}", _NUMBER) for source in words.COUNTED)
 _WITHOUT = _all(source.replace("{thing}", words.THING) for source in words.WITHOUT)
 _DANGLING = re.compile(words.DANGLING, re.IGNORECASE)
 _MORE_OF_A_COLOUR = re.compile(words.MORE_OF_A_COLOUR, re.IGNORECASE)
 _LEADING = re.compile(r"^[\s,]*(and|with|und|mit|y|con|et|avec|и|с)(?!\w)[\s,]*", re.IGNORECASE)
 _SEED, _SIZE = _all(words.SEED), _all(words.SIZE)
-_LEAD_INS = _all(rf"^\s*{source}[\s,:]*" for source in (*words.LEAD_INS, *words.PICTURE_OF))
+_LEAD_INS = _all(rf"^[\s¿¡]*{source}[\s,:!]*" for source in (*words.LEAD_INS, *words.PICTURE_OF))
 _TAILS = _all(rf"{source}\s*[.!?。！？]*\s*$" for source in words.TAILS)
+_POLITE_TAILS = _all(rf"{source}\s*[.!?。！？]*\s*$" for source in words.POLITE_TAILS)
+_SHAPES = {shape: _all(sources) for shape, sources in words.SHAPES.items()}
+_JOINED_TWICE = re.compile(words.JOINED_TWICE, re.IGNORECASE)
+_WORD = re.compile(r"\w")
 _AFTER = _all(words.PICTURES_AFTER)
 _SAME, _CHANGE, _CHANGE_AFTER = _all(words.SAME), _all(words.CHANGE), _all(words.CHANGE_AFTER)
 _AGAIN, _FILLERS = _all(words.AGAIN), _all(words.FILLERS)
@@ -52,31 +61,39 @@ class _Found:
     seed: int | None = None
 
 
-def interpret(text: str, styles: Sequence[str], history: Sequence[Turn] = ()) -> Conditions:
+def interpret(
+    text: str, styles: Sequence[str], history: Sequence[Turn] = (), sizes: Sequence[tuple[int, int]] = ()
+) -> Conditions:
     """The conditions of a description; with a history, of a message that may change the picture before.
 
     Where nothing sensible would be left, the user's own words are the prompt.
     """
     previous: list[Conditions] = []
     for turn in history:
-        known = turn.conditions or _one(turn.text, styles, previous)
+        known = turn.conditions or _one(turn.text, styles, sizes, previous)
         previous.append(known)
-    return _one(text, styles, previous)
+    return _one(text, styles, sizes, previous)
 
 
-def _one(text: str, styles: Sequence[str], previous: Sequence[Conditions]) -> Conditions:
-    found = _take_apart(emoji.spelled(text), styles)
-    return (_changed(found, previous) if previous else None) or _anew(text, found, previous)
+def _one(
+    text: str, styles: Sequence[str], sizes: Sequence[tuple[int, int]], previous: Sequence[Conditions]
+) -> Conditions:
+    read, unread = text[:READ], text[READ:]
+    found = _take_apart(emoji.spelled(read), styles, sizes)
+    if previous and not unread and (changed := _changed(found, previous)):
+        return changed
+    return _anew(read, unread, found, previous)
 
 
-def _anew(text: str, found: _Found, previous: Sequence[Conditions]) -> Conditions:
+def _anew(read: str, unread: str, found: _Found, previous: Sequence[Conditions]) -> Conditions:
     """A subject of its own; in a conversation it keeps the style and the size that were agreed on."""
-    prompt = _subject(found.text) or _tidy(text) or text.strip()
+    subject = _subject(found.text)
     before = previous[-1] if previous else None
     size = found.size or ((before.width, before.height) if before else (None, None))
     return Conditions(
-        prompt=prompt,
-        negative_prompt=", ".join(found.negative),
+        prompt=(subject or _tidy(emoji.spelled(read)) or read.strip() or "?") + unread,
+        # A subject that would be left out by its own words ("no smoking") is one.
+        negative_prompt=", ".join(found.negative) if subject else "",
         style=found.style or (before.style if before else None),
         width=size[0],
         height=size[1],
@@ -125,21 +142,40 @@ def _changed(found: _Found, previous: Sequence[Conditions]) -> Conditions | None
     )
 
 
-def _take_apart(text: str, styles: Sequence[str]) -> _Found:
-    found = _Found(text=" ".join(text.split()), negative=[])
+def _take_apart(text: str, styles: Sequence[str], sizes: Sequence[tuple[int, int]]) -> _Found:
+    found = _Found(text=_without_tails(" ".join(text.split()), _POLITE_TAILS), negative=[])
     if match := _cut(found, _SEED):
         seed = int(match["seed"])
         found.seed = seed if seed < 2**32 else None
     if match := _cut(found, _SIZE):
-        found.size = int(match["w"]), int(match["h"])
-    for style in styles:
+        size = int(match["w"]), int(match["h"])
+        found.size = size if max(size) <= MAX_SIDE else None
+    for style in sorted(styles, key=len, reverse=True):
         if found.style is None and _cut(found, _style_patterns(style)):
             found.style = style
     if match := _cut(found, _COUNTED):
         found.n = _number(match)
+    for shape, patterns in _SHAPES.items():
+        if found.size is None and _cut(found, patterns):
+            found.size = _shaped(shape, sizes)
     while match := _cut(found, _WITHOUT):
         found.negative.append(_tidy(match["what"]))
+    if found.negative:
+        found.text = _JOINED_TWICE.sub(r"\g<last>", found.text)
     return found
+
+
+def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """The size that is meant by a word, where there is one."""
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    fitting = {
+        "small": by_area[:1],
+        "large": by_area[-1:],
+        "square": [size for size in sizes if size[0] == size[1]],
+        "wide": [size for size in sizes if size[0] > size[1]],
+        "tall": [size for size in sizes if size[0] < size[1]],
+    }[shape]
+    return fitting[0] if fitting else None
 
 
 def _cut(found: _Found, patterns: Iterable[Pattern]) -> re.Match[str] | None:
@@ -175,20 +211,32 @@ def _number(match: re.Match[str]) -> int | None:
 
 
 def _subject(text: str) -> str:
-    """What is left of a text without the asking."""
-    before = None
-    while before != text:
+    """What is left of a text without the asking; empty if nothing is."""
+    for _ in range(ROUNDS):
         before = text
         for pattern in (*_LEAD_INS, *_TAILS, *_AFTER):
             shorter = pattern.sub("", text, count=1)
             text = shorter if _tidy(shorter) else text
-    return _tidy(_DANGLING.sub("", _tidy(text))) or _tidy(text)
+        if before == text:
+            break
+    tidy = _tidy(text)
+    return _tidy(_DANGLING.sub("", " " + tidy))
+
+
+def _without_tails(text: str, tails: Iterable[Pattern]) -> str:
+    for pattern in tails:
+        shorter = pattern.sub("", text, count=1)
+        text = shorter if _tidy(shorter) else text
+    return text
 
 
 def _tidy(text: str) -> str:
-    joined = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
+    """Without what taking parts out has left: loose commas, empty brackets; empty if no word is left."""
+    joined = re.sub(r"[(\[]\s*[)\]]", "", " ".join(text.split()))
+    joined = re.sub(r"\s+([,.;:!?])", r"\1", joined)
     joined = re.sub(r"([,;，、])(\s*[,;，、])+", r"\1", joined)
-    return joined.strip(" ,.;:!?，。、；：！？\"“”'")
+    stripped = joined.strip(" ,.;:!?¿¡，。、；：！？\"“”'-")
+    return stripped if _WORD.search(stripped) else ""
 
 
 def _strip_first(patterns: Iterable[Pattern], text: str) -> tuple[str, bool]:

@@ -42,7 +42,8 @@ class Block(nn.Module):
     def attend(self, tokens: Tensor) -> Tensor:
         """Full self-attention over [B, T, width]."""
         parts = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(self.query_norm(parts[0]), self.key_norm(parts[1]), parts[2])
+        queries, keys = _scaled(parts[0], self.query_norm), _scaled(parts[1], self.key_norm)
+        mixed = F.scaled_dot_product_attention(queries, keys, parts[2])
         return self.project(mixed.transpose(1, 2).flatten(2))
 
 
@@ -163,6 +164,11 @@ def sinusoid(times: Tensor, width: int = 128) -> Tensor:
     steps = torch.arange(width // 2, dtype=torch.float32, device=times.device) / (width // 2)
     angles = 1000 * times[:, None].float() * torch.exp(-math.log(10_000) * steps)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def _scaled(tokens: Tensor, norm: nn.RMSNorm) -> Tensor:
+    """The norm in the tokens' own precision, which autocast leaves at bfloat16."""
+    return F.rms_norm(tokens, norm.normalized_shape, norm.weight.to(tokens.dtype), norm.eps)
 
 
 def _patches(latents: Tensor) -> Tensor:

@@ -1,0 +1,70 @@
+"""The built-in instant model: one step, the same bytes for the same request, whoever else is in the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from limner_shared.cards import Catalogue
+from limner_shared.jobs import JobRequest, JobSpec
+from limner_shared.settings import Settings
+from limner_worker.generators.base import ImageTask
+from limner_worker.generators.catalogue import load
+from limner_worker.generators.one_step import OneStep, OneStepState
+
+
+@pytest.fixture(scope="module")
+def model(catalogue: Catalogue) -> OneStep:
+    generator = load(catalogue.get("limner-gan"), Settings(device="cpu"))
+    assert isinstance(generator, OneStep)
+    return generator
+
+
+def spec(catalogue: Catalogue, prompt: str = "red apple", **request: object) -> JobSpec:
+    fields = {"prompt": prompt, "model": "limner-gan", "seed": 7, "width": 64} | request
+    return catalogue.resolve(JobRequest.model_validate(fields))[1]
+
+
+def generate(model: OneStep, *specs: JobSpec) -> list[np.ndarray]:
+    states = model.start([ImageTask(one, one.seed) for one in specs])
+    model.step(states)
+    assert all(state.finished and state.steps_done == 1 for state in states)
+    return model.decode(states)
+
+
+def test_the_same_request_gives_the_same_bytes_and_another_seed_or_prompt_others(model, catalogue):
+    first, again, seed, prompt = (
+        generate(model, one)[0]
+        for one in (spec(catalogue), spec(catalogue), spec(catalogue, seed=8), spec(catalogue, "rocket"))
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, seed)
+    assert not np.array_equal(first, prompt)
+
+
+def test_at_a_fixed_batch_size_companions_change_no_bit(model, catalogue):
+    one, others = spec(catalogue), [spec(catalogue, "ghost", seed=n) for n in range(3)]
+    left, right = generate(model, one, *others), generate(model, *others[::-1], one)
+    assert np.array_equal(left[0], right[-1])
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_a_picture_has_the_size_that_was_asked_for(model, catalogue, size):
+    [picture] = generate(model, spec(catalogue, width=size, height=size))
+    assert picture.shape == (size, size, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_what_is_not_finite_fails_alone(model, catalogue):
+    states: list[OneStepState] = model.start([ImageTask(spec(catalogue), 1), ImageTask(spec(catalogue), 2)])
+    states[0].noise = torch.full_like(states[0].noise, float("nan"))
+    model.step(states)
+    assert isinstance(states[0].error, FloatingPointError)
+    assert states[1].error is None
+
+
+def test_a_receipt_names_the_weights_and_the_text_encoder(model):
+    receipt = model.fingerprint()
+    assert set(receipt["weights"]) == {"gan.safetensors"}
+    assert len(receipt["text_encoder"]) == 64
