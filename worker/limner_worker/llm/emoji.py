@@ -29,7 +29,7 @@ def _pattern() -> re.Pattern[str]:
 
 
 def spelled(text: str) -> str:
-    """The text with each emoji in words: "🐱🍕" is "cat face and pizza", "a 🐱 with a 🎩" is "a cat face with a top hat".
+    """The text with each emoji in words: "🐱🍕" is "cat face and pizza", "a 🐱 with a 🎩" "a cat face with a top hat".
 
     What the words around it say already, and what only greets or thanks, is not said.
     """

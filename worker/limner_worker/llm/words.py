@@ -52,8 +52,10 @@ LEAD_INS: Final = (
     r"(안녕하세요|이제|이번에는)[,\s]*",
 )
 POLITE_TAILS: Final = (
-    r"[\s,]*\b(please|pls|thanks|thank you|bitte|danke|dankeschön|por favor|gracias|s'il (te|vous) pla[iî]t|merci)\b"
-    r"( (very|so) much| a lot| schön| sehr| beaucoup)?",
+    (
+        r"[\s,]*\b(please|pls|thanks|thank you|bitte|danke|dankeschön|por favor|gracias|s'il (te|vous) pla[iî]t|merci)\b"
+        r"( (very|so) much| a lot| schön| sehr| beaucoup)?"
+    ),
     r"[\s,]*(пожалуйста|спасибо)",
     r"[，,\s]*(谢谢你?|拜托了?)",
 )
@@ -117,8 +119,10 @@ KOREAN_NUMBERS: Final = {
     "열": 10,
 }
 COUNTED: Final = (
-    r"(?<!\w)((an?|one|the) (set|series|group|grid|collection) of )?"
-    rf"(?P<n>{{number}}) {_PICTURES}\b( of| von| mit| de| d'| с)?",
+    (
+        r"(?<!\w)((an?|one|the) (set|series|group|grid|collection) of )?"
+        rf"(?P<n>{{number}}) {_PICTURES}\b( of| von| mit| de| d'| с)?"
+    ),
     r"(?<!\w)(?P<n>{number}) (of (them|these|those|it)|davon|de ellos|de ellas|d'entre eux|таких)\b",
     r"(?<!第)(?P<cjk>[一二三四五六七八九十两兩]|\d{1,2}) ?(张|張|幅|枚)(の|不同的?)?(图片|图画|图|画|画像|絵)?(の)?",
     r"(그림|이미지|사진) ?(?P<ko>한|두|세|네|다섯|여섯|일곱|여덟|아홉|열|\d{1,2}) ?장(을|를)?",
