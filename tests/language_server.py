@@ -13,6 +13,11 @@ Answer = dict[str, Any] | tuple[int, bytes]
 """A message of the assistant, or a status and a body of its own."""
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
 class LanguageServer:
     """What it was asked, and what it answers: a function of the request's body."""
 
@@ -20,6 +25,8 @@ class LanguageServer:
         self.answer = answer
         self.asked: list[dict[str, Any]] = []
         self.closing = threading.Event()
+        self.trickle = 0.0
+        """Seconds before each byte of an answer."""
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,13 +38,17 @@ class LanguageServer:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                for byte in content if server.trickle else ():
+                    if server.closing.wait(server.trickle):
+                        return
+                    self.wfile.write(bytes([byte]))
+                if not server.trickle:
+                    self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
                 return
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()

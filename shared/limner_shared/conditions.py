@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MAX_TEXT: Final = 20_000
 MAX_DESCRIPTION: Final = 10_000
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TEXT)]
+
+def _storable(value: object) -> object:
+    """PostgreSQL keeps every character but this one."""
+    return value.replace("\x00", " ") if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_storable), StringConstraints(strip_whitespace=True, max_length=MAX_TEXT)]
+Description = Annotated[
+    str, BeforeValidator(_storable), StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION)
+]
 Backend = Literal["server", "local", "rules", "none"]
 
 
@@ -22,8 +31,8 @@ class Conditions(BaseModel):
         description="What the picture shows: subject first, then how it looks. Without style names, sizes or numbers."
     )
     negative_prompt: Text = Field(default="", description="What must not be in it, separated by commas.")
-    style: str | None = Field(
-        default=None, max_length=200, description="One of the model's styles, if one is asked for."
+    style: Annotated[Text, StringConstraints(max_length=200)] | None = Field(
+        default=None, description="One of the model's styles, if one is asked for."
     )
     width: int | None = Field(default=None, ge=1, le=65536, description="In pixels, if a size is asked for.")
     height: int | None = Field(default=None, ge=1, le=65536)

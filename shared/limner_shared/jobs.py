@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from limner_shared.conditions import MAX_DESCRIPTION, Turn
+from limner_shared.conditions import Description, Turn
 
 MAX_SEED: Final = 2**32 - 1
 MAX_METADATA_BYTES: Final = 4096
@@ -81,7 +81,6 @@ LOSSES_TOGETHER: Final = 2
 """After so many lost workers a job runs alone; only those lost while it was alone count against it."""
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-Description = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION)]
 Name = Annotated[str, StringConstraints(max_length=200)]
 
 

@@ -13,10 +13,12 @@ from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_web import auth, health, load, pages, problems, services
 from limner_web.api import bulks, conversations, events, images, jobs, models
+from limner_web.compat.openai import chat
 
 log = get_logger(__name__)
 
 JSON_PATHS = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations")
+JSON_FOLDERS = ("/api/v1/conversations/", "/v1/")
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -42,7 +44,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     auth.install(app)
     app.before_request(_check_body)
     app.after_request(_end)
-    for part in (jobs, conversations, bulks, images, models, events, health, pages):
+    for part in (jobs, conversations, bulks, images, models, events, health, chat, pages):
         app.register_blueprint(part.bp)
     return app
 
@@ -57,7 +59,7 @@ def _check_body() -> None:
     if request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
         return
     request.max_content_length = services.services().settings.max_body_bytes
-    if not (request.path in JSON_PATHS or request.path.startswith("/api/v1/conversations/")):
+    if not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
         return
     if request.mimetype != "application/json":
         raise UnsupportedMediaType(f"Send JSON as application/json, not {request.mimetype or 'without a type'!r}.")

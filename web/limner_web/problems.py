@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from apiflask.exceptions import HTTPError
-from flask import Flask, Response, g, json
+from flask import Flask, Response, g, json, request
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -42,9 +42,18 @@ def problem(error: LimnerError) -> Response:
 
 def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
     """An RFC 9457 document; `more` are its extension members."""
+    if request.path.startswith("/v1/"):
+        return _openai(status, code, detail, more or {})
     body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
     body |= {"request_id": g.get("request_id")} | (more or {})
     return Response(json.dumps(body), status, content_type="application/problem+json")
+
+
+def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Response:
+    """The same as OpenAI's clients expect it."""
+    kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+    error = {"message": detail, "type": kind, "param": more.get("field"), "code": code}
+    return Response(json.dumps({"error": error}), status, content_type="application/json")
 
 
 def from_validation(error: ValidationError) -> InvalidRequest:

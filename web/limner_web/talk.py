@@ -112,7 +112,12 @@ def _path(turns: Past, last: str | None) -> list[tuple[TurnRow, Job | None]]:
 
 def _turn(turn: TurnRow, job: Job | None) -> Turn:
     """With the conditions that its pictures were really made with; none while nobody has interpreted it."""
-    if job is None or job.interpretation is None or not job.spec["prompt"]:
-        return Turn(text=turn.text)
+    return Turn(text=turn.text, conditions=None if job is None else conditions_of(job))
+
+
+def conditions_of(job: Job) -> Conditions | None:
+    """What a job's pictures are really made with; None while nobody has interpreted its description."""
+    if job.interpretation is None or not job.spec["prompt"]:
+        return None
     names = ("prompt", "negative_prompt", "style", "width", "height", "n", "seed")
-    return Turn(text=turn.text, conditions=Conditions(**{name: job.spec[name] for name in names}))
+    return Conditions(**{name: job.spec[name] for name in names})

@@ -20,12 +20,10 @@ from limner_shared.telemetry import get_logger
 from limner_worker.engine.request import JobRun
 from limner_worker.llm import present
 from limner_worker.llm.client import ChatClient, LanguageError
-from limner_worker.llm.interpret import Interpreter, Request
+from limner_worker.llm.interpret import AT_ONCE, Interpreter, Request
 from limner_worker.llm.local import LocalModel
 
 log = get_logger(__name__)
-
-AT_ONCE = 16
 
 
 def server_of(settings: Settings) -> ChatClient | None:
@@ -69,6 +67,7 @@ class Understanding:
         self._ready = ready
         self._dropped = dropped
         self._queue: SimpleQueue[JobRun | None] = SimpleQueue()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="language", daemon=True)
 
     def start(self) -> None:
@@ -82,35 +81,38 @@ class Understanding:
 
     def stop(self) -> None:
         """End after the batch in progress; what waits is handed back by its owner."""
+        self._stopping.set()
         self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        while (jobs := self._next()) is not None:
+        while jobs := self._next():
             wanted = [job for job in jobs if not job.closed]
-            if not wanted:
-                continue
-            requests = [Request(job.claim.spec, self._cards[job.claim.spec.model]) for job in wanted]
-            kept = [
-                job
-                for job, request, found in zip(wanted, requests, self._interpreter(requests), strict=True)
-                if self._keep(job, request, found)
-            ]
-            if kept:
-                self._ready(kept)
+            try:
+                self._interpret(wanted)
+            except Exception:  # whatever it is, their leases will run out and they will be tried again
+                log.exception("could not interpret", jobs=[job.id for job in wanted])
+                for job in wanted:
+                    self._dropped(job)
 
-    def _next(self) -> list[JobRun] | None:
-        """What waits, at least one job; None at the end."""
+    def _interpret(self, jobs: Sequence[JobRun]) -> None:
+        if not jobs:
+            return
+        requests = [Request(job.claim.spec, self._cards[job.claim.spec.model]) for job in jobs]
+        found = zip(jobs, requests, self._interpreter(requests), strict=True)
+        kept = [job for job, request, each in found if self._keep(job, request, each)]
+        if kept:
+            self._ready(kept)
+
+    def _next(self) -> list[JobRun]:
+        """What waits, at least one job; none at the end."""
         taken = [self._queue.get()]
         try:
-            while taken[-1] is not None and len(taken) < AT_ONCE:
+            while len(taken) < AT_ONCE:
                 taken.append(self._queue.get_nowait())
         except Empty:
             pass
-        jobs = [job for job in taken if job is not None]
-        if len(jobs) < len(taken):
-            self._queue.put(None)  # seen again once these are done
-        return jobs or None
+        return [] if self._stopping.is_set() else [job for job in taken if job is not None]
 
     def _keep(self, job: JobRun, request: Request, found: Interpretation) -> bool:
         """Commit what was found, and give the job its spec; without the database, its lease will run out."""
@@ -141,13 +143,17 @@ class Understanding:
 
 
 class Presenter:
-    """Words for finished pictures; a language model is asked for described jobs only. For the publisher's threads."""
+    """Words for finished pictures of described jobs. For the publisher's threads."""
 
     def __init__(self, server: ChatClient | None = None) -> None:
         self._server = server
 
+    def asks(self, spec: JobSpec) -> bool:
+        """Whether somebody is asked, which may take a while."""
+        return self._server is not None and spec.description is not None
+
     def __call__(self, spec: JobSpec) -> str | None:
-        """A sentence or two, for a job that was described; None for a plain prompt."""
+        """A sentence or two, for a job that was described; None for a plain prompt. Never raises."""
         if spec.description is None:
             return None
         if self._server is not None:
@@ -155,4 +161,6 @@ class Presenter:
                 return present.by_server(self._server, spec)
             except LanguageError as error:
                 log.info("presented by rules", reason=str(error))
+            except Exception:
+                log.exception("a question to the language model's server went wrong")
         return present.by_rules(spec)

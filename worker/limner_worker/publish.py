@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +30,7 @@ from limner_worker.llm.present import alt_text
 log = get_logger(__name__)
 
 STORED_AT_ONCE = 8
+PRESENTED_AT_ONCE = 16
 COMMITTED_AT_ONCE = 200
 """Jobs whose results share a transaction: one commit costs about as much as the rows of a dozen jobs."""
 
@@ -42,8 +43,22 @@ class Outcome:
     result: Result | None
 
 
+class Presents(Protocol):
+    """Puts a finished job into words, or has nothing to say."""
+
+    def asks(self, spec: JobSpec) -> bool:
+        """Whether that may take a while."""
+        ...
+
+    def __call__(self, spec: JobSpec) -> str | None:
+        """The words."""
+        ...
+
+
 class Publisher:
     """Two threads store pictures; one commits whatever is ready by then, and acknowledges it.
+
+    Others wait for a language model's words, where some are wanted, so that nobody else waits for them.
 
     Bounded: every job in here still holds its place in the worker's admission.
     """
@@ -55,7 +70,7 @@ class Publisher:
         hints: Hints,
         patience: float,
         forget: Callable[[str], None],
-        present: Callable[[JobSpec], str | None],
+        present: Presents,
     ) -> None:
         """`patience`: seconds for which a database that is away is waited for; `forget` ends the lease's renewal;
         `present` puts a finished job into words.
@@ -67,6 +82,7 @@ class Publisher:
         self._patience = patience
         self._forget = forget
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="publish")
+        self._presenting = ThreadPoolExecutor(max_workers=PRESENTED_AT_ONCE, thread_name_prefix="present")
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
         self._committer = threading.Thread(target=self._commit_forever, name="commit", daemon=True)
         self._committer.start()
@@ -83,18 +99,32 @@ class Publisher:
     def close(self) -> None:
         """Wait until all that was handed in is committed."""
         self._threads.shutdown(wait=True)
+        self._presenting.shutdown(wait=True)
         self._ready.put(None)
         self._committer.join()
 
     # --- pictures ---
 
     def _store_some(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        self._ready.put([Outcome(job, self._store_all(job, fingerprint)) for job in jobs])
+        asking, ready = list[Outcome](), list[Outcome]()
+        for job in jobs:
+            outcome = Outcome(job, self._store_all(job, fingerprint))
+            stored = outcome.result is not None and outcome.result.error is None
+            (asking if stored and self._present.asks(job.claim.spec) else ready).append(outcome)
+        if ready:
+            self._ready.put([self._presented(outcome) for outcome in ready])
+        for outcome in asking:
+            self._presenting.submit(lambda each: self._ready.put([self._presented(each)]), outcome)
+
+    def _presented(self, outcome: Outcome) -> Outcome:
+        if outcome.result is None or outcome.result.error is not None:
+            return outcome
+        return replace(outcome, result=replace(outcome.result, presentation=self._present(outcome.job.claim.spec)))
 
     def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> Result | None:
         try:
             images = [self._store(row, fingerprint) for row in job.rows]
-            return Result(job.id, job.claim.attempt, images, presentation=self._present(job.claim.spec))
+            return Result(job.id, job.claim.attempt, images)
         except LimnerError as error:
             log.error("could not store a picture", job=job.id, error=error.code)
             return Result(job.id, job.claim.attempt, error=error)

@@ -224,12 +224,14 @@ class WorkerService:
 
     def _begin(self, jobs: Sequence[JobRun]) -> None:
         """Give jobs whose conditions are known to the engine. For any thread."""
-        ready = [job for job in jobs if job.id in self._runs and self._prepare(job)]
+        ready = [job for job in jobs if self._runs.get(job.id) is job and self._prepare(job)]
         if ready:
             self._engine.submit(ready)
 
     def _lose(self, job: JobRun) -> None:
-        self._lost({job.id})
+        """Let go of an attempt that cannot go on, but not of a later one that is here as well."""
+        if self._runs.get(job.id) is job:
+            self._lost({job.id})
 
     def _prepare(self, job: JobRun) -> bool:
         """Fetch what the job starts from; one that has lost it fails."""

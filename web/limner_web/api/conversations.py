@@ -7,7 +7,8 @@ from flask import Response, make_response, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared import ledger, queries
-from limner_shared.jobs import Description, JobRequest, Name
+from limner_shared.conditions import Description
+from limner_shared.jobs import JobRequest, Name
 from limner_shared.views import ConversationList, ConversationView, TurnView
 from limner_web import talk
 from limner_web.auth import tenant_id

@@ -49,12 +49,14 @@ class _Entry(Generic[R]):
 class Scheduler(Generic[R]):
     """Every row is one of a lane; a lower lane goes first, at every step.
 
-    A batch is made of the best lane's rows, and what the padding to the next bucket leaves free is
-    filled with rows of the other lanes: they cost nothing there. So nobody who waits for a picture is slowed down by a
-    backlog, and a row that began may pause between two steps. Within a lane who is due first goes first: a row is due in
-    proportion to its length, as if all were slowed down alike. So a short one passes a long one that came not much
-    earlier, and each row only waits for those that came within a bounded number of turns after it. Rows of a batch differ in whatever is not in their key:
-    seed, steps done, steps to do, guidance.
+    A batch is made of the best lane's rows, and what the padding to the next bucket leaves free is filled with rows of
+    the other lanes: they cost nothing there. So nobody who waits for a picture is slowed down by a backlog, and a row
+    that began may pause between two steps.
+
+    Within a lane who is due first goes first. A row is due in proportion to its length, as if all were slowed alike:
+    a short one passes a long one that came not much earlier, and each waits only for those that come within a bounded
+    number of turns after it. Rows of a batch differ in whatever is not in their key: seed, steps done, steps to do,
+    guidance.
     """
 
     def __init__(self, buckets: Callable[[Hashable], Sequence[int]]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -12,19 +14,42 @@ from pydantic import BaseModel, ValidationError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 MAX_ANSWER_BYTES = 1 << 20
+OK = 200
+FAILURES = 3
+"""After so many in a row nobody is kept waiting for the server any more,"""
+REST_SECONDS = 20.0
+"""for so long."""
+UNKNOWN = (400, 404, 422)
+"""How servers answer to a field that they do not know."""
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class LanguageError(Exception):
     """The language model gave no answer that could be used; the message says why, in one plain sentence."""
 
 
-class ChatClient:
-    """One server and one of its models. For any thread."""
+class ServerTrouble(LanguageError):
+    """The server itself is away, slow or broken: the next question would fare no better."""
 
-    def __init__(self, url: str, model: str, key: str = "", seconds: float = 8.0) -> None:
-        """`url` is the base that ends in /v1; `seconds` bounds a whole question."""
+
+class ChatClient:
+    """One server and one of its models. For any thread. A server in trouble is left alone for a while."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        key: str = "",
+        seconds: float = 8.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`url` is the base that ends in /v1; after `seconds` an answer is not waited for."""
         self.model = model
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._rests_until = 0.0
         self._seconds = seconds
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=seconds)
@@ -36,7 +61,7 @@ class ChatClient:
         """
         schema = answer.model_json_schema()
         form = {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": schema}}
-        text = self._complete(messages, {"response_format": form})
+        text = _THOUGHTS.sub("", self._complete(messages, {"response_format": form}))
         match = _OBJECT.search(text)
         try:
             return answer.model_validate(json.loads(match.group() if match else text))
@@ -44,42 +69,72 @@ class ChatClient:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the answer"
             raise LanguageError(f"The language model's answer has another form: {where}: {first['msg']}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LanguageError("The language model's answer is not JSON.") from error
 
     def say(self, messages: Sequence[Mapping[str, str]]) -> str:
         """A text. Raises LanguageError."""
-        return self._complete(messages, {}).strip()
+        return _THOUGHTS.sub("", self._complete(messages, {})).strip()
 
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()
 
     def _complete(self, messages: Sequence[Mapping[str, str]], more: Mapping[str, Any]) -> str:
-        body = {"model": self.model, "messages": list(messages), "temperature": 0, "max_tokens": 600, **more}
+        with self._lock:
+            if self._failures >= FAILURES and self._clock() < self._rests_until:
+                raise ServerTrouble(f"The language model's server failed {self._failures} times; it is left alone.")
+        plain = {"model": self.model, "messages": list(messages)}
         try:
-            answer = self._http.post("chat/completions", json=body)
-            if answer.status_code in (400, 422) and more:
-                answer = self._http.post("chat/completions", json={k: v for k, v in body.items() if k not in more})
-            answer.raise_for_status()
-            if len(answer.content) > MAX_ANSWER_BYTES:
-                raise LanguageError("The language model's answer is far too long.")
-            message = answer.json()["choices"][0]["message"]
+            status, content = self._post({**plain, "temperature": 0, "max_tokens": 600, **more})
+            if status in UNKNOWN:
+                status, content = self._post(plain)
+            if status != OK:
+                raise ServerTrouble(f"The language model's server answered {status}.")
+        except ServerTrouble:
+            self._failed()
+            raise
+        with self._lock:
+            self._failures = 0
+        return _message(content)
+
+    def _failed(self) -> None:
+        with self._lock:
+            self._failures += 1
+            self._rests_until = self._clock() + REST_SECONDS
+
+    def _post(self, body: Mapping[str, Any]) -> tuple[int, bytes]:
+        """Status and content, read only as far as time and size allow. Raises ServerTrouble."""
+        deadline = self._clock() + self._seconds
+        content = bytearray()
+        try:
+            with self._http.stream("POST", "chat/completions", json=body) as answer:
+                for chunk in answer.iter_bytes():
+                    content += chunk
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise ServerTrouble("The language model's answer is far too long.")
+                    if self._clock() > deadline:
+                        raise ServerTrouble(self._late)
+                return answer.status_code, bytes(content)
         except httpx.TimeoutException as error:
-            raise LanguageError(f"The language model did not answer within {self._seconds:g} seconds.") from error
-        except httpx.HTTPStatusError as error:
-            raise LanguageError(f"The language model's server answered {error.response.status_code}.") from error
+            raise ServerTrouble(self._late) from error
         except httpx.HTTPError as error:
-            raise LanguageError("The language model's server cannot be reached.") from error
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise LanguageError("The language model's server answered in another form than OpenAI's.") from error
-        return _content(message)
+            raise ServerTrouble("The language model's server cannot be reached.") from error
+
+    @property
+    def _late(self) -> str:
+        return f"The language model did not answer within {self._seconds:g} seconds."
 
 
-def _content(message: object) -> str:
-    if isinstance(message, dict) and message.get("refusal"):
+def _message(content: bytes) -> str:
+    """What the assistant said, as text that a database can keep."""
+    try:
+        message = json.loads(content)["choices"][0]["message"]
+        refusal, said = message.get("refusal"), message.get("content")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise LanguageError("The language model's server answered in another form than OpenAI's.") from error
+    if refusal:
         raise LanguageError("The language model refused.")
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, str) or not content.strip():
+    if not isinstance(said, str) or not said.strip():
         raise LanguageError("The language model said nothing.")
-    return content
+    return said.encode("utf-8", "ignore").decode().replace("\x00", " ")

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from limner_shared.cards import ModelCard
-from limner_shared.conditions import Conditions, Interpretation
+from limner_shared.conditions import MAX_TEXT, Conditions, Interpretation
 from limner_shared.jobs import JobSpec
-from limner_worker.llm import rules
+from limner_shared.telemetry import get_logger
+from limner_worker.llm import rules, words
 from limner_worker.llm.client import ChatClient, LanguageError
 
-AT_ONCE = 8
-"""Questions to a server at a time."""
+log = get_logger(__name__)
+
+AT_ONCE = 16
+"""Descriptions together: so many questions to a server at a time, so that a slow one costs its batch one timeout."""
 INSTRUCTION = """\
 You turn what a person asks for into the conditions of a text-to-image generator. Answer with one JSON object and \
 nothing else, of this schema: {schema}
@@ -81,15 +84,19 @@ class Interpreter:
         return [each.model_copy(update={"seconds": seconds}) for each in found]
 
     def _by_server(self, request: Request) -> Interpretation:
+        by_rules = _by_rules(request)
         server = self._server
         if server is None:
-            return _by_rules(request)
+            return by_rules
         try:
-            conditions = server.ask(_messages(request), Conditions)
+            answer = server.ask(_messages(request), Conditions)
+            conditions = _believed(request, answer, by_rules.conditions)
         except LanguageError as error:
-            return _by_rules(request, str(error))
-        grounded = conditions.model_copy(update={"prompt": _with_own_words(request, conditions.prompt)})
-        return Interpretation(conditions=_believed(request, grounded), backend="server", model=server.model)
+            return by_rules.model_copy(update={"fallback": str(error)})
+        except Exception as error:
+            log.exception("a question to the language model's server went wrong")
+            return by_rules.model_copy(update={"fallback": f"The language model could not be asked: {error!r}."})
+        return Interpretation(conditions=conditions, backend="server", model=server.model)
 
     def _by_local(self, requests: Sequence[Request]) -> list[Interpretation]:
         """Rules find what was asked for; the small model only adds how it might look."""
@@ -101,6 +108,10 @@ class Interpreter:
             richer = local.enrich([each.conditions.prompt for each in found])
         except LanguageError as error:
             return [each.model_copy(update={"fallback": str(error)}) for each in found]
+        except Exception as error:
+            log.exception("the local language model went wrong")
+            reason = f"The local language model went wrong: {error!r}."
+            return [each.model_copy(update={"fallback": reason}) for each in found]
         return [
             each.model_copy(
                 update={
@@ -113,13 +124,16 @@ class Interpreter:
         ]
 
 
-def _by_rules(request: Request, fallback: str | None = None) -> Interpretation:
+def _by_rules(request: Request) -> Interpretation:
+    spec, card = request.spec, request.card
     try:
-        conditions = rules.interpret(request.text, request.card.styles, request.spec.history, request.card.sizes)
-    except Exception as error:  # noqa: BLE001 - whatever a text does to the rules, it still is a prompt
-        plain = Conditions(prompt=request.spec.prompt)
-        return Interpretation(conditions=plain, backend="none", fallback=f"The rules failed: {error!r}.")
-    return Interpretation(conditions=conditions, backend="rules", fallback=fallback)
+        conditions = rules.interpret(request.text, card.styles, spec.history, card.sizes)
+    except Exception as error:  # whatever a text does to the rules, it still is a prompt
+        log.exception("the rules failed")
+        return Interpretation(
+            conditions=Conditions(prompt=spec.prompt), backend="none", fallback=f"The rules failed: {error!r}."
+        )
+    return Interpretation(conditions=conditions, backend="rules")
 
 
 def _messages(request: Request) -> list[dict[str, str]]:
@@ -136,24 +150,22 @@ def _messages(request: Request) -> list[dict[str, str]]:
     return [{"role": "system", "content": system}, {"role": "user", "content": request.text}]
 
 
-def _believed(request: Request, conditions: Conditions) -> Conditions:
-    """Without what nobody asked for: models like to name a style, and invent seeds."""
-    by_rules = rules.interpret(request.text, request.card.styles, request.spec.history)
+def _believed(request: Request, answer: Conditions, by_rules: Conditions) -> Conditions:
+    """The answer without what nobody asked for (models invent styles and seeds), and with the user's own words."""
+    changes: dict[str, object] = {"prompt": _with_own_words(by_rules.prompt, answer.prompt)}
     known = {turn.conditions.seed for turn in request.spec.history if turn.conditions is not None}
-    changes: dict[str, object] = {}
-    if conditions.seed is not None and str(conditions.seed) not in request.text and conditions.seed not in known:
+    if answer.seed not in (None, by_rules.seed) and answer.seed not in known:
         changes["seed"] = by_rules.seed
-    if conditions.style is not None and conditions.style not in request.card.styles:
+    if answer.style is not None and answer.style not in request.card.styles:
         changes["style"] = by_rules.style
-    return conditions.model_copy(update=changes)
+    return answer.model_copy(update=changes)
 
 
-def _with_own_words(request: Request, prompt: str) -> str:
+def _with_own_words(own: str, prompt: str) -> str:
     """The user's words are never lost: where the prompt shares none of them, in the same script, they come first."""
-    own = rules.interpret(request.text, request.card.styles, request.spec.history).prompt
-    if _script(own) != _script(prompt) or _content_words(own) & _content_words(prompt):
+    if _script(own) != _script(prompt) or _content_words(own) & _content_words(prompt) or not _content_words(own):
         return prompt
-    return f"{own}, {prompt}"
+    return f"{own}, {prompt}"[:MAX_TEXT]
 
 
 def _script(text: str) -> str:
@@ -164,6 +176,12 @@ def _script(text: str) -> str:
 
 
 def _content_words(text: str) -> set[str]:
-    """Beginnings of words, so that "cats" is "cat"; of wide scripts, the characters."""
-    found = {word[:4].lower() for word in re.findall(r"[^\W\d_]{3,}", text)}
-    return found | {character for character in text if character >= rules.WIDE}
+    """Beginnings of words that are not mere grammar, so that "cats" is "cat"; of wide scripts, parts of words.
+
+    Chinese characters mean something alone, kana and Hangul do so in pairs.
+    """
+    spaced = {word[:4] for word in re.findall(r"[^\W\d_]{3,}", text.lower()) if word not in words.GRAMMAR}
+    wide = [part for part in re.findall(r"\w+", text) if part[0] >= rules.WIDE]
+    pairs = {part[at : at + 2] for part in wide for at in range(len(part) - 1)}
+    ideographs = {character for part in wide for character in part if "\u4e00" <= character <= "\u9fff"}
+    return {word for word in spaced if word[0] < rules.WIDE} | pairs | (ideographs - words.GRAMMAR)

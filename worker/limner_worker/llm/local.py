@@ -46,7 +46,8 @@ class LocalModel:
         """`cache` is where the converted weights are kept (270 MB)."""
         self._folder = cache / "SmolLM2-135M-Instruct"
         self._generate: Callable[[list[str]], list[str]] | None = None
-        self._failure: str | None = None
+        self.failure: str | None = None
+        """Why it did not load."""
         self._thread = threading.Thread(target=self._load, name="language model", daemon=True)
         self._thread.start()
 
@@ -60,7 +61,7 @@ class LocalModel:
         Raises LanguageError while it loads, or if it cannot.
         """
         if self._generate is None:
-            raise LanguageError(self._failure or "The local language model is still being loaded.")
+            raise LanguageError(self.failure or "The local language model is still being loaded.")
         plain = [prompt for prompt in dict.fromkeys(prompts) if _PLAIN.match(prompt) and len(prompt) < LONGEST]
         richer: dict[str, str] = {}
         for start in range(0, len(plain), AT_ONCE):
@@ -72,13 +73,13 @@ class LocalModel:
         try:
             self._generate = _loaded(self._folder)
         except ImportError as error:
-            self._failure = (
+            self.failure = (
                 f"The local language model needs the extra language: pip install 'limner[language]' ({error})."
             )
         except (OSError, ValueError, RuntimeError) as error:
-            self._failure = f"The local language model does not load: {error}"
-        if self._failure:
-            log.warning("no local language model", reason=self._failure)
+            self.failure = f"The local language model does not load: {error}"
+        if self.failure:
+            log.warning("no local language model", reason=self.failure)
 
 
 def added(prompt: str, text: str) -> str:

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
+_GRAMMAR: Final = """
+    the and with for from that this into over under its his her their are was very some one two
+    der die das den dem des ein eine einen einem einer und mit von für auf ist
+    los las una unos unas con por para del que les des une avec pour dans sur est aux
+    это как для над под или
+"""
+GRAMMAR: Final = frozenset(_GRAMMAR.split()) | frozenset("的一个只张是在和有了着与不")
+"""Words that say nothing of what a picture shows; sharing them is sharing nothing."""
 _PLEASE_JA: Final = r"(ください(ませんか)?|下さい|ほしい(です)?|欲しい(です)?|くれますか|くれませんか|くれる|もらえますか|いただけますか)?[？?]?"
 
 LEAD_INS: Final = (

@@ -1,0 +1,109 @@
+"""A hundred descriptions in eight languages through each backend at hand: what is valid, kept and understood.
+
+    python -m bench.interpret [--quick] [--url http://localhost:11434/v1 --model NAME]
+
+The descriptions and what is to be found in them stand in tests/data/descriptions.jsonl. Rules are always there; SmolLM2
+where its package is installed (the extra `language`); a server where its address is given.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from bench.common import conclude, plt, summary
+from limner_shared.cards import Catalogue, ModelCard
+from limner_shared.conditions import Conditions
+from limner_shared.jobs import JobRequest
+from limner_shared.settings import Settings
+from limner_worker.llm.client import ChatClient
+from limner_worker.llm.interpret import Interpreter, Request
+from limner_worker.llm.local import LocalModel
+
+FILE = Path(__file__).parent.parent / "tests" / "data" / "descriptions.jsonl"
+RESULTS = Path(__file__).parent / "results"
+FIELDS = ("subject", "style", "n", "size", "negative", "seed")
+SPELLED = {"🐱🍕": "cat face", "🚀": "rocket"}
+BATCH = 8
+
+
+def judge(row: dict[str, Any], found: Conditions) -> dict[str, bool]:
+    """Which of the expected conditions were found."""
+    subject = SPELLED.get(row["text"], row["subject"])
+    size = None if found.width is None else [found.width, found.height]
+    return {
+        "subject": subject.lower() in found.prompt.lower(),
+        "style": found.style == row.get("style"),
+        "n": found.n == row.get("n"),
+        "size": size == row.get("size"),
+        "negative": row.get("negative", "").lower() in found.negative_prompt.lower(),
+        "seed": found.seed == row.get("seed"),
+    }
+
+
+def is_valid(card: ModelCard, request: Request, found: Conditions) -> bool:
+    """Whether the conditions fit their schema, and what is made of them the model's limits."""
+    try:
+        fitted = card.fit(request.spec, Conditions.model_validate(found.model_dump()))
+    except ValidationError:
+        return False
+    in_limits = 1 <= fitted.n <= card.max_images and len(fitted.prompt) <= card.max_prompt_chars
+    return in_limits and (fitted.width, fitted.height) in card.sizes and fitted.style in card.styles
+
+
+def measure(interpreter: Interpreter, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Shares of right answers, and the seconds of a description in batches of eight."""
+    card = Catalogue.load([], "limner-flow").get(None)
+    requests = [Request(card.resolve(JobRequest(description=row["text"])), card) for row in rows]
+    found, seconds = [], []
+    for start in range(0, len(rows), BATCH):
+        started = time.perf_counter()
+        some = interpreter(requests[start : start + BATCH])
+        seconds.append((time.perf_counter() - started) / len(some))
+        found += some
+    valid = [is_valid(card, request, each.conditions) for request, each in zip(requests, found, strict=True)]
+    right = [judge(row, each.conditions) for row, each in zip(rows, found, strict=True)]
+    shares = {name: sum(one[name] for one in right) / len(right) for name in FIELDS}
+    fallbacks = sum(each.fallback is not None for each in found)
+    return shares | {"valid": sum(valid) / len(valid), "fallbacks": fallbacks, "seconds": summary(seconds)}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="The same; it takes a few seconds.")
+@click.option("--url", help="An OpenAI-compatible server to measure as well.")
+@click.option("--model", default="", help="Its model.")
+def main(quick: bool, url: str | None, model: str) -> None:
+    """Measure, and print the figures."""
+    rows = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
+    backends = {"rules": Interpreter()}
+    local = LocalModel(Settings().cache_dir)
+    local.wait()
+    if local.failure is None:
+        backends["local"] = Interpreter(local=local)
+    else:
+        click.echo(local.failure)
+    if url:
+        backends["server"] = Interpreter(ChatClient(url, model, seconds=60))
+    figures = {name: measure(interpreter, rows[:40] if quick else rows) for name, interpreter in backends.items()}
+    for name, found in figures.items():
+        click.echo(f"{name}: {found}")
+    figure, axes = plt.subplots(figsize=(7, 3))
+    for place, (name, found) in enumerate(figures.items()):
+        axes.bar([k + 0.25 * place for k in range(len(FIELDS))], [found[f] for f in FIELDS], 0.22, label=name)
+    axes.set_xticks(range(len(FIELDS)), FIELDS)
+    axes.set_ylim(0, 1.05)
+    axes.legend()
+    figure.tight_layout()
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "interpret.png", dpi=120)
+    met = all(found["valid"] == 1 and found["subject"] == 1 for name, found in figures.items() if name != "server")
+    conclude("interpret", figures, "rules and the small model: always valid, never without the subject", met=met)
+
+
+if __name__ == "__main__":
+    main()

