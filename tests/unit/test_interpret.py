@@ -10,7 +10,7 @@ from tests.language_server import Answer, language_server
 from limner_shared.conditions import Conditions, Turn
 from limner_shared.jobs import JobRequest
 from limner_worker.llm import local, present
-from limner_worker.llm.client import ChatClient, LanguageError
+from limner_worker.llm.client import FAILURES, REST_SECONDS, ChatClient, LanguageError
 from limner_worker.llm.interpret import Interpreter, Request
 
 
@@ -59,6 +59,12 @@ def test_json_within_other_words_is_found(catalogue):
         ((200, b"<html>"), "another form"),
         ((200, b'{"choices": []}'), "another form"),
         ((200, b"[1]"), "another form"),
+        ((200, b'{"choices": [{"message": "a cat"}]}'), "another form"),
+        ((200, b"[" * 100_000), "another form"),
+        ({"content": "{" * 100_000}, "not JSON"),
+        ({"content": '{"prompt": "a \\ud83d"}'}, "prompt"),
+        ((200, b" " * (2 << 20)), "far too long"),
+        ((302, b""), "answered 302"),
     ],
 )
 def test_an_answer_that_cannot_be_used_leaves_it_to_the_rules_and_is_told(catalogue, answer, reason):
@@ -75,6 +81,43 @@ def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
         server.closing.set()
     assert found.backend == "rules"
     assert "0.2 seconds" in found.fallback
+
+
+def test_an_answer_that_trickles_in_is_not_waited_for_either(catalogue):
+    with language_server(lambda _: {"content": "x" * 10_000}) as server:
+        server.trickle = 0.05
+        [found] = Interpreter(ChatClient(server.url, "a-model", seconds=0.3))([request(catalogue, "a cat")])
+        server.closing.set()
+    assert "0.3 seconds" in found.fallback
+    assert found.seconds < 5
+
+
+def test_a_server_in_trouble_is_left_alone_for_a_while_and_then_asked_again(catalogue):
+    now = [0.0]
+    with language_server(lambda _: (503, b"")) as server:
+        interpreter = Interpreter(ChatClient(server.url, "m", clock=lambda: now[0]))
+        for _ in range(FAILURES):
+            [found] = interpreter([request(catalogue, "a cat")])
+            assert "answered 503" in found.fallback
+        [found] = interpreter([request(catalogue, "a cat")])
+        assert "left alone" in found.fallback
+        assert len(server.asked) == FAILURES
+        now[0] += REST_SECONDS
+        server.answer = lambda _: says(prompt="a cat")
+        assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(2)] == ["server"] * 2
+
+
+def test_refusals_and_nonsense_are_the_descriptions_affair_and_do_not_rest_the_server(catalogue):
+    with language_server(lambda _: {"content": "no"}) as server:
+        interpreter = Interpreter(ChatClient(server.url, "m"))
+        assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(5)] == ["rules"] * 5
+        server.answer = lambda _: says(prompt="a cat")
+        assert interpreter([request(catalogue, "a cat")])[0].backend == "server"
+
+
+def test_thoughts_before_the_answer_are_not_the_answer(catalogue):
+    found, _ = interpreted(catalogue, {"content": '<think>{"prompt": "a dog"}?</think>{"prompt": "a cat"}'})
+    assert found.conditions.prompt == "a cat"
 
 
 def test_a_server_that_is_not_there_leaves_it_to_the_rules(catalogue):
@@ -96,6 +139,25 @@ def test_a_server_that_knows_no_schemas_is_asked_again_without(catalogue):
 def test_the_users_words_are_never_lost(catalogue):
     found, _ = interpreted(catalogue, says(prompt="a beautiful sunset over mountains"))
     assert found.conditions.prompt == "a cat with a hat, a beautiful sunset over mountains"
+
+
+@pytest.mark.parametrize(
+    ("description", "answer", "kept"),
+    [
+        ("a cat with a hat", "a sunset with the clouds", False),  # "with" is no content
+        ("cats", "a tabby cat", True),
+        ("一只红色的猫", "一座蓝色的山", True),  # a colour is something, though little
+        ("一只猫", "一个人在海边的照片", False),
+        ("ひまわりの絵", "ひまわり、青空", True),
+        ("りんごを描いて", "海と空", False),
+        ("고양이를 그려줘", "귀여운 고양이", True),
+        ("кота нарисуй", "рыжий кот на крыше", False),  # an inflected word of three letters is not seen: said twice
+    ],
+)
+def test_which_words_are_enough_to_be_believed(catalogue, description, answer, kept):
+    found, _ = interpreted(catalogue, says(prompt=answer), description)
+    assert (found.conditions.prompt == answer) is kept
+    assert found.conditions.prompt.endswith(answer)
 
 
 def test_a_translation_is_believed(catalogue):
@@ -146,12 +208,21 @@ class Loading:
         raise LanguageError("The local language model is still being loaded.")
 
 
+class Broken:
+    name = "broken"
+
+    def enrich(self, prompts):
+        raise RuntimeError("out of memory")
+
+
 def test_a_local_model_only_adds_to_what_the_rules_found(catalogue):
     [found] = Interpreter(local=Echo())([request(catalogue, "four pictures of a cat in flat style")])
     assert (found.backend, found.model, found.conditions.prompt) == ("local", "echo", "a cat, shiny")
     assert (found.conditions.n, found.conditions.style) == (4, "flat")
     [found] = Interpreter(local=Loading())([request(catalogue, "a cat")])
     assert (found.backend, found.fallback) == ("rules", "The local language model is still being loaded.")
+    [found] = Interpreter(local=Broken())([request(catalogue, "a cat")])
+    assert (found.backend, "out of memory" in found.fallback) == ("rules", True)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +264,13 @@ def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat", negative_prompt="hat", n=3, style="flat"))
     assert present.by_rules(spec) == "Here are 3 pictures: a cat, in the style flat, without hat."
     assert present.alt_text(spec) == "a cat (flat)"
+
+
+def test_a_presentation_holds_nothing_that_a_database_refuses(catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="a \x00cat"))
+    assert spec.description == "a  cat"
+    with language_server(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
+        assert present.by_server(ChatClient(server.url, "m"), spec) == "Your cat !"
 
 
 def test_a_server_presents_within_bounds(catalogue):
