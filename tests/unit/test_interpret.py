@@ -151,7 +151,7 @@ def test_the_users_words_are_never_lost(catalogue):
         ("ひまわりの絵", "ひまわり、青空", True),
         ("りんごを描いて", "海と空", False),
         ("고양이를 그려줘", "귀여운 고양이", True),
-        ("кота нарисуй", "рыжий кот на крыше", False),  # an inflected word of three letters is not seen: said twice
+        ("нарисуй кота", "рыжий кот на крыше", True),
     ],
 )
 def test_which_words_are_enough_to_be_believed(catalogue, description, answer, kept):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +20,6 @@ REST_SECONDS = 20.0
 """for so long."""
 UNKNOWN = (400, 404, 422)
 """How servers answer to a field that they do not know."""
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
-_THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class LanguageError(Exception):
@@ -61,10 +58,10 @@ class ChatClient:
         """
         schema = answer.model_json_schema()
         form = {"type": "json_schema", "json_schema": {"name": answer.__name__, "schema": schema}}
-        text = _THOUGHTS.sub("", self._complete(messages, {"response_format": form}))
-        match = _OBJECT.search(text)
+        text = _answer(self._complete(messages, {"response_format": form}))
+        first, last = text.find("{"), text.rfind("}")  # others say something around it
         try:
-            return answer.model_validate(json.loads(match.group() if match else text))
+            return answer.model_validate(json.loads(text[max(first, 0) : last + 1]))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the answer"
@@ -74,7 +71,7 @@ class ChatClient:
 
     def say(self, messages: Sequence[Mapping[str, str]]) -> str:
         """A text. Raises LanguageError."""
-        return _THOUGHTS.sub("", self._complete(messages, {})).strip()
+        return _answer(self._complete(messages, {}))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -138,3 +135,8 @@ def _message(content: bytes) -> str:
     if not isinstance(said, str) or not said.strip():
         raise LanguageError("The language model said nothing.")
     return said.encode("utf-8", "ignore").decode().replace("\x00", " ")
+
+
+def _answer(said: str) -> str:
+    """Without what a reasoning model thought aloud before it."""
+    return said.rpartition("</think>")[2].strip()

@@ -180,7 +180,11 @@ def _content_words(text: str) -> set[str]:
 
     Chinese characters mean something alone, kana and Hangul do so in pairs.
     """
-    spaced = {word[:4] for word in re.findall(r"[^\W\d_]{3,}", text.lower()) if word not in words.GRAMMAR}
+    spaced = {
+        word[: max(3, min(4, len(word) - 1))]
+        for word in re.findall(r"[^\W\d_]{3,}", text.lower())
+        if word not in words.GRAMMAR
+    }
     wide = [part for part in re.findall(r"\w+", text) if part[0] >= rules.WIDE]
     pairs = {part[at : at + 2] for part in wide for at in range(len(part) - 1)}
     ideographs = {character for part in wide for character in part if "\u4e00" <= character <= "\u9fff"}
