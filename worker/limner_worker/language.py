@@ -18,12 +18,16 @@ from limner_shared.jobs import JobSpec
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.request import JobRun
+from limner_worker.generators.base import Picture, locate
 from limner_worker.llm import present
 from limner_worker.llm.client import ChatClient, LanguageError
 from limner_worker.llm.interpret import AT_ONCE, Interpreter, Request
 from limner_worker.llm.local import LocalModel
 
 log = get_logger(__name__)
+
+Sight = Callable[[Picture], Sequence[tuple[str, float]]]
+"""What a picture looks like: names of things and how sure that is, the surest first."""
 
 
 def server_of(settings: Settings) -> ChatClient | None:
@@ -43,6 +47,17 @@ def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter
     """Who turns descriptions into conditions, as the settings say."""
     local = LocalModel(settings.cache_dir) if settings.language == "local" else None
     return Interpreter(server, local, plain=settings.language == "off")
+
+
+def sights_of(cards: Mapping[str, ModelCard]) -> dict[str, Sight]:
+    """Who looks at the pictures of the built-in models, where the evaluator lies beside their text encoder."""
+    folders = {name: locate(card.text_encoder) for name, card in cards.items() if card.text_encoder is not None}
+    if not folders:
+        return {}
+    from limner_worker.sight import TOWER, EvaluatorSight  # noqa: PLC0415 - torch, which not every worker needs
+
+    shared = {folder: EvaluatorSight(folder) for folder in set(folders.values()) if (folder / TOWER).is_file()}
+    return {name: shared[folder] for name, folder in folders.items() if folder in shared}
 
 
 class Understanding:
@@ -145,22 +160,26 @@ class Understanding:
 class Presenter:
     """Words for finished pictures of described jobs. For the publisher's threads."""
 
-    def __init__(self, server: ChatClient | None = None) -> None:
+    def __init__(self, server: ChatClient | None = None, sights: Mapping[str, Sight] | None = None) -> None:
+        """`sights` tell of some models' pictures what is to be seen in them."""
         self._server = server
+        self._sights = sights or {}
 
     def asks(self, spec: JobSpec) -> bool:
         """Whether somebody is asked, which may take a while."""
         return self._server is not None and spec.description is not None
 
-    def __call__(self, spec: JobSpec) -> str | None:
+    def __call__(self, spec: JobSpec, picture: Picture | None = None) -> str | None:
         """A sentence or two, for a job that was described; None for a plain prompt. Never raises."""
         if spec.description is None:
             return None
+        sight = self._sights.get(spec.model)
+        seen = [] if sight is None or picture is None else sight(picture)
         if self._server is not None:
             try:
-                return present.by_server(self._server, spec)
+                return present.by_server(self._server, spec, seen)
             except LanguageError as error:
                 log.info("presented by rules", reason=str(error))
             except Exception:
                 log.exception("a question to the language model's server went wrong")
-        return present.by_rules(spec)
+        return present.by_rules(spec, seen)

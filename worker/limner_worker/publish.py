@@ -50,8 +50,8 @@ class Presents(Protocol):
         """Whether that may take a while."""
         ...
 
-    def __call__(self, spec: JobSpec) -> str | None:
-        """The words."""
+    def __call__(self, spec: JobSpec, picture: Picture | None) -> str | None:
+        """The words; `picture` is the first one that was made."""
         ...
 
 
@@ -119,7 +119,8 @@ class Publisher:
     def _presented(self, outcome: Outcome) -> Outcome:
         if outcome.result is None or outcome.result.error is not None:
             return outcome
-        return replace(outcome, result=replace(outcome.result, presentation=self._present(outcome.job.claim.spec)))
+        words = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture)
+        return replace(outcome, result=replace(outcome.result, presentation=words))
 
     def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> Result | None:
         try:

@@ -25,7 +25,7 @@ from limner_worker.generators.base import Picture
 from limner_worker.generators.residents import Residents
 from limner_worker.half_made import HalfMade
 from limner_worker.inputs import load_inputs
-from limner_worker.language import Presenter, Understanding, interpreter_of, server_of
+from limner_worker.language import Presenter, Understanding, interpreter_of, server_of, sights_of
 from limner_worker.leases import Leases
 from limner_worker.progress import Reporter
 from limner_worker.publish import Publisher
@@ -80,7 +80,12 @@ class WorkerService:
             self._database, interpreter_of(settings, server), models.cards, self._begin, self._lose
         )
         self._publisher = Publisher(
-            self._database, blobs, hints, settings.lease_seconds, self._ended, Presenter(server)
+            self._database,
+            blobs,
+            hints,
+            settings.lease_seconds,
+            self._ended,
+            Presenter(server, sights_of(models.cards)),
         )
         self._reporter = Reporter(hints)
         self._watchdog = Watchdog(lambda: self._engine.stuck(settings.hang_seconds), self._hand_back)

@@ -49,7 +49,7 @@ def by_rules(spec: JobSpec, seen: Sight = ()) -> str:
         parts.append(without.format(not_=spec.negative_prompt))
     separator = "，" if language == "zh" else "、" if language == "ja" else ", "
     sentence = (one if spec.n == 1 else many).format(what=separator.join(parts), n=spec.n)
-    if seen and language == "en" and seen[0][0].lower() not in spec.prompt.lower():
+    if seen and language == "en" and not _words(spec.prompt) & {word for name, _ in seen for word in _words(name)}:
         sentence += f" To my eye it looks most like “{seen[0][0]}”."
     return sentence[:MAX_CHARS]
 
@@ -80,3 +80,7 @@ def language_of(text: str) -> str:
     words = set(text.lower().replace(",", " ").replace(".", " ").split())
     best = max(_MARKS, key=lambda language: len(words & _MARKS[language]))
     return best if len(words & _MARKS[best]) > 0 else "en"
+
+
+def _words(text: str) -> set[str]:
+    return {word.strip(",.:").lower() for word in text.split() if len(word) > len("the")}

@@ -59,7 +59,7 @@ class Sizes:
     timed: int = 7
 
 
-QUICK = Sizes(pairs=48, a_language=24, timed=3)
+QUICK = Sizes(pairs=48, a_language=8, timed=3)
 
 
 @dataclass

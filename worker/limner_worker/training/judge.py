@@ -92,7 +92,7 @@ def frechet(left: Tensor, right: Tensor) -> float:
     first, second = left.double(), right.double()
     both = torch.linalg.eigvals(torch.cov(first.T) @ torch.cov(second.T)).real.clamp_min(0).sqrt().sum()
     means = (first.mean(0) - second.mean(0)).square().sum()
-    return float(means + first.var(0).sum() + second.var(0).sum() - 2 * both)
+    return max(0.0, float(means + first.var(0).sum() + second.var(0).sum() - 2 * both))
 
 
 def diversity(left: Tensor, right: Tensor) -> float:

@@ -21,6 +21,7 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import load_module, save_module
+from limner_worker.sight import NAMES, save_names
 from limner_worker.training import autoencoder as pictures
 from limner_worker.training import captions as words
 from limner_worker.training import data, flow, gan, judge, loop, report, tower
@@ -96,6 +97,7 @@ def train_towers(options: Options) -> None:
         averaged = _averaged(training, network)
         save_module(averaged.head, options.folder / "head.safetensors", averaged.head.config)
         save_module(averaged.tower, options.folder / "tower.safetensors", averaged.tower.config)
+        keep_names(dataset, captions.through(averaged.head), options.folder)
         return judge.describe_towers(averaged.tower, task.captions.through(averaged.head), dataset)
 
     drive(training, task.losses, options.folder / "text", options.minutes, ship)
@@ -199,6 +201,13 @@ def train_gan(options: Options, objective: gan.Objective = "relativistic") -> No
     drive(training, task.losses, options.folder / stage, options.minutes, ship)
 
 
+def keep_names(dataset: data.Dataset, captions: words.CaptionTable, folder: Path) -> None:
+    """Leave `names.safetensors`: what everything is called, for those who look at pictures."""
+    _, first = np.unique(dataset.concepts, return_index=True)
+    names = [words.plain_name(dataset.drawings[row].name) for row in first]
+    save_names(names, captions.names()[first], folder)
+
+
 def conditioning(folder: Path, weights: Path) -> words.CaptionTable:
     """The captions in `folder` as the text head in `weights` embeds them."""
     head = load_module(TextHead, weights / "head.safetensors")
@@ -264,6 +273,7 @@ def export(folder: Path, target: Path) -> dict[str, int]:
         temporary = target / model / f".{name}.safetensors"
         shutil.copyfile(folder / f"{name}.safetensors", temporary)
         sizes[f"{model}/{name}"] = temporary.replace(target / model / f"{name}.safetensors").stat().st_size
+    shutil.copyfile(folder / NAMES, target / "limner-text" / NAMES)
     return sizes
 
 
