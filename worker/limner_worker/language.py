@@ -173,8 +173,7 @@ class Presenter:
         """A sentence or two, for a job that was described; None for a plain prompt. Never raises."""
         if spec.description is None:
             return None
-        sight = self._sights.get(spec.model)
-        seen = [] if sight is None or picture is None else sight(picture)
+        seen = self._look(spec, picture)
         if self._server is not None:
             try:
                 return present.by_server(self._server, spec, seen)
@@ -183,3 +182,13 @@ class Presenter:
             except Exception:
                 log.exception("a question to the language model's server went wrong")
         return present.by_rules(spec, seen)
+
+    def _look(self, spec: JobSpec, picture: Picture | None) -> Sequence[tuple[str, float]]:
+        sight = self._sights.get(spec.model)
+        if sight is None or picture is None:
+            return []
+        try:
+            return sight(picture)
+        except Exception:  # it is a help only
+            log.exception("could not look at a picture")
+            return []
