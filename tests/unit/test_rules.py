@@ -111,7 +111,7 @@ def test_ten_thousand_characters_are_a_description_too():
         ("noch einmal", {"seed": None}),
         ("again the first one", {}),
         ("without the wheels", {"negative_prompt": "wheels"}),
-        ("greener and with a tree", {"prompt": "a green car, with a tree"}),
+        ("greener and with a tree", {"prompt": "a green car with a tree"}),
         ("add a small tree", {"prompt": "a red car, a small tree"}),
         ("with seed 12", {"seed": 12}),
     ],
@@ -122,6 +122,89 @@ def test_a_refinement_changes_what_it_says_and_keeps_the_rest(message, changed):
     if message == "再来三张":
         expected["seed"] = None  # more of them, not the same again
     assert found == expected
+
+
+HATTED = (Turn(text="a red car with a hat", conditions=Conditions(prompt="a red car with a hat", n=2, seed=7)),)
+
+
+@pytest.mark.parametrize(
+    ("message", "changed"),
+    [
+        ("could you please make it blue?", {"prompt": "a blue car with a hat"}),
+        ("the same car but green", {"prompt": "a green car with a hat"}),
+        ("make the hat blue", {"prompt": "a red car with a blue hat"}),
+        ("make it bigger", {"prompt": "a red car with a hat, bigger"}),
+        ("darker", {"prompt": "a red car with a hat, darker"}),
+        ("less dark", {"negative_prompt": "dark"}),
+        ("remove the hat", {"prompt": "a red car", "negative_prompt": "hat"}),
+        ("take the hat off please", {"prompt": "a red car", "negative_prompt": "hat"}),
+        ("but at night", {"prompt": "a red car with a hat at night"}),
+        ("and a dog?", {"prompt": "a red car with a hat, a dog"}),
+        ("with sunglasses", {"prompt": "a red car with a hat and sunglasses"}),
+        ("turn it into a truck", {"prompt": "a truck"}),
+        ("can you make it flat?", {"style": "flat"}),
+        ("now in the style of noto-v1", {"style": "noto-v1"}),
+        ("three more", {"n": 3, "seed": None}),
+        ("four more pictures", {"n": 4, "seed": None}),
+        ("4", {"n": 4}),
+        ("another one", {"n": 1, "seed": None}),
+        ("again in 3d", {"n": 1, "seed": None, "style": "3d"}),
+        ("something different", {"n": 1, "seed": None}),
+        ("thanks, great!", {}),
+        ("undo", {}),
+        ("the second one", {"n": 1}),  # there is none: the last one
+        ("das erste nochmal", {"n": 1}),
+        ("el primero otra vez", {"n": 1}),
+        ("сделай его синим", {"prompt": "a blue car with a hat"}),
+        ("去掉hat", {"prompt": "a red car", "negative_prompt": "hat"}),
+        ("第一张", {"n": 1}),
+        ("파란색으로", {"prompt": "a blue car with a hat"}),
+        ("3d 스타일로", {"style": "3d"}),
+    ],
+)
+def test_there_are_many_ways_to_say_what_should_be_different(message, changed):
+    found = interpret(message, STYLES, HATTED)
+    assert found.model_dump() == HATTED[0].conditions.model_dump() | changed
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "prompt"),
+    [
+        ("ein rotes Auto", "mach es blau", "ein blaues Auto"),
+        ("赤い車", "もっと青く", "青い車"),
+        ("一只戴帽子的猫", "不要帽子", "一只猫"),
+        ("一辆红色的汽车", "把它变成蓝色", "一辆蓝色的汽车"),
+        ("一辆汽车", "加上墨镜", "一辆汽车，墨镜"),
+        ("빨간 자동차", "파란색으로 바꿔 줘", "파란 자동차"),
+        ("a cat", "bluer", "a blue cat"),
+        ("an egg", "make it orange", "an orange egg"),
+    ],
+)
+def test_a_change_is_written_as_the_picture_was_described(before, message, prompt):
+    history = (Turn(text=before, conditions=Conditions(prompt=before)),)
+    assert interpret(message, STYLES, history).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "a rose",
+        "an orange",
+        "another dog",
+        "first snow in the forest",
+        "a dog with a second head",
+        "blue cat",
+        "now draw a dog",
+        "make the best cake ever",
+        "сделай пиццу",
+        "再画一只狗",
+        "犬",
+    ],
+)
+def test_what_has_a_subject_of_its_own_is_another_picture(message):
+    found = interpret(message, STYLES, HATTED)
+    assert "car" not in found.prompt
+    assert (found.seed, found.n) == (None, None)
 
 
 def test_another_subject_starts_anew_in_the_style_that_was_agreed_on():

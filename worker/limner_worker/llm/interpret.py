@@ -16,6 +16,7 @@ from limner_shared.jobs import JobSpec
 from limner_shared.telemetry import get_logger
 from limner_worker.llm import rules, words
 from limner_worker.llm.client import ChatClient, LanguageError
+from limner_worker.llm.texts import WIDE
 
 log = get_logger(__name__)
 
@@ -170,7 +171,7 @@ def _with_own_words(own: str, prompt: str) -> str:
 
 def _script(text: str) -> str:
     letters = [character for character in text if character.isalpha()]
-    wide = sum(character >= rules.WIDE for character in letters)
+    wide = sum(character >= WIDE for character in letters)
     cyrillic = sum("\u0400" <= character < "\u0530" for character in letters)
     return "wide" if 2 * wide > len(letters) else "cyrillic" if 2 * cyrillic > len(letters) else "latin"
 
@@ -185,7 +186,7 @@ def _content_words(text: str) -> set[str]:
         for word in re.findall(r"[^\W\d_]{3,}", text.lower())
         if word not in words.GRAMMAR
     }
-    wide = [part for part in re.findall(r"\w+", text) if part[0] >= rules.WIDE]
+    wide = [part for part in re.findall(r"\w+", text) if part[0] >= WIDE]
     pairs = {part[at : at + 2] for part in wide for at in range(len(part) - 1)}
     ideographs = {character for part in wide for character in part if "\u4e00" <= character <= "\u9fff"}
-    return {word for word in spaced if word[0] < rules.WIDE} | pairs | (ideographs - words.GRAMMAR)
+    return {word for word in spaced if word[0] < WIDE} | pairs | (ideographs - words.GRAMMAR)

@@ -1,4 +1,4 @@
-"""What `rules` looks for, in eight languages: how people ask for pictures, count, colour, leave out and change them.
+"""What `rules` looks for, in eight languages: how people ask for pictures, count them, name styles, leave things out.
 
 Regular expressions, matched without regard to case. Latin and Cyrillic words stand alone; Chinese, Japanese and Korean
 have no spaces that would tell, so theirs are parts of what is written.
@@ -164,10 +164,10 @@ THING: Final = (
 _IN: Final = r"((in|im|in einem|als|en|como|dans un|dans le|en tant que|comme|в|как|as|with)( (an?|the|eine?|der|dem|un|une|una|el|la|le))? )?"
 STYLES: Final[dict[str, tuple[str, ...]]] = {
     "3d": (
+        r"(三维|立体)(的|风格)?|立体的な|입체적?인?|3d ?(模型|风格|フィギュア|スタイル|피규어|스타일)(的|で|の|로|으로)?",
         _IN + r"\b3-?d[ -](?!printer|glasses|movie|drucker|brille)((figure|model|render|rendering|icon)s?|style|look|emoji|figur|modell|stil|figura|modelo|modèle|фигур\w*)\b( (style|look)\b)?( of\b)?",
         _IN + r"\b3-?d(-rendered| rendered)?\b(?![ -](printer|glasses|movie|drucker|brille))",
         _IN + r"(\bthree-dimensional\b|\bdreidimensional\w*|\btridimensional\w*|\ben trois dimensions\b|трёхмерн\w+|трехмерн\w+)",
-        r"(三维|立体)(的|风格)?|立体的な|입체적?인?|3d ?(模型|风格|フィギュア|スタイル|피규어|스타일)(的|で|の|로|으로)?",
     ),
     "flat": (
         _IN + r"\bflat[ -](styles?|design|icons?|drawings?|graphics?|look|colou?rs)\b( of\b)?",
@@ -215,68 +215,3 @@ SHAPES: Final[dict[str, tuple[str, ...]]] = {
     "wide": (*_shape("landscape|wide|widescreen", "breit|quer", "horizontal", "paysage", "горизонтальн|альбомн", "横向|横版|横", "横長", "가로"), r"(im )?\bquerformat\b"),
     "tall": (*_shape("portrait|tall|upright", "hoch", "vertical", "portrait", "вертикальн", "竖向|竖版|竖", "縦長", "세로"), r"(im )?\bhochformat\b"),
 }  # fmt: skip
-
-COLOURS: Final[dict[str, tuple[str, ...]]] = {
-    "red": ("red", "redder", "rot", "roter", "rote", "rotes", "röter", "rojo", "roja", "rouge", "красный", "красная", "красное", "краснее", "红", "赤", "빨간", "빨갛"),
-    "blue": ("blue", "bluer", "blau", "blauer", "blaue", "blaues", "azul", "bleu", "bleue", "синий", "синяя", "синее", "синей", "голубой", "蓝", "青", "파란", "파랗"),
-    "green": ("green", "greener", "grün", "grüner", "grüne", "grünes", "verde", "vert", "verte", "зелёный", "зеленый", "зелёная", "зеленее", "зелёное", "绿", "緑", "초록", "녹색"),
-    "yellow": ("yellow", "yellower", "gelb", "gelber", "gelbe", "gelbes", "amarillo", "amarilla", "jaune", "жёлтый", "желтый", "жёлтая", "желтее", "黄", "黄色", "노란", "노랗"),
-    "orange": ("orange", "oranger", "orangefarben", "naranja", "orangé", "оранжевый", "оранжевая", "橙", "オレンジ", "주황"),
-    "purple": ("purple", "violet", "lila", "violett", "morado", "morada", "violeta", "violette", "фиолетовый", "фиолетовая", "紫", "보라"),
-    "pink": ("pink", "pinker", "rosa", "rose", "розовый", "розовая", "розовее", "粉", "ピンク", "분홍"),
-    "black": ("black", "blacker", "schwarz", "schwarzer", "schwarze", "schwarzes", "negro", "negra", "noir", "noire", "чёрный", "черный", "чёрная", "黑", "黒", "검은", "까맣"),
-    "white": ("white", "whiter", "weiß", "weißer", "weiße", "weißes", "blanco", "blanca", "blanc", "blanche", "белый", "белая", "белее", "白", "하얀", "흰"),
-    "brown": ("brown", "browner", "braun", "brauner", "braune", "braunes", "marrón", "marron", "brun", "brune", "коричневый", "коричневая", "棕", "茶色", "갈색"),
-    "grey": ("grey", "gray", "greyer", "grau", "grauer", "graue", "graues", "gris", "grise", "серый", "серая", "灰", "灰色", "회색"),
-}  # fmt: skip
-
-MORE_OF_A_COLOUR: Final = r"^(a (bit|little) |etwas |un peu plus |más |plus )?(redder|bluer|greener|yellower|pinker|darker|lighter|blacker|whiter|browner|greyer|röter|blauer|grüner|gelber|краснее|зеленее|желтее|синее|белее)(?!\w)"
-"""What can only be said of a picture that is there."""
-SAME: Final = (
-    r"^(the )?same( (one|picture|thing|image|again))?\b[\s,]*(but|only|just)?\b",
-    r"^(dasselbe|das gleiche|dasselbe bild|genauso)\b[\s,]*(aber|nur)?\b",
-    r"^(lo mismo|igual|el mismo)\b[\s,]*(pero)?\b",
-    r"^(le même|la même|la même chose|pareil)\b[\s,]*(mais)?\b",
-    r"^(то же самое|тоже самое|так же)[\s,]*(но)?",
-    r"^(一样的?|同样的?|同じ(もの|絵)?|똑같이|같은 (것|그림))[\s,，、]*(但是?|でも?|けど|지만)?",
-)
-CHANGE: Final = (
-    r"^(now |and |but |then |please )*(make|turn|colou?r|paint|change) (it|this|that|them|him|her)( to| into)?\b",
-    r"^(now |and |but |then |please )*(more|less|a bit|a little|slightly|much)\b",
-    r"^(now |and |but |then |please )*(with|add|give (it|him|her|them)|put)\b",
-    r"^(jetzt |und |aber |bitte )*(mach|mache|färbe|male) (es|ihn|sie|das)\b",
-    r"^(jetzt |und |aber |bitte )*(mit|mehr|etwas|ein bisschen|füge|gib (ihm|ihr))\b",
-    r"^(ahora |y |pero )*(hazlo|hazla|ponlo|ponla|cámbialo a|más|con|añade|un poco)\b",
-    r"^(maintenant |et |mais )*(fais-le|fais-la|rends-le|rends-la|plus|avec|ajoute|un peu)\b",
-    r"^(теперь |и |но )*(сделай его|сделай её|сделай ее|более|с|со|добавь|немного|чуть)(?!\w)",
-    r"^(现在|那|再)?(把它|让它)?(变成|改成|换成|变|改|更|加上?|带上?|戴上?)",
-    r"^(もっと|もう少し|少し)",
-    r"^(더|좀 더|조금 더)\s*",
-)
-CHANGE_AFTER: Final = (
-    r"(一点|一些|点儿?)$",
-    r"(にして|くして)(ください|下さい)?$",
-    r"(게|로) ?(해|만들어|바꿔) ?(줘|주세요)?$",
-)
-AGAIN: Final = (
-    r"\b(again|once more|one more( time)?|another( one)?|redo|repeat|try again|more like (this|it|that))\b",
-    r"\b(noch ?(ein)?mal|wieder|noch eins|erneut)\b",
-    r"\b(otra vez|de nuevo|otro|otra)\b",
-    r"\b(encore( une fois)?|à nouveau|de nouveau|un autre|une autre)\b",
-    r"(ещё раз|еще раз|снова|заново)",
-    r"再来(一?(张|次|个|遍))?|再(画|做|试)一?(次|张|遍)|重新",
-    r"もう(一度|一枚|いちど)|再度",
-    r"다시( 한번)?|한 ?번 더",
-)
-ORDINALS: Final[dict[int, str]] = {
-    0: r"\b(first|original|erste[nrs]?|primer[oa]?|premi[eè]re?)\b|перв\w+|第一|最初|첫",
-    1: r"\b(second|zweite[nrs]?|segund[oa]|deuxième|seconde?)\b|втор\w+|第二|二番目|두 ?번째",
-    2: r"\b(third|dritte[nrs]?|tercer[oa]?|troisième)\b|трет\w+|第三|三番目|세 ?번째",
-    3: r"\b(fourth|vierte[nrs]?|cuart[oa]|quatrième)\b|четв[её]рт\w+|第四|四番目|네 ?번째",
-    -1: r"\b(last|previous|letzte[nrs]?|vorige[nrs]?|últim[oa]|anterior|derni[eè]re?|précédente?)\b|последн\w+|上一|最后|最後|마지막",
-}
-FILLERS: Final = (
-    r"\b(please|bitte|por favor|s'il (te|vous) pla[iî]t|now|jetzt|ahora|maintenant|one|picture|image|bild|it|them|of|the|das|die|der|el|la|le|and|und|y|et|in|as|als|como|comme|a|an|but|just|only|nur|aber)\b",
-    r"(пожалуйста|теперь|картинку|и|но)(?!\w)",
-    r"[，,。.!！?？、;；:\s]+|请|的|张|幅|吧|色|点|く|い|な|で|を|に|の|은|는|을|를|으로|로",
-)
