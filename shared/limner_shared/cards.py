@@ -136,6 +136,7 @@ class ModelCard(BaseModel):
             adapters=self._adapters(request.adapters),
             **self._inputs(request),
             reproducible=request.reproducible,
+            provenance=request.provenance,
             description=request.description,
             given=self._given(request),
         )

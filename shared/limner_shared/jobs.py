@@ -156,6 +156,9 @@ class JobRequest(BaseModel):
     reproducible: bool = Field(
         default=False, description="The same request gives the same bytes, at any load; slower when little is going on."
     )
+    provenance: bool = Field(
+        default=True, description="Whether the files say which model made them, and how; never the prompt."
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything of yours, at most 4 KiB as JSON.")
 
 
@@ -183,6 +186,8 @@ class JobSpec(BaseModel):
     mask: str | None = None
     strength: float | None = None
     reproducible: bool = False
+    provenance: bool = False
+    """Whether the pictures' files say how they were made; earlier jobs' did not."""
     description: str | None = None
     """What the conditions above are to be made of; until they are, `prompt` is the description itself."""
     history: tuple[Turn, ...] = ()

@@ -16,6 +16,7 @@ from limner_shared.settings import Settings
 from limner_shared.tables import Event, Image, Job
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.null import Null, NullState
+from limner_worker.provenance import xmp
 from limner_worker.publish import encode_png
 
 
@@ -79,7 +80,8 @@ def faults(database: Database, settings: Settings, accepted: set[str]) -> list[s
         if [image.image_index for image in of_job[job.id]] != list(range(spec.n)):
             found.append(f"{job.id}: {len(of_job[job.id])} images for {spec.n}")
         for image in of_job[job.id]:
-            alone = encode_png(model.decode([NullState(ImageTask(spec, spec.image_seed(image.image_index)))])[0])
+            seed = spec.image_seed(image.image_index)
+            alone = encode_png(model.decode([NullState(ImageTask(spec, seed))])[0], xmp(spec, seed))
             if blobs.get(image.sha256) != alone:
                 found.append(f"{image.id}: not the bytes that the job makes alone")
     return found

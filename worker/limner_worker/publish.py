@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sqlalchemy.exc import DBAPIError
 
 from limner_shared import ledger
@@ -26,6 +27,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.engine.request import JobRun, Row
 from limner_worker.generators.base import Picture
 from limner_worker.llm.present import alt_text
+from limner_worker.provenance import PNG_KEY, xmp
 
 log = get_logger(__name__)
 
@@ -136,11 +138,12 @@ class Publisher:
     def _store(self, row: Row, fingerprint: dict[str, Any]) -> NewImage:
         if row.picture is None:
             raise GenerationFailed("The picture is missing.")
-        png = encode_png(row.picture)
+        spec = row.task.spec
+        png = encode_png(row.picture, xmp(spec, row.task.seed) if spec.provenance else None)
         height, width, _ = row.picture.shape
         receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
-        if row.task.spec.scheduler:
-            receipt["sampler"] = row.task.spec.scheduler
+        if spec.scheduler:
+            receipt["sampler"] = spec.scheduler
         return NewImage(
             sha256=self._blobs.put(png),
             media_type="image/png",
@@ -149,7 +152,7 @@ class Publisher:
             size_bytes=len(png),
             seed=row.task.seed,
             receipt=receipt,
-            alt_text=alt_text(row.task.spec),
+            alt_text=alt_text(spec),
         )
 
     # --- ledger ---
@@ -224,8 +227,11 @@ class Publisher:
         return changes + [change for change in failures if change is not None]
 
 
-def encode_png(picture: Picture) -> bytes:
-    """A PNG of the pixels and nothing else, so that the same pixels are the same bytes."""
+def encode_png(picture: Picture, packet: str | None = None) -> bytes:
+    """A PNG of the pixels, and of an XMP packet, so that the same pixels made in the same way are the same bytes."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
+    info = PngInfo()
+    if packet is not None:
+        info.add_itxt(PNG_KEY, packet)
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=4, pnginfo=info)
     return buffer.getvalue()

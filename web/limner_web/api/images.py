@@ -63,5 +63,7 @@ def _accepted() -> str:
 def _convert(stored: bytes, kind: str) -> bytes:
     buffer = io.BytesIO()
     with Pillow.open(io.BytesIO(stored), formats=["PNG"]) as picture:
-        picture.convert("RGB").save(buffer, kind.upper(), quality=92)
+        xmp = picture.info.get("XML:com.adobe.xmp")  # what the file says of its making goes along
+        more = {"xmp": xmp.encode()} if isinstance(xmp, str) else {}
+        picture.convert("RGB").save(buffer, kind.upper(), quality=92, **more)
     return buffer.getvalue()

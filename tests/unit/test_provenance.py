@@ -1,0 +1,55 @@
+"""A picture's file says that a model made it, and how; never what was asked for."""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner_shared.jobs import JobRequest, JobSpec
+from limner_web.api.images import _convert
+from limner_worker.provenance import PNG_KEY, SOURCE_TYPE, xmp
+from limner_worker.publish import encode_png
+
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.fixture
+def spec(catalogue) -> JobSpec:
+    return catalogue.resolve(JobRequest(prompt='a "secret" <cat>', seed=7, style="flat"))[1]
+
+
+def facts(packet: str) -> dict[str, str]:
+    """The attributes of the packet's only description, without their namespaces."""
+    [description] = ET.fromstring(packet.split("?>", 1)[1].rpartition("<?")[0])[0]  # noqa: S314 - our own
+    return {name.rpartition("}")[2]: value for name, value in description.attrib.items()}
+
+
+def test_a_packet_names_the_tool_the_kind_of_source_and_how_it_was_made(spec):
+    told = facts(xmp(spec, 9))
+    assert (told["CreatorTool"], told["DigitalSourceType"]) == ("Limner", SOURCE_TYPE)
+    assert (told["model"], told["seed"], told["steps"], told["style"]) == ("limner-flow", "9", "24", "flat")
+
+
+def test_what_was_asked_for_is_not_told(spec):
+    assert "secret" not in xmp(spec, 9)
+
+
+@pytest.mark.parametrize("kind", ["webp", "jpeg"])
+def test_other_formats_keep_it(spec, kind):
+    png = encode_png(PICTURE, xmp(spec, 9))
+    with Image.open(io.BytesIO(png)) as stored, Image.open(io.BytesIO(_convert(png, kind))) as converted:
+        assert stored.info[PNG_KEY] == xmp(spec, 9)
+        assert converted.info["xmp"].decode() == xmp(spec, 9)
+
+
+def test_the_same_request_has_the_same_bytes_and_who_wants_none_of_it_gets_pixels_alone(spec, catalogue):
+    assert encode_png(PICTURE, xmp(spec, 9)) == encode_png(PICTURE, xmp(spec.model_copy(), 9))
+    with Image.open(io.BytesIO(encode_png(PICTURE))) as plain:
+        assert plain.info == {}
+    assert spec.provenance
+    assert not catalogue.resolve(JobRequest(prompt="x", provenance=False))[1].provenance
+    assert not JobSpec.model_validate(spec.model_dump(exclude={"provenance"})).provenance  # of an earlier version
