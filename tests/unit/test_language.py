@@ -1,0 +1,172 @@
+"""Descriptions between claim and engine, and words for pictures: kept once, fenced, and in nobody else's way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.processes import eventually
+
+from limner_shared import ledger, queries
+from limner_shared.blobs import Blobs
+from limner_shared.cards import Catalogue
+from limner_shared.conditions import Conditions, Interpretation
+from limner_shared.database import Database
+from limner_shared.events import Hints, connect
+from limner_shared.jobs import JobRequest, Priority
+from limner_shared.tables import Job
+from limner_worker.engine.request import JobRun
+from limner_worker.language import Understanding
+from limner_worker.llm.interpret import AT_ONCE, Interpreter, Request
+from limner_worker.publish import Publisher
+
+TENANT = ledger.LOCAL_TENANT
+
+
+def run_of(database: Database, catalogue: Catalogue, **request: object) -> JobRun:
+    """A claimed job."""
+    card, spec = catalogue.resolve(JobRequest.model_validate(request))
+    with database.write() as session:
+        [change] = ledger.submit(session, TENANT, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)]).changes
+        [claim] = ledger.claim(session, [change.id], "me", 60)
+    return JobRun(claim, lambda: None)
+
+
+def job_of(database: Database, run: JobRun) -> Job:
+    with database.read() as session:
+        return queries.job(session, TENANT, run.id)
+
+
+def keep(database: Database, run: JobRun, prompt: str, attempt: int | None = None) -> bool:
+    found = Interpretation(conditions=Conditions(prompt=prompt, style="a\x00style"), backend="rules")
+    spec = run.claim.spec.model_copy(update={"prompt": found.conditions.prompt})
+    with database.write() as session:
+        return ledger.interpreted(session, run.id, attempt or run.claim.attempt, found, spec, 1)
+
+
+def test_what_was_made_of_a_description_is_found_by_a_later_attempt(database, catalogue):
+    run = run_of(database, catalogue, description="please draw a \x00cat")
+    assert not run.claim.interpreted
+    assert keep(database, run, "a \x00cat")
+    with database.write() as session:
+        ledger.hand_back(session, "me", [run.id])
+        [again] = ledger.claim(session, [run.id], "you", 60)
+    assert again.interpreted
+    assert again.spec.prompt == "a  cat"
+    assert job_of(database, run).interpretation["conditions"]["style"] == "a style"
+
+
+def test_an_attempt_that_lost_its_job_makes_nothing_of_its_description(database, catalogue):
+    run = run_of(database, catalogue, description="a cat")
+    assert not keep(database, run, "a dog", attempt=run.claim.attempt - 1 or 7)
+    assert job_of(database, run).interpretation is None
+
+
+class Stage:
+    """An Understanding with what it handed on and what it dropped."""
+
+    def __init__(self, database: Database, catalogue: Catalogue, interpreter: Interpreter) -> None:
+        self.ready: list[JobRun] = []
+        self.dropped: list[JobRun] = []
+        self.understanding = Understanding(
+            database, interpreter, catalogue.cards, self.ready.extend, self.dropped.append
+        )
+        self.understanding.start()
+
+
+class Faulty(Interpreter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults = 1
+
+    def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
+        self.faults -= 1
+        if self.faults >= 0:
+            raise RuntimeError("a fault of ours")
+        return super().__call__(requests)
+
+
+def test_a_fault_loses_its_batch_to_another_attempt_and_the_next_goes_on(database, catalogue):
+    stage = Stage(database, catalogue, Faulty())
+    first, second = (run_of(database, catalogue, description="please draw a cat") for _ in range(2))
+    stage.understanding.take([first])
+    eventually(lambda: stage.dropped)
+    stage.understanding.take([second])
+    eventually(lambda: stage.ready)
+    stage.understanding.stop()
+    assert (stage.dropped, stage.ready) == ([first], [second])
+    assert second.claim.spec.prompt == "a cat"
+
+
+class Slow(Interpreter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go = threading.Event(), threading.Event()
+        self.batches = 0
+
+    def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
+        self.batches += 1
+        self.began.set()
+        self.go.wait(30)
+        return super().__call__(requests)
+
+
+def test_the_end_waits_for_the_batch_in_progress_alone(database, catalogue):
+    interpreter = Slow()
+    stage = Stage(database, catalogue, interpreter)
+    first = run_of(database, catalogue, description="a cat")
+    stage.understanding.take([first])
+    assert interpreter.began.wait(30)
+    stage.understanding.take([run_of(database, catalogue, description="a dog") for _ in range(2 * AT_ONCE)])
+    stopper = threading.Thread(target=stage.understanding.stop)
+    stopper.start()
+    interpreter.go.set()
+    stopper.join(30)
+    assert (stage.ready, interpreter.batches) == ([first], 1)
+
+
+def test_a_job_that_was_canceled_meanwhile_is_dropped(database, catalogue):
+    interpreter = Slow()
+    stage = Stage(database, catalogue, interpreter)
+    run = run_of(database, catalogue, description="a cat")
+    stage.understanding.take([run])
+    assert interpreter.began.wait(30)
+    with database.write() as session:
+        ledger.cancel(session, Job.id == run.id)
+    interpreter.go.set()
+    eventually(lambda: stage.dropped)
+    stage.understanding.stop()
+    assert (stage.dropped, stage.ready) == ([run], [])
+
+
+class Waiting:
+    """Words that take their time."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def asks(self, spec: object) -> bool:
+        return getattr(spec, "description", None) is not None
+
+    def __call__(self, spec: object, picture: object = None) -> str | None:
+        return "Your cat." if self.asks(spec) and self.go.wait(30) else None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_nobody_waits_for_the_words_of_another_job(database, catalogue, redis_url, tmp_path: Path):
+    words = Waiting()
+    blobs, hints = Blobs(f"file://{tmp_path / 'blobs'}"), Hints(connect(redis_url))
+    publisher = Publisher(database, blobs, hints, 5, lambda _: None, words)
+    described, plain = run_of(database, catalogue, description="a cat"), run_of(database, catalogue, prompt="a dog")
+    for run in (described, plain):
+        run.rows[0].picture = np.zeros((64, 64, 3), np.uint8)
+    publisher.succeed([described, plain], {})
+    eventually(lambda: job_of(database, plain).state == "succeeded")
+    assert job_of(database, described).state == "running"
+    words.go.set()
+    publisher.close()
+    assert (job_of(database, described).state, job_of(database, described).presentation) == ("succeeded", "Your cat.")
+    assert job_of(database, plain).presentation is None
