@@ -16,7 +16,7 @@ from limner_worker.training import evaluation
 from limner_worker.training.cli import evaluate, train
 from limner_worker.training.data import STYLES, Drawing, cache_folder, load_dataset
 
-STAGES = ("text", "vae", "draft", "flow", "gan", "gan-least-squares", "upscaler")
+STAGES = ("text", "vae", "draft", "flow", "gan", "gan-relativistic", "upscaler")
 
 
 @pytest.fixture

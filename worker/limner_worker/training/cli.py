@@ -28,7 +28,7 @@ DEFAULTS: dict[str, tuple[float, int, float]] = {
     "draft": (4.0, 512, 2e-3),
     "flow": (60.0, 64, 2e-3),
     "gan": (25.0, 64, 4e-4),
-    "gan-least-squares": (25.0, 64, 4e-4),
+    "gan-relativistic": (25.0, 64, 4e-4),
     "upscaler": (11.0, 8, 2e-3),
 }
 TRAINERS: dict[str, Callable[[stages.Options], None]] = {
@@ -37,7 +37,7 @@ TRAINERS: dict[str, Callable[[stages.Options], None]] = {
     "draft": stages.train_draft,
     "flow": stages.train_flow,
     "gan": stages.train_gan,
-    "gan-least-squares": functools.partial(stages.train_gan, objective="least-squares"),
+    "gan-relativistic": functools.partial(stages.train_gan, objective="relativistic"),
     "upscaler": stages.train_upscaler,
 }
 
@@ -98,7 +98,7 @@ _stage("vae", "Train the autoencoder, 64x64x3 <-> 8x8x16. Whoever trains it agai
 _stage("draft", "Train the flow's draft: a first guess of the latents from text and style.")
 _stage("flow", "Train the flow transformer on the autoencoder's latents.")
 _stage("gan", "Train the conditional GAN, from the draft and the autoencoder's decoder.")
-_stage("gan-least-squares", "The same with the older objective, to compare; nothing of it is shipped.")
+_stage("gan-relativistic", "The same with a newer objective, to compare; nothing of it is shipped.")
 _stage("upscaler", "Train the 4x upscaler on clean drawings and on the autoencoder's.")
 
 

@@ -164,10 +164,10 @@ def flow_task(
     )
 
 
-def train_gan(options: Options, objective: gan.Objective = "relativistic") -> None:
+def train_gan(options: Options, objective: gan.Objective = "least-squares") -> None:
     """Train the conditional GAN from the draft and the decoder; leaves `gan.safetensors`.
 
-    With the other objective, to compare: `gan-least-squares.safetensors`.
+    With the other objective, to compare: `gan-relativistic.safetensors`.
     """
     dataset = data.load_dataset(options.folder, options.seed)
     guess = gan.first_guess(
@@ -175,7 +175,7 @@ def train_gan(options: Options, objective: gan.Objective = "relativistic") -> No
         load_module(Autoencoder, options.folder / "autoencoder.safetensors"),
     )
     network = gan.Gan(guess)
-    stage = "gan" if objective == "relativistic" else f"gan-{objective}"
+    stage = "gan" if objective == "least-squares" else f"gan-{objective}"
     training = options.begin(stage, network, (network,))
     for group in training.optimizer.param_groups:
         group["betas"] = (0.0, 0.99)  # momentum makes two networks that chase each other swing
