@@ -9,6 +9,7 @@ from typing import Final
 
 from limner_shared.conditions import Conditions
 from limner_worker.llm import changes, words
+from limner_worker.llm.colours import colour_in, coloured, part_coloured
 from limner_worker.llm.texts import WIDE, Pattern, compiled, shortened, stripped, tidy
 
 MOST: Final = 1000
@@ -21,22 +22,6 @@ _REPLACE, _PART, _AGAIN, _FILLERS = map(compiled, (changes.REPLACE, changes.PART
 _CHANGE, _CHANGE_AFTER = compiled(changes.CHANGE), compiled(changes.CHANGE_AFTER)
 _HOW, _PLACED = compiled(changes.HOW), compiled(changes.PLACED)
 _NAMES = {place: compiled(sources) for place, sources in changes.NAMES.items()}
-_UNSPACED: Final = ("zh", "ja", "ko")
-
-
-def _colour_pattern(language: str, source: str) -> Pattern:
-    base, _, others = source.partition("|")
-    longest_first = f"{others}|{base}" if others else base
-    bounds = ("", "") if language in _UNSPACED else (r"(?<!\w)", r"(?!\w)")
-    return re.compile(f"{bounds[0]}({longest_first}){bounds[1]}", re.IGNORECASE)
-
-
-_COLOURS: Final = [
-    (language, colour, _colour_pattern(language, source))
-    for language, colours in changes.COLOURS.items()
-    for colour, source in colours.items()
-]
-_ARTICLE = re.compile(r"(an?|the) (?=\w)", re.IGNORECASE)
 _INDEFINITE = re.compile(r"(an?|eine?n?|un|une|una) \w", re.IGNORECASE)
 _LINK = re.compile(r"^[\s,、，]*(and|und|y|et|и|but|aber|pero|mais|но)?(?!\w)[\s,、，]*", re.IGNORECASE)
 _OF_THE_THING = re.compile(r"^(the|a|an|his|her|its|den|die|das|der|el|la|los|las|le|les|l') ?\b", re.IGNORECASE)
@@ -183,7 +168,7 @@ def _added(change: _Change, rest: str) -> bool:
 def _recoloured(change: _Change, rest: str) -> bool:
     """Nothing but a colour ("make it blue", "a bit bluer", "もっと青く"), or one first and then something more."""
     left = _strip_first(_CHANGE_AFTER, _strip_first(_CHANGE, rest)[0])[0]
-    found = _colour(left)
+    found = colour_in(left)
     if found is None or _INDEFINITE.match(left.strip()):
         return False
     language, colour, match = found
@@ -191,9 +176,9 @@ def _recoloured(change: _Change, rest: str) -> bool:
     if not _is_filler(before):
         return False
     more = _LINK.sub("", after, count=1).strip()
-    if not _is_filler(more) and not _tells(more) and _colour(more) is None:
+    if not _is_filler(more) and not _tells(more) and colour_in(more) is None:
         return False  # "blue cat": a subject
-    change.prompt = _coloured(change.prompt, language, colour)
+    change.prompt = coloured(change.prompt, language, colour)
     if _tells(more):
         _added(change, more)
     return True
@@ -204,22 +189,13 @@ def _part(change: _Change, rest: str) -> bool:
     if match is None:
         return False
     part, how = tidy(match["part"]), tidy(match["how"])
-    colour = _colour(how)
+    colour = colour_in(how)
     if not part or (colour is None and part.lower() not in change.prompt.lower()):
         return False
     if colour is None:
         change.append(f"{how} {part}")
         return True
-    at = re.search(re.escape(part), change.prompt, re.IGNORECASE)
-    word = _form(change.prompt, colour[0], colour[1])
-    if at is None:
-        change.append(f"{word} {part}")
-        return True
-    left = change.prompt[: at.start()]
-    old = next((m for _, _, p in _COLOURS for m in p.finditer(left) if m.end() >= len(left.rstrip())), None)
-    left = left[: old.start()] if old is not None else left
-    space = "" if word[-1] >= WIDE else " "
-    change.prompt = f"{left}{word}{space}{change.prompt[at.start() :]}"
+    change.prompt = part_coloured(change.prompt, part, colour[0], colour[1])
     return True
 
 
@@ -260,52 +236,6 @@ def _bare_style(text: str, styles: Sequence[str]) -> str | None:
     return next((style for style in styles if " ".join(left.split()).lower() == style.lower()), None)
 
 
-def _colour(text: str) -> tuple[str, str, re.Match[str]] | None:
-    """Language, colour and place of the first colour in a text."""
-    hits = [
-        (match.start(), -match.end(), language, colour, match)
-        for language, colour, p in _COLOURS
-        if (match := p.search(text))
-    ]
-    return min(hits, key=lambda hit: hit[:2])[2:] if hits else None
-
-
-def _form(prompt: str, language: str, colour: str) -> str:
-    """A colour as a prompt calls it: in the language of the colours that it names, or of its script."""
-    there = _colour(prompt)
-    if there is not None:
-        language = there[0]
-    elif any("\u3040" <= character <= "\u30ff" for character in prompt):
-        language = "ja"
-    elif any("\uac00" <= character <= "\ud7af" for character in prompt):
-        language = "ko"
-    elif any(character >= WIDE for character in prompt):
-        language = "zh"
-    elif any("\u0400" <= character <= "\u04ff" for character in prompt):
-        language = "ru"
-    elif _ARTICLE.match(prompt) or language in ("zh", "ja", "ko", "ru"):
-        language = "en"
-    return changes.COLOURS[language][colour].split("|")[0]
-
-
-def _coloured(prompt: str, language: str, colour: str) -> str:
-    """The prompt with its first colour replaced, or with one more."""
-    word = _form(prompt, language, colour)
-    there = _colour(prompt)
-    if there is not None:
-        old = there[2].group()
-        base = changes.COLOURS[there[0]][there[1]].split("|")[0]
-        ending = old[len(base) :] if there[0] == "de" and old.lower().startswith(base) else ""
-        return f"{prompt[: there[2].start()]}{word}{ending}{prompt[there[2].end() :]}"
-    if prompt[0] >= WIDE:
-        return f"{word} {prompt}" if "\uac00" <= word[0] <= "\ud7af" else word + prompt
-    article = _ARTICLE.match(prompt)
-    if article is not None:
-        first = "an" if word == "orange" else "a"
-        return f"{first if article[1].lower() != 'the' else article[1]} {word} {prompt[article.end() :]}"
-    return f"{word} {prompt}" if word in changes.COLOURS["en"] else f"{prompt}, {word}"
-
-
 def _removed(prompt: str, thing: str) -> str:
     """The prompt without "with a hat", where a hat is not wanted any more."""
     name = re.escape(_thing(thing))
@@ -326,7 +256,7 @@ def _tells(text: str) -> bool:
     if _WITH.match(text):
         return True
     found = any(pattern.search(text) for pattern in (*_CHANGE, *_HOW, *_PLACED, *_REMOVE, *_CHANGE_AFTER))
-    colour = _colour(text)
+    colour = colour_in(text)
     return bool(text) and (found or (colour is not None and _is_filler(text.replace(colour[2].group(), " "))))
 
 
