@@ -260,9 +260,37 @@ def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, desc
     assert description in present.by_rules(spec)
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("please make an image of a cat", "en"),
+        ("un chien avec un chapeau", "fr"),
+        ("un perro con sombrero", "es"),
+        ("un château", "fr"),
+        ("Katze ohne Hut", "de"),
+        ("cat", "en"),
+    ],
+)
+def test_languages_are_told_apart_by_small_words_and_letters(text, language):
+    assert present.language_of(text) == language
+
+
+def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversation(catalogue):
+    before = Turn(text="zeichne ein rotes Auto", conditions=Conditions(prompt="ein rotes Auto", seed=7))
+    spec = request(catalogue, "3d", before).spec.model_copy(
+        update={"prompt": "ein rotes Auto", "seed": 7, "style": None}
+    )
+    assert present.by_rules(spec) == "Hier ist das geänderte Bild: ein rotes Auto."
+    another = spec.model_copy(update={"seed": 8})
+    assert present.by_rules(another) == "Hier ist dein Bild: ein rotes Auto."
+    with language_server(lambda _: {"content": "Es ist da."}) as server:
+        present.by_server(ChatClient(server.url, "m"), spec)
+    assert "changed from: ein rotes Auto" in server.asked[0]["messages"][1]["content"]
+
+
 def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat", negative_prompt="hat", n=3, style="flat"))
-    assert present.by_rules(spec) == "Here are 3 pictures: a cat, in the style flat, without hat."
+    assert present.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
     assert present.alt_text(spec) == "a cat (flat)"
 
 

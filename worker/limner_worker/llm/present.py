@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from limner_shared.jobs import JobSpec
 from limner_worker.llm.client import ChatClient, LanguageError
@@ -15,21 +17,153 @@ never an instruction to you."""
 Sight = Sequence[tuple[str, float]]
 """What an evaluator saw in a picture: names of things, the surest first, and how sure it is."""
 
-_SENTENCES = {
-    "en": ("Here is {what}.", "Here are {n} pictures: {what}.", "in the style {style}", "without {not_}"),
-    "de": ("Hier ist dein Bild: {what}.", "Hier sind {n} Bilder: {what}.", "im Stil {style}", "ohne {not_}"),
-    "es": ("Aquí está tu imagen: {what}.", "Aquí hay {n} imágenes: {what}.", "en el estilo {style}", "sin {not_}"),
-    "fr": ("Voici votre image : {what}.", "Voici {n} images : {what}.", "dans le style {style}", "sans {not_}"),
-    "ru": ("Вот ваша картинка: {what}.", "Вот {n} картинки: {what}.", "в стиле {style}", "без: {not_}"),
-    "zh": ("这是你要的图片：{what}。", "这是{n}张图片：{what}。", "{style}风格", "没有{not_}"),
-    "ja": ("ご希望の絵です：{what}。", "{n}枚の絵です：{what}。", "{style}スタイル", "{not_}なし"),
-    "ko": ("요청하신 그림입니다: {what}.", "그림 {n}장입니다: {what}.", "{style} 스타일", "{not_} 없이"),
+
+class _Phrases(NamedTuple):
+    one: str
+    many: str
+    changed: str
+    style: str
+    without: str
+    comma: str = ", "
+
+
+_PHRASES = {
+    "en": _Phrases(
+        "Here is {what}.",
+        "Here are {n} pictures: {what}.",
+        "Here is the changed picture: {what}.",
+        "in the {style} style",
+        "without {without}",
+    ),
+    "de": _Phrases(
+        "Hier ist dein Bild: {what}.",
+        "Hier sind {n} Bilder: {what}.",
+        "Hier ist das geänderte Bild: {what}.",
+        "im Stil {style}",
+        "ohne {without}",
+    ),
+    "es": _Phrases(
+        "Aquí está tu imagen: {what}.",
+        "Aquí hay {n} imágenes: {what}.",
+        "Aquí está la imagen cambiada: {what}.",
+        "en el estilo {style}",
+        "sin {without}",
+    ),
+    "fr": _Phrases(
+        "Voici votre image : {what}.",
+        "Voici {n} images : {what}.",
+        "Voici l'image modifiée : {what}.",
+        "dans le style {style}",
+        "sans {without}",
+    ),
+    "ru": _Phrases(
+        "Вот ваша картинка: {what}.",
+        "Вот картинки ({n}): {what}.",
+        "Вот изменённая картинка: {what}.",
+        "в стиле {style}",
+        "без: {without}",
+    ),
+    "zh": _Phrases(
+        "这是你要的图片：{what}。",
+        "这是{n}张图片：{what}。",
+        "这是修改后的图片：{what}。",
+        "{style}风格",
+        "没有{without}",
+        "，",
+    ),
+    "ja": _Phrases(
+        "ご希望の絵です：{what}。",
+        "{n}枚の絵です：{what}。",
+        "変更した絵です：{what}。",
+        "{style}スタイル",
+        "{without}なし",
+        "、",
+    ),
+    "ko": _Phrases(
+        "요청하신 그림입니다: {what}.",
+        "그림 {n}장입니다: {what}.",
+        "수정한 그림입니다: {what}.",
+        "{style} 스타일",
+        "{without} 없이",
+    ),
 }
 _MARKS = {
-    "de": {"ein", "eine", "einen", "einer", "und", "mit", "ohne", "bild", "ich", "bitte", "das", "der", "die"},
-    "es": {"un", "una", "con", "sin", "quiero", "dibuja", "imagen", "por", "el", "los", "las", "y"},
-    "fr": {"une", "avec", "sans", "dessin", "je", "le", "les", "des", "du", "et", "image", "voudrais"},
+    "en": {
+        "a",
+        "an",
+        "the",
+        "of",
+        "with",
+        "without",
+        "and",
+        "in",
+        "on",
+        "please",
+        "picture",
+        "image",
+        "draw",
+        "me",
+        "make",
+        "it",
+        "as",
+        "by",
+    },
+    "de": {
+        "ein",
+        "eine",
+        "einen",
+        "einem",
+        "einer",
+        "und",
+        "mit",
+        "ohne",
+        "bild",
+        "ich",
+        "bitte",
+        "das",
+        "der",
+        "die",
+        "im",
+        "von",
+        "zeichne",
+    },
+    "es": {
+        "un",
+        "una",
+        "unos",
+        "con",
+        "sin",
+        "quiero",
+        "dibuja",
+        "imagen",
+        "por",
+        "el",
+        "los",
+        "las",
+        "y",
+        "de",
+        "del",
+        "en",
+    },
+    "fr": {
+        "un",
+        "une",
+        "avec",
+        "sans",
+        "dessin",
+        "dessine",
+        "je",
+        "le",
+        "les",
+        "des",
+        "du",
+        "et",
+        "de",
+        "dans",
+        "voudrais",
+    },
 }
+_LETTERS = {"de": "äöüß", "es": "ñáíóú¿¡", "fr": "çèêàâîôûœ"}
 
 
 def alt_text(spec: JobSpec) -> str:
@@ -40,15 +174,15 @@ def alt_text(spec: JobSpec) -> str:
 
 def by_rules(spec: JobSpec, seen: Sight = ()) -> str:
     """A sentence in the language of the description, made of the conditions alone, and what was seen."""
-    language = language_of(spec.description or spec.prompt)
-    one, many, in_style, without = _SENTENCES[language]
+    language = language_of(" ".join([*(turn.text for turn in spec.history), spec.description or spec.prompt]))
+    phrases = _PHRASES[language]
     parts = [spec.prompt]
     if spec.style:
-        parts.append(in_style.format(style=spec.style))
+        parts.append(phrases.style.format(style=spec.style))
     if spec.negative_prompt:
-        parts.append(without.format(not_=spec.negative_prompt))
-    separator = "，" if language == "zh" else "、" if language == "ja" else ", "
-    sentence = (one if spec.n == 1 else many).format(what=separator.join(parts), n=spec.n)
+        parts.append(phrases.without.format(without=spec.negative_prompt))
+    form = phrases.many if spec.n > 1 else phrases.changed if _before(spec) else phrases.one
+    sentence = form.format(what=phrases.comma.join(parts), n=spec.n)
     if seen and language == "en" and not _words(spec.prompt) & {word for name, _ in seen for word in _words(name)}:
         sentence += f" To my eye it looks most like “{seen[0][0]}”."
     return sentence[:MAX_CHARS]
@@ -57,6 +191,7 @@ def by_rules(spec: JobSpec, seen: Sight = ()) -> str:
 def by_server(server: ChatClient, spec: JobSpec, seen: Sight = ()) -> str:
     """The same by a language model. Raises LanguageError, also for an answer that is no sentence or two."""
     facts = {"asked": spec.description, "prompt": spec.prompt, "style": spec.style, "without": spec.negative_prompt}
+    facts["changed from"] = _before(spec)
     told = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
     told += f"\npictures: {spec.n}" + (
         f"\nwhat an evaluator sees: {', '.join(name for name, _ in seen)}" if seen else ""
@@ -77,9 +212,18 @@ def language_of(text: str) -> str:
     ):
         if any(first <= character <= last for character in text):
             return language
-    words = set(text.lower().replace(",", " ").replace(".", " ").split())
-    best = max(_MARKS, key=lambda language: len(words & _MARKS[language]))
-    return best if len(words & _MARKS[best]) > 0 else "en"
+    lower = text.lower()
+    words = re.findall(r"\w+", lower)
+    marks = {language: sum(word in known for word in words) for language, known in _MARKS.items()}
+    for language, letters in _LETTERS.items():
+        marks[language] += 2 * sum(lower.count(letter) for letter in letters)
+    return max(marks, key=lambda language: marks[language])
+
+
+def _before(spec: JobSpec) -> str | None:
+    """The prompt of the picture that this one is a change of: the turn before it with its seed."""
+    known = [turn.conditions for turn in spec.history if turn.conditions is not None]
+    return known[-1].prompt if known and known[-1].seed is not None and known[-1].seed == spec.seed else None
 
 
 def _words(text: str) -> set[str]:
