@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from limner_worker.llm.client import LanguageError
-from limner_worker.llm.local import LocalModel
+from limner_worker.llm.local import WEIGHTS, LocalModel, put_whole
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # transformers' own, about its own formats
 
@@ -26,6 +26,15 @@ def test_a_prompt_comes_back_first_with_a_few_words_more_at_most(model):
     assert all(text.count(",") <= 3 for text in richer)
     assert richer[2] == "一只猫"
     assert any(text != prompt for text, prompt in zip(richer, prompts, strict=True))
+
+
+def test_of_two_workers_that_convert_it_at_once_the_first_is_kept(tmp_path):
+    made = [tmp_path / name for name in ("first", "second")]
+    for folder in made:
+        folder.mkdir()
+        (folder / WEIGHTS).write_text(folder.name)
+        put_whole(folder, tmp_path / "model")
+    assert (tmp_path / "model" / WEIGHTS).read_text() == "first"
 
 
 def test_until_it_is_loaded_it_says_so(tmp_path, monkeypatch):

