@@ -59,15 +59,16 @@ def run(
 
     `losses` computes one batch's loss and its number of samples, its products of matrices in bfloat16 where the
     processor has it; weights and optimiser stay in float32 (Muon's Gram matrices diverge in bfloat16). The learning
-    rate warms up over `warmup` steps, stays, and falls to nothing over the last third of the time (a time limit is what
-    a user knows beforehand).
+    rate warms up over the first `warmup` steps of each call (two networks that chase each other do not bear a jump),
+    stays, and falls to nothing over the last third of the time (a time limit is what a user knows beforehand).
 
     Raises:
         FloatingPointError: the loss is not a number any more.
     """
     started = last = clock()
+    begun = training.step
     while (spent := clock() - started) < minutes * 60:
-        _set_rate(training, warmup, spent / (minutes * 60))
+        _set_rate(training, (training.step - begun + 1) / warmup, spent / (minutes * 60))
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             loss, samples = losses()
         if not math.isfinite(value := loss.item()):
@@ -133,8 +134,8 @@ def restore(training: Training, folder: Path) -> bool:
     return True
 
 
-def _set_rate(training: Training, warmup: int, progress: float) -> None:
-    factor = min(1.0, (training.step + 1) / warmup, max(0.01, (1 - progress) * 3))
+def _set_rate(training: Training, warmth: float, progress: float) -> None:
+    factor = min(1.0, warmth, max(0.01, (1 - progress) * 3))
     for group in training.optimizer.param_groups:
         group["lr"] = group["peak"] * factor
 
