@@ -22,7 +22,7 @@ RED_CAR = (Turn(text="a red car", conditions=Conditions(prompt="a red car", styl
 
 @pytest.mark.parametrize("wanted", DESCRIPTIONS, ids=lambda row: row["text"])
 def test_a_description_keeps_its_subject_and_gives_what_was_asked_for(wanted):
-    found = interpret(wanted["text"], STYLES)
+    found = interpret(wanted["text"], STYLES, (), ((256, 256), (64, 64)))
     subject = {"🐱🍕": "cat face and pizza", "🚀": "rocket"}.get(wanted["text"], wanted["subject"])
     assert subject.lower() in found.prompt.lower()
     assert found.style == wanted.get("style")

@@ -23,10 +23,12 @@ LEAD_INS: Final = (
     r"(hi|hello|hey|ok|okay|so|well)( there)?\b[\s,!.]*",
     r"(now|then|next|this time|new (picture|image|drawing)|what about|how about)\b[\s,:]*",
     r"(i was wondering if|do you think|is it possible that) (you|u) (can|could)\b",
+    r"(would|do) (you|u) mind\b|(can|could|may) i (get|have|see)\b|(i'm|i am) looking for\b|(something|anything) with\b",
+    r"(drawing|painting|making|creating|generating)( me| us)?\b(?= an? )",
     r"(please|kindly)\b[\s,]*",
     r"(can|could|would|will) (you|u) (please |kindly )?",
     r"(i|we)('d| would)? (really )?(like|love|want|need)( to (see|have|get))?\b",
-    r"(let me see|show me|give me|get me|bring me)\b",
+    r"(let me see|show( me| us)?|give me|get me|bring me)\b",
     r"(draw|paint|make|create|generate|render|sketch|design|produce|illustrate|imagine)\b( for)?( me| us)?\b",
     # German
     r"(hallo|bitte|jetzt|nun|wie wäre es mit|wie wär's mit)\b[\s,]*",
@@ -46,6 +48,7 @@ LEAD_INS: Final = (
     # Russian
     r"(привет|здравствуйте|пожалуйста|теперь)(?!\w)[\s,!]*",
     r"(можешь|можете|не могли бы вы|мог бы ты) ",
+    r"(мне|нам) нуж(ен|на|но|ны)(?!\w)",
     r"(я )?(хочу|хотел бы|хотела бы)( увидеть| получить)?(?!\w)",
     r"(нарисуй|нарисуйте|нарисовать|сделай|сделайте|создай|создайте|покажи|покажите)( мне| нам)?(?!\w)",
     # Chinese
@@ -75,7 +78,7 @@ TAILS: Final = (
     r"を?(描|書|か)いて" + _PLEASE_JA,
     r"を?(作|つく)って" + _PLEASE_JA,
     r"を?(お願いします|ください|下さい|が欲しいです|がほしいです|が見たいです)",
-    r"\s*(을|를)?\s*(그려|만들어|보여|생성해)\s*(주세요|줘요?|주실래요|줄래)?",
+    r"\s*(을|를)?\s*(그려|만들어|보여|생성해)\s*(주세요|줘요?|주실래요|줄래요?|줄 수 있(어요?|나요|니|을까요?))?",
     r"\s*(부탁해요|부탁합니다|부탁드립니다)",
     r"\s+(좀\s+)?(주세요|줘요?)",
 )
@@ -90,7 +93,7 @@ PICTURE_OF: Final = (
 )
 PICTURES_AFTER: Final = (
     r"的(图片|图画|图像|插画|照片|图|画)$",
-    r"の(絵|画像|イラスト|写真)$",
+    r"の(絵|画像|イラスト|写真)を?$",
     r"\s*(그림|이미지|사진)(을|를)?$",
 )
 
@@ -148,13 +151,13 @@ SIZE: Final = (
 )
 
 WITHOUT: Final = (
-    r"\b(without|with no|but no|and no|no)\b (any |the |a |an )?(?P<what>{thing})",
+    r"\b(without|with no|but no|and no|minus|no)\b (any |the |a |an )?(?P<what>{thing})",
     r"\b(ohne|aber kein(e|en)?|kein(e|en)?) (den |die |das |einen |eine |ein )?(?P<what>{thing})",
     r"\b(sin|pero sin) (el |la |los |las |un |una )?(?P<what>{thing})",
     r"\b(sans|mais sans) (le |la |les |l'|un |une |aucun |aucune )?(?P<what>{thing})",
     r"(?<!\w)(но без|без) (?P<what>{thing})",
     r"[，,、]?(但)?(没有|不要|不带|不含|无)(?P<what>[^，,。.、;；]+?)(的(?=[^，,。.、;；])|(?=[，,。.、;；])|$)",
-    r"(?P<what>[^、。,，\s]{1,12}?)((が|の)?(なし|無し)|(が|の|は)ない|(を|は)抜き)(の|で)?",
+    r"(?P<what>[^、。,，\s]{1,12}?)((が|の)?(なし|無し)|(が|の|は)い?ない|(を|は)抜き)(の|で)?",
     r"(?P<what>[^\s,.]+?)(이|가)? ?(없는|없이|빼고)",
 )
 THING: Final = (
@@ -166,7 +169,7 @@ STYLES: Final[dict[str, tuple[str, ...]]] = {
     "3d": (
         r"(三维|立体)(的|风格)?|立体的な|입체적?인?|3d ?(模型|风格|フィギュア|スタイル|피규어|스타일)(的|で|の|로|으로)?",
         _IN + r"\b3-?d[ -](?!printer|glasses|movie|drucker|brille)((figure|model|render|rendering|icon)s?|style|look|emoji|figur|modell|stil|figura|modelo|modèle|фигур\w*)\b( (style|look)\b)?( of\b)?",
-        _IN + r"\b3-?d(-rendered| rendered)?\b(?![ -](printer|glasses|movie|drucker|brille))",
+        _IN + r"(?<![a-z0-9])3-?d(-rendered| rendered)?(?![a-z0-9])(で|으로|로)?(?![ -](printer|glasses|movie|drucker|brille))",
         _IN + r"(\bthree-dimensional\b|\bdreidimensional\w*|\btridimensional\w*|\ben trois dimensions\b|трёхмерн\w+|трехмерн\w+)",
     ),
     "flat": (
