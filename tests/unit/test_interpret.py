@@ -310,3 +310,9 @@ def test_a_server_presents_within_bounds(catalogue):
         pytest.raises(LanguageError, match="too long"),
     ):
         present.by_server(ChatClient(server.url, "m"), spec)
+
+
+def test_in_a_conversation_the_last_message_that_tells_its_language_decides(catalogue):
+    assert present.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
+    assert present.language_of("3d", "请画一个红苹果") == "zh"
+    assert present.language_of("3d") == "en"

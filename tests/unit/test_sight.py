@@ -31,24 +31,35 @@ def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
     return model.decode(states)[0]
 
 
-@pytest.mark.parametrize("prompt", ["red apple", "rocket", "pizza"])
-def test_what_was_drawn_is_seen(catalogue, prompt):
-    seen = EvaluatorSight(SHIPPED)(drawn(catalogue, prompt))
-    assert prompt in [name for name, _ in seen]
+@pytest.fixture(scope="module")
+def look() -> EvaluatorSight:
+    return EvaluatorSight(SHIPPED)
+
+
+@pytest.mark.parametrize(("drawing", "asked"), [("red apple", "a car"), ("rocket", "a cat"), ("pizza", "a house")])
+def test_what_a_picture_shows_instead_of_its_prompt_is_named(catalogue, look, drawing, asked):
+    seen = look(drawn(catalogue, drawing), asked)
+    assert drawing in [name for name, _ in seen]
     assert all(score >= sight.SURE for _, score in seen)
 
 
-def test_in_noise_nothing_is_seen():
+@pytest.mark.parametrize("prompt", ["red apple", "a rocket", "ein roter Apfel", "披萨"])
+def test_of_a_picture_that_shows_what_was_asked_for_nothing_is_said(catalogue, look, prompt):
+    assert look(drawn(catalogue, prompt), prompt) == []
+
+
+def test_in_noise_nothing_is_seen(look):
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    assert EvaluatorSight(SHIPPED)(noise) == []
+    assert look(noise, "a cat") == []
 
 
 def test_a_folder_without_names_is_refused(tmp_path):
-    (tmp_path / "tower.safetensors").symlink_to(SHIPPED / "tower.safetensors")
+    for name in ("tower.safetensors", "head.safetensors"):
+        (tmp_path / name).symlink_to(SHIPPED / name)
     with pytest.raises(WeightsError, match="no file of names"):
         EvaluatorSight(tmp_path)
     save_names(["a", "b"], torch.eye(2, 384), tmp_path)
-    assert EvaluatorSight(tmp_path)(np.zeros((64, 64, 3), np.uint8)) == []
+    assert EvaluatorSight(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
 
 
 def test_built_in_models_are_looked_at_and_others_are_not(catalogue):
@@ -61,9 +72,15 @@ def test_built_in_models_are_looked_at_and_others_are_not(catalogue):
 def test_a_picture_that_looks_like_something_else_is_presented_with_that(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
     picture = np.zeros((64, 64, 3), np.uint8)
-    words = Presenter(sights={spec.model: lambda _: [("hibiscus", 0.8)]})(spec, picture)
+    words = Presenter(sights={spec.model: lambda *_: [("hibiscus", 0.8)]})(spec, picture)
     assert words.endswith("To my eye it looks most like “hibiscus”.")
-    assert "eye" not in Presenter(sights={spec.model: lambda _: [("cherry blossom", 0.8), ("flower", 0.7)]})(
-        spec, picture
-    )
+    assert "eye" not in Presenter(sights={spec.model: lambda *_: []})(spec, picture)
     assert "eye" not in present.by_rules(spec)
+
+
+def test_a_look_that_fails_costs_no_words(catalogue):
+    def broken(*_: object) -> list[tuple[str, float]]:
+        raise RuntimeError("no eyes")
+
+    _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
+    assert "a purple flower" in Presenter(sights={spec.model: broken})(spec, np.zeros((64, 64, 3), np.uint8))

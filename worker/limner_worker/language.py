@@ -26,8 +26,8 @@ from limner_worker.llm.local import LocalModel
 
 log = get_logger(__name__)
 
-Sight = Callable[[Picture], Sequence[tuple[str, float]]]
-"""What a picture looks like: names of things and how sure that is, the surest first."""
+Sight = Callable[[Picture, str], Sequence[tuple[str, float]]]
+"""What a picture looks like rather than its prompt: names of things and how sure that is, the surest first."""
 
 
 def server_of(settings: Settings) -> ChatClient | None:
@@ -188,7 +188,7 @@ class Presenter:
         if sight is None or picture is None:
             return []
         try:
-            return sight(picture)
+            return sight(picture, spec.prompt)
         except Exception:  # it is a help only
             log.exception("could not look at a picture")
             return []
