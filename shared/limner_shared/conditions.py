@@ -15,9 +15,13 @@ def _storable(value: object) -> object:
     return value.replace("\x00", " ") if isinstance(value, str) else value
 
 
-Text = Annotated[str, BeforeValidator(_storable), StringConstraints(strip_whitespace=True, max_length=MAX_TEXT)]
+# The check for storable text stands last, so that it runs first and the constraints see a plain string.
+STORABLE: Final = BeforeValidator(_storable)
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TEXT), STORABLE]
+Wanted = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT), STORABLE]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE]
 Description = Annotated[
-    str, BeforeValidator(_storable), StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION), STORABLE
 ]
 Backend = Literal["server", "local", "rules", "none"]
 
@@ -27,13 +31,11 @@ class Conditions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompt: Annotated[Text, StringConstraints(min_length=1)] = Field(
+    prompt: Wanted = Field(
         description="What the picture shows: subject first, then how it looks. Without style names, sizes or numbers."
     )
     negative_prompt: Text = Field(default="", description="What must not be in it, separated by commas.")
-    style: Annotated[Text, StringConstraints(max_length=200)] | None = Field(
-        default=None, description="One of the model's styles, if one is asked for."
-    )
+    style: Name | None = Field(default=None, description="One of the model's styles, if one is asked for.")
     width: int | None = Field(default=None, ge=1, le=65536, description="In pixels, if a size is asked for.")
     height: int | None = Field(default=None, ge=1, le=65536)
     n: int | None = Field(default=None, ge=1, le=1000, description="How many pictures, if a number is asked for.")

@@ -52,6 +52,8 @@ def test_json_within_other_words_is_found(catalogue):
         ({"content": ""}, "said nothing"),
         ({"content": None, "refusal": "No."}, "refused"),
         (says(prompt=""), "prompt"),
+        (says(prompt=" \x00 "), "prompt"),
+        (says(prompt="x" * 20_001), "prompt"),
         (says(prompt="a cat", sampler="ddim"), "sampler"),
         (says(prompt="a cat", n=-3), "n"),
         (says(prompt=["a cat"]), "prompt"),

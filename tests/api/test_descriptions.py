@@ -1,0 +1,98 @@
+"""Descriptions over HTTP: accepted as they are, and what was made of them is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from limner_shared import ledger
+from limner_shared.conditions import Conditions, Interpretation
+from limner_shared.jobs import JobSpec
+from limner_shared.ledger import NewImage
+from limner_shared.tables import Job
+from tests.api.work import start
+
+URL = "/api/v1/jobs"
+both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
+def describe(client, text: str, **more: object) -> dict:
+    answer = client.post(URL, json={"description": text} | more)
+    assert answer.status_code == 202, answer.json
+    return answer.json
+
+
+def draw(app, job: dict, prompt: str) -> None:
+    """Play the worker."""
+    claim = start(app, job["id"])
+    found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules", fallback="Nobody was asked.")
+    with app.extensions["limner"].database.write() as session:
+        fitted = claim.spec.model_copy(update={"prompt": prompt, "seed": 7})
+        assert ledger.interpreted(session, claim.id, claim.attempt, found, fitted, 1)
+    image = NewImage("ab" * 32, "image/png", 256, 256, 1, 7, {"seed": 7, "buckets": []})
+    with app.extensions["limner"].database.write() as session:
+        assert ledger.finish(session, [ledger.Result(claim.id, claim.attempt, [image])])
+
+
+@both
+@pytest.mark.parametrize("text", ["please draw a cat", "🐱🍕", "أسد كبير", "a \x00cat", "x" * 10_000])
+def test_whatever_is_said_is_accepted_and_what_was_made_of_it_is_told(client, app, text):
+    job = describe(client, f" {text} ")
+    assert job["description"] == text.replace("\x00", " ")
+    assert (job["revised_prompt"], job["interpretation"], job["presentation"]) == (None, None, None)
+    draw(app, job, "a cat")
+    done = client.get(f"{URL}/{job['id']}").json
+    assert (done["status"], done["prompt"], done["revised_prompt"]) == ("succeeded", "a cat", "a cat")
+    assert (done["interpretation"]["backend"], done["interpretation"]["fallback"]) == ("rules", "Nobody was asked.")
+    assert not {"history", "given"} & set(done)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"description": " "},
+        {"description": "x" * 10_001},
+        {"description": "a cat", "prompt": "a cat"},
+        {"description": "a cat", "style": "cubist"},
+        {"description": "a cat", "history": []},
+        {"description": "a cat", "given": ["style"]},
+        {"description": ["a cat"]},
+    ],
+)
+def test_what_cannot_be_accepted_says_what_to_change(client, body):
+    answer = client.post(URL, json=body)
+    assert answer.status_code == 422
+    assert answer.json["code"] == "invalid_request"
+    assert answer.json["detail"]
+
+
+def test_the_same_description_with_the_same_key_is_one_job(client):
+    headers = {"Idempotency-Key": "k"}
+    first, second = (client.post(URL, json={"description": "a cat"}, headers=headers).json for _ in range(2))
+    assert first["id"] == second["id"]
+    other = client.post(URL, json={"prompt": "a cat"}, headers=headers)
+    assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
+
+
+def test_lines_of_a_bulk_may_be_descriptions(client):
+    lines = [{"description": "please draw a cat"}, {"prompt": "a dog"}]
+    body = "\n".join(map(json.dumps, lines))
+    answer = client.post("/api/v1/bulks", data=body, content_type="application/jsonl")
+    assert answer.status_code == 202, answer.json
+    jobs = client.get(URL, query_string={"bulk": answer.json["id"]}).json["items"]
+    assert {(job["description"], job["prompt"]) for job in jobs} == {
+        ("please draw a cat", "please draw a cat"),
+        (None, "a dog"),
+    }
+
+
+def test_a_replay_has_the_conditions_and_asks_nobody(client, app):
+    job = describe(client, "please draw a cat")
+    draw(app, job, "a cat")
+    again = client.post(f"{URL}/{job['id']}/replay").json
+    assert (again["prompt"], again["seed"], again["description"]) == ("a cat", 7, None)
+    with app.extensions["limner"].database.read() as session:
+        assert JobSpec.model_validate(session.get_one(Job, again["id"]).spec).history == ()
+    assert start(app, again["id"]).interpreted
