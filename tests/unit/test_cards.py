@@ -131,3 +131,15 @@ def test_a_model_without_guidance_refuses_a_negative_prompt_and_ignores_an_inter
         catalogue.resolve(JobRequest(prompt="a cat", negative_prompt="hat", model="limner-gan"))
     card, spec = catalogue.resolve(JobRequest(description="a cat without a hat", model="limner-gan"))
     assert card.fit(spec, Conditions(prompt="a cat", negative_prompt="hat")).negative_prompt == ""
+
+
+def test_white_space_and_nul_alone_are_no_conditions():
+    for blank in (" ", "\0", " \0 "):
+        with pytest.raises(ValidationError):
+            Conditions(prompt=blank)
+        with pytest.raises(ValidationError):
+            JobRequest(description=blank)
+    assert Conditions(prompt=" a\0cat ", style=" flat ").model_dump(exclude_defaults=True) == {
+        "prompt": "a cat",
+        "style": "flat",
+    }

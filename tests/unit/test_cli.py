@@ -177,7 +177,7 @@ def test_generate_writes_the_picture(stand_in: StandIn, tmp_path: Path) -> None:
     shown = run("generate", "a red apple", "-o", str(file), "--size", "64x64", "--server", stand_in.url)
     assert shown.exit_code == 0, shown.output
     assert file.read_bytes() == PICTURE
-    assert json.loads(stand_in.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64, "n": 1}
+    assert json.loads(stand_in.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64}
 
 
 def test_generate_sends_the_picture_to_start_from(stand_in: StandIn, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, save_module
+from limner_worker.sight import save_names
 from limner_worker.training import autoencoder as pictures
 from limner_worker.training import captions as words
 from limner_worker.training import distort, flow, gan, judge, stages, tower
@@ -360,5 +361,8 @@ def test_export_copies_every_network_to_its_models_folder_or_says_what_is_missin
         with pytest.raises(WeightsError, match="no weights"):
             stages.export(cache, target)
         save_module(network, cache / f"{name}.safetensors", network.config)
+    with pytest.raises(WeightsError, match="no weights"):
+        stages.export(cache, target)
+    save_names(["red apple"], torch.eye(1, 384), cache)
     assert {name.split("/")[1] for name in stages.export(cache, target)} == set(networks)
-    assert {file.stem for file in target.glob("limner-*/*.safetensors")} == set(networks)
+    assert {file.stem for file in target.glob("limner-*/*.safetensors")} == {*networks, "names"}

@@ -20,7 +20,7 @@ from limner_worker.networks.gan import GanGenerator
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
-from limner_worker.networks.weights import load_module, save_module
+from limner_worker.networks.weights import WeightsError, load_module, save_module
 from limner_worker.sight import NAMES, save_names
 from limner_worker.training import autoencoder as pictures
 from limner_worker.training import captions as words
@@ -267,6 +267,8 @@ def export(folder: Path, target: Path) -> dict[str, int]:
     networks = [(model, name, kind) for model, parts in SHIPPED.items() for name, kind in parts.items()]
     for _, name, kind in networks:
         load_module(kind, folder / f"{name}.safetensors")
+    if not (folder / NAMES).is_file():
+        raise WeightsError(f"there are no weights at {folder / NAMES}")
     sizes: dict[str, int] = {}
     for model, name, _ in networks:
         (target / model).mkdir(parents=True, exist_ok=True)
