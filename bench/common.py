@@ -99,4 +99,4 @@ def draw(generator: Generator, specs: Sequence[JobSpec]) -> list[Picture]:
     rows = list(zip(specs, states, strict=True))
     for step in range(max(spec.steps for spec in specs)):
         generator.step([state for spec, state in rows if spec.steps > step])
-    return generator.decode(states)
+    return generator.decode(states).pictures()

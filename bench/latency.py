@@ -30,7 +30,7 @@ def direct(generator: Generator, spec: JobSpec) -> float:
     [state] = begin(generator, [spec])
     for _ in range(spec.steps):
         generator.step([state])
-    encode_png(generator.decode([state])[0])
+    encode_png(generator.decode([state]).pictures()[0])
     return time.perf_counter() - started
 
 

@@ -74,6 +74,11 @@ class ModelCard(BaseModel):
     codec: Source | None = Field(default=None, description="Of the built-in families: autoencoder and upscaler.")
     preview: Source | None = Field(default=None, description="Of latent-flow: a one-step model for the first previews.")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str | None = Field(
+        default=None,
+        pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
+        description="Instead of the worker's own, which it is else.",
+    )
     sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
     steps: Range
@@ -86,7 +91,13 @@ class ModelCard(BaseModel):
     adapters: dict[str, Source] = Field(default_factory=dict, description="LoRA adapters by name.")
     text_batch: int = Field(default=4, ge=1, description="Texts are encoded so many at a time, always.")
     offload: Literal["none", "model", "sequential"] = "none"
+    device_map: Literal["balanced"] | None = Field(
+        default=None, description="Of diffusers: spread a pipeline over several GPUs of a machine."
+    )
     compile: bool = Field(default=False, description="Compile the denoiser with torch.compile.")
+    cuda_graphs: bool = Field(
+        default=False, description="Compile it, and replay its kernels as one CUDA graph for each batch size."
+    )
     max_images: int = Field(default=4, ge=1)
     max_prompt_chars: int = Field(default=1000, ge=1)
     options: dict[str, Any] = Field(default_factory=dict, description="What only this family knows.")

@@ -51,9 +51,14 @@ def tenants_list() -> None:
     table = Table("tenant", *(field.replace("_", " ") for field in store.FIELDS), box=None)
     with opened_database() as database, database.read() as session:
         for tenant in store.list_tenants(session):
-            values = [getattr(tenant, field) for field in store.FIELDS]
-            table.add_row(tenant.name, *(UNSET if value is None else f"{value:g}" for value in values))
+            table.add_row(tenant.name, *(_say(getattr(tenant, field)) for field in store.FIELDS))
     Console().print(table)
+
+
+def _say(value: float | bool | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return UNSET if value is None else f"{value:g}"
 
 
 @tenants.command("set")
@@ -66,6 +71,9 @@ def tenants_list() -> None:
 @click.option("--keep-images-days", type=Limit(0, whole=False), help="Days after which pictures are deleted.")
 @click.option("--keep-prompts-days", type=Limit(0, whole=False), help="Days after which texts are blanked.")
 @click.option("--keep-jobs-days", type=Limit(0, whole=False), help="Days after which jobs are deleted.")
+@click.option(
+    "--share-results", type=bool, help="Whether equal requests of its own, seed and all, are drawn only once."
+)
 def tenants_set(name: str, **given: Any) -> None:
     """Change what is given of the tenant NAME, who is made if there is none; `none` takes a limit away.
 

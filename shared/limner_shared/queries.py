@@ -12,7 +12,20 @@ from sqlalchemy.orm import Session
 
 from limner_shared.errors import NotFound
 from limner_shared.jobs import LOSSES_TOGETHER, JobState, Lane, Priority
-from limner_shared.tables import ACTIVE, DEAD, QUEUED, RELEASED, WAITING, Bulk, Conversation, Image, Job, Tenant, Turn
+from limner_shared.tables import (
+    ACTIVE,
+    DEAD,
+    QUEUED,
+    RELEASED,
+    SHARED,
+    WAITING,
+    Bulk,
+    Conversation,
+    Image,
+    Job,
+    Tenant,
+    Turn,
+)
 
 POSITION_LIMIT = 1000
 """Beyond this many jobs ahead, nobody needs the exact place, and counting would cost."""
@@ -83,6 +96,12 @@ def image(session: Session, tenant_id: str, image_id: str) -> Image:
     if found is None:
         raise NotFound(f"There is no image {image_id}.")
     return found
+
+
+def pictures_of(session: Session, recipes: Sequence[str]) -> dict[str, Image]:
+    """A picture made by each of these recipes, for those of which there is one."""
+    query = select(Image).where(Image.recipe.in_(recipes), text(f"images.{SHARED}"))
+    return {row.recipe: row for row in session.scalars(query.order_by(Image.id)) if row.recipe is not None}
 
 
 def position(session: Session, row: Job) -> int:

@@ -10,6 +10,8 @@ from limner_shared.views import ReceiptView
 
 REPLAY_OF = "replay_of"
 """The metadata of a replay that names the job."""
+SHARED_WITH = "shared_with"
+"""In a receipt, the job that the picture was drawn for, where an equal request had been there before."""
 
 
 def run_lengths(buckets: Sequence[int]) -> list[list[int]]:
@@ -34,7 +36,7 @@ def differences(then: ReceiptView, now: ReceiptView) -> list[str]:
     """Why one picture's bytes are not the other's, a line each; empty if they are the same."""
     if then.sha256 == now.sha256:
         return []
-    names = sorted(then.receipt.keys() | now.receipt.keys())
+    names = sorted((then.receipt.keys() | now.receipt.keys()) - {SHARED_WITH})
     found = [
         f"{name}: {_say(then.receipt.get(name))} then, {_say(now.receipt.get(name))} now"
         for name in names

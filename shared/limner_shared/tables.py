@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -40,6 +41,7 @@ WITH_DEADLINE: Final = "deadline_at IS NOT NULL AND state IN ('queued', 'running
 FINISHED: Final = "finished_at IS NOT NULL"
 RETRIED: Final = "retry_of IS NOT NULL"
 DEAD: Final = "error_code = 'worker_lost'"
+SHARED: Final = "recipe IS NOT NULL"
 
 
 def _partial(condition: str) -> dict[str, Any]:
@@ -69,6 +71,7 @@ class Tenant(Base):
     keep_images_days: Mapped[float | None]
     keep_prompts_days: Mapped[float | None]
     keep_jobs_days: Mapped[float | None]
+    share_results: Mapped[bool] = mapped_column(default=False, server_default=false())  # equal requests, one result
 
 
 class Usage(Base):
@@ -185,7 +188,10 @@ class Job(Base):
 
 
 class Image(Base):
-    """One result. `receipt` is what is needed to make the same bytes again."""
+    """One result. `receipt` is what is needed to make the same bytes again.
+
+    `recipe` is set where the tenant lets equal requests share a result: a hash of all that decides the picture.
+    """
 
     __tablename__ = "images"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -199,8 +205,12 @@ class Image(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     receipt: Mapped[dict[str, Any]]
     alt_text: Mapped[str | None] = mapped_column(Text)
+    recipe: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[float]
-    __table_args__ = (UniqueConstraint("job_id", "image_index"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "image_index"),
+        Index("ix_images_recipe", "recipe", **_partial(SHARED)),
+    )
 
 
 class Garbage(Base):

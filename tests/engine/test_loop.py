@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from tests.processes import eventually
 
 from limner_shared.cards import Catalogue
 from limner_shared.jobs import JobRequest
 from limner_shared.ledger import Claim
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
-from limner_worker.generators.base import ImageTask
+from limner_worker.generators.base import Decoded, ImageTask, Picture
 from limner_worker.generators.residents import Residents
 
 
@@ -49,6 +50,9 @@ class Scripted:
         self.gated = False
         self.room = 1000
         """More rows than that are out of memory."""
+        self.beside = False
+        """Decodes take until `decoded` is set, and the steps go on."""
+        self.decoded = threading.Event()
 
     nbytes = 100
 
@@ -81,7 +85,26 @@ class Scripted:
     def decode(self, states: Sequence[State]):
         if any(state.prompt == "not finite" for state in states):
             raise FloatingPointError("not finite")
-        return [np.zeros((8, 8, 3), np.uint8) for _ in states]
+        pictures = [np.zeros((8, 8, 3), np.uint8) for _ in states]
+        return Beside(self.decoded, states, pictures) if self.beside else Decoded(pictures)
+
+
+class Beside:
+    """A decode that a device is at work on; some show only at its end that they went wrong."""
+
+    seconds = 0.1
+
+    def __init__(self, ready: threading.Event, states: Sequence[State], pictures: list[Picture]) -> None:
+        self.ready, self.states, self.result = ready, states, pictures
+
+    def done(self) -> bool:
+        return self.ready.is_set()
+
+    def pictures(self) -> list[Picture]:
+        assert self.ready.wait(10)
+        if any(state.prompt == "bad decode" for state in self.states):
+            raise RuntimeError("cannot decode")
+        return self.result
 
 
 class Heard:
@@ -261,3 +284,35 @@ def test_a_checkpoint_that_cannot_be_written_harms_nothing(catalogue, monkeypatc
     engine.submit([job(catalogue, "long")])
     assert heard.wait(1) == {"long": "generated"}
     engine.stop()
+
+
+def test_other_jobs_take_steps_while_one_is_decoded(engine, catalogue):
+    running, generator, heard = engine
+    generator.beside = True
+    running.submit([job(catalogue, "first", steps=1), job(catalogue, "second", steps=40)])
+    eventually(lambda: sum(generator.batches) >= 30)
+    assert heard.done == {}
+    generator.decoded.set()
+    assert heard.wait(2) == {"first": "generated", "second": "generated"}
+
+
+def test_a_job_whose_decode_fails_at_its_end_fails_alone(engine, catalogue):
+    running, generator, heard = engine
+    generator.beside = True
+    running.submit(
+        [job(catalogue, name, prompt) for name, prompt in [("a", "fine"), ("b", "bad decode"), ("c", "fine")]]
+    )
+    generator.decoded.set()
+    assert heard.wait(3) == {"a": "generated", "b": "The model failed: cannot decode", "c": "generated"}
+
+
+def test_a_job_that_is_dropped_while_it_is_decoded_is_not_told_of(engine, catalogue):
+    running, generator, heard = engine
+    generator.beside = generator.gated = True
+    running.submit([job(catalogue, "dropped", steps=1), job(catalogue, "other", steps=40)])
+    generator.gate.release(30)
+    eventually(lambda: sum(generator.batches) >= 30)
+    running.drop({"dropped"})
+    generator.decoded.set()
+    generator.gate.release(30)
+    assert heard.wait(1) == {"other": "generated"}

@@ -30,7 +30,7 @@ def generate(model: OneStep, *specs: JobSpec) -> list[np.ndarray]:
     states = model.start([ImageTask(one, one.seed) for one in specs])
     model.step(states)
     assert all(state.finished and state.steps_done == 1 for state in states)
-    return model.decode(states)
+    return model.decode(states).pictures()
 
 
 def test_the_same_request_gives_the_same_bytes_and_another_seed_or_prompt_others(model, catalogue):

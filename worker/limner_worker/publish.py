@@ -28,6 +28,7 @@ from limner_worker.engine.request import JobRun, Row
 from limner_worker.generators.base import Picture
 from limner_worker.llm.present import alt_text
 from limner_worker.provenance import PNG_KEY, xmp
+from limner_worker.sharing import recipes
 
 log = get_logger(__name__)
 
@@ -94,6 +95,10 @@ class Publisher:
         for start in range(0, len(jobs), STORED_AT_ONCE):
             self._threads.submit(self._store_some, jobs[start : start + STORED_AT_ONCE], fingerprint)
 
+    def share(self, job: JobRun, images: Sequence[NewImage]) -> None:
+        """Finish a job with pictures that are stored already."""
+        self._present_all([Outcome(job, Result(job.id, job.claim.attempt, images))])
+
     def fail(self, job: JobRun, error: LimnerError) -> None:
         """Record why the job failed."""
         self._ready.put([Outcome(job, Result(job.id, job.claim.attempt, error=error))])
@@ -108,11 +113,13 @@ class Publisher:
     # --- pictures ---
 
     def _store_some(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
+        self._present_all([Outcome(job, self._store_all(job, fingerprint)) for job in jobs])
+
+    def _present_all(self, outcomes: Sequence[Outcome]) -> None:
         asking, ready = list[Outcome](), list[Outcome]()
-        for job in jobs:
-            outcome = Outcome(job, self._store_all(job, fingerprint))
+        for outcome in outcomes:
             stored = outcome.result is not None and outcome.result.error is None
-            (asking if stored and self._present.asks(job.claim.spec) else ready).append(outcome)
+            (asking if stored and self._present.asks(outcome.job.claim.spec) else ready).append(outcome)
         if ready:
             self._ready.put([self._presented(outcome) for outcome in ready])
         for outcome in asking:
@@ -127,6 +134,8 @@ class Publisher:
     def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> Result | None:
         try:
             images = [self._store(row, fingerprint) for row in job.rows]
+            shared = recipes(job.claim, fingerprint) or [None] * len(images)
+            images = [replace(image, recipe=recipe) for image, recipe in zip(images, shared, strict=True)]
             return Result(job.id, job.claim.attempt, images)
         except LimnerError as error:
             log.error("could not store a picture", job=job.id, error=error.code)

@@ -15,7 +15,7 @@ from limner_shared.database import Database
 from limner_shared.errors import LimnerError
 from limner_shared.events import Hints, connect
 from limner_shared.jobs import Lane
-from limner_shared.ledger import Claim
+from limner_shared.ledger import Claim, NewImage
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_worker.admission import Admission
@@ -29,6 +29,7 @@ from limner_worker.language import Presenter, Understanding, interpreter_of, ser
 from limner_worker.leases import Leases
 from limner_worker.progress import Reporter
 from limner_worker.publish import Publisher
+from limner_worker.sharing import Sharing
 from limner_worker.watchdog import Watchdog
 
 log = get_logger(__name__)
@@ -87,6 +88,9 @@ class WorkerService:
             self._ended,
             Presenter(server, sights_of(models.cards)),
         )
+        self._sharing = Sharing(
+            self._database, blobs, self._fingerprints, self._is_ours, self._engine.submit, self._share
+        )
         self._reporter = Reporter(hints)
         self._watchdog = Watchdog(lambda: self._engine.stuck(settings.hang_seconds), self._hand_back)
         self._inbox: Queue[Delivery] = Queue()
@@ -101,6 +105,7 @@ class WorkerService:
         self._leases.start()
         self._reporter.start()
         self._understanding.start()
+        self._sharing.start()
         self._admitter.start()
         self._watchdog.start()
 
@@ -117,6 +122,7 @@ class WorkerService:
         while self._leases.held and time.monotonic() < deadline:
             time.sleep(0.05)
         self._understanding.stop()
+        self._sharing.stop()
         self._engine.stop()
         self._watchdog.stop()  # after it: a hanging step must not hold up the end
         self._publisher.close()
@@ -228,14 +234,20 @@ class WorkerService:
         self._begin([job for job in jobs if job.claim.interpreted])
 
     def _begin(self, jobs: Sequence[JobRun]) -> None:
-        """Give jobs whose conditions are known to the engine. For any thread."""
-        ready = [job for job in jobs if self._runs.get(job.id) is job and self._prepare(job)]
-        if ready:
-            self._engine.submit(ready)
+        """Give jobs whose conditions are known to the engine, or the pictures of an equal one. For any thread."""
+        self._sharing.take([job for job in jobs if self._is_ours(job) and self._prepare(job)])
+
+    def _is_ours(self, job: JobRun) -> bool:
+        return self._runs.get(job.id) is job
+
+    def _share(self, job: JobRun, images: Sequence[NewImage]) -> None:
+        """Finish a job with pictures that were drawn for an equal one."""
+        if self._release(job.id):
+            self._publisher.share(job, images)
 
     def _lose(self, job: JobRun) -> None:
         """Let go of an attempt that cannot go on, but not of a later one that is here as well."""
-        if self._runs.get(job.id) is job:
+        if self._is_ours(job):
             self._lost({job.id})
 
     def _prepare(self, job: JobRun) -> bool:
@@ -265,12 +277,14 @@ class WorkerService:
             self._leases.forget(job_id)
             self._half_made.leave(job_id)
             job = self._release(job_id)
+            self._sharing.ended(job_id)
             if job is not None:
                 job.settle()
 
     def _ended(self, job_id: str) -> None:
         self._leases.forget(job_id)
         self._half_made.drop(job_id)
+        self._sharing.ended(job_id)
 
     def _release(self, job_id: str) -> JobRun | None:
         """Take a job out of our hands; whoever gets it settles it, so that it is settled once."""

@@ -15,7 +15,7 @@ from limner_shared.ids import new_id
 from limner_shared.jobs import JobSpec, JobState, Lane, sources
 from limner_shared.ledger.intake import grant
 from limner_shared.ledger.records import SILENT, Change, Claim, Result, error_values, record, transition
-from limner_shared.tables import Image, Job
+from limner_shared.tables import Image, Job, Tenant
 
 
 def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float) -> list[Claim]:
@@ -45,6 +45,7 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
             Job.lane,
             Job.spec,
             Job.interpretation,
+            select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares"),
         )
     )
     rows = session.execute(statement, execution_options=SILENT).all()
@@ -63,6 +64,7 @@ def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
         lane=Lane.NORMAL if row.lane is None else Lane(row.lane),
         spec=spec,
         interpreted=spec.description is None or row.interpretation is not None,
+        shares=row.shares,
     )
 
 
@@ -173,6 +175,7 @@ def _image_rows(result: Result) -> list[dict[str, Any]]:
             "seed": image.seed,
             "receipt": dict(image.receipt),
             "alt_text": image.alt_text,
+            "recipe": image.recipe,
         }
         for index, image in enumerate(result.images)
     ]

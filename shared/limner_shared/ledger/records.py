@@ -58,6 +58,8 @@ class Claim:
     spec: JobSpec
     interpreted: bool = True
     """Whether the spec holds all conditions; False for a description that nobody has interpreted yet."""
+    shares: bool = False
+    """Whether its tenant lets equal requests share a result."""
 
     @property
     def change(self) -> Change:
@@ -77,6 +79,7 @@ class NewImage:
     seed: int
     receipt: Mapping[str, Any]
     alt_text: str | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

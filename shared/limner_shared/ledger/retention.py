@@ -45,7 +45,9 @@ def _blank(session: Session, job_id: str, spec: dict[str, Any]) -> None:
     texts = {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT, "description": None, "history": []}
     values = {"spec": spec | texts, "extra": {}, "interpretation": null(), "presentation": None}
     session.execute(update(Job).where(Job.id == job_id).values(values), execution_options=SILENT)
-    session.execute(update(Image).where(Image.job_id == job_id).values(alt_text=None), execution_options=SILENT)
+    # A recipe is a hash of the prompt, which whoever guesses it can find again.
+    said = {"alt_text": None, "recipe": None}
+    session.execute(update(Image).where(Image.job_id == job_id).values(said), execution_options=SILENT)
     session.execute(update(Turn).where(Turn.job_id == job_id).values(text=WITHOUT_PROMPT), execution_options=SILENT)
     titled = select(Turn.conversation_id).where(Turn.job_id == job_id, Turn.parent_id.is_(None))
     blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)

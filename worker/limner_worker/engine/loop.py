@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from limner_shared.errors import GenerationFailed, LimnerError, ModelUnavailable, OutOfMemory
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.budget import Budget
+from limner_worker.engine.outcomes import Outcomes
 from limner_worker.engine.request import JobRun, Row
 from limner_worker.engine.scheduler import Scheduler
 from limner_worker.engine.waiting import Waiting
 from limner_worker.generators import memory
-from limner_worker.generators.base import Generator, Picture, padded_size
+from limner_worker.generators.base import Decoding, Generator, padded_size
 from limner_worker.generators.residents import Residents
 
 log = get_logger(__name__)
@@ -24,30 +26,6 @@ PREVIEW_SECONDS = 0.7
 """A job that somebody watches is shown so often."""
 
 Action = Callable[[Sequence[Row]], None]
-
-
-class Outcomes(Protocol):
-    """Who hears of what the engine did. Called on the engine's thread, so each returns at once."""
-
-    def progressed(self, job: JobRun) -> None:
-        """Some rows of the job took a step."""
-        ...
-
-    def previewed(self, job: JobRun, picture: Picture) -> None:
-        """So the job looks, roughly and smaller, to those who watch it."""
-        ...
-
-    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
-        """From here another attempt can go on with the job's image."""
-        ...
-
-    def generated(self, jobs: Sequence[JobRun]) -> None:
-        """Every row of these jobs of one model has its picture."""
-        ...
-
-    def failed(self, job: JobRun, error: LimnerError) -> None:
-        """The job cannot be done."""
-        ...
 
 
 class Engine:
@@ -67,6 +45,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._broken = False
         self._at_work: tuple[float, Sequence[Row]] | None = None
+        self._beside: deque[tuple[Sequence[Row], Decoding]] = deque()
 
     def start(self) -> None:
         """Begin to work."""
@@ -100,7 +79,8 @@ class Engine:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._take_calls(wait=not len(self._scheduler) and not len(self._waiting))
+                idle = not len(self._scheduler) and not len(self._waiting) and not self._beside
+                self._take_calls(wait=idle)
                 if not self._stopping.is_set():
                     self._turn()
         except Exception:
@@ -108,12 +88,15 @@ class Engine:
             self._broken = True
 
     def _turn(self) -> None:
+        self._collect(wait=False)
         self._begin_waiting()
         batch = self._scheduler.next_batch()
         if batch and batch[0].state.finished:
             self._decode(batch)
         elif batch:
             self._step(batch)
+        else:
+            self._collect(wait=True)
 
     def _take_calls(self, *, wait: bool) -> None:
         try:
@@ -138,7 +121,7 @@ class Engine:
         """Start the jobs whose models are loaded, or can be: the model that is waited for longest goes first."""
         for model in self._waiting.models(time.monotonic()):
             try:
-                brought = self._models.bring(model, {row.job.claim.spec.model for row in self._scheduler})
+                brought = self._models.bring(model, self._busy())
             except Exception as error:  # noqa: BLE001 - a device may be full, a file gone; the other models go on
                 reason = (
                     error if isinstance(error, LimnerError) else ModelUnavailable(f"{model} does not load: {error}")
@@ -153,6 +136,10 @@ class Engine:
             self._guard(lambda rows, g=generator: self._start(g, rows), rows)
             self._settle(rows)
 
+    def _busy(self) -> set[str]:
+        decoding = (row for rows, _ in self._beside for row in rows)
+        return {row.job.claim.spec.model for row in (*self._scheduler, *decoding)}
+
     def _start(self, generator: Generator, rows: Sequence[Row]) -> None:
         for row, state in zip(rows, generator.start([row.task for row in rows]), strict=True):
             row.state = state
@@ -163,7 +150,13 @@ class Engine:
 
     def _step(self, batch: Sequence[Row]) -> None:
         generator = self._generator_of(batch[0])
-        self._guard(lambda rows: self._timed(rows, lambda: generator.step([row.state for row in rows])), batch)
+
+        def step(rows: Sequence[Row]) -> None:
+            started = time.perf_counter()
+            generator.step([row.state for row in rows])
+            self._measured(rows, time.perf_counter() - started)
+
+        self._guard(step, batch)
         self._settle(batch)
         for job in {row.job.id: row.job for row in batch if not row.job.closed}.values():
             self.outcomes.progressed(job)
@@ -209,9 +202,32 @@ class Engine:
             self.outcomes.half_made(row.job, row.index, checkpoint)
 
     def _decode(self, batch: Sequence[Row]) -> None:
-        generator = self._generator_of(batch[0])
-        self._guard(lambda rows: self._timed(rows, lambda: self._draw(generator, rows)), batch)
+        """Begin it; a device that has a stream for decodes takes the next steps meanwhile. One at a time."""
+        self._collect(wait=True)
         self._scheduler.remove(batch)
+        generator = self._generator_of(batch[0])
+        self._guard(
+            lambda rows: self._beside.append((rows, generator.decode([row.state for row in rows]))),
+            batch,
+        )
+
+    def _collect(self, *, wait: bool) -> None:
+        """Take over what is decoded by now, or all, when nothing is left to do but to wait."""
+        while self._beside and (wait or self._beside[0][1].done()):
+            self._decoded(*self._beside.popleft())
+
+    def _decoded(self, batch: Sequence[Row], decoding: Decoding) -> None:
+        """Each job whose last picture this was has ended; what went wrong together is decoded again in parts."""
+        generator = self._generator_of(batch[0])
+
+        def draw(rows: Sequence[Row]) -> None:
+            now = decoding if len(rows) == len(batch) else generator.decode([row.state for row in rows])
+            for row, picture in zip(rows, now.pictures(), strict=True):
+                row.picture = picture
+                row.state = None
+            self._measured(rows, now.seconds)
+
+        self._guard(draw, batch)
         touched = {row.job.id: row.job for row in batch if not row.job.closed}
         done = [job for job in touched.values() if all(row.picture is not None for row in job.rows)]
         for job in done:
@@ -219,23 +235,16 @@ class Engine:
         if done:
             self.outcomes.generated(done)
 
-    def _draw(self, generator: Generator, rows: Sequence[Row]) -> None:
-        for row, picture in zip(rows, generator.decode([row.state for row in rows]), strict=True):
-            row.picture = picture
-            row.state = None
-
     # --- sizes ---
 
     def _sizes(self, key: Any) -> Sequence[int]:
         model, *_ = key
         return self._budget.allowed(key, self._models.cards[model].buckets)
 
-    def _timed(self, rows: Sequence[Row], call: Callable[[], None]) -> None:
-        started = time.perf_counter()
-        call()
+    def _measured(self, rows: Sequence[Row], seconds: float) -> None:
         if rows[0].task.replay is None:
             buckets = self._generator_of(rows[0]).card.buckets
-            self._budget.took(rows[0].key, self._padded(rows), time.perf_counter() - started, buckets)
+            self._budget.took(rows[0].key, self._padded(rows), seconds, buckets)
 
     # --- release ---
 

@@ -78,6 +78,39 @@ class RowState(Protocol):
         ...
 
 
+class Decoding(Protocol):
+    """Pictures that the device may still be at work on while it takes other images' next steps."""
+
+    def done(self) -> bool:
+        """Whether `pictures` would not wait."""
+        ...
+
+    def pictures(self) -> list[Picture]:
+        """Wait for them; asked for once."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """What the device took, once it is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A `Decoding` that was done at once, in no time."""
+
+    result: list[Picture]
+    seconds: float = 0.0
+
+    def done(self) -> bool:
+        """It is."""
+        return True
+
+    def pictures(self) -> list[Picture]:
+        """Here they are."""
+        return self.result
+
+
 class Generator(Protocol):
     """One loaded model. All methods run on the engine's thread; each either changes every state given or raises.
 
@@ -99,8 +132,11 @@ class Generator(Protocol):
         """One call of the denoiser for all these states. What concerns one of them alone is left in its `error`."""
         ...
 
-    def decode(self, states: Sequence[Any]) -> list[Picture]:
-        """The pictures of finished states. One that is not finite raises FloatingPointError."""
+    def decode(self, states: Sequence[Any]) -> Decoding:
+        """Begin the pictures of finished states, which stay as they are until the pictures are there.
+
+        One that is not finite raises FloatingPointError, here or from `Decoding.pictures`.
+        """
         ...
 
     def preview(self, state: Any) -> Picture | None:

@@ -24,6 +24,7 @@ from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.cache import ByteCache
 from limner_worker.generators.calls import Call, content, join, owned, part, size_in_bytes
+from limner_worker.generators.device import Beside, Device, compiled
 from limner_worker.generators.pipeline_run import Kind, PipelineImage, tap
 from limner_worker.generators.projection import Projection
 from limner_worker.networks.weights import weights_size
@@ -46,7 +47,8 @@ class DiffusersPipeline:
     def __init__(self, card: ModelCard, device: str, cache_bytes: int) -> None:
         """Load the pipeline. Raises CardError with the reason."""
         self.card = card
-        self.device = device
+        # Where weights move between steps, a decode beside them could read what is being moved.
+        self._device = Device(device, beside=card.offload == "none")
         try:
             folder = _folder(card.source)
             self._weights = checked_hashes(folder, card.sha256)
@@ -74,8 +76,7 @@ class DiffusersPipeline:
 
     def _tap(self, name: str, module: nn.Module) -> None:
         if name.startswith(DENOISERS):
-            if self.card.compile:
-                module.forward = torch.compile(module.forward)
+            module.forward = compiled(module.forward, self.card)
             kind, method = Kind.DENOISE, "forward"
         elif name.startswith("text_encoder"):
             kind, method = Kind.ENCODE, "forward"
@@ -107,25 +108,44 @@ class DiffusersPipeline:
         """One call of the denoiser for all these images, and then the pipeline's own arithmetic for each."""
         self._serve(states)
         self._settle(states)
+        self._device.settle()
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[PipelineImage]) -> list[Picture]:
+    def decode(self, states: Sequence[PipelineImage]) -> Beside[list[Any]]:
         """Latents to pixels. Raises FloatingPointError for what is not finite, and what the pipeline raised."""
-        while waiting := [image for image in states if image.picture is None]:
-            for image in waiting:
-                _require_finite(image.pending)
-            self._serve([image for image in waiting if image.key == waiting[0].key])
-            for image in waiting:
-                if image.error is not None:
-                    raise image.error
+        waiting = self._undecoded(states)
+        return self._device.beside(
+            lambda: self._results(waiting) if waiting else [],
+            lambda results: self._pictures(states, waiting, results),
+        )
+
+    def _pictures(
+        self, states: Sequence[PipelineImage], waiting: Sequence[PipelineImage], results: Sequence[Any]
+    ) -> list[Picture]:
+        """Let the pipelines go on with their decoded latents, to the end; some make a few more calls."""
+        for image, result in zip(waiting, results, strict=True):
+            image.resume(result)
+        while left := self._undecoded(states):
+            self._serve([image for image in left if image.key == left[0].key])
         return [_to_picture(image.picture) for image in states if image.picture is not None]
+
+    @staticmethod
+    def _undecoded(states: Sequence[PipelineImage]) -> list[PipelineImage]:
+        waiting = [image for image in states if image.picture is None]
+        for image in waiting:
+            if image.error is not None:
+                raise image.error
+            _require_finite(image.pending)
+        return waiting
 
     @torch.inference_mode()
     def preview(self, state: PipelineImage) -> Picture | None:
         """At most 128 pixels across, by a linear map of the latents; None for what is no AutoencoderKL's."""
         if state.clean is None or not isinstance(getattr(self.pipeline, "vae", None), AutoencoderKL):
             return None
-        self._projection = self._projection or Projection(self.pipeline.vae)
+        if self._projection is None:
+            self._device.settle(decodes=True)  # SDXL's VAE changes its dtype around each of them
+            self._projection = Projection(self.pipeline.vae)
         return self._projection.picture(state.clean, state.task.spec.width, state.task.spec.height)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -136,7 +156,7 @@ class DiffusersPipeline:
             "weights": self._weights,
             "diffusers": diffusers.__version__,
             "torch": torch.__version__,
-            "device": self.device,
+            "device": str(self._device.torch),
             "dtype": self.card.dtype,
             "sampler": type(self.pipeline.scheduler).__name__,
         }
@@ -169,10 +189,12 @@ class DiffusersPipeline:
             with padding([image.task for image in images], (1,)):
                 images[0].resume()
             return
-        with padding([image.task for image in images], self.card.buckets) as size:
-            results = self._call([image.call for image in images], size, images[0].adapters)
-        for image, result in zip(images, results, strict=True):
+        for image, result in zip(images, self._results(images), strict=True):
             image.resume(result)
+
+    def _results(self, images: Sequence[PipelineImage]) -> list[Any]:
+        with padding([image.task for image in images], self.card.buckets) as size:
+            return self._call([image.call for image in images], size, images[0].adapters)
 
     def _call(self, calls: Sequence[Call], size: int, adapters: tuple[tuple[str, float], ...]) -> list[Any]:
         name = calls[0].name
@@ -244,14 +266,17 @@ def _load(card: ModelCard, folder: Path, device: str) -> Any:
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
+        device_map=card.device_map,
     )
+    if card.device_map is not None:
+        return pipeline  # accelerate has put it where it fits
     if card.offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif card.offload == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
         pipeline.to(device)
-    if device == "cuda":
+    if device.startswith("cuda"):
         for module in pipeline.components.values():
             if isinstance(module, nn.Module) and any(isinstance(part, nn.Conv2d) for part in module.modules()):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -15,7 +15,8 @@ from limner_shared.errors import CardError
 from limner_shared.jobs import JobSpec
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.conditioned import Conditioning, Encoder, codec_folder
-from limner_worker.generators.pixels import sized, to_picture
+from limner_worker.generators.device import Beside, Device, compiled
+from limner_worker.generators.pixels import sized, to_pixels
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
@@ -74,7 +75,8 @@ class LatentFlow:
     def __init__(self, card: ModelCard, device: str, encoder: Encoder) -> None:
         """Load weights from the card's folders. Raises CardError with what is missing."""
         self.card = card
-        self.device = torch.device(device)
+        self._device = Device(device)
+        self.device = self._device.torch
         folder, codec = locate(card.source), codec_folder(card)
         try:
             self.autoencoder = load_module(Autoencoder, codec / "autoencoder.safetensors").to(self.device)
@@ -83,6 +85,7 @@ class LatentFlow:
             self.instant = self._instant(card)
         except WeightsError as error:
             raise CardError(f"{card.name}: {error}") from error
+        self._denoiser = compiled(self.flow, card)
         self._encoder = encoder
         self._encoder.require_styles(card, self.flow.styles)
         self._hashes = checked_hashes(folder, card.sha256)
@@ -110,7 +113,7 @@ class LatentFlow:
         kept = load(task.checkpoint) if task.checkpoint else {"latents": _noise(task.seed)}
         return FlowState(
             task=task,
-            latents=kept["latents"].to(self.device),
+            latents=self._device.put(kept["latents"]),
             conditioning=conditioning,
             steps_done=int(kept.get("steps_done", torch.tensor(0))),
         )
@@ -123,41 +126,53 @@ class LatentFlow:
         for row, state in enumerate(states):
             state.latents, state.velocity = moved[row], velocity[row]
             state.steps_done += 1
+        self._device.settle()
 
     def _moved(self, padded: Sequence[FlowState]) -> tuple[Tensor, Tensor]:
         latents = torch.stack([state.latents for state in padded])  # [B, 16, 8, 8]
-        guidance = torch.tensor([state.spec.guidance for state in padded], device=self.device).view(-1, 1, 1, 1)
+        guidance = self._numbers([state.spec.guidance for state in padded])
         conditional, unconditional = self._velocity(padded, latents).chunk(2)
         velocity = unconditional + guidance * (conditional - unconditional)
-        sizes = torch.tensor([1 / state.spec.steps for state in padded], device=self.device).view(-1, 1, 1, 1)
+        sizes = self._numbers([1 / state.spec.steps for state in padded])
         return latents + sizes * velocity, velocity
+
+    def _numbers(self, values: list[float]) -> Tensor:
+        """float32 [B, 1, 1, 1]: one for each image."""
+        return self._device.put(torch.tensor(values)).view(-1, 1, 1, 1)
 
     def _velocity(self, states: Sequence[FlowState], latents: Tensor) -> Tensor:
         """Velocities [2B, 16, 8, 8] with and without the conditioning, in one forward pass."""
-        times = torch.tensor([state.time for state in states], device=self.device)
+        times = self._device.put(torch.tensor([state.time for state in states]))
         wanted = [state.conditioning for state in states]
         empty = torch.zeros_like(wanted[0].text)
         negatives = [empty if each.negative is None else each.negative for each in wanted]
         nulls = [False] * len(states) + [each.negative is None for each in wanted]
         styles = [each.style for each in wanted] * 2  # guidance is away from no text, within the style
-        return self.flow(
-            torch.cat([latents, latents]),
-            torch.cat([times, times]),
-            torch.stack([*(each.text for each in wanted), *negatives]),
-            torch.tensor(styles, device=self.device),
-            torch.tensor(nulls, device=self.device),
-        )
+        with self._device.autocast(self.card):
+            velocity = self._denoiser(
+                torch.cat([latents, latents]),
+                torch.cat([times, times]),
+                torch.stack([*(each.text for each in wanted), *negatives]),
+                self._device.put(torch.tensor(styles)),
+                self._device.put(torch.tensor(nulls)),
+            )
+        return velocity.float()
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[FlowState]) -> list[Picture]:
+    def decode(self, states: Sequence[FlowState]) -> Beside[list[Tensor]]:
         """Latents to pixels, and to 256x256 where that is asked for. Raises FloatingPointError for NaN."""
         if not all(torch.isfinite(state.latents).all() for state in states):
             raise FloatingPointError("the latents are not finite")
+        return self._device.beside(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
+
+    def _pixels(self, states: Sequence[FlowState]) -> list[Tensor]:
         with padding([state.task for state in states], self.card.buckets) as size:
             padded = [*states, *[states[0]] * (size - len(states))]
             latents = self.autoencoder.denormalise(torch.stack([state.latents for state in padded]))
             small = self.autoencoder.decode(latents).clamp(-1, 1)  # [B, 3, 64, 64]
-        return [sized(small[row], state.spec.width, self.upscaler) for row, state in enumerate(states)]
+        return [
+            self._device.fetch(sized(small[row], state.spec.width, self.upscaler)) for row, state in enumerate(states)
+        ]
 
     @torch.inference_mode()
     def preview(self, state: FlowState) -> Picture | None:
@@ -165,11 +180,12 @@ class LatentFlow:
         if self.instant is not None and (state.velocity is None or state.time < ROUGH):
             noise = torch.randn(1, NOISE_WIDTH, generator=torch.Generator("cpu").manual_seed(state.task.seed))
             style = torch.tensor([state.conditioning.style], device=self.device)
-            return to_picture(self.instant(noise.to(self.device), state.conditioning.text[None], style)[0])
+            drawn = self.instant(noise.to(self.device), state.conditioning.text[None], style)
+            return to_pixels(drawn[0]).cpu().numpy()
         if state.velocity is None:
             return None
         clean = state.latents + (1 - state.time) * state.velocity
-        return to_picture(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0])
+        return to_pixels(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0]).cpu().numpy()
 
     def fingerprint(self) -> dict[str, Any]:
         """Weights by their SHA-256, and what ran them."""
@@ -178,7 +194,7 @@ class LatentFlow:
             "text_encoder": self._encoder.sha256,
             "torch": torch.__version__,
             "device": str(self.device),
-            "dtype": "float32",
+            "dtype": self.card.dtype,
             "sampler": "euler",
         }
 

@@ -18,7 +18,7 @@ from limner_worker.generators.one_step import OneStep
 def load(card: ModelCard, settings: Settings) -> Generator:
     """Load one model. Raises CardError."""
     torch.set_num_threads(settings.threads)
-    device = pick_device(settings.device)
+    device = pick_device(card.device or settings.device)
     if card.family == "diffusers":
         # An extra of its own: the built-in models do without it.
         try:

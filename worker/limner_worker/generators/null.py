@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from limner_shared.cards import ModelCard
-from limner_worker.generators.base import ImageTask, Picture, padding
+from limner_worker.generators.base import Decoded, ImageTask, Picture, padding
 
 
 @dataclass(eq=False, slots=True)
@@ -62,10 +62,10 @@ class Null:
             for state in states:
                 state.steps_done += 1
 
-    def decode(self, states: Sequence[NullState]) -> list[Picture]:
+    def decode(self, states: Sequence[NullState]) -> Decoded:
         """uint8 [height, width, 3] of one colour."""
         with padding([state.task for state in states], self.card.buckets):
-            return [_picture(state.task) for state in states]
+            return Decoded([_picture(state.task) for state in states])
 
     def preview(self, state: NullState) -> Picture | None:
         """It looks the same from the beginning."""

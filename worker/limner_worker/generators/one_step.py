@@ -13,6 +13,7 @@ from limner_shared.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.conditioned import Conditioning, Encoder, codec_folder
+from limner_worker.generators.device import Beside, Device, compiled
 from limner_worker.generators.pixels import sized
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
 from limner_worker.networks.upscaler import Upscaler
@@ -55,13 +56,15 @@ class OneStep:
     def __init__(self, card: ModelCard, device: str, encoder: Encoder) -> None:
         """Load weights from the card's folders. Raises CardError with what is missing."""
         self.card = card
-        self.device = torch.device(device)
+        self._device = Device(device)
+        self.device = self._device.torch
         folder, codec = locate(card.source), codec_folder(card)
         try:
             self.gan = load_module(GanGenerator, folder / "gan.safetensors").to(self.device)
             self.upscaler = load_module(Upscaler, codec / "upscaler.safetensors").to(self.device)
         except WeightsError as error:
             raise CardError(f"{card.name}: {error}") from error
+        self._draw = compiled(self.gan, card)
         self._encoder = encoder
         self._encoder.require_styles(card, self.gan.styles)
         self._hashes = checked_hashes(folder, card.sha256)
@@ -76,7 +79,7 @@ class OneStep:
         """Encode what is not remembered, and draw each image's noise from its seed."""
         conditionings = self._encoder(tasks, self.gan.styles)
         return [
-            OneStepState(task, _noise(task.seed).to(self.device), conditioning)
+            OneStepState(task, self._device.put(_noise(task.seed)), conditioning)
             for task, conditioning in zip(tasks, conditionings, strict=True)
         ]
 
@@ -85,20 +88,27 @@ class OneStep:
         """The only one."""
         with padding([state.task for state in states], self.card.buckets) as size:
             padded = [*states, *[states[0]] * (size - len(states))]
-            pictures = self.gan(
-                torch.stack([state.noise for state in padded]),
-                torch.stack([state.conditioning.text for state in padded]),
-                torch.tensor([state.conditioning.style for state in padded], device=self.device),
-            )
+            styles = self._device.put(torch.tensor([state.conditioning.style for state in padded]))
+            with self._device.autocast(self.card):
+                pictures = self._draw(
+                    torch.stack([state.noise for state in padded]),
+                    torch.stack([state.conditioning.text for state in padded]),
+                    styles,
+                ).float()
         for row, state in enumerate(states):
             if not torch.isfinite(pictures[row]).all():
                 state.error = FloatingPointError("the picture is not finite")
             state.small = pictures[row].clamp(-1, 1)
+        self._device.settle()
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[OneStepState]) -> list[Picture]:
+    def decode(self, states: Sequence[OneStepState]) -> Beside[list[Tensor]]:
         """The pictures, enlarged where that is asked for."""
-        return [sized(state.small, state.task.spec.width, self.upscaler) for state in states if state.small is not None]
+        return self._device.beside(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
+
+    def _pixels(self, states: Sequence[OneStepState]) -> list[Tensor]:
+        drawn = [(state.small, state.task.spec.width) for state in states if state.small is not None]
+        return [self._device.fetch(sized(small, width, self.upscaler)) for small, width in drawn]
 
     def preview(self, state: OneStepState) -> Picture | None:
         """There is nothing before the picture itself."""
@@ -112,7 +122,7 @@ class OneStep:
             "text_encoder": self._encoder.sha256,
             "torch": torch.__version__,
             "device": str(self.device),
-            "dtype": "float32",
+            "dtype": self.card.dtype,
             "sampler": "gan",
         }
 
