@@ -81,7 +81,7 @@ def faults(database: Database, settings: Settings, accepted: set[str]) -> list[s
             found.append(f"{job.id}: {len(of_job[job.id])} images for {spec.n}")
         for image in of_job[job.id]:
             seed = spec.image_seed(image.image_index)
-            alone = encode_png(model.decode([NullState(ImageTask(spec, seed))])[0], xmp(spec, seed))
+            alone = encode_png(model.decode([NullState(ImageTask(spec, seed))]).pictures()[0], xmp(spec, seed))
             if blobs.get(image.sha256) != alone:
                 found.append(f"{image.id}: not the bytes that the job makes alone")
     return found

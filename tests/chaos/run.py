@@ -19,8 +19,10 @@ import click
 from sqlalchemy import delete, func, select
 
 from limner_shared import database as db
+from limner_shared import ledger, tenants
 from limner_shared.database import Database
 from limner_shared.embedded import free_port
+from limner_shared.replay import SHARED_WITH
 from limner_shared.settings import Settings
 from limner_shared.tables import Bulk, Event, IdempotencyKey, Image, Job
 from tests.chaos.faults import FAULTS, World
@@ -49,15 +51,19 @@ def build(folder: Path, kind: str, seed: int) -> World:
         web_workers=1,
     )
     service = Service(settings, Database(store.url), folder)
+    with service.database.write() as session:
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
     return World(service, redis, store, random.Random(seed))
 
 
 def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, object]:
-    """Ask, hurt, wait, look. Returns what was done and what was found."""
+    """Ask, hurt, wait, look. Returns what was done and what was found. Every other round equal requests share."""
     chosen = [fault for fault in FAULTS if fault.__name__ in names] or world.random.sample(
         FAULTS, world.random.randint(1, 4)
     )
     world.told = []
+    with world.service.database.write() as session:
+        tenants.change_tenant(session, "local", {"share_results": number % 2 == 1})
     watcher = Watcher(world.service.database)
     watcher.start()
     load = Load(f"http://127.0.0.1:{world.service.settings.port}", f"round-{number}-{secrets.token_hex(4)}")
@@ -84,8 +90,8 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, ob
     found += watcher.stop() + faults(world.service.database, world.service.settings, load.accepted)
     if recovered > RECOVERED_SECONDS:
         found.append(f"recovered only after {recovered:.1f} s")
+    done = {"round": number, "faults": world.told, "jobs": len(load.accepted), "drawn": drawn(world.service.database)}
     clear(world.service.database)
-    done = {"round": number, "faults": world.told, "jobs": len(load.accepted)}
     return done | {"recovered_s": round(recovered, 1), "found": found}
 
 
@@ -101,6 +107,12 @@ def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
             return []
         time.sleep(0.1)
     return [f"{left} jobs had not ended after {PATIENCE_SECONDS:.0f} s"]
+
+
+def drawn(database: Database) -> int:
+    """How many pictures were not an equal request's before."""
+    with database.read() as session:
+        return sum(SHARED_WITH not in receipt for receipt in session.scalars(select(Image.receipt)))
 
 
 def clear(database: Database) -> None:
