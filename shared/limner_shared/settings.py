@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model; one a worker is the fastest and steadiest on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
+    """Of so much encoded text a worker's models remember each."""
+    encoder_cache_url: str = Field(default="", repr=False)
+    """A Redis in which workers share encoded texts. Not the queue's: one that may evict (`allkeys-lru`)."""
     model_bytes: int | None = Field(default=None, ge=1)
     """How much the weights of a worker's loaded models may take; those that were not used for longest go. Unset: all
     are kept."""

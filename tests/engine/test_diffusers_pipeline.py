@@ -386,3 +386,31 @@ def test_a_damaged_file_of_weights_is_refused_with_its_model_s_name(folder, tmp_
 
 def elsewhere(card: ModelCard, folder: Path) -> ModelCard:
     return card.model_copy(update={"source": card.source.model_copy(update={"folder": folder})})
+
+
+@pytest.mark.parametrize("family", ["stable_diffusion_xl", "stable_diffusion_3", "z_image"])
+def test_texts_that_another_worker_has_encoded_come_from_redis_and_give_the_same_bytes(folder, family, redis_url):
+    card = card_of(family, folder)
+    settings = Settings(device="cpu", encoder_cache_url=redis_url)
+    one, other = load(card, settings), load(card, settings)
+    first, second = (job_of(card, "a", {"prompt": "a cat", "seed": 1}).rows[0].task for _ in "12")
+    [expected] = finish(one, one.start([first]))
+    other.start([job_of(card, "b", {"prompt": "a dog", "negative_prompt": "a bird"}).rows[0].task])
+    calls = count_texts(other)
+    [found] = finish(other, other.start([second]))
+    assert calls == []
+    assert np.array_equal(found, expected)
+
+
+def count_texts(generator: Any) -> list[str]:
+    """The text encoders that are called from now on."""
+    called: list[str] = []
+    for name, function in list(generator._functions.items()):
+        if name.startswith("text_encoder"):
+
+            def counted(*args: Any, _name: str = name, _function: Any = function, **kwargs: Any) -> Any:
+                called.append(_name)
+                return _function(*args, **kwargs)
+
+            generator._functions[name] = counted
+    return called

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from limner_worker.generators.cache import ByteCache
+from limner_worker.generators.embeddings import Embeddings
+
+ENCODER = "text"
 
 
 class CachedEncoder:
@@ -17,20 +19,21 @@ class CachedEncoder:
     same bits whoever else was there.
     """
 
-    def __init__(self, encode: Callable[[Sequence[str]], Tensor], max_bytes: int, batch: int = 1) -> None:
+    def __init__(self, encode: Callable[[Sequence[str]], Tensor], known: Embeddings, batch: int = 1) -> None:
         """`encode` must give a row the same bits at any place among any companions, if `batch` is above 1."""
         self._encode = encode
         self._batch = batch
-        self._known: ByteCache[str, Tensor] = ByteCache(max_bytes)
+        self._known = known
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """float32 [n, width] for n texts; each that is unknown is encoded once."""
-        found = {text: self._known.get(text) for text in texts}
-        unknown = [text for text, embedding in found.items() if embedding is None]
+        wanted = list(dict.fromkeys(texts))
+        found: dict[str, Tensor] = self._known.find(ENCODER, wanted)
+        unknown = [text for text in wanted if text not in found]
         for start in range(0, len(unknown), self._batch):
             some = unknown[start : start + self._batch]
-            filled = [*some, *[some[0]] * (self._batch - len(some))]
-            for text, embedding in zip(some, self._encode(filled), strict=False):
-                found[text] = own = embedding.clone()  # not a view that keeps its whole batch
-                self._known.put(text, own, own.nbytes)
-        return torch.stack([embedding for text in texts if (embedding := found[text]) is not None])
+            rows = self._encode([*some, *[some[0]] * (self._batch - len(some))])
+            new = {text: row.clone() for text, row in zip(some, rows, strict=False)}  # no view that keeps its batch
+            self._known.keep(ENCODER, new)
+            found |= new
+        return torch.stack([found[text] for text in texts])

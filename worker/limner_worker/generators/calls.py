@@ -84,11 +84,25 @@ def content(call: Call) -> str:
     return digest.hexdigest()
 
 
+def leaves(output: Any) -> list[Tensor]:
+    """The tensors of an output, always in the same order."""
+    found: list[Tensor] = []
+    _map(output, lambda leaf: found.append(leaf) if isinstance(leaf, Tensor) else None)
+    return found
+
+
+def filled(example: Any, tensors: Sequence[Tensor]) -> Any:
+    """An output like the example with these tensors in it; None if they are not of its shapes and dtypes."""
+    places = leaves(example)
+    if [(each.shape, each.dtype) for each in places] != [(each.shape, each.dtype) for each in tensors]:
+        return None
+    rest = iter(tensors)
+    return _map(example, lambda leaf: next(rest).to(leaf.device) if isinstance(leaf, Tensor) else leaf)
+
+
 def size_in_bytes(output: Any) -> int:
     """How much memory the tensors of an output take."""
-    sizes: list[int] = []
-    _map(output, lambda leaf: sizes.append(leaf.nbytes) if isinstance(leaf, Tensor) else None)
-    return sum(sizes)
+    return sum(tensor.nbytes for tensor in leaves(output))
 
 
 def owned(output: Any) -> Any:

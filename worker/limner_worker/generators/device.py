@@ -30,6 +30,11 @@ class Device:
         self._cuda = self.torch.type == "cuda"
         self._stream = torch.cuda.Stream(self.torch) if self._cuda and beside else None
 
+    @property
+    def kind(self) -> str:
+        """What may compute other last bits than another."""
+        return torch.cuda.get_device_name(self.torch) if self._cuda else self.torch.type
+
     def put(self, tensor: Tensor) -> Tensor:
         """A tensor of the CPU, on the device; nobody waits for the copy but what reads it."""
         return tensor.pin_memory().to(self.torch, non_blocking=True) if self._cuda else tensor.to(self.torch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from limner_shared.cards import ModelCard, Source
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
-from limner_worker.generators.cache import ByteCache
-from limner_worker.generators.calls import Call, content, join, owned, part, size_in_bytes
+from limner_worker.generators.calls import Call, content, join, owned, part
 from limner_worker.generators.device import Beside, Device, compiled
+from limner_worker.generators.embeddings import Embeddings, SharedTexts
 from limner_worker.generators.pipeline_run import Kind, PipelineImage, tap
 from limner_worker.generators.projection import Projection
 from limner_worker.networks.weights import weights_size
@@ -44,8 +44,11 @@ class DiffusersPipeline:
     repository is run.
     """
 
-    def __init__(self, card: ModelCard, device: str, cache_bytes: int) -> None:
-        """Load the pipeline. Raises CardError with the reason."""
+    def __init__(self, card: ModelCard, device: str, cache_bytes: int, cache_url: str = "") -> None:
+        """Load the pipeline. Raises CardError with the reason.
+
+        Of encoded texts so many bytes are remembered, and all shared in the Redis at `cache_url`.
+        """
         self.card = card
         # Where weights move between steps, a decode beside them could read what is being moved.
         self._device = Device(device, beside=card.offload == "none")
@@ -68,7 +71,8 @@ class DiffusersPipeline:
         for name, module in self.pipeline.components.items():
             if isinstance(module, nn.Module):
                 self._tap(name, module)
-        self._texts: ByteCache[Hashable, Any] = ByteCache(cache_bytes)
+        about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self._device.kind}
+        self._texts = Embeddings(cache_bytes, SharedTexts.at(cache_url, about))
         self._projection: Projection | None = None
         self._active: tuple[tuple[str, float], ...] = ()
         if card.adapters:
@@ -170,16 +174,16 @@ class DiffusersPipeline:
 
     def _encode(self, images: Sequence[PipelineImage]) -> None:
         """Texts always go in batches of one size, so that an embedding, remembered or not, has the same bits."""
-        keys = [(image.adapters, content(image.call)) for image in images]
-        unknown = {key: image for key, image in zip(keys, images, strict=True) if self._texts.get(key) is None}
-        found = {key: self._texts.get(key) for key in keys if key not in unknown}
-        size = self.card.text_batch
+        keys = [f"{image.adapters} {content(image.call)}" for image in images]
+        name, size = images[0].call.name, self.card.text_batch
+        found = self._texts.find(name, list(dict.fromkeys(keys)))
+        unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
         for start in range(0, len(unknown), size):
             some = list(unknown.items())[start : start + size]
             outputs = self._call([image.call for _, image in some], size, images[0].adapters)
-            for (key, _), output in zip(some, outputs, strict=True):
-                found[key] = embedding = owned(output)
-                self._texts.put(key, embedding, size_in_bytes(embedding))
+            new = {key: owned(output) for (key, _), output in zip(some, outputs, strict=True)}
+            self._texts.keep(name, new)
+            found |= new
         for key, image in zip(keys, images, strict=True):
             image.resume(found[key])
 

