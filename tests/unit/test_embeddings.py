@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from redis import Redis
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from limner_shared.embedded import free_port
 from limner_worker.conditioning import CachedEncoder
 from limner_worker.generators.calls import filled, leaves
 from limner_worker.generators.embeddings import Embeddings, SharedTexts
@@ -98,8 +99,6 @@ def test_without_redis_texts_are_encoded_and_it_is_left_alone_for_a_while(unused
 
 @pytest.fixture
 def unused_url() -> str:
-    from limner_shared.embedded import free_port
-
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
@@ -108,15 +107,12 @@ def _must_not_be_asked(*_: object) -> None:
 
 
 def test_what_a_text_encoder_of_transformers_returns_is_rebuilt_from_its_tensors():
-    output = BaseModelOutputWithPooling(
-        last_hidden_state=torch.rand(1, 4, 8), pooler_output=torch.rand(1, 8), hidden_states=(torch.rand(1, 4, 8),) * 2
-    )
-    example = BaseModelOutputWithPooling(
-        last_hidden_state=torch.zeros(1, 4, 8),
-        pooler_output=torch.zeros(1, 8),
-        hidden_states=(torch.zeros(1, 4, 8),) * 2,
-    )
-    again = filled(example, leaves(output))
+    def output(make: Callable[..., Tensor]) -> BaseModelOutputWithPooling:
+        layers = make(1, 4, 8), make(1, 4, 8)
+        return BaseModelOutputWithPooling(last_hidden_state=layers[1], pooler_output=make(1, 8), hidden_states=layers)
+
+    example, found = output(torch.zeros), output(torch.rand)
+    again = filled(example, leaves(found))
     assert isinstance(again, BaseModelOutputWithPooling)
-    assert torch.equal(again.last_hidden_state, output.last_hidden_state)
-    assert torch.equal(again.hidden_states[1], output.hidden_states[1])
+    assert torch.equal(again.last_hidden_state, found.last_hidden_state)
+    assert torch.equal(again.hidden_states[1], found.hidden_states[1])
