@@ -24,8 +24,7 @@ from limner_shared.stack import Stack
 from limner_worker.generators.base import Generator, ImageTask, Picture
 
 RESULTS = Path(__file__).parent / "results"
-
-
+OURS, THEIRS, LINE = "#c8553d", "#b8bfc6", "#6b7480"
 NULL_CARD = Path(__file__).parent / "models" / "null.toml"
 
 
@@ -70,11 +69,19 @@ def report(
 ) -> None:
     """Write JSON and a box plot to `results/`, and print the last line, which programs read."""
     RESULTS.mkdir(exist_ok=True)
-    figure, axes = plt.subplots(figsize=(7, 4))
-    axes.boxplot(list(bars.values()), tick_labels=list(bars), vert=False)
+    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.5 * len(bars)))
+    boxes = axes.boxplot(list(bars.values()), tick_labels=list(bars), vert=False, patch_artist=True, widths=0.6)
+    for number, (box, middle) in enumerate(zip(boxes["boxes"], boxes["medians"], strict=True)):
+        box.set(facecolor=OURS if number == 0 else THEIRS, edgecolor="none")
+        middle.set(color="white", linewidth=2)
+    for lines in (boxes["whiskers"], boxes["caps"]):
+        plt.setp(lines, color=LINE)
+    plt.setp(boxes["fliers"], marker=".", markersize=3, markeredgecolor=LINE)
+    axes.invert_yaxis()  # the first one, which is ours, stands on top
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
     axes.set_xlim(left=0)
     axes.set_xlabel(unit)
-    axes.set_title(f"{name}: {goal}")
     figure.tight_layout()
     figure.savefig(RESULTS / f"{name}.png", dpi=120)
     conclude(name, figures, goal, met=met)

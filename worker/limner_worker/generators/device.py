@@ -19,6 +19,8 @@ from limner_worker.generators.calls import owned
 
 T = TypeVar("T")
 Compute = Callable[..., Any]
+SHAPES = 64
+"""A card's sizes times its buckets; beyond so many torch would go on without compiling."""
 
 
 class Device:
@@ -105,10 +107,12 @@ class Beside(Generic[T]):
 
 
 def compiled(call: Compute, card: ModelCard) -> Compute:
-    """The call as the card wants it compiled; with CUDA graphs, one is recorded for each shape of its batches."""
+    """The call as the card wants it compiled: for each shape by itself, so that a picture's bits do not depend on which
+    shapes came before. With CUDA graphs, one is recorded for each.
+    """
     if card.cuda_graphs:
-        return _of_graphs(torch.compile(call, mode="reduce-overhead", dynamic=False))
-    return torch.compile(call) if card.compile else call
+        return _of_graphs(torch.compile(call, mode="reduce-overhead", dynamic=False, recompile_limit=SHAPES))
+    return torch.compile(call, dynamic=False, recompile_limit=SHAPES) if card.compile else call
 
 
 def _of_graphs(call: Compute) -> Compute:
