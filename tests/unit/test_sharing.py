@@ -79,6 +79,12 @@ class Worker:
             ledger.finish(session, [ledger.Result(claim.id, claim.attempt, images)])
         self.leave(claim)
 
+    def make(self, claim: Claim) -> None:
+        """From its beginning to its end."""
+        self.begin(claim)
+        eventually(lambda: claim.id in self.drawn)
+        self.finish(claim)
+
     def leave(self, claim: Claim) -> None:
         """It has ended here, with a picture or without."""
         self.mine.discard(claim.id)
@@ -107,8 +113,7 @@ def allow(database: Database, name: str, *, share: bool = True) -> str:
 
 def test_a_request_gets_the_picture_of_an_equal_one_and_its_receipt_says_so(worker: Worker):
     first, second = worker.claim(), worker.claim()
-    worker.begin(first)
-    worker.finish(first)
+    worker.make(first)
     worker.begin(second)
     [image] = eventually(lambda: worker.copied.get(second.id))
     assert image.receipt == {"buckets": [[1, 2]], "shared_with": first.id}
@@ -171,16 +176,14 @@ def test_nobody_waits_for_a_job_of_a_lower_lane(worker: Worker):
 )
 def test_requests_that_differ_in_what_is_seen_are_drawn_each(worker: Worker, other):
     first, second = worker.claim(), worker.claim(**other)
-    worker.begin(first)
-    worker.finish(first)
+    worker.make(first)
     worker.begin(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
 
 
 def test_a_picture_of_several_is_found_by_who_asks_for_it_alone(worker: Worker):
     both, second = worker.claim(n=2), worker.claim(seed=8)
-    worker.begin(both)
-    worker.finish(both)
+    worker.make(both)
     worker.begin(second)
     assert [image.seed for image in eventually(lambda: worker.copied.get(second.id))] == [8]
 
@@ -188,8 +191,7 @@ def test_a_picture_of_several_is_found_by_who_asks_for_it_alone(worker: Worker):
 def test_tenants_do_not_see_each_others_pictures(worker: Worker):
     other = allow(worker.database, "other")
     first, second = worker.claim(), worker.claim(tenant=other)
-    worker.begin(first)
-    worker.finish(first)
+    worker.make(first)
     worker.begin(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
 
@@ -203,8 +205,7 @@ def test_nothing_is_shared_unless_the_tenant_wants_it(worker: Worker):
 
 def test_a_replay_is_drawn_again(worker: Worker):
     first, again = worker.claim(), worker.claim()
-    worker.begin(first)
-    worker.finish(first)
+    worker.make(first)
     spec = again.spec.model_copy(update={"replay": ((1, 1),)})
     worker.begin(replace(again, spec=spec))
     assert worker.drawn == [first.id, again.id]
@@ -224,8 +225,7 @@ def test_a_description_that_became_the_same_conditions_is_an_equal_request(worke
 
 def test_what_was_deleted_is_drawn_again(worker: Worker):
     first, second, third = (worker.claim() for _ in range(3))
-    worker.begin(first)
-    worker.finish(first)
+    worker.make(first)
     with worker.database.write() as session:
         digest = session.scalars(select(Image.sha256)).one()
     worker.blobs.delete(digest, unless_written_within=-1)  # the bytes are gone, the row is there
@@ -240,8 +240,7 @@ def test_what_was_deleted_is_drawn_again(worker: Worker):
 
 def test_a_shared_picture_is_written_anew_so_that_no_cleaner_takes_it_first(worker: Worker):
     first, second = worker.claim(), worker.claim()
-    worker.begin(first)
-    worker.finish(first)
+    worker.make(first)
     with worker.database.read() as session:
         digest = session.scalars(select(Image.sha256)).one()
     assert worker.blobs.folder is not None
@@ -254,8 +253,7 @@ def test_a_shared_picture_is_written_anew_so_that_no_cleaner_takes_it_first(work
 
 def test_forgotten_prompts_take_their_recipes_along(worker: Worker):
     first = worker.claim()
-    worker.begin(first)
-    worker.finish(first)
+    worker.make(first)
     with worker.database.write() as session:
         session.execute(update(Tenant).values(keep_prompts_days=1.0))
         session.execute(update(Job).values(finished_at=now() - 2 * 86400))

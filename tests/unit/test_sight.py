@@ -28,7 +28,7 @@ def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
     model = load(card, Settings(device="cpu"))
     states = model.start([ImageTask(spec, spec.seed)])
     model.step(states)
-    return model.decode(states)[0]
+    return model.decode(states).pictures()[0]
 
 
 @pytest.fixture(scope="module")
