@@ -10,7 +10,7 @@ Mixed: a bulk of as many jobs and as many steps in all, but every job with its o
 Goal: at least 0.9 of the uniform bulk's steps a second.
 Overhead: the engine alone with the null model in batches of 8, seconds for one row's step. Goal: at most 0.3 ms.
 Keeping: the engine's time for keeping all jobs half made, of the time between. Goal: at most 1 %.
-Memory: the resident memory of a worker with the null model after its first 1,000 jobs, and after all, of several workers
+Memory: the resident memory of a worker with the null model after its first 1,000 jobs, and after all; of five workers,
 one after another. Goal: less than 5 % more. (It levels off: from 20,000 to 30,000 jobs it is 1 % more.)
 The first three in turn, round by round, never at the same time.
 """
