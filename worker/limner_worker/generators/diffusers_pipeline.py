@@ -51,7 +51,7 @@ class DiffusersPipeline:
         """
         self.card = card
         # Where weights move between steps, a decode beside them could read what is being moved.
-        self._device = Device(device, beside=card.offload == "none")
+        self._device = Device(device, beside=card.offload == "none" and card.device_map is None)
         try:
             folder = _folder(card.source)
             self._weights = checked_hashes(folder, card.sha256)
