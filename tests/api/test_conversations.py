@@ -168,6 +168,19 @@ def test_what_is_not_kept_any_more_leaves_the_conversation_too(client, app, data
     assert len(spec_of(app, say(client, conversation, "bluer")).history) == 1
 
 
+def test_what_was_said_first_is_forgotten_in_later_turns_too_once_they_have_ended(client, app, database):
+    conversation = begin(client)
+    first = conversation["turns"][0]
+    interpret(app, first, "a shiny red car")
+    ended, waiting = say(client, conversation, "bluer"), say(client, conversation, "greener")
+    interpret(app, ended, "a shiny blue car")
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == first["job"]["id"]).values(finished_at=Job.finished_at - 86400))
+    keep(database, keep_prompts_days=0.5)
+    assert (spec_of(app, ended).history, spec_of(app, ended).prompt) == ((), "a shiny blue car")
+    assert spec_of(app, waiting).history  # nobody has interpreted it yet
+
+
 def keep(database, **days: float) -> None:
     """What the dispatcher does for a tenant that keeps its data for so long."""
     with database.write() as session:

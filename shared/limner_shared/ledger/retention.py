@@ -49,9 +49,24 @@ def _blank(session: Session, job_id: str, spec: dict[str, Any]) -> None:
     said = {"alt_text": None, "recipe": None}
     session.execute(update(Image).where(Image.job_id == job_id).values(said), execution_options=SILENT)
     session.execute(update(Turn).where(Turn.job_id == job_id).values(text=WITHOUT_PROMPT), execution_options=SILENT)
+    _forget_in_later_turns(session, job_id)
     titled = select(Turn.conversation_id).where(Turn.job_id == job_id, Turn.parent_id.is_(None))
     blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
     session.execute(blank, execution_options=SILENT)
+
+
+def _forget_in_later_turns(session: Session, job_id: str) -> None:
+    """A later turn's job was given what was said before; once it has ended, it needs that no more."""
+    here = select(Turn.conversation_id).where(Turn.job_id == job_id)
+    later = (
+        select(Job.id, Job.spec)
+        .join(Turn, Turn.job_id == Job.id)
+        .where(Turn.conversation_id.in_(here), text(f"jobs.{FINISHED}"))
+    )
+    for later_id, spec in session.execute(later).all():
+        if spec.get("history"):
+            values = {"spec": spec | {"history": []}}
+            session.execute(update(Job).where(Job.id == later_id).values(values), execution_options=SILENT)
 
 
 def forget_jobs(session: Session, limit: int) -> int:
