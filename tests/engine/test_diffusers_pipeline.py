@@ -395,7 +395,8 @@ def test_texts_that_another_worker_has_encoded_come_from_redis_and_give_the_same
     one, other = load(card, settings), load(card, settings)
     first, second = (job_of(card, "a", {"prompt": "a cat", "seed": 1}).rows[0].task for _ in "12")
     [expected] = finish(one, one.start([first]))
-    other.start([job_of(card, "b", {"prompt": "a dog", "negative_prompt": "a bird"}).rows[0].task])
+    longer = {"prompt": "a dog in a garden with a fence", "negative_prompt": "a bird"}
+    other.start([job_of(card, "b", longer).rows[0].task])
     calls = count_texts(other)
     [found] = finish(other, other.start([second]))
     assert calls == []

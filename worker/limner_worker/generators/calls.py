@@ -92,9 +92,8 @@ def leaves(output: Any) -> list[Tensor]:
 
 
 def filled(example: Any, tensors: Sequence[Tensor]) -> Any:
-    """An output like the example with these tensors in it; None if they are not of its shapes and dtypes."""
-    places = leaves(example)
-    if [(each.shape, each.dtype) for each in places] != [(each.shape, each.dtype) for each in tensors]:
+    """An output like the example with these tensors in it; None if they cannot be such ones. Texts differ in length."""
+    if [(each.ndim, each.dtype) for each in leaves(example)] != [(each.ndim, each.dtype) for each in tensors]:
         return None
     rest = iter(tensors)
     return _map(example, lambda leaf: next(rest).to(leaf.device) if isinstance(leaf, Tensor) else leaf)
