@@ -238,6 +238,18 @@ def test_what_was_deleted_is_drawn_again(worker: Worker):
     eventually(lambda: worker.drawn == [first.id, second.id, third.id])
 
 
+def test_a_damaged_picture_is_not_shared(worker: Worker):
+    first, second = worker.claim(), worker.claim()
+    worker.make(first)
+    with worker.database.read() as session:
+        digest = session.scalars(select(Image.sha256)).one()
+    assert worker.blobs.folder is not None
+    (worker.blobs.folder / digest[:2] / digest).write_bytes(b"damaged")
+    worker.begin(second)
+    eventually(lambda: worker.drawn == [first.id, second.id])
+    assert not worker.copied
+
+
 def test_a_shared_picture_is_written_anew_so_that_no_cleaner_takes_it_first(worker: Worker):
     first, second = worker.claim(), worker.claim()
     worker.make(first)

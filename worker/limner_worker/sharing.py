@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from limner_shared import queries, tables
 from limner_shared.blobs import Blobs
 from limner_shared.database import Database
-from limner_shared.errors import LimnerError
+from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.jobs import Lane
 from limner_shared.ledger import Claim, NewImage
 from limner_shared.replay import SHARED_WITH
@@ -86,12 +86,14 @@ class Sharing:
 
     def take(self, jobs: Sequence[JobRun]) -> None:
         """Jobs that are ready to be drawn. For any thread."""
-        plain = [job for job in jobs if not self._recipes(job)]
-        if plain:
-            self._draw(plain)
+        plain: list[JobRun] = []
         for job in jobs:
             if self._recipes(job):
                 self._queue.put(job)
+            else:
+                plain.append(job)
+        if plain:
+            self._draw(plain)
 
     def ended(self, job_id: str) -> None:
         """A job was committed, or is no longer ours: whoever waits for its pictures need not wait longer. For any
@@ -168,6 +170,10 @@ class Sharing:
             return []
         try:
             stored = [self._blobs.get(image.sha256) for image in images]
+            if any(
+                hashlib.sha256(data).hexdigest() != image.sha256 for data, image in zip(stored, images, strict=True)
+            ):
+                raise StorageFailed("The stored picture is damaged.")
             for data in stored:
                 self._blobs.put(data)  # as new as any before it is referred to, so that no cleaner takes it meanwhile
         except LimnerError as error:
