@@ -36,6 +36,7 @@ from limner_shared.errors import LimnerError
 from limner_shared.jobs import JobRequest, JobSpec, Lane
 from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
+from limner_shared.threads import Supervisor
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Generator, Picture
@@ -155,6 +156,10 @@ class Ended:
         """Never, with the null model."""
         raise error
 
+    def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
+        """Nor this."""
+        raise RuntimeError(reason)
+
 
 def overhead_ms(steps: int) -> float:
     """Milliseconds of one row's step, of as many jobs as a worker holds, in batches of 8 without a model."""
@@ -166,7 +171,7 @@ def overhead_ms(steps: int) -> float:
         for n in range(Settings.model_fields["slots"].default)
     ]
     ended = Ended(len(claims))
-    engine = Engine(Residents([card], lambda _card: generator), ended)
+    engine = Engine(Residents([card], lambda _card: generator), ended, Supervisor())
     engine.submit([JobRun(claim, lambda: None) for claim in claims])
     started = time.perf_counter()
     engine.start()

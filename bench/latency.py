@@ -19,7 +19,7 @@ from limner_shared.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Generator
 from limner_worker.generators.catalogue import load
-from limner_worker.publish import encode_png
+from limner_worker.pictures import encode_png
 
 GOAL = 1.5
 

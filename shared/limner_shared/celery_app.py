@@ -37,6 +37,11 @@ def lane_of(queue: str) -> Lane:
     return Lane[queue.rpartition(".")[2].upper()]
 
 
+def model_of(queue: str) -> str:
+    """The model of a queue's name."""
+    return queue.removeprefix("limner.").rpartition(".")[0]
+
+
 def _queue(name: str) -> Queue:
     """A direct queue without an exchange: with one, its binding would live in Redis, and a flush would lose it."""
     return Queue(name, exchange=Exchange(""), routing_key=name)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -28,8 +29,13 @@ from limner_shared.errors import ConfigurationError
 SQLITE_BUSY_MS = 15_000
 
 
-DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError)
+DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """What a database raises that is down, full, locked, read-only or cut off: the same may succeed later."""
+
+
+def reason_of(error: SQLAlchemyError) -> str:
+    """The first words of what the database said, for a log; without the statement and its parameters."""
+    return str(getattr(error, "orig", None) or type(error).__name__)[:200]
 
 
 class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function that it is

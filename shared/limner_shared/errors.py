@@ -131,8 +131,20 @@ class ModelUnavailable(LimnerError):
     code, title, status, retryable = "model_unavailable", "Model unavailable", 503, True
 
 
+class UnreadableJob(LimnerError):
+    """The stored request cannot be read by this version: submit it again."""
+
+    code, title, status = "unreadable_job", "Unreadable job", 500
+
+
+class DamagedInput(LimnerError):
+    """The stored picture that this job starts from is damaged: send it again."""
+
+    code, title, status = "damaged_input", "Damaged input", 500
+
+
 class GenerationFailed(LimnerError):
-    """The model could not make this picture."""
+    """The model could not make this picture; the service's log has the reason."""
 
     code, title, status = "generation_failed", "Generation failed", 500
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from limner_shared.conditions import Description, Turn
 
 MAX_SEED: Final = 2**32 - 1
+SPEC_VERSION: Final = 1
+"""Of the specs that this version writes. A worker leaves those of a newer version to newer workers."""
 MAX_METADATA_BYTES: Final = 4096
 MAX_IMAGE_CHARS: Final = 14_000_000
 """A `data:` URL of a picture of 10 MB."""

@@ -1,5 +1,6 @@
 """A worker that kills itself at a named point: `python -m tests.chaos.faulty POINT COUNT worker`; `stop-POINT` stops it
-there instead, `clock SECONDS` sets its clock wrong, `poison 0` lets prompts break it.
+there instead, `clock SECONDS` sets its clock wrong, `poison 0` lets prompts break it, `device COUNT` breaks its device
+at that step, `model 0` makes every step fail.
 
 The points are seams of the worker, wrapped here, so that the product has no code for its own tests.
 """
@@ -27,7 +28,7 @@ from limner_worker.service import WorkerService
 
 POINTS: dict[str, tuple[type, str, str]] = {
     "after-pop": (EnginePool, "on_apply", "before"),
-    "after-claim": (WorkerService, "_run", "before"),
+    "after-claim": (WorkerService, "_take", "before"),
     "after-blob": (Blobs, "put", "after"),
     "before-commit": (Publisher, "_write_once", "before"),
     "after-commit": (Publisher, "_write_once", "after"),
@@ -92,12 +93,29 @@ def main() -> None:
         skew_clock(float(count))
     elif point == "poison":
         poison()
+    elif point in ("device", "model"):
+        break_steps("CUDA error: device-side assert triggered" if point == "device" else "a broken library", int(count))
     elif point.startswith("stop-"):
         die_at(point.removeprefix("stop-"), int(count), between_writes())
     else:
         die_at(point, int(count), kill)
     sys.argv = ["limner", *sys.argv[3:]]
     cli.main()
+
+
+def break_steps(message: str, count: int) -> None:
+    """Let every step from the `count`th on raise, as a broken device or a broken library does."""
+    step = Null.step
+    steps = 0
+
+    def broken(self: Null, states: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps >= count:
+            raise RuntimeError(message)
+        step(self, states)
+
+    Null.step = broken
 
 
 def poison() -> None:

@@ -16,8 +16,8 @@ from limner_shared.settings import Settings
 from limner_shared.tables import Event, Image, Job
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.null import Null, NullState
+from limner_worker.pictures import encode_png
 from limner_worker.provenance import xmp
-from limner_worker.publish import encode_png
 
 
 class Watcher(threading.Thread):

@@ -28,7 +28,7 @@ from limner_shared.database import Database
 from limner_shared.embedded import free_port
 from limner_shared.jobs import JobState
 from limner_shared.tables import Event, Job
-from limner_worker.watchdog import EXIT_CODE
+from limner_shared.threads import EXIT_CODE
 from tests.chaos import oracle
 from tests.chaos.faulty import POINTS
 from tests.chaos.servers import RedisServer

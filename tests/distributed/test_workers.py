@@ -175,13 +175,17 @@ def test_a_canceled_job_leaves_its_batch_and_the_worker_goes_on(service):
 
 
 @postgresql
-def test_a_full_disk_fails_the_job_with_a_clear_error_and_the_worker_stays_up(service):
+def test_jobs_wait_while_the_disk_is_full_and_none_fails(service):
     service.start("dispatch")
-    [worker] = service.start_workers(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)))
-    [job] = service.wait(service.submit(width=256, height=256))
-    assert (job.state, job.error_code) == ("failed", "storage_full"), service.logs()
-    assert "free some space" in job.error_message
-    assert worker.poll() is None
+    small, unlimited = (2000, resource.RLIM_INFINITY), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    [worker] = service.start_workers(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small))
+    ids = service.submit(30, width=256, height=256)
+    eventually(lambda: "storage_full" in service.logs(), 60)
+    assert not any(JobState(job.state).terminal for job in service.jobs(ids))
+    with Redis.from_url(service.settings.redis_url) as client:
+        eventually(lambda: any(b"store" in client.get(key) for key in client.keys("limner:worker:*")))
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, unlimited)
+    assert {job.state for job in service.wait(ids, 120)} == {"succeeded"}, service.logs()
 
 
 def test_equal_requests_of_a_tenant_that_shares_are_drawn_once_also_when_a_worker_is_killed(service):

@@ -22,6 +22,7 @@ from limner_shared.errors import CardError, LimnerError
 from limner_shared.jobs import JobRequest, JobSpec
 from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
+from limner_shared.threads import Supervisor
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators import diffusers_pipeline, pipeline_run
@@ -114,6 +115,9 @@ class Collector:
         self.errors[job.id] = error
         self._ended(1)
 
+    def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
+        raise AssertionError(reason)
+
     def _ended(self, count: int) -> None:
         self.left -= count
         self.more()
@@ -128,7 +132,7 @@ def claimed(spec: JobSpec, name: str) -> JobRun:
 def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
     """Let the engine make all, and return what failed."""
     heard = Collector(jobs)
-    heard.engine = Engine(Residents([generator.card], lambda _card: generator), heard, **options)
+    heard.engine = Engine(Residents([generator.card], lambda _card: generator), heard, Supervisor(), **options)
     heard.engine.start()
     heard.more()
     assert heard.done.wait(120)

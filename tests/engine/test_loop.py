@@ -13,8 +13,10 @@ import torch
 from tests.processes import eventually
 
 from limner_shared.cards import Catalogue
-from limner_shared.jobs import JobRequest
-from limner_shared.ledger import Claim
+from limner_shared.jobs import JobRequest, Lane
+from limner_shared.ledger import AttemptKey, Claim
+from limner_shared.threads import Supervisor
+from limner_worker.engine.guard import DeviceBroken
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Decoded, ImageTask, Picture
@@ -27,6 +29,7 @@ class State:
     steps_done: int = 0
     error: Exception | None = None
     key: str = ""
+    closed: bool = False
 
     @property
     def prompt(self) -> str:
@@ -34,10 +37,16 @@ class State:
 
     @property
     def finished(self) -> bool:
+        if self.prompt == "bad state" and self.steps_done == 2:
+            raise AttributeError("this pipeline has no timesteps")
         return self.steps_done >= self.task.spec.steps
 
     def checkpoint(self) -> bytes | None:
         return f"step {self.steps_done}".encode()
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
 
 
 class Scripted:
@@ -46,6 +55,7 @@ class Scripted:
     def __init__(self, card) -> None:
         self.card = card
         self.batches: list[int] = []
+        self.states: list[State] = []
         self.gate = threading.Semaphore(0)
         self.gated = False
         self.room = 1000
@@ -62,7 +72,11 @@ class Scripted:
     def start(self, tasks: Sequence[ImageTask]):
         if any(task.spec.prompt == "bad start" for task in tasks):
             raise ValueError("cannot encode")
-        return [State(task) for task in tasks]
+        if any(task.checkpoint == b"damaged" for task in tasks):
+            raise ValueError("cannot be read")
+        states = [State(task) for task in tasks]
+        self.states += states
+        return states
 
     def step(self, states: Sequence[State]) -> None:
         if self.gated:
@@ -70,7 +84,9 @@ class Scripted:
         if len(states) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         if any(state.prompt == "bad step" for state in states):
-            raise RuntimeError("cannot step")
+            raise RuntimeError("cannot step: the tenant must not read this")
+        if any(state.prompt == "breaks the device" for state in states):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         self.batches.append(len(states))
         for state in states:
             state.steps_done += 1
@@ -132,6 +148,10 @@ class Heard:
     def failed(self, job: JobRun, error) -> None:
         self._tell(job, error.message)
 
+    def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
+        for job in jobs:
+            self._tell(job, f"unavailable: {reason}")
+
     def _tell(self, job: JobRun, what: str) -> None:
         with self.news:
             assert job.id not in self.done, "told twice"
@@ -147,33 +167,58 @@ class Heard:
 @pytest.fixture
 def engine(catalogue: Catalogue):
     generator = Scripted(catalogue.get("limner-flow"))
-    engine = Engine(Residents([generator.card], lambda _card: generator), Heard())
+    engine = Engine(Residents([generator.card], lambda _card: generator), Heard(), Supervisor())
     engine.start()
     yield engine, generator, engine.outcomes
     generator.gate.release(1000)
     engine.stop()
 
 
-def job(catalogue: Catalogue, name: str, prompt: str = "fine", **request) -> JobRun:
+def job(catalogue: Catalogue, name: str, prompt: str = "fine", lane: int = 1, **request) -> JobRun:
     spec = catalogue.resolve(JobRequest(prompt=prompt, **{"steps": 3} | request))[1]
-    return JobRun(Claim(name, "tenant", None, 1, 2, 1, spec), lambda: None)
+    return JobRun(Claim(name, "tenant", None, 1, 2, Lane(lane), spec), lambda: None)
 
 
-@pytest.mark.parametrize("fault", ["bad start", "bad step", "bad row", "not finite"])
-def test_a_job_that_breaks_the_model_fails_alone(engine, catalogue, fault):
-    running, _, heard = engine
+@pytest.mark.parametrize("fault", ["bad start", "bad step", "bad row", "bad state", "not finite"])
+def test_a_job_that_breaks_the_model_fails_alone_with_a_plain_reason(engine, catalogue, fault):
+    running, generator, heard = engine
     running.submit([job(catalogue, "a"), job(catalogue, "poison", fault), job(catalogue, "b")])
     done = heard.wait(3)
     assert done["a"] == done["b"] == "generated"
-    assert done["poison"].startswith("The model failed")
+    assert "could not make this picture" in done["poison"] or "not finite" in done["poison"]
+    assert "must not read" not in done["poison"]
+    eventually(lambda: all(state.closed for state in generator.states))
 
 
-def test_a_model_that_this_worker_does_not_have_fails_the_job_with_its_name(engine, catalogue):
+def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogue):
+    generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
+    threads = Supervisor(lambda name, error: failures.append((name, type(error))))
+    engine = Engine(Residents([generator.card], lambda _card: generator), heard, threads)
+    engine.submit([job(catalogue, "breaks", "breaks the device", lane=1), job(catalogue, "later", lane=3)])
+    engine.submit([job(catalogue, f"neighbour {n}", lane=1) for n in range(10)])
+    engine.start()
+    eventually(lambda: failures)
+    assert failures == [("engine", DeviceBroken)]
+    assert {key.job_id for key in engine.suspects} >= {"breaks"}
+    assert len(engine.suspects) <= max(generator.card.buckets) < 12
+    assert heard.done == {}, "the others are handed back, not failed"
+
+
+def test_a_checkpoint_that_cannot_be_read_costs_its_steps_and_nothing_else(engine, catalogue):
+    running, _, heard = engine
+    jobs = [job(catalogue, "resumed"), job(catalogue, "other")]
+    jobs[0].rows[0].task.checkpoint, jobs[0].rows[0].task.buckets = b"damaged", [8, 8]
+    running.submit(jobs)
+    assert heard.wait(2) == {"resumed": "generated", "other": "generated"}
+    assert jobs[0].rows[0].task.buckets == []
+
+
+def test_a_job_of_a_model_that_this_worker_does_not_have_is_left_to_others(engine, catalogue):
     running, _, heard = engine
     stray = job(catalogue, "a")
     stray.claim = Claim("a", "tenant", None, 1, 2, 1, stray.claim.spec.model_copy(update={"model": "gone"}))
     running.submit([stray])
-    assert "'gone'" in heard.wait(1)["a"]
+    assert heard.wait(1)["a"].startswith("unavailable")
 
 
 def test_jobs_join_a_batch_between_two_steps(engine, catalogue):
@@ -193,8 +238,9 @@ def test_jobs_join_a_batch_between_two_steps(engine, catalogue):
 def test_a_dropped_job_leaves_at_the_next_step_and_is_never_told_of(engine, catalogue):
     running, generator, heard = engine
     generator.gated = True
-    running.submit([job(catalogue, "dropped", steps=100), job(catalogue, "kept")])
-    running.drop({"dropped"})
+    dropped = job(catalogue, "dropped", steps=100)
+    running.submit([dropped, job(catalogue, "kept")])
+    running.drop([dropped])
     generator.gate.release(1000)
     assert heard.wait(1) == {"kept": "generated"}
     assert generator.batches[-1] == 1 or len(generator.batches) == 3
@@ -230,7 +276,7 @@ def test_a_picture_that_does_not_fit_even_alone_fails_with_what_would(engine, ca
 
 def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
     generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
-    engine = Engine(Residents([generator.card], lambda _card: generator), heard, checkpoint_seconds=0)
+    engine = Engine(Residents([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
     engine.submit([job(catalogue, "long", steps=4)])
     heard.wait(1)
@@ -245,7 +291,7 @@ def test_a_call_that_hangs_is_known_by_its_jobs(engine, catalogue):
     running.submit([job(catalogue, "hangs")])
     while running.stuck(0.01) is None:
         pass
-    assert running.stuck(0.01) == {"hangs"}
+    assert running.stuck(0.01) == {AttemptKey("hangs", 1)}
     assert running.stuck(60) is None
     generator.gate.release(1000)
     heard.wait(1)
@@ -260,17 +306,22 @@ def test_only_what_is_watched_is_shown_and_a_preview_that_fails_harms_nothing(en
     assert set(heard.shown) == {"watched"}
 
 
-def test_a_fault_of_the_engine_itself_is_not_silent(engine, catalogue, monkeypatch):
-    running, _, _ = engine
+def test_a_fault_of_the_engine_itself_ends_its_thread_and_every_job_is_suspect(catalogue, monkeypatch):
+    generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
+    engine = Engine(
+        Residents([generator.card], lambda _card: generator),
+        heard,
+        Supervisor(lambda *failure: failures.append(failure)),
+    )
 
     def fault(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(running.outcomes, "progressed", fault)
-    running.submit([job(catalogue, "a")])
-    while running.stuck(60) is None:
-        pass
-    assert running.stuck(60) == {"a"}
+    monkeypatch.setattr(heard, "progressed", fault)
+    engine.submit([job(catalogue, "a")])
+    engine.start()
+    eventually(lambda: failures)
+    assert engine.suspects == {AttemptKey("a", 1)}
 
 
 def test_a_checkpoint_that_cannot_be_written_harms_nothing(catalogue, monkeypatch):
@@ -279,7 +330,7 @@ def test_a_checkpoint_that_cannot_be_written_harms_nothing(catalogue, monkeypatc
 
     monkeypatch.setattr(State, "checkpoint", fault)
     generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
-    engine = Engine(Residents([generator.card], lambda _card: generator), heard, checkpoint_seconds=0)
+    engine = Engine(Residents([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
     engine.submit([job(catalogue, "long")])
     assert heard.wait(1) == {"long": "generated"}
@@ -303,16 +354,19 @@ def test_a_job_whose_decode_fails_at_its_end_fails_alone(engine, catalogue):
         [job(catalogue, name, prompt) for name, prompt in [("a", "fine"), ("b", "bad decode"), ("c", "fine")]]
     )
     generator.decoded.set()
-    assert heard.wait(3) == {"a": "generated", "b": "The model failed: cannot decode", "c": "generated"}
+    done = heard.wait(3)
+    assert (done["a"], done["c"]) == ("generated", "generated")
+    assert "could not make this picture" in done["b"]
 
 
 def test_a_job_that_is_dropped_while_it_is_decoded_is_not_told_of(engine, catalogue):
     running, generator, heard = engine
     generator.beside = generator.gated = True
-    running.submit([job(catalogue, "dropped", steps=1), job(catalogue, "other", steps=40)])
+    dropped = job(catalogue, "dropped", steps=1)
+    running.submit([dropped, job(catalogue, "other", steps=40)])
     generator.gate.release(30)
     eventually(lambda: sum(generator.batches) >= 30)
-    running.drop({"dropped"})
+    running.drop([dropped])
     generator.decoded.set()
     generator.gate.release(30)
     assert heard.wait(1) == {"other": "generated"}

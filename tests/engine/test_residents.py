@@ -7,6 +7,7 @@ from tests.engine.test_loop import Heard, Scripted, job
 
 from limner_shared.cards import Catalogue
 from limner_shared.errors import CardError
+from limner_shared.threads import Supervisor
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.residents import Residents
 
@@ -78,7 +79,7 @@ def test_a_model_larger_than_all_the_room_has_it_for_itself(catalogue):
 
 def test_jobs_of_three_models_are_all_done_in_the_room_of_one(catalogue):
     shelf, heard = Shelf(catalogue, 100), Heard()
-    engine = Engine(shelf.residents, heard)
+    engine = Engine(shelf.residents, heard, Supervisor())
     engine.start()
     engine.submit([job_for(catalogue, NAMES[n % 3], str(n), steps=5) for n in range(12)])
     assert set(heard.wait(12).values()) == {"generated"}
@@ -102,7 +103,7 @@ def test_a_model_that_waits_too_long_gets_its_room_though_another_always_has_wor
                 engine.submit([job_for(catalogue, "three", f"more {self.count}", steps=4)])
 
     heard = Busy()
-    engine = Engine(shelf.residents, heard)
+    engine = Engine(shelf.residents, heard, Supervisor())
     engine.submit([job_for(catalogue, "three", "first", steps=4)])
     engine.submit([job_for(catalogue, "one", "other")])
     engine.start()
@@ -111,13 +112,13 @@ def test_a_model_that_waits_too_long_gets_its_room_though_another_always_has_wor
     engine.stop()
 
 
-def test_a_model_that_does_not_load_again_fails_its_jobs_with_the_reason(catalogue):
+def test_jobs_of_a_model_that_does_not_load_again_are_left_to_others(catalogue):
     shelf, heard = Shelf(catalogue, 100), Heard()
     shelf.broken.add("one")
-    engine = Engine(shelf.residents, heard)
+    engine = Engine(shelf.residents, heard, Supervisor())
     engine.start()
     engine.submit([job_for(catalogue, "one", "a"), job_for(catalogue, "two", "b")])
-    assert heard.wait(2) == {"id-a": "the weights are gone", "id-b": "generated"}
+    assert heard.wait(2) == {"id-a": "unavailable: the model does not load", "id-b": "generated"}
     engine.stop()
 
 

@@ -18,6 +18,8 @@ from limner_shared.database import Database
 from limner_shared.events import Hints, connect
 from limner_shared.jobs import JobRequest, Priority
 from limner_shared.tables import Job
+from limner_shared.threads import Supervisor
+from limner_worker.admission import Admission
 from limner_worker.engine.request import JobRun
 from limner_worker.language import Understanding
 from limner_worker.llm.interpret import AT_ONCE, Interpreter, Request
@@ -52,7 +54,7 @@ def test_what_was_made_of_a_description_is_found_by_a_later_attempt(database, ca
     assert not run.claim.interpreted
     assert keep(database, run, "a \x00cat")
     with database.write() as session:
-        ledger.hand_back(session, "me", [run.id])
+        ledger.hand_back(session, [run.key])
         [again] = ledger.claim(session, [run.id], "you", 60)
     assert again.interpreted
     assert again.spec.prompt == "a  cat"
@@ -72,7 +74,7 @@ class Stage:
         self.ready: list[JobRun] = []
         self.dropped: list[JobRun] = []
         self.understanding = Understanding(
-            database, interpreter, catalogue.cards, self.ready.extend, self.dropped.append
+            database, interpreter, catalogue.cards, Supervisor(), self.ready.extend, self.dropped.append
         )
         self.understanding.start()
 
@@ -159,7 +161,7 @@ class Waiting:
 def test_nobody_waits_for_the_words_of_another_job(database, catalogue, redis_url, tmp_path: Path):
     words = Waiting()
     blobs, hints = Blobs(f"file://{tmp_path / 'blobs'}"), Hints(connect(redis_url))
-    publisher = Publisher(database, blobs, hints, 5, lambda _: None, words)
+    publisher = Publisher(database, blobs, hints, Supervisor(), Admission(1, []).store, lambda _: None, words)
     described, plain = run_of(database, catalogue, description="a cat"), run_of(database, catalogue, prompt="a dog")
     for run in (described, plain):
         run.rows[0].picture = np.zeros((64, 64, 3), np.uint8)

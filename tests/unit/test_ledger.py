@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from limner_shared import ledger, queries
 from limner_shared.cards import Catalogue
 from limner_shared.database import Database, now
 from limner_shared.errors import GenerationFailed, NotFound
 from limner_shared.jobs import JobRequest, JobState, Lane, Priority
-from limner_shared.tables import Job
+from limner_shared.tables import Event, Job
 
 TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 256, 256, 1234, 2**32 - 1, {"steps": 24})
@@ -98,20 +98,52 @@ def test_a_job_is_a_dead_letter_only_after_it_lost_workers_alone_and_can_be_done
 def test_a_job_handed_back_by_a_stopping_worker_is_not_a_loss(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
     for _ in range(5):
-        assert len(claim(database, job_id)) == 1
+        [held] = claim(database, job_id)
         with database.write() as session:
-            assert len(ledger.hand_back(session, "me", [job_id])) == 1
+            assert len(ledger.hand_back(session, [held.key])) == 1
     with database.read() as session:
         assert queries.job(session, TENANT, job_id).losses == 0
 
 
-def test_a_live_lease_is_not_reaped_and_can_be_renewed_by_its_owner_alone(database, catalogue):
+def test_a_live_lease_is_not_reaped_and_is_renewed_for_its_own_attempt_alone(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
-    claim(database, job_id)
+    [first] = claim(database, job_id)
     with database.write() as session:
         assert ledger.reap(session, 2) == []
-        assert ledger.renew(session, "me", [job_id], 60) == {job_id}
-        assert ledger.renew(session, "you", [job_id], 60) == set()
+        assert ledger.renew(session, [first.key], 60) == {first.key}
+        ledger.hand_back(session, [first.key])
+    [second] = claim(database, job_id)  # by the same worker
+    with database.write() as session:
+        assert ledger.renew(session, [first.key, second.key], 60) == {second.key}
+        assert ledger.hand_back(session, [first.key]) == []
+
+
+def test_a_forfeited_lease_is_reaped_at_once_and_counts_as_a_loss(database, catalogue):
+    job_id = submit(database, catalogue).changes[0].id
+    [held] = claim(database, job_id)
+    with database.write() as session:
+        ledger.forfeit(session, [held.key])
+    with database.write() as session:
+        assert [change.state for change in ledger.reap(session, 2)] == ["queued"]
+    with database.read() as session:
+        assert queries.job(session, TENANT, job_id).losses == 1
+
+
+def test_a_job_whose_spec_cannot_be_read_fails_and_the_others_are_claimed(database, catalogue):
+    bad, good, newer = (submit(database, catalogue).changes[0].id for _ in range(3))
+    with database.write() as session:
+        session.get(Job, bad).spec = {"version": 1, "prompt": "a secret", "steps": "many"}
+        session.get(Job, newer).spec = session.get(Job, newer).spec | {"version": 2}
+    with database.write() as session:
+        claims = ledger.claim(session, [bad, good, newer], "me", 60)
+    assert [claim.id for claim in claims] == [good]
+    with database.read() as session:
+        job = queries.job(session, TENANT, bad)
+        assert (job.state, job.error_code, job.lease_until) == ("failed", "unreadable_job", None)
+        [detail] = session.scalars(select(Event.detail).where(Event.job_id == bad, Event.kind == "failed"))
+        assert "steps" in detail["unreadable"]
+        assert "secret" not in str(detail)
+        assert queries.job(session, TENANT, newer).state == "queued", "left to a worker of that version"
 
 
 @pytest.mark.parametrize("running", [False, True])

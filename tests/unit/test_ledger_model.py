@@ -103,11 +103,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(claim=claims)
     def renew(self, claim: tuple[str, int, str]) -> None:
-        job, _, owner = claim
+        job, attempt, _ = claim
         model = self.models[job]
         with self.database.write() as session:
-            kept = ledger.renew(session, owner, [job], 600)
-        assert bool(kept) == (model.state == "running" and model.owner == owner)
+            kept = ledger.renew(session, [ledger.AttemptKey(job, attempt)], 600)
+        assert bool(kept) == (model.state == "running" and model.attempt == attempt)
         if kept:
             model.expired = False
 
@@ -127,11 +127,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(claim=consumes(claims))
     def hand_back(self, claim: tuple[str, int, str]) -> None:
-        job, _, owner = claim
+        job, attempt, _ = claim
         model = self.models[job]
         with self.database.write() as session:
-            changes = ledger.hand_back(session, owner, [job])
-        assert bool(changes) == (model.state == "running" and model.owner == owner)
+            changes = ledger.hand_back(session, [ledger.AttemptKey(job, attempt)])
+        assert bool(changes) == (model.state == "running" and model.attempt == attempt)
         if changes:
             model.state, model.owner, model.released = "queued", None, False
 

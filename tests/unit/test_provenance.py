@@ -11,8 +11,8 @@ from PIL import Image
 
 from limner_shared.jobs import JobRequest, JobSpec
 from limner_web.api.images import _convert
+from limner_worker.pictures import encode_png
 from limner_worker.provenance import PNG_KEY, SOURCE_TYPE, xmp
-from limner_worker.publish import encode_png
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 

@@ -20,6 +20,7 @@ from limner_shared.database import Database, now
 from limner_shared.jobs import JobRequest, Lane, Priority
 from limner_shared.ledger import Claim, NewImage
 from limner_shared.tables import Image, Job, Tenant
+from limner_shared.threads import Supervisor
 from limner_worker.engine.request import JobRun
 from limner_worker.sharing import Sharing, recipes
 
@@ -41,7 +42,7 @@ class Worker:
         self.drawn: list[str] = []
         self.copied: dict[str, list[NewImage]] = {}
         fingerprints = dict.fromkeys(catalogue.cards, FINGERPRINT)
-        self.sharing = Sharing(database, blobs, fingerprints, self._is_mine, self._draw, self._copy)
+        self.sharing = Sharing(database, blobs, fingerprints, Supervisor(), self._is_mine, self._draw, self._copy)
         self.sharing.start()
 
     def _is_mine(self, job: JobRun) -> bool:
@@ -88,7 +89,7 @@ class Worker:
     def leave(self, claim: Claim) -> None:
         """It has ended here, with a picture or without."""
         self.mine.discard(claim.id)
-        self.sharing.ended(claim.id)
+        self.sharing.ended(JobRun(claim, lambda: None))
 
     def settled(self) -> None:
         """All that was said so far was heard."""

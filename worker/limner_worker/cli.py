@@ -37,7 +37,7 @@ def worker(models: tuple[str, ...]) -> None:
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
     residents = Residents(cards, partial(load, settings=settings), settings.model_bytes)
-    admission = Admission(settings.slots)
+    admission = Admission(settings.slots, residents.cards)
     app = make_celery(settings, residents.cards, queue_order(admission))
     register(app)
     celery_worker = app.Worker(

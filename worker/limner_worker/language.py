@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import ledger
 from limner_shared.cards import ModelCard
 from limner_shared.conditions import Interpretation
-from limner_shared.database import Database
+from limner_shared.database import Database, reason_of
 from limner_shared.errors import ConfigurationError, TooManyRequests
 from limner_shared.jobs import JobSpec
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Picture, locate
 from limner_worker.llm import present
@@ -25,6 +26,9 @@ from limner_worker.llm.interpret import AT_ONCE, Interpreter, Request
 from limner_worker.llm.local import LocalModel
 
 log = get_logger(__name__)
+
+UNIT_SECONDS = 600.0
+"""One batch of descriptions that lasts longer is stalled; each question to a server has a time limit of its own."""
 
 Sight = Callable[[Picture, str], Sequence[tuple[str, float]]]
 """What a picture looks like rather than its prompt: names of things and how sure that is, the surest first."""
@@ -72,22 +76,24 @@ class Understanding:
         database: Database,
         interpreter: Interpreter,
         cards: Mapping[str, ModelCard],
+        threads: Supervisor,
         ready: Callable[[Sequence[JobRun]], None],
         dropped: Callable[[JobRun], None],
     ) -> None:
-        """`ready` gets jobs whose spec is complete; `dropped` those that another attempt owns."""
+        """`ready` gets jobs whose spec is complete; `dropped` those that another attempt owns, or that failed here."""
         self._database = database
         self._interpreter = interpreter
         self._cards = cards
+        self._threads = threads
         self._ready = ready
         self._dropped = dropped
         self._queue: SimpleQueue[JobRun | None] = SimpleQueue()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="language", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        self._thread = self._threads.start("interpretation", self._run, limit_seconds=UNIT_SECONDS)
 
     def take(self, jobs: Sequence[JobRun]) -> None:
         """Jobs that nobody has interpreted yet."""
@@ -98,26 +104,36 @@ class Understanding:
         """End after the batch in progress; what waits is handed back by its owner."""
         self._stopping.set()
         self._queue.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while jobs := self._next():
-            wanted = [job for job in jobs if not job.closed]
-            try:
-                self._interpret(wanted)
-            except Exception:  # whatever it is, their leases will run out and they will be tried again
-                log.exception("could not interpret", jobs=[job.id for job in wanted])
-                for job in wanted:
-                    self._dropped(job)
+            self._threads.working()
+            self._interpret([job for job in jobs if not job.closed])
+            self._threads.idle()
 
     def _interpret(self, jobs: Sequence[JobRun]) -> None:
-        if not jobs:
-            return
         requests = [Request(job.claim.spec, self._cards[job.claim.spec.model]) for job in jobs]
-        found = zip(jobs, requests, self._interpreter(requests), strict=True)
-        kept = [job for job, request, each in found if self._keep(job, request, each)]
+        kept: list[JobRun] = []
+        for job, request, found in zip(jobs, requests, self._found(requests), strict=True):
+            try:
+                if found is not None and self._keep(job, request, found):
+                    kept.append(job)
+                    continue
+            except Exception:
+                log.exception("could not keep an interpretation", job=job.id)
+            self._dropped(job)
         if kept:
             self._ready(kept)
+
+    def _found(self, requests: Sequence[Request]) -> Sequence[Interpretation | None]:
+        """All together; where that raises, each alone, and None for the one at fault."""
+        try:
+            return self._interpreter(requests) if requests else []
+        except Exception:
+            log.exception("could not interpret", descriptions=len(requests))
+            return [None] if len(requests) == 1 else [found for each in requests for found in self._found([each])]
 
     def _next(self) -> list[JobRun]:
         """What waits, at least one job; none at the end."""
@@ -133,13 +149,10 @@ class Understanding:
         """Commit what was found, and give the job its spec; without the database, its lease will run out."""
         fitted = request.card.fit(request.spec, found.conditions)
         try:
-            current = self._write(job, request.card, found, fitted)
-        except DBAPIError as error:
-            log.warning("could not keep an interpretation", job=job.id, error=str(error.orig)[:200])
-            current = False
-        if not current:
-            self._dropped(job)
-        return current
+            return self._write(job, request.card, found, fitted)
+        except SQLAlchemyError as error:
+            log.warning("could not keep an interpretation", job=job.id, error=reason_of(error))
+            return False
 
     def _write(self, job: JobRun, card: ModelCard, found: Interpretation, fitted: JobSpec) -> bool:
         claim = job.claim

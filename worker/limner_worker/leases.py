@@ -1,4 +1,4 @@
-"""Keeps this worker's claims alive: renews every lease in one statement, and tells which ones are lost or canceled."""
+"""Keeps this worker's claims alive: renews every lease in one statement, and reports which are lost or canceled."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from collections.abc import Callable, Sequence
 
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import ledger
-from limner_shared.database import Database
+from limner_shared.database import Database, reason_of
 from limner_shared.events import CANCEL_CHANNEL
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+from limner_worker.engine.request import JobRun
+from limner_worker.held_jobs import HeldJobs
 
 log = get_logger(__name__)
 
 WORKER_TTL_SECONDS = 30
+RETRY_SECONDS = 0.5
+"""Between two tries to renew while the database is away: after an outage every second counts."""
+UNIT_SECONDS = 300.0
+"""A renewal that lasts longer than this is stalled; the database's own time limits end it long before."""
 
 
 def new_owner() -> str:
@@ -30,82 +37,73 @@ def new_owner() -> str:
 
 
 class Leases:
-    """The jobs this worker holds. `lost` is called, from a thread of ours, with the ids that must be dropped."""
+    """Renews what is held. `lost` is called, on a thread of ours, with the attempts that must be dropped."""
 
     def __init__(
         self,
         settings: Settings,
         database: Database,
         redis: Redis,
-        models: Sequence[str],
-        lost: Callable[[set[str]], None],
+        held: HeldJobs,
+        threads: Supervisor,
+        lost: Callable[[Sequence[JobRun]], None],
+        about: Callable[[], dict[str, object]],
     ) -> None:
+        """`about` tells what the worker's entry in Redis says of it."""
         self.owner = new_owner()
         self._settings = settings
         self._database = database
         self._redis = redis
-        self._models = list(models)
+        self._held = held
+        self._threads = threads
         self._lost = lost
-        self._held: set[str] = set()
+        self._about = about
         self.redis_is_away = False
         """Whether the last heartbeat could not be told to Redis."""
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._heartbeats, name="heartbeat", daemon=True),
-            threading.Thread(target=self._listen, name="cancel-listener", daemon=True),
-        ]
+        self._started: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to renew, and to listen for cancellations."""
-        for thread in self._threads:
-            thread.start()
-
-    def hold(self, job_ids: set[str]) -> None:
-        """Renew these from now on."""
-        with self._lock:
-            self._held |= job_ids
-
-    def forget(self, job_id: str) -> None:
-        """Renew this no more: it is finished or no longer ours."""
-        with self._lock:
-            self._held.discard(job_id)
-
-    @property
-    def held(self) -> set[str]:
-        """The ids of the jobs whose leases are renewed now."""
-        with self._lock:
-            return set(self._held)
+        self._started = [
+            self._threads.start("heartbeat", self._heartbeats, limit_seconds=UNIT_SECONDS),
+            self._threads.start("cancel-listener", self._listen),
+        ]
 
     def stop(self) -> None:
-        """Renew nothing more, and take the worker's name off the board."""
+        """Renew nothing more, and take the worker's entry out of Redis."""
         self._stopping.set()
-        for thread in self._threads:
+        for thread in self._started:
             thread.join()
-        self._on_board(present=False)
+        self._announce(present=False)
 
     def _heartbeats(self) -> None:
-        while True:
-            self._on_board(present=True)
-            if self._stopping.wait(self._settings.heartbeat_seconds):
-                return
-            self._renew()
+        pause = self._settings.heartbeat_seconds
+        self._announce(present=True)
+        while not self._stopping.wait(pause):
+            self._threads.working()
+            renewed = self._renew()
+            self._announce(present=True)
+            pause = self._settings.heartbeat_seconds if renewed else min(RETRY_SECONDS, pause)
+            self._threads.idle()
 
-    def _renew(self) -> None:
-        held = self.held
+    def _renew(self) -> bool:
+        """False where the database is away: nothing is known then, so nothing is dropped."""
+        held = self._held.keys()
         if not held:
-            return
+            return True
         try:
             with self._database.write() as session:
-                ours = ledger.renew(session, self.owner, held, self._settings.lease_seconds)
-        except DBAPIError as error:
-            log.warning("could not renew leases", jobs=len(held), error=str(error.orig)[:200])
-            return
+                ours = ledger.renew(session, held, self._settings.lease_seconds)
+        except SQLAlchemyError as error:
+            log.warning("could not renew leases", jobs=len(held), error=reason_of(error))
+            return False
         # What was finished meanwhile is not renewed either: only what is still held was lost.
-        lost = (held - ours) & self.held
+        lost = self._held.find(held - ours)
         if lost:
-            log.info("dropping jobs that are canceled or another's", jobs=sorted(lost))
+            log.info("dropping jobs that are canceled or of another attempt", jobs=sorted(job.id for job in lost))
             self._lost(lost)
+        return True
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
@@ -114,17 +112,17 @@ class Leases:
                     pubsub.subscribe(CANCEL_CHANNEL)
                     while not self._stopping.is_set():
                         message = pubsub.get_message(timeout=0.5)
-                        if message and message["data"] in self.held:
-                            self._lost({message["data"]})
-            except RedisError:
+                        canceled = self._held.of_job(str(message["data"])) if message else []
+                        if canceled:
+                            self._lost(canceled)
+            except (RedisError, OSError, ValueError):  # ValueError: what was sent is no text
                 self._stopping.wait(1)  # the heartbeat will find out
 
-    def _on_board(self, *, present: bool) -> None:
+    def _announce(self, *, present: bool) -> None:
         key = f"limner:worker:{self.owner}"
-        about = {"models": self._models, "device": self._settings.device, "held": len(self.held)}
         try:
             if present:
-                self._redis.set(key, json.dumps(about), ex=WORKER_TTL_SECONDS)
+                self._redis.set(key, json.dumps(self._about()), ex=WORKER_TTL_SECONDS)
             else:
                 self._redis.delete(key)
         except RedisError:

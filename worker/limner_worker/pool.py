@@ -16,9 +16,9 @@ from kombu.exceptions import KombuError
 from kombu.serialization import loads
 
 from limner_shared.celery_app import MESSAGE_VERSION, lane_of
-from limner_shared.jobs import Lane
 from limner_shared.telemetry import get_logger
-from limner_worker.service import Delivery, WorkerService
+from limner_worker.claiming import Delivery
+from limner_worker.service import WorkerService
 
 log = get_logger(__name__)
 
@@ -103,15 +103,17 @@ def engine_pool(make: Callable[[], WorkerService]) -> type[EnginePool]:
     return Pool
 
 
-def _read(args: tuple[Any, ...]) -> tuple[Lane, list[str]] | None:
-    """The lane and the jobs of a message; None for one that is malformed, which is acknowledged and forgotten."""
+def _read(args: tuple[Any, ...]) -> tuple[str, list[str]] | None:
+    """The queue and the jobs of a message; None for one that is malformed, which is acknowledged and forgotten."""
     try:
         _, _, request, body, content_type, encoding = args
         kwargs: dict[str, Any] = cast("Any", loads(body, content_type, encoding, accept={"application/json"}))[1]
         jobs: Any = kwargs["jobs"]
         if kwargs["v"] != MESSAGE_VERSION or not jobs or not all(isinstance(job, str) for job in jobs):
             raise ValueError(f"version {kwargs['v']!r}, jobs {jobs!r}")
-        return lane_of(request["delivery_info"]["routing_key"]), list(jobs)
+        queue = str(request["delivery_info"]["routing_key"])
+        lane_of(queue)  # raises KeyError for one that is none of ours
+        return queue, list(jobs)
     except (KombuError, ValueError, TypeError, KeyError) as error:
         log.warning("malformed message dropped", error=repr(error)[:200])
         return None

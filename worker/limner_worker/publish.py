@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
-from limner_shared.database import DATABASE_AWAY, Database
-from limner_shared.errors import GenerationFailed, LimnerError
+from limner_shared.database import DATABASE_AWAY, Database, reason_of
+from limner_shared.errors import LimnerError, StorageFailed, StorageFull
 from limner_shared.events import Hints
 from limner_shared.jobs import JobSpec
 from limner_shared.ledger import Change, NewImage, Result
-from limner_shared.replay import run_lengths
 from limner_shared.telemetry import get_logger
-from limner_worker.engine.request import JobRun, Row
+from limner_shared.threads import Supervisor
+from limner_worker.breaker import Breaker
+from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Picture
-from limner_worker.llm.present import alt_text
-from limner_worker.provenance import PNG_KEY, xmp
+from limner_worker.pictures import store_picture
 from limner_worker.sharing import recipes
 
 log = get_logger(__name__)
 
-STORED_AT_ONCE = 8
-PRESENTED_AT_ONCE = 16
-COMMITTED_AT_ONCE = 200
+STORED_AT_ONCE: Final = 8
+PRESENTED_AT_ONCE: Final = 16
+COMMITTED_AT_ONCE: Final = 200
 """Jobs whose results share a transaction: one commit costs about as much as the rows of a dozen jobs."""
+RETRY_SECONDS: Final = 0.5
+LAST_TRIES: Final = 10
+"""Of a stopping worker, while the database is away."""
+STORE_PATIENCE_SECONDS: Final = 60.0
+"""A picture store that fails for longer than this gets no more tries from jobs in hand; they are handed back."""
+UNIT_SECONDS: Final = 600.0
+"""One batch of commits that lasts longer is stalled, unless the database is away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A job that ended here, and what the ledger shall say of it; no result, and its lease will run out."""
+    """An attempt that ended here. Without a result it goes back to the queue: `charged` as a loss, or not."""
 
     job: JobRun
     result: Result | None
+    charged: bool = True
 
 
 class Presents(Protocol):
@@ -59,11 +63,11 @@ class Presents(Protocol):
 
 
 class Publisher:
-    """Two threads store pictures; one commits whatever is ready by then, and acknowledges it.
+    """Two threads store pictures; one commits all that is ready by then, and acknowledges it.
 
-    Others wait for a language model's words, where some are wanted, so that nobody else waits for them.
-
-    Bounded: every job in here still holds its place in the worker's admission.
+    Others wait for a language model's words, where some are wanted, so that no other job waits for them. What passes
+    (a full disk, a store or a database that is away) is waited for, while the worker takes nothing new. Bounded: every
+    job in here still holds its place in the worker's admission.
     """
 
     def __init__(
@@ -71,29 +75,31 @@ class Publisher:
         database: Database,
         blobs: Blobs,
         hints: Hints,
-        patience: float,
-        forget: Callable[[str], None],
+        threads: Supervisor,
+        store: Breaker,
+        ended: Callable[[JobRun], None],
         present: Presents,
     ) -> None:
-        """`patience`: seconds for which a database that is away is waited for; `forget` ends the lease's renewal;
-        `present` puts a finished job into words.
+        """`store` hears how the picture store does; `ended` ends the lease's renewal; `present` puts a finished job
+        into words.
         """
         self._present = present
         self._database = database
         self._blobs = blobs
         self._hints = hints
-        self._patience = patience
-        self._forget = forget
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="publish")
-        self._presenting = ThreadPoolExecutor(max_workers=PRESENTED_AT_ONCE, thread_name_prefix="present")
+        self._threads = threads
+        self._store_breaker = store
+        self._ended = ended
+        self._closing = threading.Event()
+        self._storing = threads.pool("publish", 2)
+        self._presenting = threads.pool("present", PRESENTED_AT_ONCE)
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
-        self._committer = threading.Thread(target=self._commit_forever, name="commit", daemon=True)
-        self._committer.start()
+        self._committer = threads.start("commit", self._commit_forever, limit_seconds=UNIT_SECONDS)
 
     def succeed(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
         """Store the jobs' pictures and finish them; a thread takes a few at a time, so that both have work."""
         for start in range(0, len(jobs), STORED_AT_ONCE):
-            self._threads.submit(self._store_some, jobs[start : start + STORED_AT_ONCE], fingerprint)
+            self._storing.submit(self._store_some, jobs[start : start + STORED_AT_ONCE], fingerprint)
 
     def share(self, job: JobRun, images: Sequence[NewImage]) -> None:
         """Finish a job with pictures that are stored already."""
@@ -103,17 +109,47 @@ class Publisher:
         """Record why the job failed."""
         self._ready.put([Outcome(job, Result(job.id, job.claim.attempt, error=error))])
 
+    def hand_back(self, jobs: Sequence[JobRun]) -> None:
+        """Put jobs back into the queue, uncharged: this worker cannot do them now."""
+        self._ready.put([Outcome(job, None, charged=False) for job in jobs])
+
     def close(self) -> None:
-        """Wait until all that was handed in is committed."""
-        self._threads.shutdown(wait=True)
-        self._presenting.shutdown(wait=True)
+        """Wait until all that was handed in is committed, as far as store and database answer."""
+        self._closing.set()
+        self._storing.close()
+        self._presenting.close()
         self._ready.put(None)
         self._committer.join()
 
     # --- pictures ---
 
     def _store_some(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        self._present_all([Outcome(job, self._store_all(job, fingerprint)) for job in jobs])
+        self._present_all([self._stored(job, fingerprint) for job in jobs])
+
+    def _stored(self, job: JobRun, fingerprint: dict[str, Any]) -> Outcome:
+        """The job's pictures in the store; tried again while the store fails, until that has lasted too long."""
+        while True:
+            try:
+                result = self._store(job, fingerprint)
+                self._store_breaker.succeeded()
+            except (StorageFull, StorageFailed) as error:
+                self._store_breaker.failed()
+                log.warning("could not store a picture", job=job.id, error=error.code)
+                if self._store_breaker.failing_seconds > STORE_PATIENCE_SECONDS or self._closing.wait(RETRY_SECONDS):
+                    return Outcome(job, None, charged=False)
+            except LimnerError as error:
+                return Outcome(job, Result(job.id, job.claim.attempt, error=error))
+            except Exception:  # whatever it is, the attempt is lost and the job will be tried again
+                log.exception("could not store a picture", job=job.id)
+                return Outcome(job, None)
+            else:
+                return Outcome(job, result)
+
+    def _store(self, job: JobRun, fingerprint: dict[str, Any]) -> Result:
+        images = [store_picture(self._blobs, row, fingerprint) for row in job.rows]
+        shared = recipes(job.claim, fingerprint) or [None] * len(images)
+        images = [replace(image, recipe=recipe) for image, recipe in zip(images, shared, strict=True)]
+        return Result(job.id, job.claim.attempt, images)
 
     def _present_all(self, outcomes: Sequence[Outcome]) -> None:
         asking, ready = list[Outcome](), list[Outcome]()
@@ -128,41 +164,12 @@ class Publisher:
     def _presented(self, outcome: Outcome) -> Outcome:
         if outcome.result is None or outcome.result.error is not None:
             return outcome
-        words = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture)
-        return replace(outcome, result=replace(outcome.result, presentation=words))
-
-    def _store_all(self, job: JobRun, fingerprint: dict[str, Any]) -> Result | None:
         try:
-            images = [self._store(row, fingerprint) for row in job.rows]
-            shared = recipes(job.claim, fingerprint) or [None] * len(images)
-            images = [replace(image, recipe=recipe) for image, recipe in zip(images, shared, strict=True)]
-            return Result(job.id, job.claim.attempt, images)
-        except LimnerError as error:
-            log.error("could not store a picture", job=job.id, error=error.code)
-            return Result(job.id, job.claim.attempt, error=error)
-        except Exception:  # whatever it is, the lease will run out and the job will be tried again
-            log.exception("could not store a picture", job=job.id)
-            return None
-
-    def _store(self, row: Row, fingerprint: dict[str, Any]) -> NewImage:
-        if row.picture is None:
-            raise GenerationFailed("The picture is missing.")
-        spec = row.task.spec
-        png = encode_png(row.picture, xmp(spec, row.task.seed) if spec.provenance else None)
-        height, width, _ = row.picture.shape
-        receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
-        if spec.scheduler:
-            receipt["sampler"] = spec.scheduler
-        return NewImage(
-            sha256=self._blobs.put(png),
-            media_type="image/png",
-            width=width,
-            height=height,
-            size_bytes=len(png),
-            seed=row.task.seed,
-            receipt=receipt,
-            alt_text=alt_text(spec),
-        )
+            words = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture)
+        except Exception:  # a picture without words is a picture all the same
+            log.exception("could not present a picture", job=outcome.job.id)
+            return outcome
+        return replace(outcome, result=replace(outcome.result, presentation=words))
 
     # --- ledger ---
 
@@ -170,8 +177,10 @@ class Publisher:
         open_ = True
         while open_:
             outcomes, open_ = self._take()
+            self._threads.working()
             if outcomes:
                 self._commit(outcomes)
+            self._threads.idle()
 
     def _take(self) -> tuple[list[Outcome], bool]:
         """What is ready, waiting for the first; and whether more will come."""
@@ -188,59 +197,51 @@ class Publisher:
         return taken, some is not None
 
     def _commit(self, outcomes: list[Outcome]) -> None:
-        results = [outcome.result for outcome in outcomes if outcome.result is not None]
         changes: list[Change] = []
         try:
-            changes = self._write(results)
-        except Exception:  # whatever it is, the leases will run out and the jobs will be tried again
-            log.exception("could not commit", jobs=[result.job_id for result in results])
+            changes = self._write(outcomes)
         finally:
             for outcome in outcomes:
-                self._forget(outcome.job.id)
+                self._ended(outcome.job)
                 outcome.job.settle()
         done = {change.id: change.state.value for change in changes}
         if done:
-            log.info("done", jobs=done)
-        discarded = [result.job_id for result in results if result.job_id not in done]
+            log.info("ended here", jobs=done)
+        discarded = [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]
         if discarded:
             log.info("results discarded: canceled, or another attempt's", jobs=discarded)
         self._hints.changed(changes)
 
-    def _write(self, results: Sequence[Result]) -> list[Change]:
-        """Write all, again while the database is away; where one of them is refused, each alone."""
-        deadline = time.monotonic() + self._patience
-        while True:
+    def _write(self, outcomes: Sequence[Outcome]) -> list[Change]:
+        """Write all, again while the database is away: each is fenced, so late is never wrong. Where one is refused,
+        each alone; what cannot be written alone either is left to its lease.
+        """
+        last_tries = LAST_TRIES
+        while last_tries:
             try:
-                return self._write_once(results)
+                return self._write_once(outcomes)
             except DATABASE_AWAY as error:
-                if time.monotonic() > deadline:
-                    raise
-                log.warning("database away, trying again", jobs=len(results), error=str(error.orig)[:200])
-                time.sleep(0.5)
-            except DBAPIError:
-                if len(results) == 1:
-                    raise
-                return [change for result in results for change in self._write_alone(result)]
+                log.warning("database away, trying again", jobs=len(outcomes), error=reason_of(error))
+                self._threads.working()  # waiting for the database is no stall
+                last_tries -= self._closing.is_set()
+                time.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the lease will run out, and the job will be tried again
+                if len(outcomes) == 1:
+                    reason = reason_of(error) if isinstance(error, SQLAlchemyError) else repr(error)[:200]
+                    log.error("could not commit", job=outcomes[0].job.id, error=reason)
+                    return []
+                return [change for outcome in outcomes for change in self._write([outcome])]
+        log.warning("results given up with the worker", jobs=[each.job.id for each in outcomes])
+        return []
 
-    def _write_alone(self, result: Result) -> list[Change]:
-        try:
-            return self._write([result])
-        except DBAPIError:
-            log.exception("could not commit", job=result.job_id)
-            return []
-
-    def _write_once(self, results: Sequence[Result]) -> list[Change]:
+    def _write_once(self, outcomes: Sequence[Outcome]) -> list[Change]:
+        results = [outcome.result for outcome in outcomes if outcome.result is not None]
+        returned = [each.job.key for each in outcomes if each.result is None and not each.charged]
+        lost = [each.job.key for each in outcomes if each.result is None and each.charged]
         with self._database.write() as session:
             changes = ledger.finish(session, [result for result in results if result.error is None])
             failures = [ledger.fail(session, result) for result in results if result.error is not None]
+            changes += ledger.hand_back(session, returned, "worker cannot do it now") if returned else []
+            if lost:
+                ledger.forfeit(session, lost)
         return changes + [change for change in failures if change is not None]
-
-
-def encode_png(picture: Picture, packet: str | None = None) -> bytes:
-    """A PNG of the pixels, and of an XMP packet, so that the same pixels made in the same way are the same bytes."""
-    buffer = io.BytesIO()
-    info = PngInfo()
-    if packet is not None:
-        info.add_itxt(PNG_KEY, packet)
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=4, pnginfo=info)
-    return buffer.getvalue()

@@ -16,16 +16,17 @@ from typing import Any, Final
 
 import numpy as np
 from PIL import Image
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import queries, tables
 from limner_shared.blobs import Blobs
-from limner_shared.database import Database
+from limner_shared.database import Database, reason_of
 from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.jobs import Lane
-from limner_shared.ledger import Claim, NewImage
+from limner_shared.ledger import AttemptKey, Claim, NewImage
 from limner_shared.replay import SHARED_WITH
 from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
 from limner_worker.engine.request import JobRun
 from limner_worker.llm.present import alt_text
 
@@ -33,6 +34,9 @@ log = get_logger(__name__)
 
 UNSEEN: Final = {"seed", "n", "description", "history", "given", "replay"}
 """Of a spec, what is not to be seen in a picture: its own seed is, and the texts became conditions before."""
+
+UNIT_SECONDS: Final = 300.0
+"""One batch of lookups and copies that lasts longer is stalled."""
 
 Recipes = tuple[str, ...]
 
@@ -61,6 +65,7 @@ class Sharing:
         database: Database,
         blobs: Blobs,
         fingerprints: Mapping[str, Mapping[str, Any]],
+        threads: Supervisor,
         ours: Callable[[JobRun], bool],
         draw: Callable[[Sequence[JobRun]], None],
         found: Callable[[JobRun, Sequence[NewImage]], None],
@@ -71,18 +76,19 @@ class Sharing:
         self._database = database
         self._blobs = blobs
         self._fingerprints = fingerprints
+        self._threads = threads
         self._ours = ours
         self._draw = draw
         self._found = found
-        self._queue: SimpleQueue[JobRun | str] = SimpleQueue()
-        self._drawn: dict[str, tuple[Recipes, Lane]] = {}  # by job
+        self._queue: SimpleQueue[JobRun | AttemptKey | None] = SimpleQueue()
+        self._drawn: dict[AttemptKey, tuple[Recipes, Lane]] = {}
         self._waiting: dict[Recipes, list[JobRun]] = {}
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sharing", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        self._thread = self._threads.start("sharing", self._run, limit_seconds=UNIT_SECONDS)
 
     def take(self, jobs: Sequence[JobRun]) -> None:
         """Jobs that are ready to be drawn. For any thread."""
@@ -95,18 +101,19 @@ class Sharing:
         if plain:
             self._draw(plain)
 
-    def ended(self, job_id: str) -> None:
-        """A job was committed, or is no longer ours: whoever waits for its pictures need not wait longer. For any
+    def ended(self, job: JobRun) -> None:
+        """An attempt was committed, or is no longer ours: jobs that wait for its pictures need not wait longer. For any
         thread, after `ours` has become false.
         """
-        if job_id in self._drawn:
-            self._queue.put(job_id)
+        if job.key in self._drawn:
+            self._queue.put(job.key)
 
     def stop(self) -> None:
         """End after what is in progress; what waits is handed back by its owner."""
         self._stopping.set()
-        self._queue.put("")
-        self._thread.join()
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
 
     def _recipes(self, job: JobRun) -> Recipes:
         return recipes(job.claim, self._fingerprints.get(job.claim.spec.model, {}))
@@ -114,12 +121,14 @@ class Sharing:
     def _run(self) -> None:
         while not self._stopping.is_set():
             jobs = self._next()
+            self._threads.working()
             try:
                 if jobs:
                     self._sort(jobs)
             except Exception:  # whatever it is, they can be drawn
                 log.exception("could not share", jobs=[job.id for job in jobs])
                 self._draw([job for job in jobs if self._ours(job)])
+            self._threads.idle()
 
     def _next(self) -> list[JobRun]:
         """Jobs that came, and those that need not wait any longer."""
@@ -133,26 +142,26 @@ class Sharing:
         for item in items:
             if isinstance(item, JobRun):
                 jobs.append(item)
-            elif item in self._drawn:
+            elif item is not None and item in self._drawn:
                 jobs += self._waiting.pop(self._drawn.pop(item)[0], [])
         return jobs
 
     def _sort(self, jobs: Sequence[JobRun]) -> None:
-        asked = {job.id: self._recipes(job) for job in jobs}
+        asked = {job.key: self._recipes(job) for job in jobs}
         known = self._look({recipe for each in asked.values() for recipe in each})
         drawn: list[JobRun] = []
         for job in sorted(jobs, key=lambda job: job.claim.lane):
-            copies = self._copy(job, [known[recipe] for recipe in asked[job.id] if recipe in known])
+            copies = self._copy(job, [known[recipe] for recipe in asked[job.key] if recipe in known])
             if copies:
                 self._found(job, copies)
-            elif any(asked[job.id] == other and lane <= job.claim.lane for other, lane in self._drawn.values()):
-                self._waiting.setdefault(asked[job.id], []).append(job)
+            elif any(asked[job.key] == other and lane <= job.claim.lane for other, lane in self._drawn.values()):
+                self._waiting.setdefault(asked[job.key], []).append(job)
             else:
-                self._drawn[job.id] = asked[job.id], job.claim.lane
+                self._drawn[job.key] = asked[job.key], job.claim.lane
                 if self._ours(job):  # asked after it was noted: had it left before, nobody would tell that it has ended
                     drawn.append(job)
                 else:
-                    del self._drawn[job.id]
+                    del self._drawn[job.key]
         if drawn:
             self._draw(drawn)
 
@@ -160,8 +169,8 @@ class Sharing:
         try:
             with self._database.read() as session:
                 return queries.pictures_of(session, sorted(wanted))
-        except DBAPIError as error:
-            log.warning("could not look for equal pictures", error=str(error.orig)[:200])
+        except SQLAlchemyError as error:
+            log.warning("could not look for equal pictures", error=reason_of(error))
             return {}
 
     def _copy(self, job: JobRun, images: Sequence[tables.Image]) -> list[NewImage]:

@@ -1,45 +1,54 @@
-"""Ends a worker whose model hangs: nothing in a process can stop a call of a device that does not return."""
+"""Ends the process when a device call hangs or a thread stalls: nothing in a process can stop a call of a device that
+does not return. The worker's other jobs are handed back first, within a time limit.
+"""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Final
 
+from limner_shared.ledger import AttemptKey
 from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
 
 log = get_logger(__name__)
 
-EXIT_CODE: Final = 70
-"""EX_SOFTWARE of sysexits.h; the supervisor starts the worker anew."""
-EVERY_SECONDS: Final = 1.0
+INTERVAL_SECONDS: Final = 1.0
 
 
 class Watchdog:
-    """Asks `stuck` again and again for the jobs of a call that hangs; unless it says None, `hand_back` is told them, to
-    let go of all others, and the process ends. The leases of those that hung run out: each is one loss.
-    """
+    """Calls `end` with a reason and the suspects: those of a hanging call, or all held attempts if a thread stalls."""
 
-    def __init__(self, stuck: Callable[[], set[str] | None], hand_back: Callable[[set[str]], None]) -> None:
+    def __init__(
+        self,
+        threads: Supervisor,
+        stuck: Callable[[], set[AttemptKey] | None],
+        held: Callable[[], set[AttemptKey]],
+        end: Callable[[str, set[AttemptKey]], None],
+    ) -> None:
+        """`stuck` returns the attempts of a call that hangs, or None."""
+        self._threads = threads
         self._stuck = stuck
-        self._hand_back = hand_back
+        self._held = held
+        self._end = end
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to watch."""
-        self._thread.start()
+        self._thread = self._threads.start("watchdog", self._run)
 
     def stop(self) -> None:
         """Watch no more."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_SECONDS):
+        while not self._stopping.wait(INTERVAL_SECONDS):
             stuck = self._stuck()
             if stuck is not None:
-                log.critical("the engine hangs or is broken; this worker ends", jobs=sorted(stuck))
-                self._hand_back(stuck)
-                os._exit(EXIT_CODE)  # the hanging thread lets nothing else end the process
+                self._end("a device call hangs", stuck)
+            elif stalled := self._threads.stalled():
+                self._end(f"threads are stalled: {', '.join(sorted(stalled))}", self._held())

@@ -6,7 +6,7 @@ intake: into the queue · bulks: many at once · release: into Redis · attempts
 ends: canceled, expired, lost, done again · retention: what is deleted, and when · conversations: talks and turns.
 """
 
-from limner_shared.ledger.attempts import claim, claim_next, fail, finish, hand_back, interpreted, renew
+from limner_shared.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
 from limner_shared.ledger.bulks import (
     cancel_bulk,
     drop_bulk,
@@ -29,7 +29,7 @@ from limner_shared.ledger.intake import (
     remember,
     submit,
 )
-from limner_shared.ledger.records import Change, Claim, NewImage, NewJob, Released, Result, Submission
+from limner_shared.ledger.records import AttemptKey, Change, Claim, NewImage, NewJob, Released, Result, Submission
 from limner_shared.ledger.release import adopt, lead, promote, release, release_again
 from limner_shared.ledger.retention import (
     collect_garbage,
@@ -42,6 +42,7 @@ from limner_shared.ledger.retention import (
 
 __all__ = [
     "LOCAL_TENANT",
+    "AttemptKey",
     "Change",
     "Claim",
     "NewImage",
@@ -63,6 +64,7 @@ __all__ = [
     "fail",
     "fail_unknown",
     "finish",
+    "forfeit",
     "forget_garbage",
     "forget_images",
     "forget_jobs",

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, select, update
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
 from limner_shared.conditions import Interpretation
 from limner_shared.database import insert_many, now
+from limner_shared.errors import UnreadableJob
 from limner_shared.ids import new_id
-from limner_shared.jobs import JobSpec, JobState, Lane, sources
+from limner_shared.jobs import SPEC_VERSION, JobSpec, JobState, Lane, sources
 from limner_shared.ledger.intake import grant
-from limner_shared.ledger.records import SILENT, Change, Claim, Result, error_values, record, transition
+from limner_shared.ledger.records import SILENT, AttemptKey, Change, Claim, Result, error_values, record, transition
 from limner_shared.tables import Image, Job, Tenant
 
 
 def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float) -> list[Claim]:
-    """queued → running for whichever of these are still queued. A duplicate or stale message finds nothing to claim."""
+    """queued → running for whichever of these are still queued. A duplicate or stale message finds nothing to claim.
+
+    A job whose spec cannot be read fails, and the others are claimed. One of a newer version is left to newer workers.
+    """
+    readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
     chosen = (
         select(Job.id)
-        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)))
+        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), readable)
         .with_for_update(skip_locked=True)
     )
     statement = (
@@ -50,7 +56,21 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     )
     rows = session.execute(statement, execution_options=SILENT).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
-    return [_claim(row) for row in rows]
+    claims: list[Claim] = []
+    for row in rows:
+        try:
+            claims.append(_claim(row))
+        except ValueError as error:
+            _fail_unreadable(session, row.id, row.attempt, error)
+    return claims
+
+
+def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:
+    """running → failed for a spec that does not validate; the event tells which fields, but not what stood there."""
+    where = error.errors(include_input=False, include_url=False) if isinstance(error, ValidationError) else []
+    fields = sorted({".".join(map(str, each["loc"])) for each in where}) or [type(error).__name__]
+    values = error_values(UnreadableJob()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
+    transition(session, _current([job_id], attempt), values, JobState.FAILED.value, {"unreadable": fields})
 
 
 def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
@@ -93,15 +113,17 @@ def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, 
     return claim(session, chosen, owner, lease_seconds)
 
 
-def renew(session: Session, owner: str, job_ids: Iterable[str], lease_seconds: float) -> set[str]:
-    """Extend the leases of all these jobs in one statement; those not returned are no longer the owner's."""
+def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float) -> set[AttemptKey]:
+    """Extend the leases of all these attempts in one statement; those not returned are no longer the current ones."""
     statement = (
-        update(Job)
-        .where(Job.id.in_(list(job_ids)), Job.owner == owner, Job.state == JobState.RUNNING)
-        .values(lease_until=now() + lease_seconds)
-        .returning(Job.id)
+        update(Job).where(_running(attempts)).values(lease_until=now() + lease_seconds).returning(Job.id, Job.attempt)
     )
-    return set(session.scalars(statement, execution_options=SILENT))
+    return {AttemptKey(*row) for row in session.execute(statement, execution_options=SILENT)}
+
+
+def forfeit(session: Session, attempts: Iterable[AttemptKey]) -> None:
+    """Let the leases of these attempts run out now: the reaper counts each as a loss, without the wait."""
+    session.execute(update(Job).where(_running(attempts)).values(lease_until=now()), execution_options=SILENT)
 
 
 def finish(session: Session, results: Sequence[Result]) -> list[Change]:
@@ -137,10 +159,9 @@ def fail(session: Session, result: Result) -> Change | None:
     return changes[0] if changes else None
 
 
-def hand_back(session: Session, owner: str, job_ids: Iterable[str]) -> list[Change]:
-    """running → queued for what a stopping worker could not finish; not counted as a loss."""
-    mine = (Job.id.in_(list(job_ids))) & (Job.owner == owner)
-    return requeue(session, mine, losses=0, reason="worker stopping")
+def hand_back(session: Session, attempts: Iterable[AttemptKey], reason: str = "worker stopping") -> list[Change]:
+    """running → queued for attempts that their worker gives up; not counted as losses."""
+    return requeue(session, _running(attempts), losses=0, reason=reason)
 
 
 def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason: str) -> list[Change]:
@@ -154,6 +175,11 @@ def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason
         "losses": Job.losses + losses,
     }
     return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
+
+
+def _running(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:
+    """The same fence for attempts of different numbers."""
+    return tuple_(Job.id, Job.attempt).in_([tuple(each) for each in attempts]) & (Job.state == JobState.RUNNING)
 
 
 def _current(job_ids: Sequence[str], attempt: int) -> ColumnElement[bool]:

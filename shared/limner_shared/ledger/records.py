@@ -45,6 +45,13 @@ class Change:
     version: int
 
 
+class AttemptKey(NamedTuple):
+    """What identifies one attempt; a worker's every write to a job is fenced by it."""
+
+    job_id: str
+    attempt: int
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A job that the caller now owns, until its lease ends; `attempt` fences whatever it writes."""
@@ -60,6 +67,11 @@ class Claim:
     """Whether the spec holds all conditions; False for a description that nobody has interpreted yet."""
     shares: bool = False
     """Whether its tenant lets equal requests share a result."""
+
+    @property
+    def key(self) -> AttemptKey:
+        """Which attempt it is."""
+        return AttemptKey(self.id, self.attempt)
 
     @property
     def change(self) -> Change:

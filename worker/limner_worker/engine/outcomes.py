@@ -32,3 +32,7 @@ class Outcomes(Protocol):
     def failed(self, job: JobRun, error: LimnerError) -> None:
         """The job cannot be done."""
         ...
+
+    def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
+        """This worker cannot do these jobs of one model now; another one may."""
+        ...

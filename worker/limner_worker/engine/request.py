@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limner_shared.events import Progress
-from limner_shared.ledger import Claim
+from limner_shared.ledger import AttemptKey, Claim
 from limner_worker.generators.base import ImageTask, Picture, RowState
 
 
 @dataclass(eq=False, slots=True)
 class JobRun:
-    """A claimed job in this worker's hands; `settle` acknowledges its message, once all is committed."""
+    """One attempt at a job in this worker's hands; `settle` acknowledges its message, once all is committed."""
 
     claim: Claim
     settle: Callable[[], None]
     rows: list[Row] = field(init=False)
     closed: bool = False
     """Finished, failed, dropped or handed back: nothing more may be done for it."""
+    kept: set[int] = field(default_factory=set[int])
+    """The images of which a checkpoint is stored, by this attempt or an earlier one."""
     watched: bool = False
     """Somebody looks at it now."""
 
@@ -35,6 +37,11 @@ class JobRun:
     def id(self) -> str:
         """The job's id."""
         return self.claim.id
+
+    @property
+    def key(self) -> AttemptKey:
+        """Which attempt at it."""
+        return self.claim.key
 
     @property
     def progress(self) -> Progress:
@@ -64,6 +71,18 @@ class Row:
     def remaining(self) -> int:
         """How many steps are before it."""
         return self.task.spec.steps - self.steps_done
+
+    def release(self) -> None:
+        """Let go of what the generator keeps. On the engine's thread only: a pipeline's frames belong to it."""
+        state, self.state = self.state, None
+        if state is not None:
+            state.close()
+
+    def begin_again(self) -> None:
+        """Forget what an earlier attempt left, which cannot be read: the image is drawn from its first step."""
+        image, mask = self.task.image, self.task.mask
+        self.task = _task(self.job.claim, self.index)
+        self.task.image, self.task.mask = image, mask
 
 
 def _task(claim: Claim, index: int) -> ImageTask:

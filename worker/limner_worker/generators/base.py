@@ -77,6 +77,10 @@ class RowState(Protocol):
         """All that another worker needs to go on from here; None for a state that cannot be kept, or need not be."""
         ...
 
+    def close(self) -> None:
+        """Release what it holds: its picture is made, or is not wanted. Called once, on the engine's thread."""
+        ...
+
 
 class Decoding(Protocol):
     """Pictures that the device may still be at work on while it takes other images' next steps."""

@@ -64,6 +64,9 @@ class FlowState:
         steps = torch.tensor(self.steps_done)
         return save({"latents": self.latents.cpu(), "steps_done": steps}) if self.steps_done > 0 else None
 
+    def close(self) -> None:
+        """Its tensors go with it."""
+
 
 class LatentFlow:
     """Euler steps of a rectified flow (Liu et al. 2023) with classifier-free guidance (Ho & Salimans 2022).

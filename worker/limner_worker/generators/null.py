@@ -37,6 +37,9 @@ class NullState:
         """A picture that costs nothing is not worth keeping half made."""
         return None
 
+    def close(self) -> None:
+        """Its tensors go with it."""
+
 
 class Null:
     """A generator whose every step takes `step_ms` milliseconds (the card's `options`), however many rows share it."""

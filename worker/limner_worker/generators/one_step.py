@@ -49,6 +49,9 @@ class OneStepState:
         """What takes one step is not worth keeping half made."""
         return None
 
+    def close(self) -> None:
+        """Its tensors go with it."""
+
 
 class OneStep:
     """A `GanGenerator` and the upscaler; noise is drawn per image, on the CPU, in float32."""

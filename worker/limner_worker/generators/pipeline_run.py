@@ -11,20 +11,24 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.typing import NDArray
 from torch import Tensor
 
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.calls import Call, Digests, Signature
 from limner_worker.generators.checkpoint import Checkpoint
+
+UNWINDINGS: Final = 3
+"""A pipeline that calls a module while it cleans up is suspended again, and ended again."""
 
 
 class Kind(Enum):
@@ -82,7 +86,7 @@ class PipelineImage:
         self._digests = Digests()
         self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
         self._moves = 0
-        self._pipe = _copy(pipeline, scheduler)
+        self._pipe: Any = _copy(pipeline, scheduler)
         self._scheduler = scheduler
         self._of_a_flow = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         self._generator: torch.Generator = arguments["generator"]
@@ -136,6 +140,21 @@ class PipelineImage:
             return
         if self._run.dead:
             self.picture = np.asarray(outcome)
+
+    def close(self) -> None:
+        """End the image's greenlet, if it has not ended, and break every reference cycle through this image.
+
+        A suspended greenlet keeps its frames and all their tensors alive; only the thread that runs it can end it.
+        """
+        for _ in range(UNWINDINGS):
+            if not self._run.dead:
+                with suppress(Exception):  # what a pipeline raises while it cleans up concerns no picture
+                    self._run.throw(GreenletExit)
+        vars(self._scheduler).pop("step", None)
+        vars(self._run).clear()
+        self.pending = self.kind = self.picture = None
+        self._latents = self._output = self._denoised = self._resumed = self._pipe = None
+        self._digests = Digests()
 
     def suspend(self, kind: Kind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand a call out, and return what it is resumed with."""

@@ -1,0 +1,74 @@
+"""A circuit breaker: what fails again and again is left alone for a while, then tried once. Pure policy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import Enum
+
+# Michael T. Nygard: Release It!, 2007, "Circuit Breaker".
+
+
+class BreakerState(Enum):
+    """Whether new work may begin."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    TRIAL = "trial"
+    """One piece of work may begin; how it ends decides what comes next."""
+
+
+class Breaker:
+    """Opens after `threshold` failures in a row, for `pause_seconds`; each failed trial doubles the pause."""
+
+    def __init__(
+        self,
+        threshold: int,
+        pause_seconds: float,
+        longest_pause_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._threshold = threshold
+        self._shortest = pause_seconds
+        self._longest = longest_pause_seconds
+        self._clock = clock
+        self._failures = 0
+        self._pause = pause_seconds
+        self._failing_since: float | None = None
+        self._open_until: float | None = None
+
+    @property
+    def state(self) -> BreakerState:
+        """Where it stands now."""
+        if self._open_until is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if self._clock() < self._open_until else BreakerState.TRIAL
+
+    @property
+    def failing_seconds(self) -> float:
+        """Seconds since the first failure of the present row of failures; 0 after a success."""
+        return 0.0 if self._failing_since is None else self._clock() - self._failing_since
+
+    def succeeded(self) -> None:
+        """Something went well: closed again."""
+        self._failures = 0
+        self._pause = self._shortest
+        self._failing_since = self._open_until = None
+
+    def failed(self) -> None:
+        """Something failed. While open, further failures of earlier work change nothing."""
+        self._failures += 1
+        if self.state is BreakerState.TRIAL or self._failures >= self._threshold:
+            self.trip()
+        elif self._failing_since is None:
+            self._failing_since = self._clock()
+
+    def trip(self) -> None:
+        """Open at once, however many failures there were; while open, nothing changes."""
+        state, now = self.state, self._clock()
+        if self._failing_since is None:
+            self._failing_since = now
+        if state is BreakerState.TRIAL:
+            self._pause = min(self._longest, 2 * self._pause)
+        if state is not BreakerState.OPEN:
+            self._open_until = now + self._pause
