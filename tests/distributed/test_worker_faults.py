@@ -11,7 +11,6 @@ from sqlalchemy import select
 
 from limner_shared import ledger
 from limner_shared.blobs import HALF_MADE, INPUTS, Blobs
-from limner_shared.database import now
 from limner_shared.events import CANCEL_CHANNEL
 from limner_shared.jobs import JobState
 from limner_shared.tables import Job
@@ -104,18 +103,18 @@ def test_garbage_on_the_cancel_channel_does_not_make_the_worker_deaf(nulls):
 @postgresql
 def test_a_worker_that_claims_a_job_again_drops_its_earlier_attempt_and_keeps_every_slot(nulls):
     """As after an outage of the database: the reaper took back what the worker still holds."""
-    nulls.settings = type(nulls.settings)(**nulls.settings.model_dump(exclude_unset=True) | {"slots": 4})
+    changes = {"slots": 8, "heartbeat_seconds": 20.0, "lease_seconds": 60.0}
+    nulls.settings = type(nulls.settings)(**nulls.settings.model_dump(exclude_unset=True) | changes)
     nulls.start("dispatch")
     nulls.start_workers()
+    everything: list[str] = []
     for _ in range(3):
         ids = nulls.submit(4, steps=60)
+        everything += ids
         eventually(lambda ids=ids: all(job.state == JobState.RUNNING for job in nulls.jobs(ids)))
         with nulls.database.write() as session:
-            keys = [
-                ledger.AttemptKey(job.id, job.attempt) for job in session.scalars(select(Job).where(Job.id.in_(ids)))
-            ]
-            ledger.hand_back(session, keys)
-        assert_all_is_well(nulls, ids)
-        assert all(job.attempt == 2 for job in nulls.jobs(ids))
-    assert now is not None
-    assert_all_is_well(nulls, nulls.submit(12))
+            running = session.scalars(select(Job).where(Job.id.in_(ids))).all()
+            ledger.hand_back(session, [ledger.AttemptKey(job.id, job.attempt) for job in running])
+        assert all(job.attempt == 2 for job in nulls.wait(ids))
+    assert nulls.logs().count("claimed again") == 3
+    assert_all_is_well(nulls, [*everything, *nulls.submit(12)])
