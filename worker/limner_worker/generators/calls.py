@@ -6,7 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,10 @@ IGNORED: Final = ("generator",)
 """Arguments that the modules called here do not read."""
 MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
 """Texts whose length varies from image to image (Qwen-Image), and the argument that masks what they are padded with."""
+PLAIN: Final = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+"""Types whose values are compared by content."""
+OBJECT: Final = "object"
+"""Begins the identity of a value of any other type."""
 TEXT_MULTIPLE: Final = 64
 """A text with a mask is padded to a multiple of so many tokens, so that few lengths remain and a row's result depends
 on its own length alone."""
@@ -72,16 +76,40 @@ class Digests:
         """SHA-256 of the values."""
         known = self._known.get(id(tensor))
         if known is None:
-            known = self._known[id(tensor)] = (tensor, hashlib.sha256(_bytes(tensor)).hexdigest())
+            known = self._known[id(tensor)] = (tensor, _digest(tensor))
         return known[1]
 
+    def identity(self, value: Any) -> Hashable:
+        """What tells a value from any other. Values of known types are compared by content, all else by identity:
+        what an object's `repr` shows of it may be the same for two that differ, such as two key-value caches.
 
-def content(call: Call) -> str:
-    """SHA-256 of everything that a call is given: equal calls have equal results."""
-    digest = hashlib.sha256(repr(call.key).encode())
-    for name, value in sorted(call.arguments.items()):
-        digest.update(f"{name}={_bytes(value) if isinstance(value, Tensor) else value!r}".encode())
-    return digest.hexdigest()
+        The value must be kept alive for as long as its identity is used.
+        """
+        if value is None or isinstance(value, PLAIN):
+            return type(value).__name__, value
+        if isinstance(value, Tensor):
+            return "tensor", tuple(value.shape), str(value.dtype), self.of(value)
+        if isinstance(value, (list, tuple)):
+            return type(value).__name__, tuple(self.identity(item) for item in cast("Sequence[Any]", value))
+        if type(value) is dict:
+            items = cast("dict[Any, Any]", value).items()
+            return "dict", tuple((self.identity(key), self.identity(inner)) for key, inner in items)
+        return OBJECT, id(value)
+
+
+def content(call: Call) -> str | None:
+    """SHA-256 of everything that a call is given: equal calls have equal results. None where a value has no content
+    that could be compared.
+    """
+    identity = Digests().identity({name: call.arguments[name] for name in sorted(call.arguments)})
+    return None if _names_object(identity) else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
+
+
+def _names_object(identity: Hashable) -> bool:
+    if not isinstance(identity, tuple):
+        return False
+    parts = cast("tuple[Hashable, ...]", identity)
+    return parts[:1] == (OBJECT,) or any(_names_object(part) for part in parts)
 
 
 def leaves(output: Any) -> list[Tensor]:
@@ -121,8 +149,9 @@ def part(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
     return [_part(output, slice(index * rows, (index + 1) * rows), size * rows) for index in range(len(calls))]
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+def _digest(tensor: Tensor) -> str:
+    raw: Any = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return hashlib.sha256(raw).hexdigest()
 
 
 def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:
@@ -142,15 +171,15 @@ def _signature(name: str, value: Any, rows: int, digests: Digests) -> Hashable:
             return "rows", tuple(value.shape[1:]), str(value.dtype)
         return "shared", tuple(value.shape), str(value.dtype), digests.of(value)
     if isinstance(value, list) and len(value) == rows:
-        return ("list", *(_item(item) for item in value))
-    if isinstance(value, Mapping):
+        return ("list", *(_item(item, digests) for item in value))
+    if type(value) is dict:
         return tuple((key, _signature(key, inner, rows, digests)) for key, inner in sorted(value.items()))
-    return ("same", *((_item(item) for item in value) if isinstance(value, (list, tuple)) else [repr(value)]))
+    return "same", digests.identity(value)
 
 
-def _item(item: Any) -> Hashable:
+def _item(item: Any, digests: Digests) -> Hashable:
     """What two items of a list must have in common; a module that takes a list copes with different lengths."""
-    return (item.ndim, str(item.dtype)) if isinstance(item, Tensor) else repr(item)
+    return (item.ndim, str(item.dtype)) if isinstance(item, Tensor) else digests.identity(item)
 
 
 def _join(name: str, values: Sequence[Any], rows: int) -> Any:

@@ -6,6 +6,7 @@ caching allocator) and on `torch.compile`; docs/gpu.md says what of it was run.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
@@ -30,6 +31,8 @@ class Device:
         """`beside`: decodes have a stream of their own. Not for a model whose weights move while others compute."""
         self.torch = torch.device(name)
         self._cuda = self.torch.type == "cuda"
+        if self._cuda:
+            compute_deterministically()
         self._stream = torch.cuda.Stream(self.torch) if self._cuda and beside else None
 
     @property
@@ -68,6 +71,17 @@ class Device:
         return Beside(compute, then, self._stream)
 
 
+def compute_deterministically() -> None:
+    """Choose the same kernels every time: what a receipt promises holds for the same batch sizes on the same device.
+
+    PyTorch, "Reproducibility". Operations without a deterministic kernel warn, and go on.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 class Beside(Generic[T]):
     """A decode in progress, as `base.Decoding`; without a stream it is done at once."""
 
@@ -98,7 +112,11 @@ class Beside(Generic[T]):
         if self._events is not None:
             self._events[1].synchronize()
         with torch.inference_mode(), torch.cuda.stream(self._stream):
-            return self._then(self._result)
+            pictures = self._then(self._result)
+        if self._stream is not None:
+            # A pipeline's own code may change its VAE on this stream (SDXL's dtype); steps and encodes come after that.
+            torch.cuda.default_stream(self._stream.device).wait_stream(self._stream)
+        return pictures
 
     @property
     def seconds(self) -> float:

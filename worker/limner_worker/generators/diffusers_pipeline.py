@@ -174,15 +174,20 @@ class DiffusersPipeline:
 
     def _encode(self, images: Sequence[PipelineImage]) -> None:
         """Texts always go in batches of one size, so that an embedding, remembered or not, has the same bits."""
-        keys = [f"{image.adapters} {content(image.call)}" for image in images]
+        contents = [content(image.call) for image in images]
+        keys = [
+            f"{image.adapters} {what}" if what is not None else f"only {id(image)}"
+            for image, what in zip(images, contents, strict=True)
+        ]
         name, size = images[0].call.name, self.card.text_batch
-        found = self._texts.find(name, list(dict.fromkeys(keys)))
+        comparable = [key for key, what in zip(keys, contents, strict=True) if what is not None]
+        found = self._texts.find(name, list(dict.fromkeys(comparable)))
         unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
         for start in range(0, len(unknown), size):
             some = list(unknown.items())[start : start + size]
             outputs = self._call([image.call for _, image in some], size, images[0].adapters)
             new = {key: owned(output) for (key, _), output in zip(some, outputs, strict=True)}
-            self._texts.keep(name, new)
+            self._texts.keep(name, {key: output for key, output in new.items() if key in comparable})
             found |= new
         for key, image in zip(keys, images, strict=True):
             image.resume(found[key])

@@ -1,0 +1,124 @@
+"""Canceled and finished jobs leave nothing behind: no run, no greenlet, no tensor."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from greenlet import greenlet
+from tests.engine.test_diffusers_pipeline import card_of, folder
+from tests.processes import eventually
+
+from limner_shared.jobs import JobRequest, Lane
+from limner_shared.ledger import Claim
+from limner_shared.settings import Settings
+from limner_shared.threads import Supervisor
+from limner_worker.engine.loop import Engine
+from limner_worker.engine.request import JobRun
+from limner_worker.generators.catalogue import load
+from limner_worker.generators.residents import Residents
+from limner_worker.progress import Reporter
+
+__all__ = ["folder"]
+JOBS, AT_ONCE = 1000, 8
+
+
+class SilentHints:
+    """Where the reporter would tell: a Redis is not what is tested here."""
+
+    def changed(self, _changes: object) -> None: ...
+
+    def progressed(self, _jobs: object) -> None: ...
+
+    def watched(self, _jobs: object) -> set[str]:
+        return set()
+
+
+class Canceling:
+    """Drops each job at a step that was drawn for it, as a cancel does; a few are let to their end."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.random = random.Random(7)
+        self.engine: Engine | None = None
+        self.last: dict[JobRun, int] = {}
+        self.ended: Counter[str] = Counter()
+        self.room = threading.Semaphore(AT_ONCE)
+
+    def submit(self, job: JobRun) -> None:
+        self.room.acquire()
+        self.last[job] = self.random.randint(1, 5)
+        self.reporter.started([job])
+        assert self.engine is not None
+        self.engine.submit([job])
+
+    def progressed(self, job: JobRun) -> None:
+        self.reporter.note(job)
+        if job.progress.done >= self.last.get(job, 99):
+            assert self.engine is not None
+            self.engine.drop([job])
+            self._end(job, "canceled")
+            self.reporter.note(job)  # as one that was under way when the job ended
+
+    def generated(self, jobs: Sequence[JobRun]) -> None:
+        for job in jobs:
+            self._end(job, "generated")
+
+    def failed(self, job: JobRun, error: Exception) -> None:
+        raise AssertionError(error)
+
+    def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
+        raise AssertionError(reason)
+
+    def half_made(self, *_: object) -> None: ...
+
+    def previewed(self, *_: object) -> None: ...
+
+    def _end(self, job: JobRun, how: str) -> None:
+        if self.last.pop(job, None) is not None:
+            self.ended[how] += 1
+            self.reporter.ended(job)
+            self.room.release()
+
+
+def alive() -> Counter[str]:
+    gc.collect()
+    kinds = {"run": JobRun, "greenlet": greenlet, "tensor": torch.Tensor}
+    found: Counter[str] = Counter(dict.fromkeys(kinds, 0))
+    for each in gc.get_objects():
+        kind = type(each)
+        found.update(name for name, wanted in kinds.items() if issubclass(kind, wanted))
+    return found
+
+
+def test_a_thousand_jobs_canceled_at_random_steps_leave_nothing(folder):
+    card = card_of("stable_diffusion", folder)
+    generator = load(card, Settings(device="cpu", encoder_cache_bytes=0))
+    threads = Supervisor()
+    reporter = Reporter(SilentHints(), threads)
+    reporter.start()
+    listener = Canceling(reporter)
+    listener.engine = engine = Engine(Residents([card], lambda _card: generator), listener, threads)
+    engine.start()
+    spec = card.resolve(JobRequest(prompt="a hen", steps=4, seed=3))
+
+    def run(count: int) -> None:
+        for number in range(count):
+            listener.submit(JobRun(Claim(f"job {number}", "tenant", None, 1, 2, Lane.NORMAL, spec), lambda: None))
+        eventually(lambda: not listener.last, 60)
+        eventually(lambda: not engine.suspects, 10)
+
+    run(50)
+    before = alive()
+    run(JOBS)
+    after = alive()
+    engine.stop()
+    reporter.stop()
+    assert listener.ended["canceled"] > JOBS // 2
+    assert listener.ended["generated"] > 0
+    growth = {kind: after[kind] - before[kind] for kind in after}
+    assert max(growth.values()) <= AT_ONCE, "the last jobs may still be named by a frame of the engine's thread"
