@@ -21,6 +21,7 @@ from limner_shared.cards import Catalogue, ModelCard
 from limner_shared.conditions import Conditions
 from limner_shared.jobs import JobRequest
 from limner_shared.settings import Settings
+from limner_shared.threads import Supervisor
 from limner_worker.llm.client import ChatClient
 from limner_worker.llm.interpret import Interpreter, Request
 from limner_worker.llm.local import LocalModel
@@ -81,7 +82,7 @@ def main(quick: bool, url: str | None, model: str) -> None:
     """Measure, and print the figures."""
     rows = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
     backends = {"rules": Interpreter()}
-    local = LocalModel(Settings().cache_dir)
+    local = LocalModel(Settings().cache_dir, Supervisor())
     local.wait()
     if local.failure is None:
         backends["local"] = Interpreter(local=local)

@@ -103,20 +103,23 @@ class ModelCard(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict, description="What only this family knows.")
     buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
 
-    @property
-    def tokens(self) -> int:
-        """Cost of one step of one image, in units of a 64-pixel square, for fairness and limits."""
-        width, height = self.sizes[0]
+    def tokens(self, width: int, height: int) -> int:
+        """Cost of one step of one image, in units of a 64-pixel square, for fairness and limits.
+
+        The built-in families draw every size on one canvas, so that all sizes cost what the default costs.
+        """
+        if self.family != "diffusers":
+            width, height = self.sizes[0]
         return max(1, width * height // 4096)
 
     @property
     def small_cost(self) -> int:
-        """Up to this cost a job is one that somebody waits for: four images with the default number of steps."""
-        return int(4 * self.steps.default) * self.tokens
+        """The largest cost of an interactive job: four images of the default size with the default number of steps."""
+        return int(4 * self.steps.default) * self.tokens(*self.sizes[0])
 
     def cost(self, spec: JobSpec) -> int:
         """Cost units of a job: steps × tokens × images."""
-        return spec.steps * self.tokens * spec.n
+        return spec.steps * self.tokens(spec.width, spec.height) * spec.n
 
     @property
     def takes_negative_prompts(self) -> bool:

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-PR_SET_PDEATHSIG: Final = 1
+from limner_shared import tether
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+
+log = get_logger(__name__)
+
 TAIL_LINES: Final = 20
 KILL_WAIT_SECONDS: Final = 5.0
 
 Tell = Callable[[str, str], None]
-
-
-def tether() -> None:
-    """Entry of every child: ask Linux for a signal when the parent dies, then become the command.
-
-    A program of its own rather than a `preexec_fn`, which may deadlock in a parent with threads. Arguments: the
-    parent's process id, the signal's number, the command. Elsewhere than on Linux it only becomes the command.
-    """
-    parent, number, *command = sys.argv[1:]
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(number))
-        if os.getppid() != int(parent):  # it died before we could ask
-            raise SystemExit(1)
-    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 class Child:
@@ -58,7 +47,15 @@ class Child:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._tell = tell
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        tethered = [sys.executable, "-I", "-S", str(Path(__file__)), str(os.getpid()), str(int(death_signal)), *command]
+        tethered = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(tether.__file__)),
+            str(os.getpid()),
+            str(int(death_signal)),
+            *command,
+        ]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             tethered,
             env=dict(environment),
@@ -69,8 +66,7 @@ class Child:
             errors="replace",
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, args=(log_file,), name=f"log-{name}", daemon=True)
-        self._reader.start()
+        self._reader = Supervisor().start(f"log-{name}", lambda: self._read(log_file))
 
     @property
     def pid(self) -> int:
@@ -111,17 +107,21 @@ class Child:
                 self._process.send_signal(number)
 
     def _read(self, log_file: Path) -> None:
+        """Follow the output to its end, whatever becomes of the log: a child whose output is not read stands still."""
         output: IO[str] | None = self._process.stdout
         if output is None:
             return
-        with log_file.open("a", encoding="utf-8") as log, output:
+        written = True
+        with output:
             for line in output:
-                log.write(line)
-                log.flush()
+                try:
+                    with log_file.open("a", encoding="utf-8") as file:
+                        file.write(line)
+                    written = True
+                except OSError as error:  # a full disk, mostly
+                    if written:
+                        log.warning("the log cannot be written", file=str(log_file), error=str(error))
+                    written = False
                 self.tail.append(line.rstrip("\n"))
                 if self._tell is not None:
                     self._tell(self.name, line.rstrip("\n"))
-
-
-if __name__ == "__main__":
-    tether()

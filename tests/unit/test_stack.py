@@ -206,3 +206,15 @@ def test_what_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
         started = time.monotonic()
         stack.stop()
         assert time.monotonic() - started < 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_child_goes_on_while_its_log_cannot_be_written() -> None:
+    command = [sys.executable, "-c", "[print('y' * 99) for _ in range(5000)]"]
+    child = Child("talker", command, environment=os.environ, log_file=Path("/dev/full"))
+    try:
+        assert child.wait(30), "its output was not read any more, and it stood still"
+        assert child.exit_code == 0
+    finally:
+        child.close()
+    assert child.tail[-1] == "y" * 99

@@ -47,9 +47,9 @@ def server_of(settings: Settings) -> ChatClient | None:
     return ChatClient(settings.llm_url, settings.llm_model, settings.llm_key, settings.llm_seconds)
 
 
-def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter:
+def interpreter_of(settings: Settings, server: ChatClient | None, threads: Supervisor) -> Interpreter:
     """Who turns descriptions into conditions, as the settings say."""
-    local = LocalModel(settings.cache_dir) if settings.language == "local" else None
+    local = LocalModel(settings.cache_dir, threads) if settings.language == "local" else None
     return Interpreter(server, local, plain=settings.language == "off")
 
 

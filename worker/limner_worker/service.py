@@ -64,7 +64,7 @@ class WorkerService:
         server = server_of(settings)
         self._understanding = Understanding(
             database,
-            interpreter_of(settings, server),
+            interpreter_of(settings, server, threads),
             models.cards,
             threads,
             self._begin,

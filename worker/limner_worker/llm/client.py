@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,13 +10,15 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from limner_worker.breaker import Breaker, BreakerState
+
 Answer = TypeVar("Answer", bound=BaseModel)
 MAX_ANSWER_BYTES = 1 << 20
 OK = 200
 FAILURES = 3
-"""After so many in a row nobody is kept waiting for the server any more,"""
+"""Failures in a row after which the server is left alone."""
 REST_SECONDS = 20.0
-"""for so long."""
+"""How long it is left alone."""
 UNKNOWN = (400, 404, 422)
 """How servers answer to a field that they do not know."""
 
@@ -44,9 +45,7 @@ class ChatClient:
         """`url` is the base that ends in /v1; after `seconds` an answer is not waited for."""
         self.model = model
         self._clock = clock
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._rests_until = 0.0
+        self._breaker = Breaker(FAILURES, REST_SECONDS, REST_SECONDS, clock)
         self._seconds = seconds
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=url.rstrip("/") + "/", headers=headers, timeout=seconds)
@@ -78,9 +77,8 @@ class ChatClient:
         self._http.close()
 
     def _complete(self, messages: Sequence[Mapping[str, str]], more: Mapping[str, Any]) -> str:
-        with self._lock:
-            if self._failures >= FAILURES and self._clock() < self._rests_until:
-                raise ServerTrouble(f"The language model's server failed {self._failures} times; it is left alone.")
+        if self._breaker.state is BreakerState.OPEN:
+            raise ServerTrouble("The language model's server failed several times in a row; it is left alone.")
         plain = {"model": self.model, "messages": list(messages)}
         try:
             status, content = self._post({**plain, "temperature": 0, "max_tokens": 600, **more})
@@ -89,16 +87,10 @@ class ChatClient:
             if status != OK:
                 raise ServerTrouble(f"The language model's server answered {status}.")
         except ServerTrouble:
-            self._failed()
+            self._breaker.failed()
             raise
-        with self._lock:
-            self._failures = 0
+        self._breaker.succeeded()
         return _message(content)
-
-    def _failed(self) -> None:
-        with self._lock:
-            self._failures += 1
-            self._rests_until = self._clock() + REST_SECONDS
 
     def _post(self, body: Mapping[str, Any]) -> tuple[int, bytes]:
         """Status and content, read only as far as time and size allow. Raises ServerTrouble."""

