@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,15 +13,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import httpx
 from redis.exceptions import RedisError
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared.blobs import INPUTS, Blobs
 from limner_shared.celery_app import make_celery, publish, queue_name
+from limner_shared.events import CANCEL_CHANNEL, CHANNEL, WAKE_CHANNEL
 from limner_shared.jobs import Lane
 from limner_shared.ledger import Released
 from limner_shared.tables import Job
 from tests.chaos.faulty import POINTS
-from tests.chaos.servers import RedisServer, Store
+from tests.chaos.servers import Disk, RedisServer, Store
 from tests.processes import Service, environment
 
 
@@ -30,9 +36,14 @@ class World:
     service: Service
     redis: RedisServer
     store: Store
+    disk: Disk
     random: random.Random
     roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    allowed: dict[str, set[str]] = field(default_factory=dict)
+    """Ends that a fault may give a job besides `succeeded`: `canceled`, or an error code."""
+    damaged_inputs: set[str] = field(default_factory=set)
+    """SHA-256 of inputs whose files were damaged; jobs that start from them may fail."""
 
     def tend(self) -> None:
         """Start whatever is not running."""
@@ -44,11 +55,22 @@ class World:
         """One process of a kind."""
         return self.roles[self.random.choice([role for role in self.roles if role.startswith(kind)])]
 
+    @property
+    def sqlite(self) -> bool:
+        """Whether there is one lock for all writes."""
+        return self.store.url.startswith("sqlite")
+
+    @property
+    def url(self) -> str:
+        """Where the web process answers."""
+        return f"http://127.0.0.1:{self.service.settings.port}"
+
     def stop(self) -> None:
         """End everything."""
         self.service.stop()
         self.redis.stop()
         self.store.stop()
+        self.disk.stop()
 
 
 def kill_worker(world: World) -> None:
@@ -70,19 +92,117 @@ def deploy_worker(world: World) -> None:
 def worker_dies_at_a_point(world: World) -> None:
     """A worker of its own, beside the others, that dies somewhere in its work."""
     point, count = world.random.choice(list(POINTS)), world.random.randint(1, 12)
-    world.told[-1] += f" {point} #{count}"
+    process = start_faulty(world, point, count)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(6)
+    process.kill()
+
+
+def start_faulty(world: World, point: str, count: int, role: str = "worker") -> subprocess.Popen[bytes]:
+    """A process of its own, beside the others, with a fault in it."""
+    world.told[-1] += f" {point} #{count} {role}"
     with (world.service.folder / f"faulty-{len(world.service.processes)}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.faulty", point, str(count), "worker"],
+            [sys.executable, "-m", "tests.chaos.faulty", point, str(count), role],
             env=environment(world.service.settings),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     world.service.processes.append(process)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(6)
+    return process
+
+
+def freeze_in_a_transaction(world: World) -> None:
+    """A worker or a dispatcher stops between a statement and its commit, for longer than any lease, or for ever."""
+    role = world.random.choice(["worker", "dispatch"])
+    process = start_faulty(world, "freeze", world.random.randint(1, 20), role)
+    # SQLite has one lock for all writes: what is stopped there stops everything until it is ended.
+    time.sleep(3 if world.sqlite else world.service.settings.lease_seconds + world.random.uniform(1, 5))
+    if world.random.random() < 0.5:
+        process.send_signal(signal.SIGCONT)
+        time.sleep(2)
     process.kill()
+
+
+def break_a_device(world: World) -> None:
+    process = start_faulty(world, "device", world.random.randint(1, 15))
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    process.kill()
+
+
+def move_a_clock(world: World) -> None:
+    process = start_faulty(world, "clock", world.random.choice([-7200, -30, 30, 7200]))
+    time.sleep(world.random.uniform(3, 8))
+    process.terminate()
+
+
+def stop_a_process(world: World) -> None:
+    """SIGSTOP and SIGCONT of any process, for less or more than its lease."""
+    process = world.some(world.random.choice(["serve", "dispatch", "worker"]))
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3 if world.sqlite else world.random.uniform(1, world.service.settings.lease_seconds + 5))
+    process.send_signal(signal.SIGCONT)
+
+
+def outage_longer_than_a_lease(world: World) -> None:
+    world.store.outage(world.service.settings.lease_seconds + world.random.uniform(1, 5))
+
+
+def damage_specs(world: World) -> None:
+    """Rows that no version can read: they fail with a reason, and concern no other."""
+    with suppress(SQLAlchemyError), world.service.database.write() as session:
+        for job in session.scalars(select(Job).where(Job.state == "queued").limit(3)).all():
+            job.spec = {"version": 1, "prompt": "damaged", "steps": "many"}
+            world.allowed[job.id] = {"unreadable_job"}
+
+
+def damage_inputs(world: World) -> None:
+    """Files that are cut off or flipped, as after a power cut."""
+    folder = Blobs(world.service.settings.resolved_blob_url).folder
+    assert folder is not None
+    for file in sorted((folder / INPUTS).glob("*"))[:3]:
+        with suppress(OSError):
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2 :] = b"" if world.random.random() < 0.5 else bytes(len(data) - len(data) // 2)
+            file.write_bytes(data)
+            world.damaged_inputs.add(file.name)
+
+
+def garbage_on_channels(world: World) -> None:
+    with suppress(RedisError), world.redis.client() as client:
+        for channel in (CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL):
+            for garbage in (b"\xff\xfe", b"", b"null", b"[1, 2", b'{"id": 7}', b"job_unknown", b"9" * 5000):
+                client.publish(channel, garbage)
+
+
+def cancel_some(world: World) -> None:
+    """A client cancels jobs wherever they are."""
+    with suppress(SQLAlchemyError), world.service.database.read() as session:
+        live = session.scalars(select(Job.id).where(Job.state.in_(("queued", "running")))).all()
+        for job_id in world.random.sample(list(live), min(5, len(live))):
+            world.allowed[job_id] = {"canceled"}
+    for job_id, ends in list(world.allowed.items()):
+        if "canceled" in ends:
+            with suppress(httpx.HTTPError):
+                httpx.post(f"{world.url}/api/v1/jobs/{job_id}/cancel", timeout=5)
+
+
+def abort_a_bulk(world: World) -> None:
+    """A client begins a bulk whose lines expire at once, and goes away in the middle or cancels it."""
+    lines = "".join(json.dumps({"prompt": "aborted", "expires_in": 0.3}) + "\n" for _ in range(600)).encode()
+    port = world.service.settings.port
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(
+            b"POST /api/v1/bulks HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/jsonl\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (port, len(lines), lines)
+        )
+        time.sleep(world.random.uniform(0.2, 3))
+
+
+def fill_picture_store(world: World) -> None:
+    world.disk.fill(world.random.uniform(1, 8))
 
 
 def zombie_worker(world: World) -> None:
@@ -159,5 +279,16 @@ FAULTS: list[Callable[[World], None]] = [
     cut_database_connections,
     crash_database,
     lock_database,
+    outage_longer_than_a_lease,
+    freeze_in_a_transaction,
+    break_a_device,
+    move_a_clock,
+    stop_a_process,
+    damage_specs,
+    damage_inputs,
+    garbage_on_channels,
+    cancel_some,
+    abort_a_bulk,
+    fill_picture_store,
     duplicate_messages,
 ]

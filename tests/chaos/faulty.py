@@ -1,6 +1,7 @@
 """A worker that kills itself at a named point: `python -m tests.chaos.faulty POINT COUNT worker`; `stop-POINT` stops it
 there instead, `clock SECONDS` sets its clock wrong, `poison 0` lets prompts break it, `device COUNT` breaks its device
-at that step, `model 0` makes every step fail.
+at that step, `model 0` makes every step fail, `freeze COUNT` stops it within its write of that number, before the
+commit. The same for a dispatcher, where it has the point.
 
 The points are seams of the worker, wrapped here, so that the product has no code for its own tests.
 """
@@ -80,6 +81,23 @@ def between_writes() -> Callable[[], None]:
     return stop
 
 
+def freeze_in_a_write(count: int) -> None:
+    """Let this process stop within its `count`th write, with whatever rows that has locked."""
+    write = Database.write
+    writes = 0
+
+    @contextmanager
+    def frozen(self: Database) -> Iterator[Session]:
+        nonlocal writes
+        with write(self) as session:
+            yield session
+            writes += 1
+            if writes == count:
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+    Database.write = frozen
+
+
 def skew_clock(seconds: float) -> None:
     """Let this process believe that it is so much later; the database's clock is right."""
     right = time.time
@@ -95,6 +113,8 @@ def main() -> None:
         poison()
     elif point in ("device", "model"):
         break_steps("CUDA error: device-side assert triggered" if point == "device" else "a broken library", int(count))
+    elif point == "freeze":
+        freeze_in_a_write(int(count))
     elif point.startswith("stop-"):
         die_at(point.removeprefix("stop-"), int(count), between_writes())
     else:

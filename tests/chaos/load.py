@@ -5,16 +5,28 @@ Every request has its idempotency key, so that a lost answer costs a repeat and 
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import threading
 import time
 
 import httpx
+from PIL import Image
 
 BULK, SINGLES = 150, 50
+FROM_A_PICTURE = 10
+"""Single jobs that start from a picture of their own."""
 EQUAL = 25
 """After so many they come again: where their tenant shares results, equal ones are drawn once."""
 GIVE_UP_SECONDS = 60
+
+
+def picture(number: int) -> str:
+    """A `data:` URL of a small PNG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), (number * 20, 80, 160)).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 class Load(threading.Thread):
@@ -32,7 +44,10 @@ class Load(threading.Thread):
             lines = "".join(json.dumps({"prompt": "a line", "seed": n % EQUAL}) + "\n" for n in range(BULK))
             bulk = self._until_accepted(client, "/bulks", f"{self.name_}-bulk", lines, "application/jsonl")
             for number in range(SINGLES):
-                body = json.dumps({"prompt": "a single one", "seed": 1000 + number % EQUAL})
+                request: dict[str, object] = {"prompt": "a single one", "seed": 1000 + number % EQUAL}
+                if number < FROM_A_PICTURE:
+                    request["image"] = picture(number)
+                body = json.dumps(request)
                 job = self._until_accepted(client, "/jobs", f"{self.name_}-{number}", body, "application/json")
                 if job is not None:
                     self.accepted.add(job["id"])

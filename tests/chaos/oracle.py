@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,7 +14,7 @@ from limner_shared.cards import Catalogue
 from limner_shared.database import Database
 from limner_shared.jobs import JobSpec, JobState
 from limner_shared.settings import Settings
-from limner_shared.tables import Event, Image, Job
+from limner_shared.tables import Bulk, Event, Image, Job
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.null import Null, NullState
 from limner_worker.pictures import encode_png
@@ -51,8 +52,17 @@ class Watcher(threading.Thread):
         return self.faults
 
 
-def faults(database: Database, settings: Settings, accepted: set[str]) -> list[str]:
-    """Every broken promise, as a sentence; none if all is well."""
+def faults(
+    database: Database,
+    settings: Settings,
+    accepted: set[str],
+    allowed: Mapping[str, set[str]] = {},
+    damaged_inputs: Collection[str] = (),
+) -> list[str]:
+    """Every broken promise, as a sentence; none if all is well.
+
+    `allowed`: other ends than success that a fault may have given a job; `damaged_inputs`: inputs whose jobs may fail.
+    """
     blobs = Blobs(settings.resolved_blob_url)
     model = Null(Catalogue.load(settings.models, settings.default_model).get("null"))
     found: list[str] = []
@@ -62,7 +72,10 @@ def faults(database: Database, settings: Settings, accepted: set[str]) -> list[s
         ends = Counter(
             session.scalars(select(Event.job_id).where(Event.job_id.in_(accepted), Event.kind == "succeeded"))
         )
-        strangers = session.scalars(select(Job.id).where(Job.id.not_in(accepted))).all()
+        # A bulk that was never complete is deleted bit by bit; its jobs were accepted from nobody.
+        unfinished = select(Bulk.id).where(Bulk.state.in_(("loading", "dropping", "canceling", "canceled")))
+        complete = Job.bulk_id.is_(None) | Job.bulk_id.not_in(unfinished)
+        strangers = session.scalars(select(Job.id).where(Job.id.not_in(accepted), complete)).all()
     found += [f"{job_id}: accepted and lost" for job_id in accepted - jobs.keys()]
     found += [f"{job_id}: made twice from one request" for job_id in strangers]
     of_job: dict[str, list[Image]] = {job_id: [] for job_id in jobs}
@@ -70,7 +83,11 @@ def faults(database: Database, settings: Settings, accepted: set[str]) -> list[s
         of_job[image.job_id].append(image)
     for job in jobs.values():
         if job.state != JobState.SUCCEEDED:
-            found.append(f"{job.id}: {job.state} {job.error_code or ''}")
+            others = allowed.get(job.id, set())
+            if job.spec.get("image") in damaged_inputs:
+                others = others | {"damaged_input", "not_found"}
+            if job.state not in others and job.error_code not in others:
+                found.append(f"{job.id}: {job.state} {job.error_code or ''}")
             continue
         if job.lease_until is not None:
             found.append(f"{job.id}: still leased")

@@ -28,7 +28,7 @@ from limner_shared.tables import Bulk, Event, IdempotencyKey, Image, Job
 from tests.chaos.faults import FAULTS, World
 from tests.chaos.load import Load
 from tests.chaos.oracle import Watcher, faults
-from tests.chaos.servers import Postgres, RedisServer, Sqlite, in_background
+from tests.chaos.servers import Disk, Postgres, RedisServer, Sqlite, in_background
 from tests.processes import Service, eventually
 
 RECOVERED_SECONDS = 15.0
@@ -50,10 +50,11 @@ def build(folder: Path, kind: str, seed: int) -> World:
         port=free_port(),
         web_workers=1,
     )
+    disk = Disk(folder / "data" / "blobs")
     service = Service(settings, Database(store.url), folder)
     with service.database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
-    return World(service, redis, store, random.Random(seed))
+    return World(service, redis, store, disk, random.Random(seed))
 
 
 def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, object]:
@@ -61,7 +62,7 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, ob
     chosen = [fault for fault in FAULTS if fault.__name__ in names] or world.random.sample(
         FAULTS, world.random.randint(1, 4)
     )
-    world.told = []
+    world.told, world.allowed, world.damaged_inputs = [], {}, set()
     with world.service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": number % 2 == 1})
     watcher = Watcher(world.service.database)
@@ -87,7 +88,8 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, ob
     found = list(load.trouble)
     found += wait_for_the_end(world, load.accepted)
     recovered = time.monotonic() - max(healed, sent)
-    found += watcher.stop() + faults(world.service.database, world.service.settings, load.accepted)
+    found += watcher.stop()
+    found += faults(world.service.database, world.service.settings, load.accepted, world.allowed, world.damaged_inputs)
     if recovered > RECOVERED_SECONDS:
         found.append(f"recovered only after {recovered:.1f} s")
     done = {"round": number, "faults": world.told, "jobs": len(load.accepted), "drawn": drawn(world.service.database)}
@@ -102,7 +104,10 @@ def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
     while time.monotonic() < deadline:
         world.tend()
         with world.service.database.read() as session:
-            left = session.scalar(select(func.count()).where(Job.state.in_(("queued", "running")))) or 0
+            # An aborted bulk waits for its sweep, up to a minute if its web process died with it.
+            unfinished = select(Bulk.id).where(Bulk.state.in_(("loading", "dropping")))
+            live = Job.state.in_(("queued", "running")) & (Job.bulk_id.is_(None) | Job.bulk_id.not_in(unfinished))
+            left = session.scalar(select(func.count()).where(live)) or 0
         if not left:
             return []
         time.sleep(0.1)

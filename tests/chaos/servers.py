@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -82,7 +83,10 @@ class Store(Protocol):
         """The server dies and comes back."""
 
     def lock(self, seconds: float) -> None:
-        """Nobody else can write for so long."""
+        """Nothing else can write for this long."""
+
+    def outage(self, seconds: float) -> None:
+        """The database is away for this long."""
 
     def stop(self) -> None:
         """End it."""
@@ -104,10 +108,14 @@ class Postgres:
 
     def crash(self) -> None:
         """As `pg_ctl stop -m immediate`: no checkpoint, recovery from the log at the next start."""
+        self.outage(0)
+
+    def outage(self, seconds: float) -> None:
         pid = self._server.get_pid()
         assert pid is not None
         os.kill(pid, signal.SIGQUIT)
         eventually(lambda: not Path(f"/proc/{pid}").exists(), 20)
+        time.sleep(seconds)
         self._server.ensure_postgres_running()
         eventually(self._answers, 20)
 
@@ -152,6 +160,9 @@ class Sqlite:
     def crash(self) -> None:
         self.lock(1.0)
 
+    def outage(self, seconds: float) -> None:
+        self.lock(seconds)
+
     def lock(self, seconds: float) -> None:
         connection = sqlite3.connect(self._file, timeout=10, isolation_level=None)
         connection.execute("BEGIN EXCLUSIVE")
@@ -161,6 +172,35 @@ class Sqlite:
 
     def stop(self) -> None:
         return
+
+
+class Disk:
+    """A small file system for the pictures, where this machine lets a test mount one; else it is never full."""
+
+    def __init__(self, folder: Path, megabytes: int = 64) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._ballast = folder / ".ballast"
+        size = ["-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+        mounted = shutil.which("mount") is not None and subprocess.run(["mount", *size], check=False).returncode == 0
+        self._mounted = folder if mounted else None
+
+    def fill(self, seconds: float) -> None:
+        """Not a byte is left for this long."""
+        if self._mounted is None:
+            return
+        with suppress(OSError), self._ballast.open("wb", buffering=0) as out:
+            while out.write(b"0" * 65536):
+                continue
+        with suppress(OSError), self._ballast.open("ab", buffering=0) as out:
+            while out.write(b"0"):
+                continue
+        time.sleep(seconds)
+        self._ballast.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Unmount it."""
+        if self._mounted is not None:
+            subprocess.run(["umount", "-l", str(self._mounted)], check=False)
 
 
 def in_background(action: object, *arguments: object) -> threading.Thread:
