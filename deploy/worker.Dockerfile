@@ -2,7 +2,9 @@
 #
 # PyPI's torch for Linux brings CUDA's libraries with it and also runs on a CPU, so one file serves both. For an image
 # a tenth of the size without them, name PyTorch's own CPU index: --build-arg TORCH_INDEX_URL=…
-FROM python:3.11-slim
+# A build for production names the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
+ARG BASE_IMAGE=python:3.11-slim
+FROM ${BASE_IMAGE}
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
@@ -10,10 +12,10 @@ ARG TORCH_INDEX_URL=""
 
 # The locked packages first: they change less often than the code. torch comes before all else,
 # with whatever its build needs: CUDA's libraries, or nothing.
-COPY deploy/worker.lock ./
+COPY torch.lock deploy/worker.lock ./
 RUN if [ -n "$TORCH_INDEX_URL" ]; then export PIP_INDEX_URL="$TORCH_INDEX_URL"; fi \
-    && pip install "$(grep '^torch==' worker.lock)"
-RUN pip install --no-deps -r worker.lock
+    && pip install -r torch.lock
+RUN pip install --no-deps --require-hashes -r worker.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY shared ./shared

@@ -27,7 +27,11 @@ class Source(BaseModel):
         default=None, description="`package:folder`, such as `limner_worker:models/limner-flow`."
     )
     hub: str | None = None
-    revision: str | None = Field(default=None, description="A commit of the hub's repository.")
+    revision: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="The commit of the hub's repository: all 40 hex digits, so that the weights cannot change.",
+    )
 
     @property
     def name(self) -> str:
@@ -38,6 +42,8 @@ class Source(BaseModel):
     def _one(self) -> Source:
         if sum(value is not None for value in (self.folder, self.package, self.hub)) != 1:
             raise ValueError("name exactly one of folder, package and hub")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("hub needs its revision, the commit's 40 hex digits, and nothing else has one")
         return self
 
 

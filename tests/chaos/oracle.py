@@ -82,23 +82,30 @@ def faults(
     for image in images:
         of_job[image.job_id].append(image)
     for job in jobs.values():
-        if job.state != JobState.SUCCEEDED:
+        if job.state == JobState.SUCCEEDED:
+            found += _of_success(job, ends[job.id], of_job[job.id], blobs, model)
+        else:
             others = allowed.get(job.id, set())
             if job.spec.get("image") in damaged_inputs:
                 others = others | {"damaged_input", "not_found"}
             if job.state not in others and job.error_code not in others:
                 found.append(f"{job.id}: {job.state} {job.error_code or ''}")
-            continue
-        if job.lease_until is not None:
-            found.append(f"{job.id}: still leased")
-        if ends[job.id] != 1:
-            found.append(f"{job.id}: succeeded {ends[job.id]} times")
-        spec = JobSpec.model_validate(job.spec)
-        if [image.image_index for image in of_job[job.id]] != list(range(spec.n)):
-            found.append(f"{job.id}: {len(of_job[job.id])} images for {spec.n}")
-        for image in of_job[job.id]:
-            seed = spec.image_seed(image.image_index)
-            alone = encode_png(model.decode([NullState(ImageTask(spec, seed))]).pictures()[0], xmp(spec, seed))
-            if blobs.get(image.sha256) != alone:
-                found.append(f"{image.id}: not the bytes that the job makes alone")
+    return found
+
+
+def _of_success(job: Job, ends: int, images: list[Image], blobs: Blobs, model: Null) -> list[str]:
+    """What is wrong with a job that succeeded."""
+    found: list[str] = []
+    if job.lease_until is not None:
+        found.append(f"{job.id}: still leased")
+    if ends != 1:
+        found.append(f"{job.id}: succeeded {ends} times")
+    spec = JobSpec.model_validate(job.spec)
+    if [image.image_index for image in images] != list(range(spec.n)):
+        found.append(f"{job.id}: {len(images)} images for {spec.n}")
+    for image in images:
+        seed = spec.image_seed(image.image_index)
+        alone = encode_png(model.decode([NullState(ImageTask(spec, seed))]).pictures()[0], xmp(spec, seed))
+        if blobs.get(image.sha256) != alone:
+            found.append(f"{image.id}: not the bytes that the job makes alone")
     return found

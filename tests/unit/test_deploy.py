@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc")
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 SERVICE_FIELDS = {
-    "build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "ports",
-    "profiles", "restart", "security_opt", "stop_grace_period", "volumes",
+    "build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "mem_limit",
+    "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes",
 }  # fmt: skip
 
 
@@ -41,8 +41,8 @@ def commands(compose: dict[str, Any]) -> list[list[str]]:
 
 
 def pins(file: Path) -> dict[str, str]:
-    lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
-    return dict(line.split("==") for line in lines)
+    lines = [line.partition(";")[0] for line in file.read_text().splitlines() if re.match(r"[a-z]", line)]
+    return dict(line.rstrip(" \\").split("==") for line in lines)
 
 
 def test_compose_names_only_what_it_defines(compose: dict[str, Any]) -> None:
@@ -72,11 +72,25 @@ def test_only_the_cpu_profile_has_the_cpu_worker(compose: dict[str, Any]) -> Non
 
 
 def test_redis_keeps_its_file_and_throws_nothing_away(compose: dict[str, Any]) -> None:
-    command = compose["services"]["redis"]["command"]
-    options = dict(zip(command[1::2], command[2::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--appendfsync"] == "everysec"
-    assert options["--maxmemory-policy"] == "noeviction"
+    *_, script = compose["services"]["redis"]["command"]
+    for option in ("--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction"):
+        assert option in script
+    assert "PASSWORD" not in script, "arguments can be read by every process"
+
+
+def test_every_service_of_ours_has_a_read_only_root_and_limits(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert {"mem_limit", "pids_limit"} <= set(service), name
+        assert name == "postgres" or (service["read_only"] and service["tmpfs"]), name
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "requirements.lock", *sorted((ROOT / "deploy").glob("*.lock"))], ids=lambda file: file.name
+)
+def test_every_locked_package_but_torch_is_pinned_by_its_content(file: Path) -> None:
+    assert "torch" not in pins(file)
+    blocks = re.split(r"\n(?=[a-z])", file.read_text())
+    assert all("--hash=sha256:" in block for block in blocks if re.match(r"[a-z]", block))
 
 
 def test_no_secret_has_a_default() -> None:
@@ -131,7 +145,8 @@ def test_containers_run_as_a_user_of_their_own(file: Path) -> None:
 
 
 def test_the_web_image_has_no_torch_and_the_worker_image_no_flask() -> None:
-    web, worker = pins(ROOT / "deploy/web.lock"), pins(ROOT / "deploy/worker.lock")
+    web, worker = pins(ROOT / "deploy/web.lock"), pins(ROOT / "deploy/worker.lock") | pins(ROOT / "torch.lock")
+    assert "torch.lock" not in (ROOT / "deploy/web.Dockerfile").read_text()
     assert not {"torch", "transformers", "numpy"} & set(web)
     assert {"flask", "gunicorn", "psycopg"} <= set(web)
     assert "flask" not in worker
@@ -139,7 +154,7 @@ def test_the_web_image_has_no_torch_and_the_worker_image_no_flask() -> None:
 
 
 def test_the_lock_pins_everything_that_the_project_asks_for() -> None:
-    locked = pins(ROOT / "requirements.lock")
+    locked = pins(ROOT / "requirements.lock") | pins(ROOT / "torch.lock")
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in locked.values()), "no local versions"
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     wanted = [Requirement(line) for line in [*(requires("limner") or []), *groups["dev"]]]
@@ -170,7 +185,7 @@ def test_ci_runs_what_the_readme_says_and_nothing_more() -> None:
 
 
 def test_make_without_python_3_11_says_so(tmp_path: Path) -> None:
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "torch.lock"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     made = subprocess.run(["make", "lint", "PYTHON="], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert made.returncode != 0
