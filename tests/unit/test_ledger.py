@@ -10,7 +10,7 @@ from limner_shared.cards import Catalogue
 from limner_shared.database import Database, now
 from limner_shared.errors import GenerationFailed, NotFound
 from limner_shared.jobs import JobRequest, JobState, Lane, Priority
-from limner_shared.tables import Job
+from limner_shared.tables import Bulk, Job
 
 TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 256, 256, 1234, 2**32 - 1, {"steps": 24})
@@ -190,7 +190,7 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
             ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
         assert flows(session) == []
         assert ledger.seal_bulk(session, kept, 2)
-        ledger.drop_bulk(session, dropped, 1)
+        assert ledger.drop_bulk(session, dropped)
         assert not ledger.seal_bulk(session, dropped, 2)
         assert not ledger.touch_bulk(session, dropped, 2)
         assert flows(session) == [kept]
@@ -202,7 +202,8 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
         with pytest.raises(NotFound):
             queries.bulk(session, TENANT, dropped)
         for _ in range(2):
-            ledger.sweep_bulks(session, 1)
+            ledger.sweep_bulk(session, dropped, 1)
+        assert session.get(Bulk, dropped) is None
         assert queries.bulk_jobs(session, dropped, 0, 9) == []
 
 
@@ -215,7 +216,7 @@ def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(d
         ledger.seal_bulk(session, bulk_id, 5)
         ledger.cancel_bulk(session, bulk_id)
         assert queries.waiting_flows(session, "limner-flow", Priority.LOW.rank) == []
-        assert [len(ledger.sweep_bulks(session, 2)) for _ in range(4)] == [2, 2, 1, 0]
+        assert [len(ledger.sweep_bulk(session, bulk_id, 2)) for _ in range(4)] == [2, 2, 1, 0]
         session.expire_all()
         bulk = queries.bulk(session, TENANT, bulk_id)
         assert (bulk.state, queries.bulk_counts(session, bulk)[JobState.CANCELED]) == ("canceled", 5)

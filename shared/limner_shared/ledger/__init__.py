@@ -14,8 +14,9 @@ from limner_shared.ledger.bulks import (
     pause_bulk,
     seal_bulk,
     stale_bulks,
-    sweep_bulks,
+    sweep_bulk,
     touch_bulk,
+    unswept_bulks,
 )
 from limner_shared.ledger.conversations import add_turn, drop_conversation, open_conversation
 from limner_shared.ledger.ends import cancel, expire, fail_unknown, reap, retry_dead
@@ -88,6 +89,7 @@ __all__ = [
     "spare_garbage",
     "stale_bulks",
     "submit",
-    "sweep_bulks",
+    "sweep_bulk",
     "touch_bulk",
+    "unswept_bulks",
 ]

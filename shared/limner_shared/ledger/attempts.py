@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
@@ -75,7 +75,7 @@ def interpreted(
 
     Raises TooManyRequests if the tenant's units for today do not suffice for what it costs more than was granted.
     """
-    current = _current([job_id], attempt)
+    current = _current({job_id: attempt})
     before = session.execute(select(Job.tenant_id, Job.cost).where(current)).one_or_none()
     if before is None:
         return False
@@ -110,10 +110,8 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
         return []
     values = {"state": JobState.SUCCEEDED, "finished_at": now(), "lease_until": None}
     by_id = {result.job_id: result for result in results}
-    changes: list[Change] = []
-    for attempt in {result.attempt for result in results}:
-        ids = [result.job_id for result in results if result.attempt == attempt]
-        changes += transition(session, _current(ids, attempt), values, JobState.SUCCEEDED.value)
+    attempts = {job_id: result.attempt for job_id, result in by_id.items()}
+    changes = transition(session, _current(attempts), values, JobState.SUCCEEDED.value)
     _present(session, [by_id[change.id] for change in changes])
     rows = [row for change in changes for row in _image_rows(by_id[change.id])]
     if rows:
@@ -133,7 +131,7 @@ def fail(session: Session, result: Result) -> Change | None:
     if result.error is None:
         raise ValueError("a failure needs its error")
     values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
-    changes = transition(session, _current([result.job_id], result.attempt), values, JobState.FAILED.value)
+    changes = transition(session, _current({result.job_id: result.attempt}), values, JobState.FAILED.value)
     return changes[0] if changes else None
 
 
@@ -156,9 +154,10 @@ def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason
     return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
 
 
-def _current(job_ids: Sequence[str], attempt: int) -> ColumnElement[bool]:
-    """The fence: the attempt that brings the result is the one that runs."""
-    return Job.id.in_(job_ids) & (Job.attempt == attempt) & (Job.state == JobState.RUNNING)
+def _current(attempts: Mapping[str, int]) -> ColumnElement[bool]:
+    """The fence: the attempt that brings the result is the one that runs. Attempts by job."""
+    pairs = tuple_(Job.id, Job.attempt).in_(list(attempts.items()))
+    return Job.id.in_(list(attempts)) & pairs & (Job.state == JobState.RUNNING)
 
 
 def _image_rows(result: Result) -> list[dict[str, Any]]:

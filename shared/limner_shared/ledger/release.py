@@ -16,12 +16,18 @@ from limner_shared.tables import QUEUED, RELEASED, WAITING, Job, Leader
 def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
     """Be or stay the active one for a duty for so long, unless another is: first statement of what only it may do.
 
-    Its row stays locked until the transaction ends, so that two of them never write at once.
+    Its row stays locked until the transaction ends, so that two of them never write at once. It is never waited for:
+    one that freezes with the row locked is ended by the database (`database.IDLE_SECONDS`), and meanwhile the others
+    are told at once that it leads.
     """
-    session.execute(insert_new(session, Leader, "duty").values(duty=duty, owner="", until=0.0))
     free = (Leader.owner == owner) | (Leader.until < now())
-    statement = update(Leader).where(Leader.duty == duty, free).values(owner=owner, until=now() + seconds)
-    return session.scalar(statement.returning(Leader.owner), execution_options=SILENT) == owner
+    row = select(Leader.duty).where(Leader.duty == duty, free).with_for_update(skip_locked=True)
+    values = {"owner": owner, "until": now() + seconds}
+    if session.scalar(row) is None:
+        first = insert_new(session, Leader, "duty").values(duty=duty, **values).returning(Leader.duty)
+        return session.scalar(first) is not None
+    session.execute(update(Leader).where(Leader.duty == duty).values(values), execution_options=SILENT)
+    return True
 
 
 def release(session: Session, lane: Lane, job_ids: Sequence[str]) -> list[Released]:
