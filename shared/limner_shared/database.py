@@ -27,7 +27,7 @@ from limner_shared.errors import ConfigurationError
 
 SQLITE_BUSY_MS = 15_000
 
-# The time limits of every connection to PostgreSQL but those of migrations. Every transaction is a few short statements,
+# The time limits of all connections to PostgreSQL but those of migrations. A transaction is a few short statements,
 # so that whatever takes longer is stuck; it is given up before a lease (9 s) ends, so that a process that freezes in a
 # transaction holds up others for less than a crash would. What a database's URL says itself goes before these.
 CONNECT_SECONDS: Final = 5

@@ -7,7 +7,8 @@ import hashlib
 import pytest
 from obstore.exceptions import GenericError
 
-from limner_shared.blobs import Blobs, _is_full
+from limner_shared.blob_store import _is_full
+from limner_shared.blobs import Blobs
 from limner_shared.errors import NotFound, StorageFailed
 
 

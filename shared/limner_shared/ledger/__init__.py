@@ -31,7 +31,7 @@ from limner_shared.ledger.intake import (
     submit,
 )
 from limner_shared.ledger.records import Change, Claim, NewImage, NewJob, Released, Result, Submission
-from limner_shared.ledger.release import adopt, lead, promote, release, release_again
+from limner_shared.ledger.release import adopt, lead, orphans, promote, release, release_again
 from limner_shared.ledger.retention import (
     collect_garbage,
     forget_garbage,
@@ -76,6 +76,7 @@ __all__ = [
     "lookup",
     "open_bulk",
     "open_conversation",
+    "orphans",
     "pause_bulk",
     "promote",
     "reap",

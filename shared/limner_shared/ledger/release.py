@@ -51,12 +51,17 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
         )
 
 
-def adopt(session: Session, model: str, limit: int) -> None:
-    """Give jobs that a process of the version before queued their line, and release them as everybody's."""
+def orphans(session: Session, model: str, limit: int) -> list[str]:
+    """Jobs that a process of the version before queued without their line, or released without a lane."""
     ranks = [priority.rank for priority in Priority]
     waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.flow == "", text(WAITING))
     released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))
-    ids = [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
+    return [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
+
+
+def adopt(session: Session, model: str, limit: int) -> None:
+    """Give such jobs their line, and release them as all others."""
+    ids = orphans(session, model, limit)
     if ids:
         values = {"flow": func.coalesce(Job.bulk_id, Job.tenant_id), "released_at": None, "lane": None}
         queued = Job.id.in_(ids) & text(QUEUED)
