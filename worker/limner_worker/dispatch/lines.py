@@ -1,4 +1,4 @@
-"""The lines in which each tenant's jobs wait, in turn: its bulks, and its single jobs.
+"""The lines in which each tenant's jobs wait, in turn: its bulks, and its single jobs. Pure policy, without I/O.
 
 A round reads as many lines as it releases jobs, and the next one goes on where it ended; so it costs the same however
 many lines there are, and each of them has its turn.
@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from sqlalchemy.orm import Session
-
-from limner_shared import queries
 from limner_shared.queries import Line
 
 LINES_AT_ONCE = 64
@@ -31,51 +29,57 @@ class Waiting:
     flow: str = ""
 
 
+class Reader(Protocol):
+    """What waits of one model and class."""
+
+    def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
+        """A tenant's next lines, in the order of their names."""
+        ...
+
+    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        """The next jobs of a line: id, cost and losses."""
+        ...
+
+
 class Lines:
     """For one model and class: behind which line each tenant's next turn begins."""
 
-    def __init__(self, model: str, rank: int) -> None:
-        self._model = model
-        self._rank = rank
+    def __init__(self) -> None:
         self._behind: dict[str, str] = {}
-        self._seen: dict[str, int] = {}  # lines of each tenant in this round; for one alone there are no turns
 
     def keep(self, tenants: Iterable[str]) -> None:
         """Forget every other tenant: nothing of theirs waits."""
         known = set(tenants)
         self._behind = {tenant: flow for tenant, flow in self._behind.items() if tenant in known}
-        self._seen.clear()
 
-    def jobs(self, session: Session, tenant: str) -> Iterator[Waiting]:
+    def jobs(self, reader: Reader, tenant: str) -> Iterator[Waiting]:
         """A tenant's jobs, one of each line in turn, read only as far as they are asked for."""
-        return take_turns(self._open_lines(session, tenant))
+        return take_turns(self._open_lines(reader, tenant))
 
     def took(self, tenant: str, job: Waiting) -> None:
         """This was the last of its jobs in a round: its next turn begins behind this line."""
-        if tenant in self._behind or self._seen.get(tenant, 0) > 1:
-            self._behind[tenant] = job.flow
+        self._behind[tenant] = job.flow
 
-    def _open_lines(self, session: Session, tenant: str) -> Iterator[Iterator[Waiting]]:
+    def _open_lines(self, reader: Reader, tenant: str) -> Iterator[Iterator[Waiting]]:
         passed_over = 0
-        for line in self._lines(session, tenant):
+        for line in self._lines(reader, tenant):
             if line.open:
-                yield self._line(session, tenant, line)
+                yield self._line(reader, tenant, line)
                 continue
             passed_over += 1
             if passed_over == LINES_A_ROUND:
                 self._behind[tenant] = line.flow
                 return
 
-    def _lines(self, session: Session, tenant: str) -> Iterator[Line]:
+    def _lines(self, reader: Reader, tenant: str) -> Iterator[Line]:
         """From behind where the turn is to the end, and then from the beginning to there."""
         start = self._behind.get(tenant, "")
         after, wrapped = start, not start
         while True:
-            page = queries.waiting_lines(session, self._model, self._rank, tenant, after, LINES_AT_ONCE)
+            page = reader.lines(tenant, after, LINES_AT_ONCE)
             for line in page:
                 if wrapped and start and line.flow > start:
                     return
-                self._seen[tenant] = self._seen.get(tenant, 0) + 1
                 yield line
             if len(page) == LINES_AT_ONCE:
                 after = page[-1].flow
@@ -84,12 +88,12 @@ class Lines:
             else:
                 after, wrapped = "", True
 
-    def _line(self, session: Session, tenant: str, line: Line) -> Iterator[Waiting]:
+    def _line(self, reader: Reader, tenant: str, line: Line) -> Iterator[Waiting]:
         rows = [line.head]
         while rows:
             for row in rows:
                 yield Waiting(*row, line.flow)
-            rows = queries.waiting_jobs(session, self._model, self._rank, tenant, line.flow, rows[-1][0], JOBS_AT_ONCE)
+            rows = reader.jobs(tenant, line.flow, rows[-1][0], JOBS_AT_ONCE)
 
 
 def take_turns(lines: Iterator[Iterator[Waiting]]) -> Iterator[Waiting]:

@@ -15,7 +15,7 @@ from limner_shared.celery_app import publish
 from limner_shared.database import now
 from limner_shared.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.ledger import Released
-from limner_shared.queries import Share
+from limner_shared.queries import Line, Share
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_worker.dispatch.aging import Aging
@@ -89,7 +89,7 @@ class Releaser:
             windows,
             Aging(settings.aging_seconds),
             {priority: FairShare() for priority in Priority},
-            {priority: Lines(card.name, priority.rank) for priority in Priority},
+            {priority: Lines() for priority in Priority},
             {},
         )
 
@@ -133,10 +133,11 @@ class Releaser:
         lines = state.lines[priority]
         tenants = queries.waiting_tenants(session, state.card.name, priority.rank)
         lines.keep(tenants)
+        reader = _Reader(session, state.card.name, priority.rank)
         backlogs = Backlogs(
             tenants,
             lambda some: queries.shares(session, some),
-            lambda tenant: lines.jobs(session, tenant),
+            lambda tenant: lines.jobs(reader, tenant),
         )
         chosen: dict[Lane, list[Waiting]] = {}
         met: set[str] = set()
@@ -161,6 +162,21 @@ class Releaser:
             log.info("starved, moved up", model=model, lane=lane.name, jobs=len(jobs))
             with self._leadership.write() as session:
                 ledger.promote(session, dict.fromkeys(jobs, to))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads lines from the database."""
+
+    session: Session
+    model: str
+    rank: int
+
+    def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
+        return queries.waiting_lines(self.session, self.model, self.rank, tenant, after, limit)
+
+    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        return queries.waiting_jobs(self.session, self.model, self.rank, tenant, flow, after, limit)
 
 
 class Backlogs(Mapping[str, Backlog[Waiting]]):
