@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import sample
 
-from sqlalchemy import Select, func, literal, select, text, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, literal, select, text, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from limner_shared.database import now
 from limner_shared.errors import NotFound
@@ -33,6 +33,8 @@ from limner_shared.tables import (
     Turn,
 )
 
+LINE_ORDER = (Job.tenant_id, Job.flow, Job.id)
+"""In which the index of what waits is ordered."""
 POSITION_LIMIT = 1000
 """Beyond this many jobs ahead, nobody needs the exact place, and counting would cost."""
 
@@ -221,7 +223,7 @@ def has_waiting(session: Session, model: str, rank: int) -> bool:
     """Whether any job of a model and class waits for its release."""
     waiting = select(Job.id).where(Job.model == model, Job.priority == rank, text(WAITING))
     # In the index's order: a planner that knows most jobs to be waiting would look for one among those that are done.
-    return session.scalar(waiting.order_by(Job.tenant_id, Job.flow, Job.id).limit(1)) is not None
+    return session.scalar(waiting.order_by(*LINE_ORDER).limit(1)) is not None
 
 
 def requests_per_minute(session: Session, tenant_id: str) -> int | None:
@@ -268,32 +270,43 @@ def has_old_keys(session: Session, seconds: float) -> bool:
 
 def waiting_tenants(session: Session, model: str, rank: int) -> list[str]:
     """Every tenant of which jobs of a model and class wait: one index probe each, however many lines it has."""
-    waiting = (Job.model == model) & (Job.priority == rank) & text(WAITING)
-    tenants = select(func.min(Job.tenant_id).label("tenant")).where(waiting).cte("tenants", recursive=True)
-    following = select(func.min(Job.tenant_id)).where(waiting, Job.tenant_id > tenants.c.tenant).scalar_subquery()
+    waiting = select(Job.tenant_id).where(Job.model == model, Job.priority == rank, text(WAITING))
+    first = waiting.order_by(*LINE_ORDER).limit(1).scalar_subquery()
+    tenants = select(first.label("tenant")).cte("tenants", recursive=True)
+    following = waiting.where(Job.tenant_id > tenants.c.tenant).order_by(*LINE_ORDER).limit(1).scalar_subquery()
     tenants = tenants.union_all(select(following).where(tenants.c.tenant.is_not(None)))
     return list(session.scalars(select(tenants.c.tenant).where(tenants.c.tenant.is_not(None))))
 
 
 def waiting_lines(session: Session, model: str, rank: int, tenant_id: str, after: str, limit: int) -> list[Line]:
-    """A tenant's next lines after one of this name, in the order of their names; two index probes each."""
-    of_tenant = (Job.model == model) & (Job.priority == rank) & (Job.tenant_id == tenant_id) & text(WAITING)
-    first = select(func.min(Job.flow).label("flow")).where(of_tenant, Job.flow > after)
-    flows = first.cte("flows", recursive=True)
-    following = select(func.min(Job.flow)).where(of_tenant, Job.flow > flows.c.flow).scalar_subquery()
-    flows = flows.union_all(select(following).where(flows.c.flow.is_not(None)))
-    head = select(func.min(Job.id)).where(of_tenant, Job.flow == flows.c.flow).scalar_subquery()
-    page = select(flows.c.flow, head.label("head")).where(flows.c.flow.is_not(None)).limit(limit)
-    heads = {row.head: row.flow for row in session.execute(page)}
-    if not heads:
-        return []
+    """A tenant's next lines after one of this name, in the order of their names; one index probe each."""
+
+    def head_after(flow: ColumnElement[str]) -> ScalarSelect[str]:
+        # Behind its last line stands another tenant's: so the order alone leads to one index, whatever the planner
+        # believes of how many lines there are.
+        following = select(case((waiting.c.tenant_id == tenant_id, waiting.c.id))).where(
+            waiting.c.model == model,
+            waiting.c.priority == rank,
+            tuple_(waiting.c.tenant_id, waiting.c.flow) > tuple_(literal(tenant_id), flow),
+            text("waiting.state = 'queued' AND waiting.released_at IS NULL"),
+        )
+        order = (waiting.c.tenant_id, waiting.c.flow, waiting.c.id)
+        return following.order_by(*order).limit(1).scalar_subquery()
+
+    waiting = Job.__table__.alias("waiting")
+    heads = select(head_after(literal(after)).label("id"), literal(1).label("number")).cte("heads", recursive=True)
+    line = aliased(Job)
+    # An expression, because SQLite compares rows by an index only with what is not itself a column.
+    step = select(head_after(line.flow.concat("")), heads.c.number + 1).join_from(heads, line, line.id == heads.c.id)
+    heads = heads.union_all(step.where(heads.c.number < limit))
     query = (
-        select(Job.id, Job.cost, Job.losses, Bulk.id.is_(None) | (Bulk.state == "open"))
+        select(Job.flow, Bulk.id.is_(None) | (Bulk.state == "open"), Job.id, Job.cost, Job.losses)
+        .select_from(heads)
+        .join(Job, Job.id == heads.c.id)
         .outerjoin(Bulk, Bulk.id == Job.flow)
-        .where(Job.id.in_(list(heads)))
+        .order_by(heads.c.number)
     )
-    lines = [Line(heads[row[0]], bool(row[3]), (row[0], row[1], row[2])) for row in session.execute(query)]
-    return sorted(lines, key=lambda line: line.flow)
+    return [Line(row[0], bool(row[1]), (row[2], row[3], row[4])) for row in session.execute(query)]
 
 
 def waiting_jobs(

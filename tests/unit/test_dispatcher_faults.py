@@ -1,4 +1,4 @@
-"""The dispatcher goes on: past items that fail, rows that are locked, garbage in Redis and an object store that hangs."""
+"""The dispatcher goes on: past items that fail, locked rows, garbage in Redis and an object store that hangs."""
 
 from __future__ import annotations
 
@@ -187,7 +187,12 @@ def test_a_thread_that_stalls_ends_the_process(make, monkeypatch):
     stalled = threading.Event()
     monkeypatch.setattr(module, "CLEAN_STALLED_SECONDS", 0.1)
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(module, "end_process", lambda name, error: (ended.append(name), stalled.set()))
+
+    def end(name: str, _error: BaseException) -> None:
+        ended.append(name)
+        stalled.set()
+
+    monkeypatch.setattr(module, "end_process", end)
     dispatcher = make()
     monkeypatch.setattr(dispatcher._cleaner, "clean", stalled.wait)
     stopping = threading.Event()
