@@ -47,6 +47,10 @@ class DispatcherReport(BaseModel):
     threads: dict[str, float | None]
     """For how long each thread is at its present unit of work; None while it waits."""
 
+    def slow_threads(self, seconds: float) -> list[str]:
+        """The threads that are at one unit of work for longer than that."""
+        return sorted(name for name, busy in self.threads.items() if busy is not None and busy > seconds)
+
 
 def write_report(redis: Redis, report: DispatcherReport) -> None:
     """Say how a dispatcher is. Raises RedisError."""
