@@ -135,8 +135,11 @@ def ask(session: Session) -> None:
     queries.has_active(session, tenant, "null")
     queries.has_waiting(session, "null", 2)
     queries.in_window(session, "null")
-    for flow in queries.waiting_flows(session, "null", 2):
-        queries.waiting_jobs(session, "null", 2, flow.name, "", 64)
+    for waiting in queries.waiting_tenants(session, "null", 2):
+        for line in queries.waiting_lines(session, "null", 2, waiting, "", 64):
+            queries.waiting_jobs(session, "null", 2, waiting, line.flow, "", 64)
+    queries.has_lost(session)
+    queries.has_late(session)
     queries.waiting_models(session)
     queries.next_jobs(session, "null", 8)
     queries.shares(session, [tenant])
@@ -146,7 +149,8 @@ def ask(session: Session) -> None:
     ledger.release_again(session, "null", Lane.LOW, 0.0)
     ledger.renew(session, "nobody", [row.id], 9)
     ledger.cancel(session, Job.id == "job_none")
-    ledger.sweep_bulks(session, 1000)
+    ledger.sweep_bulk(session, row.bulk_id or "", 1000)
+    ledger.unswept_bulks(session)
     ledger.forget_jobs(session, 100)
     ledger.forget_images(session, 100)
     ledger.forget_prompts(session, 100)

@@ -15,7 +15,7 @@ MIGRATION_LOCK = 0x11335  # any number that nobody else uses as an advisory lock
 def run() -> None:
     """Apply migrations one after another, each in a transaction of its own; a second caller waits for the first."""
     url = context.config.attributes.get("url") or Settings().resolved_database_url
-    database = Database(url)
+    database = Database(url, limited=False)
     with database.engine.connect() as connection:
         postgres = connection.dialect.name == "postgresql"
         if postgres:

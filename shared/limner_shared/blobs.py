@@ -1,41 +1,46 @@
-"""Where picture bytes live: content-addressed, in a local folder, S3, GCS or Azure through one interface."""
+"""Where picture bytes live: content-addressed, in a local folder, S3, GCS or Azure through one interface.
+
+Nothing is deleted at once. A blob that is not referred to any more is set aside, where readers still find it; after a
+while it is either put back, because a row refers to it after all, or deleted for good. So an equal picture that is
+stored at the very moment of a deletion keeps its bytes, on stores that cannot delete on a condition as well.
+"""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import threading
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
 
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
-
-from limner_shared.errors import NotFound, StorageFailed, StorageFull
+from limner_shared.blob_store import Store
+from limner_shared.errors import NotFound, StorageFailed
 
 HALF_MADE: Final = "half-made"
 INPUTS: Final = "inputs"
+ASIDE: Final = "aside"
+DIGEST_CHARS: Final = 64
+FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
+"""The pictures' folders: a digest's first two characters."""
+
+
+class SetAside(NamedTuple):
+    """A blob that was set aside; `folder` is INPUTS or, for pictures, empty."""
+
+    folder: str
+    digest: str
 
 
 class Blobs:
     """Bytes by their SHA-256. A blob never changes, so that writing one twice is harmless."""
 
     def __init__(self, url: str) -> None:
-        self.folder: Path | None = None
-        if urlsplit(url).scheme == "file":
-            self.folder = Path(unquote(urlsplit(url).path))
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._store: ObjectStore = LocalStore(self.folder)
-        else:
-            self._store = from_url(url)
+        self._store = Store(url)
+        self.folder: Path | None = self._store.folder
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""
         digest = hashlib.sha256(data).hexdigest()
-        self._put(_key(digest), data)
+        self._store.put(_key(digest), data)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -45,116 +50,122 @@ class Blobs:
             raise NotFound("The picture's bytes are no longer stored.")
         return found
 
-    # --- what no row in the database speaks of: deleted when it is old ---
-
     def put_input(self, data: bytes) -> str:
         """Store what a job starts from, and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
         digest = hashlib.sha256(data).hexdigest()
-        self._put(f"{INPUTS}/{digest}", data)
+        self._store.put(f"{INPUTS}/{digest}", data)
         return digest
 
     def get_input(self, digest: str) -> bytes:
-        """The bytes of an input. Raises NotFound or StorageFailed."""
+        """The bytes of an input. Raises NotFound, also for one that is damaged, or StorageFailed."""
         found = self._get(f"{INPUTS}/{digest}")
         if found is None:
             raise NotFound("The picture that this job starts from is no longer stored: send it again.")
+        if hashlib.sha256(found).hexdigest() != digest:
+            raise NotFound("The stored picture that this job starts from is damaged: send it again.")
         return found
 
+    def _get(self, key: str) -> bytes | None:
+        found = self._store.get(key)
+        return self._store.get(f"{ASIDE}/{key}") if found is None else found
+
+    # --- checkpoints: no row speaks of them, and each is written again and again ---
+
     def keep(self, name: str, data: bytes) -> None:
-        """Store what is half made under a name, in place of what was there. Raises StorageFull or StorageFailed."""
-        self._put(f"{HALF_MADE}/{name}", data)
+        """Store a checkpoint under a name, in place of what was there. Raises StorageFull or StorageFailed."""
+        # Losing one costs a few steps, and so it is not worth the wait for the disk: its checksum tells.
+        self._store.put(_checkpoint(name), data + hashlib.sha256(data).digest(), durable=False)
 
     def kept(self, name: str) -> bytes | None:
-        """What is half made under this name, if there is anything. Raises StorageFailed."""
-        return self._get(f"{HALF_MADE}/{name}")
+        """The checkpoint under this name, if there is one. Raises StorageFailed, also for one that is damaged."""
+        found = self._store.get(_checkpoint(name))
+        if found is None:
+            return None
+        size = hashlib.sha256().digest_size
+        data, checksum = found[:-size], found[-size:]
+        if hashlib.sha256(data).digest() != checksum:
+            raise StorageFailed("The checkpoint is damaged.")
+        return data
 
     def drop(self, name: str) -> None:
-        """Forget what is half made under this name. Raises StorageFailed."""
-        self._delete(f"{HALF_MADE}/{name}")
+        """Forget the checkpoint under this name. Raises StorageFailed."""
+        self._store.delete(_checkpoint(name))
+
+    # --- deletion ---
 
     def drop_older(self, folder: str, seconds: float) -> int:
         """Forget what was stored in INPUTS or HALF_MADE so long ago; how many. Raises StorageFailed."""
-        try:
-            entries = [entry for page in self._store.list(folder) for entry in page]
-        except (BaseError, OSError) as error:
-            raise StorageFailed from error
-        old = [entry["path"] for entry in entries if _age(entry["last_modified"]) > seconds]
-        for path in old:
-            self._delete(path)
-        return len(old)
+        done = 0
+        for page in self._store.list(folder):
+            for key in [key for key, age in page if age > seconds]:
+                done += self._drop_old(folder, key, seconds)
+        return done
 
     def delete(self, digest: str, unless_written_within: float) -> bool:
-        """Delete a blob; False if it was written anew so few seconds ago, by somebody who may be about to refer to it.
+        """Set a blob aside; False if it was written less than so many seconds ago: a row may be about to refer to it.
 
         Raises StorageFailed.
         """
-        try:
-            if _age(self._store.head(_key(digest))["last_modified"]) < unless_written_within:
-                return False
-            self._store.delete(_key(digest))
-        except FileNotFoundError:
-            return True
-        except (BaseError, OSError) as error:
-            raise StorageFailed from error
+        return self._set_aside(_key(digest), unless_written_within)
+
+    def delete_input(self, digest: str, unless_written_within: float) -> bool:
+        """Set an input aside, as `delete` does. Raises StorageFailed."""
+        return self._set_aside(f"{INPUTS}/{digest}", unless_written_within)
+
+    def set_aside(self, seconds: float) -> Iterator[list[SetAside]]:
+        """What was set aside so long ago, some at a time. Raises StorageFailed."""
+        for page in self._store.list(ASIDE):
+            old = [PurePosixPath(key) for key, age in page if age > seconds]
+            yield [SetAside(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
+
+    def put_back(self, blob: SetAside) -> None:
+        """A blob that was set aside is in use. Raises StorageFailed."""
+        key = _place(blob)
+        self._store.move(f"{ASIDE}/{key}", key)
+
+    def delete_for_good(self, blob: SetAside) -> None:
+        """Delete what was set aside. Raises StorageFailed."""
+        self._store.delete(f"{ASIDE}/{_place(blob)}")
+
+    def stored(self, folder: str, seconds: float) -> Iterator[list[str]]:
+        """The digests of the pictures in one of FOLDERS that were stored so long ago, some at a time.
+
+        Raises StorageFailed.
+        """
+        for page in self._store.list(folder):
+            names = [PurePosixPath(key).name for key, age in page if age > seconds]
+            yield [name for name in names if len(name) == DIGEST_CHARS]
+
+    def drop_unfinished(self, folder: str, seconds: float) -> None:
+        """Delete what writers left in one of FOLDERS so long ago that died in the middle. Raises StorageFailed."""
+        if self.folder is None:
+            return
+        for page in self._store.list(folder):
+            for key in [key for key, age in page if age > seconds and PurePosixPath(key).name.startswith(".")]:
+                self._store.delete(key)
+
+    def _set_aside(self, key: str, unless_written_within: float) -> bool:
+        return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
+
+    def _drop_old(self, folder: str, key: str, seconds: float) -> bool:
+        name = PurePosixPath(key).name
+        if folder == INPUTS and len(name) == DIGEST_CHARS:
+            return self.delete_input(name, seconds)
+        age = self._store.age(key)
+        if age is None or age <= seconds:  # written again since it was listed
+            return False
+        self._store.delete(key)
         return True
 
-    # --- keys ---
 
-    def _put(self, key: str, data: bytes) -> None:
-        try:
-            if self.folder is not None:
-                _write_whole(self.folder / key, data)
-            else:
-                self._store.put(key, data)
-        except (BaseError, OSError) as error:
-            if _is_full(error):
-                raise StorageFull from error
-            raise StorageFailed(f"The picture store cannot be written: {type(error).__name__}.") from error
-
-    def _get(self, key: str) -> bytes | None:
-        try:
-            return self._store.get(key).bytes().to_bytes()
-        except FileNotFoundError:
-            return None
-        except (BaseError, OSError) as error:
-            raise StorageFailed from error
-
-    def _delete(self, key: str) -> None:
-        try:
-            self._store.delete(key)
-        except FileNotFoundError:
-            return
-        except (BaseError, OSError) as error:
-            raise StorageFailed from error
-
-
-def _age(written: datetime) -> float:
-    return (datetime.now(UTC) - written).total_seconds()
-
-
-def _write_whole(file: Path, data: bytes) -> None:
-    """A file that is there complete or not at all; directly, since the store's own way costs three times as much."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        try:
-            part.write_bytes(data)
-        except FileNotFoundError:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-        part.replace(file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+def _place(blob: SetAside) -> str:
+    return f"{INPUTS}/{blob.digest}" if blob.folder == INPUTS else _key(blob.digest)
 
 
 def _key(digest: str) -> str:
     return f"{digest[:2]}/{digest}"  # a folder of 4000 for each million: few enough, and few folders to be made
 
 
-def _is_full(error: BaseException) -> bool:
-    # The store wraps the operating system's error, and keeps only its text.
-    text = str(error)
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
-        hint in text
-        for hint in ("No space left", "StorageFull", "Disk quota", "os error 28", "os error 27", "FileTooLarge")
-    )
+def _checkpoint(name: str) -> str:
+    """The version before has checkpoints without a checksum, and looks for them under the name alone."""
+    return f"{HALF_MADE}/{name}.sum"

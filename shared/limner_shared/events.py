@@ -37,10 +37,10 @@ class Progress:
     total: int
 
 
-def connect(url: str) -> Redis:
-    """A client that fails fast: hints are not worth waiting for."""
+def connect(url: str, *, decode_responses: bool = True) -> Redis:
+    """A client that fails fast: hints are not worth waiting for. It returns text, or else bytes."""
     return Redis.from_url(
-        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=True
+        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=decode_responses
     )
 
 

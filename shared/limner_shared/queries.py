@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import sample
 
-from sqlalchemy import Select, func, literal, select, text, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, literal, select, text, tuple_
+from sqlalchemy.orm import Session, aliased
 
+from limner_shared.database import now
 from limner_shared.errors import NotFound
 from limner_shared.jobs import LOSSES_TOGETHER, JobState, Lane, Priority
 from limner_shared.tables import (
@@ -17,16 +19,22 @@ from limner_shared.tables import (
     DEAD,
     QUEUED,
     RELEASED,
+    RUNNING,
     SHARED,
     WAITING,
+    WITH_DEADLINE,
     Bulk,
     Conversation,
+    Garbage,
+    IdempotencyKey,
     Image,
     Job,
     Tenant,
     Turn,
 )
 
+LINE_ORDER = (Job.tenant_id, Job.flow, Job.id)
+"""In which the index of what waits is ordered."""
 POSITION_LIMIT = 1000
 """Beyond this many jobs ahead, nobody needs the exact place, and counting would cost."""
 
@@ -42,11 +50,14 @@ class JobFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
-    """A line of jobs that wait for their release: a bulk, or the single jobs of a tenant."""
+class Line:
+    """Jobs of a tenant that wait for their release one after another: a bulk, or its single jobs."""
 
-    name: str
-    tenant_id: str
+    flow: str
+    open: bool
+    """Whether its jobs may be released: a bulk that is loading, paused or canceled is not."""
+    head: tuple[str, int, int]
+    """Its oldest job: id, cost and losses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,17 @@ def pictures_of(session: Session, recipes: Sequence[str]) -> dict[str, Image]:
     return {row.recipe: row for row in session.scalars(query.order_by(Image.id)) if row.recipe is not None}
 
 
+def pictures_in_use(session: Session, digests: Sequence[str]) -> set[str]:
+    """Those of these blobs that an image refers to."""
+    return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(digests))))
+
+
+def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
+    """Those of these blobs that no image refers to and that were not given up either."""
+    given_up = set(session.scalars(select(Garbage.sha256).where(Garbage.sha256.in_(digests))))
+    return sorted(set(digests) - given_up - pictures_in_use(session, digests))
+
+
 def position(session: Session, row: Job) -> int:
     """How many jobs come before this queued one, at most POSITION_LIMIT: what workers may take already, and, if it has
     to wait for its own release, those of its own line. The other lines are served in turn with its own.
@@ -111,8 +133,8 @@ def position(session: Session, row: Job) -> int:
     released = select(Job.id).where(Job.model == row.model, text(RELEASED))
     if row.released_at is not None:
         return _count(session, released.where(tuple_(Job.lane, Job.released_at) < tuple_(row.lane, row.released_at)))
-    line = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, text(WAITING))
-    before = _count(session, line.where(Job.flow == row.flow, Job.id < row.id))
+    line = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, Job.tenant_id == row.tenant_id)
+    before = _count(session, line.where(Job.flow == row.flow, Job.id < row.id, text(WAITING)))
     return min(POSITION_LIMIT, before + _count(session, released))
 
 
@@ -201,7 +223,7 @@ def has_waiting(session: Session, model: str, rank: int) -> bool:
     """Whether any job of a model and class waits for its release."""
     waiting = select(Job.id).where(Job.model == model, Job.priority == rank, text(WAITING))
     # In the index's order: a planner that knows most jobs to be waiting would look for one among those that are done.
-    return session.scalar(waiting.order_by(Job.flow, Job.id).limit(1)) is not None
+    return session.scalar(waiting.order_by(*LINE_ORDER).limit(1)) is not None
 
 
 def requests_per_minute(session: Session, tenant_id: str) -> int | None:
@@ -228,52 +250,98 @@ def waiting_models(session: Session) -> list[str]:
     return list(session.scalars(select(models.c.model).where(models.c.model.is_not(None))))
 
 
-def waiting_flows(session: Session, model: str, rank: int, limit: int = 1000) -> list[Flow]:
-    """The lines in which jobs of a model and class wait, but for bulks that are not open.
+def has_lost(session: Session) -> bool:
+    """Whether a lease has run out."""
+    query = select(Job.lease_until).where(text(RUNNING), Job.lease_until < now()).limit(1)
+    return session.scalar(query) is not None
 
-    One index probe a line, however long it is ("loose index scan").
-    """
-    waiting = (Job.model == model) & (Job.priority == rank) & text(WAITING)
-    first = select(func.min(Job.flow).label("flow")).where(waiting)
-    flows = first.cte("flows", recursive=True)
-    following = select(func.min(Job.flow)).where(waiting, Job.flow > flows.c.flow).scalar_subquery()
-    flows = flows.union_all(select(following).where(flows.c.flow.is_not(None)))
+
+def has_late(session: Session) -> bool:
+    """Whether a job is past its deadline."""
+    query = select(Job.deadline_at).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(1)
+    return session.scalar(query) is not None
+
+
+def has_old_keys(session: Session, seconds: float) -> bool:
+    """Whether an idempotency key is older than that."""
+    query = select(IdempotencyKey.created_at).where(IdempotencyKey.created_at < now() - seconds).limit(1)
+    return session.scalar(query) is not None
+
+
+def waiting_tenants(session: Session, model: str, rank: int) -> list[str]:
+    """Every tenant of which jobs of a model and class wait: one index probe each, however many lines it has."""
+    waiting = select(Job.tenant_id).where(Job.model == model, Job.priority == rank, text(WAITING))
+    first = waiting.order_by(*LINE_ORDER).limit(1).scalar_subquery()
+    tenants = select(first.label("tenant")).cte("tenants", recursive=True)
+    following = waiting.where(Job.tenant_id > tenants.c.tenant).order_by(*LINE_ORDER).limit(1).scalar_subquery()
+    tenants = tenants.union_all(select(following).where(tenants.c.tenant.is_not(None)))
+    return list(session.scalars(select(tenants.c.tenant).where(tenants.c.tenant.is_not(None))))
+
+
+def waiting_lines(session: Session, model: str, rank: int, tenant_id: str, after: str, limit: int) -> list[Line]:
+    """A tenant's next lines after one of this name, in the order of their names; one index probe each."""
+
+    def head_after(flow: ColumnElement[str]) -> ScalarSelect[str]:
+        # Behind its last line stands another tenant's: so the order alone leads to one index, whatever the planner
+        # believes of how many lines there are.
+        following = select(case((waiting.c.tenant_id == tenant_id, waiting.c.id))).where(
+            waiting.c.model == model,
+            waiting.c.priority == rank,
+            tuple_(waiting.c.tenant_id, waiting.c.flow) > tuple_(literal(tenant_id), flow),
+            text("waiting.state = 'queued' AND waiting.released_at IS NULL"),
+        )
+        order = (waiting.c.tenant_id, waiting.c.flow, waiting.c.id)
+        return following.order_by(*order).limit(1).scalar_subquery()
+
+    waiting = Job.__table__.alias("waiting")
+    heads = select(head_after(literal(after)).label("id"), literal(1).label("number")).cte("heads", recursive=True)
+    line = aliased(Job)
+    # An expression, because SQLite compares rows by an index only with what is not itself a column.
+    step = select(head_after(line.flow.concat("")), heads.c.number + 1).join_from(heads, line, line.id == heads.c.id)
+    heads = heads.union_all(step.where(heads.c.number < limit))
     query = (
-        select(flows.c.flow, func.coalesce(Bulk.tenant_id, flows.c.flow))
-        .select_from(flows)
-        .outerjoin(Bulk, Bulk.id == flows.c.flow)
-        .where(flows.c.flow.is_not(None), Bulk.id.is_(None) | (Bulk.state == "open"))
-        .limit(limit)
+        select(Job.flow, Bulk.id.is_(None) | (Bulk.state == "open"), Job.id, Job.cost, Job.losses)
+        .select_from(heads)
+        .join(Job, Job.id == heads.c.id)
+        .outerjoin(Bulk, Bulk.id == Job.flow)
+        .order_by(heads.c.number)
     )
-    return [Flow(row[0], row[1]) for row in session.execute(query)]
+    return [Line(row[0], bool(row[1]), (row[2], row[3], row[4])) for row in session.execute(query)]
 
 
 def waiting_jobs(
-    session: Session, model: str, rank: int, flow: str, after: str, limit: int
+    session: Session, model: str, rank: int, tenant_id: str, flow: str, after: str, limit: int
 ) -> list[tuple[str, int, int]]:
-    """The next jobs of a line after an id: id, cost and losses, the oldest first."""
-    query = (
-        select(Job.id, Job.cost, Job.losses)
-        .where(Job.model == model, Job.priority == rank, Job.flow == flow, Job.id > after, text(WAITING))
-        .order_by(Job.id)
-        .limit(limit)
-    )
-    return [(row[0], row[1], row[2]) for row in session.execute(query)]
+    """The next jobs of a tenant's line after an id: id, cost and losses, the oldest first."""
+    line = (Job.model == model) & (Job.priority == rank) & (Job.tenant_id == tenant_id) & (Job.flow == flow)
+    query = select(Job.id, Job.cost, Job.losses).where(line, Job.id > after, text(WAITING))
+    return [(row[0], row[1], row[2]) for row in session.execute(query.order_by(Job.id).limit(limit))]
 
 
 def next_jobs(session: Session, model: str, limit: int) -> list[str]:
-    """Jobs that a worker may claim without a message: what is released, then a few of each line, class by class.
+    """Jobs that a worker may claim without a message: what is released, then the heads of the lines, class by class.
 
-    Not those that are to run alone: they wait for a worker that knows of it.
+    Not those that are to run alone: they wait for a worker that knows of it. The tenants are taken in random order:
+    nothing here remembers whose turn it is.
     """
     released = select(Job.id).where(Job.model == model, Job.lane < Lane.ALONE, text(RELEASED))
     found = list(session.scalars(released.order_by(Job.lane, Job.released_at).limit(limit)))
     for priority in Priority:
-        flows = waiting_flows(session, model, priority.rank) if len(found) < limit else []
-        for flow in flows:
-            rows = waiting_jobs(session, model, priority.rank, flow.name, "", 1 + limit // len(flows))
-            found += [job_id for job_id, _, losses in rows if losses < LOSSES_TOGETHER]
+        tenants = waiting_tenants(session, model, priority.rank) if len(found) < limit else []
+        share = 1 + limit // max(1, len(tenants))
+        for tenant in sample(tenants, len(tenants)):
+            if len(found) >= limit:
+                break
+            for line in waiting_lines(session, model, priority.rank, tenant, "", share):
+                found += _claimable(session, model, priority.rank, tenant, line, share)
     return found[:limit]
+
+
+def _claimable(session: Session, model: str, rank: int, tenant_id: str, line: Line, limit: int) -> list[str]:
+    if not line.open:
+        return []
+    rows = waiting_jobs(session, model, rank, tenant_id, line.flow, "", limit)
+    return [job_id for job_id, _, losses in rows if losses < LOSSES_TOGETHER]
 
 
 def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:

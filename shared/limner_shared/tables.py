@@ -173,7 +173,8 @@ class Job(Base):
     presentation: Mapped[str | None] = mapped_column(Text)  # the finished picture in a sentence or two
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
-        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),
+        Index("ix_jobs_lines", "model", "priority", "tenant_id", "flow", "id", **_partial(WAITING)),
+        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),  # of the version before
         Index("ix_jobs_released", "model", "lane", "released_at", **_partial(RELEASED)),
         Index("ix_jobs_active", "tenant_id", "model", **_partial(ACTIVE)),
         Index("ix_jobs_queued", "tenant_id", **_partial(QUEUED)),

@@ -53,6 +53,6 @@ def test_a_bulk_whose_loader_died_is_dropped_with_its_key_so_that_a_repeat_start
         ledger.remember(session, ledger.LOCAL_TENANT, "mine", "digest", bulk_id)
         assert ledger.stale_bulks(session, 60) == []
         assert ledger.stale_bulks(session, -1) == [bulk_id]
-        ledger.drop_bulk(session, bulk_id, 10)
+        ledger.drop_bulk(session, bulk_id)
     with database.write() as session:
         assert ledger.recall(session, ledger.LOCAL_TENANT, "mine", "digest") is None

@@ -171,8 +171,10 @@ def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_
     db.upgrade(empty_database_url)
     with earlier.write() as session:
         for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
-            assert queries.waiting_flows(session, MODEL, priority.rank) == [queries.Flow(flow, "tenant_a")]
-            waiting = [row[0] for row in queries.waiting_jobs(session, MODEL, priority.rank, flow, "", 9)]
+            assert queries.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
+            [line] = queries.waiting_lines(session, MODEL, priority.rank, "tenant_a", "", 9)
+            assert (line.flow, line.open) == (flow, True)
+            waiting = [row[0] for row in queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)]
             assert waiting == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
         taken_back = {change.id for change in ledger.reap(session, 2)}
         assert taken_back == LIVE - QUEUED

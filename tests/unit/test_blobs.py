@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from obstore.exceptions import GenericError
 
-from limner_shared.blobs import Blobs, _is_full
+from limner_shared import blob_store
+from limner_shared.blob_store import FAILURES, OPEN_SECONDS, Breaker, _is_full
+from limner_shared.blobs import Blobs
 from limner_shared.errors import NotFound, StorageFailed
 
 
@@ -35,3 +41,115 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
 def test_a_full_disk_is_told_from_other_failures():
     assert _is_full(GenericError("Unable to copy data to file: No space left on device (os error 28)"))
     assert not _is_full(GenericError("Permission denied (os error 13)"))
+
+
+def test_a_picture_and_its_name_are_on_the_disk_before_put_returns_and_a_checkpoint_is_not_waited_for(
+    tmp_path, monkeypatch
+):
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def record(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    blobs = Blobs(tmp_path.as_uri())
+    digest = blobs.put(b"picture")
+    # the new folder's name, the bytes under a name of their own, and then the file's name
+    assert [path.parent if digest in path.name else path for path in synced] == [
+        tmp_path,
+        tmp_path / digest[:2],
+        tmp_path / digest[:2],
+    ]
+    assert digest in synced[1].name
+    synced.clear()
+    blobs.keep("job-0", b"checkpoint")
+    assert synced == []
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:3], lambda data: b"?" + data[1:], lambda _: b""])
+def test_an_input_that_was_damaged_on_the_disk_is_not_given_out_and_heals_when_it_is_sent_again(tmp_path, damage):
+    blobs = Blobs(tmp_path.as_uri())
+    digest = blobs.put_input(b"an input")
+    file = tmp_path / "inputs" / digest
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(NotFound, match="damaged"):
+        blobs.get_input(digest)
+    blobs.put_input(b"an input")
+    assert blobs.get_input(digest) == b"an input"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: b"?" + data[1:], lambda _: b"", lambda _: b"x"]
+)
+def test_a_damaged_checkpoint_is_told_from_a_whole_one(tmp_path, damage):
+    blobs = Blobs(tmp_path.as_uri())
+    blobs.keep("job-0", b"checkpoint")
+    assert blobs.kept("job-0") == b"checkpoint"
+    [file] = (tmp_path / "half-made").iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(StorageFailed, match="damaged"):
+        blobs.kept("job-0")
+    blobs.drop("job-0")
+    assert blobs.kept("job-0") is None
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
+    """A bucket whose server accepts connections and says nothing."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        for name, value in {
+            "ALLOW_HTTP": "true",
+            "ACCESS_KEY_ID": "a",
+            "SECRET_ACCESS_KEY": "b",
+            "REGION": "x",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setattr(blob_store, "REQUEST_SECONDS", 0.2)
+        monkeypatch.setattr(blob_store, "RETRIES", 1)
+        yield Blobs("s3://pictures")
+
+
+def test_a_bucket_that_says_nothing_fails_within_its_time_limit_and_is_then_left_alone(silent):
+    for _ in range(FAILURES):
+        with pytest.raises(StorageFailed, match="cannot be used"):
+            silent.put(b"picture")
+    with pytest.raises(StorageFailed, match="tried again in a few seconds"):
+        silent.get("ab" * 32)
+
+
+def test_a_breaker_lets_through_again_after_a_while_and_counts_only_failures_in_a_row():
+    now = 0.0
+    breaker = Breaker(lambda: now)
+    for well in [False] * (FAILURES - 1) + [True] + [False] * (FAILURES - 1):
+        breaker.ended(well=well)
+    breaker.check()
+    breaker.ended(well=False)
+    with pytest.raises(StorageFailed):
+        breaker.check()
+    now = OPEN_SECONDS
+    breaker.check()
+    breaker.ended(well=False)  # it is still away
+    with pytest.raises(StorageFailed):
+        breaker.check()
+
+
+def test_what_is_set_aside_is_still_read_until_it_is_deleted_for_good(tmp_path):
+    blobs = Blobs(tmp_path.as_uri())
+    digest, given = blobs.put(b"picture"), blobs.put_input(b"input")
+    assert not blobs.delete(digest, unless_written_within=60)
+    assert blobs.delete(digest, unless_written_within=-1)
+    assert blobs.delete_input(given, unless_written_within=-1)
+    assert (blobs.get(digest), blobs.get_input(given)) == (b"picture", b"input")
+    assert list(blobs.set_aside(60)) == [[]]
+    [page] = blobs.set_aside(-1)
+    assert sorted(page) == [("", digest), ("inputs", given)]
+    blobs.put_back(page[page.index(("", digest))])
+    blobs.delete_for_good(page[page.index(("inputs", given))])
+    assert blobs.get(digest) == b"picture"
+    with pytest.raises(NotFound):
+        blobs.get_input(given)

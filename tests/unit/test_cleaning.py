@@ -6,13 +6,17 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import func, select, update
+from tests.processes import eventually
 
 from limner_shared import ledger
-from limner_shared.blobs import Blobs
+from limner_shared.blob_store import Store
+from limner_shared.blobs import FOLDERS, INPUTS, Blobs
 from limner_shared.cards import Catalogue
 from limner_shared.database import Database, now
 from limner_shared.errors import GenerationFailed, NotFound, StorageFailed
@@ -20,6 +24,7 @@ from limner_shared.jobs import JobRequest, Priority
 from limner_shared.ledger import NewImage
 from limner_shared.tables import Event, Garbage, Image, Job, Tenant
 from limner_worker.dispatch import cleaning
+from limner_worker.dispatch.blob_sweep import BlobSweep
 from limner_worker.dispatch.cleaning import Cleaner
 
 TENANT = ledger.LOCAL_TENANT
@@ -64,6 +69,7 @@ def keep(database: Database, tenant: str = TENANT, **days: float) -> None:
 
 def clean(database: Database, blobs: Blobs, grace: float = NO_GRACE) -> None:
     Cleaner(database, blobs, grace).clean()
+    BlobSweep(database, blobs, aside_seconds=grace).purge()
 
 
 def jobs(database: Database) -> set[str]:
@@ -201,8 +207,11 @@ def test_a_picture_stays_until_it_has_been_given_up_for_a_while(database, blobs,
     assert is_stored(blobs, b"old")
     pass_time(database, GRACE + 1)
     clean(database, blobs, GRACE)
-    assert not is_stored(blobs, b"old")
+    assert is_stored(blobs, b"old"), "it is only set aside"
     assert count(database, Garbage) == 0
+    age_files(tmp_path, GRACE + 1)
+    clean(database, blobs, GRACE)
+    assert not is_stored(blobs, b"old")
 
 
 def test_a_picture_written_anew_within_the_grace_is_kept_for_whoever_is_about_to_refer_to_it(
@@ -256,3 +265,144 @@ def test_what_is_more_than_fits_into_one_transaction_goes_in_the_next_calls_and_
     end(days=8)
     cleaner.clean()
     assert len(jobs(database)) == 1
+
+
+# --- equal pictures that are stored at the moment of a deletion, and pictures without a row ---
+
+
+def refer(database: Database, end: Callable[..., str], digest: str) -> None:
+    """As the commit of a job's result does: a row that refers to a stored picture."""
+    job_id = end(b"another")
+    with database.write() as session:
+        session.execute(update(Image).where(Image.job_id == job_id).values(sha256=digest))
+
+
+def purge(database: Database, blobs: Blobs) -> None:
+    BlobSweep(database, blobs, aside_seconds=NO_GRACE).purge()
+
+
+@pytest.fixture
+def any_blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    """A folder, and a bucket as all are: without a rename, and without a deletion on a condition."""
+    return Blobs((tmp_path / "any").as_uri() if request.param == "folder" else "memory:///")
+
+
+@pytest.mark.parametrize(
+    ("any_blobs", "moment"),
+    [("folder", "age"), ("folder", "get"), ("bucket", "age"), ("bucket", "delete"), ("bucket", "get")],
+    indirect=["any_blobs"],
+)
+def test_a_picture_stored_again_at_any_moment_of_its_deletion_keeps_its_bytes(
+    database, any_blobs, end, monkeypatch, moment
+):
+    data = b"the same picture"
+    digest = any_blobs.put(data)
+    store = any_blobs._store
+    eventually(lambda: (store.age(f"{digest[:2]}/{digest}") or 0) > 0.3)
+    original = getattr(Store, moment)
+    again: list[str] = []
+
+    def coincide(self: Store, key: str, *more: object) -> object:
+        if moment == "age":  # the first look says that it is old
+            found = original(self, key, *more)
+        if not again:
+            again.append(any_blobs.put(data))
+            refer(database, end, digest)
+        return found if moment == "age" else original(self, key, *more)
+
+    monkeypatch.setattr(Store, moment, coincide)
+    any_blobs.delete(digest, unless_written_within=0.3)
+    assert any_blobs.get(digest) == data, "also before the next cleaning"
+    assert again
+    monkeypatch.undo()
+    purge(database, any_blobs)
+    assert any_blobs.get(digest) == data
+    assert list(any_blobs.set_aside(NO_GRACE)) in ([], [[]])
+
+
+def test_of_hundreds_of_pictures_stored_while_they_are_deleted_each_keeps_its_bytes(database, blobs, end, tmp_path):
+    pictures = [b"picture %d" % number for number in range(100)]
+    digests = [blobs.put(data) for data in pictures]
+    age_files(tmp_path, DAY)
+    together = Barrier(2)
+
+    def store() -> None:
+        for data in pictures:
+            together.wait(30)
+            blobs.put(data)
+
+    def delete() -> None:
+        for digest in digests:
+            together.wait(30)
+            blobs.delete(digest, unless_written_within=GRACE)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(store), pool.submit(delete)]:
+            done.result(60)
+    assert [blobs.get(digest) for digest in digests] == pictures
+
+
+def test_of_hundreds_of_inputs_stored_during_a_cleaning_none_is_deleted(blobs, tmp_path):
+    inputs = [b"input %d" % number for number in range(100)]
+    digests = [blobs.put_input(data) for data in inputs]
+    age_files(tmp_path, 40 * DAY)
+    together = Barrier(2)
+
+    def store() -> None:
+        together.wait(30)
+        for data in inputs:
+            blobs.put_input(data)
+
+    def drop() -> None:
+        together.wait(30)
+        blobs.drop_older(INPUTS, 30 * DAY)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(store), pool.submit(drop)]:
+            done.result(60)
+    assert [blobs.get_input(digest) for digest in digests] == inputs
+
+
+def look_everywhere(database: Database, blobs: Blobs, young: float) -> None:
+    sweep = BlobSweep(database, blobs, young_seconds=young)
+    for _ in FOLDERS:
+        sweep.look()
+
+
+def test_a_picture_without_a_row_is_found_given_up_and_deleted(database, blobs, end, tmp_path):
+    end(b"with a row")
+    blobs.put(b"of a canceled job")
+    age_files(tmp_path, 9 * DAY)
+    look_everywhere(database, blobs, GRACE)
+    assert count(database, Garbage) == 1
+    assert is_stored(blobs, b"of a canceled job"), "it may yet get its row"
+    clean(database, blobs, NO_GRACE)
+    assert not is_stored(blobs, b"of a canceled job")
+    assert is_stored(blobs, b"with a row")
+
+
+def test_a_picture_that_was_stored_a_moment_ago_may_still_get_its_row(database, blobs):
+    blobs.put(b"young")
+    look_everywhere(database, blobs, GRACE)
+    assert count(database, Garbage) == 0
+
+
+def test_a_found_picture_that_gets_its_row_after_all_stays(database, blobs, end, tmp_path):
+    digest = blobs.put(b"late")
+    age_files(tmp_path, 9 * DAY)
+    look_everywhere(database, blobs, GRACE)
+    refer(database, end, digest)
+    clean(database, blobs, NO_GRACE)
+    assert is_stored(blobs, b"late")
+
+
+def test_what_a_writer_left_that_died_in_the_middle_is_deleted_after_a_day(database, blobs, tmp_path):
+    blobs.put(b"whole")
+    [file] = [file for file in (tmp_path / "blobs").rglob("*") if file.is_file()]
+    part = file.with_name(f".{file.name}.1.2")
+    part.write_bytes(b"who")
+    look_everywhere(database, blobs, NO_GRACE)
+    assert part.exists()
+    age_files(tmp_path, 2 * DAY)
+    look_everywhere(database, blobs, GRACE)
+    assert (part.exists(), file.exists()) == (False, True)

@@ -14,14 +14,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from redis import Redis
 
 from limner_shared.cards import Catalogue
 from limner_shared.cli import COMMANDS, cli
 from limner_shared.cli_bulk import STATE_FILE
 from limner_shared.contact_sheet import Tile, contact_sheet
 from limner_shared.demo import requests
+from limner_shared.doctor import State, dispatch_checks
 from limner_shared.embedded import free_port
 from limner_shared.jobs import JobRequest
+from limner_shared.liveness import DispatcherReport, write_report
 
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from limner_shared.cli import main; main()"
 """Runs the command line where a module is not installed."""
@@ -300,6 +303,26 @@ def test_doctor_is_content_with_an_empty_folder(tmp_path: Path) -> None:
     shown = run("doctor", data_dir=str(tmp_path), port=str(free_port()))
     assert shown.exit_code == 0, shown.output
     assert "Limner can run here." in shown.output
+
+
+def report(**changed: object) -> DispatcherReport:
+    values = {"owner": "host:7", "leads": ["dispatch"], "finished": {}, "failures": {}, "set_aside": []}
+    return DispatcherReport.model_validate(values | {"set_aside_count": 0, "threads": {"release": None}} | changed)
+
+
+def test_doctor_says_what_the_dispatchers_have_set_aside_and_which_thread_is_slow(tmp_path, redis_url) -> None:
+    aside = {"duty": "sweep bulks", "item": "bulk_7", "error": "IntegrityError", "failures": 4, "retry_in": 8.0}
+    with Redis.from_url(redis_url) as client:
+        write_report(client, report(set_aside=[aside], set_aside_count=1))
+    shown = run("doctor", data_dir=str(tmp_path), redis_url=redis_url, port=str(free_port()))
+    assert shown.exit_code == 0, shown.output
+    assert "bulk_7" in shown.output
+    [slow] = dispatch_checks([report(threads={"cleaning": 31.0, "release": 0.1})])
+    assert (slow.state, "cleaning" in slow.found, "release" in slow.found) == (State.FAIL, True, False)
+    [well] = dispatch_checks([report()])
+    assert well.state is State.OK
+    [none] = dispatch_checks([])
+    assert none.state is State.WARN
 
 
 # --- the demo's parts ---

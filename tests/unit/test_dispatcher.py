@@ -18,8 +18,9 @@ from limner_shared.jobs import JobRequest, Lane, Priority
 from limner_shared.ledger import Released
 from limner_shared.settings import Settings
 from limner_shared.tables import Job, Tenant
-from limner_worker.dispatch import dispatcher as module
-from limner_worker.dispatch.dispatcher import Dispatcher, NotLeading
+from limner_worker.dispatch import leadership, release, repair
+from limner_worker.dispatch.dispatcher import Dispatcher
+from limner_worker.dispatch.leadership import NotLeading
 from limner_worker.dispatch.lists import Lists, jobs_of
 
 MODEL = "limner-flow"
@@ -32,8 +33,8 @@ HOUR = 60 * MINUTE
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, nothing is late unless a test says so."""
-    monkeypatch.setattr(module, "LEAD_SECONDS", MINUTE)
-    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", MINUTE)
+    monkeypatch.setattr(leadership, "LEAD_SECONDS", MINUTE)
+    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", MINUTE)
 
 
 @pytest.fixture
@@ -44,16 +45,26 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def start(settings: Settings, catalogue: Catalogue, database: Database, redis: Redis) -> Iterator[Callable]:
-    """Make a dispatcher with some settings changed."""
-    celery = make_celery(settings)
+def start(
+    settings: Settings, catalogue: Catalogue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable]:
+    """Make a dispatcher with some settings changed, which gives workers no time to renew what a test has let expire."""
+    monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.0)
+    celery, client = make_celery(settings), connect(settings.redis_url, decode_responses=False)
 
     def start(**changed: object) -> Dispatcher:
         settled = settings.model_copy(update={"window": 8, "max_window": 8, **changed})
-        return Dispatcher(settled, catalogue, database, redis, celery)
+        return Dispatcher(settled, catalogue, database, client, celery)
 
     yield start
     celery.close()
+    client.close()
+
+
+def tick(dispatcher: Dispatcher) -> None:
+    """One round of each of its threads, one after another."""
+    dispatcher.repair()
+    dispatcher.release()
 
 
 def submit(
@@ -106,53 +117,53 @@ def stand(
     database: Database, redis: Redis, dispatcher: Dispatcher, ids: list[str], seconds_ago: list[float]
 ) -> Dispatcher:
     """Release jobs into LOW as if it had been so long ago, each with a message of its own."""
-    dispatcher.tick()
+    tick(dispatcher)
     assert set(published(redis)) == set(ids)
     redis.flushall()
     for job_id, ago in zip(ids, seconds_ago, strict=True):
         at = (job(database, job_id).released_at or 0) - ago
         with database.write() as session:
             session.execute(update(Job).where(Job.id == job_id).values(released_at=at))
-        publish(dispatcher._celery, MODEL, [Released(job_id, Lane.LOW, at)])
+        publish(dispatcher._releaser._celery, MODEL, [Released(job_id, Lane.LOW, at)])
     return dispatcher
 
 
 def test_only_one_of_two_dispatchers_releases_until_it_has_been_silent(database, catalogue, redis, start, monkeypatch):
     first, second = start(), start()
     submit(database, catalogue, 20)
-    first.tick()
+    tick(first)
     with pytest.raises(NotLeading):
-        second.tick()
+        tick(second)
     assert len(published(redis)) == 8
     redis.flushall()
     with pytest.raises(NotLeading):
-        second.tick()
+        tick(second)
     assert not published(redis)
 
-    monkeypatch.setattr(module, "LEAD_SECONDS", -1.0)  # what it says last is out of date at once
-    first.tick()
+    monkeypatch.setattr(leadership, "LEAD_SECONDS", -1.0)  # what it says last is out of date at once
+    tick(first)
     redis.flushall()
-    monkeypatch.setattr(module, "LEAD_SECONDS", MINUTE)
-    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", -1.0)
-    second.tick()
+    monkeypatch.setattr(leadership, "LEAD_SECONDS", MINUTE)
+    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
+    tick(second)
     assert len(published(redis)) == 8
     with pytest.raises(NotLeading):
-        first.tick()
+        tick(first)
 
 
 def test_a_dispatcher_that_lost_its_duty_changes_no_lease(database, catalogue, start):
     first, second = start(), start()
-    first.tick()
+    tick(first)
     [job_id] = submit(database, catalogue)
     claim(database, job_id, lease=-1)
     with pytest.raises(NotLeading):
-        second.tick()
+        tick(second)
     assert job(database, job_id).state == "running"
 
 
 def test_a_thousand_jobs_of_one_tenant_do_not_hold_up_three_of_another(database, catalogue, redis, start):
     many, few = submit(database, catalogue, 1000), submit(database, catalogue, 3, OTHER)
-    start().tick()
+    tick(start())
     found = published(redis)
     assert set(few) <= set(found)
     assert set(found) - set(few) == set(many[:5])
@@ -163,7 +174,7 @@ def test_a_tenant_of_twice_the_weight_gets_twice_as_much(database, catalogue, re
     light, heavy = submit(database, catalogue, 30), submit(database, catalogue, 30, OTHER)
     with database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == OTHER).values(weight=2.0))
-    start(window=24, max_window=24).tick()
+    tick(start(window=24, max_window=24))
     found = published(redis)
     assert (len(found.keys() & set(light)), len(found.keys() & set(heavy))) == (8, 16)
 
@@ -176,13 +187,13 @@ def test_two_bulks_of_a_tenant_take_turns(database, catalogue, redis, start):
         bulks.append(submit(database, catalogue, count, bulk_id=bulk_id))
         with database.write() as session:
             assert ledger.seal_bulk(session, bulk_id, count)
-    start().tick()
+    tick(start())
     assert set(published(redis)) == {*bulks[0][:5], *bulks[1]}
 
 
 def test_the_first_small_job_of_a_tenant_with_nothing_in_hand_goes_first(database, catalogue, redis, start):
     ids = submit(database, catalogue, 3, priority=Priority.NORMAL)
-    start().tick()
+    tick(start())
     assert messages(redis, Lane.FIRST) == [ids[:1]]
     assert messages(redis, Lane.NORMAL) == [[ids[1]], [ids[2]]]
 
@@ -193,45 +204,45 @@ def test_no_more_jobs_of_a_tenant_are_in_hand_than_its_limit_whatever_their_clas
     with database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == TENANT).values(max_running=3))
     dispatcher = start()
-    dispatcher.tick()
+    tick(dispatcher)
     assert set(published(redis)) == {*high, low[0], *free}
     [running] = claim(database, high[0])
-    dispatcher.tick()
+    tick(dispatcher)
     assert low[1] not in published(redis)
     with database.write() as session:
         ledger.finish(session, [ledger.Result(running.id, running.attempt, [])])
-    dispatcher.tick()
+    tick(dispatcher)
     assert set(published(redis)) == {*high, *low[:2], *free}
 
 
 def test_what_a_flush_of_redis_lost_is_released_again_in_its_order(database, catalogue, redis, start, monkeypatch):
     ids = submit(database, catalogue, 5)
     dispatcher = start()
-    dispatcher.tick()
+    tick(dispatcher)
     order = messages(redis, Lane.LOW)
     redis.flushall()
-    dispatcher.tick()
+    tick(dispatcher)
     assert not published(redis), "it may only have been fetched"
-    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", -1.0)
-    dispatcher.tick()
+    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
+    tick(dispatcher)
     assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
 
 
 def test_what_was_claimed_is_not_released_again(database, catalogue, redis, start, monkeypatch):
     ids = submit(database, catalogue, 3)
     dispatcher = start()
-    dispatcher.tick()
+    tick(dispatcher)
     claim(database, ids[1])
     redis.flushall()
-    monkeypatch.setattr(module, "FORGOTTEN_SECONDS", -1.0)
-    dispatcher.tick()
+    monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
+    tick(dispatcher)
     assert set(published(redis)) == {ids[0], ids[2]}
 
 
 def test_what_still_stands_in_the_list_is_not_released_again_however_old_it_is(database, catalogue, redis, start):
     ids = submit(database, catalogue, 3)
     dispatcher = stand(database, redis, start(), ids, [HOUR, HOUR, HOUR])
-    dispatcher.tick()
+    tick(dispatcher)
     assert messages(redis, Lane.LOW) == [[job_id] for job_id in ids]
 
 
@@ -243,13 +254,13 @@ def test_a_message_lost_in_the_middle_of_busy_traffic_is_found_though_the_list_i
         database, redis, start(), [served, lost, standing], [HOUR, HOUR - 5 * MINUTE, HOUR - 10 * MINUTE]
     )
     lose(redis, Lane.LOW, lost)
-    dispatcher.tick()
+    tick(dispatcher)
     assert messages(redis, Lane.LOW) == [[served], [standing]], "an older one stands there: it may yet have its turn"
     lose(redis, Lane.LOW, served)
     claim(database, served)
-    dispatcher.tick()
+    tick(dispatcher)
     assert messages(redis, Lane.LOW) == [[standing], [lost]]
-    dispatcher.tick()
+    tick(dispatcher)
     assert messages(redis, Lane.LOW) == [[standing], [lost]]
 
 
@@ -257,17 +268,17 @@ def test_a_message_that_is_not_ours_makes_nothing_be_released_twice(database, ca
     ids = submit(database, catalogue, 2)
     dispatcher = stand(database, redis, start(), ids, [HOUR, HOUR])
     redis.rpush(queue_name(MODEL, Lane.LOW), "not a message")
-    dispatcher.tick()
+    tick(dispatcher)
     assert set(published(redis).values()) == {1}
 
 
 def test_a_job_over_which_two_workers_were_lost_goes_to_run_alone(database, catalogue, redis, start):
     suspect, innocent = submit(database, catalogue, 2, priority=Priority.HIGH)
-    dispatcher = start(dispatch_seconds=1e-9)  # puts right what is lost in every round
+    dispatcher = start()
     for lost in (1, 2):
         claim(database, suspect, lease=-1)
         redis.flushall()
-        dispatcher.tick()
+        tick(dispatcher)
         assert job(database, suspect).losses == lost
         assert (messages(redis, Lane.ALONE) == [[suspect]]) is (lost == 2)
     assert job(database, suspect).lane == Lane.ALONE
@@ -281,12 +292,12 @@ def test_the_oldest_message_of_a_starved_lane_moves_to_the_end_of_the_one_above_
     normal = submit(database, catalogue, 2, OTHER, Priority.NORMAL)
     low = submit(database, catalogue, 2)
     dispatcher = start(aging_seconds=1e-6)
-    dispatcher.tick()
-    dispatcher.tick()
+    tick(dispatcher)
+    tick(dispatcher)
     assert messages(redis, Lane.LOW) == [low[:1], low[1:]], "nothing above was served yet"
     lose(redis, Lane.HIGH, high[1])  # the first one stands in FIRST
     claim(database, high[1])
-    dispatcher.tick()
+    tick(dispatcher)
     assert messages(redis, Lane.HIGH) == [[high[2]], [high[3]], [normal[0]]]
     assert messages(redis, Lane.NORMAL) == [[normal[1]], [low[0]]]
     assert messages(redis, Lane.LOW) == [[low[1]]]
@@ -299,13 +310,13 @@ def test_a_message_that_moved_up_is_not_taken_for_lost_among_younger_ones(databa
     dispatcher = stand(database, redis, start(aging_seconds=1e-6), low, [HOUR])
     high = submit(database, catalogue, 3, OTHER, Priority.HIGH)
     normal = submit(database, catalogue, 3, OTHER, Priority.NORMAL)
-    dispatcher.tick()
-    dispatcher.tick()
+    tick(dispatcher)
+    tick(dispatcher)
     lose(redis, Lane.HIGH, high[1])
     claim(database, high[1])
-    dispatcher.tick()
+    tick(dispatcher)
     assert messages(redis, Lane.NORMAL) == [[normal[1]], [normal[2]], low]
-    dispatcher.tick()
+    tick(dispatcher)
     assert published(redis)[low[0]] == 1
 
 
@@ -313,7 +324,7 @@ def test_a_job_that_the_version_before_queued_without_a_line_is_released_too(dat
     ids = submit(database, catalogue, 2)
     with database.write() as session:
         session.execute(update(Job).where(Job.id == ids[1]).values(flow=""))
-    start().tick()
+    tick(start())
     assert set(published(redis)) == set(ids)
 
 
@@ -322,16 +333,16 @@ def test_a_paused_bulk_releases_nothing_until_it_goes_on(database, catalogue, re
         bulk_id = ledger.open_bulk(session, TENANT)
     ids = submit(database, catalogue, 3, bulk_id=bulk_id)
     dispatcher = start()
-    dispatcher.tick()
+    tick(dispatcher)
     assert not published(redis), "it is still loading"
     with database.write() as session:
         assert ledger.seal_bulk(session, bulk_id, 3)
         assert ledger.pause_bulk(session, bulk_id, paused=True)
-    dispatcher.tick()
+    tick(dispatcher)
     assert not published(redis)
     with database.write() as session:
         assert ledger.pause_bulk(session, bulk_id, paused=False)
-    dispatcher.tick()
+    tick(dispatcher)
     assert set(published(redis)) == set(ids)
 
 
@@ -340,7 +351,7 @@ def test_the_window_holds_as_much_as_it_may_and_is_filled_up_as_jobs_are_claimed
     dispatcher = start()
     for claimed in (0, 2, 5):
         claim(database, *ids[:claimed])
-        dispatcher.tick()
+        tick(dispatcher)
         with database.read() as session:
             assert queries.in_window(session, MODEL) == {Lane.LOW: 8}
         assert len(published(redis)) == 8 + claimed
@@ -349,7 +360,7 @@ def test_the_window_holds_as_much_as_it_may_and_is_filled_up_as_jobs_are_claimed
 def test_each_message_is_looked_at_with_the_time_of_its_release(database, catalogue, redis, start):
     assert all(standing.oldest_at is None for standing in Lists(redis).look(MODEL).values())
     [job_id] = submit(database, catalogue)
-    start().tick()
+    tick(start())
     standing = Lists(redis).look(MODEL)[Lane.LOW]
     assert (standing.length, standing.oldest_jobs) == (1, [job_id])
     assert standing.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)

@@ -10,7 +10,7 @@ from limner_shared.cards import Catalogue
 from limner_shared.database import Database, now
 from limner_shared.errors import GenerationFailed, NotFound
 from limner_shared.jobs import JobRequest, JobState, Lane, Priority
-from limner_shared.tables import Event, Job
+from limner_shared.tables import Bulk, Event, Job
 
 TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 256, 256, 1234, 2**32 - 1, {"steps": 24})
@@ -192,12 +192,15 @@ def test_lines_that_wait_are_found_with_one_look_each_and_read_in_order(database
         for tenant in ("tenant_a", "tenant_b"):
             ledger.ensure_tenant(session, tenant, tenant)
             ledger.submit(session, tenant, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * 3)
-        found = queries.waiting_flows(session, "limner-flow", Priority.NORMAL.rank)
-        assert sorted((flow.name, flow.tenant_id) for flow in found) == [("tenant_a",) * 2, ("tenant_b",) * 2]
-        rows = queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "", 2)
+        assert queries.waiting_tenants(session, "limner-flow", Priority.NORMAL.rank) == ["tenant_a", "tenant_b"]
+        [line] = queries.waiting_lines(session, "limner-flow", 1, "tenant_a", "", 9)
+        assert (line.flow, line.open) == ("tenant_a", True)
+        rows = queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
+        assert rows[0] == line.head
         assert len(rows) == 2
-        assert queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", rows[-1][0], 2)[0][0] > rows[-1][0]
-        assert queries.waiting_flows(session, "limner-flow", Priority.LOW.rank) == []
+        [last] = queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", rows[-1][0], 2)
+        assert last[0] > rows[-1][0]
+        assert queries.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
 
 
 def test_what_redis_forgot_is_released_again(database, catalogue):
@@ -214,7 +217,8 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in (1, 2)]
 
     def flows(session) -> list[str]:
-        return [flow.name for flow in queries.waiting_flows(session, "limner-flow", Priority.LOW.rank)]
+        lines = queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        return [line.flow for line in lines if line.open]
 
     with database.write() as session:
         kept, dropped = ledger.open_bulk(session, TENANT), ledger.open_bulk(session, TENANT)
@@ -222,7 +226,7 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
             ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
         assert flows(session) == []
         assert ledger.seal_bulk(session, kept, 2)
-        ledger.drop_bulk(session, dropped, 1)
+        assert ledger.drop_bulk(session, dropped)
         assert not ledger.seal_bulk(session, dropped, 2)
         assert not ledger.touch_bulk(session, dropped, 2)
         assert flows(session) == [kept]
@@ -234,7 +238,8 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
         with pytest.raises(NotFound):
             queries.bulk(session, TENANT, dropped)
         for _ in range(2):
-            ledger.sweep_bulks(session, 1)
+            ledger.sweep_bulk(session, dropped, 1)
+        assert session.get(Bulk, dropped) is None
         assert queries.bulk_jobs(session, dropped, 0, 9) == []
 
 
@@ -246,8 +251,9 @@ def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(d
         ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
         ledger.seal_bulk(session, bulk_id, 5)
         ledger.cancel_bulk(session, bulk_id)
-        assert queries.waiting_flows(session, "limner-flow", Priority.LOW.rank) == []
-        assert [len(ledger.sweep_bulks(session, 2)) for _ in range(4)] == [2, 2, 1, 0]
+        [line] = queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        assert not line.open
+        assert [len(ledger.sweep_bulk(session, bulk_id, 2)) for _ in range(4)] == [2, 2, 1, 0]
         session.expire_all()
         bulk = queries.bulk(session, TENANT, bulk_id)
         assert (bulk.state, queries.bulk_counts(session, bulk)[JobState.CANCELED]) == ("canceled", 5)

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from limner_shared import ledger, queries
 from limner_shared.celery_app import publish
 from limner_shared.conditions import Turn
+from limner_shared.database import describe
 from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict, InvalidState
 from limner_shared.jobs import JobRequest, JobSpec, Priority
 from limner_shared.ledger import Change, NewJob, Released, Submission
@@ -160,12 +161,21 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
             if key is not None:
                 ledger.remember(session, tenant_id, key, reader.digest, bulk_id, anew=True)
     except BaseException:
-        # Were this to fail too, the dispatcher would drop the bulk later: unsealed, none of it ever runs.
-        with services.database.write() as session:
-            ledger.drop_bulk(session, bulk_id, DROPPED_AT_ONCE)
+        _drop(services, bulk_id)
         raise
     services.hints.waiting()
     return bulk_id
+
+
+def _drop(services: Services, bulk_id: str) -> None:
+    """Forget what was loaded. Should this fail, the dispatcher does it later: unsealed, none of it ever runs."""
+    try:
+        with services.database.write() as session:
+            ledger.drop_bulk(session, bulk_id)
+        with services.database.write() as session:
+            ledger.sweep_bulk(session, bulk_id, DROPPED_AT_ONCE)
+    except SQLAlchemyError as error:
+        log.warning("could not drop a bulk, left to the dispatcher", bulk=bulk_id, error=describe(error))
 
 
 def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | None, str]:
@@ -178,7 +188,7 @@ def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | No
             if known is not None:
                 if known[0] not in ledger.stale_bulks(session, ABANDONED_SECONDS):
                     raise BulkLoading
-                ledger.drop_bulk(session, known[0], DROPPED_AT_ONCE)
+                ledger.drop_bulk(session, known[0])
             bulk_id = ledger.open_bulk(session, tenant_id)
             if key is not None:
                 ledger.remember(session, tenant_id, key, LOADING, bulk_id, anew=True)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import ledger
 from limner_shared.celery_app import lane_of
-from limner_shared.database import Database, reason_of
+from limner_shared.database import Database, describe
 from limner_shared.jobs import Lane
 from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
@@ -139,7 +139,7 @@ class Claimer:
             with self._database.write() as session:
                 return ledger.claim(session, job_ids, self._leases.owner, self._settings.lease_seconds)
         except SQLAlchemyError as error:
-            log.warning("could not claim; left to the dispatcher", jobs=len(job_ids), error=reason_of(error))
+            log.warning("could not claim; left to the dispatcher", jobs=len(job_ids), error=describe(error))
             self._stopping.wait(RETRY_SECONDS)
             return []
         except Exception:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_shared import ledger
 from limner_shared.cards import ModelCard
 from limner_shared.conditions import Interpretation
-from limner_shared.database import Database, reason_of
+from limner_shared.database import Database, describe
 from limner_shared.errors import ConfigurationError, TooManyRequests
 from limner_shared.jobs import JobSpec
 from limner_shared.settings import Settings
@@ -151,7 +151,7 @@ class Understanding:
         try:
             return self._write(job, request.card, found, fitted)
         except SQLAlchemyError as error:
-            log.warning("could not keep an interpretation", job=job.id, error=reason_of(error))
+            log.warning("could not keep an interpretation", job=job.id, error=describe(error))
             return False
 
     def _write(self, job: JobRun, card: ModelCard, found: Interpretation, fitted: JobSpec) -> bool:

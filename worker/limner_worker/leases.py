@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import ledger
-from limner_shared.database import Database, reason_of
+from limner_shared.database import Database, describe
 from limner_shared.events import CANCEL_CHANNEL
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
@@ -96,7 +96,7 @@ class Leases:
             with self._database.write() as session:
                 ours = ledger.renew(session, held, self._settings.lease_seconds)
         except SQLAlchemyError as error:
-            log.warning("could not renew leases", jobs=len(held), error=reason_of(error))
+            log.warning("could not renew leases", jobs=len(held), error=describe(error))
             return False
         # What was finished meanwhile is not renewed either: only what is still held was lost.
         lost = self._held.find(held - ours)

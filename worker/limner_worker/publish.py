@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
-from limner_shared.database import DATABASE_AWAY, Database, reason_of
+from limner_shared.database import DATABASE_AWAY, Database, describe
 from limner_shared.errors import LimnerError, StorageFailed, StorageFull
 from limner_shared.events import Hints
 from limner_shared.jobs import JobSpec
@@ -221,14 +219,13 @@ class Publisher:
             try:
                 return self._write_once(outcomes)
             except DATABASE_AWAY as error:
-                log.warning("database away, trying again", jobs=len(outcomes), error=reason_of(error))
+                log.warning("database away, trying again", jobs=len(outcomes), error=describe(error))
                 self._threads.working()  # waiting for the database is no stall
                 last_tries -= self._closing.is_set()
                 time.sleep(RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - the lease will run out, and the job will be tried again
                 if len(outcomes) == 1:
-                    reason = reason_of(error) if isinstance(error, SQLAlchemyError) else repr(error)[:200]
-                    log.error("could not commit", job=outcomes[0].job.id, error=reason)
+                    log.error("could not commit", job=outcomes[0].job.id, error=describe(error))
                     return []
                 return [change for outcome in outcomes for change in self._write([outcome])]
         log.warning("results given up with the worker", jobs=[each.job.id for each in outcomes])

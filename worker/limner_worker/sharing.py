@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import queries, tables
 from limner_shared.blobs import Blobs
-from limner_shared.database import Database, reason_of
+from limner_shared.database import Database, describe
 from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.jobs import Lane
 from limner_shared.ledger import AttemptKey, Claim, NewImage
@@ -170,7 +170,7 @@ class Sharing:
             with self._database.read() as session:
                 return queries.pictures_of(session, sorted(wanted))
         except SQLAlchemyError as error:
-            log.warning("could not look for equal pictures", error=reason_of(error))
+            log.warning("could not look for equal pictures", error=describe(error))
             return {}
 
     def _copy(self, job: JobRun, images: Sequence[tables.Image]) -> list[NewImage]:

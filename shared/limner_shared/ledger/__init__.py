@@ -14,8 +14,9 @@ from limner_shared.ledger.bulks import (
     pause_bulk,
     seal_bulk,
     stale_bulks,
-    sweep_bulks,
+    sweep_bulk,
     touch_bulk,
+    unswept_bulks,
 )
 from limner_shared.ledger.conversations import add_turn, drop_conversation, open_conversation
 from limner_shared.ledger.ends import cancel, expire, fail_unknown, reap, retry_dead
@@ -30,7 +31,7 @@ from limner_shared.ledger.intake import (
     submit,
 )
 from limner_shared.ledger.records import AttemptKey, Change, Claim, NewImage, NewJob, Released, Result, Submission
-from limner_shared.ledger.release import adopt, lead, promote, release, release_again
+from limner_shared.ledger.release import adopt, lead, orphans, promote, release, release_again
 from limner_shared.ledger.retention import (
     collect_garbage,
     forget_garbage,
@@ -77,6 +78,7 @@ __all__ = [
     "lookup",
     "open_bulk",
     "open_conversation",
+    "orphans",
     "pause_bulk",
     "promote",
     "reap",
@@ -90,6 +92,7 @@ __all__ = [
     "spare_garbage",
     "stale_bulks",
     "submit",
-    "sweep_bulks",
+    "sweep_bulk",
     "touch_bulk",
+    "unswept_bulks",
 ]

@@ -70,7 +70,7 @@ def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueEr
     where = error.errors(include_input=False, include_url=False) if isinstance(error, ValidationError) else []
     fields = sorted({".".join(map(str, each["loc"])) for each in where}) or [type(error).__name__]
     values = error_values(UnreadableJob()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
-    transition(session, _current([job_id], attempt), values, JobState.FAILED.value, {"unreadable": fields})
+    transition(session, _current([AttemptKey(job_id, attempt)]), values, JobState.FAILED.value, {"unreadable": fields})
 
 
 def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
@@ -95,7 +95,7 @@ def interpreted(
 
     Raises TooManyRequests if the tenant's units for today do not suffice for what it costs more than was granted.
     """
-    current = _current([job_id], attempt)
+    current = _current([AttemptKey(job_id, attempt)])
     before = session.execute(select(Job.tenant_id, Job.cost).where(current)).one_or_none()
     if before is None:
         return False
@@ -116,14 +116,14 @@ def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, 
 def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float) -> set[AttemptKey]:
     """Extend the leases of all these attempts in one statement; those not returned are no longer the current ones."""
     statement = (
-        update(Job).where(_running(attempts)).values(lease_until=now() + lease_seconds).returning(Job.id, Job.attempt)
+        update(Job).where(_current(attempts)).values(lease_until=now() + lease_seconds).returning(Job.id, Job.attempt)
     )
     return {AttemptKey(*row) for row in session.execute(statement, execution_options=SILENT)}
 
 
 def forfeit(session: Session, attempts: Iterable[AttemptKey]) -> None:
     """Let the leases of these attempts run out now: the reaper counts each as a loss, without the wait."""
-    session.execute(update(Job).where(_running(attempts)).values(lease_until=now()), execution_options=SILENT)
+    session.execute(update(Job).where(_current(attempts)).values(lease_until=now()), execution_options=SILENT)
 
 
 def finish(session: Session, results: Sequence[Result]) -> list[Change]:
@@ -131,11 +131,10 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
     if not results:
         return []
     values = {"state": JobState.SUCCEEDED, "finished_at": now(), "lease_until": None}
-    by_id = {result.job_id: result for result in results}
-    changes: list[Change] = []
-    for attempt in {result.attempt for result in results}:
-        ids = [result.job_id for result in results if result.attempt == attempt]
-        changes += transition(session, _current(ids, attempt), values, JobState.SUCCEEDED.value)
+    # Of several attempts at one job only the last can be the current one.
+    by_id = {result.job_id: result for result in sorted(results, key=lambda result: result.attempt)}
+    current = _current([result.key for result in by_id.values()])
+    changes = transition(session, current, values, JobState.SUCCEEDED.value)
     _present(session, [by_id[change.id] for change in changes])
     rows = [row for change in changes for row in _image_rows(by_id[change.id])]
     if rows:
@@ -155,13 +154,13 @@ def fail(session: Session, result: Result) -> Change | None:
     if result.error is None:
         raise ValueError("a failure needs its error")
     values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
-    changes = transition(session, _current([result.job_id], result.attempt), values, JobState.FAILED.value)
+    changes = transition(session, _current([result.key]), values, JobState.FAILED.value)
     return changes[0] if changes else None
 
 
 def hand_back(session: Session, attempts: Iterable[AttemptKey], reason: str = "worker stopping") -> list[Change]:
     """running → queued for attempts that their worker gives up; not counted as losses."""
-    return requeue(session, _running(attempts), losses=0, reason=reason)
+    return requeue(session, _current(attempts), losses=0, reason=reason)
 
 
 def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason: str) -> list[Change]:
@@ -177,14 +176,11 @@ def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason
     return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
 
 
-def _running(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:
-    """The same fence for attempts of different numbers."""
-    return tuple_(Job.id, Job.attempt).in_([tuple(each) for each in attempts]) & (Job.state == JobState.RUNNING)
-
-
-def _current(job_ids: Sequence[str], attempt: int) -> ColumnElement[bool]:
-    """The fence: the attempt that brings the result is the one that runs."""
-    return Job.id.in_(job_ids) & (Job.attempt == attempt) & (Job.state == JobState.RUNNING)
+def _current(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:
+    """The fence: each of these attempts, as far as it is the one that runs."""
+    keys = [tuple(each) for each in attempts]
+    pairs = tuple_(Job.id, Job.attempt).in_(keys)
+    return Job.id.in_([job_id for job_id, _ in keys]) & pairs & (Job.state == JobState.RUNNING)
 
 
 def _image_rows(result: Result) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
 """Bulks: many jobs at once, all or none. What is true of the whole bulk is said once, in its row, whatever its size;
-what must be done to each of its jobs is done by `sweep_bulks`, a few at a time.
+what must be done to each of its jobs is done by `sweep_bulk`, a few at a time.
 
 loading → open ⇄ paused → canceling → canceled, or loading → dropping → gone.
 """
@@ -14,8 +14,8 @@ from limner_shared.ids import new_id
 from limner_shared.jobs import JobState, sources
 from limner_shared.ledger.ends import cancel
 from limner_shared.ledger.intake import refund
-from limner_shared.ledger.records import SILENT, Change
-from limner_shared.tables import Bulk, IdempotencyKey, Job, Tenant
+from limner_shared.ledger.records import SILENT, Change, lock
+from limner_shared.tables import Bulk, Event, IdempotencyKey, Job, Tenant
 
 
 def open_bulk(session: Session, tenant_id: str) -> str:
@@ -43,18 +43,25 @@ def pause_bulk(session: Session, bulk_id: str, *, paused: bool) -> bool:
 
 
 def cancel_bulk(session: Session, bulk_id: str) -> None:
-    """No more of it is released from now on; `sweep_bulks` cancels its jobs.
+    """No more of it is released from now on; `sweep_bulk` cancels its jobs, in a transaction of its own.
 
-    Not in the same transaction: jobs are always locked before their bulk, never after it.
+    What was still loading was never accepted: its idempotency key is free again.
     """
-    _change(session, bulk_id, ("loading", "open", "paused"), state="canceling")
+    if _change(session, bulk_id, ("loading",), state="canceling"):
+        _release_key(session, bulk_id)
+    else:
+        _change(session, bulk_id, ("open", "paused"), state="canceling")
 
 
-def drop_bulk(session: Session, bulk_id: str, limit: int) -> None:
-    """Forget a bulk that was never sealed; the first jobs are deleted here, the others by `sweep_bulks`."""
-    if _change(session, bulk_id, ("loading",), state="dropping"):
-        session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id), execution_options=SILENT)
-        _delete_some(session, bulk_id, limit)
+def drop_bulk(session: Session, bulk_id: str) -> bool:
+    """Forget a bulk that was never sealed, with its idempotency key; `sweep_bulk` deletes its jobs.
+
+    False if it was sealed, canceled or dropped before.
+    """
+    dropped = _change(session, bulk_id, ("loading",), state="dropping")
+    if dropped:
+        _release_key(session, bulk_id)
+    return dropped
 
 
 def stale_bulks(session: Session, seconds: float) -> list[str]:
@@ -62,34 +69,50 @@ def stale_bulks(session: Session, seconds: float) -> list[str]:
     return list(session.scalars(select(Bulk.id).where(Bulk.state == "loading", Bulk.touched_at < now() - seconds)))
 
 
-def sweep_bulks(session: Session, limit: int) -> list[Change]:
-    """Go on with what was begun: cancel jobs of canceled bulks and delete those of dropped ones, at most so many."""
-    changes: list[Change] = []
-    for bulk_id in session.scalars(select(Bulk.id).where(Bulk.state == "canceling")).all():
-        if len(changes) < limit:
-            changes += _cancel_some(session, bulk_id, limit - len(changes))
-    for bulk_id in session.scalars(select(Bulk.id).where(Bulk.state == "dropping")).all():
-        _delete_some(session, bulk_id, limit)
-    return changes
+def unswept_bulks(session: Session) -> list[str]:
+    """Bulks that were canceled or dropped and still have something to sweep, the oldest first."""
+    return list(session.scalars(select(Bulk.id).where(Bulk.state.in_(("canceling", "dropping"))).order_by(Bulk.id)))
+
+
+def sweep_bulk(session: Session, bulk_id: str, limit: int) -> list[Change]:
+    """Go on with what was begun: cancel a canceled bulk's jobs, or delete a dropped one's, at most so many.
+
+    Safe to be repeated and to be done by several at once: its row is locked first, whoever finds it locked leaves it
+    to the other one, and the loader can add nothing meanwhile (`touch_bulk`). A job's own transaction locks the job
+    before its bulk; so jobs that are locked are left to the next sweep, and nothing is waited for.
+    """
+    row = select(Bulk.state, Bulk.tenant_id).where(Bulk.id == bulk_id).with_for_update(skip_locked=True)
+    found = session.execute(row).one_or_none()
+    if found is not None and found.state == "canceling":
+        return _cancel_some(session, bulk_id, limit)
+    if found is not None and found.state == "dropping":
+        _delete_some(session, bulk_id, found.tenant_id, limit)
+    return []
 
 
 def _cancel_some(session: Session, bulk_id: str, limit: int) -> list[Change]:
     live = (Job.bulk_id == bulk_id) & Job.state.in_(sources(JobState.CANCELED))
-    some = select(Job.id).where(live).limit(limit).with_for_update(skip_locked=True)
-    changes = cancel(session, Job.id.in_(some))
+    ids = lock(session, select(Job.id).where(live).limit(limit))
+    changes = cancel(session, Job.id.in_(ids)) if ids else []
     if session.scalar(select(Job.id).where(live).limit(1)) is None:
         _change(session, bulk_id, ("canceling",), state="canceled")
     return changes
 
 
-def _delete_some(session: Session, bulk_id: str, limit: int) -> None:
-    some = select(Job.id).where(Job.bulk_id == bulk_id).limit(limit)
-    costs = session.scalars(delete(Job).where(Job.id.in_(some)).returning(Job.cost), execution_options=SILENT).all()
-    tenant = session.scalar(select(Bulk.tenant_id).where(Bulk.id == bulk_id))
-    if costs and tenant is not None and session.scalar(select(Tenant.cost_per_day).where(Tenant.id == tenant)):
-        refund(session, tenant, sum(costs))
-    if len(costs) < limit:
+def _delete_some(session: Session, bulk_id: str, tenant_id: str, limit: int) -> None:
+    ids = lock(session, select(Job.id).where(Job.bulk_id == bulk_id).limit(limit))
+    if ids:
+        session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=SILENT)
+        gone = delete(Job).where(Job.id.in_(ids)).returning(Job.created_at, Job.cost)
+        jobs = [(row.created_at, row.cost) for row in session.execute(gone, execution_options=SILENT)]
+        if session.scalar(select(Tenant.cost_per_day).where(Tenant.id == tenant_id)) is not None:
+            refund(session, tenant_id, jobs)
+    if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
         session.execute(delete(Bulk).where(Bulk.id == bulk_id), execution_options=SILENT)
+
+
+def _release_key(session: Session, bulk_id: str) -> None:
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id), execution_options=SILENT)
 
 
 def _change(session: Session, bulk_id: str, states: tuple[str, ...], **values: object) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import case, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
@@ -60,10 +61,15 @@ def grant(session: Session, tenant_id: str, jobs: int, cost: int, queued_before:
     return queued
 
 
-def refund(session: Session, tenant_id: str, cost: int) -> None:
-    """Take back what was granted today for jobs that were never queued."""
-    mine = (Usage.tenant_id == tenant_id) & (Usage.day == _day(session)[0])
-    session.execute(update(Usage).where(mine).values(cost=Usage.cost - cost), execution_options=SILENT)
+def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) -> None:
+    """Take back what was granted for jobs that never ran, each (created at, cost): on the day that it was charged."""
+    costs: Counter[str] = Counter()
+    for created_at, cost in jobs:
+        costs[_date(created_at)] += cost
+    for day, cost in sorted(costs.items()):
+        mine = (Usage.tenant_id == tenant_id) & (Usage.day == day)
+        left = case((Usage.cost > cost, Usage.cost - cost), else_=0)
+        session.execute(update(Usage).where(mine).values(cost=left), execution_options=SILENT)
 
 
 def remember(session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, anew: bool = False) -> None:
@@ -155,4 +161,8 @@ def _charge(session: Session, tenant_id: str, cost: int, limit: int) -> None:
 def _day(session: Session) -> tuple[str, int]:
     """Today in UTC by the database's clock, and how many seconds it has left."""
     moment: float = session.scalar(select(now())) or 0.0
-    return datetime.fromtimestamp(moment, UTC).date().isoformat(), int(DAY_SECONDS - moment % DAY_SECONDS) + 1
+    return _date(moment), int(DAY_SECONDS - moment % DAY_SECONDS) + 1
+
+
+def _date(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()

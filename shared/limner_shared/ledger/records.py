@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, Select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.database import insert_many, now
@@ -104,6 +104,11 @@ class Result:
     error: LimnerError | None = None
     presentation: str | None = None
 
+    @property
+    def key(self) -> AttemptKey:
+        """Which attempt it is of."""
+        return AttemptKey(self.job_id, self.attempt)
+
 
 class Released(NamedTuple):
     """A job that may be published now. `at` is when, by the database's clock."""
@@ -119,6 +124,15 @@ class Submission:
 
     changes: list[Change]
     released: list[Released]
+
+
+def lock(session: Session, ids: Select[str]) -> list[str]:
+    """The jobs of this query that no other transaction has locked, locked for this one.
+
+    Every sweep chooses its rows so: one that a frozen process holds stops none of the others, and since a sweep waits
+    for no job, no two transactions wait for each other.
+    """
+    return list(session.scalars(ids.with_for_update(skip_locked=True, of=Job)))
 
 
 def transition(
@@ -143,7 +157,10 @@ def transition(
 
 
 def _count_ends(session: Session, changes: Sequence[Change]) -> None:
-    """Keep the bulks' counts. After the jobs and in one order, so that no two transactions wait for each other."""
+    """Keep the bulks' counts. After the jobs and in one order, so that no two transactions wait for each other.
+
+    So a transaction that ends jobs of several bulks makes all of them one `transition`.
+    """
     ends = Counter((change.bulk_id, change.state) for change in changes if change.bulk_id and change.state.terminal)
     for (bulk_id, state), count in sorted(ends.items()):
         column = getattr(Bulk, state.value)

@@ -16,12 +16,18 @@ from limner_shared.tables import QUEUED, RELEASED, WAITING, Job, Leader
 def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
     """Be or stay the active one for a duty for so long, unless another is: first statement of what only it may do.
 
-    Its row stays locked until the transaction ends, so that two of them never write at once.
+    Its row stays locked until the transaction ends, so that two of them never write at once. It is never waited for:
+    one that freezes with the row locked is ended by the database (`database.IDLE_SECONDS`), and meanwhile the others
+    are told at once that it leads.
     """
-    session.execute(insert_new(session, Leader, "duty").values(duty=duty, owner="", until=0.0))
     free = (Leader.owner == owner) | (Leader.until < now())
-    statement = update(Leader).where(Leader.duty == duty, free).values(owner=owner, until=now() + seconds)
-    return session.scalar(statement.returning(Leader.owner), execution_options=SILENT) == owner
+    row = select(Leader.duty).where(Leader.duty == duty, free).with_for_update(skip_locked=True)
+    values = {"owner": owner, "until": now() + seconds}
+    if session.scalar(row) is None:
+        first = insert_new(session, Leader, "duty").values(duty=duty, **values).returning(Leader.duty)
+        return session.scalar(first) is not None
+    session.execute(update(Leader).where(Leader.duty == duty).values(values), execution_options=SILENT)
+    return True
 
 
 def release(session: Session, lane: Lane, job_ids: Sequence[str]) -> list[Released]:
@@ -45,12 +51,17 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
         )
 
 
-def adopt(session: Session, model: str, limit: int) -> None:
-    """Give jobs that a process of the version before queued their line, and release them as everybody's."""
+def orphans(session: Session, model: str, limit: int) -> list[str]:
+    """Jobs that a process of the version before queued without their line, or released without a lane."""
     ranks = [priority.rank for priority in Priority]
     waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.flow == "", text(WAITING))
     released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))
-    ids = [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
+    return [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
+
+
+def adopt(session: Session, model: str, limit: int) -> None:
+    """Give such jobs their line, and release them as all others."""
+    ids = orphans(session, model, limit)
     if ids:
         values = {"flow": func.coalesce(Job.bulk_id, Job.tenant_id), "released_at": None, "lane": None}
         queued = Job.id.in_(ids) & text(QUEUED)

@@ -83,7 +83,7 @@ def cancel_bulk(bulk_id: str) -> BulkView:
         queries.bulk(session, tenant_id(), bulk_id)
         ledger.cancel_bulk(session, bulk_id)
     with held.database.write() as session:
-        changes = ledger.sweep_bulks(session, CANCELED_AT_ONCE)  # the dispatcher goes on with what is left
+        changes = ledger.sweep_bulk(session, bulk_id, CANCELED_AT_ONCE)  # the dispatcher goes on with what is left
     held.hints.changed(changes)
     return _view(held, bulk_id)
 

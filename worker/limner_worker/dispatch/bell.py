@@ -1,9 +1,10 @@
-"""Waits between two rounds, but not longer than until somebody says that there is something to release."""
+"""Waits between two rounds, but only until a message says that there is something to release."""
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from redis import Redis
 from redis.client import PubSub
@@ -21,6 +22,7 @@ class Bell:
     """Hears of new jobs through Redis; while that is away, every wait is as long as it may be."""
 
     def __init__(self, redis: Redis) -> None:
+        """`redis` is a client that returns bytes: a message rings whatever is in it."""
         self._redis = redis
         self._pubsub: PubSub | None = None
 
@@ -33,7 +35,7 @@ class Bell:
                 if self._rung(min(left, LOOK_SECONDS)):
                     return
             except (RedisError, OSError):
-                self._pubsub = None
+                self._close()
                 stopping.wait(min(left, LOOK_SECONDS))
 
     def _rung(self, seconds: float) -> bool:
@@ -42,5 +44,12 @@ class Bell:
             self._pubsub.subscribe(WAKE_CHANNEL)
         rung = False
         while self._pubsub.get_message(timeout=0 if rung else seconds):
-            rung = True  # and whoever rang meanwhile too
+            rung = True  # also for those that came meanwhile
         return rung
+
+    def _close(self) -> None:
+        """Give the broken connection back; the next wait subscribes again."""
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            with suppress(RedisError, OSError):
+                pubsub.close()

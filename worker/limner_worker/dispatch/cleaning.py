@@ -37,9 +37,14 @@ class Cleaner:
         self._listed_at = float("-inf")
         self._cleaned_at = float("-inf")
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to do."""
+        return time.monotonic() - self._cleaned_at >= EVERY_SECONDS
+
     def clean(self) -> None:
         """Do what is due; where there was more than fits into one transaction, the rest comes in the next call."""
-        if time.monotonic() - self._cleaned_at < EVERY_SECONDS:
+        if not self.is_due:
             return
         tasks: list[Callable[[Session, int], int]] = [
             ledger.forget_jobs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, cast
 
 from redis import Redis
@@ -23,7 +24,10 @@ class Standing:
 
 
 class Lists:
-    """Looks at the lists that Celery's messages wait in, and moves what waited long. Raises RedisError."""
+    """Looks at the lists that Celery's messages wait in, and moves what waited long. Raises RedisError.
+
+    The client returns bytes: a message that is not text must not keep a model's jobs from their release.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -39,19 +43,20 @@ class Lists:
 
     def move_up(self, model: str, lane: Lane, to: Lane) -> list[str]:
         """Move a lane's oldest message to the end of another; the jobs it names, none if it was fetched meanwhile."""
-        raw = cast("str | None", self._redis.lmove(queue_name(model, lane), queue_name(model, to), "RIGHT", "LEFT"))
+        raw = cast("bytes | None", self._redis.lmove(queue_name(model, lane), queue_name(model, to), "RIGHT", "LEFT"))
         return [] if raw is None else jobs_of(raw)[0]
 
 
-def jobs_of(raw: str) -> tuple[list[str], float | None]:
+def jobs_of(raw: bytes | str) -> tuple[list[str], float | None]:
     """The jobs that a message names, and when they were released; nothing for one that is not ours."""
     try:
         _, kwargs, _ = json.loads(base64.b64decode(json.loads(raw)["body"]))
-        return [str(job) for job in kwargs["jobs"]], float(kwargs["at"])
-    except (ValueError, KeyError, TypeError):
+        jobs, at = [str(job) for job in kwargs["jobs"]], float(kwargs["at"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return [], None
+    return (jobs, at) if isfinite(at) else ([], None)
 
 
-def _standing(length: int, oldest: str | None) -> Standing:
+def _standing(length: int, oldest: bytes | None) -> Standing:
     jobs, at = ([], None) if oldest is None else jobs_of(oldest)
     return Standing(length, at, jobs)

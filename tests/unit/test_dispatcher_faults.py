@@ -1,0 +1,354 @@
+"""The dispatcher goes on: past items that fail, locked rows, garbage in Redis and an object store that hangs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+from redis import Redis
+from sqlalchemy import event, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+from tests.processes import eventually
+
+from limner_shared import database as db
+from limner_shared import ledger, liveness
+from limner_shared.cards import Catalogue
+from limner_shared.celery_app import make_celery, queue_name
+from limner_shared.database import Database
+from limner_shared.events import WAKE_CHANNEL, connect
+from limner_shared.ids import new_id
+from limner_shared.jobs import JobRequest, Lane, Priority
+from limner_shared.settings import Settings
+from limner_shared.tables import Bulk, Image, Job
+from limner_worker.dispatch import dispatcher as module
+from limner_worker.dispatch import repair
+from limner_worker.dispatch.dispatcher import Dispatcher
+from limner_worker.dispatch.leadership import NotLeading
+from limner_worker.dispatch.lists import jobs_of
+
+MODEL = "limner-flow"
+TENANT = ledger.LOCAL_TENANT
+OTHER = "tenant_other"
+postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    client = connect(redis_url, decode_responses=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make(
+    settings: Settings, catalogue: Catalogue, database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable]:
+    """Make a dispatcher with some settings changed, without a grace for leases; its threads end with the test."""
+    monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.0)
+    celery, ending = make_celery(settings), ExitStack()
+
+    def make(*, run: bool = False, on: Database = database, **changed: object) -> Dispatcher:
+        made = Dispatcher(settings.model_copy(update=changed), catalogue, on, redis, celery)
+        if run:
+            ending.enter_context(running(made))
+        return made
+
+    with ending:
+        yield make
+    celery.close()
+
+
+@contextmanager
+def running(dispatcher: Dispatcher) -> Iterator[None]:
+    """Its threads, until the end of the block."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=dispatcher.run, args=(stopping,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(30)
+
+
+def new_jobs(catalogue: Catalogue, count: int = 1, model: str = MODEL, **more: object) -> list[ledger.NewJob]:
+    card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1, model=model))
+    return [ledger.NewJob(spec, card.cost(spec), Priority.LOW, **more) for _ in range(count)]
+
+
+def submit(
+    database: Database, jobs: list[ledger.NewJob], tenant: str = TENANT, bulk_id: str | None = None
+) -> list[str]:
+    with database.write() as session:
+        ledger.ensure_tenant(session, tenant, tenant)
+        return [change.id for change in ledger.submit(session, tenant, jobs, bulk_id=bulk_id).changes]
+
+
+def tick(dispatcher: Dispatcher) -> None:
+    dispatcher.repair()
+    dispatcher.release()
+
+
+def published(redis: Redis, model: str = MODEL) -> set[str]:
+    lists = [redis.lrange(queue_name(model, lane), 0, -1) for lane in Lane]
+    return {name for messages in lists for raw in messages for name in jobs_of(raw)[0]}
+
+
+def state(database: Database, job_id: str) -> str | None:
+    with database.read() as session:
+        return session.scalar(select(Job.state).where(Job.id == job_id))
+
+
+def lose(database: Database, job_id: str) -> None:
+    """As if the worker of this job had died."""
+    with database.write() as session:
+        assert ledger.claim(session, [job_id], "a dead worker", -1)
+
+
+def dropped(database: Database, catalogue: Catalogue) -> tuple[str, str]:
+    """A bulk that is to be deleted, with one job."""
+    with database.write() as session:
+        bulk_id = ledger.open_bulk(session, TENANT)
+        [change] = ledger.submit(session, TENANT, new_jobs(catalogue, bulk_line=1), bulk_id=bulk_id).changes
+        ledger.drop_bulk(session, bulk_id)
+    return bulk_id, change.id
+
+
+def test_a_bulk_that_cannot_be_deleted_stops_neither_the_others_nor_release_nor_reaping(
+    make, database, catalogue, redis
+):
+    (bad, job_id), (good, _) = dropped(database, catalogue), dropped(database, catalogue)
+    picture = {"id": "img_1", "job_id": job_id, "image_index": 0, "sha256": "ab" * 32, "media_type": "image/png"}
+    picture |= {"width": 1, "height": 1, "size_bytes": 1, "seed": 1, "receipt": {}, "created_at": 1.0}
+    with database.write() as session:
+        session.execute(insert(Image).values(picture))  # no code of ours can make this: it stands for any fault
+    lost, waiting = submit(database, new_jobs(catalogue, 2))
+    lose(database, lost)
+    dispatcher = make()
+    tick(dispatcher)
+    assert {lost, waiting} <= published(redis)
+    with database.read() as session:
+        assert list(session.scalars(select(Bulk.id))) == [bad]
+    [aside] = dispatcher.isolation.set_aside()
+    assert (aside.duty, aside.item, aside.error) == ("sweep bulks", bad, "IntegrityError")
+    with database.write() as session:
+        session.execute(text("DELETE FROM images"))
+
+    def swept() -> bool:
+        dispatcher.repair()
+        return not dispatcher.isolation.set_aside()
+
+    eventually(swept)
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Bulk)) == 0
+    assert good != bad
+
+
+def test_a_model_whose_list_cannot_be_read_stops_no_other_model(make, database, catalogue, redis):
+    names = sorted(catalogue.cards)
+    redis.set(queue_name(names[0], Lane.LOW), "not a list")
+    ids = {name: submit(database, new_jobs(catalogue, model=name)) for name in names}
+    dispatcher = make()
+    tick(dispatcher)
+    assert [published(redis, name) == set(ids[name]) for name in names[1:]] == [True] * (len(names) - 1)
+    assert [aside.item for aside in dispatcher.isolation.set_aside()] == names[:1]
+
+
+def test_bytes_that_are_no_text_in_a_list_or_on_the_bell_stop_nothing(make, database, catalogue, redis):
+    redis.rpush(queue_name(MODEL, Lane.LOW), b"\xff")
+    dispatcher = make(run=True)
+    eventually(lambda: "dispatch" in dispatcher._supervisor.activity() or dispatcher._leads["dispatch"].leads)
+    for _ in range(3):
+        redis.publish(WAKE_CHANNEL, b"\xff\xfe")
+        [job_id] = submit(database, new_jobs(catalogue))
+        eventually(lambda job_id=job_id: job_id in published(redis), 10)
+
+
+@pytest.fixture
+def silent_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a bucket whose server accepts connections and says nothing."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        for name, value in {
+            "ALLOW_HTTP": "true",
+            "ACCESS_KEY_ID": "a",
+            "SECRET_ACCESS_KEY": "b",
+            "REGION": "x",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        yield "s3://pictures"
+
+
+def test_while_the_object_store_hangs_jobs_are_released_and_lost_leases_taken_back(
+    make, database, catalogue, redis, silent_store
+):
+    dispatcher = make(run=True, blob_url=silent_store)
+    eventually(lambda: (dispatcher._supervisor.activity().get("cleaning") or 0) > 0.5)
+    [lost] = submit(database, new_jobs(catalogue))
+    lose(database, lost)
+    eventually(lambda: lost in published(redis), 10)
+    assert dispatcher._supervisor.activity()["cleaning"] is not None, "the store hangs still"
+
+
+def test_a_thread_that_stalls_ends_the_process(make, monkeypatch):
+    ended: list[str] = []
+    stalled = threading.Event()
+    monkeypatch.setattr(module, "CLEAN_STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
+
+    def end(name: str, _error: BaseException) -> None:
+        ended.append(name)
+        stalled.set()
+
+    monkeypatch.setattr(module, "end_process", end)
+    dispatcher = make()
+    monkeypatch.setattr(dispatcher._cleaner, "clean", stalled.wait)
+    with running(dispatcher):
+        eventually(lambda: ended)
+    assert set(ended) == {"cleaning"}
+
+
+def test_a_dispatcher_tells_what_it_leads_and_what_is_set_aside_and_takes_it_back_when_it_ends(
+    make, database, catalogue, redis, monkeypatch
+):
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.1)
+    redis.set(queue_name(MODEL, Lane.LOW), "not a list")
+    dispatcher = make()
+
+    def report() -> liveness.DispatcherReport | None:
+        found = [one for one in liveness.read_reports(redis) if one.set_aside and "clean" in one.leads]
+        return found[0] if found else None
+
+    with running(dispatcher):
+        found = eventually(report)
+    assert found.owner == dispatcher.owner
+    assert found.leads == ["dispatch", "repair", "clean"]
+    assert (found.set_aside[0].duty, found.set_aside[0].item, found.set_aside_count) == ("release", MODEL, 1)
+    assert found.failures["release"] >= 1
+    assert set(found.threads) == {"release", "repair", "cleaning"}
+    assert liveness.read_reports(redis) == []
+
+
+def test_a_report_of_another_version_is_left_out(redis):
+    redis.set(liveness.DISPATCHERS + "x", b"\xff{")
+    redis.set(liveness.DISPATCHERS + "y", b"{}")
+    assert liveness.read_reports(redis) == []
+
+
+def test_after_an_outage_leases_are_not_taken_back_before_their_workers_could_renew_them(
+    make, database, catalogue, monkeypatch
+):
+    [job_id] = submit(database, new_jobs(catalogue))
+    lose(database, job_id)
+    dispatcher = make()
+    monkeypatch.setattr(repair, "RENEWAL_SECONDS", 3600.0)
+    dispatcher._repairs.outage()
+    dispatcher.repair()
+    assert state(database, job_id) == "running"
+    monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.0)
+    dispatcher._repairs.outage()
+    dispatcher.repair()
+    assert state(database, job_id) == "queued"
+
+
+# --- PostgreSQL: rows that a frozen process holds ---
+
+
+@postgresql
+def test_a_job_whose_row_a_frozen_worker_holds_stops_no_round_for_the_others(make, database, catalogue, redis):
+    held, lost, waiting = submit(database, new_jobs(catalogue, 3))
+    lose(database, held)
+    lose(database, lost)
+    with database.engine.connect() as worker:
+        worker.execute(text("UPDATE jobs SET lease_until = 0 WHERE id = :id"), {"id": held})  # and no COMMIT
+        dispatcher = make()
+        tick(dispatcher)
+        assert dispatcher.isolation.set_aside() == []
+        assert published(redis) == {lost, waiting}
+    tick(dispatcher)
+    assert held in published(redis)
+
+
+@postgresql
+def test_a_standby_takes_over_from_a_leader_that_froze_in_its_transaction(
+    make, database, database_url, catalogue, redis, monkeypatch
+):
+    monkeypatch.setattr("limner_worker.dispatch.leadership.LEAD_SECONDS", 0.5)
+    monkeypatch.setitem(db.POSTGRESQL_LIMITS, "idle_in_transaction_session_timeout", 2000)
+    its_own = Database(database_url)
+    leader, standby = make(on=its_own), make()
+    [job_id] = submit(database, new_jobs(catalogue))
+
+    def takes_over() -> bool:
+        with suppress(NotLeading):
+            standby.release()
+        return job_id in published(redis)
+
+    with suppress(DBAPIError), leader._leads["dispatch"].write() as session:
+        assert session.scalar(text("SELECT owner FROM leaders WHERE duty = 'dispatch'")) == leader.owner
+        for _ in range(3):
+            with pytest.raises(NotLeading):
+                standby.release()  # it is told at once
+        eventually(takes_over, 20)
+        assert standby._leads["dispatch"].leads
+    its_own.dispose()
+
+
+@postgresql
+def test_connections_have_time_limits_but_those_of_migrations_and_what_the_url_says_goes_first(database_url):
+    def shown(url: str, **options: bool) -> dict[str, str]:
+        database = Database(url, **options)
+        with database.engine.connect() as connection:
+            found = {name: connection.scalar(text(f"SHOW {name}")) for name in db.POSTGRESQL_LIMITS}
+        database.dispose()
+        return found
+
+    limits = shown(database_url)
+    assert (limits["lock_timeout"], limits["statement_timeout"]) == ("4s", "30s")
+    assert limits["idle_in_transaction_session_timeout"] == "6s"
+    assert shown(database_url, limited=False)["statement_timeout"] == "0"
+    joined = "&" if "?" in database_url else "?"
+    own = shown(f"{database_url}{joined}options=-c%20statement_timeout%3D5000&connect_timeout=9")
+    assert (own["statement_timeout"], own["lock_timeout"]) == ("5s", "4s")
+
+
+# --- many lines ---
+
+
+def test_ten_thousand_lines_of_one_tenant_hold_up_no_other_and_each_has_its_turn(make, database, catalogue, redis):
+    lines, room = 10_000, 1000
+    bulks = [new_id("bulk") for _ in range(lines)]
+    values = {"tenant_id": TENANT, "state": "open", "total": 1, "created_at": 1.0, "touched_at": 1.0}
+    with database.write() as session:
+        session.execute(insert(Bulk), [{"id": bulk_id} | values for bulk_id in bulks])
+    ids = submit(database, new_jobs(catalogue, lines))
+    with database.write() as session:
+        session.connection().execute(
+            text("UPDATE jobs SET bulk_id = :bulk, bulk_line = 1, flow = :bulk WHERE id = :id"),
+            [{"bulk": bulk_id, "id": job_id} for bulk_id, job_id in zip(bulks, ids, strict=True)],
+        )
+    others = submit(database, new_jobs(catalogue, 6), OTHER)
+    dispatcher = make(window=room, max_window=room)
+    statements = 0
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def count(*_: object) -> None:
+        nonlocal statements
+        statements += 1
+
+    dispatcher.release()
+    assert set(others) <= published(redis)
+    assert statements < room / 4
+    released: set[str] = set()
+    for _ in range(lines // room + 1):
+        released |= published(redis)
+        redis.flushall()
+        with database.write() as session:
+            session.execute(update(Job).where(Job.released_at.is_not(None)).values(state="succeeded"))
+        dispatcher.release()
+    assert released == {*ids, *others}

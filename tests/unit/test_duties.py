@@ -1,0 +1,128 @@
+"""What fails is set aside, the rest goes on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.errors import LockNotAvailable
+from sqlalchemy.exc import OperationalError
+
+from limner_worker.dispatch.duties import (
+    FIRST_SECONDS,
+    LONGEST_BUSY_SECONDS,
+    LONGEST_SECONDS,
+    Isolation,
+)
+
+
+class Away(Exception):
+    """Not an item's own fault."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def isolation(clock: Clock) -> Isolation:
+    return Isolation(lambda error: isinstance(error, Away), clock)
+
+
+def failing(*bad: str, error: Exception | None = None):
+    """Work that fails for these items, and what it was called with."""
+    done: list[str] = []
+
+    def work(name: str) -> None:
+        done.append(name)
+        if name in bad:
+            raise error or ValueError(name)
+
+    return work, done
+
+
+def test_a_failing_item_does_not_stop_the_others_and_is_reported(isolation):
+    work, done = failing("b")
+    isolation.each("sweep", ["c", "a", "b"], work)
+    assert done == ["a", "b", "c"]
+    [aside] = isolation.set_aside()
+    assert (aside.duty, aside.item, aside.error, aside.failures) == ("sweep", "b", "ValueError", 1)
+    assert aside.retry_in == FIRST_SECONDS
+    assert isolation.failures() == {"sweep": 1}
+
+
+def test_an_item_that_fails_again_and_again_is_tried_ever_more_rarely_up_to_a_limit(isolation, clock):
+    work, done = failing("b")
+    pauses = []
+    for _ in range(12):
+        isolation.each("sweep", ["b"], work)
+        pauses.append(isolation.set_aside()[0].retry_in)
+        clock.now += pauses[-1] - 0.001
+        isolation.each("sweep", ["b"], work)
+        clock.now += 0.001
+    assert len(done) == 12
+    assert pauses == [min(LONGEST_SECONDS, FIRST_SECONDS * 2**n) for n in range(12)]
+
+
+def test_an_item_whose_rows_another_transaction_holds_is_tried_again_soon(isolation, clock):
+    work, _ = failing("b", error=OperationalError("SELECT", {}, LockNotAvailable("locked")))
+    for _ in range(9):
+        isolation.each("sweep", ["b"], work)
+        clock.now += LONGEST_BUSY_SECONDS
+    assert isolation.set_aside()[0].failures == 9
+
+
+def test_an_item_that_succeeds_is_no_longer_set_aside_and_one_that_is_gone_is_forgotten(isolation, clock):
+    isolation.each("sweep", ["a", "b"], failing("a", "b")[0])
+    clock.now += FIRST_SECONDS
+    isolation.each("sweep", ["a"], failing()[0])
+    assert isolation.set_aside() == []
+
+
+def test_what_meets_every_item_ends_the_pass_and_is_no_items_failure(isolation):
+    work, done = failing("a", error=Away())
+    with pytest.raises(Away):
+        isolation.each("sweep", ["a", "b"], work)
+    assert done == ["a"]
+    assert isolation.set_aside() == []
+    assert isolation.finished() == {}
+
+
+def test_duties_with_items_of_the_same_name_are_told_apart(isolation):
+    isolation.each("release", ["flow"], failing("flow")[0])
+    work, done = failing()
+    isolation.each("move up", ["flow"], work)
+    assert done == ["flow"]
+    assert [aside.duty for aside in isolation.set_aside()] == ["release"]
+
+
+def test_the_report_says_when_each_duty_was_last_done(isolation, clock):
+    isolation.run("reap", lambda: None)
+    clock.now += 5
+    isolation.run("expire", lambda: None)
+    assert isolation.finished() == {"reap": 5.0, "expire": 0.0}
+
+
+@given(st.sets(st.text("abc", min_size=1, max_size=4), min_size=1), st.integers(1, 5))
+def test_a_pass_that_is_cut_off_is_gone_on_with_so_that_every_item_has_its_turn(items, at_once):
+    clock = Clock()
+    isolation = Isolation(lambda _error: False, clock)
+    done: list[str] = []
+
+    def work(name: str) -> None:
+        done.append(name)
+        clock.now += 1
+
+    for _ in range(-(-len(items) // at_once)):
+        isolation.each("sweep", items, work, seconds=at_once)
+    assert set(done) == items
+    assert max(done.count(name) for name in items) - min(done.count(name) for name in items) <= 1

@@ -1,0 +1,142 @@
+"""Whose turn it is within a tenant and between tenants, however many lines each of them has."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import combinations, cycle, islice
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limner_shared.queries import Line, Share
+from limner_worker.dispatch.fairness import FairShare
+from limner_worker.dispatch.lines import LINES_A_ROUND, LINES_AT_ONCE, Lines, Waiting
+from limner_worker.dispatch.release import Backlogs
+
+COST = 7
+
+
+@dataclass
+class Queue:
+    """What waits, by tenant and line, as a database would read it; a line with a minus is not open."""
+
+    waiting: dict[str, dict[str, list[str]]]
+    read: int = 0
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
+        names = self.names[tenant]
+        first = bisect_right(names, after)
+        found = [name for name in names[first:] if self.waiting[tenant][name]][:limit]
+        self.read += len(found)
+        return [Line(name, "-" not in name, (self.waiting[tenant][name][0], COST, 0)) for name in found]
+
+    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        return [(job, COST, 0) for job in self.waiting[tenant][flow] if job > after][:limit]
+
+    def tenants(self) -> list[str]:
+        return sorted(tenant for tenant, lines in self.waiting.items() if any(lines.values()))
+
+    def has_open(self, tenant: str) -> bool:
+        return any(jobs for name, jobs in self.waiting[tenant].items() if "-" not in name)
+
+
+def queue_of(sizes: list[tuple[int, int, int]]) -> Queue:
+    """For each tenant (open lines, closed lines, jobs a line)."""
+    waiting: dict[str, dict[str, list[str]]] = {}
+    for number, (opened, closed, jobs) in enumerate(sizes):
+        names = [f"line{i:05}" for i in range(opened)] + [f"line{i:05}-" for i in range(closed)]
+        waiting[f"tenant{number}"] = {
+            name: [f"{number}/{name}/{job:03}" for job in range(jobs)] for name in sorted(names)
+        }
+    return Queue(waiting, names={tenant: list(lines) for tenant, lines in waiting.items()})
+
+
+@dataclass
+class Rounds:
+    """The dispatcher's memory between rounds."""
+
+    share: FairShare = field(default_factory=FairShare)
+    lines: Lines = field(default_factory=Lines)
+
+    def release(self, queue: Queue, room: int) -> list[tuple[str, Waiting]]:
+        """One round; what it chooses no longer waits."""
+        tenants = queue.tenants()
+        self.lines.keep(tenants)
+        backlogs = Backlogs(
+            tenants,
+            lambda some: {tenant: Share(1.0, None, 0) for tenant in some},
+            lambda tenant: self.lines.jobs(queue, tenant),
+        )
+        chosen = self.share.choose(backlogs, room)
+        for tenant, job in chosen:
+            self.lines.took(tenant, job)
+            queue.waiting[tenant][job.flow].remove(job.id)
+        return chosen
+
+
+SIZES = st.lists(
+    st.tuples(st.sampled_from([1, 2, 63, 64, 65, 1500, 4000]), st.sampled_from([0, 0, 3, 200]), st.integers(1, 3)),
+    min_size=2,
+    max_size=4,
+)
+ROOMS = st.lists(st.sampled_from([1, 2, 7, 64, 300]), min_size=3, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, ROOMS)
+def test_tenants_with_equal_jobs_are_served_equally_however_many_lines_each_has(sizes, rooms):
+    queue, rounds = queue_of(sizes), Rounds()
+    served: Counter[str] = Counter()
+    for room in rooms:
+        chosen = rounds.release(queue, room)
+        served.update(tenant for tenant, _ in chosen)
+        busy = [tenant for tenant in queue.waiting if queue.has_open(tenant)]
+        assert len(chosen) == room or not busy
+        for one, other in combinations(busy, 2):
+            assert abs(served[one] - served[other]) <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, ROOMS)
+def test_each_line_of_a_tenant_has_its_turn_before_any_has_two_more_than_another(sizes, rooms):
+    queue, rounds = queue_of(sizes), Rounds()
+    for room in islice(cycle(rooms), 40):
+        rounds.release(queue, room)
+        for number, (opened, _, jobs) in enumerate(sizes):
+            left = [len(queue.waiting[f"tenant{number}"][f"line{i:05}"]) for i in range(opened)]
+            assert max(left) - min(left) <= 1 or min(left) == 0
+            assert max(left) <= jobs
+
+
+@settings(max_examples=20, deadline=None)
+@given(SIZES, st.sampled_from([64, 300]))
+def test_every_open_job_is_released_once_and_no_other(sizes, room):
+    queue, rounds = queue_of(sizes), Rounds()
+    released: Counter[str] = Counter()
+    while chosen := rounds.release(queue, room):
+        released.update(job.id for _, job in chosen)
+    assert max(released.values()) == 1
+    assert len(released) == sum(opened * jobs for opened, _, jobs in sizes)
+
+
+def test_a_round_reads_no_more_lines_than_it_releases_jobs_and_a_page_each_way():
+    queue, rounds = queue_of([(10_000, 0, 1), (3, 0, 1)]), Rounds()
+    for _ in range(20):
+        queue.read = 0
+        chosen = rounds.release(queue, 64)
+        assert len(chosen) == 64
+        assert queue.read <= 64 + 2 * 2 * LINES_AT_ONCE
+
+
+def test_a_line_behind_thousands_that_are_paused_has_its_turn_after_a_few_rounds():
+    queue, rounds = queue_of([(0, 5000, 1), (1, 0, 999)]), Rounds()
+    queue.waiting["tenant0"]["z"] = ["z/1"]
+    queue.names["tenant0"].append("z")
+    for _ in range(5000 // LINES_A_ROUND + 1):
+        queue.read = 0
+        rounds.release(queue, 4)
+        assert queue.read <= LINES_A_ROUND + 3 * LINES_AT_ONCE
+    assert not queue.waiting["tenant0"]["z"]
