@@ -57,7 +57,9 @@ class Database:
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.engine = (
-            _sqlite(parsed.database) if parsed.drivername == "sqlite" else create_engine(parsed, pool_pre_ping=True)
+            _sqlite(parsed.database)
+            if parsed.drivername == "sqlite"
+            else create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         )
 
     @contextmanager
@@ -95,7 +97,9 @@ def insert_new(session: Session, table: type[Any], *keys: str) -> postgresql.Ins
 def _sqlite(path: str | None) -> Engine:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path or ':memory:'}", connect_args={"timeout": SQLITE_BUSY_MS / 1000})
+    engine = create_engine(
+        f"sqlite:///{path or ':memory:'}", connect_args={"timeout": SQLITE_BUSY_MS / 1000}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -14,6 +14,7 @@ from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
 from limner_shared.jobs import JobRequest, JobSpec, Priority
 from limner_shared.ledger import NewJob
 from limner_shared.settings import Settings
+from limner_web import strict
 from limner_web.problems import from_validation
 
 MAX_ERRORS = 100
@@ -110,7 +111,7 @@ class BulkReader:
 
     def _parse(self, number: int, text: bytes) -> NewJob:
         try:
-            request = JobRequest.model_validate_json(text)
+            request = JobRequest.model_validate(strict.loads(text))
             card, spec = self._catalogue.resolve(request)
             spec = self._store_inputs(spec)
         except ValidationError as error:

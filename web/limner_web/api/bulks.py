@@ -67,14 +67,14 @@ def list_bulks() -> BulkList:
         return BulkList(items=[bulk_view(session, row) for row in queries.bulks(session, tenant_id())])
 
 
-@bp.get("/<bulk_id>")
+@bp.get("/<id:bulk_id>")
 @bp.output(BulkView)
 def get_bulk(bulk_id: str) -> BulkView:
     """Look at a bulk: how many of its jobs stand in which state."""
     return _view(services(), bulk_id)
 
 
-@bp.post("/<bulk_id>/cancel")
+@bp.post("/<id:bulk_id>/cancel")
 @bp.output(BulkView)
 def cancel_bulk(bulk_id: str) -> BulkView:
     """Cancel every job of a bulk that has not ended; of a large one, the last within seconds or minutes."""
@@ -88,21 +88,21 @@ def cancel_bulk(bulk_id: str) -> BulkView:
     return _view(held, bulk_id)
 
 
-@bp.post("/<bulk_id>/pause")
+@bp.post("/<id:bulk_id>/pause")
 @bp.output(BulkView)
 def pause_bulk(bulk_id: str) -> BulkView:
     """Start none of its jobs any more, until it is resumed; the few that were handed out already go on."""
     return _pause(bulk_id, paused=True)
 
 
-@bp.post("/<bulk_id>/resume")
+@bp.post("/<id:bulk_id>/resume")
 @bp.output(BulkView)
 def resume_bulk(bulk_id: str) -> BulkView:
     """Go on with a paused bulk."""
     return _pause(bulk_id, paused=False)
 
 
-@bp.get("/<bulk_id>/results")
+@bp.get("/<id:bulk_id>/results")
 @bp.input(ResultsQuery, location="query", arg_name="query")
 @bp.doc(
     responses={200: {"description": "One job a line.", "content": {"application/jsonl": {}, "application/zip": {}}}}

@@ -77,14 +77,14 @@ def list_conversations(query: ListQuery) -> ConversationList:
     return ConversationList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
-@bp.get("/<conversation_id>")
+@bp.get("/<id:conversation_id>")
 @bp.output(ConversationView)
 def get_conversation(conversation_id: str) -> ConversationView:
     """Look at a conversation, with every turn and its job."""
     return _view(conversation_id)
 
 
-@bp.delete("/<conversation_id>")
+@bp.delete("/<id:conversation_id>")
 @bp.output({}, status_code=204)
 def delete_conversation(conversation_id: str) -> str:
     """Delete a conversation; its jobs and their pictures stay."""
@@ -94,7 +94,7 @@ def delete_conversation(conversation_id: str) -> str:
     return ""
 
 
-@bp.post("/<conversation_id>/messages")
+@bp.post("/<id:conversation_id>/messages")
 @bp.input(FurtherMessage, arg_name="body")
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(TurnView, status_code=202)
@@ -104,7 +104,7 @@ def create_message(conversation_id: str, body: FurtherMessage, header: JobHeader
     return _turn_view(conversation_id, turn_id)
 
 
-@bp.put("/<conversation_id>/turns/<turn_id>")
+@bp.put("/<id:conversation_id>/turns/<id:turn_id>")
 @bp.input(Message, arg_name="body")
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(TurnView, status_code=202)
