@@ -11,8 +11,8 @@ MAX_DESCRIPTION: Final = 10_000
 
 
 def _storable(value: object) -> object:
-    """PostgreSQL keeps every character but NUL, and no half of a surrogate pair, which language models can write."""
-    return value.replace("\x00", " ").encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    """PostgreSQL keeps every character but this one."""
+    return value.replace("\x00", " ") if isinstance(value, str) else value
 
 
 # The check for storable text stands last, so that it runs first and the constraints see a plain string.
