@@ -59,7 +59,9 @@ def _guard_open_service(settings: Settings) -> None:
     Where keys are required none of this is needed: no browser adds a key to a request by itself.
     """
     public = urlsplit(settings.public_url)
-    if not public.netloc and any(name == "Forwarded" or name.startswith("X-Forwarded-") for name in request.headers.keys()):
+    if not public.netloc and any(
+        name == "Forwarded" or name.startswith("X-Forwarded-") for name in request.headers.keys()
+    ):
         raise Forbidden(
             "This request came through a proxy, and whoever reaches the proxy would need no API key: require keys"
             " (LIMNER_REQUIRE_KEYS=true), or name the proxy's own address in LIMNER_PUBLIC_URL if it decides who comes in."

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared import ledger, queries
 from limner_shared.conditions import Description
+from limner_shared.errors import Gone
 from limner_shared.jobs import JobRequest, Name
 from limner_shared.views import ConversationList, ConversationView, TurnView
 from limner_web import talk
@@ -126,4 +127,6 @@ def _turn_view(conversation_id: str, turn_id: str) -> TurnView:
     held = services()
     with held.database.read() as session:
         turns = [pair for pair in queries.turns(session, conversation_id) if pair[0].id == turn_id]
+        if not turns:
+            raise Gone
         return turn_views(session, held.hints, turns)[0]
