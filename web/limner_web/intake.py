@@ -190,7 +190,7 @@ def _still_there(session: Session, tenant_id: str, job_id: str) -> str:
 def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str | None) -> str:
     """Queue the jobs of a bulk as it is read, all or none, and return its id; with a key, once however often sent.
 
-    Raises BadBulk, BodyTooLarge, TooManyRequests, IdempotencyConflict, or BulkLoading while it is being read already.
+    Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, or BulkLoading while it is being read already.
     """
     earlier, bulk_id = _open(services, tenant_id, key)
     if earlier is not None:
@@ -201,7 +201,7 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
     try:
         _load(services, tenant_id, bulk_id, reader)
         with services.database.write() as session:
-            if not ledger.seal_bulk(session, bulk_id, reader.lines):
+            if not ledger.seal_bulk(session, bulk_id, reader.accepted, reader.skipped):
                 raise _given_up()
             if key is not None:
                 ledger.remember(session, tenant_id, key, reader.digest, bulk_id, anew=True)

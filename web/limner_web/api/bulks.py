@@ -37,21 +37,40 @@ class ResultsQuery(BaseModel):
     )
 
 
+class BulkQuery(BaseModel):
+    """What is done about lines that cannot be accepted."""
+
+    model_config = ConfigDict(extra="forbid")
+    on_error: Literal["refuse", "skip"] = Field(
+        default="refuse", description="`skip`: accept the others; `skipped` then tells which were left out, and why."
+    )
+
+
 @bp.post("")
+@bp.input(BulkQuery, location="query", arg_name="query")
 @bp.input(CreateHeaders, location="headers", arg_name="header")
 @bp.output(BulkView, status_code=202)
 @bp.doc(
     responses={409: "Another bulk's key, or still being read", 413: "Too large", 415: "Not JSONL", 422: "Bad lines"}
 )
-def create_bulk(header: CreateHeaders) -> Response:
-    """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`. All lines are accepted, or none.
+def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
+    """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`.
+
+    All lines are accepted, or none; with `on_error=skip`, all that can be.
 
     It is read as it comes; `GET /bulks` shows how far.
     """
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
     held = services()
-    reader = BulkReader(request.stream, held.catalogue, held.settings, partial(held.inputs.store, tenant_id()))
+    reader = BulkReader(
+        request.stream,
+        held.catalogue,
+        held.settings,
+        partial(held.inputs.store, tenant_id()),
+        length=request.content_length,
+        skip_bad=query.on_error == "skip",
+    )
     bulk_id = intake.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
     answer = make_response(_view(held, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
