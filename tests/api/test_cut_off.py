@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 
-import httpx
 import pytest
 from sqlalchemy import func, select
-from tests.processes import Service, eventually
 
-from limner_shared.embedded import free_port
 from limner_shared.tables import Bulk, Job
 from tests.api.test_bulks import lines
+from tests.processes import Service
 
 LINES = lines(*[{"prompt": "x"}] * 100)
 HEAD = "POST /api/v1/bulks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/jsonl\r\nIdempotency-Key: k\r\n"
 DECLARED = f"{HEAD}Content-Length: {len(LINES)}\r\n\r\n".encode()
 CHUNKED = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode()
-
-
-@pytest.fixture
-def server(settings, database_url, database, tmp_path) -> Iterator[Service]:
-    """`limner serve` on a port of its own."""
-    changes = {"database_url": database_url, "port": free_port(), "web_workers": 1}
-    service = Service(settings.model_copy(update=changes), database, tmp_path)
-    service.start("serve")
-    eventually(lambda: answers(service), 60)
-    yield service
-    service.stop()
-
-
-def url(service: Service) -> str:
-    return f"http://127.0.0.1:{service.settings.port}"
-
-
-def answers(service: Service) -> bool:
-    try:
-        return httpx.get(f"{url(service)}/healthz", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
 
 
 def send_and_close(service: Service, data: bytes) -> tuple[int, dict]:
@@ -95,7 +70,7 @@ def test_a_last_line_without_its_newline_is_taken_at_the_declared_end(server):
 
 def test_a_job_that_is_cut_off_is_refused(server):
     head = (
-        f"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+        "POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
     )
     status, problem = send_and_close(server, head.encode() + b'{"prompt": "x"}')
     assert (status, problem["code"]) == (400, "malformed_body")

@@ -59,16 +59,15 @@ def _guard_open_service(settings: Settings) -> None:
     Where keys are required none of this is needed: no browser adds a key to a request by itself.
     """
     public = urlsplit(settings.public_url)
-    if not public.netloc and any(
-        name == "Forwarded" or name.startswith("X-Forwarded-") for name in request.headers.keys()
-    ):
+    if not public.netloc and any(name == "Forwarded" or name.startswith("X-Forwarded-") for name, _ in request.headers):
         raise Forbidden(
-            "This request came through a proxy, and whoever reaches the proxy would need no API key: require keys"
-            " (LIMNER_REQUIRE_KEYS=true), or name the proxy's own address in LIMNER_PUBLIC_URL if it decides who comes in."
+            "This request came through a proxy, whose clients would need no API key: require keys"
+            " (LIMNER_REQUIRE_KEYS=true), or set LIMNER_PUBLIC_URL if the proxy itself decides who comes in."
         )
     # A page elsewhere that points a name of its own at this machine must not drive an open service.
-    host = request.host.rpartition(":")[0] if request.host[-1:].isdigit() and ":" in request.host else request.host
-    if not is_loopback(host) and request.host != public.netloc:
+    named = request.headers.get("Host", request.host)  # as it was sent: what is no name becomes our own in `host`
+    host = named.rpartition(":")[0] if named[-1:].isdigit() and ":" in named else named
+    if not is_loopback(host) and named != public.netloc:
         raise Forbidden(f"Without API keys this service answers on loopback names only, not {host!r}.")
     if request.method not in SAFE_METHODS and _is_foreign(f"{public.scheme}://{public.netloc}"):
         raise Forbidden("Without API keys, a page of another site may change nothing here.")

@@ -190,7 +190,8 @@ def _still_there(session: Session, tenant_id: str, job_id: str) -> str:
 def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str | None) -> str:
     """Queue the jobs of a bulk as it is read, all or none, and return its id; with a key, once however often sent.
 
-    Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, or BulkLoading while it is being read already.
+    Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, or BulkLoading while it is being
+    read already.
     """
     earlier, bulk_id = _open(services, tenant_id, key)
     if earlier is not None:

@@ -40,7 +40,7 @@ def loads(data: str | bytes) -> Any:
         raise _too_deep("") from error
     except ValueError as error:
         raise MalformedBody(f"This is not JSON in UTF-8: {error}.") from error
-    # Most bodies cannot have what is looked for: raw NUL is no JSON, and neither NUL nor surrogates are without escapes.
+    # Most bodies need no search: NUL and surrogates come by escapes only, since raw ones are neither JSON nor UTF-8.
     if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
         _check(value)
     return value
