@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
@@ -16,7 +14,7 @@ from limner_shared.embedded import free_port
 from limner_shared.settings import Settings
 from limner_web.app import create_app
 from tests.conftest import copy_database
-from tests.processes import Service, eventually
+from tests.processes import Service
 
 
 @pytest.fixture(params=["sqlite"])
@@ -56,20 +54,6 @@ def server(settings: Settings, database_url: str, database: Database, tmp_path: 
     """`limner serve`, a real process on a port of its own."""
     changes = {"database_url": database_url, "port": free_port(), "web_workers": 1}
     service = Service(settings.model_copy(update=changes), database, tmp_path)
-    serve(service)
+    service.start_web()
     yield service
     service.stop()
-
-
-def serve(service: Service) -> subprocess.Popen[bytes]:
-    """Start a web process and wait until it answers."""
-    process = service.start("serve")
-    eventually(lambda: _answers(service), 60)
-    return process
-
-
-def _answers(service: Service) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{service.settings.port}/healthz", trust_env=False).is_success
-    except httpx.TransportError:
-        return False

@@ -10,7 +10,6 @@ from sqlalchemy import select
 
 from limner_shared.tables import Bulk, Job
 from limner_web.app import create_app
-from tests.api.conftest import serve
 from tests.api.work import finish, png, start
 from tests.processes import Service, eventually
 
@@ -36,7 +35,7 @@ def restart(server: Service) -> None:
     os.killpg(server.processes[0].pid, signal.SIGKILL)
     server.processes[0].wait(10)
     eventually(lambda: "Trying again" in server.logs(), 60)
-    serve(server)
+    server.start_web()
 
 
 def draw_everything(server: Service) -> None:

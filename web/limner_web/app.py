@@ -10,7 +10,7 @@ from flask import Response, g, request
 
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web import auth, edge, health, load, pages, problems, services
+from limner_web import auth, edge, health, load, openapi, pages, problems, services
 from limner_web.api import bulks, conversations, events, images, jobs, models
 from limner_web.compat.openai import chat
 
@@ -39,6 +39,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     load.install(app, services.services_of(app).gate)
     auth.install(app)
     edge.install(app)
+    openapi.install(app)
     app.after_request(_end)
     for part in (jobs, conversations, bulks, images, models, events, health, chat, pages):
         app.register_blueprint(part.bp)

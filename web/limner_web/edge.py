@@ -16,6 +16,7 @@ from limner_web.services import services
 JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations")
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/")
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
+ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 BROKEN_BODY: Final = (OSError, ParseException, ClientDisconnected)
 """What reading a body raises whose connection or chunked framing ends early."""
 
@@ -23,7 +24,7 @@ BROKEN_BODY: Final = (OSError, ParseException, ClientDisconnected)
 class IdConverter(BaseConverter):
     """An id as `ids.new_id` makes it. What is none cannot name anything, and names a fixed path such as `retry`."""
 
-    regex = r"[a-z]+_[0-9a-z]{1,32}"
+    regex = ID_PATTERN
 
 
 def install(app: Flask) -> None:

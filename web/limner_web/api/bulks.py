@@ -51,7 +51,13 @@ class BulkQuery(BaseModel):
 @bp.input(CreateHeaders, location="headers", arg_name="header")
 @bp.output(BulkView, status_code=202)
 @bp.doc(
-    responses={409: "Another bulk's key, or still being read", 413: "Too large", 415: "Not JSONL", 422: "Bad lines"}
+    responses={
+        400: "Cut off on its way",
+        409: "Another bulk's key, or still being read",
+        413: "Too large",
+        415: "Not JSONL",
+        422: "Bad lines",
+    }
 )
 def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
     """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`.
@@ -109,6 +115,7 @@ def cancel_bulk(bulk_id: str) -> BulkView:
 
 @bp.post("/<id:bulk_id>/pause")
 @bp.output(BulkView)
+@bp.doc(responses={409: "Its state does not allow it"})
 def pause_bulk(bulk_id: str) -> BulkView:
     """Start none of its jobs any more, until it is resumed; the few that were handed out already go on."""
     return _pause(bulk_id, paused=True)
@@ -116,6 +123,7 @@ def pause_bulk(bulk_id: str) -> BulkView:
 
 @bp.post("/<id:bulk_id>/resume")
 @bp.output(BulkView)
+@bp.doc(responses={409: "Its state does not allow it"})
 def resume_bulk(bulk_id: str) -> BulkView:
     """Go on with a paused bulk."""
     return _pause(bulk_id, paused=False)

@@ -69,6 +69,7 @@ def create_job(body: JobRequest, header: JobHeaders) -> Response:
 @bp.get("/<id:job_id>")
 @bp.input(WaitQuery, location="query", arg_name="query")
 @bp.output(JobView)
+@bp.doc(responses={304: "Unchanged since the answer whose ETag If-None-Match gives"})
 def get_job(job_id: str, query: WaitQuery) -> Response:
     """Look at a job; with `wait`, the answer comes when it has ended or the time is over."""
     held = services()
@@ -90,6 +91,7 @@ def list_jobs(query: ListQuery) -> JobList:
 
 @bp.post("/<id:job_id>/cancel")
 @bp.output(JobView)
+@bp.doc(responses={409: "It has ended"})
 def cancel_job(job_id: str) -> Response:
     """Cancel a job at any time before it has ended; one that is canceled already stays so."""
     held = services()
@@ -132,6 +134,7 @@ def get_preview(job_id: str) -> Response:
 
 @bp.post("/<id:job_id>/replay")
 @bp.output(JobView, status_code=202)
+@bp.doc(responses={409: "Its pictures are not all there"})
 def replay_job(job_id: str) -> Response:
     """Make a job's pictures again, alone, in batches of the sizes that they were in: a new job, of the same bytes."""
     held = services()
