@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from apiflask import APIFlask
 
@@ -54,12 +54,13 @@ def install(app: APIFlask) -> None:
     app.spec_processor(_complete)
 
 
-def _complete(spec: dict[str, Any]) -> dict[str, Any]:
-    schemas: dict[str, Any] = spec["components"]["schemas"]
+def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
+    document = cast("dict[str, Any]", spec)  # the text form is for YAML, which we do not serve
+    schemas: dict[str, Any] = document["components"]["schemas"]
     for unused in ("ValidationError", "HTTPError"):
         schemas.pop(unused, None)
     schemas["Problem"] = PROBLEM
-    for path, operations in spec["paths"].items():
+    for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if (method, path) == ("post", "/api/v1/bulks"):
                 operation["requestBody"] = JSON_LINES
@@ -68,7 +69,7 @@ def _complete(spec: dict[str, Any]) -> dict[str, Any]:
             for parameter in operation.get("parameters", []):
                 _describe(parameter)
             _add_problems(path, operation)
-    return spec
+    return document
 
 
 def _describe(parameter: dict[str, Any]) -> None:

@@ -34,8 +34,8 @@ class ImageQuery(BaseModel):
 @bp.doc(
     responses={
         200: {"description": "The picture.", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
-        304: "Unchanged",
-        406: "The Accept header names none of these",
+        304: {"description": "Unchanged"},
+        406: {"description": "The Accept header names none of these"},
     }
 )
 def get_image(image_id: str, query: ImageQuery) -> Response:
