@@ -134,28 +134,29 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
 
 
 def _once(
-    services: Services, tenant_id: str, repeat: Repeat, make: Callable[[Session], Submission]
+    services: Services, tenant_id: str, repeat: Repeat, make: Callable[[Session], Submission], *, again: bool = False
 ) -> Submission | str:
     """What `make` makes, or the id of the job that the same request has made before.
 
     Equal requests wait for one another, so that of those that come at once, too, each sees what those before it made.
     """
-    for last in (False, True):
-        try:
-            with services.database.write() as session:
-                if repeat.name is None:
-                    return make(session)
-                ledger.lock_key(session, tenant_id, repeat.name)
-                known = _recall(session, tenant_id, repeat)
-                if known is not None:
-                    return _still_there(session, tenant_id, known)
-                made = make(session)
-                _remember(session, tenant_id, repeat, made.changes[0].id)
-                return made
-        except IntegrityError:  # what it depends on was deleted, or a process of an earlier release, without the lock,
-            if last:  # noted the same key: both are seen at the second look
-                raise
-    raise AssertionError("the loop returns or raises")
+    try:
+        with services.database.write() as session:
+            if repeat.name is None:
+                return make(session)
+            ledger.lock_key(session, tenant_id, repeat.name)
+            known = _recall(session, tenant_id, repeat)
+            if known is not None:
+                return _still_there(session, tenant_id, known)
+            made = make(session)
+            _remember(session, tenant_id, repeat, made.changes[0].id)
+            return made
+    except IntegrityError:
+        # What it depends on was deleted meanwhile, or a process of an earlier release, which takes no lock, has noted
+        # the same key: a second look sees either.
+        if again:
+            raise
+        return _once(services, tenant_id, repeat, make, again=True)
 
 
 def _recall(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
