@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only; the lock leaves pip nothing to decide and nothing to warn of.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test chaos lint format lock sbom clean browser
+.PHONY: help demo up test chaos fuzz lint format lock sbom clean browser
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: $(STAMP) browser ## Run all tests; they start the servers that they need
 
 chaos: $(STAMP) ## Hurt the running service at random, seeded, for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)
+
+fuzz: $(STAMP) ## Send 10,000 random requests over each database, and compare the answers with the description
+	@exec $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
 
 lint: $(STAMP) ## Check style, types and who imports whom
 	$(BIN)/ruff check .

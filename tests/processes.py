@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 from redis import Redis
 
 from limner_shared import ledger, queries
@@ -62,6 +63,18 @@ class Service:
             )
         self.processes.append(process)
         return process
+
+    def start_web(self) -> subprocess.Popen[bytes]:
+        """Start a web process and wait until it answers."""
+        process = self.start("serve")
+        eventually(self.web_answers, 60)
+        return process
+
+    def web_answers(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.settings.port}/healthz", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
 
     def start_workers(self, count: int = 1, **options: object) -> list[subprocess.Popen[bytes]]:
         """Start workers and wait until they say that they are ready."""

@@ -283,7 +283,7 @@ class Catalogue:
 
     def resolve(self, request: JobRequest) -> tuple[ModelCard, JobSpec]:
         """The card and the complete spec of a request. Raises InvalidRequest."""
-        if len(json.dumps(request.metadata)) > MAX_METADATA_BYTES:
+        if len(json.dumps(request.metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
             raise _refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
         card = self.get(request.model)
         return card, card.resolve(request)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
@@ -17,14 +17,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from limner_shared.cli_jobs import make_client, server_options
 from limner_shared.client import Client
-from limner_shared.errors import GenerationFailed, InvalidRequest, NotFound
+from limner_shared.errors import (
+    BadBulk,
+    BulkLoading,
+    GenerationFailed,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    ServiceUnavailable,
+    StorageFailed,
+)
 from limner_shared.jobs import JobState
 from limner_shared.views import BulkView, ImageView, JobView
 
 STATE_FILE: Final = ".limner-bulk.json"
 POLL_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 600.0
+"""For so long a server that has answered before may be away."""
+LONGEST_PAUSE_SECONDS: Final = 10.0
+SHOWN_LINES: Final = 10
 DOWNLOADS: Final = 4
 SUFFIXES: Final = {"image/png": ".png", "image/webp": ".webp", "image/jpeg": ".jpg"}
+
+T = TypeVar("T")
 
 
 class BulkState(BaseModel):
@@ -39,25 +54,65 @@ class BulkState(BaseModel):
 @click.command()
 @click.argument("prompts", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--on-error",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    show_default=True,
+    help="What a line that cannot be accepted does: refuse the whole file, or be skipped.",
+)
 @server_options
-def bulk(*, prompts: Path, output: Path, server: str | None, key: str | None) -> None:
+def bulk(*, prompts: Path, output: Path, on_error: str, server: str | None, key: str | None) -> None:
     """Make the pictures of PROMPTS, a JSONL file with one job a line, and write them to the output folder.
 
-    Ctrl-C stops only this command. The same command again goes on with the same bulk, and fetches what is missing.
+    A server that is restarted is waited for. Ctrl-C stops only this command; the same command again goes on with the
+    same bulk, and fetches what is missing.
     """
     with make_client(server, key) as client:
-        state = open_bulk(client, prompts, output)
+        client.models()  # a server that never answered is not waited for
+        try:
+            state = open_bulk(client, prompts, output, skip_bad=on_error == "skip")
+        except BadBulk as error:
+            raise InvalidRequest("\n".join([error.message, *_reasons(error.details)])) from error
         try:
             view = follow_bulk(client, state, output)
         except KeyboardInterrupt:
             click.echo(f"\n{state.bulk_id} goes on at the server; the same command fetches the rest.", err=True)
             raise
+    if view.skipped is not None:
+        report = output / "skipped.jsonl"
+        write_whole(report, "".join(f"{line.model_dump_json()}\n" for line in view.skipped.errors).encode())
+        click.echo(f"{view.skipped.count} lines were skipped; {report} says why (at most the first 100).", err=True)
     click.echo(f"{view.counts.get('succeeded', 0)} of {view.total} jobs succeeded; pictures are in {output}/")
     if view.counts.get("succeeded", 0) < view.total:
         raise GenerationFailed(f"Some jobs failed or were canceled; {output / 'results.jsonl'} says why.")
 
 
-def open_bulk(client: Client, prompts: Path, output: Path) -> BulkState:
+def _reasons(details: dict[str, Any]) -> list[str]:
+    """The first bad lines, and how many more there are."""
+    shown = [f"  line {error['line']}: {error['message']}" for error in details.get("errors", [])[:SHOWN_LINES]]
+    more = details.get("bad_lines", len(shown)) - len(shown)
+    return shown + ([f"  … and {more} more"] if more > 0 else []) + ["--on-error skip accepts the others."]
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What `call` returns; while the server is away or busy, it is called again, less and less often.
+
+    Raises its error once the server was away for PATIENCE_SECONDS.
+    """
+    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.5
+    while True:
+        try:
+            return call()
+        except (ServiceUnavailable, Overloaded, BulkLoading, StorageFailed) as error:
+            if time.monotonic() > deadline:
+                raise
+            click.echo(f"{error.message} Trying again in {pause:g} s.", err=True)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = False) -> BulkState:
     """The bulk of this folder: the one begun earlier, or a new one. Raises InvalidRequest if it is another file's."""
     file = output / STATE_FILE
     with prompts.open("rb") as source:
@@ -71,7 +126,8 @@ def open_bulk(client: Client, prompts: Path, output: Path) -> BulkState:
     if not state.bulk_id:
         # The key first: if this process dies before it hears the answer, the next one sends the same key.
         write_whole(file, state.model_dump_json().encode())
-        state = state.model_copy(update={"bulk_id": client.submit_bulk(prompts, state.key).id})
+        view = patiently(lambda: client.submit_bulk(prompts, state.key, skip_bad=skip_bad))
+        state = state.model_copy(update={"bulk_id": view.id})
         write_whole(file, state.model_dump_json().encode())
     return state
 
@@ -112,7 +168,7 @@ def follow_bulk(client: Client, state: BulkState, output: Path) -> BulkView:
             # The results name every job so far, so they are read at each tenth and not at each picture.
             if done or view.ended - fetched >= max(DOWNLOADS * 2, view.total // 10):
                 fetched = view.ended
-                _fetch(client, state, output, have, final=done)
+                patiently(lambda final=done: _fetch(client, state, output, have, final=final))
             if done:
                 return view
             time.sleep(POLL_SECONDS)
@@ -120,7 +176,7 @@ def follow_bulk(client: Client, state: BulkState, output: Path) -> BulkView:
 
 def _look(client: Client, state: BulkState, output: Path) -> BulkView:
     try:
-        return client.bulk(state.bulk_id)
+        return patiently(lambda: client.bulk(state.bulk_id))
     except NotFound as error:
         raise NotFound(
             f"{client.server} no longer knows {state.bulk_id}: remove {output / STATE_FILE} to submit it anew."

@@ -30,6 +30,8 @@ JSONL: Final = "application/x-ndjson"
 WAIT_SECONDS: Final = 20
 """How long one long poll lasts; the server allows 25."""
 PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "message"}
+GATEWAY_ERRORS: Final = (502, 503, 504)
+"""What a proxy answers whose server is away."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
 
 
@@ -114,13 +116,19 @@ class Client:
 
     # --- bulks ---
 
-    def submit_bulk(self, lines: BinaryIO | Path, idempotency_key: str | None = None) -> BulkView:
-        """Queue every line of a JSONL file, which is sent as it is read; with a key, once however often it is sent."""
+    def submit_bulk(
+        self, lines: BinaryIO | Path, idempotency_key: str | None = None, *, skip_bad: bool = False
+    ) -> BulkView:
+        """Queue every line of a JSONL file, which is sent as it is read; with a key, once however often it is sent.
+
+        With `skip_bad`, lines that cannot be accepted are left out, and the bulk tells which. Raises BadBulk.
+        """
         if isinstance(lines, Path):
             with lines.open("rb") as file:
-                return self.submit_bulk(file, idempotency_key)
+                return self.submit_bulk(file, idempotency_key, skip_bad=skip_bad)
         headers = {"Content-Type": JSONL} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
-        answer = self._json("POST", f"{API}/bulks", content=lines, headers=headers, timeout=None)
+        params = {"on_error": "skip"} if skip_bad else {}
+        answer = self._json("POST", f"{API}/bulks", content=lines, headers=headers, params=params, timeout=None)
         return BulkView.model_validate(answer)
 
     def bulk(self, bulk_id: str) -> BulkView:
@@ -209,6 +217,8 @@ def _refused(answer: httpx.Response) -> LimnerError:
     except ValueError:
         problem = None
     if not isinstance(problem, dict):
+        if answer.status_code in GATEWAY_ERRORS:
+            return ServiceUnavailable(f"The proxy before the server answered {answer.status_code}.")
         return ClientError(f"The server answered {answer.status_code} {answer.reason_phrase}.")
     fields: dict[str, Any] = problem
     kinds = {kind.code: kind for kind in LimnerError.__subclasses__()}

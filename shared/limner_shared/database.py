@@ -143,18 +143,22 @@ def describe(error: BaseException) -> str:
 
 def _postgresql(url: URL, limited: bool) -> Engine:
     if not limited:
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
     given = dict(url.query)
     own = given.get("options", "")
     limits = " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_LIMITS.items())
     client = {name: value for name, value in CLIENT_LIMITS.items() if name not in given}
-    return create_engine(url, pool_pre_ping=True, connect_args={**client, "options": f"{limits} {own}".strip()})
+    return create_engine(
+        url, pool_pre_ping=True, hide_parameters=True, connect_args={**client, "options": f"{limits} {own}".strip()}
+    )
 
 
 def _sqlite(path: str | None) -> Engine:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path or ':memory:'}", connect_args={"timeout": SQLITE_BUSY_MS / 1000})
+    engine = create_engine(
+        f"sqlite:///{path or ':memory:'}", connect_args={"timeout": SQLITE_BUSY_MS / 1000}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

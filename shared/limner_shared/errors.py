@@ -59,6 +59,12 @@ class NotFound(LimnerError):
     code, title, status = "not_found", "Not found", 404
 
 
+class Gone(LimnerError):
+    """What this request has made before was deleted since: to make it again, send it with a new Idempotency-Key."""
+
+    code, title, status = "gone", "Gone", 410
+
+
 class InvalidState(LimnerError):
     """The job's state does not allow this."""
 

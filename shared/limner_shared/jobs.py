@@ -161,7 +161,9 @@ class JobRequest(BaseModel):
     provenance: bool = Field(
         default=True, description="Whether the files say which model made them, and how; never the prompt."
     )
-    metadata: dict[str, Any] = Field(default_factory=dict, description="Anything of yours, at most 4 KiB as JSON.")
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="Anything of yours, at most 4 KiB as JSON in UTF-8."
+    )
 
 
 class JobSpec(BaseModel):

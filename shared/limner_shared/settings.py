@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     port: int = 8700
     require_keys: bool | None = None
     """Unset: keys are required unless the service listens on loopback alone."""
+    public_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
+    """Such as https://pictures.example: where a trusted proxy serves this. Without API keys, forwarded requests are
+    refused unless it is set; the proxy then decides who comes in."""
     web_workers: int = Field(default=2, ge=1)
     max_body_bytes: int = Field(default=16 << 20, ge=1024)
     """Of a request that is not a bulk; a job's image and mask are the largest part of one."""

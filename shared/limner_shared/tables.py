@@ -118,6 +118,7 @@ class Bulk(Base):
     succeeded: Mapped[int] = mapped_column(default=0, server_default="0")  # counted as jobs end: a poll costs the same
     failed: Mapped[int] = mapped_column(default=0, server_default="0")  # however large the bulk is
     canceled: Mapped[int] = mapped_column(default=0, server_default="0")
+    skipped: Mapped[dict[str, Any] | None]  # lines that were left out: how many, and what is wrong with the first
     created_at: Mapped[float]
     touched_at: Mapped[float]  # while loading: when its loader last wrote a line, and so was alive
     __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "state"))

@@ -107,6 +107,21 @@ class JobList(BaseModel):
     next: str | None
 
 
+class LineError(BaseModel):
+    """One line of a bulk that cannot be accepted."""
+
+    line: int
+    field: str | None
+    message: str
+
+
+class SkippedView(BaseModel):
+    """The lines that a bulk was accepted without."""
+
+    count: int
+    errors: list[LineError] = Field(description="What is wrong with the first 100 of them.")
+
+
 class BulkView(BaseModel):
     """A bulk and how many of its jobs stand where."""
 
@@ -114,6 +129,7 @@ class BulkView(BaseModel):
     status: str = Field(description="loading, running, paused, done, canceling or canceled")
     total: int = Field(description="Its jobs; while loading, the lines read so far.")
     counts: dict[str, int]
+    skipped: SkippedView | None = Field(default=None, description="Lines left out, as `on_error=skip` asks for.")
     created_at: datetime
     links: dict[str, str]
 

@@ -10,9 +10,11 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from limner_shared.database import Database
+from limner_shared.embedded import free_port
 from limner_shared.settings import Settings
 from limner_web.app import create_app
 from tests.conftest import copy_database
+from tests.processes import Service
 
 
 @pytest.fixture(params=["sqlite"])
@@ -45,3 +47,13 @@ def app(make_app: Callable[..., APIFlask]) -> APIFlask:
 def client(app: APIFlask) -> FlaskClient:
     """Asks the application over its whole HTTP stack."""
     return app.test_client()
+
+
+@pytest.fixture
+def server(settings: Settings, database_url: str, database: Database, tmp_path: Path) -> Iterator[Service]:
+    """`limner serve`, a real process on a port of its own."""
+    changes = {"database_url": database_url, "port": free_port(), "web_workers": 1}
+    service = Service(settings.model_copy(update=changes), database, tmp_path)
+    service.start_web()
+    yield service
+    service.stop()

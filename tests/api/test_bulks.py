@@ -65,12 +65,48 @@ def test_bad_lines_are_named_by_number_and_nothing_is_queued(client, app):
     assert rows(app, Job) == rows(app, Bulk) == 0
 
 
+def test_the_first_hundred_bad_lines_are_told_and_how_many_there_are(client, app):
+    answer = post(client, lines({"prompt": "fine"}) * 3 + lines({"prompt": "x" * 501}) * 250)
+    assert (answer.status_code, answer.json["bad_lines"], len(answer.json["errors"])) == (422, 250, 100)
+    assert "250 lines of 253" in answer.json["detail"]
+    assert rows(app, Job) == 0
+
+
+@both
+def test_bad_lines_are_skipped_where_that_is_asked_for_and_the_bulk_tells_which(client, app):
+    data = lines({"prompt": "one"}, {"prompt": "x" * 501}) + b"not json\n" + b"[" * 70_000 + b"\n"
+    data += lines({"prompt": "\x00"}, {"prompt": "six"})
+    headers = {"Idempotency-Key": "k"}
+    url = "/api/v1/bulks?on_error=skip"
+    bulk = client.post(url, data=data, content_type=JSONL, headers=headers).json
+    assert (bulk["status"], bulk["total"], bulk["counts"]["queued"]) == ("running", 2, 2)
+    assert bulk["skipped"]["count"] == 4
+    assert [(error["line"], error["field"]) for error in bulk["skipped"]["errors"]] == [
+        (2, "prompt"),
+        (3, None),
+        (4, None),
+        (5, "prompt"),
+    ]
+    results = [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
+    assert [(job["line"], job["prompt"]) for job in results] == [(1, "one"), (6, "six")]
+    assert client.get(bulk["links"]["self"]).json["skipped"] == bulk["skipped"]
+    assert client.post(url, data=data, content_type=JSONL, headers=headers).json["id"] == bulk["id"]
+
+
+def test_a_bulk_of_bad_lines_alone_is_refused_also_where_they_are_to_be_skipped(client, app):
+    answer = client.post("/api/v1/bulks?on_error=skip", data=lines({}, {}), content_type=JSONL)
+    assert (answer.status_code, answer.json["bad_lines"]) == (422, 2)
+    assert rows(app, Bulk) == 0
+    assert client.post("/api/v1/bulks?on_error=guess", data=lines({}), content_type=JSONL).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("data", "content_type", "status", "code"),
     [
         (b"", JSONL, 422, "invalid_bulk"),
         (b"\n\n", JSONL, 422, "invalid_bulk"),
         (b'{"prompt": "' + b"x" * 70_000, JSONL, 422, "invalid_bulk"),
+        (b'{"prompt": "' + b"x" * 300_000 + b'"}\n{}', JSONL, 422, "invalid_bulk"),
         (b'{"prompt": "x"}\n', "application/json", 415, "unsupported_media_type"),
     ],
 )

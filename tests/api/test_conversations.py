@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import func, select, update
 
@@ -10,6 +12,7 @@ from limner_shared.conditions import Conditions, Interpretation
 from limner_shared.jobs import JobSpec
 from limner_shared.ledger import conversations
 from limner_shared.tables import Job, Tenant, Turn
+from tests.api.test_bulks import both
 from tests.api.test_keys import make_key
 from tests.api.work import finish, png, start
 
@@ -118,6 +121,66 @@ def test_the_same_message_with_the_same_key_is_one_turn_but_not_in_another_place
     assert client.post(URL, json={"message": "a cat"}, headers=headers).json["id"] == first["id"]
     other = client.post(first["links"]["messages"], json={"message": "a cat"}, headers=headers)
     assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
+
+
+@both
+@pytest.mark.parametrize("repeated", [{"Idempotency-Key": "k"}, {"X-Stainless-Retry-Count": "1"}])
+def test_a_message_that_is_sent_again_is_the_same_turn_whatever_was_said_since(client, app, repeated):
+    first_try = {"X-Stainless-Retry-Count": "0"} if "Idempotency-Key" not in repeated else repeated
+    conversation = begin(client)
+    url = conversation["links"]["messages"]
+    sent = client.post(url, json={"message": "bluer"}, headers=first_try).json
+    say(client, conversation, "greener", model="limner-gan")
+    again = client.post(url, json={"message": "bluer"}, headers=repeated)
+    assert (again.status_code, again.json["id"]) == (202, sent["id"])
+    assert len(client.get(conversation["links"]["self"]).json["turns"]) == 3
+
+
+@both
+def test_a_message_that_is_sent_many_times_at_once_is_one_turn(client, app):
+    conversation = begin(client)
+    url, headers = conversation["links"]["messages"], {"Idempotency-Key": "k"}
+
+    def send(_: int) -> str:
+        return app.test_client().post(url, json={"message": "bluer"}, headers=headers).json["id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(send, range(16)))) == 1
+    assert len(client.get(conversation["links"]["self"]).json["turns"]) == 2
+
+
+@both
+def test_a_conversation_that_was_deleted_is_said_to_be_gone_when_its_request_comes_again(client):
+    headers = {"Idempotency-Key": "k"}
+    conversation = client.post(URL, json={"message": "a cat"}, headers=headers).json
+    assert client.delete(conversation["links"]["self"]).status_code == 204
+    again = client.post(URL, json={"message": "a cat"}, headers=headers)
+    assert (again.status_code, again.json["code"]) == (410, "gone")
+    assert client.post(URL, json={"message": "a cat"}, headers={"Idempotency-Key": "new"}).status_code == 201
+
+
+def test_a_job_that_was_deleted_is_said_to_be_gone_when_its_request_comes_again(client, app, database):
+    headers = {"Idempotency-Key": "k"}
+    job = client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers=headers).json
+    finish(app, start(app, job["id"]), png("red"))
+    keep(database, keep_jobs_days=0)
+    again = client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers=headers)
+    assert (again.status_code, again.json["code"]) == (410, "gone")
+
+
+@both
+def test_a_conversation_that_is_deleted_while_messages_come_answers_each_of_them(app):
+    for number in range(10):
+        conversation = begin(app.test_client(), f"round {number}")
+
+        def send(count: int, links: dict = conversation["links"]) -> int:
+            client = app.test_client()
+            if count == 3:
+                return client.delete(links["self"]).status_code
+            return client.post(links["messages"], json={"message": "bluer"}).status_code
+
+        with ThreadPoolExecutor(6) as pool:
+            assert set(pool.map(send, range(6))) <= {202, 204, 404, 410}
 
 
 def test_conversations_are_listed_newest_first_page_by_page(client):

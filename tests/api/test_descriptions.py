@@ -36,10 +36,10 @@ def draw(app, job: dict, prompt: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("text", ["please draw a cat", "🐱🍕", "أسد كبير", "a \x00cat", "x" * 10_000])
+@pytest.mark.parametrize("text", ["please draw a cat", "🐱🍕", "أسد كبير", "x" * 10_000])
 def test_whatever_is_said_is_accepted_and_what_was_made_of_it_is_told(client, app, text):
     job = describe(client, f" {text} ")
-    assert job["description"] == text.replace("\x00", " ")
+    assert job["description"] == text
     assert (job["revised_prompt"], job["interpretation"], job["presentation"]) == (None, None, None)
     draw(app, job, "a cat")
     done = client.get(f"{URL}/{job['id']}").json

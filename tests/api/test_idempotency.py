@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 
 from limner_shared import ledger
+from limner_shared.jobs import JobRequest, Priority
+from limner_shared.ledger import NewJob
 from limner_shared.tables import Bulk, Job
 from tests.api.test_bulks import both, lines, rows
+from tests.processes import eventually
 
 KEY = {"Idempotency-Key": "mine"}
 
@@ -20,6 +25,30 @@ def test_the_same_job_with_the_same_key_is_made_once_however_often_and_fast_it_i
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(ask, range(12)))) == 1
+    assert rows(app, Job) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_job_whose_key_is_noted_without_the_lock_as_earlier_releases_do_is_made_once(app, database):
+    request = JobRequest(prompt="x")
+    card, spec = app.extensions["limner"].catalogue.resolve(request)
+    digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+
+    def waiting() -> int:
+        with database.read() as session:
+            return session.scalar(waits)
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            [made] = ledger.submit(
+                session, ledger.LOCAL_TENANT, [NewJob(spec, card.cost(spec), Priority.NORMAL)]
+            ).changes
+            ledger.remember(session, ledger.LOCAL_TENANT, "mine", digest, made.id)
+            session.flush()
+            asked = pool.submit(app.test_client().post, "/api/v1/jobs", json={"prompt": "x"}, headers=KEY)
+            eventually(waiting)
+        assert asked.result(30).json["id"] == made.id
     assert rows(app, Job) == 1
 
 

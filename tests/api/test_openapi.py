@@ -7,22 +7,23 @@ import subprocess
 import sys
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
+
+from tests.api.test_bulks import both
+from tests.fuzz.run import one_pass
 
 
-def test_no_request_that_the_description_allows_or_forbids_breaks_the_server(app):
-    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
-    covered = schema.exclude(path_regex="events|bulks$")  # one never ends, the other's body is JSON Lines
-    for operation in covered.get_all_operations():
+@both
+def test_no_request_that_the_description_allows_or_forbids_gets_an_answer_that_it_does_not_name(server, tmp_path):
+    report = one_pass(server.settings.port, tmp_path, seed=1, examples=3)
+    assert report["test_cases"]["generated"] > 500
+    assert report["failures"] == report["errors"] == [], report["output"]
 
-        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-        @given(case=operation.ok().as_strategy())
-        def breaks_nothing(case):
-            answer = case.call(headers={"Host": "localhost"})
-            assert answer.status_code < 500, answer.text
 
-        breaks_nothing()
+def test_options_names_the_methods_that_there_are(client):
+    for path, methods in {"/api/v1/jobs/retry": {"POST"}, "/api/v1/jobs": {"GET", "HEAD", "POST"}}.items():
+        named = set(client.options(path).headers["Allow"].split(", ")) - {"OPTIONS"}
+        assert named == methods
+    assert client.get("/api/v1/jobs/retry").status_code == 405
 
 
 def test_the_description_is_openapi_3_1_and_names_every_path(client):

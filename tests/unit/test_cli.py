@@ -48,7 +48,11 @@ class StandIn:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.bodies: list[bytes] = []
+        self.queries = ""
         self.damaged = False
+        errors = [{"line": line, "field": "prompt", "message": "prompt: bad."} for line in range(1, 13)]
+        self.bad_lines: dict[str, Any] = {"status": 422, "title": "Invalid", "code": "invalid_bulk", "errors": errors}
+        self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
         self.job_state = "succeeded"
         outer = self
 
@@ -89,14 +93,19 @@ class StandIn:
         path = handler.path.removeprefix("/api/v1").split("?")[0]
         self.asked.append(f"{handler.command} {path}")
         self.bodies.append(body)
+        self.queries += handler.path.partition("?")[2]
         bulk: dict[str, Any] = {"created_at": WHEN, "links": {}}
         bulk |= {"id": "bulk_1", "total": 2, "status": "done", "counts": {"succeeded": 2}}
+        bulk |= {
+            "skipped": {"count": 12, "errors": self.bad_lines["errors"]} if "on_error=skip" in self.queries else None
+        }
         problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
         status, data = {
             "/jobs": (422, problem) if b'"x"' in body else (202, self.job()),
             "/jobs/job_1": (200, self.job()),
             "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
-            "/bulks": (202, bulk),
+            "/models": (200, {"items": []}),
+            "/bulks": (422, self.bad_lines) if b"bad" in body and "on_error=skip" not in handler.path else (202, bulk),
             "/bulks/bulk_1": (200, bulk),
             "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
         }.get(path, (200, b"damaged" if self.damaged else PICTURE))
@@ -238,7 +247,7 @@ def test_bulk_goes_on_where_it_was_and_fetches_only_what_is_missing(stand_in: St
     prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
     words = ("bulk", str(prompts), "-o", str(out), "--server", stand_in.url)
     assert run(*words).exit_code == 0
-    assert stand_in.bodies[0] == prompts.read_bytes()
+    assert stand_in.bodies[1] == prompts.read_bytes()
     assert sorted(file.name for file in out.glob("*.png")) == ["000001.png", "000002.png"]
     assert len((out / "results.jsonl").read_text().splitlines()) == 2
 
@@ -253,6 +262,29 @@ def test_bulk_goes_on_where_it_was_and_fetches_only_what_is_missing(stand_in: St
     stand_in.asked.clear()
     assert run(*words).exit_code == 0
     assert not [asked for asked in stand_in.asked if "images" in asked]
+
+
+def test_bulk_tells_which_lines_are_bad_or_skips_them(stand_in: StandIn, tmp_path: Path) -> None:
+    prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
+    prompts.write_text("bad")
+    words = ("bulk", str(prompts), "-o", str(out), "--server", stand_in.url)
+    refused = run(*words)
+    assert refused.exit_code == 2
+    for told in ("12 lines of 14", "line 1: prompt: bad.", "line 10: prompt: bad.", "and 2 more", "--on-error skip"):
+        assert told in refused.stderr
+    assert "line 11" not in refused.stderr
+
+    accepted = run(*words, "--on-error", "skip")
+    assert accepted.exit_code == 0, accepted.output
+    assert "12 lines were skipped" in accepted.stderr
+    assert len((out / "skipped.jsonl").read_text().splitlines()) == 12
+
+
+def test_bulk_does_not_wait_for_a_server_that_never_answered(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text("{}")
+    shown = run("bulk", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), port=str(free_port()))
+    assert shown.exit_code == 1
+    assert "Trying again" not in shown.stderr
 
 
 def test_bulk_refuses_a_folder_that_belongs_to_another_file(stand_in: StandIn, tmp_path: Path) -> None:

@@ -8,17 +8,14 @@ import uuid
 from apiflask import APIFlask
 from flask import Response, g, request
 
-from limner_shared.errors import MalformedBody, UnsupportedMediaType
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web import auth, health, load, pages, problems, services
+from limner_web import auth, edge, health, load, openapi, pages, problems, services
 from limner_web.api import bulks, conversations, events, images, jobs, models
 from limner_web.compat.openai import chat
 
 log = get_logger(__name__)
 
-JSON_PATHS = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations")
-JSON_FOLDERS = ("/api/v1/conversations/", "/v1/")
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -36,13 +33,13 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         MAX_CONTENT_LENGTH=None,  # bulks are larger than other bodies; `_check_body` knows which is which
         DESCRIPTION="Descriptions become pictures. Errors are RFC 9457 problem documents with a stable `code`.",
     )
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions["limner"] = services.build(settings)
     problems.install(app)
     app.before_request(_begin)
     load.install(app, services.services_of(app).gate)
     auth.install(app)
-    app.before_request(_check_body)
+    edge.install(app)
+    openapi.install(app)
     app.after_request(_end)
     for part in (jobs, conversations, bulks, images, models, events, health, chat, pages):
         app.register_blueprint(part.bp)
@@ -52,19 +49,6 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 def _begin() -> None:
     g.started = time.perf_counter()
     g.request_id = request.headers.get("X-Request-Id", "")[:64] or uuid.uuid4().hex
-
-
-def _check_body() -> None:
-    """Only JSON reaches a JSON handler: it cannot be sent by a form on somebody else's page."""
-    if request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
-        return
-    request.max_content_length = services.services().settings.max_body_bytes
-    if not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
-        return
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType(f"Send JSON as application/json, not {request.mimetype or 'without a type'!r}.")
-    if not isinstance(request.get_json(silent=True), dict):
-        raise MalformedBody("The body must be one JSON object in UTF-8.")
 
 
 def _end(answer: Response) -> Response:

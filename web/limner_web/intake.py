@@ -14,7 +14,7 @@ from limner_shared import ledger, queries
 from limner_shared.celery_app import publish
 from limner_shared.conditions import Turn
 from limner_shared.database import describe
-from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict, InvalidState
+from limner_shared.errors import BadBulk, BulkLoading, Gone, IdempotencyConflict, InvalidState, NotFound
 from limner_shared.jobs import JobRequest, JobSpec, Priority
 from limner_shared.ledger import Change, NewJob, Released, Submission
 from limner_shared.replay import REPLAY_OF, replay_spec
@@ -34,6 +34,8 @@ ABANDONED_SECONDS = 10.0
 """A bulk that has not grown for so long was cut off: the same request again starts anew."""
 RETRY_SECONDS = 120.0
 """A client that says it retries, without a key, means what it asked for so recently."""
+OVERTAKEN_SECONDS = 5.0
+"""So much later than its retry may a first try arrive; then it is another request of the same words."""
 LOADING = ""
 """The digest of a bulk's key until its body is read to the end."""
 
@@ -43,9 +45,33 @@ class Within:
     """What a job is part of: what was said before, where, and what else is to be written with it."""
 
     place: str
+    """As the client named it: the same request in the same place is known again, whatever has happened since."""
     history: tuple[Turn, ...]
     note: Callable[[Session, str], None]
     """Writes more in the transaction that makes the job, whose id it is given."""
+    model: str | None = None
+    """The model where the request names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """By what a request is known when it comes again: a key, or that its client counts its tries (0 is the first)."""
+
+    key: str | None
+    count: int | None
+    digest: str
+
+    @property
+    def name(self) -> str | None:
+        """Under which a request is noted; None if it cannot come again. No client can send such a key as the second."""
+        if self.key is not None:
+            return self.key
+        return None if self.count is None else f"\x01retry {self.digest}"
+
+    @property
+    def overtaken(self) -> str:
+        """Under which a retry is noted whose first try has not arrived yet."""
+        return f"\x01early {self.digest}"
 
 
 def submit(
@@ -56,11 +82,15 @@ def submit(
     retry_count: int | None = None,
     within: Within | None = None,
 ) -> str:
-    """Queue one job and return its id. Raises InvalidRequest, TooManyRequests or IdempotencyConflict.
+    """Queue one job and return its id. Raises InvalidRequest, TooManyRequests, IdempotencyConflict or Gone.
 
     An idempotency key makes one job only. Without one, a client that counts its retries (`retry_count`, 0 for the
     first try) gets the job of its first try.
     """
+    place = within.place if within is not None else ""
+    digest = hashlib.sha256(f"{place}{request.model_dump_json()}".encode()).hexdigest()
+    if within is not None and request.model is None:
+        request = request.model_copy(update={"model": within.model})
     card, spec = services.catalogue.resolve(request)
     spec = services.inputs.store(tenant_id, spec)
     if within is not None:
@@ -69,25 +99,19 @@ def submit(
     small = cost <= card.small_cost
     priority = request.priority or Priority.NORMAL
     new = NewJob(spec, cost, priority, request.metadata, expires_in=request.expires_in, small=small)
-    place = within.place if within is not None else ""
-    digest = hashlib.sha256(f"{place}{request.model_dump_json()}".encode()).hexdigest()
-    submissions: list[Submission] = []
 
-    def make(session: Session) -> str:
+    def make(session: Session) -> Submission:
         ledger.grant(session, tenant_id, 1, cost)
-        submissions.append(ledger.submit(session, tenant_id, [new], window=services.settings.window))
-        job_id = submissions[-1].changes[0].id
+        submission = ledger.submit(session, tenant_id, [new], window=services.settings.window)
         if within is not None:
-            within.note(session, job_id)
-        return job_id
+            within.note(session, submission.changes[0].id)
+        return submission
 
-    retry = key is None and retry_count is not None
-    known_as = f"\x01retry {digest}" if retry else key  # no header can have such a key
-    seconds = (RETRY_SECONDS if retry_count else 0.0) if retry else None
-    job_id, is_new = _once(services, tenant_id, known_as, digest, make, seconds)
-    if is_new:
-        announce(services, submissions[-1].changes, submissions[-1].released)
-    return job_id
+    made = _once(services, tenant_id, Repeat(key, retry_count, digest), make)
+    if isinstance(made, str):
+        return made
+    announce(services, made.changes, made.released)
+    return made.changes[0].id
 
 
 def replay(services: Services, tenant_id: str, job_id: str) -> str:
@@ -111,32 +135,55 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
 
 
 def _once(
-    services: Services,
-    tenant_id: str,
-    key: str | None,
-    digest: str,
-    make: Callable[[Session], str],
-    seconds: float | None,
-) -> tuple[str, bool]:
-    """What `make` makes, or what an earlier request of the same key has made; and whether it is new.
+    services: Services, tenant_id: str, repeat: Repeat, make: Callable[[Session], Submission], *, again: bool = False
+) -> Submission | str:
+    """What `make` makes, or the id of the job that the same request has made before.
 
-    With `seconds`, only one that is no older counts, and a new one takes its place.
+    Equal requests wait for one another, so that of those that come at once, too, each sees what those before it made.
     """
     try:
         with services.database.write() as session:
-            known = None if key is None else ledger.recall(session, tenant_id, key, digest, seconds)
+            if repeat.name is None:
+                return make(session)
+            ledger.lock_key(session, tenant_id, repeat.name)
+            known = _recall(session, tenant_id, repeat)
             if known is not None:
-                return known, False
+                return _still_there(session, tenant_id, known)
             made = make(session)
-            if key is not None:
-                ledger.remember(session, tenant_id, key, digest, made, anew=seconds is not None)
-            return made, True
-    except IntegrityError:  # the same request came twice at once, and the other one was faster
-        with services.database.read() as session:
-            known = ledger.recall(session, tenant_id, key, digest) if key is not None else None
-        if known is None:
+            _remember(session, tenant_id, repeat, made.changes[0].id)
+            return made
+    except IntegrityError:
+        # What it depends on was deleted meanwhile, or a process of an earlier release, which takes no lock, has noted
+        # the same key: a second look sees either.
+        if again:
             raise
-        return known, False
+        return _once(services, tenant_id, repeat, make, again=True)
+
+
+def _recall(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
+    if repeat.key is not None:
+        return ledger.recall(session, tenant_id, repeat.key, repeat.digest)
+    if repeat.count:
+        return ledger.recall(session, tenant_id, repeat.name or "", repeat.digest, RETRY_SECONDS)
+    # A first try is a new request, unless its own retry has overtaken it.
+    known = ledger.recall(session, tenant_id, repeat.overtaken, repeat.digest, OVERTAKEN_SECONDS)
+    if known is not None:
+        ledger.forget_key(session, tenant_id, repeat.overtaken)
+    return known
+
+
+def _remember(session: Session, tenant_id: str, repeat: Repeat, job_id: str) -> None:
+    counted = repeat.key is None
+    ledger.remember(session, tenant_id, repeat.name or "", repeat.digest, job_id, anew=counted)
+    if counted and repeat.count:
+        ledger.remember(session, tenant_id, repeat.overtaken, repeat.digest, job_id, anew=True)
+
+
+def _still_there(session: Session, tenant_id: str, job_id: str) -> str:
+    try:
+        return queries.job(session, tenant_id, job_id).id
+    except NotFound as error:
+        raise Gone from error
 
 
 # --- bulks ----------------------------------------------------------------------------------------------------------
@@ -145,7 +192,8 @@ def _once(
 def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str | None) -> str:
     """Queue the jobs of a bulk as it is read, all or none, and return its id; with a key, once however often sent.
 
-    Raises BadBulk, BodyTooLarge, TooManyRequests, IdempotencyConflict, or BulkLoading while it is being read already.
+    Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, or BulkLoading while it is being
+    read already.
     """
     earlier, bulk_id = _open(services, tenant_id, key)
     if earlier is not None:
@@ -156,7 +204,7 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
     try:
         _load(services, tenant_id, bulk_id, reader)
         with services.database.write() as session:
-            if not ledger.seal_bulk(session, bulk_id, reader.lines):
+            if not ledger.seal_bulk(session, bulk_id, reader.accepted, reader.skipped):
                 raise _given_up()
             if key is not None:
                 ledger.remember(session, tenant_id, key, reader.digest, bulk_id, anew=True)

@@ -24,6 +24,7 @@ from limner_shared.views import (
     JobView,
     ModelView,
     ProgressView,
+    SkippedView,
     TurnView,
 )
 
@@ -135,6 +136,7 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
         status=status,
         total=row.total,
         counts={state.value: count for state, count in counts.items()},
+        skipped=None if row.skipped is None else SkippedView.model_validate(row.skipped),
         created_at=moment(row.created_at),
         links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
     )

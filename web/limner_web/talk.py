@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared import ledger, queries
 from limner_shared.conditions import Conditions, Turn
-from limner_shared.errors import NotFound
+from limner_shared.errors import Gone, NotFound
 from limner_shared.jobs import JobRequest
 from limner_shared.tables import Job
 from limner_shared.tables import Turn as TurnRow
@@ -50,7 +50,10 @@ def say(
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
     parent = after or (turns[-1][0].id if turns else None)
-    return _add(services, tenant_id, conversation_id, request, parent, turns, header)
+    # What is newest may be this very message, sent before: only what the client said tells whether it comes again.
+    place = f"{conversation_id} after {after or 'the newest'}"
+    within = _within(tenant_id, conversation_id, place, turns, parent, request.description or "")
+    return _add(services, tenant_id, request, header, within)
 
 
 def edit(
@@ -63,27 +66,26 @@ def edit(
     edited = next((turn for turn, _ in turns if turn.id == turn_id), None)
     if edited is None:
         raise NotFound(f"There is no turn {turn_id} in this conversation.")
-    return _add(services, tenant_id, conversation_id, request, edited.parent_id, turns, header)
+    place = f"{conversation_id} instead of {turn_id}"
+    within = _within(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
+    return _add(services, tenant_id, request, header, within)
 
 
-def _add(
-    services: Services,
-    tenant_id: str,
-    conversation_id: str,
-    request: JobRequest,
-    parent: str | None,
-    turns: Past,
-    header: JobHeaders,
-) -> str:
+def _within(
+    tenant_id: str, conversation_id: str, place: str, turns: Past, parent: str | None, message: str
+) -> intake.Within:
     past = _path(turns, parent)
-    if request.model is None and past and past[-1][1] is not None:
-        request = request.model_copy(update={"model": past[-1][1].model})
 
     def note(session: Session, job_id: str) -> None:
-        ledger.add_turn(session, conversation_id, parent, job_id, request.description or "")
+        queries.conversation(session, tenant_id, conversation_id)  # it may have been deleted since
+        ledger.add_turn(session, conversation_id, parent, job_id, message)
 
     history = tuple(_turn(turn, job) for turn, job in past[-REMEMBERED:])
-    within = intake.Within(f"{conversation_id} after {parent}", history, note)
+    model = past[-1][1].model if past and past[-1][1] is not None else None
+    return intake.Within(place, history, note, model)
+
+
+def _add(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: intake.Within) -> str:
     job_id = _submit(services, tenant_id, request, header, within)
     with services.database.read() as session:
         return _turn_of(session, job_id).id
@@ -95,7 +97,11 @@ def _submit(services: Services, tenant_id: str, request: JobRequest, header: Job
 
 
 def _turn_of(session: Session, job_id: str) -> TurnRow:
-    return session.scalars(select(TurnRow).where(TurnRow.job_id == job_id)).one()
+    """The turn of a job that was made for one. Raises Gone if its conversation was deleted since."""
+    turn = session.scalar(select(TurnRow).where(TurnRow.job_id == job_id))
+    if turn is None:
+        raise Gone
+    return turn
 
 
 def _path(turns: Past, last: str | None) -> list[tuple[TurnRow, Job | None]]:

@@ -6,7 +6,9 @@ loading → open ⇄ paused → canceling → canceled, or loading → dropping 
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select, update
+from typing import Any
+
+from sqlalchemy import delete, insert, null, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.database import now
@@ -31,9 +33,12 @@ def touch_bulk(session: Session, bulk_id: str, total: int) -> bool:
     return _change(session, bulk_id, ("loading",), touched_at=now(), total=total)
 
 
-def seal_bulk(session: Session, bulk_id: str, total: int) -> bool:
-    """The bulk is complete: its jobs may be released; False if it was given up already."""
-    return _change(session, bulk_id, ("loading",), state="open", total=total)
+def seal_bulk(session: Session, bulk_id: str, total: int, skipped: dict[str, Any] | None = None) -> bool:
+    """The bulk is complete: its jobs may be released; False if it was given up already.
+
+    `skipped` tells of lines that were left out; see `views.SkippedView`.
+    """
+    return _change(session, bulk_id, ("loading",), state="open", total=total, skipped=skipped or null())
 
 
 def pause_bulk(session: Session, bulk_id: str, *, paused: bool) -> bool:

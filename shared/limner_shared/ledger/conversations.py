@@ -51,5 +51,7 @@ def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_
 
 def drop_conversation(session: Session, conversation_id: str) -> None:
     """Delete a conversation with its turns; the jobs stay."""
+    # Whoever adds a turn just now is waited for, and whoever comes later finds no conversation.
+    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
     session.execute(delete(Turn).where(Turn.conversation_id == conversation_id), execution_options=SILENT)
     session.execute(delete(Conversation).where(Conversation.id == conversation_id), execution_options=SILENT)

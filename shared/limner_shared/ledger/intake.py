@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
@@ -72,14 +72,22 @@ def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) 
         session.execute(update(Usage).where(mine).values(cost=left), execution_options=SILENT)
 
 
+def lock_key(session: Session, tenant_id: str, key: str) -> None:
+    """Wait for others that look up or note this key, and let them wait until this transaction ends.
+
+    SQLite's write transactions wait for one another anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{tenant_id} {key}", 0))))
+
+
 def remember(session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, anew: bool = False) -> None:
     """Note what an idempotency key has made, in the transaction that makes it; a second one for a key cannot commit.
 
     `anew` replaces what the key made before.
     """
     if anew:
-        same = (IdempotencyKey.tenant_id == tenant_id) & (IdempotencyKey.key == key)
-        session.execute(delete(IdempotencyKey).where(same), execution_options=SILENT)
+        forget_key(session, tenant_id, key)
     values = {"tenant_id": tenant_id, "key": key, "digest": digest, "resource_id": resource_id}
     session.execute(insert(IdempotencyKey).values(created_at=now(), **values))
 
@@ -101,6 +109,12 @@ def lookup(session: Session, tenant_id: str, key: str) -> tuple[str, str] | None
     """What a key has made and the digest of the request that it was for, if it is known."""
     found = session.get(IdempotencyKey, (tenant_id, key))
     return None if found is None else (found.resource_id, found.digest)
+
+
+def forget_key(session: Session, tenant_id: str, key: str) -> None:
+    """Delete a key, if it is there."""
+    same = (IdempotencyKey.tenant_id == tenant_id) & (IdempotencyKey.key == key)
+    session.execute(delete(IdempotencyKey).where(same), execution_options=SILENT)
 
 
 def forget_keys(session: Session, seconds: float) -> None:

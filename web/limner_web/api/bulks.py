@@ -37,21 +37,46 @@ class ResultsQuery(BaseModel):
     )
 
 
+class BulkQuery(BaseModel):
+    """What is done about lines that cannot be accepted."""
+
+    model_config = ConfigDict(extra="forbid")
+    on_error: Literal["refuse", "skip"] = Field(
+        default="refuse", description="`skip`: accept the others; `skipped` then tells which were left out, and why."
+    )
+
+
 @bp.post("")
+@bp.input(BulkQuery, location="query", arg_name="query")
 @bp.input(CreateHeaders, location="headers", arg_name="header")
 @bp.output(BulkView, status_code=202)
 @bp.doc(
-    responses={409: "Another bulk's key, or still being read", 413: "Too large", 415: "Not JSONL", 422: "Bad lines"}
+    responses={
+        400: "Cut off on its way",
+        409: "Another bulk's key, or still being read",
+        413: "Too large",
+        415: "Not JSONL",
+        422: "Bad lines",
+    }
 )
-def create_bulk(header: CreateHeaders) -> Response:
-    """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`. All lines are accepted, or none.
+def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
+    """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`.
+
+    All lines are accepted, or none; with `on_error=skip`, all that can be.
 
     It is read as it comes; `GET /bulks` shows how far.
     """
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
     held = services()
-    reader = BulkReader(request.stream, held.catalogue, held.settings, partial(held.inputs.store, tenant_id()))
+    reader = BulkReader(
+        request.stream,
+        held.catalogue,
+        held.settings,
+        partial(held.inputs.store, tenant_id()),
+        length=request.content_length,
+        skip_bad=query.on_error == "skip",
+    )
     bulk_id = intake.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
     answer = make_response(_view(held, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
@@ -67,14 +92,14 @@ def list_bulks() -> BulkList:
         return BulkList(items=[bulk_view(session, row) for row in queries.bulks(session, tenant_id())])
 
 
-@bp.get("/<bulk_id>")
+@bp.get("/<id:bulk_id>")
 @bp.output(BulkView)
 def get_bulk(bulk_id: str) -> BulkView:
     """Look at a bulk: how many of its jobs stand in which state."""
     return _view(services(), bulk_id)
 
 
-@bp.post("/<bulk_id>/cancel")
+@bp.post("/<id:bulk_id>/cancel")
 @bp.output(BulkView)
 def cancel_bulk(bulk_id: str) -> BulkView:
     """Cancel every job of a bulk that has not ended; of a large one, the last within seconds or minutes."""
@@ -88,21 +113,23 @@ def cancel_bulk(bulk_id: str) -> BulkView:
     return _view(held, bulk_id)
 
 
-@bp.post("/<bulk_id>/pause")
+@bp.post("/<id:bulk_id>/pause")
 @bp.output(BulkView)
+@bp.doc(responses={409: "Its state does not allow it"})
 def pause_bulk(bulk_id: str) -> BulkView:
     """Start none of its jobs any more, until it is resumed; the few that were handed out already go on."""
     return _pause(bulk_id, paused=True)
 
 
-@bp.post("/<bulk_id>/resume")
+@bp.post("/<id:bulk_id>/resume")
 @bp.output(BulkView)
+@bp.doc(responses={409: "Its state does not allow it"})
 def resume_bulk(bulk_id: str) -> BulkView:
     """Go on with a paused bulk."""
     return _pause(bulk_id, paused=False)
 
 
-@bp.get("/<bulk_id>/results")
+@bp.get("/<id:bulk_id>/results")
 @bp.input(ResultsQuery, location="query", arg_name="query")
 @bp.doc(
     responses={200: {"description": "One job a line.", "content": {"application/jsonl": {}, "application/zip": {}}}}

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared import ledger, queries
 from limner_shared.conditions import Description
+from limner_shared.errors import Gone
 from limner_shared.jobs import JobRequest, Name
 from limner_shared.views import ConversationList, ConversationView, TurnView
 from limner_web import talk
@@ -77,14 +78,14 @@ def list_conversations(query: ListQuery) -> ConversationList:
     return ConversationList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
-@bp.get("/<conversation_id>")
+@bp.get("/<id:conversation_id>")
 @bp.output(ConversationView)
 def get_conversation(conversation_id: str) -> ConversationView:
     """Look at a conversation, with every turn and its job."""
     return _view(conversation_id)
 
 
-@bp.delete("/<conversation_id>")
+@bp.delete("/<id:conversation_id>")
 @bp.output({}, status_code=204)
 def delete_conversation(conversation_id: str) -> str:
     """Delete a conversation; its jobs and their pictures stay."""
@@ -94,7 +95,7 @@ def delete_conversation(conversation_id: str) -> str:
     return ""
 
 
-@bp.post("/<conversation_id>/messages")
+@bp.post("/<id:conversation_id>/messages")
 @bp.input(FurtherMessage, arg_name="body")
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(TurnView, status_code=202)
@@ -104,7 +105,7 @@ def create_message(conversation_id: str, body: FurtherMessage, header: JobHeader
     return _turn_view(conversation_id, turn_id)
 
 
-@bp.put("/<conversation_id>/turns/<turn_id>")
+@bp.put("/<id:conversation_id>/turns/<id:turn_id>")
 @bp.input(Message, arg_name="body")
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(TurnView, status_code=202)
@@ -126,4 +127,6 @@ def _turn_view(conversation_id: str, turn_id: str) -> TurnView:
     held = services()
     with held.database.read() as session:
         turns = [pair for pair in queries.turns(session, conversation_id) if pair[0].id == turn_id]
+        if not turns:
+            raise Gone
         return turn_views(session, held.hints, turns)[0]

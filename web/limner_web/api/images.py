@@ -29,9 +29,15 @@ class ImageQuery(BaseModel):
     download: bool = Field(default=False, description="Ask the browser to save it as a file.")
 
 
-@bp.get("/<image_id>")
+@bp.get("/<id:image_id>")
 @bp.input(ImageQuery, location="query", arg_name="query")
-@bp.doc(responses={200: {"description": "The picture.", "content": {kind: {} for kind in MEDIA_TYPES.values()}}})
+@bp.doc(
+    responses={
+        200: {"description": "The picture.", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
+        304: {"description": "Unchanged"},
+        406: {"description": "The Accept header names none of these"},
+    }
+)
 def get_image(image_id: str, query: ImageQuery) -> Response:
     """Fetch a picture as PNG (as stored), WebP or JPEG."""
     held = services()

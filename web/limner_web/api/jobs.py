@@ -66,9 +66,10 @@ def create_job(body: JobRequest, header: JobHeaders) -> Response:
     return _accepted(held, job_id)
 
 
-@bp.get("/<job_id>")
+@bp.get("/<id:job_id>")
 @bp.input(WaitQuery, location="query", arg_name="query")
 @bp.output(JobView)
+@bp.doc(responses={304: "Unchanged since the answer whose ETag If-None-Match gives"})
 def get_job(job_id: str, query: WaitQuery) -> Response:
     """Look at a job; with `wait`, the answer comes when it has ended or the time is over."""
     held = services()
@@ -88,8 +89,9 @@ def list_jobs(query: ListQuery) -> JobList:
     return JobList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
-@bp.post("/<job_id>/cancel")
+@bp.post("/<id:job_id>/cancel")
 @bp.output(JobView)
+@bp.doc(responses={409: "It has ended"})
 def cancel_job(job_id: str) -> Response:
     """Cancel a job at any time before it has ended; one that is canceled already stays so."""
     held = services()
@@ -102,7 +104,7 @@ def cancel_job(job_id: str) -> Response:
     return _answer(_view(held, job_id))
 
 
-@bp.get("/<job_id>/receipts")
+@bp.get("/<id:job_id>/receipts")
 @bp.output(Receipts)
 def get_receipts(job_id: str) -> Receipts:
     """What made a job's pictures, and what makes the same bytes again."""
@@ -112,7 +114,7 @@ def get_receipts(job_id: str) -> Receipts:
     return Receipts(items=[ReceiptView(image=i.id, sha256=i.sha256, receipt=dict(i.receipt)) for i in images])
 
 
-@bp.get("/<job_id>/preview")
+@bp.get("/<id:job_id>/preview")
 @bp.doc(
     responses={
         200: {"description": "How it looks so far.", "content": {"image/webp": {}}},
@@ -130,8 +132,9 @@ def get_preview(job_id: str) -> Response:
     return answer
 
 
-@bp.post("/<job_id>/replay")
+@bp.post("/<id:job_id>/replay")
 @bp.output(JobView, status_code=202)
+@bp.doc(responses={409: "Its pictures are not all there"})
 def replay_job(job_id: str) -> Response:
     """Make a job's pictures again, alone, in batches of the sizes that they were in: a new job, of the same bytes."""
     held = services()

@@ -21,7 +21,7 @@ from limner_shared.views import JobView
 from limner_web import intake, talk
 from limner_web.auth import tenant_id
 from limner_web.listener import wait_for
-from limner_web.schemas import job_view
+from limner_web.schemas import JobHeaders, job_view
 from limner_web.services import Services, services
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
@@ -71,7 +71,7 @@ def create_chat_completion() -> Response:
     held = services()
     body = ChatRequest.model_validate(request.get_json())
     job_id = _submit(held, body)
-    origin = request.host_url.rstrip("/")
+    origin = held.settings.public_url or request.host_url.rstrip("/")
     if body.stream:
         chunks = stream_with_context(_chunks(held, tenant_id(), job_id, origin))
         return Response(chunks, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -105,9 +105,12 @@ def _submit(held: Services, body: ChatRequest) -> str:
     wanted = JobRequest.model_validate({"description": last.text} | chosen)
     with held.database.read() as session:
         history = _history(session, before)[-talk.REMEMBERED :]
-    within = intake.Within("chat", tuple(history), lambda _session, _job: None)
-    retries = request.headers.get("X-Stainless-Retry-Count", type=int)
-    return intake.submit(held, tenant_id(), wanted, request.headers.get("Idempotency-Key"), retries, within)
+    said = body.model_dump_json(include={"messages"})  # another talk may end with the same words
+    within = intake.Within(f"chat {said}", tuple(history), lambda _session, _job: None)
+    names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
+    header = JobHeaders.model_validate(names)
+    key, retries = header.idempotency_key, header.x_stainless_retry_count
+    return intake.submit(held, tenant_id(), wanted, key, retries, within)
 
 
 def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:

@@ -1,0 +1,125 @@
+"""An open service takes orders from this machine alone: not from other sites' pages, nor through unknown proxies."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from limner_shared.tables import Bulk, Conversation, Job
+from tests.api.test_bulks import JSONL, lines, rows
+from tests.api.test_keys import make_key
+
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:3000"},
+    {"Origin": "https://localhost"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+]
+OWN = [
+    {},
+    {"Origin": "http://localhost"},
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
+    {"Origin": "http://127.0.0.1:8700", "Host": "127.0.0.1:8700"},
+    {"Origin": "http://[::1]:8700", "Host": "[::1]:8700"},
+]
+FORWARDED = [
+    {"X-Forwarded-For": "203.0.113.7"},
+    {"X-Forwarded-Host": "localhost"},
+    {"X-Forwarded-Proto": "https"},
+    {"Forwarded": "for=203.0.113.7"},
+]
+ID = "01j9z3w6q4x7"
+CHANGES = [
+    ("POST", "/api/v1/jobs"),
+    ("POST", "/api/v1/jobs/retry"),
+    ("POST", f"/api/v1/jobs/job_{ID}/cancel"),
+    ("POST", f"/api/v1/jobs/job_{ID}/replay"),
+    ("POST", "/api/v1/bulks"),
+    ("POST", f"/api/v1/bulks/bulk_{ID}/cancel"),
+    ("POST", f"/api/v1/bulks/bulk_{ID}/pause"),
+    ("POST", f"/api/v1/bulks/bulk_{ID}/resume"),
+    ("POST", "/api/v1/conversations"),
+    ("DELETE", f"/api/v1/conversations/conv_{ID}"),
+    ("POST", f"/api/v1/conversations/conv_{ID}/messages"),
+    ("PUT", f"/api/v1/conversations/conv_{ID}/turns/turn_{ID}"),
+    ("POST", "/v1/chat/completions"),
+]
+
+
+def assert_forbidden(answer) -> None:
+    assert answer.status_code == 403, answer.text
+    assert (answer.json.get("code") or answer.json["error"]["code"]) == "forbidden"
+
+
+def test_the_list_of_changes_names_every_route_that_changes_something(app):
+    changing = {
+        (method, rule.endpoint)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}
+    }
+    adapter = app.url_map.bind("localhost")
+    assert {(method, adapter.match(path, method)[0]) for method, path in CHANGES} == changing
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_a_page_of_another_origin_changes_nothing(client, app, headers):
+    for method, path in CHANGES:
+        body = {"prompt": "x"} if path.endswith("jobs") else {"message": "x"}
+        assert_forbidden(client.open(path, method=method, json=body, headers=headers))
+    bulk = client.post("/api/v1/bulks", data=lines({"prompt": "x"}), content_type=JSONL, headers=headers)
+    assert_forbidden(bulk)
+    assert rows(app, Job) == rows(app, Bulk) == rows(app, Conversation) == 0
+
+
+@pytest.mark.parametrize("headers", OWN)
+def test_a_page_of_our_own_and_what_is_no_browser_may_change_things(client, headers):
+    job = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers)
+    assert job.status_code == 202, job.text
+    assert client.post(job.json["links"]["cancel"], headers=headers).status_code == 200
+    bulk = client.post("/api/v1/bulks", data=lines({"prompt": "x"}), content_type=JSONL, headers=headers)
+    assert bulk.status_code == 202
+
+
+@pytest.mark.parametrize("headers", FORWARDED)
+@pytest.mark.parametrize("path", ["/", "/api/v1/jobs", "/v1/models", "/api/v1/docs"])
+def test_an_open_service_answers_no_forwarded_request(client, headers, path):
+    assert_forbidden(client.get(path, headers=headers))
+
+
+PUBLIC = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+
+
+@pytest.fixture
+def behind(make_app) -> FlaskClient:
+    """Asks an open service that is told of its proxy."""
+    return make_app(public_url="https://pictures.example").test_client()
+
+
+@pytest.mark.parametrize("host", ["pictures.example", "127.0.0.1:8700"])
+def test_a_proxy_that_is_named_may_forward_for_its_own_pages(behind, host):
+    headers = PUBLIC | {"Host": host, "Origin": "https://pictures.example", "Sec-Fetch-Site": "same-origin"}
+    assert behind.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
+def test_behind_a_proxy_too_other_names_and_other_pages_are_refused(behind, headers):
+    assert_forbidden(behind.post("/api/v1/jobs", json={"prompt": "x"}, headers=PUBLIC | headers))
+
+
+@pytest.mark.parametrize("headers", [*FOREIGN, *FORWARDED, {"Host": "pictures.example"}])
+def test_where_keys_are_required_the_key_alone_decides_since_no_browser_adds_it_by_itself(make_app, database, headers):
+    client = make_app(require_keys=True).test_client()
+    refused = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers)
+    assert (refused.status_code, refused.json["code"]) == (401, "unauthorized")
+    accepted = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers | make_key(database, "ours"))
+    assert accepted.status_code == 202
+
+
+@pytest.mark.parametrize("host", ["localhost@evil.example", "evil.example#localhost", "localhost.evil.example"])
+def test_a_host_that_only_looks_like_loopback_is_refused(client, host):
+    assert client.get("/api/v1/jobs", headers={"Host": host}).status_code == 403

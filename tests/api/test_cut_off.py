@@ -1,0 +1,77 @@
+"""What is cut off on its way is never taken for the whole: a real server, and a socket that closes early."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from sqlalchemy import func, select
+
+from limner_shared.tables import Bulk, Job
+from tests.api.test_bulks import lines
+from tests.processes import Service
+
+LINES = lines(*[{"prompt": "x"}] * 100)
+HEAD = "POST /api/v1/bulks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/jsonl\r\nIdempotency-Key: k\r\n"
+DECLARED = f"{HEAD}Content-Length: {len(LINES)}\r\n\r\n".encode()
+CHUNKED = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode()
+
+
+def send_and_close(service: Service, data: bytes) -> tuple[int, dict]:
+    """Send these bytes, say that no more will come, and read the answer."""
+    with socket.create_connection(("127.0.0.1", service.settings.port), timeout=30) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def rows(service: Service) -> tuple[int, int]:
+    with service.database.read() as session:
+        return tuple(session.scalar(select(func.count()).select_from(table)) for table in (Bulk, Job))
+
+
+@pytest.mark.parametrize("kept", [len(LINES) // 2, len(LINES) // 100 * 51, len(LINES) - 1, len(LINES) - 2, 0])
+def test_a_bulk_of_which_fewer_bytes_come_than_were_declared_is_refused_and_can_be_sent_again(server, kept):
+    status, problem = send_and_close(server, DECLARED + LINES[:kept])
+    assert (status, problem["code"]) == (400, "malformed_body")
+    assert f"{kept} of {len(LINES)} bytes" in problem["detail"]
+    assert rows(server) == (0, 0)
+    status, bulk = send_and_close(server, DECLARED + LINES)
+    assert (status, bulk["total"]) == (202, 100)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [b"", b"0\r\n", f"{len(LINES):x}\r\n".encode() + LINES[:-7], b"zz\r\n"],
+    ids=["no final chunk", "no end of trailers", "in a chunk", "no size"],
+)
+def test_a_bulk_in_chunks_without_the_final_one_is_refused_and_can_be_sent_again(server, end):
+    status, problem = send_and_close(server, CHUNKED + chunk(LINES[: len(LINES) // 2]) + end)
+    assert (status, problem["code"]) == (400, "malformed_body")
+    assert rows(server) == (0, 0)
+    status, bulk = send_and_close(server, CHUNKED + chunk(LINES) + b"0\r\n\r\n")
+    assert (status, bulk["total"]) == (202, 100)
+
+
+def test_a_last_line_without_its_newline_is_taken_at_the_declared_end(server):
+    data = LINES[:-1]
+    status, bulk = send_and_close(server, f"{HEAD}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+    assert (status, bulk["total"]) == (202, 100)
+
+
+def test_a_job_that_is_cut_off_is_refused(server):
+    head = (
+        "POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    )
+    status, problem = send_and_close(server, head.encode() + b'{"prompt": "x"}')
+    assert (status, problem["code"]) == (400, "malformed_body")
+    assert "15 of 99 bytes" in problem["detail"]

@@ -1,0 +1,162 @@
+"""Whatever is sent, the answer says what is wrong with it: never a 500, on either database."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from limner_shared.jobs import MAX_METADATA_BYTES
+from tests.api.test_bulks import both, lines, post
+
+NUL, SURROGATE = "a\x00b", '"\\ud800"'
+ID = "job_01j9z3w6q4x7job01j9z3w6q4x"
+CHAT = '{"messages": [{"role": "user", "content": "a cat"}, {"role": "user", "content": %s}]}'
+NESTED = "[" * 400 + "]" * 400
+pytestmark = both
+
+
+def body(field: str, value: str) -> str:
+    """A job whose field has this value, in JSON as it is written."""
+    return f'{{"prompt": "x", {json.dumps(field)}: {value}}}'
+
+
+@pytest.mark.parametrize("kind", ["jobs", "bulks", "images", "conversations"])
+@pytest.mark.parametrize("id_", ["%00", "job_%00", "%ED%A0%80", "a" * 300, "job_' OR 1=1"])
+def test_a_malformed_id_names_nothing(client, kind, id_):
+    answer = client.get(f"/api/v1/{kind}/{id_}")
+    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/jobs/{ID}%00/cancel",
+        f"/jobs/{ID}%00/replay",
+        "/bulks/%00/cancel",
+        "/bulks/%00/pause",
+        "/conversations/%00/messages",
+    ],
+)
+def test_a_malformed_id_names_nothing_to_be_changed(client, path):
+    answer = client.post(f"/api/v1{path}", json={"message": "x"})
+    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "query", ["cursor=%00", "bulk=%00", "model=a%00b", "cursor=%ED%A0%80%00", "limit=99999999999999999999", "state=%00"]
+)
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/conversations"])
+def test_a_filter_that_cannot_be_looked_for_is_refused(client, path, query):
+    answer = client.get(f"{path}?{query}")
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
+
+
+BAD_VALUES = {
+    "metadata with NUL": body("metadata", json.dumps({"k": NUL})),
+    "metadata with NUL in a name": body("metadata", json.dumps({NUL: 1})),
+    "metadata with a lone surrogate": body("metadata", f'{{"k": {SURROGATE}}}'),
+    "metadata with a lone surrogate in a name": body("metadata", f'{{"k": {{{SURROGATE}: 1}}}}'),
+    "metadata beyond a double": body("metadata", '{"k": 1e999}'),
+    "metadata beyond a double, below": body("metadata", '{"k": [-1e999]}'),
+    "metadata beyond 64 bits": body("metadata", '{"k": 99999999999999999999999}'),
+    "metadata of 5,000 digits": body("metadata", f'{{"k": {"9" * 5000}}}'),
+    "metadata nested 400 deep": body("metadata", f'{{"k": {NESTED}}}'),
+    "a body nested 100,000 deep": body("metadata", "[" * 100_000 + "]" * 100_000),
+    "prompt with NUL": json.dumps({"prompt": NUL}),
+    "prompt with a lone surrogate": f'{{"prompt": {SURROGATE}}}',
+    "description with NUL": json.dumps({"description": NUL}),
+    "negative prompt with NUL": body("negative_prompt", json.dumps(NUL)),
+    "model with NUL": body("model", json.dumps(NUL)),
+    "style with a lone surrogate": body("style", SURROGATE),
+    "image with NUL": body("image", json.dumps("img_\x00")),
+    "seed beyond 64 bits": body("seed", "1" + "0" * 40),
+    "an unknown field with NUL in its name": body(NUL, "1"),
+}
+NO_JSON = {
+    "NaN": body("guidance", "NaN"),
+    "Infinity": body("metadata", '{"k": Infinity}'),
+    "-Infinity": body("metadata", '{"k": -Infinity}'),
+    "UTF-16": json.dumps({"prompt": "x"}).encode("utf-16"),
+    "UTF-8 of a surrogate": b'{"prompt": "\xed\xa0\x80"}',
+    "a raw NUL": '{"prompt": "a\x00b"}',
+}
+
+
+@pytest.mark.parametrize("data", BAD_VALUES.values(), ids=BAD_VALUES.keys())
+def test_a_value_that_cannot_be_stored_is_refused_in_a_job_and_in_a_line_of_a_bulk(client, data):
+    answer = client.post("/api/v1/jobs", data=data, content_type="application/json")
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_request"), answer.text
+    if len(data) < 60_000:
+        refused = post(client, lines({"prompt": "x"}) + data.encode())
+        assert (refused.status_code, refused.json["errors"][0]["line"]) == (422, 2)
+
+
+@pytest.mark.parametrize("data", NO_JSON.values(), ids=NO_JSON.keys())
+def test_what_is_no_json_is_refused_in_a_job_and_in_a_line_of_a_bulk(client, data):
+    answer = client.post("/api/v1/jobs", data=data, content_type="application/json")
+    assert (answer.status_code, answer.json["code"]) == (400, "malformed_body")
+    refused = post(client, lines({"prompt": "x"}) + (data.encode() if isinstance(data, str) else data))
+    assert refused.status_code == 422
+    assert 2 in [error["line"] for error in refused.json["errors"]]
+
+
+@pytest.mark.parametrize("value", [json.dumps(NUL), SURROGATE, NESTED, "1e999"])
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("/api/v1/jobs/retry", '{"jobs": [%s]}'),
+        ("/api/v1/conversations", '{"message": %s}'),
+        ("/v1/chat/completions", CHAT),
+    ],
+)
+def test_a_value_that_cannot_be_stored_is_refused_everywhere(client, path, data, value):
+    answer = client.post(path, data=data % value, content_type="application/json")
+    assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "caf\xe9", "\x01retry x", "a\x7fb"])
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/conversations", "/v1/chat/completions", "/api/v1/bulks"])
+def test_an_idempotency_key_is_at_most_255_printable_characters(client, path, key):
+    data = CHAT % '"a dog"' if "chat" in path else '{"prompt": "x"}' if "conv" not in path else '{"message": "x"}'
+    kind = "application/jsonl" if "bulks" in path else "application/json"
+    answer = client.post(path, data=data, content_type=kind, headers={"Idempotency-Key": key})
+    assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("count", ["-1", "x", "9" * 5000, "1.5"])
+def test_a_count_of_retries_is_a_number(client, count):
+    for path, data in (("/api/v1/jobs", {"prompt": "x"}), ("/v1/chat/completions", json.loads(CHAT % '"a dog"'))):
+        assert client.post(path, json=data, headers={"X-Stainless-Retry-Count": count}).status_code == 422
+
+
+def test_a_key_with_a_right_checksum_but_characters_that_no_key_has_is_not_valid(make_app):
+    client = make_app(require_keys=True).test_client()
+    for lookup in ("a\x00b", "caf\xe9"):
+        token = f"lmn_{lookup}_x_{zlib.crc32(f'{lookup}_x'.encode()):08x}"
+        answer = client.get("/api/v1/jobs", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
+
+
+def test_what_can_be_stored_comes_back_as_it_was_sent(client):
+    metadata = {"k": "\u00e9\U0001f600\u2028\x01", "n": [2**63 - 1, -(2**63), 1.5, 0.1, None, True], "d": {"a": [[[]]]}}
+    job = client.post("/api/v1/jobs", json={"prompt": "x\x07\ufffe", "metadata": metadata}).json
+    assert client.get(job["links"]["self"]).json["metadata"] == metadata
+
+
+def test_metadata_is_measured_in_bytes_as_they_are_sent(client):
+    fits = {"k": "\u00e9" * ((MAX_METADATA_BYTES - 9) // 2)}
+    assert client.post("/api/v1/jobs", json={"prompt": "x", "metadata": fits}).status_code == 202
+    refused = client.post("/api/v1/jobs", json={"prompt": "x", "metadata": {"k": "\u00e9" * (MAX_METADATA_BYTES // 2)}})
+    assert (refused.status_code, refused.json["field"]) == (422, "metadata")
+
+
+def test_an_error_of_the_database_does_not_tell_what_was_asked(database, caplog):
+    caplog.set_level(logging.DEBUG)
+    with database.read() as session, pytest.raises(SQLAlchemyError, match="no_such_table") as caught:
+        session.execute(text("SELECT 1 FROM no_such_table WHERE a = :prompt"), {"prompt": "a secret cat"})
+    assert "a secret cat" not in f"{caught.value}{caplog.text}"

@@ -1,0 +1,68 @@
+"""`limner bulk` outlives a restart of the server, while it sends and while it follows."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from sqlalchemy import select
+
+from limner_shared.tables import Bulk, Job
+from limner_web.app import create_app
+from tests.api.work import finish, png, start
+from tests.processes import Service, eventually
+
+
+def begin(server: Service, folder: Path, lines: int):
+    """Start `limner bulk` with so many lines."""
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text('{"prompt": "x"}\n' * lines)
+    return server.start("bulk", str(prompts), "-o", str(folder / "out"), "--server", address(server))
+
+
+def address(server: Service) -> str:
+    return f"http://127.0.0.1:{server.settings.port}"
+
+
+def bulks(server: Service, state: str) -> list[Bulk]:
+    with server.database.read() as session:
+        return list(session.scalars(select(Bulk).where(Bulk.state == state, Bulk.total > 0)))
+
+
+def restart(server: Service) -> None:
+    """Kill the web process with its workers, wait until the client has noticed, and start another."""
+    os.killpg(server.processes[0].pid, signal.SIGKILL)
+    server.processes[0].wait(10)
+    eventually(lambda: "Trying again" in server.logs(), 60)
+    server.start_web()
+
+
+def draw_everything(server: Service) -> None:
+    app = create_app(server.settings)
+    with server.database.read() as session:
+        ids = list(session.scalars(select(Job.id)))
+    for job_id in ids:
+        finish(app, start(app, job_id), png("red"))
+    app.extensions["limner"].database.dispose()
+
+
+def test_a_bulk_is_followed_over_a_restart_of_the_server(server, tmp_path):
+    client = begin(server, tmp_path, 3)
+    eventually(lambda: bulks(server, "open"))
+    restart(server)
+    draw_everything(server)
+    assert client.wait(60) == 0, server.logs()
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_bulk_whose_server_is_killed_while_it_is_sent_is_sent_again_once(server, tmp_path):
+    client = begin(server, tmp_path, 20_000)
+    eventually(lambda: bulks(server, "loading"), 60, every=0.01)
+    restart(server)
+    [bulk] = eventually(lambda: bulks(server, "open"), 120)
+    assert bulk.total == 20_000
+    assert client.poll() is None
+    client.send_signal(signal.SIGINT)
+    assert client.wait(30) != 0

