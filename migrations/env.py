@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 
 from limner_shared import migrating
 from limner_shared.database import VERSION_TABLE, Database
@@ -40,8 +41,10 @@ def run() -> None:
         database.dispose()
 
 
-def _note(*, ctx: Any, heads: Collection[str], **_: Any) -> None:
-    migrating.note_serves_from(ctx.connection, context.script, next(iter(heads), None))
+def _note(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
+    del step, run_args  # Alembic names all four
+    if ctx.connection is not None:
+        migrating.note_serves_from(ctx.connection, context.script, next(iter(heads), None))
 
 
 run()

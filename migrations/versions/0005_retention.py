@@ -26,18 +26,18 @@ VACUUM = {
     # Few rows that change with every job's end, none of their indexed columns: room for it on the same page.
     "bulks": "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02",
 }
-NO_JOB = "NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = turns.job_id)"
-ORPHANS = (
-    # What the earlier program left of jobs that it deleted.
-    "UPDATE conversations SET title = ''"
-    f" WHERE id IN (SELECT conversation_id FROM turns WHERE parent_id IS NULL AND {NO_JOB})",
-    f"UPDATE turns SET text = '' WHERE text <> '' AND {NO_JOB}",
-    "DELETE FROM turns WHERE conversation_id NOT IN"
-    " (SELECT turns.conversation_id FROM turns JOIN jobs ON jobs.id = turns.job_id)",
-    "DELETE FROM conversations WHERE NOT EXISTS (SELECT 1 FROM turns WHERE conversation_id = conversations.id)",
-    "DELETE FROM bulks WHERE state IN ('open', 'paused', 'canceled') AND total > 0"
-    " AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.bulk_id = bulks.id)",
-)
+# What the earlier programs left of jobs that they deleted.
+ORPHANS = """
+UPDATE conversations SET title = '' WHERE id IN (
+    SELECT conversation_id FROM turns
+    WHERE parent_id IS NULL AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = turns.job_id));
+UPDATE turns SET text = '' WHERE text <> '' AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = turns.job_id);
+DELETE FROM turns WHERE conversation_id NOT IN (
+    SELECT turns.conversation_id FROM turns JOIN jobs ON jobs.id = turns.job_id);
+DELETE FROM conversations WHERE NOT EXISTS (SELECT 1 FROM turns WHERE turns.conversation_id = conversations.id);
+DELETE FROM bulks WHERE state IN ('open', 'paused', 'canceled') AND total > 0
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.bulk_id = bulks.id)
+"""
 
 
 def upgrade() -> None:
@@ -59,7 +59,7 @@ def upgrade() -> None:
     for name in ("image", "mask"):
         value = f"spec->>'{name}'" if postgres else f"json_extract(spec, '$.{name}')"
         op.execute(f"INSERT INTO inputs (sha256, job_id) SELECT {value}, id FROM jobs WHERE {value} IS NOT NULL")  # noqa: S608
-    for statement in ORPHANS:
+    for statement in ORPHANS.split(";"):
         op.execute(statement)
     if postgres:
         for table, settings in VACUUM.items():

@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import threading
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from limner_shared.errors import NotFound, StorageFailed, StorageFull
 
 HALF_MADE: Final = "half-made"
 INPUTS: Final = "inputs"
+NAMES_AT_ONCE: Final = 500
 
 
 class Blobs:
@@ -72,26 +74,41 @@ class Blobs:
         """Forget what is half made under this name. Raises StorageFailed."""
         self._delete(f"{HALF_MADE}/{name}")
 
-    def drop_older(self, folder: str, seconds: float) -> int:
-        """Forget what was stored in INPUTS or HALF_MADE so long ago; how many. Raises StorageFailed."""
+    def drop_older(
+        self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
+    ) -> int:
+        """Forget what was stored in INPUTS or HALF_MADE so long ago, but for the names in use; returns how many.
+
+        Raises StorageFailed.
+        """
         try:
             entries = [entry for page in self._store.list(folder) for entry in page]
         except (BaseError, OSError) as error:
             raise StorageFailed from error
-        old = [entry["path"] for entry in entries if _age(entry["last_modified"]) > seconds]
-        for path in old:
-            self._delete(path)
-        return len(old)
+        old = [PurePosixPath(entry["path"]).name for entry in entries if _age(entry["last_modified"]) > seconds]
+        deleted = 0
+        for start in range(0, len(old), NAMES_AT_ONCE):
+            names = old[start : start + NAMES_AT_ONCE]
+            used = in_use(names)
+            deleted += sum(self._delete_old(f"{folder}/{name}", seconds) for name in names if name not in used)
+        return deleted
+
+    def delete_input(self, digest: str, unless_written_within: float) -> bool:
+        """Delete an input, as `delete` deletes a blob. Raises StorageFailed."""
+        return self._delete_old(f"{INPUTS}/{digest}", unless_written_within)
 
     def delete(self, digest: str, unless_written_within: float) -> bool:
         """Delete a blob; False if it was written anew so few seconds ago, by somebody who may be about to refer to it.
 
         Raises StorageFailed.
         """
+        return self._delete_old(_key(digest), unless_written_within)
+
+    def _delete_old(self, key: str, seconds: float) -> bool:
         try:
-            if _age(self._store.head(_key(digest))["last_modified"]) < unless_written_within:
+            if _age(self._store.head(key)["last_modified"]) < seconds:
                 return False
-            self._store.delete(_key(digest))
+            self._store.delete(key)
         except FileNotFoundError:
             return True
         except (BaseError, OSError) as error:

@@ -17,7 +17,9 @@ def _ours(name: str | None, kind: str, _parents: object) -> bool:
 
 def test_the_migrated_schema_is_the_one_that_the_models_describe(database):
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE, "include_name": _ours})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "version_table": VERSION_TABLE, "include_name": _ours}
+        )
         assert compare_metadata(context, Base.metadata) == []
 
 
