@@ -173,9 +173,7 @@ def require_current(url: str) -> None:
     finally:
         database.dispose()
     if newer:
-        raise ConfigurationError(
-            "The database's schema is of a version that no longer serves this one: upgrade Limner."
-        )
+        raise ConfigurationError("The database's schema no longer serves this version: install a newer one of Limner.")
     if not current:
         raise ConfigurationError("The database does not have this version's schema: run `limner db upgrade`.")
 

@@ -164,12 +164,12 @@ def repair_indexes(connection: Connection, tell: Tell) -> None:
         return
     names = _invalid(connection)
     connection.commit()
+    apart = connection.execution_options(isolation_level="AUTOCOMMIT")
+    apart.execute(text("SET lock_timeout = 0"))
     for name in names:
         tell(f"The index {name} is not valid, because its build was interrupted; building it again.")
         left_over = name.rpartition("_")[2].startswith(("ccnew", "ccold"))
         command = "DROP INDEX CONCURRENTLY" if left_over else "REINDEX INDEX CONCURRENTLY"
-        apart = connection.execution_options(isolation_level="AUTOCOMMIT")
-        apart.execute(text("SET lock_timeout = 0"))
         apart.execute(text(f'{command} "{name}"'))
 
 
