@@ -1,8 +1,10 @@
-"""One of everything that asks the database: what clients, workers, the dispatcher and operators do, by the real code."""
+"""One of everything that asks the database: what clients, workers, the dispatcher and operators do."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask
@@ -53,36 +55,47 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
 
 def ask(client: FlaskClient) -> None:
     """Every route of the API that asks the database."""
-    post = client.post
-    model = client.get("/api/v1/models").json["items"][0]["name"]  # type: ignore[index]
-    job = post(JOBS, json={"prompt": "x"}, headers={"Idempotency-Key": "k"}).json
-    post(JOBS, json={"prompt": "x", "expires_in": 9}, headers={"X-Stainless-Retry-Count": "1"})
+
+    def call(path: str, method: str = "GET", **more: Any) -> Any:
+        answer = client.open(path, method=method, **more)
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            raise RuntimeError(f"{method} {path}: {answer.text}")
+        return answer.json if answer.is_json and answer.data else answer.data
+
+    model = call("/api/v1/models")["items"][0]["name"]
+    job = call(JOBS, "POST", json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
+    call(JOBS, "POST", json={"prompt": "x", "expires_in": 9}, headers={"X-Stainless-Retry-Count": "1"})
     filters = ["", "bulk=bulk_0001", f"bulk=bulk_0001&model={model}", "dead=true", f"model={model}", "model=none"]
     filters += [f"state={state}" for state in JobState] + [f"state={state}&model={model}" for state in JobState]
     for each in [*filters, *[f"{each}&state=running" for each in filters if "state" not in each]]:
-        page: Any = client.get(f"{JOBS}?{each}&limit=2").json
+        page = call(f"{JOBS}?{each}&limit=2")
         if page["next"]:
-            client.get(f"{JOBS}?{each}&limit=2&cursor={page['next']}")
-    old: Any = client.get(f"{JOBS}?state=succeeded&limit=1").json["items"][0]  # type: ignore[index]
-    for path in (job["links"]["self"], f"{old['links']['self']}/receipts", old["images"][0]["url"]):
-        client.get(path)
-    post(f"{old['links']['self']}/replay")
-    post(f"{JOBS}/retry", json={})
-    post(job["links"]["cancel"])
+            call(f"{JOBS}?{each}&limit=2&cursor={page['next']}")
+    old = call(f"{JOBS}?state=succeeded&limit=1")["items"][0]
+    for path in (job["links"]["self"], f"{old['links']['self']}/receipts"):
+        call(path)
+    client.get(old["images"][0]["url"])  # its bytes are not there
+    call(f"{old['links']['self']}/replay", "POST")
+    call(f"{JOBS}/retry", "POST", json={})
+    call(job["links"]["cancel"], "POST")
+    _ask_of_bulks(call)
+    talk = call(TALKS, "POST", json={"message": "a red car"})
+    turn = call(talk["links"]["messages"], "POST", json={"message": "bluer"})
+    call(f"{talk['links']['self']}/turns/{turn['id']}", "PUT", json={"message": "greener"})
+    for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz"):
+        call(path)
+    call(talk["links"]["self"], "DELETE")
+
+
+def _ask_of_bulks(call: Callable[..., Any]) -> None:
     lines = "".join(json.dumps({"prompt": f"x {n}"}) + "\n" for n in range(20))
     headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "b"}
-    bulk: Any = post(BULKS, data=lines, headers=headers).json
+    bulk = f"{BULKS}/{call(BULKS, 'POST', data=lines, headers=headers)['id']}"
     for verb in ("pause", "resume"):
-        post(f"{BULKS}/{bulk['id']}/{verb}")
-    for path in (BULKS, f"{BULKS}/{bulk['id']}", f"{BULKS}/{bulk['id']}/results"):
-        assert client.get(path).data
-    post(f"{BULKS}/{bulk['id']}/cancel")
-    talk: Any = post(TALKS, json={"message": "a red car"}).json
-    turn: Any = post(talk["links"]["messages"], json={"message": "bluer"}).json
-    client.put(f"{talk['links']['self']}/turns/{turn['id']}", json={"message": "greener"})
-    for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz"):
-        client.get(path)
-    client.delete(talk["links"]["self"])
+        call(f"{bulk}/{verb}", "POST")
+    for path in (BULKS, bulk, f"{bulk}/results"):
+        call(path)
+    call(f"{bulk}/cancel", "POST")
 
 
 def work(database: Database, spec: JobSpec, model: str) -> None:
