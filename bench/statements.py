@@ -212,12 +212,12 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
         "inputs": ({"sha256": digest, "job_id": job}, "n % 10 = 5"),
         "conversations": (
             {"id": f"'conv_' || {key}", "tenant_id": tenant, "title": "'a talk'", "created_at": at, "touched_at": at},
-            "n % 20 = 0",
+            "n % 7 = 0",
         ),
         "turns": (
             {"id": f"'turn_' || {key}", "conversation_id": f"'conv_' || {key}", "job_id": job, "text": "'words'"}
             | {"created_at": at},
-            "n % 20 = 0",
+            "n % 7 = 0",
         ),
     }
 
