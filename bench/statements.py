@@ -131,6 +131,7 @@ def fill(database: Database, spec: JobSpec, jobs: int) -> None:
         for index in indexes:
             connection.execute(text(index))
         connection.execute(text("ANALYZE" if say.is_sqlite else "VACUUM ANALYZE"))
+        connection.commit()
 
 
 def _drop_indexes(database: Database) -> list[str]:
