@@ -5,8 +5,8 @@
 Waiting: one tenant has 100,000 jobs of the built-in model queued, in the same class as another's single jobs. In turn,
 the backlog is paused and the other's job is timed on the idle service, and resumed and timed under load. Goal: under
 load at most twice the idle time and one step of a full batch, which is what may be in progress when the job comes.
-Shares: three tenants of weights 1, 2 and 4 have long backlogs of jobs of very different cost for a null model; goal:
-each one's share of the cost units done is within 5 % of what its weight says.
+Shares: three tenants of weights 1, 2 and 4 have backlogs, far longer than the window, of jobs of very different cost
+for a null model; goal: each one's share of the cost units handed out is within 5 % of what its weight says.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ from statistics import median
 from typing import Any
 
 import click
+from sqlalchemy import func, select, text
 
 from bench.common import NULL_CARD, begin, report, running_stack, summary
 from limner_shared import keys, tenants
 from limner_shared.cards import Catalogue
 from limner_shared.client import Client
 from limner_shared.database import Database
-from limner_shared.jobs import JobRequest
+from limner_shared.jobs import JobRequest, JobState
 from limner_shared.settings import Settings
 from limner_shared.stack import Stack
+from limner_shared.tables import WAITING, Job, Tenant
 from limner_shared.views import BulkView
 from limner_worker.generators.catalogue import load
 
 WEIGHTS = {"one": 1.0, "two": 2.0, "four": 4.0}
 TOLERANCE = 0.05
+WINDOW = 128
+"""What has been released is served in that order: shares are those of what waits beyond."""
 
 
 def step_seconds() -> float:
@@ -102,35 +106,41 @@ def wait_for(client: Client, bulk_id: str, ready: Any) -> None:
 
 
 def shares(jobs: int) -> dict[str, float]:
-    """Each tenant's share of the cost units done while all three had work waiting."""
+    """Each tenant's share of the cost units handed out while all three had jobs waiting for their release.
+
+    Not from the beginning: who comes first finds the window empty and fills it, whatever its weight. It is left to run
+    dry, until a quarter of the heaviest tenant's jobs have ended.
+    """
     draw = random.Random(7)  # noqa: S311 - the same costs in every run
-    null = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 128, "require_keys": True}
+    null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning"}
+    null |= {"slots": 128, "max_window": WINDOW, "require_keys": True}
     with running_stack(**null) as stack, clients(stack, list(WEIGHTS)) as found:
         database = Database(stack.settings.resolved_database_url)
         with database.write() as session:
             for name, weight in WEIGHTS.items():
                 tenants.change_tenant(session, name, {"weight": weight})
-        database.dispose()
         bulks = [
             bulk(client, ({"prompt": "x", "steps": draw.choice([1, 2, 5, 20])} for _ in range(jobs)))
             for client in found
         ]
-        for client, one in zip(found, bulks, strict=True):
-            client.pause_bulk(one.id)
-        begun = [done_cost(client, one.id) for client, one in zip(found, bulks, strict=True)]
-        for client, one in zip(found, bulks, strict=True):
-            client.resume_bulk(one.id)
-        # The heaviest has the shortest way to go: the others still have work when it is at two thirds.
-        wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs * 2 // 3)
-        for client, one in zip(found, bulks, strict=True):
-            client.pause_bulk(one.id)
-        done = [done_cost(client, one.id) - begun[i] for i, (client, one) in enumerate(zip(found, bulks, strict=True))]
-    return {name: cost / sum(done) for name, cost in zip(WEIGHTS, done, strict=True)}
+        wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs // 4)
+        begun = handed_out(database)
+        wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs * 3 // 4)
+        done = {name: cost - begun[name] for name, cost in handed_out(database).items()}
+        database.dispose()
+    return {name: done[name] / sum(done.values()) for name in WEIGHTS}
 
 
-def done_cost(client: Client, bulk_id: str) -> int:
-    """Cost units of a bulk's jobs that were handed out."""
-    return sum(job.steps for job in client.bulk_results(bulk_id) if job.status != "queued")
+def handed_out(database: Database) -> dict[str, int]:
+    """Cost units of each tenant's jobs that a worker has or had, at one moment. Raises RuntimeError if none waits."""
+    waits = func.count(Job.id).filter(text(WAITING))
+    cost = func.coalesce(func.sum(Job.cost).filter(Job.state != JobState.QUEUED), 0)
+    query = select(Tenant.name, cost, waits).join(Job, Job.tenant_id == Tenant.id).group_by(Tenant.name)
+    with database.read() as session:
+        rows = session.execute(query).all()
+    if any(row[2] == 0 for row in rows):
+        raise RuntimeError("a tenant has no job waiting any more: measure with more of them")
+    return {row[0]: row[1] for row in rows}
 
 
 @click.command()

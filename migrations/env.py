@@ -1,38 +1,50 @@
-"""Alembic's entry: takes the database's URL from whoever calls, and keeps locks short so that a deploy can roll."""
+"""Alembic's entry: takes the database's URL from its caller, and keeps locks short so that a deploy can roll."""
 
 from __future__ import annotations
 
-from alembic import context
-from sqlalchemy import text
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from limner_shared.database import Database
+from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+
+from limner_shared import migrating
+from limner_shared.database import VERSION_TABLE, Database
 from limner_shared.settings import Settings
 from limner_shared.tables import Base
-
-MIGRATION_LOCK = 0x11335  # any number that nobody else uses as an advisory lock
 
 
 def run() -> None:
     """Apply migrations one after another, each in a transaction of its own; a second caller waits for the first."""
     url = context.config.attributes.get("url") or Settings().resolved_database_url
-    database = Database(url, limited=False)
-    with database.engine.connect() as connection:
-        postgres = connection.dialect.name == "postgresql"
-        if postgres:
-            connection.execute(text("SET lock_timeout = '5s'"))
-            connection.execute(text("SET statement_timeout = '60s'"))
-            connection.execute(text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
-            connection.commit()
-        context.configure(
-            connection=connection,
-            target_metadata=Base.metadata,
-            transaction_per_migration=True,
-            render_as_batch=not postgres,
-        )
-        with context.begin_transaction():
-            context.run_migrations()
-        connection.commit()
-    database.dispose()
+    tell: migrating.Tell = context.config.attributes.get("tell", print)
+    database = Database(url)
+    try:
+        with database.engine.execution_options(limner_write=True).connect() as connection:
+            migrating.lift_limits(connection)
+            with migrating.alone(connection, tell):
+                migrating.open_versions(connection)
+                context.configure(
+                    connection=connection,
+                    target_metadata=Base.metadata,
+                    transaction_per_migration=True,
+                    render_as_batch=connection.dialect.name == "sqlite",
+                    version_table=VERSION_TABLE,
+                    on_version_apply=_note,
+                )
+                with context.begin_transaction():
+                    context.run_migrations()
+                connection.commit()
+                migrating.close_versions(connection, context.script)
+                migrating.repair_indexes(connection, tell)
+    finally:
+        database.dispose()
+
+
+def _note(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
+    del step, run_args  # Alembic names all four
+    if ctx.connection is not None:
+        migrating.note_serves_from(ctx.connection, context.script, next(iter(heads), None))
 
 
 run()

@@ -8,7 +8,7 @@ stored at the very moment of a deletion keeps its bytes, on stores that cannot d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -93,12 +93,18 @@ class Blobs:
 
     # --- deletion ---
 
-    def drop_older(self, folder: str, seconds: float) -> int:
-        """Forget what was stored in INPUTS or HALF_MADE so long ago; how many. Raises StorageFailed."""
+    def drop_older(
+        self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
+    ) -> int:
+        """Forget what was stored in INPUTS or HALF_MADE so long ago, but for the names in use; returns how many.
+
+        Raises StorageFailed.
+        """
         done = 0
         for page in self._store.list(folder):
-            for key in [key for key, age in page if age > seconds]:
-                done += self._drop_old(folder, key, seconds)
+            old = [PurePosixPath(key) for key, age in page if age > seconds]
+            used = in_use([key.name for key in old]) if old else ()
+            done += sum(self._drop_old(folder, str(key), seconds) for key in old if key.name not in used)
         return done
 
     def delete(self, digest: str, unless_written_within: float) -> bool:

@@ -54,7 +54,7 @@ def db() -> None:
 def db_upgrade(revision: str) -> None:
     """Bring the schema to REVISION, by default the newest; creates it where there is none."""
     with _explained():
-        schema.upgrade(Settings().resolved_database_url, revision)
+        schema.upgrade(Settings().resolved_database_url, revision, lambda message: click.echo(message, err=True))
     click.echo(f"The schema is at {revision}.")
 
 
@@ -70,10 +70,10 @@ def db_downgrade(revision: str) -> None:
 
 @db.command("current")
 def db_current() -> None:
-    """Say whether the schema is the newest; exit code 1 if it is not."""
+    """Say whether this version can serve the schema; exit code 1 if it cannot."""
     with opened_database() as database:
         current = schema.is_current(database, Settings().resolved_database_url)
-    click.echo("The schema is the newest." if current else "The schema is not the newest: run `limner db upgrade`.")
+    click.echo("The schema serves this version." if current else "The schema is another one: run `limner db upgrade`.")
     sys.exit(0 if current else 1)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
 
 from limner_shared.errors import ConfigurationError
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 SQLITE_BUSY_MS = 15_000
 
@@ -59,6 +63,15 @@ CLIENT_LIMITS: Final = {
 }
 """The client's side, as libpq names its parameters."""
 
+SERVES_FROM_TABLE: Final = "alembic_version"
+"""The oldest revision whose programs the schema serves. Programs up to revision 0004 knew this table alone, and refuse
+a database where it does not name their own revision: so they go on while a later schema serves them."""
+VERSION_TABLE: Final = "schema_revision"
+"""The revision that the schema is at, since 0005."""
+LOCK_NOT_AVAILABLE: Final = "55P03"
+LOCK_TRIES: Final = 60
+
+
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """What a database raises that is down, full, locked, read-only or cut off: the same may succeed later."""
 WHOLE_DATABASE: Final = ("08", "25006", "53", "57P")
@@ -66,7 +79,11 @@ WHOLE_DATABASE: Final = ("08", "25006", "53", "57P")
 
 
 class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function that it is
-    """The database's clock, in seconds since 1970: the only clock that leases know."""
+    """The database's clock, in seconds since 1970: the only clock that leases know.
+
+    It is read once for each statement: a clock that goes on within one (`clock_timestamp`) allows no index range, and
+    one that stands still for a transaction (PostgreSQL's own `now`) is stale after a wait for a lock.
+    """
 
     type = Double()
     inherit_cache = True
@@ -74,7 +91,7 @@ class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function th
 
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
-    return "extract(epoch from clock_timestamp())::float8"
+    return "extract(epoch from statement_timestamp())::float8"
 
 
 @compiles(now, "sqlite")
@@ -177,18 +194,30 @@ def _sqlite(path: str | None) -> Engine:
     return engine
 
 
-def _config(url: str) -> Config:
+def _config(url: str, tell: Callable[[str], object] | None = None) -> Config:
     packaged = Path(str(files("limner_shared"))) / "migrations"  # in a wheel; in a checkout they are at the top
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.attributes["url"] = url
+    config.attributes["tell"] = tell or log.info
     return config
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database to a revision of the schema, creating it where there is none."""
-    command.upgrade(_config(url), revision)
+def upgrade(url: str, revision: str = "head", tell: Callable[[str], object] | None = None) -> None:
+    """Bring the database to a revision of the schema, creating it where there is none; `tell` hears what is waited for.
+
+    A table that is in use is tried for again: each try holds up the table's other users for some seconds only.
+    """
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            command.upgrade(_config(url, tell), revision)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or not left:
+                raise
+            (tell or log.info)("A table that is to be changed is in use; trying again.")
+        else:
+            return
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -197,21 +226,42 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def require_current(url: str) -> None:
-    """Refuse to serve another schema than the code's. Raises ConfigurationError that says what to do."""
+    """Refuse to serve a schema that this program cannot. Raises ConfigurationError that says what to do."""
     database = Database(url)
     try:
         current = is_current(database, url)
+        newer = not current and _revisions(database)[0] not in {None, *_known(url)}
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise ConfigurationError(f"The database cannot be used: {reason}; look at LIMNER_DATABASE_URL.") from error
     finally:
         database.dispose()
+    if newer:
+        raise ConfigurationError("The database's schema no longer serves this version: install a newer one of Limner.")
     if not current:
         raise ConfigurationError("The database does not have this version's schema: run `limner db upgrade`.")
 
 
 def is_current(database: Database, url: str) -> bool:
-    """Whether the schema is at the newest revision."""
-    head = ScriptDirectory.from_config(_config(url)).get_current_head()
+    """Whether this program serves the schema: its own revision, or a later one that still serves it.
+
+    The migrations write down the oldest revision whose programs may go on (`serves_from`); a program that knows it is
+    one of those.
+    """
+    revision, serves_from = _revisions(database)
+    known = _known(url)
+    return revision == known[0] or (revision not in known and serves_from in known)
+
+
+def _revisions(database: Database) -> tuple[str | None, str | None]:
+    """The revision of the schema, and the oldest one whose programs it serves."""
     with database.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == head
+        serves_from = MigrationContext.configure(connection).get_current_revision()
+        options = {"version_table": VERSION_TABLE}
+        return MigrationContext.configure(connection, opts=options).get_current_revision() or serves_from, serves_from
+
+
+@cache
+def _known(url: str) -> tuple[str, ...]:
+    """This program's revisions, the newest first."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config(url)).walk_revisions())

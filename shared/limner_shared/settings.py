@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     """A released job that waits so long moves up a lane, and again after as long."""
     lease_seconds: float = Field(default=9.0, gt=0)
     input_days: float = Field(default=30.0, gt=0)
-    """Pictures that jobs start from are deleted after so long; a job that waits longer for its turn fails."""
+    """Pictures that were sent to start from, and that no job has, are deleted after so long; those of a job are kept as
+    long as its own pictures are."""
     heartbeat_seconds: float = Field(default=2.0, gt=0)
     solo_losses: int = Field(default=2, ge=1)
     """How many workers may be lost over a job that runs alone before it is a dead letter."""

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     Text,
     UniqueConstraint,
@@ -42,6 +43,7 @@ FINISHED: Final = "finished_at IS NOT NULL"
 RETRIED: Final = "retry_of IS NOT NULL"
 DEAD: Final = "error_code = 'worker_lost'"
 SHARED: Final = "recipe IS NOT NULL"
+GIVEN_UP: Final = "job_id IS NULL"
 
 
 def _partial(condition: str) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class Usage(Base):
 
     __tablename__ = "usage"
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
-    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True, index=True)
     cost: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -131,7 +133,7 @@ class IdempotencyKey(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the request
-    resource_id: Mapped[str] = mapped_column(String(40))
+    resource_id: Mapped[str] = mapped_column(String(40), index=True)
     created_at: Mapped[float] = mapped_column(index=True)
 
 
@@ -140,7 +142,8 @@ class Job(Base):
 
     `attempt` counts claims and is the fencing token; `losses` counts the attempts whose worker was lost; `version`
     goes up with every change that a client can see. `flow` is the line in which it waits for its release: its bulk,
-    or its tenant's single jobs. `lane` is where it stands once released (see `jobs.Lane`).
+    or its tenant's single jobs. `lane` is where it stands once released (see `jobs.Lane`). `forgotten` says what
+    retention has done (see `ledger.retention`): its index finds what is due without reading what is done.
     """
 
     __tablename__ = "jobs"
@@ -172,20 +175,22 @@ class Job(Base):
     error_retryable: Mapped[bool | None]
     interpretation: Mapped[dict[str, Any] | None]  # what was made of a description (`conditions.Interpretation`)
     presentation: Mapped[str | None] = mapped_column(Text)  # the finished picture in a sentence or two
+    forgotten: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
         Index("ix_jobs_lines", "model", "priority", "tenant_id", "flow", "id", **_partial(WAITING)),
         Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),  # of the version before
         Index("ix_jobs_released", "model", "lane", "released_at", **_partial(RELEASED)),
         Index("ix_jobs_active", "tenant_id", "model", **_partial(ACTIVE)),
-        Index("ix_jobs_queued", "tenant_id", **_partial(QUEUED)),
         Index("ix_jobs_leased", "lease_until", **_partial(RUNNING)),
         Index("ix_jobs_deadline", "deadline_at", **_partial(WITH_DEADLINE)),
         Index("ix_jobs_dead", "tenant_id", "id", **_partial(DEAD)),
         Index(None, "tenant_id", "id"),
-        Index("ix_jobs_finished", "tenant_id", "finished_at", **_partial(FINISHED)),
+        Index(None, "tenant_id", "state", "id"),
+        Index(None, "tenant_id", "model", "state", "id"),
+        Index("ix_jobs_ended", "tenant_id", "forgotten", "finished_at", **_partial(FINISHED)),
         Index("ix_jobs_retry_of", "retry_of", unique=True, **_partial(RETRIED)),
-        Index(None, "bulk_id", "state"),
+        Index(None, "bulk_id", "state", "id"),
     )
 
 
@@ -221,6 +226,16 @@ class Garbage(Base):
     __tablename__ = "garbage"
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     since: Mapped[float] = mapped_column(index=True)
+
+
+class Input(Base):
+    """That a job starts from a stored picture. Without a job it is given up; the blob goes once no job has it."""
+
+    __tablename__ = "inputs"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
+    __table_args__ = (Index("ix_inputs_given_up", "id", **_partial(GIVEN_UP)),)
 
 
 class Event(Base):

@@ -226,9 +226,17 @@ def test_what_is_not_kept_any_more_leaves_the_conversation_too(client, app, data
     [turn] = blanked["turns"]
     assert (blanked["title"], turn["message"]) == ("", "")
     assert (turn["job"]["prompt"], turn["job"]["description"], turn["job"]["interpretation"]) == ("", None, None)
+    say(client, conversation, "bluer")
     keep(database, keep_jobs_days=0)
     assert client.get(conversation["links"]["self"]).json["turns"][0]["job"] is None
-    assert len(spec_of(app, say(client, conversation, "bluer")).history) == 1
+    assert len(spec_of(app, say(client, conversation, "greener")).history) == 2
+
+
+def test_a_conversation_goes_with_the_last_of_its_jobs(client, app, database):
+    conversation = begin(client)
+    interpret(app, conversation["turns"][0], "a shiny red car")
+    keep(database, keep_jobs_days=0)
+    assert client.get(conversation["links"]["self"]).status_code == 404
 
 
 def test_what_was_said_first_is_forgotten_in_later_turns_too_once_they_have_ended(client, app, database):

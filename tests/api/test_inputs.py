@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from limner_shared.blobs import INPUTS
 from limner_shared.jobs import JobRequest
 from limner_shared.ledger import Claim
-from limner_worker.dispatch.cleaning import Cleaner
 from limner_worker.engine.request import JobRun
 from limner_worker.inputs import load_inputs
 from tests.api.work import finish, png, start
@@ -154,12 +151,3 @@ def test_a_bulk_with_a_bad_picture_is_refused_by_its_line(client):
     assert answer.status_code == 422
     assert [(error["line"], error["field"]) for error in answer.json["errors"]] == [(2, "image")]
     assert client.post("/api/v1/bulks", data=f"{good}\n", headers=headers).status_code == 202
-
-
-def test_old_inputs_are_deleted_and_young_ones_kept(app, client):
-    held = app.extensions["limner"]
-    answers = [submit(client, image=data_url(Image.new("RGB", (64, 32), colour))) for colour in ("red", "blue")]
-    old, young = (held.blobs.folder / INPUTS / answer.json["image"] for answer in answers)
-    os.utime(old, (1, 1))
-    Cleaner(held.database, held.blobs).clean()
-    assert (old.exists(), young.exists()) == (False, True)

@@ -16,7 +16,7 @@ from limner_shared.errors import IdempotencyConflict, TooManyRequests
 from limner_shared.ids import new_id
 from limner_shared.jobs import JobState, Lane, Priority
 from limner_shared.ledger.records import SILENT, Change, NewJob, Released, Submission
-from limner_shared.tables import IdempotencyKey, Job, Tenant, Usage
+from limner_shared.tables import IdempotencyKey, Input, Job, Tenant, Usage
 
 LOCAL_TENANT: Final = "tenant_local"
 """Who submits while no keys are required."""
@@ -38,6 +38,14 @@ def submit(
     moment: float = session.scalar(select(now())) or 0.0
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
     session.execute(insert_many(Job), rows)
+    inputs = [
+        {"job_id": row["id"], "sha256": digest}
+        for row, job in zip(rows, new, strict=True)
+        for digest in (job.spec.image, job.spec.mask)
+        if digest is not None
+    ]
+    if inputs:
+        session.execute(insert_many(Input), inputs)
     changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
     return Submission(changes, [] if lane is None else [Released(change.id, lane, moment) for change in changes])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
 
 from limner_shared import ledger, queries
 from limner_shared.blobs import FOLDERS, INPUTS, Blobs
@@ -34,13 +33,11 @@ class BlobSweep:
         self,
         database: Database,
         blobs: Blobs,
-        inputs_in_use: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
         aside_seconds: float = ASIDE_SECONDS,
         young_seconds: float = YOUNG_SECONDS,
     ) -> None:
         self._database = database
         self._blobs = blobs
-        self._inputs_in_use = inputs_in_use
         self._aside_seconds = aside_seconds
         self._young_seconds = young_seconds
         self._folder = secrets.randbelow(len(FOLDERS))  # one that is often started again must not begin at the same
@@ -70,7 +67,7 @@ class BlobSweep:
             pictures = [blob.digest for blob in page if blob.folder != INPUTS]
             inputs = [blob.digest for blob in page if blob.folder == INPUTS]
             with self._database.read() as session:
-                used = {*queries.pictures_in_use(session, pictures), *self._inputs_in_use(inputs)}
+                used = queries.pictures_in_use(session, pictures) | ledger.inputs_in_use(session, inputs)
             for blob in page:
                 if blob.digest in used:
                     self._blobs.put_back(blob)

