@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -37,10 +38,31 @@ class Progress:
     total: int
 
 
-def connect(url: str) -> Redis:
-    """A client that fails fast: hints are not worth waiting for."""
+class Heard(BaseModel):
+    """A message of CHANNEL: a new state of a job, or how far it is."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    tenant_id: str
+    bulk_id: str | None = None
+    state: JobState | None = None
+    version: int = 0
+    progress: Progress | None = None
+
+
+def read_message(data: bytes) -> Heard | None:
+    """What a message of CHANNEL says; None for anything that `Hints` does not send."""
+    try:
+        heard = Heard.model_validate_json(data)
+    except ValidationError:
+        return None
+    return heard if heard.state or heard.progress else None
+
+
+def connect(url: str, *, decode: bool = True) -> Redis:
+    """A client that fails fast: hints are not worth waiting for. Without `decode`, answers are bytes."""
     return Redis.from_url(
-        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=True
+        url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=decode
     )
 
 
