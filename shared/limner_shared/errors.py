@@ -95,6 +95,12 @@ class BodyTooLarge(LimnerError):
     code, title, status = "body_too_large", "Body too large", 413
 
 
+class RequestTimeout(LimnerError):
+    """The body came too slowly: send it again, without pauses."""
+
+    code, title, status, retryable = "request_timeout", "Request timeout", 408, True
+
+
 class UnsupportedMediaType(LimnerError):
     """The content type of the body is not one that this endpoint reads."""
 

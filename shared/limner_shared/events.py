@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -35,6 +36,27 @@ class Progress:
 
     done: int
     total: int
+
+
+class Heard(BaseModel):
+    """A message of CHANNEL: a new state of a job, or how far it is."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    tenant_id: str
+    bulk_id: str | None = None
+    state: JobState | None = None
+    version: int = 0
+    progress: Progress | None = None
+
+
+def read_message(data: bytes) -> Heard | None:
+    """What a message of CHANNEL says; None for anything that `Hints` does not send."""
+    try:
+        heard = Heard.model_validate_json(data)
+    except ValidationError:
+        return None
+    return heard if heard.state or heard.progress else None
 
 
 def connect(url: str, *, decode_responses: bool = True) -> Redis:

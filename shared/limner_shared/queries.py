@@ -77,6 +77,12 @@ def job(session: Session, tenant_id: str, job_id: str) -> Job:
     return found
 
 
+def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
+    """Those of these jobs that have ended."""
+    terminal = [state for state in JobState if state.terminal]
+    return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
+
+
 def jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> list[Job]:
     """A page of a tenant's jobs, newest first, older than the id `before`."""
     query = select(Job.id).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit)

@@ -43,11 +43,15 @@ class Settings(BaseSettings):
     max_bulk_lines: int = Field(default=1_000_000, ge=1)
 
     max_requests: int = Field(default=256, ge=1)
-    """How many requests one web process answers at a time; it refuses more, streams and long polls not counted."""
-    max_streams: int = Field(default=512, ge=1)
-    """How many event streams and long polls one web process holds."""
+    """How many requests one web process works on at a time; it refuses more. Those that only wait are not counted."""
+    max_streams: int = Field(default=2048, ge=1)
+    """How many event streams, long polls, waiting chats and downloads of results one web process holds."""
     max_bulks: int = Field(default=4, ge=1)
     """How many bulks one web process reads at a time."""
+    tenant_share: float = Field(default=0.5, gt=0, le=1)
+    """Which part of each of these three one tenant may take, where keys are required."""
+    upload_seconds: float = Field(default=5.0, gt=0)
+    """Each 64 KiB of a body must come within so many seconds; a slower upload is ended with 408."""
 
     window: int = Field(default=64, ge=1)
     """How many released, unclaimed jobs of a model and lane stand in Redis; more while workers empty it quickly."""

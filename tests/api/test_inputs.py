@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 from limner_shared.jobs import JobRequest
 from limner_shared.ledger import Claim
+from limner_web.inputs import fit
 from limner_worker.engine.request import JobRun
 from limner_worker.inputs import load_inputs
 from tests.api.work import finish, png, start
@@ -151,3 +154,41 @@ def test_a_bulk_with_a_bad_picture_is_refused_by_its_line(client):
     assert answer.status_code == 422
     assert [(error["line"], error["field"]) for error in answer.json["errors"]] == [(2, "image")]
     assert client.post("/api/v1/bulks", data=f"{good}\n", headers=headers).status_code == 202
+
+
+MEASURE = """
+import resource, sys
+from limner_web.inputs import fit
+data = open(sys.argv[1], "rb").read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+fit(data, sys.argv[2], (64, 32))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("field", ["image", "mask"])
+@pytest.mark.parametrize(
+    ("kind", "mode", "side"), [("PNG", "RGBA", 4096), ("JPEG", "RGB", 5000), ("WEBP", "RGBA", 3547)]
+)
+def test_the_largest_pictures_are_fitted_in_bounded_memory(tmp_path, kind, mode, side, field):
+    file = tmp_path / "large"
+    Image.new(mode, (side, side), "red").save(file, kind, **({"progressive": True} if kind == "JPEG" else {}))
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(file), field], capture_output=True, text=True, check=True
+    )
+    assert int(measured.stdout) < 230, "megabytes"
+
+
+@pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2999, 1501)])
+def test_a_large_picture_looks_the_same_when_it_is_shrunk_before_it_is_fitted(size):
+    small = Image.linear_gradient("L").resize((64, 32)).convert("RGB")
+    stored = Image.open(io.BytesIO(fit(encoded(small.resize(size)), "image", (64, 32))))
+    plain = ImageOps.fit(small.resize(size), (64, 32), Image.Resampling.LANCZOS)
+    low, high = zip(*ImageChops.difference(stored, plain).getextrema(), strict=True)
+    assert max(low + high) <= 3
+
+
+def encoded(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -87,14 +87,14 @@ def test_with_all_hands_full_requests_are_refused_and_the_probes_say_so(make_app
     app = make_app(max_requests=1)
     client = app.test_client()
     gate = app.extensions["limner"].gate
-    gate.enter("requests")
+    place = gate.enter("requests")
     refused = client.get("/api/v1/models")
     assert (refused.status_code, refused.json["code"]) == (503, "overloaded")
     assert refused.headers["Retry-After"] == "1"
     assert client.get("/readyz").status_code == 503
     assert client.get("/readyz").json["status"] == "overloaded"
     assert client.get("/healthz").status_code == 200
-    gate.leave("requests")
+    gate.leave(place)
     for _ in range(3):
         assert client.get("/api/v1/models").status_code == 200, "a place is given back with the answer"
     assert client.get("/readyz").json["load"]["requests"] == {"held": 0, "limit": 1}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.processes import eventually
 
-from limner_shared.events import CANCEL_CHANNEL, CHANNEL, Hints, Progress, connect
+from limner_shared.events import CANCEL_CHANNEL, CHANNEL, Heard, Hints, Progress, connect, read_message
 from limner_shared.jobs import JobState
 from limner_shared.ledger import Change
 
@@ -38,3 +40,20 @@ def test_nothing_is_raised_while_redis_is_away():
     hints.changed([change(JobState.CANCELED)])
     hints.progressed({"job_1": ("tenant", Progress(1, 2))})
     assert hints.progress(["job_1"]) == {}
+
+
+def test_what_is_published_is_understood_and_all_else_is_none(redis_url):
+    hints = Hints(connect(redis_url))
+    with connect(redis_url, decode_responses=False).pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(CHANNEL)
+        hints.changed([change(JobState.CANCELED)])
+        heard = read_message(eventually(lambda: pubsub.get_message(timeout=1))["data"])
+        assert heard == Heard(id="job_1", tenant_id="tenant", state=JobState.CANCELED, version=2)
+        hints.progressed({"job_1": ("tenant", Progress(3, 24))})
+        heard = read_message(eventually(lambda: pubsub.get_message(timeout=1))["data"])
+        assert heard == Heard(id="job_1", tenant_id="tenant", progress=Progress(3, 24))
+
+
+@given(st.binary() | st.recursive(st.none() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+def test_any_message_can_be_read(message):
+    assert read_message(message if isinstance(message, bytes) else json.dumps(message).encode()) is None

@@ -10,7 +10,7 @@ from flask import Response, g, request
 
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web import auth, edge, health, load, openapi, pages, problems, services
+from limner_web import auth, connection, edge, health, load, openapi, pages, problems, services
 from limner_web.api import bulks, conversations, events, images, jobs, models
 from limner_web.compat.openai import chat
 
@@ -36,13 +36,16 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.extensions["limner"] = services.build(settings)
     problems.install(app)
     app.before_request(_begin)
-    load.install(app, services.services_of(app).gate)
+    gate = services.services_of(app).gate
+    load.install(app, gate)
     auth.install(app)
+    load.install_shares(app, gate)
     edge.install(app)
     openapi.install(app)
     app.after_request(_end)
     for part in (jobs, conversations, bulks, images, models, events, health, chat, pages):
         app.register_blueprint(part.bp)
+    app.wsgi_app = connection.paced(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app
 
 

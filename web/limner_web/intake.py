@@ -259,10 +259,8 @@ def _load(services: Services, tenant_id: str, bulk_id: str, reader: BulkReader) 
 def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:
     chunk: list[NewJob] = []
     due = time.monotonic() + CHUNK_SECONDS
-    for number, job in enumerate(jobs):
+    for job in jobs:
         chunk.append(job)
-        if number % 100 == 0:
-            time.sleep(0)  # checking lines waits for nothing, so that nobody else would have a turn
         if len(chunk) == CHUNK or time.monotonic() > due:
             yield chunk
             chunk, due = [], time.monotonic() + CHUNK_SECONDS

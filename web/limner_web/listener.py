@@ -1,47 +1,47 @@
-"""One Redis subscription a process, fanned out to whoever waits: long polls and event streams."""
+"""One Redis subscription a process, handed on to whatever in it concerns itself with jobs' messages."""
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from queue import Empty, Full, Queue
-from typing import Any
+from collections.abc import Callable
+from threading import Lock
+from typing import Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from limner_shared.events import CHANNEL
+from limner_shared.events import CHANNEL, Heard, read_message
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
 
-BACKLOG = 1000
-"""Events that a slow reader may be behind; what comes then is lost to it, and it polls."""
+log = get_logger(__name__)
+
+RECONNECT_SECONDS: Final = 1.0
+LOGGED_EVERY: Final = 1000
 
 
 class Listener:
-    """Starts its thread with the first subscriber, so that a forked server process has its own."""
+    """Reads the channel on one thread. A message that cannot be read is skipped and counted in `skipped`."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, supervisor: Supervisor) -> None:
+        """`redis` must not decode: what others publish need not be UTF-8."""
         self._redis = redis
-        self._subscribers: set[Queue[dict[str, Any]]] = set()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._supervisor = supervisor
+        self._handlers: list[Callable[[Heard], None]] = []
+        self._lock = Lock()
+        self._started = False
+        self.skipped = 0
 
-    @contextmanager
-    def subscribe(self) -> Generator[Queue[dict[str, Any]]]:
-        """A queue of the events from now on."""
-        queue: Queue[dict[str, Any]] = Queue(BACKLOG)
+    def add(self, handler: Callable[[Heard], None]) -> None:
+        """Call `handler` with each message. It must neither wait nor raise."""
+        self._handlers.append(handler)
+
+    def start(self) -> None:
+        """Listen from now on. Not before somebody is interested, so that a forked server process has its own thread."""
         with self._lock:
-            self._subscribers.add(queue)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._listen, name="events", daemon=True)
-                self._thread.start()
-        try:
-            yield queue
-        finally:
-            with self._lock:
-                self._subscribers.discard(queue)
+            if not self._started:
+                self._started = True
+                self._supervisor.start("events", self._listen)
 
     def _listen(self) -> None:
         while True:
@@ -51,27 +51,16 @@ class Listener:
                     while True:
                         message = pubsub.get_message(timeout=1)
                         if message:
-                            self._tell(json.loads(str(message["data"])))
+                            self._read(cast("bytes", message["data"]))
             except RedisError:
-                time.sleep(1)
+                time.sleep(RECONNECT_SECONDS)
 
-    def _tell(self, event: dict[str, Any]) -> None:
-        with self._lock:
-            subscribers = list(self._subscribers)
-        for queue in subscribers:
-            try:
-                queue.put_nowait(event)
-            except Full:
-                continue
-
-
-def wait_for(queue: Queue[dict[str, Any]], job_id: str, seconds: float) -> bool:
-    """Whether an event of this job came within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        try:
-            if queue.get(timeout=left).get("id") == job_id:
-                return True
-        except Empty:
-            return False
-    return False
+    def _read(self, data: bytes) -> None:
+        heard = read_message(data)
+        if heard is None:
+            if self.skipped % LOGGED_EVERY == 0:
+                log.warning("skipped a message that is not Limner's", channel=CHANNEL, skipped=self.skipped + 1)
+            self.skipped += 1
+            return
+        for handler in self._handlers:
+            handler(heard)

@@ -1,13 +1,15 @@
-"""What a web process takes on: so many requests, streams and bulks at a time, and of each tenant so many a minute.
+"""What a web process takes on: so many requests, waiting clients and bulks at a time, a share of them for each tenant,
+and so many requests a minute.
 
-Who comes too often, or when there is no room, is told at once when to try again: that costs next to nothing, while
-taking everything on would slow everybody down until nothing answers.
+A client that comes too often, or when there is no room, is told at once when to try again: that costs next to nothing,
+while taking everything on would slow everybody down until nothing answers.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
 from flask import Flask, Response, g, request
@@ -20,6 +22,16 @@ from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
+CHAT: Final = "/v1/chat/completions"
+JOB: Final = "/api/v1/jobs/"
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """What one request holds: the kinds, and since its tenant is known, of whose share."""
+
+    kinds: list[str] = field(default_factory=list[str])
+    tenant_id: str | None = None
 
 
 class Gate:
@@ -31,51 +43,92 @@ class Gate:
             "streams": settings.max_streams,
             "bulks": settings.max_bulks,
         }
+        # Without keys there is one tenant, and its share is the whole.
+        share = settings.tenant_share if settings.keys_required else 1.0
+        self.shares = {kind: max(1, int(limit * share)) for kind, limit in self.limits.items()}
         self.held: Counter[str] = Counter()
+        self._of_tenants: Counter[tuple[str, str]] = Counter()
 
     @property
     def full(self) -> list[str]:
         """The kinds of which no more is taken now."""
         return [kind for kind, limit in self.limits.items() if self.held[kind] >= limit]
 
-    def enter(self, kind: str) -> None:
-        """Take one more. Raises Overloaded."""
-        if self.held[kind] >= self.limits[kind]:
-            raise Overloaded(f"This server has {self.held[kind]} {kind} in hand, and takes no more now.", retry_after=1)
-        self.held[kind] += 1
+    def enter(self, *kinds: str) -> Place:
+        """Take one more of each kind. Raises Overloaded."""
+        for kind in kinds:
+            if self.held[kind] >= self.limits[kind]:
+                message = f"This server has {self.held[kind]} {kind} in hand, and takes no more now."
+                raise Overloaded(message, retry_after=1)
+        self.held.update(kinds)
+        return Place(list(kinds))
 
-    def leave(self, kind: str) -> None:
-        """One is done."""
-        self.held[kind] -= 1
+    def claim(self, place: Place, tenant_id: str) -> None:
+        """Count a place in its tenant's share. Raises TooManyRequests."""
+        for kind in place.kinds:
+            if self._of_tenants[kind, tenant_id] >= self.shares[kind]:
+                message = f"At most {self.shares[kind]} {kind} of one tenant are in hand at a time."
+                raise TooManyRequests(message, limit=f"{kind}_at_once", retry_after=1)
+        self._of_tenants.update((kind, tenant_id) for kind in place.kinds)
+        place.tenant_id = tenant_id
+
+    def leave(self, place: Place, *kinds: str) -> None:
+        """Give back these kinds, or all that is left."""
+        for kind in kinds or tuple(place.kinds):
+            place.kinds.remove(kind)
+            self.held[kind] -= 1
+            if place.tenant_id is not None:
+                self._of_tenants[kind, place.tenant_id] -= 1
+                if not self._of_tenants[kind, place.tenant_id]:
+                    del self._of_tenants[kind, place.tenant_id]
 
 
 def install(app: Flask, gate: Gate) -> None:
     """Let every request pass the gate, and leave it when its answer is made, or sent if that takes as long."""
 
     def enter() -> None:
-        if request.path in ALWAYS_ANSWERED:
-            return
-        kind = _kind()
-        gate.enter(kind)
-        g.held = kind
+        if request.path not in ALWAYS_ANSWERED:
+            g.place = gate.enter(*_kinds())
 
     def leave(answer: Response) -> Response:
-        kind = g.pop("held", None)
-        if kind is not None and answer.is_streamed:
-            answer.call_on_close(lambda: gate.leave(kind))
-        elif kind is not None:
-            gate.leave(kind)
+        place: Place | None = g.pop("place", None)
+        if place is not None and answer.is_streamed:
+            answer.call_on_close(lambda: gate.leave(place))
+        elif place is not None:
+            gate.leave(place)
         return answer
 
     app.before_request(enter)
     app.after_request(leave)
 
 
-def _kind() -> str:
-    if request.method == "POST" and request.path == "/api/v1/bulks":
-        return "bulks"
-    is_stream = request.path == "/api/v1/events" or request.path.endswith("/results") or "wait" in request.args
-    return "streams" if is_stream else "requests"
+def install_shares(app: Flask, gate: Gate) -> None:
+    """Count every request in its tenant's share: to be installed after what finds out the tenant."""
+
+    def claim() -> None:
+        if "tenant_id" in g:
+            gate.claim(g.place, g.tenant_id)
+
+    app.before_request(claim)
+
+
+def wait_outside(gate: Gate) -> None:
+    """From here on this request only waits: what it does is done, and it holds up no other request."""
+    place: Place = g.place
+    if "requests" in place.kinds:
+        gate.leave(place, "requests")
+
+
+def _kinds() -> tuple[str, ...]:
+    """What a request is, and, if it may wait after its work is done, what it will be then."""
+    path = request.path
+    if path == "/api/v1/bulks" and request.method == "POST":
+        return ("bulks",)
+    if path == "/api/v1/events" or path.endswith("/results"):
+        return ("streams",)
+    if path == CHAT or (path.startswith(JOB) and "wait" in request.args):
+        return ("requests", "streams")
+    return ("requests",)
 
 
 class RequestRate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from celery import Celery
 from flask import Flask, current_app
@@ -15,9 +15,21 @@ from limner_shared.celery_app import make_celery
 from limner_shared.database import Database
 from limner_shared.events import Hints, connect
 from limner_shared.settings import Settings
+from limner_shared.threads import Supervisor
+from limner_web import cooperative
+from limner_web.feed import Feeds
 from limner_web.inputs import Inputs
 from limner_web.listener import Listener
 from limner_web.load import Gate, RequestRate
+from limner_web.offload import Threads
+from limner_web.probe import Probe
+from limner_web.watch import Watches
+
+STORAGE_THREADS: Final = 8
+STORAGE_WAITING: Final = 64
+PILLOW_THREADS: Final = 1
+PILLOW_WAITING: Final = 32
+"""Further calls are refused, so that a store that hangs does not take up the whole server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +44,44 @@ class Services:
     catalogue: Catalogue
     inputs: Inputs
     listener: Listener
+    watches: Watches
+    feeds: Feeds
+    probe: Probe
     gate: Gate
     rate: RequestRate
+    storage: Threads
+    """For calls of `blobs`."""
+    pillow: Threads
+    """For pictures that are decoded here: one at a time, since each may take 200 MB."""
 
 
 def build(settings: Settings) -> Services:
     """Open everything that the settings name."""
     database = Database(settings.resolved_database_url)
+    cooperative.install(database.engine)
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
     redis = connect(settings.redis_url)
+    supervisor = Supervisor()
+    listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
+    storage, pillow = Threads(STORAGE_THREADS, STORAGE_WAITING), Threads(PILLOW_THREADS, PILLOW_WAITING)
     return Services(
-        settings,
-        database,
-        blobs,
-        Hints(redis),
-        make_celery(settings),
-        Catalogue.load(settings.models, settings.default_model),
-        Inputs(database, blobs),
-        Listener(redis),
-        Gate(settings),
-        RequestRate(settings),
+        settings=settings,
+        database=database,
+        blobs=blobs,
+        hints=Hints(redis),
+        celery=make_celery(settings),
+        catalogue=Catalogue.load(settings.models, settings.default_model),
+        inputs=Inputs(database, blobs, storage, pillow),
+        listener=listener,
+        watches=Watches(listener, database, supervisor),
+        feeds=Feeds(listener),
+        probe=Probe(settings.resolved_database_url, redis),
+        gate=Gate(settings),
+        rate=RequestRate(settings),
+        storage=storage,
+        pillow=pillow,
     )
 
 

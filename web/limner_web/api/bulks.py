@@ -140,7 +140,8 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
     with held.database.read() as session:
         queries.bulk(session, tenant_id(), bulk_id)
     if query.format == "zip":
-        stream = archive.zipped(held.blobs, lambda: _pages(held, bulk_id), _line)
+        fetch = partial(held.storage.call, held.blobs.get)
+        stream = archive.zipped(fetch, lambda: _pages(held, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
     lines = (_line(row, images) for row, images in _pages(held, bulk_id))

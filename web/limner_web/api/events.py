@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import Empty
-from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response
 
 from limner_web.auth import tenant_id
-from limner_web.listener import Listener
+from limner_web.connection import hang_up_check
+from limner_web.feed import Feeds
 from limner_web.services import services
+from limner_web.watch import HANG_UP_SECONDS
 
 KEEPALIVE_SECONDS = 15
 bp = APIBlueprint("events", __name__, url_prefix="/api/v1/events", tag="Events")
@@ -24,33 +24,20 @@ bp = APIBlueprint("events", __name__, url_prefix="/api/v1/events", tag="Events")
 def stream_events() -> Response:
     """Stream changes of state and progress. Hints: what a slow or broken connection misses is found by polling."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return Response(_stream(services().listener, tenant_id()), mimetype="text/event-stream", headers=headers)
+    stream = _stream(services().feeds, tenant_id(), hang_up_check())
+    return Response(stream, mimetype="text/event-stream", headers=headers)
 
 
-def _stream(listener: Listener, tenant: str) -> Iterator[str]:
-    with listener.subscribe() as queue:
+def _stream(feeds: Feeds, tenant: str, gone: Callable[[], bool]) -> Iterator[str]:
+    with feeds.follow(tenant) as events:
         yield "retry: 2000\n\n"
-        bulks: dict[str, float] = {}
-        number = 0
-        while True:
+        sent_at = time.monotonic()
+        while not gone():
             try:
-                event = queue.get(timeout=KEEPALIVE_SECONDS)
+                text = events.get(timeout=HANG_UP_SECONDS)
             except Empty:
-                yield ": keepalive\n\n"
-                continue
-            if event.get("tenant_id") == tenant and (told := _told(event, bulks)):
-                number += 1
-                yield f"id: {number}\nevent: {told[0]}\ndata: {json.dumps(told[1])}\n\n"
-
-
-def _told(event: dict[str, Any], bulks: dict[str, float]) -> tuple[str, dict[str, Any]] | None:
-    """The event's name and data; a bulk is told of once a second, not once a job."""
-    bulk_id = event.get("bulk_id")
-    if bulk_id is not None:
-        if time.monotonic() - bulks.get(bulk_id, 0) < 1:
-            return None
-        bulks[bulk_id] = time.monotonic()
-        return "bulk", {"id": bulk_id}
-    if "progress" in event:
-        return "progress", {"id": event["id"], "progress": event["progress"]}
-    return "job", {"id": event["id"], "status": event["state"], "version": event["version"]}
+                if time.monotonic() - sent_at < KEEPALIVE_SECONDS:
+                    continue
+                text = ": keepalive\n\n"
+            sent_at = time.monotonic()
+            yield text

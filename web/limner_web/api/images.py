@@ -52,8 +52,9 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
         answer.headers["Content-Disposition"] = f'attachment; filename="{image_id}.{kind}"'
     answer.make_conditional(request)
     if answer.status_code != HTTPStatus.NOT_MODIFIED:
-        stored = held.blobs.get(row.sha256)
-        answer.set_data(stored if MEDIA_TYPES[kind] == row.media_type else _convert(stored, kind))
+        stored = held.storage.call(held.blobs.get, row.sha256)
+        as_stored = MEDIA_TYPES[kind] == row.media_type
+        answer.set_data(stored if as_stored else held.pillow.call(_convert, stored, kind))
     return answer
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, request, url_for
@@ -17,12 +16,10 @@ from limner_shared.tables import Job
 from limner_shared.views import JobList, JobView, Receipts, ReceiptView, Retried
 from limner_web import intake
 from limner_web.auth import tenant_id
-from limner_web.listener import wait_for
+from limner_web.connection import hang_up_check
+from limner_web.load import wait_outside
 from limner_web.schemas import JobHeaders, job_view, job_views
 from limner_web.services import Services, services
-
-POLL_SECONDS = 1.0
-"""How long a long poll trusts the hints before it asks the database: hints may be lost."""
 
 RETRIED_AT_ONCE = 1000
 
@@ -159,12 +156,8 @@ def _view(held: Services, job_id: str) -> JobView:
 
 
 def _wait(held: Services, job_id: str, seconds: float) -> JobView:
-    deadline = time.monotonic() + seconds
-    with held.listener.subscribe() as events:
-        view = _view(held, job_id)
-        while not view.status.terminal and (left := deadline - time.monotonic()) > 0:
-            wait_for(events, job_id, min(left, POLL_SECONDS))
-            view = _view(held, job_id)
+    wait_outside(held.gate)
+    *_, view = held.watches.follow(tenant_id(), job_id, seconds, lambda: _view(held, job_id), hang_up_check())
     return view
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from apiflask import APIBlueprint
@@ -20,7 +19,8 @@ from limner_shared.jobs import JobRequest, JobState
 from limner_shared.views import JobView
 from limner_web import intake, talk
 from limner_web.auth import tenant_id
-from limner_web.listener import wait_for
+from limner_web.connection import hang_up_check
+from limner_web.load import wait_outside
 from limner_web.schemas import JobHeaders, job_view
 from limner_web.services import Services, services
 
@@ -28,8 +28,6 @@ bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
 WAIT_SECONDS = 590.0
 """The client gives up after 600."""
-KEEPALIVE_SECONDS = 10.0
-POLL_SECONDS = 1.0
 _IMAGE = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
 
 
@@ -71,11 +69,13 @@ def create_chat_completion() -> Response:
     held = services()
     body = ChatRequest.model_validate(request.get_json())
     job_id = _submit(held, body)
+    wait_outside(held.gate)
     origin = held.settings.public_url or request.host_url.rstrip("/")
+    views = _watch(held, tenant_id(), job_id, hang_up_check())
     if body.stream:
-        chunks = stream_with_context(_chunks(held, tenant_id(), job_id, origin))
+        chunks = stream_with_context(_chunks(views, origin))
         return Response(chunks, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
-    *_, job = _watch(held, tenant_id(), job_id)
+    *_, job = views
     return jsonify(_completion(_checked(job), origin))
 
 
@@ -130,23 +130,18 @@ def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
     return turns
 
 
-def _watch(held: Services, tenant: str, job_id: str) -> Iterator[JobView]:
-    """The job as it is every so often, the last time when it has ended. Raises DeadlineExceeded."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    told = time.monotonic()
-    with held.listener.subscribe() as events:
-        while True:
-            with held.database.read() as session:
-                view = job_view(session, held.hints, queries.job(session, tenant, job_id))
-            if view.status.terminal:
-                yield view
-                return
-            if time.monotonic() > deadline:
-                raise DeadlineExceeded(f"The picture is not done yet: look at /api/v1/jobs/{job_id} later.")
-            if time.monotonic() - told > KEEPALIVE_SECONDS:
-                told = time.monotonic()
-                yield view
-            wait_for(events, job_id, POLL_SECONDS)
+def _watch(held: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
+    """The job as it is every few seconds, the last time when it has ended. Raises DeadlineExceeded."""
+
+    def look() -> JobView:
+        with held.database.read() as session:
+            return job_view(session, held.hints, queries.job(session, tenant, job_id))
+
+    for view in held.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
+        yield view
+        if view.status.terminal:
+            return
+    raise DeadlineExceeded(f"The picture is not done yet: look at /api/v1/jobs/{job_id} later.")
 
 
 def _checked(job: JobView) -> JobView:
@@ -179,11 +174,11 @@ def _envelope(job: JobView, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{job.id}", "object": kind, "created": created, "model": job.model, "job_id": job.id}
 
 
-def _chunks(held: Services, tenant: str, job_id: str, origin: str) -> Iterator[str]:
+def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
     """Server-sent events: comments while it is drawn, then the answer in one piece."""
     job: JobView | None = None
     try:
-        for job in _watch(held, tenant, job_id):
+        for job in views:
             if not job.status.terminal:
                 yield ": keepalive\n\n"
         if job is not None:

@@ -1,0 +1,213 @@
+"""What others notice of 2,000 clients that wait and of clients that misbehave.
+
+    python -m bench.misbehaving_clients [--quick]
+
+Two web processes and PostgreSQL. One tenant submits jobs and looks at them, alone and beside a crowd of other tenants':
+1,500 long polls and 500 event streams to which running jobs report, slow readers, silent uploads, requests without
+headers, and chats whose clients hang up (`bench/crowd.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import click
+import httpx
+
+from bench.common import NULL_CARD, postgres, report, summary
+from limner_shared import keys
+from limner_shared.client import Client
+from limner_shared.database import Database, upgrade
+from limner_shared.embedded import EmbeddedValkey, free_port
+from limner_shared.events import Hints, Progress, connect
+from limner_shared.processes import Child
+from limner_shared.settings import Settings
+
+GOAL = 2.0
+TENANTS = 4
+BULK_LINES = 5_000
+REQUESTS_PER_SECOND = 20
+PROGRESS_PER_SECOND = 16
+JOB = {"prompt": "a red apple"}
+
+
+@dataclass
+class Times:
+    """Milliseconds of each answer."""
+
+    submit: list[float] = field(default_factory=list[float])
+    look: list[float] = field(default_factory=list[float])
+    refused: int = 0
+
+
+@contextmanager
+def web(folder: Path, database_url: str) -> Iterator[Settings]:
+    """Two web processes; no worker, so that jobs stay queued and clients wait."""
+    valkey = EmbeddedValkey(folder / "valkey", folder / "valkey.log")
+    valkey.start()
+    settings = Settings(
+        data_dir=folder,
+        database_url=database_url,
+        redis_url=valkey.url,
+        port=free_port(),
+        models=(NULL_CARD,),
+        default_model="null",
+        require_keys=True,
+        log_level="warning",
+    )
+    upgrade(database_url)
+    command = [sys.executable, "-m", "limner_shared.cli", "serve"]
+    server = Child("web", command, environment={**os.environ, **settings.variables}, log_file=folder / "web.log")
+    try:
+        await_ready(settings)
+        yield settings
+    finally:
+        server.terminate()
+        server.wait(5)
+        server.close()
+        valkey.stop()
+
+
+def await_ready(settings: Settings) -> None:
+    """Wait until jobs can be taken."""
+    for _ in range(300):
+        try:
+            if httpx.get(f"{url(settings)}/readyz", timeout=2, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise SystemExit("the web server is not ready")
+
+
+def url(settings: Settings) -> str:
+    """Where the web processes listen."""
+    return f"http://127.0.0.1:{settings.port}"
+
+
+def make_tenants(settings: Settings) -> list[dict[str, str]]:
+    """The crowd's tenants, each with its id, a key, a queued job and a large bulk."""
+    made: list[dict[str, str]] = []
+    body = json.dumps(JOB).encode() + b"\n"
+    for number in range(TENANTS):
+        tenant_id, key = make_tenant(settings, f"crowd-{number}")
+        with Client(url(settings), key) as client:
+            bulk = client.submit_bulk([body] * BULK_LINES)  # type: ignore[arg-type]  # read as a file's lines
+            made.append({"id": tenant_id, "key": key, "job": client.submit(JOB).id, "bulk": bulk.id})
+    return made
+
+
+def make_tenant(settings: Settings, name: str) -> tuple[str, str]:
+    """A tenant's id and key."""
+    database = Database(settings.resolved_database_url)
+    with database.write() as session:
+        key = keys.create(session, name, "bench")
+        tenant_id = keys.authenticate(session, key)
+    database.dispose()
+    return tenant_id, key
+
+
+def measure(client: httpx.Client, seconds: float, times: Times) -> None:
+    """Submit and look at a steady rate; what is late is not made up for."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        answer = client.post("/api/v1/jobs", json=JOB)
+        submitted = time.perf_counter()
+        if not answer.is_success:
+            times.refused += 1
+            continue
+        client.get(f"/api/v1/jobs/{answer.json()['id']}").raise_for_status()
+        looked = time.perf_counter()
+        times.submit.append((submitted - started) * 1000)
+        times.look.append((looked - submitted) * 1000)
+        time.sleep(max(0.0, 1 / REQUESTS_PER_SECOND - (looked - started)))
+
+
+@contextmanager
+def crowd(settings: Settings, members: list[dict[str, str]]) -> Iterator[None]:
+    """The crowd, all of it connected."""
+    told = json.dumps([{name: each[name] for name in ("key", "job", "bulk")} for each in members])
+    command = [sys.executable, "-m", "bench.crowd", url(settings), told]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    over = threading.Event()
+    progress = threading.Thread(target=tell_progress, args=(settings, members, over))
+    progress.start()
+    try:
+        if process.stdout is None or process.stdout.readline() != "ready\n":
+            raise SystemExit("the crowd did not come")
+        yield
+    finally:
+        over.set()
+        process.kill()
+        process.wait()
+        progress.join()
+
+
+def tell_progress(settings: Settings, members: list[dict[str, str]], over: threading.Event) -> None:
+    """What workers with 16 running jobs report."""
+    hints = Hints(connect(settings.redis_url))
+    number = 0
+    while not over.wait(1 / PROGRESS_PER_SECOND):
+        number += 1
+        member = members[number % len(members)]
+        hints.progressed({member["job"]: (member["id"], Progress(number % 50, 50))})
+
+
+def p95(samples: list[float]) -> float:
+    """The 95th percentile."""
+    return quantiles(samples, n=20)[-1]
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Shorter, under 50 s.")
+def main(quick: bool) -> None:
+    """Measure, and print the figures."""
+    seconds = 6.0 if quick else 60.0
+    idle, crowded = Times(), Times()
+    with ExitStack() as open_:
+        folder = Path(open_.enter_context(tempfile.TemporaryDirectory(prefix="limner-bench-")))
+        settings = open_.enter_context(web(folder, open_.enter_context(postgres())))
+        members = make_tenants(settings)
+        headers = {"Authorization": f"Bearer {make_tenant(settings, 'measured')[1]}"}
+        client = open_.enter_context(httpx.Client(base_url=url(settings), headers=headers, trust_env=False, timeout=60))
+        measure(client, 1, Times())
+        measure(client, seconds, idle)
+        with crowd(settings, members):
+            load = client.get("/readyz").json()["load"]
+            measure(client, 2 * seconds, crowded)
+        time.sleep(2)
+        measure(client, seconds, idle)
+    ratios = {
+        "submit": round(p95(crowded.submit) / p95(idle.submit), 2),
+        "look": round(p95(crowded.look) / p95(idle.look), 2),
+    }
+    figures: dict[str, Any] = {"p95_ratio": ratios, "refused": crowded.refused, "held_in_one_process": load}
+    for name, times in (("idle", idle), ("crowded", crowded)):
+        for what, samples in (("submit", times.submit), ("look", times.look)):
+            figures[f"{what}_{name}_ms"] = summary(samples) | {"p95": round(p95(samples), 1)}
+    bars = {
+        "submit, crowd": crowded.submit,
+        "submit, idle": idle.submit,
+        "look, crowd": crowded.look,
+        "look, idle": idle.look,
+    }
+    goal = f"p95 beside the crowd at most {GOAL} x that of an idle service, nothing refused"
+    met = max(ratios.values()) <= GOAL and not crowded.refused
+    report("misbehaving_clients", figures, goal, met=met, bars=bars, unit="milliseconds")
+
+
+if __name__ == "__main__":
+    main()

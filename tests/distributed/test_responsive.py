@@ -1,0 +1,295 @@
+"""A web process answers everybody while some of its clients wait, hang up, send nothing or ask for heavy work."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+from redis import Redis
+from sqlalchemy import text
+
+from limner_shared import keys, ledger
+from limner_shared.database import Database
+from limner_shared.embedded import free_port
+from limner_shared.events import CHANNEL, Hints, connect
+from limner_shared.ledger import NewImage
+from tests.processes import Service, eventually
+
+JOB = {"prompt": "a red apple"}
+CARD = """
+name = "painter"
+title = "Painter"
+family = "null"
+source = { folder = "." }
+sizes = [[64, 64]]
+tasks = ["text-to-image", "image-to-image", "inpainting"]
+steps = { min = 1, max = 50, default = 3 }
+guidance = { min = 0.0, max = 20.0, default = 7.5 }
+"""
+postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+class Web:
+    """One web process of a service, and its clients."""
+
+    def __init__(self, service: Service, **changes: object) -> None:
+        self.service = service
+        card = service.folder / "painter.toml"
+        card.write_text(CARD)
+        changes = {"port": free_port(), "web_workers": 1, "models": (card,)} | changes
+        service.settings = service.settings.model_copy(update=changes)
+        # Settings tell other processes only what was set.
+        service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
+        self.process = service.start("serve")
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", timeout=20, trust_env=False)
+        eventually(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.service.logs()
+        try:
+            return self.client.get("/healthz").is_success
+        except httpx.TransportError:
+            return False
+
+    def send(self, head: str, body: bytes = b"", *, key: str = "") -> socket.socket:
+        """Send a request by hand, whole or not, and return its connection."""
+        connection = socket.create_connection(("127.0.0.1", self.service.settings.port), timeout=20)
+        lines = [head, "Host: localhost", *([f"Authorization: Bearer {key}"] if key else [])]
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        return connection
+
+    def held(self, kind: str) -> int:
+        return self.client.get("/readyz").json()["load"][kind]["held"]
+
+    def submit(self) -> str:
+        return self.client.post("/api/v1/jobs", json=JOB).raise_for_status().json()["id"]
+
+    def close(self) -> None:
+        self.client.close()
+
+
+@pytest.fixture
+def open_(service: Service) -> Iterator[ExitStack]:
+    """Closes at the end what a test opens."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def serve(service: Service, open_: ExitStack, **changes: object) -> Web:
+    return open_.enter_context(closing(Web(service, **changes)))
+
+
+def chat(web: Web, said: str, *, stream: bool = False) -> socket.socket:
+    body = json.dumps({"messages": [{"role": "user", "content": said}], "stream": stream}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return web.send(head, body)
+
+
+def test_probes_and_pages_answer_while_submissions_wait_for_a_lock(service: Service, open_: ExitStack):
+    web = serve(service, open_)
+    web.submit()
+    posts = ThreadPoolExecutor(20)
+    with service.database.engine.connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        connection.exec_driver_sql("COMMIT" if is_sqlite else "SELECT 1")
+        connection.exec_driver_sql("BEGIN EXCLUSIVE" if is_sqlite else "LOCK TABLE jobs IN EXCLUSIVE MODE")
+        answers = [posts.submit(web.submit) for _ in range(20)]
+        eventually(lambda: web.held("requests") == 20)
+        for path in ("/healthz", "/readyz", "/", "/api/v1/openapi.json"):
+            assert web.client.get(path).status_code == 200, path
+        assert not any(answer.done() for answer in answers), "the lock is held still"
+        connection.exec_driver_sql("ROLLBACK")
+    assert len({answer.result() for answer in answers}) == 20
+    posts.shutdown()
+
+
+@postgresql
+def test_other_clients_are_answered_while_560_chats_wait(service: Service, open_: ExitStack):
+    web = serve(service, open_, max_requests=600)  # they come at once
+    for number in range(560):
+        open_.enter_context(chat(web, f"picture number {number}"))
+    eventually(lambda: (web.held("streams"), web.held("requests")) == (560, 0), 60)
+    for path in ("/readyz", "/", "/api/v1/models", "/api/v1/jobs"):
+        assert web.client.get(path).status_code == 200, path
+    web.submit()
+
+
+@sqlite
+def test_a_client_that_hangs_up_frees_its_place(service: Service, open_: ExitStack):
+    web = serve(service, open_)
+    job = web.submit()
+    waiting = [
+        *(chat(web, f"cat {number}", stream=number % 2 == 0) for number in range(10)),
+        *(web.send(f"GET /api/v1/jobs/{job}?wait=25 HTTP/1.1") for _ in range(5)),
+        *(web.send("GET /api/v1/events HTTP/1.1") for _ in range(5)),
+    ]
+    eventually(lambda: web.held("streams") == 20)
+    for connection in waiting[:-1]:
+        connection.close()
+    eventually(lambda: web.held("streams") == 1)
+    waiting[-1].close()
+
+
+@sqlite
+def test_a_silent_upload_is_ended_and_other_tenants_bulks_are_accepted_meanwhile(service: Service, open_: ExitStack):
+    with service.database.write() as session:
+        silent, other = keys.create(session, "silent", "test"), keys.create(session, "other", "test")
+    web = serve(service, open_, require_keys=True, upload_seconds=6.0)
+    head = "POST /api/v1/bulks HTTP/1.1\r\nContent-Type: application/jsonl\r\nContent-Length: 9000"
+    uploads = [open_.enter_context(web.send(head, b'{"prompt": "x"}\n', key=silent)) for _ in range(4)]
+    eventually(lambda: web.held("bulks") == 2)
+    answer = web.client.post(
+        "/api/v1/bulks",
+        content=b'{"prompt": "x"}\n',
+        headers={"Content-Type": "application/jsonl", "Authorization": f"Bearer {other}"},
+    )
+    assert answer.status_code == 202
+    codes = sorted(int(connection.recv(9000).split()[1]) for connection in uploads)
+    assert codes == [408, 408, 429, 429]
+    eventually(lambda: web.held("bulks") == 0)
+
+
+@sqlite
+def test_a_body_that_drips_is_ended(service: Service, open_: ExitStack):
+    web = serve(service, open_, upload_seconds=1.0)
+    head = "POST /api/v1/jobs HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9000"
+    connection = open_.enter_context(web.send(head))
+    connection.settimeout(0.1)
+
+    def answer() -> bytes:
+        connection.sendall(b" ")
+        try:
+            return connection.recv(9000)
+        except TimeoutError:
+            return b""
+
+    assert b" 408 " in eventually(answer)
+
+
+@postgresql
+def test_waiting_takes_no_thread_and_no_connection(service: Service, open_: ExitStack):
+    web = serve(service, open_)
+    job = web.submit()
+    [process] = psutil.Process(web.process.pid).children()
+    threads = process.num_threads()
+    for _ in range(300):
+        open_.enter_context(web.send(f"GET /api/v1/jobs/{job}?wait=25 HTTP/1.1"))
+    eventually(lambda: web.held("streams") == 300)
+    assert process.num_threads() <= threads + 1
+
+    def transactions() -> int:
+        with elsewhere.read() as session:
+            query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = :name"
+            return session.scalar(text(query), {"name": url.database})
+
+    url = service.database.engine.url
+    elsewhere = Database(url.set(database="postgres").render_as_string(hide_password=False))
+    open_.callback(elsewhere.dispose)
+    before = eventually(transactions)
+    rounds = eventually(lambda: max(0, transactions() - before - 4))
+    assert rounds < 60, "one query a round asks after all jobs"
+
+
+@sqlite
+def test_garbage_on_the_channel_is_skipped_and_streams_go_on(service: Service, open_: ExitStack):
+    web = serve(service, open_)
+    garbage = [b"{", b"\xff\xfe", b"[]", b"null", b'{"id": 1}', b'{"id": "a", "tenant_id": "b"}', b"[" * 9000]
+    with web.client.stream("GET", "/api/v1/events") as stream, Redis.from_url(service.settings.redis_url) as redis:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry")
+        eventually(lambda: redis.pubsub_numsub(CHANNEL)[0][1] >= 1)
+        for message in garbage:
+            redis.publish(CHANNEL, message)
+        job = web.submit()
+        assert any(f'"{job}"' in line for line in lines)
+    assert web.client.get("/readyz").json()["hints"]["skipped"] == len(garbage)
+
+
+@sqlite
+def test_a_store_that_hangs_does_not_hold_up_other_requests(service: Service, open_: ExitStack, monkeypatch):
+    store = open_.enter_context(socket.create_server(("127.0.0.1", 0)))  # accepts, and never answers
+    for name, value in {
+        "AWS_ENDPOINT": f"http://127.0.0.1:{store.getsockname()[1]}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    web = serve(service, open_, blob_url="s3://bucket/pictures")
+    picture = finished_picture(service, web.submit(), b"")
+    for _ in range(20):
+        open_.enter_context(web.send(f"GET /api/v1/images/{picture} HTTP/1.1"))
+    eventually(lambda: web.held("requests") == 20)
+    assert web.client.get("/readyz").status_code == 200
+    web.submit()
+    assert web.held("requests") == 20
+
+
+def finished_picture(service: Service, job: str, data: bytes, digest: str = "0" * 64) -> str:
+    """The id of a picture of a job that is done, as a worker would leave it."""
+    with service.database.write() as session:
+        [claim] = ledger.claim(session, [job], "a worker", 60)
+        image = NewImage(digest, "image/png", 64, 64, len(data), 1, {})
+        changes = ledger.finish(session, [ledger.Result(job, claim.attempt, [image])])
+    Hints(connect(service.settings.redis_url)).changed(changes)
+    with service.database.read() as session:
+        return session.scalar(text("SELECT id FROM images WHERE job_id = :job"), {"job": job})
+
+
+def test_nothing_blocks_the_event_loop(service: Service, open_: ExitStack, monkeypatch):
+    """gevent's own monitor reports each stretch of more than 100 ms without a switch, with the stack."""
+    monkeypatch.setenv("GEVENT_MONITOR_THREAD_ENABLE", "1")
+    web = serve(service, open_, log_level="warning")
+    everything(web)
+    blocks = re.findall(r"appears to be blocked.*?Blocked Stack[^\n]*\n(.*?)\nInfo:", server_log(service), re.DOTALL)
+    assert not blocks, "\n".join(blocks)
+
+
+def server_log(service: Service) -> str:
+    [log] = service.folder.glob("serve-*.log")
+    return log.read_text()
+
+
+def everything(web: Web) -> None:
+    """Each route once, and whatever takes a lot of processor time or waits."""
+    get, post = web.client.get, web.client.post
+    for path in ("/", "/conversation", "/api/v1/docs", "/api/v1/openapi.json", "/readyz", "/healthz", "/v1/models"):
+        assert get(path).status_code == 200, path
+    job = web.submit()
+    bad = b'{"prompt": ""}\n' + b'{"prompt": "x"}\n' * 60_000
+    assert post("/api/v1/bulks", content=bad, headers={"Content-Type": "application/jsonl"}).status_code == 422
+    good = b'{"prompt": "x"}\n' * 5_000
+    bulk = post("/api/v1/bulks", content=good, headers={"Content-Type": "application/jsonl"}).raise_for_status().json()
+    for size, kind in ((4096, "PNG"), (5000, "JPEG"), (3500, "WEBP")):
+        start = {"prompt": "x", "model": "painter", "image": data_url(size, kind)}
+        assert post("/api/v1/jobs", json=start).status_code == 202, kind
+    with ThreadPoolExecutor(20) as clients:
+        list(clients.map(lambda _: web.submit(), range(60)))
+        list(clients.map(get, [f"/api/v1/jobs/{job}", "/api/v1/jobs?limit=100", f"/api/v1/jobs/{job}?wait=1"] * 10))
+    for path in (bulk["links"]["self"], "/api/v1/bulks", f"{bulk['links']['results']}?format=zip", "/api/v1/models"):
+        assert get(path).status_code == 200, path
+    said = post("/api/v1/conversations", json={"message": "a red car, please"}).raise_for_status().json()
+    assert get(said["links"]["self"]).status_code == 200
+    for action in ("pause", "resume", "cancel"):
+        assert post(bulk["links"][action]).status_code == 200, action
+    assert post(f"/api/v1/jobs/{job}/cancel").status_code == 200
+
+
+def data_url(size: int, kind: str) -> str:
+    buffer = io.BytesIO()
+    noise = Image.frombytes("L", (64, 64), os.urandom(4096)).resize((size, size))
+    noise.convert("RGBA" if kind != "JPEG" else "RGB").save(buffer, kind, **({"quality": 50} if kind != "PNG" else {}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

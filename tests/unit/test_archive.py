@@ -1,0 +1,62 @@
+"""The ZIP of a bulk's results: read by others' tools, and written in constant memory."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from limner_shared.errors import NotFound
+from limner_web.archive import zipped
+
+
+def jobs(count: int, images: int = 1) -> Iterator[tuple[SimpleNamespace, list[SimpleNamespace]]]:
+    for line in range(1, count + 1):
+        job = SimpleNamespace(bulk_line=line)
+        yield (
+            job,
+            [SimpleNamespace(image_index=n, sha256=f"{line}-{n}", media_type="image/png") for n in range(images)],
+        )
+
+
+def describe(job: SimpleNamespace, _images: object) -> str:
+    return f'{{"line": {job.bulk_line}}}\n'
+
+
+@pytest.mark.parametrize("count", [0, 1, 70_000])
+def test_every_entry_can_be_read(count: int):
+    def fetch(digest: str) -> bytes:
+        return f"picture {digest}".encode()
+
+    parts = b"".join(zipped(fetch, lambda: jobs(count), describe))
+    with zipfile.ZipFile(io.BytesIO(parts)) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == count + 1
+        assert archive.read("results.jsonl").decode() == "".join(describe(job, []) for job, _ in jobs(count))
+        if count:
+            assert archive.read(f"{count:07d}.png").decode() == f"picture {count}-0"
+
+
+def test_a_deleted_picture_is_left_out():
+    def fetch(digest: str) -> bytes:
+        if digest == "2-1":
+            raise NotFound
+        return digest.encode()
+
+    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(fetch, lambda: jobs(2, 2), describe)))) as archive:
+        assert archive.namelist() == ["0000001-1.png", "0000001-2.png", "0000002-1.png", "results.jsonl"]
+
+
+def test_memory_does_not_grow_with_the_number_of_entries():
+    tracemalloc.start()
+    try:
+        for _ in zipped(lambda _digest: b"x", lambda: jobs(30_000), describe):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000
