@@ -18,7 +18,7 @@ def run() -> None:
     """Apply migrations one after another, each in a transaction of its own; a second caller waits for the first."""
     url = context.config.attributes.get("url") or Settings().resolved_database_url
     tell: migrating.Tell = context.config.attributes.get("tell", print)
-    database = Database(url)
+    database = Database(url, limited=False)
     try:
         with database.engine.execution_options(limner_write=True).connect() as connection:
             migrating.lift_limits(connection)

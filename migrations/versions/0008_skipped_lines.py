@@ -2,8 +2,8 @@
 
 Safe while the version before is running: it neither reads nor writes what is added here.
 
-Revision: 0005_skipped_lines
-Revises: 0004
+Revision: 0008
+Revises: 0007
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0005_skipped_lines"
-down_revision = "0004"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
+serves_from = "0004"
 
 
 def upgrade() -> None:
