@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from bench.statements import OTHER, TENANT
-from limner_shared import keys, ledger, queries, tenants
+from limner_shared import keys, ledger, queries, tenants, waiting
 from limner_shared.conditions import Conditions, Interpretation
 from limner_shared.database import Database
 from limner_shared.errors import GenerationFailed
@@ -143,7 +143,7 @@ def operate(database: Database) -> None:
         keys.revoke(session, key.split("_")[1])
         tenants.list_tenants(session)
         tenants.change_tenant(session, "other", {"weight": 2.0})
-        queries.waiting_models(session)
+        waiting.waiting_models(session)
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)
         queries.has_active(session, OTHER, "none")

@@ -159,13 +159,14 @@ def test_a_conversation_that_was_deleted_is_said_to_be_gone_when_its_request_com
     assert client.post(URL, json={"message": "a cat"}, headers={"Idempotency-Key": "new"}).status_code == 201
 
 
-def test_a_job_that_was_deleted_is_said_to_be_gone_when_its_request_comes_again(client, app, database):
+def test_a_request_whose_job_retention_has_deleted_is_a_new_request(client, app, database):
     headers = {"Idempotency-Key": "k"}
     job = client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers=headers).json
     finish(app, start(app, job["id"]), png("red"))
     keep(database, keep_jobs_days=0)
     again = client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers=headers)
-    assert (again.status_code, again.json["code"]) == (410, "gone")
+    assert again.status_code == 202
+    assert again.json["id"] != job["id"]
 
 
 @both

@@ -18,6 +18,7 @@ from limner_shared.conditions import Conditions, Interpretation
 from limner_shared.ledger import NewImage
 from limner_shared.ledger.retention import USAGE_DAYS
 from limner_shared.tables import Bulk, Conversation, Event, IdempotencyKey, Image, Input, Job, Tenant, Turn, Usage
+from limner_worker.dispatch.blob_sweep import BlobSweep
 from limner_worker.dispatch.cleaning import Cleaner
 from tests.api.test_inputs import CARD, data_url
 from tests.api.work import finish, png, start
@@ -42,6 +43,7 @@ def keep(database, **days: float) -> None:
 def clean(app) -> None:
     held = app.extensions["limner"]
     Cleaner(held.database, held.blobs, NO_GRACE).clean()
+    BlobSweep(held.database, held.blobs, aside_seconds=NO_GRACE).purge()
 
 
 def count(database, table: type) -> int:

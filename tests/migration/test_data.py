@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from limner_shared import database as db
-from limner_shared import ledger, queries
+from limner_shared import ledger, queries, waiting
 from limner_shared.database import Database
 from limner_shared.jobs import JobState, Priority
 
@@ -171,11 +171,11 @@ def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_
     db.upgrade(empty_database_url)
     with earlier.write() as session:
         for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
-            assert queries.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
-            [line] = queries.waiting_lines(session, MODEL, priority.rank, "tenant_a", "", 9)
+            assert waiting.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
+            [line] = waiting.waiting_lines(session, MODEL, priority.rank, "tenant_a", "", 9)
             assert (line.flow, line.open) == (flow, True)
-            waiting = [row[0] for row in queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)]
-            assert waiting == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
+            ids = [row[0] for row in waiting.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)]
+            assert ids == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
         taken_back = {change.id for change in ledger.reap(session, 2)}
         assert taken_back == LIVE - QUEUED
         assert {claim.id for claim in ledger.claim_next(session, [MODEL], 9, "me", 60)} == LIVE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from limner_shared import ledger, queries
+from limner_shared import ledger, queries, waiting
 from limner_shared.cards import Catalogue
 from limner_shared.database import Database, now
 from limner_shared.errors import GenerationFailed, NotFound
@@ -192,15 +192,15 @@ def test_lines_that_wait_are_found_with_one_look_each_and_read_in_order(database
         for tenant in ("tenant_a", "tenant_b"):
             ledger.ensure_tenant(session, tenant, tenant)
             ledger.submit(session, tenant, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * 3)
-        assert queries.waiting_tenants(session, "limner-flow", Priority.NORMAL.rank) == ["tenant_a", "tenant_b"]
-        [line] = queries.waiting_lines(session, "limner-flow", 1, "tenant_a", "", 9)
+        assert waiting.waiting_tenants(session, "limner-flow", Priority.NORMAL.rank) == ["tenant_a", "tenant_b"]
+        [line] = waiting.waiting_lines(session, "limner-flow", 1, "tenant_a", "", 9)
         assert (line.flow, line.open) == ("tenant_a", True)
-        rows = queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
+        rows = waiting.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
         assert rows[0] == line.head
         assert len(rows) == 2
-        [last] = queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", rows[-1][0], 2)
+        [last] = waiting.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", rows[-1][0], 2)
         assert last[0] > rows[-1][0]
-        assert queries.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
+        assert waiting.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
 
 
 def test_what_redis_forgot_is_released_again(database, catalogue):
@@ -217,7 +217,7 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in (1, 2)]
 
     def flows(session) -> list[str]:
-        lines = queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        lines = waiting.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
         return [line.flow for line in lines if line.open]
 
     with database.write() as session:
@@ -251,7 +251,7 @@ def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(d
         ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
         ledger.seal_bulk(session, bulk_id, 5)
         ledger.cancel_bulk(session, bulk_id)
-        [line] = queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        [line] = waiting.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
         assert not line.open
         assert [len(ledger.sweep_bulk(session, bulk_id, 2)) for _ in range(4)] == [2, 2, 1, 0]
         session.expire_all()

@@ -10,7 +10,8 @@ from itertools import combinations, cycle, islice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner_shared.queries import Line, Share
+from limner_shared.queries import Share
+from limner_shared.waiting import Line
 from limner_worker.dispatch.fairness import FairShare
 from limner_worker.dispatch.lines import LINES_A_ROUND, LINES_AT_ONCE, Lines, Waiting
 from limner_worker.dispatch.release import Backlogs

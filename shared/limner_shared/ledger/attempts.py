@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from limner_shared import queries
+from limner_shared import waiting
 from limner_shared.conditions import Interpretation
 from limner_shared.database import insert_many, now
 from limner_shared.errors import UnreadableJob
@@ -109,7 +109,7 @@ def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, 
     """Claim the next queued jobs of these models without a message, those released first: for when Redis is away."""
     chosen: list[str] = []
     for model in models:
-        chosen += queries.next_jobs(session, model, limit - len(chosen))
+        chosen += waiting.next_jobs(session, model, limit - len(chosen))
     return claim(session, chosen, owner, lease_seconds)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.orm import Session, aliased
 
-from limner_shared import queries
+from limner_shared import waiting
 from limner_shared.database import now
 from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost
 from limner_shared.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
@@ -36,7 +36,7 @@ def expire(session: Session, limit: int) -> list[Change]:
 
 def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit: int) -> list[Change]:
     """queued → failed for jobs of models that nobody serves any more, unless they came within so many seconds."""
-    gone = [model for model in queries.waiting_models(session) if model not in models]
+    gone = [model for model in waiting.waiting_models(session) if model not in models]
     if not gone:
         return []
     waits = select(Job.id).where(text(WAITING), Job.model.in_(gone), Job.created_at < now() - seconds)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from limner_shared.queries import Line
+from limner_shared.waiting import Line
 
 LINES_AT_ONCE = 64
 LINES_A_ROUND = 1024

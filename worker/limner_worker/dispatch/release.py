@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from celery import Celery
 from sqlalchemy.orm import Session
 
-from limner_shared import ledger, queries
+from limner_shared import ledger, queries, waiting
 from limner_shared.cards import Catalogue, ModelCard
 from limner_shared.celery_app import publish
 from limner_shared.database import now
 from limner_shared.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.ledger import Released
-from limner_shared.queries import Line, Share
+from limner_shared.queries import Share
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
+from limner_shared.waiting import Line
 from limner_worker.dispatch.aging import Aging
 from limner_worker.dispatch.duties import Isolation
 from limner_worker.dispatch.fairness import Backlog, FairShare
@@ -131,7 +132,7 @@ class Releaser:
         if not room:
             return {}
         lines = state.lines[priority]
-        tenants = queries.waiting_tenants(session, state.card.name, priority.rank)
+        tenants = waiting.waiting_tenants(session, state.card.name, priority.rank)
         lines.keep(tenants)
         reader = _Reader(session, state.card.name, priority.rank)
         backlogs = Backlogs(
@@ -173,10 +174,10 @@ class _Reader:
     rank: int
 
     def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
-        return queries.waiting_lines(self.session, self.model, self.rank, tenant, after, limit)
+        return waiting.waiting_lines(self.session, self.model, self.rank, tenant, after, limit)
 
     def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
-        return queries.waiting_jobs(self.session, self.model, self.rank, tenant, flow, after, limit)
+        return waiting.waiting_jobs(self.session, self.model, self.rank, tenant, flow, after, limit)
 
 
 class Backlogs(Mapping[str, Backlog[Waiting]]):

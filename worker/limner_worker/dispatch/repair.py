@@ -12,7 +12,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from limner_shared import ledger, queries
+from limner_shared import ledger, waiting
 from limner_shared.database import Database
 from limner_shared.events import Hints
 from limner_shared.ledger import Change
@@ -71,7 +71,7 @@ class Repairs:
         run = self._isolation.run
         if time.monotonic() >= self._reaps_from:
             run("reap", self._reap)
-        run("expire", lambda: self._end(queries.has_late, ledger.expire))
+        run("expire", lambda: self._end(waiting.has_late, ledger.expire))
         run("fail unknown models", self._fail_unknown)
         run("idempotency keys", self._forget_keys)
         self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
@@ -93,7 +93,7 @@ class Repairs:
             self._hints.changed(changes)
 
     def _reap(self) -> None:
-        if not self._is_due(queries.has_lost):
+        if not self._is_due(waiting.has_lost):
             return
         with self._leadership.write() as session:
             lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
@@ -103,10 +103,10 @@ class Repairs:
 
     def _fail_unknown(self) -> None:
         fail = partial(_fail_unknown, self._models)
-        self._end(lambda session: bool(set(queries.waiting_models(session)) - set(self._models)), fail)
+        self._end(lambda session: bool(set(waiting.waiting_models(session)) - set(self._models)), fail)
 
     def _forget_keys(self) -> None:
-        if self._is_due(lambda session: queries.has_old_keys(session, IDEMPOTENCY_SECONDS)):
+        if self._is_due(lambda session: waiting.has_old_keys(session, IDEMPOTENCY_SECONDS)):
             with self._leadership.write() as session:
                 ledger.forget_keys(session, IDEMPOTENCY_SECONDS)
 
