@@ -8,7 +8,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from limner_shared.breaker import Breaker, BreakerState
 from limner_shared.errors import StorageFailed, StorageFull
 
 CONNECT_SECONDS: Final = 5
@@ -28,33 +29,11 @@ RETRY_SECONDS: Final = 20
 """No further try begins after this; so a call lasts 35 s at most."""
 FAILURES: Final = 3
 OPEN_SECONDS: Final = 10.0
+"""After FAILURES in a row a bucket is left alone for so long: work that needs many calls must not wait for each."""
 LISTED_AT_ONCE: Final = 1000
 FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
 """Options of the client that `AWS_`, `AZURE_` and `GOOGLE_` variables set; the client forgets them when others are
 given by name."""
-
-
-class Breaker:
-    """After FAILURES in a row, refuses for OPEN_SECONDS: work that needs many calls must not wait for each of them."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._open_until = float("-inf")
-        self._lock = threading.Lock()
-
-    def check(self) -> None:
-        """Raises StorageFailed while it refuses."""
-        with self._lock:
-            if self._clock() < self._open_until:
-                raise StorageFailed("The picture store does not answer; it is tried again in a few seconds.")
-
-    def ended(self, *, well: bool) -> None:
-        """A call has ended."""
-        with self._lock:
-            self._failures = 0 if well else self._failures + 1
-            if self._failures >= FAILURES:
-                self._open_until = self._clock() + OPEN_SECONDS
 
 
 class Store:
@@ -70,7 +49,7 @@ class Store:
         elif urlsplit(url).scheme == "memory":
             self._store = from_url(url)
         else:
-            self._breaker = Breaker()
+            self._breaker = Breaker(FAILURES, OPEN_SECONDS, OPEN_SECONDS)
             self._store = _bucket(url)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
@@ -144,19 +123,19 @@ class Store:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        if self._breaker is not None:
-            self._breaker.check()
+        if self._breaker is not None and self._breaker.state is BreakerState.OPEN:
+            raise StorageFailed("The picture store does not answer; it is tried again in a few seconds.")
         try:
             yield
         except (BaseError, OSError) as error:
             if self._breaker is not None:
-                self._breaker.ended(well=False)
+                self._breaker.failed()
             if _is_full(error):
                 raise StorageFull from error
             raise StorageFailed(f"The picture store cannot be used: {type(error).__name__}.") from error
         else:
             if self._breaker is not None:
-                self._breaker.ended(well=True)
+                self._breaker.succeeded()
 
 
 def _bucket(url: str) -> ObjectStore:

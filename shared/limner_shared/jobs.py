@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from limner_shared.conditions import Description, Turn
 
@@ -205,6 +205,14 @@ class JobSpec(BaseModel):
     def task(self) -> Task:
         """What kind of request it is."""
         return task_of(self.image, self.mask) or "text-to-image"
+
+    @classmethod
+    def read(cls, stored: object) -> JobSpec | None:
+        """The spec that a job's row holds; None if it is damaged."""
+        try:
+            return cls.model_validate(stored)
+        except ValidationError:
+            return None
 
     def image_seed(self, index: int) -> int:
         """The seed of image `index`: picture k of seed s is picture 0 of seed s + k."""

@@ -12,7 +12,7 @@ import pytest
 from obstore.exceptions import GenericError
 
 from limner_shared import blob_store
-from limner_shared.blob_store import FAILURES, OPEN_SECONDS, Breaker, _is_full
+from limner_shared.blob_store import FAILURES, _is_full
 from limner_shared.blobs import Blobs
 from limner_shared.errors import NotFound, StorageFailed
 
@@ -120,22 +120,6 @@ def test_a_bucket_that_says_nothing_fails_within_its_time_limit_and_is_then_left
             silent.put(b"picture")
     with pytest.raises(StorageFailed, match="tried again in a few seconds"):
         silent.get("ab" * 32)
-
-
-def test_a_breaker_lets_through_again_after_a_while_and_counts_only_failures_in_a_row():
-    now = 0.0
-    breaker = Breaker(lambda: now)
-    for well in [False] * (FAILURES - 1) + [True] + [False] * (FAILURES - 1):
-        breaker.ended(well=well)
-    breaker.check()
-    breaker.ended(well=False)
-    with pytest.raises(StorageFailed):
-        breaker.check()
-    now = OPEN_SECONDS
-    breaker.check()
-    breaker.ended(well=False)  # it is still away
-    with pytest.raises(StorageFailed):
-        breaker.check()
 
 
 def test_what_is_set_aside_is_still_read_until_it_is_deleted_for_good(tmp_path):

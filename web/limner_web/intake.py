@@ -18,6 +18,7 @@ from limner_shared.errors import BadBulk, BulkLoading, Gone, IdempotencyConflict
 from limner_shared.jobs import JobRequest, JobSpec, Priority
 from limner_shared.ledger import Change, NewJob, Released, Submission
 from limner_shared.replay import REPLAY_OF, replay_spec
+from limner_shared.tables import Image, Job
 from limner_shared.telemetry import get_logger
 from limner_web.bulk_reader import BulkReader
 from limner_web.services import Services
@@ -122,16 +123,25 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
     with services.database.write() as session:
         row = queries.job(session, tenant_id, job_id)
         images = queries.images(session, [job_id])[job_id]
-        spec = JobSpec.model_validate(row.spec)
-        services.catalogue.get(spec.model)
-        if len(images) < spec.n:
-            raise InvalidState("Only a job whose pictures are all there can be replayed.", state=row.state)
-        again = replay_spec(spec, [image.receipt for image in images])
+        services.catalogue.get(row.model)
+        again = _replay_spec(row, images)
         ledger.grant(session, tenant_id, 1, row.cost)
         new = NewJob(again, row.cost, Priority.NORMAL, {REPLAY_OF: job_id})
         submission = ledger.submit(session, tenant_id, [new], window=services.settings.window)
     announce(services, submission.changes, submission.released)
     return submission.changes[0].id
+
+
+def _replay_spec(row: Job, images: list[Image]) -> JobSpec:
+    """Raises InvalidState if not all is there that made the images."""
+    spec = JobSpec.read(row.spec)
+    if spec is None:
+        raise InvalidState("The job's stored request is damaged, so it cannot be replayed.", state=row.state)
+    if not spec.prompt:
+        raise InvalidState("The job's prompt was deleted as its tenant's retention asks.", state=row.state)
+    if len(images) < spec.n:
+        raise InvalidState("Only a job whose pictures are all there can be replayed.", state=row.state)
+    return replay_spec(spec, [image.receipt for image in images])
 
 
 def _once(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import overload
+from typing import Any, Final, overload
 
 from flask import url_for
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared import queries
 from limner_shared.cards import ModelCard
 from limner_shared.conditions import Interpretation
 from limner_shared.events import Hints
-from limner_shared.jobs import JobState, Priority
+from limner_shared.jobs import JobSpec, JobState, Priority
 from limner_shared.tables import Bulk, Conversation, Image, Job, Turn
 from limner_shared.views import (
     BulkView,
@@ -27,6 +27,16 @@ from limner_shared.views import (
     SkippedView,
     TurnView,
 )
+
+SPEC_FIELDS: Final = (JobSpec.model_fields.keys() & JobView.model_fields.keys()) - {"version"}
+"""The fields of a stored spec that a view shows."""
+UNREADABLE: Final[dict[str, Any]] = {
+    "prompt": "",
+    "negative_prompt": "",
+    "style": None,
+    **dict.fromkeys(("width", "height", "steps", "guidance", "seed", "n"), 0),
+}
+"""What a view shows in place of a stored spec that is damaged."""
 
 
 class CreateHeaders(BaseModel):
@@ -80,7 +90,15 @@ def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
 
 
 def _plain_view(row: Job, images: list[Image]) -> JobView:
-    spec = {key: value for key, value in row.spec.items() if key not in ("version", "history", "given", "replay")}
+    try:
+        return _view(row, images, row.spec, row.interpretation)
+    except (ValidationError, AttributeError):  # the latter where it is not even an object
+        # One damaged row must not hide the others of its page or bulk.
+        return _view(row, images, UNREADABLE | {"model": row.model}, None)
+
+
+def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation: dict[str, Any] | None) -> JobView:
+    spec = {key: value for key, value in stored.items() if key in SPEC_FIELDS}
     error = None
     if row.error_code is not None:
         error = ErrorView(code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable))
@@ -104,8 +122,8 @@ def _plain_view(row: Job, images: list[Image]) -> JobView:
         images=[_image_view(image) for image in images],
         error=error,
         links={"self": this, "cancel": f"{this}/cancel"},
-        revised_prompt=row.spec["prompt"] if row.interpretation else None,
-        interpretation=None if row.interpretation is None else Interpretation.model_validate(row.interpretation),
+        revised_prompt=stored.get("prompt") if interpretation else None,
+        interpretation=None if interpretation is None else Interpretation.model_validate(interpretation),
         presentation=row.presentation,
         **spec,
     )

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from limner_shared import ledger, queries
 from limner_shared.conditions import Conditions, Turn
 from limner_shared.errors import Gone, NotFound
-from limner_shared.jobs import JobRequest
+from limner_shared.jobs import JobRequest, JobSpec
 from limner_shared.tables import Job
 from limner_shared.tables import Turn as TurnRow
 from limner_web import intake
@@ -123,7 +123,8 @@ def _turn(turn: TurnRow, job: Job | None) -> Turn:
 
 def conditions_of(job: Job) -> Conditions | None:
     """What a job's pictures are really made with; None while nobody has interpreted its description."""
-    if job.interpretation is None or not job.spec["prompt"]:
+    spec = JobSpec.read(job.spec)
+    # The prompt is empty once retention has deleted it.
+    if job.interpretation is None or spec is None or not spec.prompt:
         return None
-    names = ("prompt", "negative_prompt", "style", "width", "height", "n", "seed")
-    return Conditions(**{name: job.spec[name] for name in names})
+    return Conditions.model_validate(spec.model_dump(include=set(Conditions.model_fields)))

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from limner_shared.breaker import Breaker, BreakerState
 from limner_shared.celery_app import lane_of, model_of
 from limner_shared.jobs import Lane
-from limner_worker.breaker import Breaker, BreakerState
 
 FAILURES_IN_A_ROW: Final = 8
 """Jobs of one model that fail one after another before the worker stops taking its jobs."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
+from limner_shared.breaker import Breaker
 from limner_shared.database import DATABASE_AWAY, Database, describe
 from limner_shared.errors import LimnerError, StorageFailed, StorageFull
 from limner_shared.events import Hints
@@ -18,7 +19,6 @@ from limner_shared.jobs import JobSpec
 from limner_shared.ledger import Change, NewImage, Result
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
-from limner_worker.breaker import Breaker
 from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Picture
 from limner_worker.pictures import store_picture

@@ -10,6 +10,7 @@ from typing import Final
 
 from limner_shared import ledger
 from limner_shared.blobs import Blobs
+from limner_shared.breaker import BreakerState
 from limner_shared.database import Database
 from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, StorageFull
 from limner_shared.events import Hints, connect
@@ -18,7 +19,6 @@ from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import EXIT_CODE, Supervisor
 from limner_worker.admission import Admission
-from limner_worker.breaker import BreakerState
 from limner_worker.claiming import Claimer, Delivery
 from limner_worker.engine.loop import Engine
 from limner_worker.engine.request import JobRun

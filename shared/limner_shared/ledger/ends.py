@@ -73,19 +73,20 @@ def reap(session: Session, solo_losses: int, limit: int = REAPED_AT_ONCE) -> lis
 def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
     """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead ones stay as they ended.
 
-    Raises TooManyRequests where the tenant's limits do not let all of them through; then none is queued.
+    A job whose stored spec is damaged is left out. Raises TooManyRequests where the tenant's limits do not let all of
+    them through; then none is queued.
     """
     again = aliased(Job)
     done = select(again.id).where(again.retry_of == Job.id).exists()
     query = select(Job).where(Job.tenant_id == tenant_id, text(f"jobs.{DEAD}"), ~done).order_by(Job.id).limit(limit)
     if job_ids is not None:
         query = query.where(Job.id.in_(job_ids))
-    dead = session.scalars(query.with_for_update()).all()
+    found = [(job, JobSpec.read(job.spec)) for job in session.scalars(query.with_for_update())]
+    dead = [(job, spec) for job, spec in found if spec is not None]
     if dead:
-        grant(session, tenant_id, len(dead), sum(job.cost for job in dead))
+        grant(session, tenant_id, len(dead), sum(job.cost for job, _ in dead))
     changes: list[Change] = []
-    for job in dead:
-        spec = JobSpec.model_validate(job.spec)
+    for job, spec in dead:
         new = NewJob(spec, job.cost, list(Priority)[job.priority], job.extra, retry_of=job.id)
         changes += submit(session, tenant_id, [new]).changes
     return changes

@@ -153,7 +153,7 @@ def _blank_turns(session: Session, ids: Sequence[str]) -> None:
         .join(Turn, Turn.job_id == Job.id)
         .where(Turn.conversation_id.in_({turn.conversation_id for turn in turns}))
     )
-    told = [row for row in session.execute(others).all() if row.spec.get("history")]
+    told = [row for row in session.execute(others).all() if isinstance(row.spec, dict) and row.spec.get("history")]
     _write_specs(session, {row.id: row.spec for row in told if row.finished_at is not None}, {"history": []})
     # Until it has ended, a job needs what was said.
     due = {"forgotten": Job.forgotten.op("|")(int(Forgotten.HISTORY_DUE))}
@@ -180,8 +180,10 @@ def _specs(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {row.id: row.spec for row in session.execute(select(Job.id, Job.spec).where(Job.id.in_(ids)))}
 
 
-def _write_specs(session: Session, specs: Mapping[str, dict[str, Any]], changed: dict[str, Any]) -> None:
-    rows = [{"job": job_id, "new_spec": spec | changed} for job_id, spec in specs.items()]
+def _write_specs(session: Session, specs: Mapping[str, object], changed: dict[str, Any]) -> None:
+    # A damaged spec may be of any type; nothing of it is kept.
+    new = {job_id: {**(spec if isinstance(spec, dict) else {}), **changed} for job_id, spec in specs.items()}
+    rows = [{"job": job_id, "new_spec": spec} for job_id, spec in new.items()]
     if rows:
         statement = update(Job).where(Job.id == bindparam("job")).values(spec=bindparam("new_spec"))
         session.connection().execute(statement, rows)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from limner_worker.breaker import Breaker, BreakerState
+from limner_shared.breaker import Breaker, BreakerState
 
 Answer = TypeVar("Answer", bound=BaseModel)
 MAX_ANSWER_BYTES = 1 << 20

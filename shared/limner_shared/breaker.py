@@ -1,7 +1,10 @@
-"""A circuit breaker: what fails again and again is left alone for a while, then tried once. Pure policy."""
+"""A circuit breaker: what fails again and again is left alone for a while, then tried once. Pure policy, usable from
+any thread.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -36,39 +39,45 @@ class Breaker:
         self._pause = pause_seconds
         self._failing_since: float | None = None
         self._open_until: float | None = None
+        self._lock = threading.RLock()
 
     @property
     def state(self) -> BreakerState:
         """Where it stands now."""
-        if self._open_until is None:
+        until = self._open_until
+        if until is None:
             return BreakerState.CLOSED
-        return BreakerState.OPEN if self._clock() < self._open_until else BreakerState.TRIAL
+        return BreakerState.OPEN if self._clock() < until else BreakerState.TRIAL
 
     @property
     def failing_seconds(self) -> float:
         """Seconds since the first failure of the present row of failures; 0 after a success."""
-        return 0.0 if self._failing_since is None else self._clock() - self._failing_since
+        since = self._failing_since
+        return 0.0 if since is None else self._clock() - since
 
     def succeeded(self) -> None:
         """Something went well: closed again."""
-        self._failures = 0
-        self._pause = self._shortest
-        self._failing_since = self._open_until = None
+        with self._lock:
+            self._failures = 0
+            self._pause = self._shortest
+            self._failing_since = self._open_until = None
 
     def failed(self) -> None:
         """Something failed. While open, further failures of earlier work change nothing."""
-        self._failures += 1
-        if self.state is BreakerState.TRIAL or self._failures >= self._threshold:
-            self.trip()
-        elif self._failing_since is None:
-            self._failing_since = self._clock()
+        with self._lock:
+            self._failures += 1
+            if self.state is BreakerState.TRIAL or self._failures >= self._threshold:
+                self.trip()
+            elif self._failing_since is None:
+                self._failing_since = self._clock()
 
     def trip(self) -> None:
         """Open at once, however many failures there were; while open, nothing changes."""
-        state, now = self.state, self._clock()
-        if self._failing_since is None:
-            self._failing_since = now
-        if state is BreakerState.TRIAL:
-            self._pause = min(self._longest, 2 * self._pause)
-        if state is not BreakerState.OPEN:
-            self._open_until = now + self._pause
+        with self._lock:
+            state, now = self.state, self._clock()
+            if self._failing_since is None:
+                self._failing_since = now
+            if state is BreakerState.TRIAL:
+                self._pause = min(self._longest, 2 * self._pause)
+            if state is not BreakerState.OPEN:
+                self._open_until = now + self._pause
