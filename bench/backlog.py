@@ -19,17 +19,17 @@ from typing import Any
 
 import click
 import psutil
+from limner_client.client import Client
+from limner_client.local.stack import Stack
 from redis import Redis
 from sqlalchemy import text
 
 from bench import size
 from bench.common import NULL_CARD, postgres, report, running_stack, summary
-from limner_shared import ledger
-from limner_shared.cards import load_card
-from limner_shared.client import Client
-from limner_shared.database import Database
-from limner_shared.jobs import JobRequest, Priority
-from limner_shared.stack import Stack
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.domain.cards import load_card
+from limner_shared.domain.jobs import JobRequest, Priority
 
 GOALS = {"postgresql": 5000, "sqlite": 3000}
 WEB_GOAL_MB = 300

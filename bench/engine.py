@@ -28,20 +28,20 @@ from typing import Any
 
 import click
 import psutil
+from limner_client.client import Client
 
 from bench.common import NULL_CARD, begin, draw, report, running_stack, summary
-from limner_shared.cards import Catalogue, load_card
-from limner_shared.client import Client
+from limner_shared.db.ledger import Claim
+from limner_shared.domain.cards import Catalogue, load_card
+from limner_shared.domain.jobs import JobRequest, JobSpec, Lane
 from limner_shared.errors import LimnerError
-from limner_shared.jobs import JobRequest, JobSpec, Lane
-from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
+from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
-from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Generator, Picture
-from limner_worker.generators.catalogue import load
-from limner_worker.generators.residents import Residents
+from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.registry import load
 
 SERVICE_GOAL, MIXED_GOAL, OVERHEAD_GOAL_MS, GROWTH_GOAL, KEEP_GOAL = 0.95, 0.9, 0.3, 0.05, 0.01
 BATCH = 8

@@ -9,18 +9,19 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from limner_dispatcher.dispatcher import Dispatcher
+from limner_dispatcher.retention import Cleaner
 from sqlalchemy import update
 
 from bench.statements import OTHER, TENANT
-from limner_shared import keys, ledger, queries, tenants, waiting
-from limner_shared.conditions import Conditions, Interpretation
-from limner_shared.database import Database
+from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.engine import Database
+from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
+from limner_shared.db.tables import Job, Tenant
+from limner_shared.domain.conditions import Conditions, Interpretation
+from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
 from limner_shared.errors import GenerationFailed
-from limner_shared.jobs import JobRequest, JobSpec, JobState, Priority
-from limner_shared.ledger import Claim, NewImage, NewJob, Result
-from limner_shared.tables import Job, Tenant
-from limner_worker.dispatch.cleaning import Cleaner
-from limner_worker.dispatch.dispatcher import Dispatcher
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
 LONG = 10_000_000
@@ -143,7 +144,7 @@ def operate(database: Database) -> None:
         keys.revoke(session, key.split("_")[1])
         tenants.list_tenants(session)
         tenants.change_tenant(session, "other", {"weight": 2.0})
-        waiting.waiting_models(session)
+        release_queries.waiting_models(session)
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)
         queries.has_active(session, OTHER, "none")

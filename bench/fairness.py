@@ -21,19 +21,19 @@ from statistics import median
 from typing import Any
 
 import click
+from limner_client.client import Client
+from limner_client.local.stack import Stack
 from sqlalchemy import func, select, text
 
 from bench.common import NULL_CARD, begin, report, running_stack, summary
-from limner_shared import keys, tenants
-from limner_shared.cards import Catalogue
-from limner_shared.client import Client
-from limner_shared.database import Database
-from limner_shared.jobs import JobRequest, JobState
+from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import WAITING, Job, Tenant
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, JobState
+from limner_shared.domain.views import BulkView
 from limner_shared.settings import Settings
-from limner_shared.stack import Stack
-from limner_shared.tables import WAITING, Job, Tenant
-from limner_shared.views import BulkView
-from limner_worker.generators.catalogue import load
+from limner_worker.generators.registry import load
 
 WEIGHTS = {"one": 1.0, "two": 2.0, "four": 4.0}
 TOLERANCE = 0.05

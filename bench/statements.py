@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event, text
 
-from limner_shared.database import Database
-from limner_shared.jobs import JobSpec
+from limner_shared.db.engine import Database
+from limner_shared.domain.jobs import JobSpec
 
 LARGE_ROWS = 10_000
 """No table of so many rows may be read whole."""

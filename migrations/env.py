@@ -8,22 +8,22 @@ from typing import Any
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 
-from limner_shared import migrating
-from limner_shared.database import VERSION_TABLE, Database
+from limner_shared.db import migration_tools
+from limner_shared.db.engine import VERSION_TABLE, Database
+from limner_shared.db.tables import Base
 from limner_shared.settings import Settings
-from limner_shared.tables import Base
 
 
 def run() -> None:
     """Apply migrations one after another, each in a transaction of its own; a second caller waits for the first."""
     url = context.config.attributes.get("url") or Settings().resolved_database_url
-    tell: migrating.Tell = context.config.attributes.get("tell", print)
+    tell: migration_tools.Tell = context.config.attributes.get("tell", print)
     database = Database(url, limited=False)
     try:
         with database.engine.execution_options(limner_write=True).connect() as connection:
-            migrating.lift_limits(connection)
-            with migrating.alone(connection, tell):
-                migrating.open_versions(connection)
+            migration_tools.lift_limits(connection)
+            with migration_tools.alone(connection, tell):
+                migration_tools.open_versions(connection)
                 context.configure(
                     connection=connection,
                     target_metadata=Base.metadata,
@@ -35,8 +35,8 @@ def run() -> None:
                 with context.begin_transaction():
                     context.run_migrations()
                 connection.commit()
-                migrating.close_versions(connection, context.script)
-                migrating.repair_indexes(connection, tell)
+                migration_tools.close_versions(connection, context.script)
+                migration_tools.repair_indexes(connection, tell)
     finally:
         database.dispose()
 
@@ -44,7 +44,7 @@ def run() -> None:
 def _note(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
     del step, run_args  # Alembic names all four
     if ctx.connection is not None:
-        migrating.note_serves_from(ctx.connection, context.script, next(iter(heads), None))
+        migration_tools.note_serves_from(ctx.connection, context.script, next(iter(heads), None))
 
 
 run()

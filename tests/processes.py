@@ -15,12 +15,12 @@ from typing import TypeVar
 import httpx
 from redis import Redis
 
-from limner_shared import ledger, queries
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database
-from limner_shared.jobs import JobRequest, JobState, Priority
+from limner_shared.db import ledger, queries
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.settings import Settings
-from limner_shared.tables import Job
 
 T = TypeVar("T")
 TENANT = ledger.LOCAL_TENANT
@@ -54,7 +54,7 @@ class Service:
         """Start `limner COMMAND`, its log in the test's folder."""
         with (self.folder / f"{command}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "limner_shared.cli", command, *arguments],
+                [sys.executable, "-m", "limner_client.cli.main", command, *arguments],
                 env=environment(self.settings),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ Revises: 0006
 
 from __future__ import annotations
 
-from limner_shared.migrating import NewIndex, build_indexes, drop_indexes
+from limner_shared.db.migration_tools import NewIndex, build_indexes, drop_indexes
 
 revision = "0007"
 down_revision = "0006"

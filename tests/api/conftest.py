@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
+from limner_client.local.embedded_valkey import free_port
 
-from limner_shared.database import Database
-from limner_shared.embedded import free_port
+from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
 from limner_web.app import create_app
 from tests.conftest import copy_database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared.tables import Job
+from limner_shared.db.tables import Job
 from tests.api.test_bulks import rows
 
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select, update
 
-from limner_shared import ledger
-from limner_shared.conditions import Conditions, Interpretation
-from limner_shared.jobs import JobSpec
-from limner_shared.ledger import conversations
-from limner_shared.tables import Job, Tenant, Turn
+from limner_shared.db import ledger
+from limner_shared.db.ledger import conversations
+from limner_shared.db.tables import Job, Tenant, Turn
+from limner_shared.domain.conditions import Conditions, Interpretation
+from limner_shared.domain.jobs import JobSpec
 from tests.api.test_bulks import both
 from tests.api.test_keys import make_key
 from tests.api.work import finish, png, start

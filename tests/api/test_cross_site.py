@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from limner_shared.tables import Bulk, Conversation, Job
+from limner_shared.db.tables import Bulk, Conversation, Job
 from tests.api.test_bulks import JSONL, lines, rows
 from tests.api.test_keys import make_key
 

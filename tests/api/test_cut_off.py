@@ -8,7 +8,7 @@ import socket
 import pytest
 from sqlalchemy import func, select
 
-from limner_shared.tables import Bulk, Job
+from limner_shared.db.tables import Bulk, Job
 from tests.api.test_bulks import lines
 from tests.processes import Service
 

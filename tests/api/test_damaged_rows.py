@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from limner_shared import ledger
+from limner_shared.db import ledger
+from limner_shared.db.tables import Job, Tenant
 from limner_shared.errors import WorkerLost
-from limner_shared.tables import Job, Tenant
 from tests.api.test_forgetting import clean
 from tests.api.work import finish, png, start
 

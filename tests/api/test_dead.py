@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from limner_shared.tables import Job
+from limner_shared.db.tables import Job
 from tests.api.test_bulks import rows
 
 

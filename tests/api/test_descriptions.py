@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from limner_shared import ledger
-from limner_shared.conditions import Conditions, Interpretation
-from limner_shared.jobs import JobSpec
-from limner_shared.ledger import NewImage
-from limner_shared.tables import Job
+from limner_shared.db import ledger
+from limner_shared.db.ledger import NewImage
+from limner_shared.db.tables import Job
+from limner_shared.domain.conditions import Conditions, Interpretation
+from limner_shared.domain.jobs import JobSpec
 from tests.api.work import start
 
 URL = "/api/v1/jobs"

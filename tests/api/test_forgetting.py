@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limner_dispatcher.blob_sweep import BlobSweep
+from limner_dispatcher.retention import Cleaner
 from PIL import Image as Picture
 from redis import Redis
 from sqlalchemy import delete, func, inspect, select, text, update
 
-from limner_shared import ledger
-from limner_shared.blobs import INPUTS
-from limner_shared.conditions import Conditions, Interpretation
-from limner_shared.ledger import NewImage
-from limner_shared.ledger.retention import USAGE_DAYS
-from limner_shared.tables import Bulk, Conversation, Event, IdempotencyKey, Image, Input, Job, Tenant, Turn, Usage
-from limner_worker.dispatch.blob_sweep import BlobSweep
-from limner_worker.dispatch.cleaning import Cleaner
+from limner_shared.db import ledger
+from limner_shared.db.ledger import NewImage
+from limner_shared.db.ledger.retention import USAGE_DAYS
+from limner_shared.db.tables import Bulk, Conversation, Event, IdempotencyKey, Image, Input, Job, Tenant, Turn, Usage
+from limner_shared.domain.conditions import Conditions, Interpretation
+from limner_shared.storage.blobs import INPUTS
 from tests.api.test_inputs import CARD, data_url
 from tests.api.work import finish, png, start
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from limner_shared.jobs import MAX_METADATA_BYTES
+from limner_shared.domain.jobs import MAX_METADATA_BYTES
 from tests.api.test_bulks import both, lines, post
 
 NUL, SURROGATE = "a\x00b", '"\\ud800"'

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from limner_shared import ledger
-from limner_shared.jobs import JobRequest, Priority
-from limner_shared.ledger import NewJob
-from limner_shared.tables import Bulk, Job
+from limner_shared.db import ledger
+from limner_shared.db.ledger import NewJob
+from limner_shared.db.tables import Bulk, Job
+from limner_shared.domain.jobs import JobRequest, Priority
 from tests.api.test_bulks import both, lines, rows
 from tests.processes import eventually
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from limner_shared import ledger
-from limner_shared.blobs import Blobs
-from limner_shared.events import Progress
+from limner_shared.db import ledger
+from limner_shared.messaging.hints import Progress
+from limner_shared.storage.blobs import Blobs
 from tests.api.work import finish, png, start
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared import keys
+from limner_shared.db.accounts import keys
 from limner_shared.errors import NotFound, Unauthorized
 from tests.api.work import finish, png, start
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared import keys, tenants
-from limner_shared.tables import Bulk, Job
+from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.tables import Bulk, Job
 from tests.api.test_bulks import JSONL, lines, rows
 
 JOB = {"prompt": "x"}

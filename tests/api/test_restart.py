@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from limner_shared.tables import Bulk, Job
+from limner_shared.db.tables import Bulk, Job
 from limner_web.app import create_app
 from tests.api.work import finish, png, start
 from tests.processes import Service, eventually

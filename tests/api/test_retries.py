@@ -8,7 +8,7 @@ import pytest
 from apiflask import APIFlask
 from sqlalchemy import update
 
-from limner_shared.tables import IdempotencyKey, Job
+from limner_shared.db.tables import IdempotencyKey, Job
 from tests.api.test_bulks import both, rows
 
 URL = "/api/v1/jobs"

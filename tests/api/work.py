@@ -7,8 +7,8 @@ import io
 from apiflask import APIFlask
 from PIL import Image
 
-from limner_shared import ledger
-from limner_shared.ledger import Claim, NewImage
+from limner_shared.db import ledger
+from limner_shared.db.ledger import Claim, NewImage
 
 
 def png(colour: str) -> bytes:

@@ -18,12 +18,12 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from limner_shared.blobs import INPUTS, Blobs
-from limner_shared.celery_app import make_celery, publish, queue_name
-from limner_shared.events import CANCEL_CHANNEL, CHANNEL, WAKE_CHANNEL
-from limner_shared.jobs import Lane
-from limner_shared.ledger import Released
-from limner_shared.tables import Job
+from limner_shared.db.ledger import Released
+from limner_shared.db.tables import Job
+from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.celery_app import make_celery, publish, queue_name
+from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, WAKE_CHANNEL
+from limner_shared.storage.blobs import INPUTS, Blobs
 from tests.chaos.faulty import POINTS
 from tests.chaos.servers import Disk, RedisServer, Store
 from tests.processes import Service, environment

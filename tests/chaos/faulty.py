@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from limner_client.cli import main
 from sqlalchemy.orm import Session
 
-from limner_shared import cli
-from limner_shared.blobs import Blobs
-from limner_shared.database import Database
+from limner_shared.db.engine import Database
+from limner_shared.storage.blobs import Blobs
 from limner_worker.generators.null import Null
-from limner_worker.pool import EnginePool
-from limner_worker.publish import Publisher
-from limner_worker.service import WorkerService
+from limner_worker.runtime.pool import EnginePool
+from limner_worker.runtime.service import WorkerService
+from limner_worker.stages.publishing import Publisher
 
 POINTS: dict[str, tuple[type, str, str]] = {
     "after-pop": (EnginePool, "on_apply", "before"),
@@ -120,7 +120,7 @@ def main() -> None:
     else:
         die_at(point, int(count), kill)
     sys.argv = ["limner", *sys.argv[3:]]
-    cli.main()
+    main.main()
 
 
 def break_steps(message: str, count: int) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from limner_shared.blobs import Blobs
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database
-from limner_shared.jobs import JobSpec, JobState
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Bulk, Event, Image, Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobSpec, JobState
 from limner_shared.settings import Settings
-from limner_shared.tables import Bulk, Event, Image, Job
+from limner_shared.storage.blobs import Blobs
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.null import Null, NullState
-from limner_worker.pictures import encode_png
-from limner_worker.provenance import xmp
+from limner_worker.stages.picture_files import encode_png
+from limner_worker.stages.provenance import xmp
 
 
 class Watcher(threading.Thread):

@@ -16,15 +16,16 @@ import time
 from pathlib import Path
 
 import click
+from limner_client.local.embedded_valkey import free_port
 from sqlalchemy import delete, func, select
 
-from limner_shared import database as db
-from limner_shared import ledger, tenants
-from limner_shared.database import Database
-from limner_shared.embedded import free_port
-from limner_shared.replay import SHARED_WITH
+from limner_shared.db import engine as db
+from limner_shared.db import ledger
+from limner_shared.db.accounts import tenants
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
+from limner_shared.domain.replay import SHARED_WITH
 from limner_shared.settings import Settings
-from limner_shared.tables import Bulk, Event, IdempotencyKey, Image, Job
 from tests.chaos.faults import FAULTS, World
 from tests.chaos.load import Load
 from tests.chaos.oracle import Watcher, faults

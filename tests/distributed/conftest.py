@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from limner_shared.database import Database
+from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
 from tests.processes import Service
 

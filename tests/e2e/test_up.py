@@ -15,12 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from limner_client.client import Client
+from limner_client.local.embedded_valkey import free_port
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.processes import eventually
-
-from limner_shared.client import Client
-from limner_shared.embedded import free_port
 
 
 @contextmanager
@@ -31,7 +30,7 @@ def limner_up(data: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     log = data.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "limner_shared.cli", "up"],
+            [sys.executable, "-m", "limner_client.cli.main", "up"],
             env=outer | variables,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared.cards import Catalogue
+from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
-from limner_worker.generators.catalogue import load
-from limner_worker.generators.latent_flow import LatentFlow
+from limner_worker.generators.builtin.latent_flow import LatentFlow
+from limner_worker.generators.registry import load
 
 
 @pytest.fixture(scope="session")

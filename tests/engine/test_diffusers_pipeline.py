@@ -17,18 +17,18 @@ import torch
 from PIL import Image
 from tests.engine import pipelines
 
-from limner_shared.cards import ModelCard, load_card
+from limner_shared.db.ledger import Claim
+from limner_shared.domain.cards import ModelCard, load_card
+from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import CardError, LimnerError
-from limner_shared.jobs import JobRequest, JobSpec
-from limner_shared.ledger import Claim
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
+from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
-from limner_worker.engine.request import JobRun
-from limner_worker.generators import diffusers_pipeline, pipeline_run
-from limner_worker.generators.catalogue import load
-from limner_worker.generators.projection import Projection
-from limner_worker.generators.residents import Residents
+from limner_worker.generators.diffusers import pipeline, suspended_run
+from limner_worker.generators.diffusers.latent_preview import Projection
+from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.registry import load
 
 SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
 FLOWS = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]
@@ -223,7 +223,7 @@ def test_a_mixed_batch_equals_the_pipeline_alone(family, folder):
 
 
 def test_a_pipeline_of_unknown_parts_runs_image_by_image_and_tells_of_each_step(folder, monkeypatch):
-    monkeypatch.setattr(diffusers_pipeline, "DENOISERS", ("unheard of",))
+    monkeypatch.setattr(pipeline, "DENOISERS", ("unheard of",))
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, str(seed), {"prompt": "a cat", "seed": seed, "steps": 4}) for seed in range(3)]
@@ -310,7 +310,7 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder):
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, name, {"prompt": name, "seed": 1}) for name in ("good", "bad", "fine")]
-    resume = pipeline_run.PipelineImage.resume
+    resume = suspended_run.PipelineImage.resume
 
     def poisoned(self: Any, value: Any = None) -> None:
         if self.task.spec.prompt == "bad" and isinstance(value, tuple):
@@ -318,7 +318,7 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder):
         resume(self, value)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline_run.PipelineImage, "resume", poisoned)
+        patch.setattr(suspended_run.PipelineImage, "resume", poisoned)
         errors = run(generator, jobs)
     assert list(errors) == ["bad"]
     assert "finite" in errors["bad"].message

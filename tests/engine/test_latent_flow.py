@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from limner_shared.cards import Catalogue
-from limner_shared.jobs import JobRequest, JobSpec
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.catalogue import load
-from limner_worker.generators.latent_flow import FlowState, LatentFlow
+from limner_worker.generators.builtin.latent_flow import FlowState, LatentFlow
+from limner_worker.generators.registry import load
 
 
 def spec(catalogue: Catalogue, prompt: str = "red apple", **request) -> JobSpec:

@@ -13,15 +13,15 @@ from greenlet import greenlet
 from tests.engine.test_diffusers_pipeline import card_of, folder
 from tests.processes import eventually
 
-from limner_shared.jobs import JobRequest, Lane
-from limner_shared.ledger import Claim
+from limner_shared.db.ledger import Claim
+from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
+from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
-from limner_worker.engine.request import JobRun
-from limner_worker.generators.catalogue import load
-from limner_worker.generators.residents import Residents
-from limner_worker.progress import Reporter
+from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.registry import load
+from limner_worker.runtime.progress import Reporter
 
 __all__ = ["folder"]
 JOBS, AT_ONCE = 1000, 8

@@ -12,15 +12,15 @@ import pytest
 import torch
 from tests.processes import eventually
 
-from limner_shared.cards import Catalogue
-from limner_shared.jobs import JobRequest, Lane
-from limner_shared.ledger import AttemptKey, Claim
+from limner_shared.db.ledger import AttemptKey, Claim
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, Lane
 from limner_shared.threads import Supervisor
-from limner_worker.engine.guard import DeviceBroken
+from limner_worker.engine.fault_isolation import DeviceBroken
+from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
-from limner_worker.engine.request import JobRun
 from limner_worker.generators.base import Decoded, ImageTask, Picture
-from limner_worker.generators.residents import Residents
+from limner_worker.generators.model_cache import Residents
 
 
 @dataclass

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.engine.test_loop import Heard, Scripted, job
 
-from limner_shared.cards import Catalogue
+from limner_shared.domain.cards import Catalogue
 from limner_shared.errors import CardError
 from limner_shared.threads import Supervisor
 from limner_worker.engine.loop import Engine
-from limner_worker.generators.residents import Residents
+from limner_worker.generators.model_cache import Residents
 
 NAMES = ("one", "two", "three")
 
@@ -89,7 +89,7 @@ def test_jobs_of_three_models_are_all_done_in_the_room_of_one(catalogue):
 
 
 def test_a_model_that_waits_too_long_gets_its_room_though_another_always_has_work(catalogue, monkeypatch):
-    monkeypatch.setattr("limner_worker.engine.waiting.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("limner_worker.engine.pending_models.PATIENCE_SECONDS", 0.05)
     shelf = Shelf(catalogue, 100)
 
     class Busy(Heard):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from limner_shared import database as db
-from limner_shared import ledger, queries, waiting
-from limner_shared.database import Database
-from limner_shared.jobs import JobState, Priority
+from limner_shared.db import engine as db
+from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db.engine import Database
+from limner_shared.domain.jobs import JobState, Priority
 
 MODEL = "limner-flow"
 SPEC = {
@@ -171,10 +171,10 @@ def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_
     db.upgrade(empty_database_url)
     with earlier.write() as session:
         for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
-            assert waiting.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
-            [line] = waiting.waiting_lines(session, MODEL, priority.rank, "tenant_a", "", 9)
+            assert release_queries.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
+            [line] = release_queries.waiting_lines(session, MODEL, priority.rank, "tenant_a", "", 9)
             assert (line.flow, line.open) == (flow, True)
-            ids = [row[0] for row in waiting.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)]
+            ids = [row[0] for row in release_queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)]
             assert ids == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
         taken_back = {change.id for change in ledger.reap(session, 2)}
         assert taken_back == LIVE - QUEUED

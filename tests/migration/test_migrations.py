@@ -6,9 +6,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
-from limner_shared import database as db
-from limner_shared.database import SERVES_FROM_TABLE, VERSION_TABLE, Database
-from limner_shared.tables import Base
+from limner_shared.db import engine as db
+from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE, Database
+from limner_shared.db.tables import Base
 
 
 def _ours(name: str | None, kind: str, _parents: object) -> bool:

@@ -17,20 +17,20 @@ from tests import previous
 from tests.conftest import create_database
 from tests.processes import eventually
 
-from limner_shared import database as db
-from limner_shared import ledger, migrating, queries
-from limner_shared.cards import Catalogue
-from limner_shared.database import SERVES_FROM_TABLE, VERSION_TABLE, Database
+from limner_shared.db import engine as db
+from limner_shared.db import ledger, migration_tools, queries
+from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE, Database
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.errors import ConfigurationError
-from limner_shared.jobs import JobRequest, JobState, Priority
 
 OLD_PROGRAM = """
 import sys
 from limner_shared import ledger, queries
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database, is_current, require_current
-from limner_shared.jobs import JobRequest, Lane, Priority
-from limner_shared.tables import Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.db.engine import Database, is_current, require_current
+from limner_shared.domain.jobs import JobRequest, Lane, Priority
+from limner_shared.db.tables import Job
 
 url, waiting = sys.argv[1:]
 require_current(url)
@@ -141,7 +141,7 @@ def test_an_upgrade_waits_for_another_and_says_so(opened, empty_database_url):
     told: list[str] = []
     opened.dispose()
     with ThreadPoolExecutor() as pool, closing(opened.engine.connect()) as connection:
-        with migrating.alone(connection, told.append):
+        with migration_tools.alone(connection, told.append):
             waiting = pool.submit(db.upgrade, empty_database_url, "head", told.append)
             assert eventually(lambda: told) == ["Another process migrates this database; waiting for it."]
             assert not waiting.done()
@@ -152,7 +152,7 @@ def test_an_upgrade_waits_for_another_and_says_so(opened, empty_database_url):
 
 def test_of_several_upgrades_at_once_all_succeed(opened, empty_database_url, tmp_path: Path):
     environment = os.environ | {"LIMNER_DATABASE_URL": empty_database_url, "LIMNER_DATA_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "limner_shared.cli", "db", "upgrade"]
+    command = [sys.executable, "-m", "limner_client.cli.main", "db", "upgrade"]
     started = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     ends = [(process.communicate()[1], process.returncode) for process in started]
     assert [code for _, code in ends] == [0, 0, 0], ends
@@ -174,7 +174,7 @@ def test_an_index_build_waits_longer_than_any_limit_of_the_service(postgres_url)
 
     def waits() -> bool:
         with database.read() as session:
-            return session.scalar(waiting, {"seconds": migrating.LOCK_SECONDS + 1}) is not None
+            return session.scalar(waiting, {"seconds": migration_tools.LOCK_SECONDS + 1}) is not None
 
     with ThreadPoolExecutor() as pool, database.engine.connect() as writer:
         writer.execute(text("LOCK TABLE jobs IN ROW EXCLUSIVE MODE"))

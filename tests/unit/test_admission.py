@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from limner_shared.breaker import Breaker
-from limner_shared.celery_app import queue_name, queue_names
-from limner_shared.jobs import Lane
-from limner_worker.admission import Admission, queue_order
+from limner_shared.circuit_breaker import Breaker
+from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.celery_app import queue_name, queue_names
+from limner_worker.runtime.admission import Admission, queue_order
 
 MODELS = ["a", "b"]
 

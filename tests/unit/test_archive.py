@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from limner_shared.errors import NotFound
-from limner_web.archive import zipped
+from limner_web.api.archive import zipped
 
 
 def jobs(count: int, images: int = 1) -> Iterator[tuple[SimpleNamespace, list[SimpleNamespace]]]:

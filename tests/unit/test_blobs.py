@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from obstore.exceptions import GenericError
 
-from limner_shared import blob_store
-from limner_shared.blob_store import FAILURES, _is_full
-from limner_shared.blobs import Blobs
 from limner_shared.errors import NotFound, StorageFailed
+from limner_shared.storage import object_store
+from limner_shared.storage.blobs import Blobs
+from limner_shared.storage.object_store import FAILURES, _is_full
 
 
 def test_bytes_are_found_by_their_digest_and_stored_once(tmp_path):
@@ -109,8 +109,8 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
             "REGION": "x",
         }.items():
             monkeypatch.setenv(f"AWS_{name}", value)
-        monkeypatch.setattr(blob_store, "REQUEST_SECONDS", 0.2)
-        monkeypatch.setattr(blob_store, "RETRIES", 1)
+        monkeypatch.setattr(object_store, "REQUEST_SECONDS", 0.2)
+        monkeypatch.setattr(object_store, "RETRIES", 1)
         yield Blobs("s3://pictures")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from limner_shared.breaker import Breaker, BreakerState
+from limner_shared.circuit_breaker import Breaker, BreakerState
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner_worker.engine.budget import GROW_AFTER, MEASURED, Budget
+from limner_worker.engine.batch_sizing import GROW_AFTER, MEASURED, Budget
 
 BUCKETS = (1, 2, 4, 8)
 

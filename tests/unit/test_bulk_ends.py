@@ -10,12 +10,12 @@ from threading import Barrier
 import pytest
 from sqlalchemy import func, select, text, update
 
-from limner_shared import ledger, queries
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database
+from limner_shared.db import ledger, queries
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Base, Bulk, Event, IdempotencyKey, Job, Tenant, Usage
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.errors import TooManyRequests
-from limner_shared.jobs import JobRequest, Priority
-from limner_shared.tables import Base, Bulk, Event, IdempotencyKey, Job, Tenant, Usage
 
 TENANT = ledger.LOCAL_TENANT
 DAY = 86400.0

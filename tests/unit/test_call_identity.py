@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from limner_worker.generators.calls import Digests, Signature, content
+from limner_worker.generators.diffusers.call_batching import Digests, Signature, content
 
 
 class Cache:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limner_shared.cards import Catalogue
-from limner_shared.conditions import Conditions
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.conditions import Conditions
+from limner_shared.domain.jobs import MAX_SEED, TRANSITIONS, JobRequest, JobState, sources
 from limner_shared.errors import CardError, InvalidRequest
-from limner_shared.jobs import MAX_SEED, TRANSITIONS, JobRequest, JobState, sources
 
 
 @pytest.mark.parametrize(

@@ -11,21 +11,21 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from limner_dispatcher import retention
+from limner_dispatcher.blob_sweep import BlobSweep
+from limner_dispatcher.retention import Cleaner
 from sqlalchemy import func, select, update
 from tests.processes import eventually
 
-from limner_shared import ledger
-from limner_shared.blob_store import Store
-from limner_shared.blobs import FOLDERS, INPUTS, Blobs
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database, now
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database, now
+from limner_shared.db.ledger import NewImage
+from limner_shared.db.tables import Event, Garbage, Image, Job, Tenant
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.errors import GenerationFailed, NotFound, StorageFailed
-from limner_shared.jobs import JobRequest, Priority
-from limner_shared.ledger import NewImage
-from limner_shared.tables import Event, Garbage, Image, Job, Tenant
-from limner_worker.dispatch import cleaning
-from limner_worker.dispatch.blob_sweep import BlobSweep
-from limner_worker.dispatch.cleaning import Cleaner
+from limner_shared.storage.blobs import FOLDERS, INPUTS, Blobs
+from limner_shared.storage.object_store import Store
 
 TENANT = ledger.LOCAL_TENANT
 KEEPER = "tenant_keeper"
@@ -250,7 +250,7 @@ def test_a_picture_that_the_store_would_not_delete_is_deleted_later(database, bl
 def test_what_is_more_than_fits_into_one_transaction_goes_in_the_next_calls_and_then_it_rests(
     database, blobs, end, monkeypatch
 ):
-    monkeypatch.setattr(cleaning, "ROWS", 2)
+    monkeypatch.setattr(retention, "ROWS", 2)
     keep(database, keep_jobs_days=7)
     end(b"other", days=8, tenant=KEEPER)
     keep(database, KEEPER, keep_jobs_days=7)

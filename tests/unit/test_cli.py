@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from limner_client.cli.bulk import STATE_FILE
+from limner_client.cli.main import COMMANDS, cli
+from limner_client.local.contact_sheet import Tile, contact_sheet
+from limner_client.local.demo import requests
+from limner_client.local.doctor import State, dispatch_checks
+from limner_client.local.embedded_valkey import free_port
 from PIL import Image
 from redis import Redis
 
-from limner_shared.cards import Catalogue
-from limner_shared.cli import COMMANDS, cli
-from limner_shared.cli_bulk import STATE_FILE
-from limner_shared.contact_sheet import Tile, contact_sheet
-from limner_shared.demo import requests
-from limner_shared.doctor import State, dispatch_checks
-from limner_shared.embedded import free_port
-from limner_shared.jobs import JobRequest
-from limner_shared.liveness import DispatcherReport, write_report
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.messaging.liveness import DispatcherReport, write_report
 
-WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from limner_shared.cli import main; main()"
+WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from limner_client.cli.main import main; main()"
 """Runs the command line where a module is not installed."""
 PICTURE = b"\x89PNG not really"
 
@@ -129,7 +129,7 @@ def stand_in() -> Iterator[StandIn]:
 
 def test_help_names_every_command_and_imports_none_of_them() -> None:
     program = (
-        "import sys; from limner_shared.cli import cli; cli(['--help'], standalone_mode=False)\n"
+        "import sys; from limner_client.cli.main import cli; cli(['--help'], standalone_mode=False)\n"
         "print(sorted({'torch', 'flask', 'sqlalchemy', 'httpx', 'celery', 'rich'} & sys.modules.keys()))"
     )
     shown = python(program)
@@ -140,7 +140,7 @@ def test_help_names_every_command_and_imports_none_of_them() -> None:
 def test_help_of_each_of_our_commands_needs_no_torch_and_no_flask() -> None:
     own = [name for name, lazy in COMMANDS.items() if lazy.target]
     program = (
-        "import sys; from limner_shared.cli import cli\n"
+        "import sys; from limner_client.cli.main import cli\n"
         "for name in sys.argv[1:]: cli([name, '--help'], standalone_mode=False)\n"
         "print(sorted({'torch', 'flask'} & sys.modules.keys()))"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner_worker.compression import HEADER, Codec, CompressionError, psnr
+from limner_worker.codec.compression import HEADER, Codec, CompressionError, psnr
 from limner_worker.networks.autoencoder import Autoencoder
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from limner_client.cli.main import cli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from limner_shared.cards import load_card
-from limner_shared.cli import cli
+from limner_shared.domain.cards import load_card
 from limner_shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]

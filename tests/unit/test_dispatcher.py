@@ -6,22 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from limner_dispatcher import leadership, release, repair
+from limner_dispatcher.dispatcher import Dispatcher
+from limner_dispatcher.leadership import NotLeading
+from limner_dispatcher.redis_queues import Lists, jobs_of
 from redis import Redis
 from sqlalchemy import update
 
-from limner_shared import ledger, queries
-from limner_shared.cards import Catalogue
-from limner_shared.celery_app import make_celery, publish, queue_name
-from limner_shared.database import Database
-from limner_shared.events import connect
-from limner_shared.jobs import JobRequest, Lane, Priority
-from limner_shared.ledger import Released
+from limner_shared.db import ledger, queries
+from limner_shared.db.engine import Database
+from limner_shared.db.ledger import Released
+from limner_shared.db.tables import Job, Tenant
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, Lane, Priority
+from limner_shared.messaging.celery_app import make_celery, publish, queue_name
+from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
-from limner_shared.tables import Job, Tenant
-from limner_worker.dispatch import leadership, release, repair
-from limner_worker.dispatch.dispatcher import Dispatcher
-from limner_worker.dispatch.leadership import NotLeading
-from limner_worker.dispatch.lists import Lists, jobs_of
 
 MODEL = "limner-flow"
 TENANT = ledger.LOCAL_TENANT

@@ -8,26 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+from limner_dispatcher import dispatcher as module
+from limner_dispatcher import repair
+from limner_dispatcher.dispatcher import Dispatcher
+from limner_dispatcher.leadership import NotLeading
+from limner_dispatcher.redis_queues import jobs_of
 from redis import Redis
 from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from tests.processes import eventually
 
-from limner_shared import database as db
-from limner_shared import ledger, liveness
-from limner_shared.cards import Catalogue
-from limner_shared.celery_app import make_celery, queue_name
-from limner_shared.database import Database
-from limner_shared.events import WAKE_CHANNEL, connect
-from limner_shared.ids import new_id
-from limner_shared.jobs import JobRequest, Lane, Priority
+from limner_shared.db import engine as db
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Bulk, Image, Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.ids import new_id
+from limner_shared.domain.jobs import JobRequest, Lane, Priority
+from limner_shared.messaging import liveness
+from limner_shared.messaging.celery_app import make_celery, queue_name
+from limner_shared.messaging.hints import WAKE_CHANNEL, connect
 from limner_shared.settings import Settings
-from limner_shared.tables import Bulk, Image, Job
-from limner_worker.dispatch import dispatcher as module
-from limner_worker.dispatch import repair
-from limner_worker.dispatch.dispatcher import Dispatcher
-from limner_worker.dispatch.leadership import NotLeading
-from limner_worker.dispatch.lists import jobs_of
 
 MODEL = "limner-flow"
 TENANT = ledger.LOCAL_TENANT
@@ -278,7 +279,7 @@ def test_a_job_whose_row_a_frozen_worker_holds_stops_no_round_for_the_others(mak
 def test_a_standby_takes_over_from_a_leader_that_froze_in_its_transaction(
     make, database, database_url, catalogue, redis, monkeypatch
 ):
-    monkeypatch.setattr("limner_worker.dispatch.leadership.LEAD_SECONDS", 0.5)
+    monkeypatch.setattr("limner_dispatcher.leadership.LEAD_SECONDS", 0.5)
     monkeypatch.setitem(db.POSTGRESQL_LIMITS, "idle_in_transaction_session_timeout", 2000)
     its_own = Database(database_url)
     leader, standby = make(on=its_own), make()

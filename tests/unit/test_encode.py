@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner_worker import encode
-from limner_worker.encode import EncoderError, TextEncoder
+from limner_worker.generators.text_encoding import sentence_encoder
+from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.weights import save_module
 
-SHIPPED = Path(encode.__file__).parent / "models" / "limner-text"
+SHIPPED = Path(sentence_encoder.__file__).parent / "models" / "limner-text"
 
 
 @pytest.fixture(scope="module")

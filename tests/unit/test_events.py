@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.processes import eventually
 
-from limner_shared.events import CANCEL_CHANNEL, CHANNEL, Heard, Hints, Progress, connect, read_message
-from limner_shared.jobs import JobState
-from limner_shared.ledger import Change
+from limner_shared.db.ledger import Change
+from limner_shared.domain.jobs import JobState
+from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, Heard, Hints, Progress, connect, read_message
 
 
 def change(state: JobState) -> Change:

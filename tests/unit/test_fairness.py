@@ -10,8 +10,7 @@ from itertools import combinations, cycle, islice, repeat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from limner_worker.dispatch.fairness import Backlog, FairShare
+from limner_dispatcher.fairness import Backlog, FairShare
 
 COSTS = st.integers(1, 100)
 WEIGHTS = st.sampled_from([0.5, 1.0, 1.5, 2.0, 4.0])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
-from limner_web.load import Gate, Place
+from limner_web.throttling import Gate, Place
 
 KINDS = ("requests", "streams", "bulks")
 

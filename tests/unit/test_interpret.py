@@ -7,11 +7,11 @@ import json
 import pytest
 from tests.language_server import Answer, language_server
 
-from limner_shared.conditions import Conditions, Turn
-from limner_shared.jobs import JobRequest
-from limner_worker.llm import local, present
-from limner_worker.llm.client import FAILURES, REST_SECONDS, ChatClient, LanguageError
-from limner_worker.llm.interpret import Interpreter, Request
+from limner_shared.domain.conditions import Conditions, Turn
+from limner_shared.domain.jobs import JobRequest
+from limner_worker.stages.interpretation import presentation, prompt_enricher
+from limner_worker.stages.interpretation.client import FAILURES, REST_SECONDS, ChatClient, LanguageError
+from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 
 
 def request(catalogue, description: str, *history: Turn) -> Request:
@@ -240,7 +240,7 @@ def test_a_local_model_only_adds_to_what_the_rules_found(catalogue):
     ],
 )
 def test_what_a_small_model_adds_is_cut_at_the_first_thing_that_is_no_short_phrase(text, kept):
-    assert local.added("a fox", text) == kept
+    assert prompt_enricher.added("a fox", text) == kept
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_what_a_small_model_adds_is_cut_at_the_first_thing_that_is_no_short_phra
 )
 def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, description, language):
     _, spec = catalogue.resolve(JobRequest(description=description))
-    assert present.language_of(description) == language
-    assert description in present.by_rules(spec)
+    assert presentation.language_of(description) == language
+    assert description in presentation.by_rules(spec)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, desc
     ],
 )
 def test_languages_are_told_apart_by_small_words_and_letters(text, language):
-    assert present.language_of(text) == language
+    assert presentation.language_of(text) == language
 
 
 def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversation(catalogue):
@@ -282,39 +282,39 @@ def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversati
     spec = request(catalogue, "3d", before).spec.model_copy(
         update={"prompt": "ein rotes Auto", "seed": 7, "style": None}
     )
-    assert present.by_rules(spec) == "Hier ist das geänderte Bild: ein rotes Auto."
+    assert presentation.by_rules(spec) == "Hier ist das geänderte Bild: ein rotes Auto."
     another = spec.model_copy(update={"seed": 8})
-    assert present.by_rules(another) == "Hier ist dein Bild: ein rotes Auto."
+    assert presentation.by_rules(another) == "Hier ist dein Bild: ein rotes Auto."
     with language_server(lambda _: {"content": "Es ist da."}) as server:
-        present.by_server(ChatClient(server.url, "m"), spec)
+        presentation.by_server(ChatClient(server.url, "m"), spec)
     assert "changed from: ein rotes Auto" in server.asked[0]["messages"][1]["content"]
 
 
 def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat", negative_prompt="hat", n=3, style="flat"))
-    assert present.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
-    assert present.alt_text(spec) == "a cat (flat)"
+    assert presentation.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
+    assert presentation.alt_text(spec) == "a cat (flat)"
 
 
 def test_a_presentation_holds_nothing_that_a_database_refuses(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a \x00cat"))
     assert spec.description == "a  cat"
     with language_server(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
-        assert present.by_server(ChatClient(server.url, "m"), spec) == "Your cat !"
+        assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Your cat !"
 
 
 def test_a_server_presents_within_bounds(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat"))
     with language_server(lambda _: {"content": " Here is your cat! "}) as server:
-        assert present.by_server(ChatClient(server.url, "m"), spec) == "Here is your cat!"
+        assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Here is your cat!"
     with (
         language_server(lambda _: {"content": "meow " * 500}) as server,
         pytest.raises(LanguageError, match="too long"),
     ):
-        present.by_server(ChatClient(server.url, "m"), spec)
+        presentation.by_server(ChatClient(server.url, "m"), spec)
 
 
 def test_in_a_conversation_the_last_message_that_tells_its_language_decides(catalogue):
-    assert present.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
-    assert present.language_of("3d", "请画一个红苹果") == "zh"
-    assert present.language_of("3d") == "en"
+    assert presentation.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
+    assert presentation.language_of("3d", "请画一个红苹果") == "zh"
+    assert presentation.language_of("3d") == "en"

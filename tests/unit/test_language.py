@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from tests.processes import eventually
 
-from limner_shared import ledger, queries
-from limner_shared.blobs import Blobs
-from limner_shared.cards import Catalogue
-from limner_shared.conditions import Conditions, Interpretation
-from limner_shared.database import Database
-from limner_shared.events import Hints, connect
-from limner_shared.jobs import JobRequest, Priority
-from limner_shared.tables import Job
+from limner_shared.db import ledger, queries
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.conditions import Conditions, Interpretation
+from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.messaging.hints import Hints, connect
+from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
-from limner_worker.admission import Admission
-from limner_worker.engine.request import JobRun
-from limner_worker.language import Understanding
-from limner_worker.llm.interpret import AT_ONCE, Interpreter, Request
-from limner_worker.publish import Publisher
+from limner_worker.engine.job_run import JobRun
+from limner_worker.runtime.admission import Admission
+from limner_worker.stages.interpretation.interpreter import AT_ONCE, Interpreter, Request
+from limner_worker.stages.interpretation.stage import Understanding
+from limner_worker.stages.publishing import Publisher
 
 TENANT = ledger.LOCAL_TENANT
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from limner_shared import ledger, queries, waiting
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database, now
+from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db.engine import Database, now
+from limner_shared.db.tables import Bulk, Event, Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, JobState, Lane, Priority
 from limner_shared.errors import GenerationFailed, NotFound
-from limner_shared.jobs import JobRequest, JobState, Lane, Priority
-from limner_shared.tables import Bulk, Event, Job
 
 TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 256, 256, 1234, 2**32 - 1, {"steps": 24})
@@ -177,9 +177,9 @@ def test_the_small_job_of_a_tenant_with_nothing_in_hand_goes_first_and_the_next_
 def test_jobs_are_released_at_once_only_where_nobody_waits_and_the_window_has_room(database, catalogue):
     assert lanes(submit(database, catalogue, 3, window=4)) == [Lane.NORMAL] * 3
     waiting = submit(database, catalogue, 2, window=4)
-    assert waiting.released == []
+    assert release_queries.released == []
     assert submit(database, catalogue, 1, window=9).released == []
-    ids = [change.id for change in waiting.changes]
+    ids = [change.id for change in release_queries.changes]
     with database.write() as session:
         assert [job.id for job in ledger.release(session, Lane.NORMAL, [ids[1], "unknown", ids[0]])] == [ids[1], ids[0]]
         assert ledger.release(session, Lane.NORMAL, ids) == []
@@ -192,15 +192,15 @@ def test_lines_that_wait_are_found_with_one_look_each_and_read_in_order(database
         for tenant in ("tenant_a", "tenant_b"):
             ledger.ensure_tenant(session, tenant, tenant)
             ledger.submit(session, tenant, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * 3)
-        assert waiting.waiting_tenants(session, "limner-flow", Priority.NORMAL.rank) == ["tenant_a", "tenant_b"]
-        [line] = waiting.waiting_lines(session, "limner-flow", 1, "tenant_a", "", 9)
+        assert release_queries.waiting_tenants(session, "limner-flow", Priority.NORMAL.rank) == ["tenant_a", "tenant_b"]
+        [line] = release_queries.waiting_lines(session, "limner-flow", 1, "tenant_a", "", 9)
         assert (line.flow, line.open) == ("tenant_a", True)
-        rows = waiting.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
+        rows = release_queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
         assert rows[0] == line.head
         assert len(rows) == 2
-        [last] = waiting.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", rows[-1][0], 2)
+        [last] = release_queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", rows[-1][0], 2)
         assert last[0] > rows[-1][0]
-        assert waiting.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
+        assert release_queries.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
 
 
 def test_what_redis_forgot_is_released_again(database, catalogue):
@@ -217,7 +217,7 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in (1, 2)]
 
     def flows(session) -> list[str]:
-        lines = waiting.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        lines = release_queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
         return [line.flow for line in lines if line.open]
 
     with database.write() as session:
@@ -251,7 +251,7 @@ def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(d
         ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
         ledger.seal_bulk(session, bulk_id, 5)
         ledger.cancel_bulk(session, bulk_id)
-        [line] = waiting.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        [line] = release_queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
         assert not line.open
         assert [len(ledger.sweep_bulk(session, bulk_id, 2)) for _ in range(4)] == [2, 2, 1, 0]
         session.expire_all()

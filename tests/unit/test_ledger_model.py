@@ -18,13 +18,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from limner_shared import database as db
-from limner_shared import ledger, queries
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database
+from limner_shared.db import engine as db
+from limner_shared.db import ledger, queries
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import LOSSES_TOGETHER, JobRequest, Lane, Priority
 from limner_shared.errors import GenerationFailed
-from limner_shared.jobs import LOSSES_TOGETHER, JobRequest, Lane, Priority
-from limner_shared.tables import Job
 
 TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 64, 64, 10, 7, {})

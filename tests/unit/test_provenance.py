@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner_shared.jobs import JobRequest, JobSpec
+from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_web.api.images import _convert
-from limner_worker.pictures import encode_png
-from limner_worker.provenance import PNG_KEY, SOURCE_TYPE, xmp
+from limner_worker.stages.picture_files import encode_png
+from limner_worker.stages.provenance import PNG_KEY, SOURCE_TYPE, xmp
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner_shared.jobs import JobRequest
-from limner_shared.replay import differences, replay_spec, run_lengths
-from limner_shared.views import ReceiptView
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.replay import differences, replay_spec, run_lengths
+from limner_shared.domain.views import ReceiptView
 
 
 @given(st.lists(st.sampled_from([1, 2, 4, 8])))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner_shared.conditions import MAX_DESCRIPTION, Conditions, Turn
-from limner_worker.llm.rules import interpret
+from limner_shared.domain.conditions import MAX_DESCRIPTION, Conditions, Turn
+from limner_worker.stages.interpretation.rules import interpret
 
 STYLES = ("3d", "noto", "noto-v1", "flat")
 FILE = Path(__file__).parent.parent / "data" / "descriptions.jsonl"

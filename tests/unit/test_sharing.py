@@ -13,16 +13,17 @@ from PIL import Image as Pillow
 from sqlalchemy import delete, func, select, update
 from tests.processes import eventually
 
-from limner_shared import ledger, tenants
-from limner_shared.blobs import Blobs
-from limner_shared.cards import Catalogue
-from limner_shared.database import Database, now
-from limner_shared.jobs import JobRequest, Lane, Priority
-from limner_shared.ledger import Claim, NewImage
-from limner_shared.tables import Image, Job, Tenant
+from limner_shared.db import ledger
+from limner_shared.db.accounts import tenants
+from limner_shared.db.engine import Database, now
+from limner_shared.db.ledger import Claim, NewImage
+from limner_shared.db.tables import Image, Job, Tenant
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest, Lane, Priority
+from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
-from limner_worker.engine.request import JobRun
-from limner_worker.sharing import Sharing, recipes
+from limner_worker.engine.job_run import JobRun
+from limner_worker.stages.deduplication import Sharing, recipes
 
 FINGERPRINT = {"model": "limner-flow", "weights": "abc", "device": "cpu"}
 ASKED = {"prompt": "a red apple", "seed": 7}

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from limner_shared.cards import Catalogue
-from limner_shared.jobs import JobRequest
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
-from limner_worker import sight
 from limner_worker.generators.base import ImageTask
-from limner_worker.generators.catalogue import load
-from limner_worker.language import Presenter, sights_of
-from limner_worker.llm import present
+from limner_worker.generators.registry import load
 from limner_worker.networks.weights import WeightsError
-from limner_worker.sight import EvaluatorSight, save_names
+from limner_worker.stages.interpretation import image_recognition, presentation
+from limner_worker.stages.interpretation.image_recognition import EvaluatorSight, save_names
+from limner_worker.stages.interpretation.stage import Presenter, sights_of
 
-SHIPPED = Path(sight.__file__).parent / "models" / "limner-text"
+SHIPPED = Path(image_recognition.__file__).parent / "models" / "limner-text"
 
 
 def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
@@ -40,7 +39,7 @@ def look() -> EvaluatorSight:
 def test_what_a_picture_shows_instead_of_its_prompt_is_named(catalogue, look, drawing, asked):
     seen = look(drawn(catalogue, drawing), asked)
     assert drawing in [name for name, _ in seen]
-    assert all(score >= sight.SURE for _, score in seen)
+    assert all(score >= image_recognition.SURE for _, score in seen)
 
 
 @pytest.mark.parametrize("prompt", ["red apple", "a rocket", "ein roter Apfel", "披萨"])
@@ -75,7 +74,7 @@ def test_a_picture_that_looks_like_something_else_is_presented_with_that(catalog
     words = Presenter(sights={spec.model: lambda *_: [("hibiscus", 0.8)]})(spec, picture)
     assert words.endswith("To my eye it looks most like “hibiscus”.")
     assert "eye" not in Presenter(sights={spec.model: lambda *_: []})(spec, picture)
-    assert "eye" not in present.by_rules(spec)
+    assert "eye" not in presentation.by_rules(spec)
 
 
 def test_a_look_that_fails_costs_no_words(catalogue):

@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_left_behind
+from limner_client.local.processes import Child
+from limner_client.local.stack import Stack, own_folder
 from redis import Redis
 from tests.processes import eventually
 
-from limner_shared.embedded import EmbeddedValkey, free_port, pid_file, port_in_use, stop_left_behind
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
-from limner_shared.processes import Child
 from limner_shared.settings import Settings
-from limner_shared.stack import Stack, own_folder
 
 FAKE_PARENT = """
 import sys, time
 from pathlib import Path
-from limner_shared.embedded import EmbeddedValkey
+from limner_client.local.embedded_valkey import EmbeddedValkey
 server = EmbeddedValkey(Path(sys.argv[1]), Path(sys.argv[1]) / "valkey.log")
 server.start()
 print(server.child.pid, server.port, flush=True)
@@ -142,7 +142,7 @@ def test_two_stacks_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from limner_shared.stack import own_folder\n"
+        "import sys, time; from pathlib import Path; from limner_client.local.stack import own_folder\n"
         "with own_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
     )
     with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as holder:

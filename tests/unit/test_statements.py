@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from bench.exercise import exercise
 from bench.statements import fill, recorded, scans
+from limner_dispatcher.dispatcher import Dispatcher
 
-from limner_shared.cards import Catalogue
-from limner_shared.celery_app import make_celery
-from limner_shared.database import Database
-from limner_shared.events import connect
-from limner_shared.jobs import JobRequest
+from limner_shared.db.engine import Database
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.messaging.celery_app import make_celery
+from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
 from limner_web.app import create_app
-from limner_worker.dispatch.dispatcher import Dispatcher
 
 JOBS = 50_000
 

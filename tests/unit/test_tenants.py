@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner, Result
+from limner_client.cli.main import cli
 
-from limner_shared import tenants
-from limner_shared.cli import cli
-from limner_shared.database import Database, upgrade
+from limner_shared.db.accounts import tenants
+from limner_shared.db.engine import Database, upgrade
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from limner_training import loop, report, runner
+from limner_training.optimizer import Muon, orthogonalise, parameter_groups
 from PIL import Image
 from torch import Tensor, nn
-
-from limner_worker.training import drive, loop, report
-from limner_worker.training.optimizer import Muon, orthogonalise, parameter_groups
 
 
 def network() -> nn.Module:
@@ -105,7 +104,7 @@ def test_a_drive_leaves_a_checkpoint_a_curve_and_what_ship_makes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training, shipped = loop.begin(network(), 0.01), []
-    drive.drive(training, losses_of(training.network), tmp_path / "toy", 0.005, lambda: shipped.append(1) or "shipped")
+    runner.drive(training, losses_of(training.network), tmp_path / "toy", 0.005, lambda: shipped.append(1) or "shipped")
     assert shipped == [1]
     assert (tmp_path / "toy" / "checkpoint.safetensors").exists()
     report.save_curve([(1, 1.0), (2, 0.5)], tmp_path / "toy" / "loss.png", "toy")

@@ -9,6 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from limner_training import augment, flow, gan, metrics, stages, tower
+from limner_training import autoencoder as pictures
+from limner_training import captions as words
+from limner_training import upscaler as enlargement
+from limner_training.data import Drawing
 from torch import Tensor, nn
 
 from limner_worker.networks.autoencoder import Autoencoder
@@ -18,12 +23,7 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, save_module
-from limner_worker.sight import save_names
-from limner_worker.training import autoencoder as pictures
-from limner_worker.training import captions as words
-from limner_worker.training import distort, flow, gan, judge, stages, tower
-from limner_worker.training import upscaler as enlargement
-from limner_worker.training.data import Drawing
+from limner_worker.stages.interpretation.image_recognition import save_names
 
 APPLE = Drawing("1f34e", "noto", "red apple", ("fruit", "red"), "Food & Drink")
 CAT = Drawing("1f431", "flat", "cat face", ("cat", "pet", "animal"), "Animals & Nature")
@@ -308,8 +308,8 @@ def test_two_towers_learn_from_distinct_concepts_which_caption_belongs_to_which_
 def test_distorted_pictures_stay_on_white_paper() -> None:
     torch.manual_seed(0)
     paper = torch.ones(4, 3, 64, 64)
-    torch.testing.assert_close(distort.tint(distort.move(paper, 0.3, 0.2, 0.2), 0.5), paper)
-    moved = distort.move(pictures.to_tensor(drawn(4)), 0.1, 0.1, 0.1)
+    torch.testing.assert_close(augment.tint(augment.move(paper, 0.3, 0.2, 0.2), 0.5), paper)
+    moved = augment.move(pictures.to_tensor(drawn(4)), 0.1, 0.1, 0.1)
     assert moved.shape == (4, 3, 64, 64)
     assert not torch.equal(moved, pictures.to_tensor(drawn(4)))
 
@@ -317,21 +317,21 @@ def test_distorted_pictures_stay_on_white_paper() -> None:
 def test_a_rank_counts_the_names_that_are_nearer() -> None:
     names = torch.eye(4)
     queries = torch.tensor([[1.0, 0.5, 0, 0], [0.1, 0.2, 0.3, 0.4]])
-    assert judge.ranks(queries, names, torch.tensor([0, 0])).tolist() == [0, 3]
+    assert metrics.ranks(queries, names, torch.tensor([0, 0])).tolist() == [0, 3]
 
 
 def test_the_frechet_distance_is_that_of_two_gaussians() -> None:
     torch.manual_seed(0)
     sample = torch.randn(4000, 3)
-    assert judge.frechet(sample, sample) == pytest.approx(0, abs=1e-6)
-    assert judge.frechet(sample, 2 * sample + 3) == pytest.approx(9 * 3 + 3, rel=0.1)
+    assert metrics.frechet(sample, sample) == pytest.approx(0, abs=1e-6)
+    assert metrics.frechet(sample, 2 * sample + 3) == pytest.approx(9 * 3 + 3, rel=0.1)
 
 
 def test_diversity_is_nothing_for_equal_pictures_and_one_for_any_two() -> None:
     torch.manual_seed(0)
     features = torch.randn(500, 8)
-    assert judge.diversity(features, features) == 0
-    assert judge.diversity(features, torch.randn(500, 8)) == pytest.approx(1, abs=0.05)
+    assert metrics.diversity(features, features) == 0
+    assert metrics.diversity(features, torch.randn(500, 8)) == pytest.approx(1, abs=0.05)
 
 
 def test_the_upscalers_task_gives_crops_that_fit_each_other() -> None:

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.processes import TENANT, eventually
 
-from limner_shared import ledger, queries
-from limner_shared.database import Database
-from limner_shared.events import CHANNEL, Hints, connect
-from limner_shared.jobs import JobRequest, JobState, Priority
-from limner_shared.tables import Job
+from limner_shared.db import ledger, queries
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Job
+from limner_shared.domain.jobs import JobRequest, JobState, Priority
+from limner_shared.messaging.hints import CHANNEL, Hints, connect
 from limner_shared.threads import Supervisor
-from limner_web.listener import Listener
-from limner_web.watch import Watches
+from limner_web.updates.listener import Listener
+from limner_web.updates.watch import Watches
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

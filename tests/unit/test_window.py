@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from limner_worker.dispatch.window import PROBE_SECONDS, WORTH_SECONDS, Window
+from limner_dispatcher.release_window import PROBE_SECONDS, WORTH_SECONDS, Window
 
 SMALLEST, LARGEST = 64, 4096
 ROUNDS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000), st.just(0) | st.floats(1e-3, 10)), max_size=50)

@@ -10,9 +10,11 @@ from flask import Response, g, request
 
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web import auth, connection, edge, health, load, openapi, pages, problems, services
-from limner_web.api import bulks, conversations, events, images, jobs, models
-from limner_web.compat.openai import chat
+from limner_web import auth, health, problems, request_checks, services, throttling
+from limner_web.api import bulks, conversations, events, images, jobs, models, openapi
+from limner_web.openai import chat
+from limner_web.pages import routes
+from limner_web.serving import connection
 
 log = get_logger(__name__)
 
@@ -37,10 +39,10 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     problems.install(app)
     app.before_request(_begin)
     gate = services.services_of(app).gate
-    load.install(app, gate)
+    throttling.install(app, gate)
     auth.install(app)
-    load.install_shares(app, gate)
-    edge.install(app)
+    throttling.install_shares(app, gate)
+    request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
     for part in (jobs, conversations, bulks, images, models, events, health, chat, pages):

@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
-from limner_shared import keys, ledger, queries
+from limner_shared.db import ledger, queries
+from limner_shared.db.accounts import keys
 from limner_shared.errors import Forbidden, Unauthorized
 from limner_shared.settings import Settings, is_loopback
 from limner_web.services import services
-from limner_web.strict import is_printable_ascii
+from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 

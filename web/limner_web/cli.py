@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 from gunicorn.app.base import BaseApplication
 
-from limner_shared.database import require_current
+from limner_shared.db.engine import require_current
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 

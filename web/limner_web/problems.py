@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from limner_shared.database import DATABASE_AWAY
+from limner_shared.db.engine import DATABASE_AWAY
 from limner_shared.errors import BodyTooLarge, InvalidRequest, LimnerError, Overloaded, ServiceUnavailable
 from limner_shared.telemetry import get_logger
 

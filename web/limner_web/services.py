@@ -8,22 +8,22 @@ from typing import Final, cast
 from celery import Celery
 from flask import Flask, current_app
 
-from limner_shared import ledger
-from limner_shared.blobs import Blobs
-from limner_shared.cards import Catalogue
-from limner_shared.celery_app import make_celery
-from limner_shared.database import Database
-from limner_shared.events import Hints, connect
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.domain.cards import Catalogue
+from limner_shared.messaging.celery_app import make_celery
+from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
+from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
-from limner_web import cooperative
-from limner_web.feed import Feeds
-from limner_web.inputs import Inputs
-from limner_web.listener import Listener
-from limner_web.load import Gate, RequestRate
-from limner_web.offload import Threads
-from limner_web.probe import Probe
-from limner_web.watch import Watches
+from limner_web.intake.input_images import Inputs
+from limner_web.serving import cooperative
+from limner_web.serving.offload import Threads
+from limner_web.serving.probe import Probe
+from limner_web.throttling import Gate, RequestRate
+from limner_web.updates.feed import Feeds
+from limner_web.updates.listener import Listener
+from limner_web.updates.watch import Watches
 
 STORAGE_THREADS: Final = 8
 STORAGE_WAITING: Final = 64

@@ -10,9 +10,9 @@ from functools import partial
 import click
 from celery.platforms import SecurityWarning
 
-from limner_shared.cards import Catalogue
-from limner_shared.celery_app import make_celery
-from limner_shared.database import require_current
+from limner_shared.db.engine import require_current
+from limner_shared.domain.cards import Catalogue
+from limner_shared.messaging.celery_app import make_celery
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 
@@ -22,12 +22,12 @@ from limner_shared.telemetry import configure_logging
 def worker(models: tuple[str, ...]) -> None:
     """Generate pictures on this machine's device until stopped."""
     # Imported here, not above: the command line must not wait for torch to say what commands there are.
-    from limner_worker.admission import Admission, queue_order  # noqa: PLC0415
-    from limner_worker.generators.catalogue import load  # noqa: PLC0415
-    from limner_worker.generators.residents import Residents  # noqa: PLC0415
-    from limner_worker.pool import engine_pool  # noqa: PLC0415
-    from limner_worker.service import WorkerService  # noqa: PLC0415
-    from limner_worker.tasks import register  # noqa: PLC0415
+    from limner_worker.generators.model_cache import Residents  # noqa: PLC0415
+    from limner_worker.generators.registry import load  # noqa: PLC0415
+    from limner_worker.runtime.admission import Admission, queue_order  # noqa: PLC0415
+    from limner_worker.runtime.pool import engine_pool  # noqa: PLC0415
+    from limner_worker.runtime.service import WorkerService  # noqa: PLC0415
+    from limner_worker.runtime.tasks import register  # noqa: PLC0415
 
     settings = Settings()
     configure_logging(settings, "worker")
@@ -54,7 +54,7 @@ def worker(models: tuple[str, ...]) -> None:
 @click.command()
 def dispatch() -> None:
     """Release queued jobs to the workers, and take back what a lost worker held. Any number may run."""
-    from limner_worker.dispatch.dispatcher import run_dispatcher  # noqa: PLC0415
+    from limner_dispatcher.dispatcher import run_dispatcher  # noqa: PLC0415
 
     settings = Settings()
     configure_logging(settings, "dispatch")

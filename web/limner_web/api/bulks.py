@@ -11,15 +11,16 @@ from apiflask import APIBlueprint
 from flask import Response, make_response, request, stream_with_context, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared import ledger, queries
+from limner_shared.db import ledger, queries
+from limner_shared.db.tables import Image, Job
+from limner_shared.domain.views import BulkList, BulkView
 from limner_shared.errors import InvalidState, UnsupportedMediaType
-from limner_shared.tables import Image, Job
-from limner_shared.views import BulkList, BulkView
-from limner_web import archive, intake
+from limner_web.api import archive
 from limner_web.auth import tenant_id
-from limner_web.bulk_reader import BulkReader
-from limner_web.schemas import CreateHeaders, bulk_view, result_view
+from limner_web.intake import submission
+from limner_web.intake.bulk_reader import BulkReader
 from limner_web.services import Services, services
+from limner_web.view_builders import CreateHeaders, bulk_view, result_view
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
 CANCELED_AT_ONCE = 1000
@@ -77,7 +78,7 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
         length=request.content_length,
         skip_bad=query.on_error == "skip",
     )
-    bulk_id = intake.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
+    bulk_id = submission.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
     answer = make_response(_view(held, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
     return answer

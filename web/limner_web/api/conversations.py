@@ -6,15 +6,15 @@ from apiflask import APIBlueprint
 from flask import Response, make_response, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared import ledger, queries
-from limner_shared.conditions import Description
+from limner_shared.db import ledger, queries
+from limner_shared.domain.conditions import Description
+from limner_shared.domain.jobs import JobRequest, Name
+from limner_shared.domain.views import ConversationList, ConversationView, TurnView
 from limner_shared.errors import Gone
-from limner_shared.jobs import JobRequest, Name
-from limner_shared.views import ConversationList, ConversationView, TurnView
-from limner_web import talk
 from limner_web.auth import tenant_id
-from limner_web.schemas import JobHeaders, conversation_view, turn_views
+from limner_web.intake import conversations
 from limner_web.services import services
+from limner_web.view_builders import JobHeaders, conversation_view, turn_views
 
 bp = APIBlueprint("conversations", __name__, url_prefix="/api/v1/conversations", tag="Conversations")
 
@@ -60,7 +60,7 @@ class ListQuery(BaseModel):
 @bp.output(ConversationView, status_code=201)
 def create_conversation(body: Message, header: JobHeaders) -> Response:
     """Begin a conversation: its first message becomes a job."""
-    conversation_id = talk.begin(services(), tenant_id(), body.request, header)
+    conversation_id = conversations.begin(services(), tenant_id(), body.request, header)
     answer = make_response(_view(conversation_id).model_dump(mode="json"), 201)
     answer.headers["Location"] = url_for("conversations.get_conversation", conversation_id=conversation_id)
     return answer
@@ -101,7 +101,7 @@ def delete_conversation(conversation_id: str) -> str:
 @bp.output(TurnView, status_code=202)
 def create_message(conversation_id: str, body: FurtherMessage, header: JobHeaders) -> TurnView:
     """Say what should be different, or what comes next: it becomes a job that knows what was said before."""
-    turn_id = talk.say(services(), tenant_id(), conversation_id, body.request, body.after, header)
+    turn_id = conversations.say(services(), tenant_id(), conversation_id, body.request, body.after, header)
     return _turn_view(conversation_id, turn_id)
 
 
@@ -112,7 +112,7 @@ def create_message(conversation_id: str, body: FurtherMessage, header: JobHeader
 def edit_turn(conversation_id: str, turn_id: str, body: Message, header: JobHeaders) -> TurnView:
     """Say it otherwise: a new turn beside the old one, which stays with what followed it."""
     return _turn_view(
-        conversation_id, talk.edit(services(), tenant_id(), conversation_id, body.request, turn_id, header)
+        conversation_id, conversations.edit(services(), tenant_id(), conversation_id, body.request, turn_id, header)
     )
 
 

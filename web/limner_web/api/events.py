@@ -10,10 +10,10 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from limner_web.auth import tenant_id
-from limner_web.connection import hang_up_check
-from limner_web.feed import Feeds
 from limner_web.services import services
-from limner_web.watch import HANG_UP_SECONDS
+from limner_web.serving.connection import hang_up_check
+from limner_web.updates.feed import Feeds
+from limner_web.updates.watch import HANG_UP_SECONDS
 
 KEEPALIVE_SECONDS = 15
 bp = APIBlueprint("events", __name__, url_prefix="/api/v1/events", tag="Events")

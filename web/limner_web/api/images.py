@@ -11,7 +11,7 @@ from flask import Response, request
 from PIL import Image as Pillow
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared import queries
+from limner_shared.db import queries
 from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
 from limner_web.services import services

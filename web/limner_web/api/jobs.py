@@ -8,18 +8,18 @@ from apiflask import APIBlueprint
 from flask import Response, make_response, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared import ledger, queries
+from limner_shared.db import ledger, queries
+from limner_shared.db.queries import JobFilter
+from limner_shared.db.tables import Job
+from limner_shared.domain.jobs import JobRequest, JobState
+from limner_shared.domain.views import JobList, JobView, Receipts, ReceiptView, Retried
 from limner_shared.errors import InvalidState
-from limner_shared.jobs import JobRequest, JobState
-from limner_shared.queries import JobFilter
-from limner_shared.tables import Job
-from limner_shared.views import JobList, JobView, Receipts, ReceiptView, Retried
-from limner_web import intake
 from limner_web.auth import tenant_id
-from limner_web.connection import hang_up_check
-from limner_web.load import wait_outside
-from limner_web.schemas import JobHeaders, job_view, job_views
+from limner_web.intake import submission
 from limner_web.services import Services, services
+from limner_web.serving.connection import hang_up_check
+from limner_web.throttling import wait_outside
+from limner_web.view_builders import JobHeaders, job_view, job_views
 
 RETRIED_AT_ONCE = 1000
 
@@ -59,7 +59,7 @@ class ListQuery(BaseModel):
 def create_job(body: JobRequest, header: JobHeaders) -> Response:
     """Submit a job: it is accepted once this answers, and runs when its turn comes."""
     held = services()
-    job_id = intake.submit(held, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
+    job_id = submission.submit(held, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
     return _accepted(held, job_id)
 
 
@@ -135,7 +135,7 @@ def get_preview(job_id: str) -> Response:
 def replay_job(job_id: str) -> Response:
     """Make a job's pictures again, alone, in batches of the sizes that they were in: a new job, of the same bytes."""
     held = services()
-    return _accepted(held, intake.replay(held, tenant_id(), job_id))
+    return _accepted(held, submission.replay(held, tenant_id(), job_id))
 
 
 @bp.post("/retry")

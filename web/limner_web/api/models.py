@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from apiflask import APIBlueprint
 
-from limner_shared.views import ModelList
-from limner_web.schemas import model_view
+from limner_shared.domain.views import ModelList
 from limner_web.services import services
+from limner_web.view_builders import model_view
 
 bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", tag="Models")
 

@@ -9,20 +9,20 @@ from collections.abc import Callable, Collection, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from limner_shared.db.ledger import AttemptKey
 from limner_shared.errors import LimnerError
-from limner_shared.ledger import AttemptKey
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
-from limner_worker.engine.blame import failure_of
-from limner_worker.engine.budget import Budget
-from limner_worker.engine.guard import LOGGED_CHARS, Guard
-from limner_worker.engine.outcomes import Outcomes
-from limner_worker.engine.request import JobRun, Row
+from limner_worker.engine.batch_sizing import Budget
+from limner_worker.engine.failure_reasons import failure_of
+from limner_worker.engine.fault_isolation import LOGGED_CHARS, Guard
+from limner_worker.engine.job_run import JobRun, Row
+from limner_worker.engine.listener import Outcomes
+from limner_worker.engine.pending_models import Waiting
 from limner_worker.engine.scheduler import Scheduler
-from limner_worker.engine.waiting import Waiting
-from limner_worker.generators import memory
+from limner_worker.generators import device_faults
 from limner_worker.generators.base import Decoding, Generator, padded_size
-from limner_worker.generators.residents import Residents
+from limner_worker.generators.model_cache import Residents
 
 log = get_logger(__name__)
 
@@ -128,7 +128,7 @@ class Engine:
             try:
                 brought = self._models.bring(model, self._busy())
             except Exception as error:  # a device may be full, a file gone; the other models go on
-                if memory.is_device_broken(error):
+                if device_faults.is_device_broken(error):
                     raise
                 log.exception("model does not load", model=model)
                 self._give_up(self._waiting.take(model), "the model does not load")
@@ -160,7 +160,7 @@ class Engine:
             try:
                 start(some)
             except Exception as error:
-                if len(some) > 1 or some[0].task.checkpoint is None or memory.is_device_broken(error):
+                if len(some) > 1 or some[0].task.checkpoint is None or device_faults.is_device_broken(error):
                     raise
                 log.warning("cannot go on from a checkpoint", job=some[0].job.id, error=repr(error)[:200])
                 some[0].begin_again()

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from limner_shared.cards import ModelCard, Source
+from limner_shared.domain.cards import ModelCard, Source
+from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
-from limner_shared.jobs import JobSpec
 
 Picture = NDArray[np.uint8]
 """[height, width, 3], RGB."""

@@ -14,9 +14,9 @@ from typing import Any, Final, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from limner_shared.cards import ModelCard
+from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Picture
-from limner_worker.generators.calls import owned
+from limner_worker.generators.diffusers.call_batching import owned
 
 T = TypeVar("T")
 Compute = Callable[..., Any]

@@ -6,16 +6,16 @@ from importlib.metadata import version
 
 import torch
 
-from limner_shared.cards import ModelCard
+from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
-from limner_worker.conditioning import CachedEncoder
-from limner_worker.encode import EncoderError, TextEncoder
 from limner_worker.generators.base import Generator, locate
-from limner_worker.generators.conditioned import Encoder
-from limner_worker.generators.embeddings import Embeddings, SharedTexts
-from limner_worker.generators.latent_flow import LatentFlow
-from limner_worker.generators.one_step import OneStep
+from limner_worker.generators.builtin.conditioned import Encoder
+from limner_worker.generators.builtin.latent_flow import LatentFlow
+from limner_worker.generators.builtin.one_step import OneStep
+from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
+from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
+from limner_worker.generators.text_encoding.shared_cache import Embeddings, SharedTexts
 
 
 def load(card: ModelCard, settings: Settings) -> Generator:
@@ -27,7 +27,7 @@ def load(card: ModelCard, settings: Settings) -> Generator:
         try:
             from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
-            from limner_worker.generators.diffusers_pipeline import DiffusersPipeline  # noqa: PLC0415
+            from limner_worker.generators.diffusers.pipeline import DiffusersPipeline  # noqa: PLC0415
         except ImportError as error:
             raise CardError(f"{card.name} needs diffusers: pip install 'limner[diffusers]'.") from error
         transformers_logging.set_verbosity_error()  # its progress bars and load reports are not for a service's log

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from limner_shared.cards import ModelCard
+from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Decoded, ImageTask, Picture, padding
 
 

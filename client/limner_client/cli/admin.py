@@ -1,0 +1,91 @@
+"""`limner db` and `limner doctor`: the commands of whoever runs a service, and the opening of its database."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import click
+from limner_client.local.doctor import State, examine
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from limner_shared.db import engine as schema
+from limner_shared.db.engine import Database
+from limner_shared.errors import ServiceUnavailable
+from limner_shared.settings import Settings
+
+MARKS: Final = {State.OK: "[green]ok[/]", State.WARN: "[yellow]warn[/]", State.FAIL: "[bold red]fail[/]"}
+
+
+@contextmanager
+def opened_database() -> Iterator[Database]:
+    """The configured database. Raises ServiceUnavailable, with what to do, where it cannot be used."""
+    with _explained():
+        database = Database(Settings().resolved_database_url)
+        try:
+            yield database
+        finally:
+            database.dispose()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise ServiceUnavailable(
+            f"The database cannot be used: {reason}. Look at LIMNER_DATABASE_URL, and run `limner db upgrade`."
+        ) from error
+
+
+@click.group()
+def db() -> None:
+    """Create or change the schema of the database in LIMNER_DATABASE_URL."""
+
+
+@db.command("upgrade")
+@click.argument("revision", default="head")
+def db_upgrade(revision: str) -> None:
+    """Bring the schema to REVISION, by default the newest; creates it where there is none."""
+    with _explained():
+        schema.upgrade(Settings().resolved_database_url, revision, lambda message: click.echo(message, err=True))
+    click.echo(f"The schema is at {revision}.")
+
+
+@db.command("downgrade")
+@click.argument("revision")
+@click.confirmation_option(prompt="Going back deletes what the older schema has no place for. Go on?")
+def db_downgrade(revision: str) -> None:
+    """Take the schema back to REVISION (`base` is the empty database)."""
+    with _explained():
+        schema.downgrade(Settings().resolved_database_url, revision)
+    click.echo(f"The schema is at {revision}.")
+
+
+@db.command("current")
+def db_current() -> None:
+    """Say whether this version can serve the schema; exit code 1 if it cannot."""
+    with opened_database() as database:
+        current = schema.is_current(database, Settings().resolved_database_url)
+    click.echo("The schema serves this version." if current else "The schema is another one: run `limner db upgrade`.")
+    sys.exit(0 if current else 1)
+
+
+@click.command()
+def doctor() -> None:
+    """Say what is installed, reachable and writable here, what is wrong, and what to do; exit code 1 if it fails."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    failures = 0
+    for check in examine(Settings()):
+        failures += check.state is State.FAIL
+        advice = f"\n[bold]→ {escape(check.advice)}[/]" if check.advice else ""
+        table.add_row(MARKS[check.state], check.name, escape(check.found) + advice)
+    Console().print(table)
+    click.echo(f"{failures} checks failed." if failures else "Limner can run here.")
+    sys.exit(1 if failures else 0)

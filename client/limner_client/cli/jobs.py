@@ -1,0 +1,209 @@
+"""The commands that talk to a server: `generate`, `jobs`, `cancel`, `models`; and the options they share."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from limner_client.client import Client
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from limner_shared.domain.jobs import JobState
+from limner_shared.domain.views import JobView
+from limner_shared.errors import GenerationFailed, InvalidRequest
+from limner_shared.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MARKS: Final = {
+    JobState.QUEUED: "[yellow]queued[/]",
+    JobState.RUNNING: "[cyan]running[/]",
+    JobState.SUCCEEDED: "[green]succeeded[/]",
+    JobState.FAILED: "[red]failed[/]",
+    JobState.CANCELED: "[dim]canceled[/]",
+}
+PROMPT_WIDTH: Final = 40
+PICTURE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+def server_options(command: F) -> F:
+    """Add `--server` and `--key`; the command receives `server` and `key`."""
+    key = click.option("--key", help="API key, where the server requires one. Default: LIMNER_API_KEY.")
+    server = click.option("--server", help="The server's URL. Default: LIMNER_SERVER, or this machine at LIMNER_PORT.")
+    return server(key(command))
+
+
+def make_client(server: str | None, key: str | None) -> Client:
+    """A client of the named server, or of this machine's."""
+    settings = Settings()
+    url = server or settings.server or f"http://127.0.0.1:{settings.port}"
+    return Client(url if "://" in url else f"http://{url}", key or settings.api_key or None)
+
+
+def parse_size(text: str | None) -> tuple[int | None, int | None]:
+    """`256x256` as (width, height). Raises InvalidRequest."""
+    if text is None:
+        return None, None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise InvalidRequest(f"--size: {text!r} is not WIDTHxHEIGHT, such as 256x256.")
+    return int(width), int(height)
+
+
+def data_url(file: Path | None) -> str | None:
+    """A picture's file as the API takes it. Raises InvalidRequest for a name that tells of no picture."""
+    if file is None:
+        return None
+    kind = mimetypes.guess_type(file.name)[0]
+    if kind not in ("image/png", "image/jpeg", "image/webp"):
+        raise InvalidRequest(f"{file} is not named as a PNG, JPEG or WebP.")
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("picture.png"))
+@click.option("--style", help="One of the model's styles.")
+@click.option("--size", help="WIDTHxHEIGHT, one of the model's sizes.")
+@click.option("--steps", type=int, help="Denoising steps: more is slower and often finer.")
+@click.option("--guidance", type=float, help="How strictly the prompt is followed.")
+@click.option("--seed", type=int, help="The same seed gives the same picture.")
+@click.option("--n", type=int, help="How many pictures; 1.")
+@click.option("--negative", help="What the picture should not show.")
+@click.option("--model", help="A name from `limner models`.")
+@click.option("--scheduler", help="One of the model's schedulers.")
+@click.option("--image", type=PICTURE, help="A picture to start from.")
+@click.option("--mask", type=PICTURE, help="White where the picture may change.")
+@click.option("--strength", type=float, help="How far from --image it may go, above 0 and at most 1.")
+@click.option("--reproducible", is_flag=True, default=None, help="The same bytes at any load.")
+@click.option("--describe", is_flag=True, help="PROMPT is in your own words; style, number and size are taken from it.")
+@server_options
+def generate(
+    *,
+    prompt: str,
+    describe: bool,
+    output: Path,
+    size: str | None,
+    negative: str | None,
+    image: Path | None,
+    mask: Path | None,
+    server: str | None,
+    key: str | None,
+    **wanted: Any,
+) -> None:
+    """Make the picture of PROMPT and write it to the output file."""
+    width, height = parse_size(size)
+    text = "description" if describe else "prompt"
+    request = {text: prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
+    request |= {"image": data_url(image), "mask": data_url(mask)}
+    with make_client(server, key) as client:
+        job = follow(client, client.submit(request))
+        for file, made in zip(output_files(output, len(job.images)), job.images, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(client.download(made))
+            click.echo(f"{file}  {made.width}x{made.height}  seed {made.seed}")
+        if job.presentation:
+            click.echo(job.presentation)
+
+
+def output_files(output: Path, count: int) -> list[Path]:
+    """The output file itself, or as many numbered ones beside it."""
+    if count == 1:
+        return [output]
+    return [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]
+
+
+def follow(client: Client, job: JobView) -> JobView:
+    """Show a job's progress until it succeeds. Ctrl-C cancels it. Raises GenerationFailed with the reason."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("queued", total=None)
+            for view in client.wait(job.id, every_seconds=1):
+                job = view
+                done = (view.progress.done, view.progress.total) if view.progress else (0, None)
+                text = f"queued, {view.position} ahead" if view.position else view.status
+                progress.update(task, description=text, completed=done[0], total=done[1])
+    except KeyboardInterrupt:
+        client.cancel(job.id)
+        click.echo(f"Canceled {job.id}.", err=True)
+        raise
+    if job.status is not JobState.SUCCEEDED:
+        reason = f"{job.error.message} ({job.error.code})" if job.error else "it was canceled"
+        raise GenerationFailed(f"{job.id} {job.status}: {reason}")
+    return job
+
+
+@click.command()
+@click.argument("job_id", required=False)
+@click.option("--status", type=click.Choice([state.value for state in JobState]), help="Only jobs in this state.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@server_options
+def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | None, key: str | None) -> None:
+    """List your newest jobs, or show the one with JOB_ID."""
+    console = Console()
+    with make_client(server, key) as client:
+        if job_id is not None:
+            _show(console, client.job(job_id))
+            return
+        table = Table(
+            Column("job", no_wrap=True), Column("status", no_wrap=True), "prompt", "style", "steps", "seed", box=None
+        )
+        for job in client.jobs(status=status, limit=limit).items:
+            table.add_row(job.id, _state(job), short(job.prompt), job.style, str(job.steps), str(job.seed))
+        console.print(table)
+
+
+def _show(console: Console, job: JobView) -> None:
+    table = Table(show_header=False, box=None)
+    for name, value in job.model_dump(exclude={"images", "error", "progress", "status"}, exclude_none=True).items():
+        table.add_row(name, str(value))
+    table.add_row("status", _state(job))
+    if job.error is not None:
+        table.add_row("error", f"{job.error.message} ({job.error.code})")
+    for image in job.images:
+        table.add_row("image", f"{image.url}  {image.width}x{image.height}  seed {image.seed}")
+    console.print(table)
+
+
+def _state(job: JobView) -> str:
+    mark = MARKS[job.status]
+    return f"{mark} {job.progress.done}/{job.progress.total}" if job.progress else mark
+
+
+def short(text: str) -> str:
+    """The beginning of a text, for a table's cell."""
+    return text if len(text) <= PROMPT_WIDTH else text[: PROMPT_WIDTH - 1] + "…"
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True)
+@server_options
+def cancel(*, ids: tuple[str, ...], server: str | None, key: str | None) -> None:
+    """Cancel the jobs and bulks with these ids."""
+    with make_client(server, key) as client:
+        for one in ids:
+            view = client.cancel_bulk(one) if one.startswith("bulk_") else client.cancel(one)
+            click.echo(f"{one} {view.status}")
+
+
+@click.command()
+@server_options
+def models(*, server: str | None, key: str | None) -> None:
+    """List the server's models and what each allows."""
+    table = Table("model", "title", "sizes", "styles", "steps", "guidance", "n", box=None)
+    with make_client(server, key) as client:
+        for model in client.models():
+            limits = [_range(model.steps), _range(model.guidance), f"1 to {model.max_images}"]
+            table.add_row(model.name, model.title, ", ".join(model.sizes), ", ".join(model.styles), *limits)
+    Console().print(table)
+
+
+def _range(limits: dict[str, float]) -> str:
+    return f"{limits['min']:g} to {limits['max']:g} ({limits['default']:g})"

@@ -1,0 +1,103 @@
+"""`limner up` and `limner demo`: the commands that run the whole stack on this machine."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+from limner_client.local.stack import SUPERVISOR, Stack, own_folder
+from rich.console import Console
+from rich.text import Text
+
+from limner_shared.settings import Settings
+
+COLOURS: Final = {
+    SUPERVISOR: "bold white",
+    "web": "cyan",
+    "dispatch": "yellow",
+    "worker": "green",
+    "worker-1": "green",
+    "worker-2": "magenta",
+    "worker-3": "blue",
+}
+MINIMUM_FREE_BYTES: Final = 200 << 20
+ONCE_SECONDS: Final = 0.5
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="How many worker processes.")
+def up(workers: int) -> None:
+    """Start Valkey, web, dispatcher and workers on this machine, and keep them running until Ctrl-C.
+
+    Everything is kept in LIMNER_DATA_DIR and is there again at the next start. LIMNER_REDIS_URL, LIMNER_DATABASE_URL
+    and LIMNER_BLOB_URL replace the embedded parts.
+    """
+    settings = Settings()
+    printer = Printer(Console(stderr=False, highlight=False, soft_wrap=True))
+    with own_folder(settings.data_dir):
+        stack = Stack(settings, workers=workers, log_dir=settings.data_dir / "logs", tell=printer.tell)
+        stack.ensure_space(MINIMUM_FREE_BYTES)
+        with stop_on_signals(stack):
+            try:
+                printer.tell(SUPERVISOR, f"starting in {settings.data_dir.absolute()}")
+                stack.start()
+                if not stack.stopping:
+                    printer.tell(SUPERVISOR, f"ready: open {stack.url} (Ctrl-C stops)")
+                stack.watch()
+            finally:
+                printer.tell(SUPERVISOR, "stopping")
+                stack.stop()
+                printer.tell(SUPERVISOR, "stopped")
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"))
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="How many worker processes.")
+def demo(output: Path, workers: int) -> None:
+    """Start everything anew, submit 8 prompts and a bulk of 32, write the pictures, say what it cost, stop."""
+    from limner_client.local.demo import run_demo  # noqa: PLC0415 - `limner up` needs none of what it imports
+
+    sys.exit(run_demo(output, workers))
+
+
+class Printer:
+    """One line at a time on the terminal, each with the coloured name of who said it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+
+    def tell(self, name: str, line: str) -> None:
+        """Print one line."""
+        text = Text(f"{name:>9} ", style=COLOURS.get(name, "green")).append(Text.from_ansi(line, style="default"))
+        with self._lock:
+            self._console.print(text)
+
+
+@contextmanager
+def stop_on_signals(stack: Stack) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop in good order; a second one at once."""
+    first = 0.0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        first = first or time.monotonic()
+        # `make` passes on a signal that its whole group has had already: twice at once is once.
+        stack.hurry = time.monotonic() - first > ONCE_SECONDS
+        stack.stopping = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

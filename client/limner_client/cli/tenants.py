@@ -1,0 +1,85 @@
+"""`limner tenants`: who is served with which weight, held to which limits, and what is kept of theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from limner_client.cli.admin import opened_database
+from rich.console import Console
+from rich.table import Table
+
+from limner_shared.db.accounts import tenants as store
+
+UNSET = "-"
+
+
+class Limit(click.ParamType[float]):
+    """A number, or `none` for no limit."""
+
+    name = "number|none"
+
+    def __init__(self, least: float, *, whole: bool) -> None:
+        self._least = least
+        self._whole = whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or the word `none`, which stays one: None means that the option was not given."""
+        if str(value).lower() == "none":
+            return "none"
+        try:
+            number = int(value) if self._whole else float(value)
+        except ValueError:
+            number = float("nan")
+        if not number >= self._least or number == float("inf"):
+            kind = "a whole number" if self._whole else "a number"
+            self.fail(f"{value!r} is not {kind} of at least {self._least:g}, nor `none`.", param, ctx)
+        return number
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def tenants(ctx: click.Context) -> None:
+    """List the tenants, or change one."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(tenants_list)
+
+
+@tenants.command("list")
+def tenants_list() -> None:
+    """List all tenants with their weights, limits and retention."""
+    table = Table("tenant", *(field.replace("_", " ") for field in store.FIELDS), box=None)
+    with opened_database() as database, database.read() as session:
+        for tenant in store.list_tenants(session):
+            table.add_row(tenant.name, *(_say(getattr(tenant, field)) for field in store.FIELDS))
+    Console().print(table)
+
+
+def _say(value: float | bool | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return UNSET if value is None else f"{value:g}"
+
+
+@tenants.command("set")
+@click.argument("name")
+@click.option("--weight", type=click.FloatRange(0.001, 1000), help="Its share of the service; 1 is everybody's.")
+@click.option("--requests-per-minute", type=Limit(1, whole=True), help="Requests answered in a minute.")
+@click.option("--max-queued", type=Limit(1, whole=True), help="Jobs queued at a time.")
+@click.option("--max-running", type=Limit(1, whole=True), help="Jobs handed out or running at a time.")
+@click.option("--cost-per-day", type=Limit(1, whole=True), help="Cost units (steps × tokens × images) a day, UTC.")
+@click.option("--keep-images-days", type=Limit(0, whole=False), help="Days after which pictures are deleted.")
+@click.option("--keep-prompts-days", type=Limit(0, whole=False), help="Days after which texts are blanked.")
+@click.option("--keep-jobs-days", type=Limit(0, whole=False), help="Days after which jobs are deleted.")
+@click.option(
+    "--share-results", type=bool, help="Whether equal requests of its own, seed and all, are drawn only once."
+)
+def tenants_set(name: str, **given: Any) -> None:
+    """Change what is given of the tenant NAME, who is made if there is none; `none` takes a limit away.
+
+    Whoever asks without a key, where none is required, is the tenant `local`.
+    """
+    changes = {field: None if value == "none" else value for field, value in given.items() if value is not None}
+    with opened_database() as database, database.write() as session:
+        store.change_tenant(session, name, changes)
+    click.echo(f"{name}: {', '.join(f'{field} = {value}' for field, value in changes.items()) or 'nothing to change'}")

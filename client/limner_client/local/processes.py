@@ -1,0 +1,128 @@
+"""Child processes that never outlive their parent: how one is started, followed, stopped, and told apart by its log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from limner_client.local import child_launcher
+
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+
+log = get_logger(__name__)
+
+TAIL_LINES: Final = 20
+KILL_WAIT_SECONDS: Final = 5.0
+
+Tell = Callable[[str, str], None]
+
+
+class Child:
+    """One supervised process in a process group of its own.
+
+    Start it from a thread that lives as long as the parent: Linux signals when the starting *thread* ends.
+    `tell(name, line)` hears each line of its output, which also goes to `log_file`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log_file: Path,
+        tell: Tell | None = None,
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        self.name = name
+        self.started_at = time.monotonic()
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._tell = tell
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        tethered = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(child_launcher.__file__)),
+            str(os.getpid()),
+            str(int(death_signal)),
+            *command,
+        ]
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            tethered,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = Supervisor().start(f"log-{name}", lambda: self._read(log_file))
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also its group's."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative is the signal that ended it."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """Ask it to stop in good order."""
+        self._signal(signal.SIGTERM)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within so many seconds."""
+        try:
+            self._process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it and whatever it started, at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(KILL_WAIT_SECONDS)
+
+    def close(self) -> None:
+        """End what is left of its group and read the last of its output."""
+        self.kill()
+        self._reader.join(KILL_WAIT_SECONDS)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def _read(self, log_file: Path) -> None:
+        """Follow the output to its end, whatever becomes of the log: a child whose output is not read stands still."""
+        output: IO[str] | None = self._process.stdout
+        if output is None:
+            return
+        written = True
+        with output:
+            for line in output:
+                try:
+                    with log_file.open("a", encoding="utf-8") as file:
+                        file.write(line)
+                    written = True
+                except OSError as error:  # a full disk, mostly
+                    if written:
+                        log.warning("the log cannot be written", file=str(log_file), error=str(error))
+                    written = False
+                self.tail.append(line.rstrip("\n"))
+                if self._tell is not None:
+                    self._tell(self.name, line.rstrip("\n"))

@@ -1,0 +1,245 @@
+"""The whole service on one machine: Valkey, database, web, dispatcher and workers, started, watched and stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+from limner_client.local.embedded_valkey import EmbeddedValkey, port_in_use
+from limner_client.local.processes import Child, Tell
+from redis import Redis
+from redis.exceptions import RedisError
+
+from limner_shared.db.engine import upgrade
+from limner_shared.errors import ConfigurationError, ServiceUnavailable
+from limner_shared.settings import Settings
+
+READY_SECONDS: Final = 180.0
+STEADY_SECONDS: Final = 60.0
+"""A process that ran for so long is restarted without delay when it dies."""
+BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+GRACE_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.1
+MAX_LOG_BYTES: Final = 10 << 20
+SUPERVISOR: Final = "limner"
+"""The name under which the stack itself speaks."""
+
+
+@contextmanager
+def own_folder(data_dir: Path) -> Iterator[None]:
+    """Hold a data folder alone. Raises ConfigurationError if another stack has it; a killed one holds nothing."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "stack.lock").open("a+")
+    except OSError as error:
+        raise ConfigurationError(f"{data_dir} cannot be used as data folder: {error.strerror}.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise ConfigurationError(
+                f"Another Limner (process {lock.read().strip() or 'unknown'}) runs in {data_dir}: "
+                "stop it, or choose another folder with LIMNER_DATA_DIR."
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+@dataclass
+class Service:
+    """One process of the stack across its restarts."""
+
+    name: str
+    command: tuple[str, ...]
+    stop_seconds: float
+    child: Child | None = None
+    failures: int = 0
+    restart_at: float = field(default=0.0)
+
+
+class Stack:
+    """The processes of one data folder. Use within `own_folder`; `tell(name, line)` hears all that they say.
+
+    `stopping` is set by whoever wants it to end: `start` and `watch` return soon after. `hurry` ends the waiting for
+    processes that stop in good order.
+    """
+
+    def __init__(self, settings: Settings, *, workers: int, log_dir: Path, tell: Tell) -> None:
+        self.settings = settings
+        # Plain flags: a signal handler that sets an Event may wait for a lock that its own thread holds.
+        self.stopping = False
+        self.hurry = False
+        self._log_dir = log_dir
+        self._tell = tell
+        external = "redis_url" in settings.model_fields_set
+        valkey = None if external else EmbeddedValkey(settings.data_dir / "valkey", log_dir / "valkey.log")
+        self._valkey = valkey
+        self._redis_url = settings.redis_url if valkey is None else valkey.url
+        warm = settings.shutdown_seconds + GRACE_SECONDS
+        names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
+        web = Service("web", _limner("serve"), GRACE_SECONDS)
+        self._workers = [Service(name, _limner("worker"), warm) for name in names]
+        self.services = [web, Service("dispatch", _limner("dispatch"), GRACE_SECONDS), *self._workers]
+
+    @property
+    def url(self) -> str:
+        """Where the page and the API are."""
+        host = self.settings.host
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        return f"http://{shown}:{self.settings.port}"
+
+    def start(self) -> None:
+        """Bring everything up and wait until it can make pictures.
+
+        Raises ConfigurationError (a port in use, …) or ServiceUnavailable, with the last words of what did not start.
+        """
+        if port_in_use(self.settings.host, self.settings.port):
+            raise ConfigurationError(
+                f"Port {self.settings.port} on {self.settings.host} is in use: stop what listens there, "
+                f"or choose another, such as LIMNER_PORT={self.settings.port + 1}."
+            )
+        _rotate(self._log_dir)
+        if self._valkey is not None:
+            self._valkey.start()
+        upgrade(self.settings.resolved_database_url)
+        for service in self.services:
+            self._spawn(service)
+        deadline = time.monotonic() + READY_SECONDS
+        for ready, what in ((self._web_is_ready, "web server"), (self._workers_are_ready, "worker")):
+            self._await(ready, what, deadline)
+
+    def watch(self) -> None:
+        """Restart what dies, until `stopping` is set."""
+        while not self.stopping:
+            time.sleep(POLL_SECONDS)
+            self.mend()
+
+    def mend(self) -> None:
+        """Start anew whatever has died, once its pause is over."""
+        self._mend_valkey()
+        for service in self.services:
+            self._mend(service)
+
+    def stop(self) -> None:
+        """Stop all in good order: no new jobs, then the workers, who end what they hold, then Valkey."""
+        running = [service for service in self.services if service.child is not None]
+        for service in running:
+            if service.child is not None:
+                service.child.terminate()
+        started = time.monotonic()
+        for service in running:
+            self._wait_or_kill(service, started + service.stop_seconds)
+        if self._valkey is not None:
+            self._valkey.stop()
+
+    def ensure_space(self, needed_bytes: int) -> None:
+        """Raises ConfigurationError where the data folder's disk is nearly full: SQLite and Valkey would fail later."""
+        free = shutil.disk_usage(self.settings.data_dir).free
+        if free < needed_bytes:
+            raise ConfigurationError(
+                f"Only {free >> 20} MB are free for {self.settings.data_dir}; {needed_bytes >> 20} MB are needed."
+            )
+
+    # --- one process ---
+
+    def _spawn(self, service: Service) -> None:
+        log_file = self._log_dir / f"{service.name}.log"
+        service.child = Child(
+            service.name, service.command, environment=self._environment(), log_file=log_file, tell=self._tell
+        )
+
+    def _environment(self) -> dict[str, str]:
+        here = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self._redis_url}
+        return {**os.environ, **self.settings.model_copy(update=here).variables, "PYTHONUNBUFFERED": "1"}
+
+    def _mend(self, service: Service) -> None:
+        child = service.child
+        if child is None:
+            if time.monotonic() >= service.restart_at:
+                self._spawn(service)
+            return
+        if child.exit_code is None:
+            return
+        child.close()
+        steady = time.monotonic() - child.started_at > STEADY_SECONDS
+        service.failures = 0 if steady else service.failures + 1
+        pause = BACKOFF_SECONDS[min(service.failures, len(BACKOFF_SECONDS) - 1)]
+        self._tell(SUPERVISOR, f"{service.name} {_ended(child)}; it is started again in {pause:g} s")
+        service.child, service.restart_at = None, time.monotonic() + pause
+
+    def _mend_valkey(self) -> None:
+        valkey = self._valkey
+        if valkey is None or valkey.child is None or valkey.child.exit_code is None:
+            return
+        self._tell(SUPERVISOR, f"valkey {_ended(valkey.child)}; it is started again")
+        valkey.child.close()
+        try:
+            valkey.start()
+        except ServiceUnavailable as error:
+            self._tell(SUPERVISOR, error.message)
+
+    def _wait_or_kill(self, service: Service, deadline: float) -> None:
+        child = service.child
+        if child is None:
+            return
+        while not child.wait(POLL_SECONDS):
+            if self.hurry or time.monotonic() > deadline:
+                self._tell(SUPERVISOR, f"{service.name} is still busy; it is killed")
+                break
+        child.close()
+
+    # --- readiness ---
+
+    def _await(self, ready: Callable[[], bool], what: str, deadline: float) -> None:
+        while not ready():
+            for service in self.services:
+                if service.child is not None and service.child.exit_code is not None:
+                    service.child.close()
+                    words = "\n  ".join(service.child.tail)
+                    raise ServiceUnavailable(f"{service.name} {_ended(service.child)}. Its last words:\n  {words}")
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(f"The {what} is not ready after {READY_SECONDS:g} s; see {self._log_dir}.")
+            if self.stopping:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _web_is_ready(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).is_success
+        return False
+
+    def _workers_are_ready(self) -> bool:
+        host = socket.gethostname()[:40]
+        owners = [f"limner:worker:{host}:{worker.child.pid}:*" for worker in self._workers if worker.child]
+        with suppress(RedisError), Redis.from_url(self._redis_url, socket_timeout=2) as client:
+            return all(any(True for _ in client.scan_iter(owner, count=1000)) for owner in owners)
+        return False
+
+
+def _rotate(log_dir: Path) -> None:
+    """Set long logs aside, once a start; the one before the last is dropped."""
+    for log in log_dir.glob("*.log"):
+        if log.stat().st_size > MAX_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+
+
+def _limner(command: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "limner_client.cli.main", command)
+
+
+def _ended(child: Child) -> str:
+    code = child.exit_code or 0
+    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,194 @@
+"""One dispatcher process: release, repair and cleaning, each on a thread of its own, so that none waits for another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from limner_dispatcher.blob_sweep import BlobSweep
+from limner_dispatcher.duties import Isolation
+from limner_dispatcher.leadership import Leadership, NotLeading
+from limner_dispatcher.redis_queues import Lists
+from limner_dispatcher.release import Releaser
+from limner_dispatcher.repair import Repairs
+from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.wakeup import Bell
+from limner_shared.db.engine import Database, describe, is_away
+from limner_shared.domain.cards import Catalogue
+from limner_shared.messaging import liveness
+from limner_shared.messaging.celery_app import make_celery
+from limner_shared.messaging.hints import Hints, connect
+from limner_shared.settings import Settings
+from limner_shared.storage.blobs import Blobs
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor, end_process
+from limner_worker.runtime.leases import new_owner
+
+log = get_logger(__name__)
+
+RELEASE_DUTY = "dispatch"  # the version before has this one alone: beside it, only one of both releases
+REPAIR_DUTY = "repair"
+CLEAN_DUTY = "clean"
+CLEAN_LEAD_SECONDS = 180.0
+"""Longer than the pauses between two cleanings."""
+SHORTEST_PAUSE = 0.02
+"""Between two rounds, however fast the workers are."""
+CLEAN_PAUSE = 1.0
+WATCH_SECONDS = 1.0
+STALLED_SECONDS = 60.0
+"""One item of release or repair: a few statements, each of which the database ends after half of this."""
+CLEAN_STALLED_SECONDS = 900.0
+"""One duty of cleaning: up to hundreds of calls to the object store, each with time limits of its own."""
+STOP_SECONDS = 10.0
+
+
+class Dispatcher:
+    """Its threads, and what they share: the database, and the memory of what fails."""
+
+    def __init__(
+        self, settings: Settings, catalogue: Catalogue, database: Database, redis: Redis, celery: Celery
+    ) -> None:
+        """`redis` is a client that returns bytes: whatever stands in a list or channel must be readable."""
+        self.owner = new_owner()
+        self._settings = settings
+        self._redis = redis
+        self._bell = Bell(redis)
+        self._supervisor = Supervisor(end_process)
+        self.isolation = Isolation(ends_pass, before_each=self._supervisor.working)
+        self._leads = {duty: Leadership(database, duty, self.owner) for duty in (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY)}
+        self._releaser = Releaser(settings, catalogue, self._leads[RELEASE_DUTY], Lists(redis), celery, self.isolation)
+        self._repairs = Repairs(
+            database,
+            self._leads[REPAIR_DUTY],
+            Hints(redis),
+            list(catalogue.cards),
+            settings.solo_losses,
+            self.isolation,
+        )
+        blobs = Blobs(settings.resolved_blob_url)
+        self._cleaner = Cleaner(database, blobs, input_days=settings.input_days)
+        self._sweep = BlobSweep(database, blobs)
+
+    def run(self, stopping: threading.Event) -> None:
+        """Work until told to stop. Whatever happens to the database, Redis or the object store, this goes on; a thread
+        that fails or stalls ends the process.
+        """
+        log.info("dispatcher ready")
+        threads = [
+            self._start(
+                "release", self.release, partial(self._bell.wait, stopping=stopping), STALLED_SECONDS, stopping
+            ),
+            self._start("repair", self.repair, stopping.wait, STALLED_SECONDS, stopping),
+            self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
+        ]
+        while not stopping.wait(WATCH_SECONDS):
+            for name, seconds in self._supervisor.stalled().items():
+                end_process(name, TimeoutError(f"at the same for {seconds:.0f} s"))
+            self._tell()
+        for thread in threads:
+            thread.join(STOP_SECONDS)
+        self._tell(ended=True)
+
+    # --- one round of each thread; returns after how many seconds the next one should come at the latest ---
+
+    def release(self) -> float:
+        """Release what there is room for. Raises NotLeading, and what a database or Redis raises that is away."""
+        return max(SHORTEST_PAUSE, self._releaser.round())
+
+    def repair(self) -> float:
+        """Take back what is lost, end what is late. Raises NotLeading, and what a database raises that is away."""
+        try:
+            self._repairs.round()
+        except Exception as error:
+            if is_away(error):
+                self._repairs.outage()
+            raise
+        return self._settings.dispatch_seconds
+
+    def clean(self) -> float:
+        """Delete what is no longer kept. Raises NotLeading, and what a database raises that is away."""
+        if self._cleaner.is_due or self._sweep.is_due:
+            with self._leads[CLEAN_DUTY].write(CLEAN_LEAD_SECONDS):
+                pass
+            self.isolation.run("retention", self._cleaner.clean)
+            self.isolation.run("set aside blobs", self._sweep.purge)
+            self.isolation.run("unreferenced blobs", self._sweep.look)
+        return CLEAN_PAUSE
+
+    # --- the threads ---
+
+    def _start(
+        self,
+        name: str,
+        work: Callable[[], float],
+        wait: Callable[[float], object],
+        limit_seconds: float,
+        stopping: threading.Event,
+    ) -> threading.Thread:
+        run = partial(self._forever, name, work, wait, stopping)
+        return self._supervisor.start(name, run, limit_seconds=limit_seconds)
+
+    def _forever(
+        self, name: str, work: Callable[[], float], wait: Callable[[float], object], stopping: threading.Event
+    ) -> None:
+        trouble: str | None = None
+        while not stopping.is_set():
+            self._supervisor.working()
+            pause = self._settings.dispatch_seconds
+            try:
+                pause, trouble = work(), None
+            except NotLeading:
+                trouble = None
+            except Exception as error:
+                if not ends_pass(error):
+                    raise
+                if trouble != type(error).__name__:  # say it once, not twice a second
+                    log.warning("database or Redis away, trying again", thread=name, error=describe(error))
+                trouble = type(error).__name__
+            self._supervisor.idle()
+            wait(pause)
+
+    def _tell(self, *, ended: bool = False) -> None:
+        set_aside = self.isolation.set_aside()
+        report = liveness.DispatcherReport(
+            owner=self.owner,
+            leads=[duty for duty, leadership in self._leads.items() if leadership.leads],
+            finished=self.isolation.finished(),
+            failures=self.isolation.failures(),
+            set_aside=set_aside[: liveness.MOST_SET_ASIDE],
+            set_aside_count=len(set_aside),
+            threads=self._supervisor.activity(),
+        )
+        try:
+            if ended:
+                liveness.withdraw_report(self._redis, self.owner)
+            else:
+                liveness.write_report(self._redis, report)
+        except RedisError:
+            return  # it will be back, or the release thread says so
+
+
+def ends_pass(error: Exception) -> bool:
+    """Whether an error is not one item's, but would meet every item: then the rest of a pass is not tried."""
+    return is_away(error) or isinstance(
+        error, (NotLeading, OperationalError, RedisConnectionError, RedisTimeoutError, OSError)
+    )
+
+
+def run_dispatcher(settings: Settings, stopping: threading.Event) -> None:
+    """Build a dispatcher from the settings and run it until told to stop."""
+    catalogue = Catalogue.load(settings.models, settings.default_model)
+    database = Database(settings.resolved_database_url)
+    try:
+        redis, celery = connect(settings.redis_url, decode_responses=False), make_celery(settings)
+        Dispatcher(settings, catalogue, database, redis, celery).run(stopping)
+    finally:
+        database.dispose()

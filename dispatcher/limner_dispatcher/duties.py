@@ -1,0 +1,138 @@
+"""What the dispatcher does again and again, item by item: one that fails is set aside, and the others go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from limner_shared.db.engine import DATABASE_AWAY, describe
+from limner_shared.messaging.liveness import SetAside
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+FIRST_SECONDS = 1.0
+"""After its first failure an item is tried again so soon, and after each further one twice as late."""
+LONGEST_SECONDS = 300.0
+LONGEST_BUSY_SECONDS = 4.0
+"""What failed because another transaction held its rows is tried again at least this often."""
+
+
+@dataclass(slots=True)
+class _Failure:
+    error: str
+    count: int
+    retry_at: float
+
+
+class Isolation:
+    """Runs the items of duties and remembers which of them fail. Safe to use from several threads.
+
+    An exception that `lets_through` accepts is not an item's own (the database is away, another process leads): it
+    ends the pass and goes to the caller.
+    """
+
+    def __init__(
+        self,
+        lets_through: Callable[[Exception], bool],
+        clock: Callable[[], float] = time.monotonic,
+        before_each: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`before_each` is called before each item: the thread says that it begins a unit of work."""
+        self._lets_through = lets_through
+        self._clock = clock
+        self._before_each = before_each
+        self._aside: dict[str, dict[str, _Failure]] = {}
+        self._failures: Counter[str] = Counter()
+        self._finished: dict[str, float] = {}
+        self._last: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def run(self, duty: str, work: Callable[[], object]) -> None:
+        """A duty that is one item."""
+        self.each(duty, [duty], lambda _: work())
+
+    def each(
+        self, duty: str, items: Iterable[str], work: Callable[[str], object], seconds: float = float("inf")
+    ) -> None:
+        """Run `work` for every item that is not set aside, in the order of their names; what no longer is an item is
+        forgotten. After `seconds` it stops, and the next pass goes on behind the last item.
+        """
+        names = sorted(items)
+        self._forget(duty, names)
+        first = bisect_right(names, self._last.get(duty, ""))
+        started = self._clock()
+        for name in [*names[first:], *names[:first]]:
+            if not self._is_due(duty, name):
+                continue
+            self._before_each()
+            self._try(duty, name, work)
+            self._last[duty] = name
+            if self._clock() - started >= seconds:
+                break
+        with self._lock:
+            self._finished[duty] = self._clock()
+
+    def set_aside(self) -> list[SetAside]:
+        """The items that failed last, with the seconds until they are tried again."""
+        now = self._clock()
+        with self._lock:
+            return [
+                SetAside(
+                    duty=duty,
+                    item=name,
+                    error=failure.error,
+                    failures=failure.count,
+                    retry_in=max(0.0, failure.retry_at - now),
+                )
+                for duty, failures in sorted(self._aside.items())
+                for name, failure in sorted(failures.items())
+            ]
+
+    def failures(self) -> dict[str, int]:
+        """How often an item failed since the start, by duty."""
+        with self._lock:
+            return dict(self._failures)
+
+    def finished(self) -> dict[str, float]:
+        """How many seconds ago the last pass over a duty's items ended, by duty."""
+        now = self._clock()
+        with self._lock:
+            return {duty: now - at for duty, at in self._finished.items()}
+
+    def _try(self, duty: str, name: str, work: Callable[[str], object]) -> None:
+        try:
+            work(name)
+        except Exception as error:
+            if self._lets_through(error):
+                raise
+            self._failed(duty, name, error)
+        else:
+            with self._lock:
+                self._aside.get(duty, {}).pop(name, None)
+
+    def _failed(self, duty: str, name: str, error: Exception) -> None:
+        with self._lock:
+            failures = self._aside.setdefault(duty, {})
+            count = failures[name].count + 1 if name in failures else 1
+            longest = LONGEST_BUSY_SECONDS if isinstance(error, DATABASE_AWAY) else LONGEST_SECONDS
+            pause = min(longest, FIRST_SECONDS * 2.0 ** min(count - 1, 30))
+            failures[name] = _Failure(type(error).__name__, count, self._clock() + pause)
+            self._failures[duty] += 1
+        log.error("failed, set aside", duty=duty, item=name, failures=count, retry_seconds=pause, error=describe(error))
+
+    def _is_due(self, duty: str, name: str) -> bool:
+        with self._lock:
+            failure = self._aside.get(duty, {}).get(name)
+        return failure is None or failure.retry_at <= self._clock()
+
+    def _forget(self, duty: str, names: list[str]) -> None:
+        known = set(names)
+        with self._lock:
+            failures = self._aside.get(duty, {})
+            for gone in [name for name in failures if name not in known]:
+                del failures[gone]

@@ -1,0 +1,62 @@
+"""What stands in Redis: for each lane of a model, how many messages there are and how old the oldest is."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, cast
+
+from redis import Redis
+
+from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.celery_app import queue_name
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One lane's list; `oldest_at` is when its oldest message was released, by the database's clock."""
+
+    length: int
+    oldest_at: float | None
+    oldest_jobs: list[str]
+
+
+class Lists:
+    """Looks at the lists that Celery's messages wait in, and moves what waited long. Raises RedisError.
+
+    The client returns bytes: a message that is not text must not keep a model's jobs from their release.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def look(self, model: str) -> dict[Lane, Standing]:
+        """Every lane of a model."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            for lane in Lane:
+                pipe.llen(queue_name(model, lane))
+                pipe.lindex(queue_name(model, lane), -1)
+            answers: list[Any] = pipe.execute()
+        return {lane: _standing(answers[2 * i], answers[2 * i + 1]) for i, lane in enumerate(Lane)}
+
+    def move_up(self, model: str, lane: Lane, to: Lane) -> list[str]:
+        """Move a lane's oldest message to the end of another; the jobs it names, none if it was fetched meanwhile."""
+        raw = cast("bytes | None", self._redis.lmove(queue_name(model, lane), queue_name(model, to), "RIGHT", "LEFT"))
+        return [] if raw is None else jobs_of(raw)[0]
+
+
+def jobs_of(raw: bytes | str) -> tuple[list[str], float | None]:
+    """The jobs that a message names, and when they were released; nothing for one that is not ours."""
+    try:
+        _, kwargs, _ = json.loads(base64.b64decode(json.loads(raw)["body"]))
+        jobs, at = [str(job) for job in kwargs["jobs"]], float(kwargs["at"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return [], None
+    return (jobs, at) if isfinite(at) else ([], None)
+
+
+def _standing(length: int, oldest: bytes | None) -> Standing:
+    jobs, at = ([], None) if oldest is None else jobs_of(oldest)
+    return Standing(length, at, jobs)

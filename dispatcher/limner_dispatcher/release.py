@@ -1,0 +1,226 @@
+"""Release: what the workers may take next goes into Redis, fairly. One transaction for each model and round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from celery import Celery
+from sqlalchemy.orm import Session
+
+from limner_dispatcher.aging import Aging
+from limner_dispatcher.duties import Isolation
+from limner_dispatcher.fairness import Backlog, FairShare
+from limner_dispatcher.leadership import Leadership
+from limner_dispatcher.redis_queues import Lists, Standing
+from limner_dispatcher.release_window import Window
+from limner_dispatcher.waiting_queues import Lines, Waiting
+from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db.engine import now
+from limner_shared.db.ledger import Released
+from limner_shared.db.queries import Share
+from limner_shared.db.release_queries import Line
+from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
+from limner_shared.messaging.celery_app import publish
+from limner_shared.settings import Settings
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+FORGOTTEN_SECONDS = 3.0
+"""Released so much longer ago than the oldest message in Redis, and not claimed: its message is lost."""
+FORGOTTEN_ALONE_SECONDS = 60.0
+"""A worker that is to run a job alone fetches its message, and then ends what it has in hand before it claims."""
+SHARES_AT_ONCE = 256
+
+
+@dataclass
+class ModelState:
+    """What is remembered of one model between rounds; all of it can be lost without harm."""
+
+    card: ModelCard
+    windows: dict[Lane, Window]
+    aging: Aging
+    shares: dict[Priority, FairShare]
+    lines: dict[Priority, Lines]
+    standing: Mapping[Lane, Standing]
+    """What its lists held at the beginning of this round."""
+
+
+class Releaser:
+    """Releases, and moves up what waited long."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        leadership: Leadership,
+        lists: Lists,
+        celery: Celery,
+        isolation: Isolation,
+    ) -> None:
+        self._settings = settings
+        self._leadership = leadership
+        self._lists = lists
+        self._celery = celery
+        self._isolation = isolation
+        self._models = {name: self._state(card) for name, card in catalogue.cards.items()}
+
+    def round(self) -> float:
+        """Release what there is room for; returns after how many seconds the next round should come at the latest.
+
+        Raises NotLeading, and what a database or Redis raises that is away.
+        """
+        pauses = [self._settings.dispatch_seconds]
+
+        def release(model: str) -> None:
+            pauses.append(self._release(model, self._models[model]))
+
+        self._isolation.each("release", self._models, release)
+        self._isolation.each("move up", self._models, lambda model: self._move_up(model, self._models[model]))
+        return min(pauses)
+
+    def _state(self, card: ModelCard) -> ModelState:
+        settings = self._settings
+        windows = {lane: Window(settings.window, max(settings.window, settings.max_window)) for lane in Lane}
+        return ModelState(
+            card,
+            windows,
+            Aging(settings.aging_seconds),
+            {priority: FairShare() for priority in Priority},
+            {priority: Lines() for priority in Priority},
+            {},
+        )
+
+    def _release(self, model: str, state: ModelState) -> float:
+        state.standing = {}
+        standing = self._lists.look(model)  # raises where Redis is away: then nothing is marked as released
+        next_round = float("inf")
+        with self._leadership.write() as session:
+            again = [job for lane in Lane for job in self._lost(session, model, lane, standing[lane])]
+            inside = queries.in_window(session, model)
+            released: list[Released] = []
+            for priority in Priority:
+                lane = Lane.of(priority.rank)
+                window, unclaimed = state.windows[lane], inside.get(lane, 0)
+                chosen = self._choose(session, state, priority, window.look(unclaimed, time.monotonic()))
+                for to, jobs in chosen.items():
+                    released += ledger.release(session, to, [job.id for job in jobs])
+                window.fill(unclaimed, len(chosen.get(lane, [])), time.monotonic())
+                if chosen:
+                    next_round = min(next_round, window.seconds_left)
+        if again:
+            log.info("released again", model=model, jobs=len(again))
+        self._publish(model, state, again + released)
+        state.standing = standing
+        return next_round
+
+    def _lost(self, session: Session, model: str, lane: Lane, standing: Standing) -> list[Released]:
+        """What must be in this lane's list, but is not: whatever was released before its oldest message."""
+        patience = FORGOTTEN_ALONE_SECONDS if lane is Lane.ALONE else FORGOTTEN_SECONDS
+        if standing.length and standing.oldest_at is None:
+            return []  # not a message of ours; the worker will throw it away
+        newest_lost = now() - patience if standing.oldest_at is None else standing.oldest_at - patience
+        return ledger.release_again(session, model, lane, newest_lost)
+
+    def _choose(
+        self, session: Session, state: ModelState, priority: Priority, room: int
+    ) -> Mapping[Lane, list[Waiting]]:
+        """The jobs of one class whose turn it is, by the lane that each goes into."""
+        if not room:
+            return {}
+        lines = state.lines[priority]
+        tenants = release_queries.waiting_tenants(session, state.card.name, priority.rank)
+        lines.keep(tenants)
+        reader = _Reader(session, state.card.name, priority.rank)
+        backlogs = Backlogs(
+            tenants,
+            lambda some: queries.shares(session, some),
+            lambda tenant: lines.jobs(reader, tenant),
+        )
+        chosen: dict[Lane, list[Waiting]] = {}
+        met: set[str] = set()
+        for tenant, job in state.shares[priority].choose(backlogs, room):
+            idle = priority is not Priority.LOW and tenant not in met and backlogs.share(tenant).active == 0
+            met.add(tenant)
+            chosen.setdefault(_lane(state.card, priority, job, first=idle), []).append(job)
+            lines.took(tenant, job)
+        return chosen
+
+    def _publish(self, model: str, state: ModelState, released: list[Released]) -> None:
+        for lane in Lane:
+            jobs = [job for job in released if job.lane == lane]
+            if jobs:
+                publish(self._celery, model, jobs, state.windows[lane].jobs_a_message)
+
+    def _move_up(self, model: str, state: ModelState) -> None:
+        oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.standing.items()}
+        for lane in state.aging.starved(oldest, time.monotonic()):
+            to = Lane(lane - 1)
+            jobs = self._lists.move_up(model, lane, to)
+            log.info("starved, moved up", model=model, lane=lane.name, jobs=len(jobs))
+            with self._leadership.write() as session:
+                ledger.promote(session, dict.fromkeys(jobs, to))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads lines from the database."""
+
+    session: Session
+    model: str
+    rank: int
+
+    def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
+        return release_queries.waiting_lines(self.session, self.model, self.rank, tenant, after, limit)
+
+    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        return release_queries.waiting_jobs(self.session, self.model, self.rank, tenant, flow, after, limit)
+
+
+class Backlogs(Mapping[str, Backlog[Waiting]]):
+    """What waits for each tenant. Read from the database only for those whose turn comes."""
+
+    def __init__(
+        self,
+        tenants: Sequence[str],
+        read_shares: Callable[[Sequence[str]], Mapping[str, Share]],
+        read_jobs: Callable[[str], Iterator[Waiting]],
+    ) -> None:
+        self._places = {tenant: place for place, tenant in enumerate(tenants)}
+        self._tenants = tenants
+        self._read_shares = read_shares
+        self._read_jobs = read_jobs
+        self._shares: dict[str, Share] = {}
+        self._backlogs: dict[str, Backlog[Waiting]] = {}
+
+    def share(self, tenant: str) -> Share:
+        """What a tenant may have and has; asked for together with those whose turns come next."""
+        if tenant not in self._shares:
+            place = self._places[tenant]
+            self._shares |= self._read_shares(self._tenants[place : place + SHARES_AT_ONCE])
+        return self._shares[tenant]
+
+    def __getitem__(self, tenant: str) -> Backlog[Waiting]:
+        if tenant not in self._backlogs:
+            share = self.share(tenant)
+            allowed = None if share.max_running is None else share.max_running - share.active
+            self._backlogs[tenant] = Backlog(share.weight, self._read_jobs(tenant), allowed)
+        return self._backlogs[tenant]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tenants)
+
+    def __len__(self) -> int:
+        return len(self._tenants)
+
+    def __contains__(self, tenant: object) -> bool:
+        return tenant in self._places
+
+
+def _lane(card: ModelCard, priority: Priority, job: Waiting, *, first: bool) -> Lane:
+    if job.losses >= LOSSES_TOGETHER:
+        return Lane.ALONE
+    return Lane.FIRST if first and job.cost <= card.small_cost else Lane.of(priority.rank)

@@ -1,0 +1,129 @@
+"""Repair: what was lost is taken back, what is past its time ends, and what was begun is gone on with.
+
+Each duty, and within one each bulk or model, is a transaction of its own. Most of the time nothing is due, which one
+read finds out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from limner_dispatcher.duties import Isolation
+from limner_dispatcher.leadership import Leadership
+from limner_shared.db import ledger, release_queries
+from limner_shared.db.engine import Database
+from limner_shared.db.ledger import Change
+from limner_shared.messaging.hints import Hints
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+UNKNOWN_MODEL_SECONDS = 60.0
+"""A model may be new, and this dispatcher not started again yet: so long a job of it waits."""
+STALE_BULK_SECONDS = 60.0
+"""A bulk's loader says every few seconds that it lives; without news for so long, its web process died."""
+IDEMPOTENCY_SECONDS = 24 * 3600.0
+RENEWAL_SECONDS = 5.0
+"""After an outage of the database workers have this long to renew their leases before any is taken back."""
+GAP_SECONDS = 3.0
+"""Two rounds that are further apart than this: the database, or every dispatcher, was away in between."""
+SWEPT_AT_ONCE = 1000
+SWEEP_SECONDS = 1.0
+"""So long a round sweeps bulks, however many there are: leases are looked at again after it."""
+
+
+class Repairs:
+    """Reaps, expires, sweeps and adopts."""
+
+    def __init__(
+        self,
+        database: Database,
+        leadership: Leadership,
+        hints: Hints,
+        models: Sequence[str],
+        solo_losses: int,
+        isolation: Isolation,
+    ) -> None:
+        self._database = database
+        self._leadership = leadership
+        self._hints = hints
+        self._models = list(models)
+        self._solo_losses = solo_losses
+        self._isolation = isolation
+        self._reaps_from = float("-inf")
+        self._last_round = float("-inf")
+
+    def outage(self) -> None:
+        """The database was away: its workers could not renew their leases either."""
+        self._reaps_from = time.monotonic() + RENEWAL_SECONDS
+
+    def round(self) -> None:
+        """Do what is due. Raises NotLeading, and what a database raises that is away."""
+        with self._leadership.write():
+            pass  # still, or from now on
+        if time.monotonic() - self._last_round > GAP_SECONDS:
+            self.outage()
+        self._last_round = time.monotonic()
+        run = self._isolation.run
+        if time.monotonic() >= self._reaps_from:
+            run("reap", self._reap)
+        run("expire", lambda: self._end(release_queries.has_late, ledger.expire))
+        run("fail unknown models", self._fail_unknown)
+        run("idempotency keys", self._forget_keys)
+        self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
+        self._isolation.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
+        self._isolation.each("adopt", self._models, self._adopt)
+
+    def _ask(self, question: Callable[..., list[str]], *arguments: float) -> list[str]:
+        with self._database.read() as session:
+            return question(session, *arguments)
+
+    def _is_due(self, question: Callable[[Session], bool]) -> bool:
+        with self._database.read() as session:
+            return question(session)
+
+    def _end(self, due: Callable[[Session], bool], end: Callable[[Session, int], list[Change]]) -> None:
+        if self._is_due(due):
+            with self._leadership.write() as session:
+                changes = end(session, SWEPT_AT_ONCE)
+            self._hints.changed(changes)
+
+    def _reap(self) -> None:
+        if not self._is_due(release_queries.has_lost):
+            return
+        with self._leadership.write() as session:
+            lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
+        for change in lost:
+            log.warning("lease lost", job=change.id, now=change.state.value)
+        self._hints.changed(lost)
+
+    def _fail_unknown(self) -> None:
+        fail = partial(_fail_unknown, self._models)
+        self._end(lambda session: bool(set(release_queries.waiting_models(session)) - set(self._models)), fail)
+
+    def _forget_keys(self) -> None:
+        if self._is_due(lambda session: release_queries.has_old_keys(session, IDEMPOTENCY_SECONDS)):
+            with self._leadership.write() as session:
+                ledger.forget_keys(session, IDEMPOTENCY_SECONDS)
+
+    def _drop(self, bulk_id: str) -> None:
+        with self._leadership.write() as session:
+            ledger.drop_bulk(session, bulk_id)
+
+    def _sweep(self, bulk_id: str) -> None:
+        with self._leadership.write() as session:
+            changes = ledger.sweep_bulk(session, bulk_id, SWEPT_AT_ONCE)
+        self._hints.changed(changes)
+
+    def _adopt(self, model: str) -> None:
+        if self._is_due(lambda session: bool(ledger.orphans(session, model, 1))):
+            with self._leadership.write() as session:
+                ledger.adopt(session, model, SWEPT_AT_ONCE)
+
+
+def _fail_unknown(models: Sequence[str], session: Session, limit: int) -> list[Change]:
+    return ledger.fail_unknown(session, models, UNKNOWN_MODEL_SECONDS, limit)

@@ -1,0 +1,132 @@
+"""Retention: once a minute, what its tenant no longer keeps is deleted, a few rows at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+
+from sqlalchemy.orm import Session
+
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database
+from limner_shared.errors import StorageFailed
+from limner_shared.storage.blobs import HALF_MADE, INPUTS, Blobs
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+EVERY_SECONDS = 60.0
+ROWS = 500
+LISTED_EVERY_SECONDS = 3600.0
+HALF_MADE_SECONDS = 86_400.0
+"""A job that no worker has gone on with for so long has ended, or begins anew."""
+GRACE_SECONDS = 600.0
+"""A worker stores a picture before it refers to it: for so long a blob that nobody refers to may be such a one."""
+
+
+class Cleaner:
+    """Deletes rows first, and blobs once it is sure that nobody refers to them."""
+
+    def __init__(
+        self, database: Database, blobs: Blobs, grace_seconds: float = GRACE_SECONDS, input_days: float = 30.0
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._grace = grace_seconds
+        self._input_seconds = input_days * 86_400
+        self._listed_at = float("-inf")
+        self._cleaned_at = float("-inf")
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to do."""
+        return time.monotonic() - self._cleaned_at >= EVERY_SECONDS
+
+    def clean(self) -> None:
+        """Do what is due; where there was more than fits into one transaction, the rest comes in the next call."""
+        if not self.is_due:
+            return
+        duties: list[Callable[[], int]] = [
+            lambda: self._forget(ledger.forget_jobs),
+            lambda: self._forget(ledger.forget_images),
+            lambda: self._forget(ledger.forget_prompts),
+            self._forget_usage,
+            self._delete_blobs,
+            self._delete_inputs,
+            self._delete_old,
+        ]
+        if max(_done(duty) for duty in duties) < ROWS:
+            self._cleaned_at = time.monotonic()
+
+    def _forget(self, task: Callable[[Session, int], int]) -> int:
+        with self._database.write() as session:
+            return task(session, ROWS)
+
+    def _forget_usage(self) -> int:
+        with self._database.write() as session:
+            ledger.forget_usage(session)
+        return 0
+
+    def _delete_blobs(self) -> int:
+        with self._database.write() as session:
+            digests = ledger.collect_garbage(session, self._grace, ROWS)
+        deleted = [digest for digest in digests if self._delete(digest)]
+        spared = sorted(set(digests) - set(deleted))
+        with self._database.write() as session:
+            ledger.forget_garbage(session, deleted)
+            ledger.spare_garbage(session, spared)
+        if deleted:
+            log.info("deleted pictures that nobody refers to", pictures=len(deleted))
+        return len(digests)
+
+    def _delete_inputs(self) -> int:
+        with self._database.write() as session:
+            digests = ledger.inputs_given_up(session, ROWS)
+        deleted = [digest for digest in digests if self._delete_input(digest)]
+        with self._database.write() as session:
+            ledger.forget_inputs(session, deleted)
+        if deleted:
+            log.info("deleted inputs that no job starts from any more", inputs=len(deleted))
+        return len(deleted)
+
+    def _delete_old(self) -> int:
+        """What no row speaks of, once an hour: listing a bucket is slow."""
+        if time.monotonic() - self._listed_at < LISTED_EVERY_SECONDS:
+            return 0
+        self._listed_at = time.monotonic()
+        self._drop_older(HALF_MADE, HALF_MADE_SECONDS, lambda _names: ())
+        self._drop_older(INPUTS, self._input_seconds, self._in_use)
+        return 0
+
+    def _drop_older(self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]]) -> None:
+        try:
+            deleted = self._blobs.drop_older(folder, seconds, in_use)
+        except StorageFailed as error:
+            log.warning("could not delete what is old", folder=folder, error=error.message)
+            return
+        if deleted:
+            log.info("deleted what is old", folder=folder, files=deleted)
+
+    def _in_use(self, digests: Sequence[str]) -> set[str]:
+        with self._database.read() as session:
+            return ledger.inputs_in_use(session, digests)
+
+    def _delete(self, digest: str) -> bool:
+        with suppress(StorageFailed):
+            return self._blobs.delete(digest, unless_written_within=self._grace)
+        return False
+
+    def _delete_input(self, digest: str) -> bool:
+        with suppress(StorageFailed):
+            return self._blobs.delete_input(digest, unless_written_within=self._grace)
+        return False
+
+
+def _done(duty: Callable[[], int]) -> int:
+    """How many rows a duty did; one that fails is tried again after a while, and keeps the others from nothing."""
+    try:
+        return duty()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a row must not end the retention of the others
+        log.error("a duty of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
+        return 0

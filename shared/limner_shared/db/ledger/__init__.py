@@ -1,0 +1,110 @@
+"""Every write to a job, an image, a bulk or an event. Each function is one statement or a few, inside the caller's
+transaction (`Database.write`); each change of state is a conditional update, so that a late or doubled caller
+changes nothing and is told so.
+
+intake: into the queue · bulks: many at once · release: into Redis · attempts: a worker's claims and results ·
+ends: canceled, expired, lost, done again · retention: what is deleted, and when · conversations: talks and turns.
+"""
+
+from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
+from limner_shared.db.ledger.bulks import (
+    cancel_bulk,
+    drop_bulk,
+    open_bulk,
+    pause_bulk,
+    seal_bulk,
+    stale_bulks,
+    sweep_bulk,
+    touch_bulk,
+    unswept_bulks,
+)
+from limner_shared.db.ledger.conversations import add_turn, drop_conversation, open_conversation
+from limner_shared.db.ledger.intake import (
+    LOCAL_TENANT,
+    ensure_tenant,
+    forget_key,
+    forget_keys,
+    grant,
+    lock_key,
+    lookup,
+    recall,
+    remember,
+    submit,
+)
+from limner_shared.db.ledger.release import adopt, lead, orphans, promote, release, release_again
+from limner_shared.db.ledger.retention import (
+    collect_garbage,
+    forget_garbage,
+    forget_images,
+    forget_inputs,
+    forget_jobs,
+    forget_prompts,
+    forget_usage,
+    inputs_given_up,
+    inputs_in_use,
+    spare_garbage,
+)
+from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
+from limner_shared.db.ledger.types import AttemptKey, Change, Claim, NewImage, NewJob, Released, Result, Submission
+
+__all__ = [
+    "LOCAL_TENANT",
+    "AttemptKey",
+    "Change",
+    "Claim",
+    "NewImage",
+    "NewJob",
+    "Released",
+    "Result",
+    "Submission",
+    "add_turn",
+    "adopt",
+    "cancel",
+    "cancel_bulk",
+    "claim",
+    "claim_next",
+    "collect_garbage",
+    "drop_bulk",
+    "drop_conversation",
+    "ensure_tenant",
+    "expire",
+    "fail",
+    "fail_unknown",
+    "finish",
+    "forfeit",
+    "forget_garbage",
+    "forget_images",
+    "forget_inputs",
+    "forget_jobs",
+    "forget_key",
+    "forget_keys",
+    "forget_prompts",
+    "forget_usage",
+    "grant",
+    "hand_back",
+    "inputs_given_up",
+    "inputs_in_use",
+    "interpreted",
+    "lead",
+    "lock_key",
+    "lookup",
+    "open_bulk",
+    "open_conversation",
+    "orphans",
+    "pause_bulk",
+    "promote",
+    "reap",
+    "recall",
+    "release",
+    "release_again",
+    "remember",
+    "renew",
+    "retry_dead",
+    "seal_bulk",
+    "spare_garbage",
+    "stale_bulks",
+    "submit",
+    "sweep_bulk",
+    "touch_bulk",
+    "unswept_bulks",
+]

@@ -1,0 +1,203 @@
+"""A worker's attempt at a job: claimed, kept alive, and ended, each only while it is still the current attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from limner_shared.db import release_queries
+from limner_shared.db.engine import insert_many, now
+from limner_shared.db.ledger.intake import grant
+from limner_shared.db.ledger.types import SILENT, AttemptKey, Change, Claim, Result, error_values, record, transition
+from limner_shared.db.tables import Image, Job, Tenant
+from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.ids import new_id
+from limner_shared.domain.jobs import SPEC_VERSION, JobSpec, JobState, Lane, sources
+from limner_shared.errors import UnreadableJob
+
+
+def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float) -> list[Claim]:
+    """queued → running for whichever of these are still queued. A duplicate or stale message finds nothing to claim.
+
+    A job whose spec cannot be read fails, and the others are claimed. One of a newer version is left to newer workers.
+    """
+    readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
+    chosen = (
+        select(Job.id)
+        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), readable)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        update(Job)
+        .where(Job.id.in_(chosen))
+        .values(
+            state=JobState.RUNNING,
+            version=Job.version + 1,
+            attempt=Job.attempt + 1,
+            owner=owner,
+            lease_until=now() + lease_seconds,
+            started_at=func.coalesce(Job.started_at, now()),
+        )
+        .returning(
+            Job.id,
+            Job.tenant_id,
+            Job.bulk_id,
+            Job.attempt,
+            Job.version,
+            Job.lane,
+            Job.spec,
+            Job.interpretation,
+            select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares"),
+        )
+    )
+    rows = session.execute(statement, execution_options=SILENT).all()
+    record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
+    claims: list[Claim] = []
+    for row in rows:
+        try:
+            claims.append(_claim(row))
+        except ValueError as error:
+            _fail_unreadable(session, row.id, row.attempt, error)
+    return claims
+
+
+def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:
+    """running → failed for a spec that does not validate; the event tells which fields, but not what stood there."""
+    where = error.errors(include_input=False, include_url=False) if isinstance(error, ValidationError) else []
+    fields = sorted({".".join(map(str, each["loc"])) for each in where}) or [type(error).__name__]
+    values = error_values(UnreadableJob()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
+    transition(session, _current([AttemptKey(job_id, attempt)]), values, JobState.FAILED.value, {"unreadable": fields})
+
+
+def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
+    spec = JobSpec.model_validate(row.spec)
+    return Claim(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        bulk_id=row.bulk_id,
+        attempt=row.attempt,
+        version=row.version,
+        lane=Lane.NORMAL if row.lane is None else Lane(row.lane),
+        spec=spec,
+        interpreted=spec.description is None or row.interpretation is not None,
+        shares=row.shares,
+    )
+
+
+def interpreted(
+    session: Session, job_id: str, attempt: int, interpretation: Interpretation, spec: JobSpec, cost: int
+) -> bool:
+    """Keep what was made of a description, if its attempt still owns the job; a later attempt finds it done.
+
+    Raises TooManyRequests if the tenant's units for today do not suffice for what it costs more than was granted.
+    """
+    current = _current([AttemptKey(job_id, attempt)])
+    before = session.execute(select(Job.tenant_id, Job.cost).where(current)).one_or_none()
+    if before is None:
+        return False
+    if cost > before.cost:
+        grant(session, before.tenant_id, 0, cost - before.cost)
+    values = {"interpretation": interpretation.model_dump(), "spec": spec.model_dump(mode="json"), "cost": cost}
+    return bool(transition(session, current, values, "interpreted", {"backend": interpretation.backend}))
+
+
+def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, lease_seconds: float) -> list[Claim]:
+    """Claim the next queued jobs of these models without a message, those released first: for when Redis is away."""
+    chosen: list[str] = []
+    for model in models:
+        chosen += release_queries.next_jobs(session, model, limit - len(chosen))
+    return claim(session, chosen, owner, lease_seconds)
+
+
+def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float) -> set[AttemptKey]:
+    """Extend the leases of all these attempts in one statement; those not returned are no longer the current ones."""
+    statement = (
+        update(Job).where(_current(attempts)).values(lease_until=now() + lease_seconds).returning(Job.id, Job.attempt)
+    )
+    return {AttemptKey(*row) for row in session.execute(statement, execution_options=SILENT)}
+
+
+def forfeit(session: Session, attempts: Iterable[AttemptKey]) -> None:
+    """Let the leases of these attempts run out now: the reaper counts each as a loss, without the wait."""
+    session.execute(update(Job).where(_current(attempts)).values(lease_until=now()), execution_options=SILENT)
+
+
+def finish(session: Session, results: Sequence[Result]) -> list[Change]:
+    """running → succeeded with its images, for each whose attempt still owns the job; the others change nothing."""
+    if not results:
+        return []
+    values = {"state": JobState.SUCCEEDED, "finished_at": now(), "lease_until": None}
+    # Of several attempts at one job only the last can be the current one.
+    by_id = {result.job_id: result for result in sorted(results, key=lambda result: result.attempt)}
+    current = _current([result.key for result in by_id.values()])
+    changes = transition(session, current, values, JobState.SUCCEEDED.value)
+    _present(session, [by_id[change.id] for change in changes])
+    rows = [row for change in changes for row in _image_rows(by_id[change.id])]
+    if rows:
+        session.execute(insert_many(Image).values(created_at=now()), rows)
+    return changes
+
+
+def _present(session: Session, results: Sequence[Result]) -> None:
+    texts = [{"job": result.job_id, "text": result.presentation} for result in results if result.presentation]
+    if texts:
+        statement = update(Job).where(Job.id == bindparam("job")).values(presentation=bindparam("text"))
+        session.connection().execute(statement, texts)
+
+
+def fail(session: Session, result: Result) -> Change | None:
+    """running → failed with the result's error, if its attempt still owns the job; otherwise nothing, and None."""
+    if result.error is None:
+        raise ValueError("a failure needs its error")
+    values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
+    changes = transition(session, _current([result.key]), values, JobState.FAILED.value)
+    return changes[0] if changes else None
+
+
+def hand_back(session: Session, attempts: Iterable[AttemptKey], reason: str = "worker stopping") -> list[Change]:
+    """running → queued for attempts that their worker gives up; not counted as losses."""
+    return requeue(session, _current(attempts), losses=0, reason=reason)
+
+
+def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason: str) -> list[Change]:
+    """running → queued, to be released anew."""
+    values = {
+        "state": JobState.QUEUED,
+        "owner": None,
+        "lease_until": None,
+        "released_at": None,
+        "lane": None,
+        "losses": Job.losses + losses,
+    }
+    return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
+
+
+def _current(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:
+    """The fence: each of these attempts, as far as it is the one that runs."""
+    keys = [tuple(each) for each in attempts]
+    pairs = tuple_(Job.id, Job.attempt).in_(keys)
+    return Job.id.in_([job_id for job_id, _ in keys]) & pairs & (Job.state == JobState.RUNNING)
+
+
+def _image_rows(result: Result) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": new_id("img"),
+            "job_id": result.job_id,
+            "image_index": index,
+            "sha256": image.sha256,
+            "media_type": image.media_type,
+            "width": image.width,
+            "height": image.height,
+            "size_bytes": image.size_bytes,
+            "seed": image.seed,
+            "receipt": dict(image.receipt),
+            "alt_text": image.alt_text,
+            "recipe": image.recipe,
+        }
+        for index, image in enumerate(result.images)
+    ]

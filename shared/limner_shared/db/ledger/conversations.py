@@ -1,0 +1,57 @@
+"""Conversations and their turns; a turn's job is a job like any other, and outlives the conversation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from limner_shared.db.engine import now
+from limner_shared.db.ledger.types import SILENT
+from limner_shared.db.tables import Conversation, Turn
+from limner_shared.domain.ids import new_id
+from limner_shared.errors import InvalidRequest
+
+MAX_TURNS: Final = 500
+TITLE_CHARS: Final = 80
+
+
+def open_conversation(session: Session, tenant_id: str, first_message: str) -> str:
+    """Begin a conversation, named after what is said first; returns its id."""
+    title = " ".join(first_message.split())
+    title = title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1]}…"
+    moment = session.scalar(select(now())) or 0.0
+    row = Conversation(id=new_id("conv"), tenant_id=tenant_id, title=title, created_at=moment, touched_at=moment)
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_id: str, text: str) -> str:
+    """Note a message and the job that it became; returns the turn's id. Raises InvalidRequest for one too many."""
+    count = session.scalar(select(func.count()).where(Turn.conversation_id == conversation_id)) or 0
+    if count >= MAX_TURNS:
+        raise InvalidRequest(f"A conversation has at most {MAX_TURNS} turns: begin another one.", field="message")
+    moment = session.scalar(select(now())) or 0.0
+    turn = Turn(
+        id=new_id("turn"),
+        conversation_id=conversation_id,
+        parent_id=parent_id,
+        job_id=job_id,
+        text=text,
+        created_at=moment,
+    )
+    session.add(turn)
+    touched = update(Conversation).where(Conversation.id == conversation_id).values(touched_at=moment)
+    session.execute(touched, execution_options=SILENT)
+    session.flush()
+    return turn.id
+
+
+def drop_conversation(session: Session, conversation_id: str) -> None:
+    """Delete a conversation with its turns; the jobs stay."""
+    # Whoever adds a turn just now is waited for, and whoever comes later finds no conversation.
+    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
+    session.execute(delete(Turn).where(Turn.conversation_id == conversation_id), execution_options=SILENT)
+    session.execute(delete(Conversation).where(Conversation.id == conversation_id), execution_options=SILENT)

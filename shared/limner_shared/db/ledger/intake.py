@@ -1,0 +1,190 @@
+"""Into the queue: jobs, the limits they are held to, and the idempotency keys that made them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from limner_shared.db import queries
+from limner_shared.db.engine import insert_many, insert_new, now
+from limner_shared.db.ledger.types import SILENT, Change, NewJob, Released, Submission
+from limner_shared.db.tables import IdempotencyKey, Input, Job, Tenant, Usage
+from limner_shared.domain.ids import new_id
+from limner_shared.domain.jobs import JobState, Lane, Priority
+from limner_shared.errors import IdempotencyConflict, TooManyRequests
+
+LOCAL_TENANT: Final = "tenant_local"
+"""Who submits while no keys are required."""
+SOON_SECONDS: Final = 10
+"""After how long a tenant whose queue is full may try again."""
+DAY_SECONDS: Final = 86400
+
+
+def ensure_tenant(session: Session, tenant_id: str, name: str) -> None:
+    """Make a tenant if it is not there yet."""
+    session.execute(insert_new(session, Tenant, "id").values(id=tenant_id, name=name, created_at=now()))
+
+
+def submit(
+    session: Session, tenant_id: str, new: Sequence[NewJob], *, window: int = 0, bulk_id: str | None = None
+) -> Submission:
+    """Queue jobs of one model and priority; where nobody waits and the `window` has room, they are released at once."""
+    lane = _lane_at_once(session, tenant_id, new, window) if window else None
+    moment: float = session.scalar(select(now())) or 0.0
+    rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
+    session.execute(insert_many(Job), rows)
+    inputs = [
+        {"job_id": row["id"], "sha256": digest}
+        for row, job in zip(rows, new, strict=True)
+        for digest in (job.spec.image, job.spec.mask)
+        if digest is not None
+    ]
+    if inputs:
+        session.execute(insert_many(Input), inputs)
+    changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
+    return Submission(changes, [] if lane is None else [Released(change.id, lane, moment) for change in changes])
+
+
+def grant(session: Session, tenant_id: str, jobs: int, cost: int, queued_before: int | None = None) -> int:
+    """Hold a tenant to its limits on queued jobs and on cost units a day, and count these as granted.
+
+    Returns how many it has queued with these; given back as `queued_before`, it saves counting them again. Raises
+    TooManyRequests with `retry_after` in seconds.
+    """
+    tenant = session.get(Tenant, tenant_id)
+    queued = (queued_before or 0) + jobs
+    if tenant is not None and tenant.max_queued is not None:
+        if queued_before is None:
+            queued += queries.queued_jobs(session, tenant_id, tenant.max_queued)
+        if queued > tenant.max_queued:
+            message = f"At most {tenant.max_queued} jobs may be queued; {queued - jobs} are, and here are {jobs} more."
+            raise TooManyRequests(message, limit="max_queued", retry_after=SOON_SECONDS)
+    if tenant is not None and tenant.cost_per_day is not None:
+        _charge(session, tenant_id, cost, tenant.cost_per_day)
+    return queued
+
+
+def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) -> None:
+    """Take back what was granted for jobs that never ran, each (created at, cost): on the day that it was charged."""
+    costs: Counter[str] = Counter()
+    for created_at, cost in jobs:
+        costs[_date(created_at)] += cost
+    for day, cost in sorted(costs.items()):
+        mine = (Usage.tenant_id == tenant_id) & (Usage.day == day)
+        left = case((Usage.cost > cost, Usage.cost - cost), else_=0)
+        session.execute(update(Usage).where(mine).values(cost=left), execution_options=SILENT)
+
+
+def lock_key(session: Session, tenant_id: str, key: str) -> None:
+    """Wait for others that look up or note this key, and let them wait until this transaction ends.
+
+    SQLite's write transactions wait for one another anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{tenant_id} {key}", 0))))
+
+
+def remember(session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, anew: bool = False) -> None:
+    """Note what an idempotency key has made, in the transaction that makes it; a second one for a key cannot commit.
+
+    `anew` replaces what the key made before.
+    """
+    if anew:
+        forget_key(session, tenant_id, key)
+    values = {"tenant_id": tenant_id, "key": key, "digest": digest, "resource_id": resource_id}
+    session.execute(insert(IdempotencyKey).values(created_at=now(), **values))
+
+
+def recall(session: Session, tenant_id: str, key: str, digest: str, seconds: float | None = None) -> str | None:
+    """What this key has made for the same request, if anything, and not longer ago than `seconds`.
+
+    Raises IdempotencyConflict for another request.
+    """
+    found = session.get(IdempotencyKey, (tenant_id, key))
+    if found is not None and found.digest != digest:
+        raise IdempotencyConflict
+    if found is None or (seconds is not None and found.created_at < (session.scalar(select(now())) or 0) - seconds):
+        return None
+    return found.resource_id
+
+
+def lookup(session: Session, tenant_id: str, key: str) -> tuple[str, str] | None:
+    """What a key has made and the digest of the request that it was for, if it is known."""
+    found = session.get(IdempotencyKey, (tenant_id, key))
+    return None if found is None else (found.resource_id, found.digest)
+
+
+def forget_key(session: Session, tenant_id: str, key: str) -> None:
+    """Delete a key, if it is there."""
+    same = (IdempotencyKey.tenant_id == tenant_id) & (IdempotencyKey.key == key)
+    session.execute(delete(IdempotencyKey).where(same), execution_options=SILENT)
+
+
+def forget_keys(session: Session, seconds: float) -> None:
+    """Delete the idempotency keys that are older."""
+    old = IdempotencyKey.created_at < now() - seconds
+    session.execute(delete(IdempotencyKey).where(old), execution_options=SILENT)
+
+
+def _lane_at_once(session: Session, tenant_id: str, new: Sequence[NewJob], window: int) -> Lane | None:
+    """The lane into which these may go now without passing anybody who should come first; None: the dispatcher's."""
+    model, priority = new[0].spec.model, new[0].priority
+    small = priority is not Priority.LOW and all(job.small for job in new)
+    if small and not queries.has_active(session, tenant_id, model):
+        lane = Lane.FIRST
+    elif queries.has_waiting(session, model, priority.rank) or queries.max_running(session, tenant_id) is not None:
+        return None
+    else:
+        lane = Lane.of(priority.rank)
+    room = window - queries.in_window(session, model).get(lane, 0)
+    return lane if room >= len(new) else None
+
+
+def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: Lane | None) -> dict[str, Any]:
+    return {
+        "id": new_id("job"),
+        "tenant_id": tenant_id,
+        "bulk_id": bulk_id,
+        "bulk_line": job.bulk_line,
+        "flow": bulk_id or tenant_id,
+        "state": JobState.QUEUED,
+        "version": 1,
+        "priority": job.priority.rank,
+        "model": job.spec.model,
+        "cost": job.cost,
+        "spec": job.spec.model_dump(mode="json"),
+        "extra": dict(job.metadata),
+        "attempt": 0,
+        "losses": 0,
+        "created_at": moment,
+        "released_at": None if lane is None else moment,
+        "lane": lane,
+        "deadline_at": None if job.expires_in is None else moment + job.expires_in,
+        "retry_of": job.retry_of,
+    }
+
+
+def _charge(session: Session, tenant_id: str, cost: int, limit: int) -> None:
+    day, left_seconds = _day(session)
+    session.execute(insert_new(session, Usage, "tenant_id", "day").values(tenant_id=tenant_id, day=day, cost=0))
+    mine = (Usage.tenant_id == tenant_id) & (Usage.day == day)
+    added = update(Usage).where(mine).values(cost=Usage.cost + cost).returning(Usage.cost)
+    total = session.scalar(added, execution_options=SILENT) or 0
+    if total > limit:
+        message = f"At most {limit} cost units a day are granted; {total - cost} are used, and this needs {cost}."
+        raise TooManyRequests(message, limit="cost_per_day", retry_after=left_seconds)
+
+
+def _day(session: Session) -> tuple[str, int]:
+    """Today in UTC by the database's clock, and how many seconds it has left."""
+    moment: float = session.scalar(select(now())) or 0.0
+    return _date(moment), int(DAY_SECONDS - moment % DAY_SECONDS) + 1
+
+
+def _date(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()

@@ -1,0 +1,75 @@
+"""Into Redis: who may release, and the marks on what was released. Which jobs, the dispatcher's policy decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy.orm import Session
+
+from limner_shared.db.engine import insert_new, now
+from limner_shared.db.ledger.types import SILENT, Released
+from limner_shared.db.tables import QUEUED, RELEASED, WAITING, Job, Leader
+from limner_shared.domain.jobs import Lane, Priority
+
+
+def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
+    """Be or stay the active one for a duty for so long, unless another is: first statement of what only it may do.
+
+    Its row stays locked until the transaction ends, so that two of them never write at once. It is never waited for:
+    one that freezes with the row locked is ended by the database (`database.IDLE_SECONDS`), and meanwhile the others
+    are told at once that it leads.
+    """
+    free = (Leader.owner == owner) | (Leader.until < now())
+    row = select(Leader.duty).where(Leader.duty == duty, free).with_for_update(skip_locked=True)
+    values = {"owner": owner, "until": now() + seconds}
+    if session.scalar(row) is None:
+        first = insert_new(session, Leader, "duty").values(duty=duty, **values).returning(Leader.duty)
+        return session.scalar(first) is not None
+    session.execute(update(Leader).where(Leader.duty == duty).values(values), execution_options=SILENT)
+    return True
+
+
+def release(session: Session, lane: Lane, job_ids: Sequence[str]) -> list[Released]:
+    """Put these into a lane, in this order, as far as they still wait: publish them after the commit."""
+    marked = {job.id: job for job in _mark(session, text(WAITING) & Job.id.in_(job_ids), lane)} if job_ids else {}
+    return [marked[job_id] for job_id in job_ids if job_id in marked]
+
+
+def release_again(session: Session, model: str, lane: Lane, before: float | ColumnElement[float]) -> list[Released]:
+    """Mark anew what was released into a lane before that time and is still unclaimed: its message was lost."""
+    old = text(RELEASED) & (Job.model == model) & (Job.lane == lane) & (Job.released_at < before)
+    return sorted(_mark(session, old, lane))
+
+
+def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
+    """These jobs' messages were moved to the ends of other lanes, because they waited long."""
+    for lane in set(lanes.values()):
+        moved = [job_id for job_id, to in lanes.items() if to == lane]
+        session.execute(
+            update(Job).where(Job.id.in_(moved)).values(lane=lane, released_at=now()), execution_options=SILENT
+        )
+
+
+def orphans(session: Session, model: str, limit: int) -> list[str]:
+    """Jobs that a process of the version before queued without their line, or released without a lane."""
+    ranks = [priority.rank for priority in Priority]
+    waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.flow == "", text(WAITING))
+    released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))
+    return [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
+
+
+def adopt(session: Session, model: str, limit: int) -> None:
+    """Give such jobs their line, and release them as all others."""
+    ids = orphans(session, model, limit)
+    if ids:
+        values = {"flow": func.coalesce(Job.bulk_id, Job.tenant_id), "released_at": None, "lane": None}
+        queued = Job.id.in_(ids) & text(QUEUED)
+        session.execute(update(Job).where(queued).values(values), execution_options=SILENT)
+
+
+def _mark(session: Session, condition: ColumnElement[bool], lane: Lane) -> list[Released]:
+    values = {"released_at": now(), "lane": lane}
+    statement = update(Job).where(condition).values(values).returning(Job.id, Job.released_at)
+    rows = session.execute(statement, execution_options=SILENT).all()
+    return [Released(row.id, lane, row.released_at) for row in rows]

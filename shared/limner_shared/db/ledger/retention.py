@@ -1,0 +1,277 @@
+"""What is deleted, and when: each tenant says for how many days images, prompts and whole jobs are kept.
+
+Each function does at most so many rows and says how many it did; what is done already, a job's `forgotten` says, so
+that it is not read again. Blobs are shared by equal pictures: one goes only once no row has referred to it, and no
+worker has written it again, for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import IntFlag
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, bindparam, delete, null, or_, select, text, union_all, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from limner_shared.db.engine import insert_new, now
+from limner_shared.db.ledger.conversations import drop_conversation
+from limner_shared.db.ledger.types import SILENT
+from limner_shared.db.tables import (
+    FINISHED,
+    GIVEN_UP,
+    Bulk,
+    Conversation,
+    Event,
+    Garbage,
+    IdempotencyKey,
+    Image,
+    Input,
+    Job,
+    Tenant,
+    Turn,
+    Usage,
+)
+
+DAY: Final = 86400.0
+WITHOUT_PROMPT: Final = ""
+USAGE_DAYS: Final = 92
+"""What was granted in a day is kept for a quarter of a year."""
+
+
+class Forgotten(IntFlag):
+    """What retention has done to a job, in `jobs.forgotten`."""
+
+    IMAGES = 1
+    PROMPT = 2
+    HISTORY_DUE = 4
+    """What was said before it in its conversation is to be forgotten as soon as it has ended."""
+
+
+def forget_images(session: Session, limit: int) -> int:
+    """Delete the images and inputs of jobs that ended longer ago than their tenant keeps images."""
+    done = 0
+    for tenant, old in _tenants(session, Tenant.keep_images_days):
+        ids = _due(session, tenant, _without(Forgotten.IMAGES), Job.finished_at < old, limit - done)
+        _delete_images(session, ids)
+        _give_up_inputs(session, ids)
+        _mark(session, ids, Forgotten.IMAGES)
+        done += len(ids)
+    return done
+
+
+def forget_prompts(session: Session, limit: int) -> int:
+    """Blank the texts and the metadata of jobs that ended longer ago than their tenant keeps prompts."""
+    done = 0
+    for tenant, old in _tenants(session, Tenant.keep_prompts_days):
+        ids = _due(session, tenant, _without(Forgotten.PROMPT), Job.finished_at < old, limit - done)
+        _blank(session, ids)
+        _mark(session, ids, Forgotten.PROMPT)
+        done += len(ids)
+    return done + _forget_histories(session, limit - done)
+
+
+def forget_jobs(session: Session, limit: int) -> int:
+    """Delete jobs that ended longer ago than their tenant keeps them, with all that was made of them or said in them:
+    images, events, idempotency keys, words in conversations; and bulks and conversations of which no job is left.
+    """
+    done = 0
+    for tenant, old in _tenants(session, Tenant.keep_jobs_days):
+        ids = _due(session, tenant, range(2 * Forgotten.HISTORY_DUE), Job.finished_at < old, limit - done)
+        if ids:
+            _delete_jobs(session, ids)
+        done += len(ids)
+    return done
+
+
+def forget_usage(session: Session) -> None:
+    """Delete the counts of what was granted on days long past."""
+    moment: float = session.scalar(select(now())) or 0.0
+    old = datetime.fromtimestamp(moment - USAGE_DAYS * DAY, UTC).date().isoformat()
+    session.execute(delete(Usage).where(Usage.day < old), execution_options=SILENT)
+
+
+# --- which -----------------------------------------------------------------------------------------------------------
+
+
+def _tenants(session: Session, days: InstrumentedAttribute[float | None]) -> Iterator[tuple[str, ColumnElement[float]]]:
+    """Each tenant that does not keep all for ever, and before when a job must have ended to be too old."""
+    for tenant, kept in session.execute(select(Tenant.id, days).where(days.is_not(None))).all():
+        yield tenant, now() - (kept or 0.0) * DAY
+
+
+def _without(flag: Forgotten) -> list[int]:
+    return [value for value in range(2 * Forgotten.HISTORY_DUE) if not value & flag]
+
+
+def _due(session: Session, tenant: str, marks: Sequence[int], old: ColumnElement[bool], limit: int) -> Sequence[str]:
+    """A tenant's jobs that ended long enough ago and have one of these marks, the oldest first: an index range each."""
+    if limit <= 0:
+        return []
+    ended = select(Job.id).where(Job.tenant_id == tenant, text(f"jobs.{FINISHED}"), old)
+    each = [
+        select(ended.where(Job.forgotten == mark).order_by(Job.finished_at).limit(limit).subquery().c.id)
+        for mark in marks
+    ]
+    return session.scalars(union_all(*each).limit(limit)).all()
+
+
+def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
+    """With a new version, since the job looks different from now on."""
+    if ids:
+        values = {"forgotten": Job.forgotten.op("|")(int(flag)), "version": Job.version + 1}
+        session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=SILENT)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def _blank(session: Session, ids: Sequence[str]) -> None:
+    """Whatever was said, in any of its forms."""
+    texts = {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT, "description": None, "history": []}
+    _write_specs(session, _specs(session, ids), texts)
+    values = {"extra": {}, "interpretation": null(), "presentation": None}
+    session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=SILENT)
+    # A recipe is a hash of the prompt: a guess can be tested against it.
+    said = {"alt_text": None, "recipe": None}
+    session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=SILENT)
+    _blank_turns(session, ids)
+
+
+def _blank_turns(session: Session, ids: Sequence[str]) -> None:
+    """What was said in these jobs' turns, and what later turns' jobs were given of it."""
+    turns = session.execute(select(Turn.conversation_id, Turn.parent_id).where(Turn.job_id.in_(ids))).all()
+    if not turns:
+        return
+    session.execute(update(Turn).where(Turn.job_id.in_(ids)).values(text=WITHOUT_PROMPT), execution_options=SILENT)
+    titled = {turn.conversation_id for turn in turns if turn.parent_id is None}
+    blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
+    session.execute(blank, execution_options=SILENT)
+    others = (
+        select(Job.id, Job.spec, Job.finished_at)
+        .join(Turn, Turn.job_id == Job.id)
+        .where(Turn.conversation_id.in_({turn.conversation_id for turn in turns}))
+    )
+    told = [row for row in session.execute(others).all() if isinstance(row.spec, dict) and row.spec.get("history")]
+    _write_specs(session, {row.id: row.spec for row in told if row.finished_at is not None}, {"history": []})
+    # Until it has ended, a job needs what was said.
+    due = {"forgotten": Job.forgotten.op("|")(int(Forgotten.HISTORY_DUE))}
+    waiting = Job.id.in_([row.id for row in told if row.finished_at is None])
+    session.execute(update(Job).where(waiting).values(due), execution_options=SILENT)
+
+
+def _forget_histories(session: Session, limit: int) -> int:
+    """Of jobs that had not ended when something said before them was forgotten, and now have."""
+    done = 0
+    forgets = or_(Tenant.keep_prompts_days.is_not(None), Tenant.keep_jobs_days.is_not(None))
+    for tenant in session.scalars(select(Tenant.id).where(forgets)).all():
+        marks = [value for value in range(2 * Forgotten.HISTORY_DUE) if value & Forgotten.HISTORY_DUE]
+        ids = _due(session, tenant, marks, Job.finished_at <= now(), limit - done)
+        _write_specs(session, _specs(session, ids), {"history": []})
+        if ids:
+            kept = {"forgotten": Job.forgotten.op("&")(~int(Forgotten.HISTORY_DUE))}
+            session.execute(update(Job).where(Job.id.in_(ids)).values(kept), execution_options=SILENT)
+        done += len(ids)
+    return done
+
+
+def _specs(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return {row.id: row.spec for row in session.execute(select(Job.id, Job.spec).where(Job.id.in_(ids)))}
+
+
+def _write_specs(session: Session, specs: Mapping[str, object], changed: dict[str, Any]) -> None:
+    # A damaged spec may be of any type; nothing of it is kept.
+    new = {job_id: {**(spec if isinstance(spec, dict) else {}), **changed} for job_id, spec in specs.items()}
+    rows = [{"job": job_id, "new_spec": spec} for job_id, spec in new.items()]
+    if rows:
+        statement = update(Job).where(Job.id == bindparam("job")).values(spec=bindparam("new_spec"))
+        session.connection().execute(statement, rows)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _delete_jobs(session: Session, ids: Sequence[str]) -> None:
+    _blank_turns(session, ids)
+    _delete_images(session, ids)
+    _give_up_inputs(session, ids)
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(ids)), execution_options=SILENT)
+    session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=SILENT)
+    deleted = delete(Job).where(Job.id.in_(ids)).returning(Job.bulk_id)
+    bulks = {bulk for bulk in session.scalars(deleted, execution_options=SILENT) if bulk is not None}
+    _delete_empty_bulks(session, bulks)
+    conversations = session.scalars(select(Turn.conversation_id).where(Turn.job_id.in_(ids)).distinct()).all()
+    _delete_empty_conversations(session, conversations)
+
+
+def _delete_empty_bulks(session: Session, ids: set[str]) -> None:
+    """Those of which no job is left; one that is still being loaded may get more."""
+    for bulk_id in sorted(ids):
+        if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
+            ended = (Bulk.id == bulk_id) & Bulk.state.in_(("open", "paused", "canceled"))
+            session.execute(delete(Bulk).where(ended), execution_options=SILENT)
+            session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id))
+
+
+def _delete_empty_conversations(session: Session, ids: Sequence[str]) -> None:
+    """Those of which no turn has its job any more; locked first, so that no turn is added meanwhile."""
+    locked = select(Conversation.id).where(Conversation.id.in_(ids)).order_by(Conversation.id).with_for_update()
+    for conversation_id in session.scalars(locked).all():
+        jobs = select(Job.id).join(Turn, Turn.job_id == Job.id).where(Turn.conversation_id == conversation_id)
+        if session.scalar(jobs.limit(1)) is None:
+            drop_conversation(session, conversation_id)
+
+
+def _delete_images(session: Session, ids: Sequence[str]) -> None:
+    deleted = delete(Image).where(Image.job_id.in_(ids)).returning(Image.sha256)
+    spare_garbage(session, sorted(set(session.scalars(deleted, execution_options=SILENT))))
+
+
+# --- blobs -----------------------------------------------------------------------------------------------------------
+
+
+def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[str]:
+    """Hashes of blobs that were given up so long ago and that no image has since; those in use leave the list."""
+    old = select(Garbage.sha256).where(Garbage.since < now() - grace_seconds).order_by(Garbage.since).limit(limit)
+    hashes = session.scalars(old).all()
+    used = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
+    forget_garbage(session, list(used))
+    return [digest for digest in hashes if digest not in used]
+
+
+def forget_garbage(session: Session, hashes: Sequence[str]) -> None:
+    """These are deleted, or in use again."""
+    session.execute(delete(Garbage).where(Garbage.sha256.in_(hashes)), execution_options=SILENT)
+
+
+def spare_garbage(session: Session, hashes: Sequence[str]) -> None:
+    """Look at these again after another while."""
+    if hashes:
+        again = update(Garbage).where(Garbage.sha256.in_(hashes)).values(since=now())
+        session.execute(again, execution_options=SILENT)
+        rows = [{"sha256": digest} for digest in hashes]
+        session.execute(insert_new(session, Garbage, "sha256").values(since=now()), rows)
+
+
+def _give_up_inputs(session: Session, ids: Sequence[str]) -> None:
+    session.execute(update(Input).where(Input.job_id.in_(ids)).values(job_id=None), execution_options=SILENT)
+
+
+def inputs_given_up(session: Session, limit: int) -> list[str]:
+    """Hashes of inputs that jobs gave up and that no other job has; those in use leave the list."""
+    given_up = select(Input.sha256).where(text(GIVEN_UP)).order_by(Input.id).limit(limit)
+    hashes = sorted(set(session.scalars(given_up)))
+    used = inputs_in_use(session, hashes)
+    forget_inputs(session, sorted(used))
+    return [digest for digest in hashes if digest not in used]
+
+
+def inputs_in_use(session: Session, hashes: Sequence[str]) -> set[str]:
+    """Those of these inputs that a job starts from."""
+    return set(session.scalars(select(Input.sha256).where(Input.sha256.in_(hashes), Input.job_id.is_not(None))))
+
+
+def forget_inputs(session: Session, hashes: Sequence[str]) -> None:
+    """That these were given up is done with."""
+    session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=SILENT)

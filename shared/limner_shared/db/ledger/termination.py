@@ -1,0 +1,92 @@
+"""How a job ends without a result: canceled, expired, or a dead letter; and how a dead letter is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import ColumnElement, select, text
+from sqlalchemy.orm import Session, aliased
+
+from limner_shared.db import release_queries
+from limner_shared.db.engine import now
+from limner_shared.db.ledger.attempts import requeue
+from limner_shared.db.ledger.intake import grant, submit
+from limner_shared.db.ledger.types import Change, NewJob, error_values, lock, transition
+from limner_shared.db.tables import DEAD, RUNNING, WAITING, WITH_DEADLINE, Job
+from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
+from limner_shared.errors import DeadlineExceeded, ModelUnavailable, WorkerLost
+
+REAPED_AT_ONCE: Final = 1000
+
+
+def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
+    """queued or running → canceled; the worker that runs one learns of it and drops it at its next step."""
+    values = {"state": JobState.CANCELED, "finished_at": now(), "lease_until": None}
+    return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, "canceled")
+
+
+def expire(session: Session, limit: int) -> list[Change]:
+    """queued or running → failed for what is past its deadline."""
+    late = lock(session, select(Job.id).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(limit))
+    values = error_values(DeadlineExceeded()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
+    some = Job.id.in_(late) & Job.state.in_(sources(JobState.FAILED))
+    return transition(session, some, values, "failed") if late else []
+
+
+def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit: int) -> list[Change]:
+    """queued → failed for jobs of models that nobody serves any more, unless they came within so many seconds."""
+    gone = [model for model in release_queries.waiting_models(session) if model not in models]
+    if not gone:
+        return []
+    waits = select(Job.id).where(text(WAITING), Job.model.in_(gone), Job.created_at < now() - seconds)
+    some = lock(session, waits.limit(limit))
+    error = ModelUnavailable("The job's model is no longer served here: choose another, or submit it again later.")
+    values = error_values(error) | {"state": JobState.FAILED, "finished_at": now()}
+    return transition(session, Job.id.in_(some) & (Job.state == JobState.QUEUED), values, "failed") if some else []
+
+
+def reap(session: Session, solo_losses: int, limit: int = REAPED_AT_ONCE) -> list[Change]:
+    """Take back the jobs whose lease ran out: to the queue, or failed after `solo_losses` workers lost over it alone.
+
+    At most `limit`, those whose leases ended first.
+
+    The first losses do not count: whoever shares a worker with a job that kills it is innocent, and is found to be so
+    by running alone.
+    """
+    leases = select(Job.id).where(text(RUNNING), Job.lease_until < now()).order_by(Job.lease_until)
+    ids = lock(session, leases.limit(limit))
+    if not ids:
+        return []
+    expired = Job.id.in_(ids) & (Job.state == JobState.RUNNING)
+    most = LOSSES_TOGETHER + solo_losses
+    error = WorkerLost(
+        f"{most} workers were lost while they had this job, the last {solo_losses} of them with nothing else in hand:"
+        " look at what is special about it, then do it again with `limner dead --retry`."
+    )
+    values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
+    given_up = expired & (Job.losses + 1 >= most)
+    dead = transition(session, given_up, values, "failed", {"reason": "dead letter"})
+    return dead + requeue(session, expired, losses=1, reason="lease lost")
+
+
+def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
+    """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead ones stay as they ended.
+
+    A job whose stored spec is damaged is left out. Raises TooManyRequests where the tenant's limits do not let all of
+    them through; then none is queued.
+    """
+    again = aliased(Job)
+    done = select(again.id).where(again.retry_of == Job.id).exists()
+    query = select(Job).where(Job.tenant_id == tenant_id, text(f"jobs.{DEAD}"), ~done).order_by(Job.id).limit(limit)
+    if job_ids is not None:
+        query = query.where(Job.id.in_(job_ids))
+    found = [(job, JobSpec.read(job.spec)) for job in session.scalars(query.with_for_update())]
+    dead = [(job, spec) for job, spec in found if spec is not None]
+    if dead:
+        grant(session, tenant_id, len(dead), sum(job.cost for job, _ in dead))
+    changes: list[Change] = []
+    for job, spec in dead:
+        new = NewJob(spec, job.cost, list(Priority)[job.priority], job.extra, retry_of=job.id)
+        changes += submit(session, tenant_id, [new]).changes
+    return changes

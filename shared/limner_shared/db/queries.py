@@ -1,0 +1,251 @@
+"""Every question asked about jobs, bulks and images. Reads only; each is named, limited in what it returns, and served
+by an index however many jobs there are (`bench/backlog.py` shows it at a million).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, func, literal, select, text, tuple_, union_all
+from sqlalchemy.orm import Session
+
+from limner_shared.db.tables import (
+    ACTIVE,
+    DEAD,
+    QUEUED,
+    RELEASED,
+    SHARED,
+    WAITING,
+    Bulk,
+    Conversation,
+    Garbage,
+    Image,
+    Job,
+    Tenant,
+    Turn,
+)
+from limner_shared.domain.jobs import JobState, Lane
+from limner_shared.errors import NotFound
+
+POSITION_LIMIT = 1000
+"""Beyond this many jobs ahead, nobody needs the exact place, and counting would cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list; a field left None does not filter."""
+
+    state: JobState | None = None
+    model: str | None = None
+    bulk_id: str | None = None
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a tenant may have, and what it has in hand: jobs released or running."""
+
+    weight: float
+    max_running: int | None
+    active: int
+
+
+def job(session: Session, tenant_id: str, job_id: str) -> Job:
+    """A tenant's job. Raises NotFound for another tenant's as for none."""
+    found = session.scalar(select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id))
+    if found is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return found
+
+
+def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
+    """Those of these jobs that have ended."""
+    terminal = [state for state in JobState if state.terminal]
+    return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
+
+
+def jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> list[Job]:
+    """A page of a tenant's jobs, newest first, older than the id `before`."""
+    query = select(Job.id).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Job.id < before)
+    for column, value in ((Job.model, which.model), (Job.bulk_id, which.bulk_id)):
+        if value is not None:
+            query = query.where(column == value)
+    if which.dead:
+        query = query.where(text(DEAD))
+    states = list(JobState) if which.state is None else [which.state]
+    if which.state is not None or which.model is not None or which.bulk_id is not None:
+        # The newest of each state, each read from the end of one index: a state that few jobs have is not searched for.
+        each = [select(query.where(Job.state == state).subquery().c.id) for state in states]
+        query = union_all(*each).order_by(text("id DESC")).limit(limit)
+    return list(session.scalars(select(Job).where(Job.id.in_(query)).order_by(Job.id.desc())))
+
+
+def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
+    """The images of each job, in order."""
+    found: dict[str, list[Image]] = {job_id: [] for job_id in job_ids}
+    for row in session.scalars(
+        select(Image).where(Image.job_id.in_(job_ids)).order_by(Image.job_id, Image.image_index)
+    ):
+        found[row.job_id].append(row)
+    return found
+
+
+def image(session: Session, tenant_id: str, image_id: str) -> Image:
+    """A tenant's image. Raises NotFound."""
+    query = select(Image).join(Job, Job.id == Image.job_id).where(Image.id == image_id, Job.tenant_id == tenant_id)
+    found = session.scalar(query)
+    if found is None:
+        raise NotFound(f"There is no image {image_id}.")
+    return found
+
+
+def pictures_of(session: Session, recipes: Sequence[str]) -> dict[str, Image]:
+    """A picture made by each of these recipes, for those of which there is one."""
+    query = select(Image).where(Image.recipe.in_(recipes), text(f"images.{SHARED}"))
+    return {row.recipe: row for row in session.scalars(query.order_by(Image.id)) if row.recipe is not None}
+
+
+def pictures_in_use(session: Session, digests: Sequence[str]) -> set[str]:
+    """Those of these blobs that an image refers to."""
+    return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(digests))))
+
+
+def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
+    """Those of these blobs that no image refers to and that were not given up either."""
+    given_up = set(session.scalars(select(Garbage.sha256).where(Garbage.sha256.in_(digests))))
+    return sorted(set(digests) - given_up - pictures_in_use(session, digests))
+
+
+def position(session: Session, row: Job) -> int:
+    """How many jobs come before this queued one, at most POSITION_LIMIT: what workers may take already, and, if it has
+    to wait for its own release, those of its own line. The other lines are served in turn with its own.
+    """
+    released = select(Job.id).where(Job.model == row.model, text(RELEASED))
+    if row.released_at is not None:
+        return _count(session, released.where(tuple_(Job.lane, Job.released_at) < tuple_(row.lane, row.released_at)))
+    line = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, Job.tenant_id == row.tenant_id)
+    before = _count(session, line.where(Job.flow == row.flow, Job.id < row.id, text(WAITING)))
+    return min(POSITION_LIMIT, before + _count(session, released))
+
+
+def _count(session: Session, ids: Select[str]) -> int:
+    return session.scalar(select(func.count()).select_from(ids.limit(POSITION_LIMIT).subquery())) or 0
+
+
+def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:
+    """A tenant's bulk. Raises NotFound."""
+    found = session.scalar(select(Bulk).where(Bulk.id == bulk_id, Bulk.tenant_id == tenant_id))
+    if found is None or found.state == "dropping":
+        raise NotFound(f"There is no bulk {bulk_id}.")
+    return found
+
+
+def bulks(session: Session, tenant_id: str, limit: int = 20) -> list[Bulk]:
+    """A tenant's newest bulks, the newest first."""
+    mine = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != "dropping")
+    return list(session.scalars(mine.order_by(Bulk.id.desc()).limit(limit)))
+
+
+def bulk_counts(session: Session, row: Bulk) -> dict[JobState, int]:
+    """How many of a bulk's jobs stand in each state; every state is named. Only those that run are counted here."""
+    running = select(func.count()).where(Job.bulk_id == row.id, Job.state == JobState.RUNNING)
+    counts = {
+        JobState.RUNNING: session.scalar(running) or 0,
+        JobState.SUCCEEDED: row.succeeded,
+        JobState.FAILED: row.failed,
+        JobState.CANCELED: row.canceled,
+    }
+    return counts | {JobState.QUEUED: max(0, row.total - sum(counts.values()))}
+
+
+def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[tuple[Job, list[Image]]]:
+    """The next jobs of a bulk in the order of its lines, with their images."""
+    query = select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line > after_line).order_by(Job.bulk_line).limit(limit)
+    rows = list(session.scalars(query))
+    pictures = images(session, [row.id for row in rows])
+    return [(row, pictures[row.id]) for row in rows]
+
+
+def conversation(session: Session, tenant_id: str, conversation_id: str) -> Conversation:
+    """A tenant's conversation. Raises NotFound."""
+    query = select(Conversation).where(Conversation.id == conversation_id, Conversation.tenant_id == tenant_id)
+    found = session.scalar(query)
+    if found is None:
+        raise NotFound(f"There is no conversation {conversation_id}.")
+    return found
+
+
+def conversations(session: Session, tenant_id: str, limit: int, before: str | None) -> list[Conversation]:
+    """A page of a tenant's conversations, newest first, older than the id `before`."""
+    query = select(Conversation).where(Conversation.tenant_id == tenant_id).order_by(Conversation.id.desc())
+    if before is not None:
+        query = query.where(Conversation.id < before)
+    return list(session.scalars(query.limit(limit)))
+
+
+def turns(session: Session, conversation_id: str) -> list[tuple[Turn, Job | None]]:
+    """A conversation's turns in the order they were said, each with its job, unless that was deleted."""
+    query = (
+        select(Turn, Job)
+        .outerjoin(Job, Job.id == Turn.job_id)
+        .where(Turn.conversation_id == conversation_id)
+        .order_by(Turn.id)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+# --- what the limits and the dispatcher ask -------------------------------------------------------------------------
+
+
+def queued_jobs(session: Session, tenant_id: str, limit: int) -> int:
+    """How many jobs of a tenant are queued; counting stops at `limit`."""
+    some = select(Job.id).where(Job.tenant_id == tenant_id, text(QUEUED)).limit(limit)
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+def has_active(session: Session, tenant_id: str, model: str) -> bool:
+    """Whether a tenant has a job of this model released or running."""
+    query = select(literal(1)).where(Job.tenant_id == tenant_id, Job.model == model, text(ACTIVE)).limit(1)
+    return session.scalar(query) is not None
+
+
+def has_waiting(session: Session, model: str, rank: int) -> bool:
+    """Whether any job of a model and class waits for its release."""
+    waiting = select(Job.id).where(Job.model == model, Job.priority == rank, text(WAITING))
+    # In the index's order: a planner that knows most jobs to be waiting would look for one among those that are done.
+    return session.scalar(waiting.order_by(Job.tenant_id, Job.flow, Job.id).limit(1)) is not None
+
+
+def requests_per_minute(session: Session, tenant_id: str) -> int | None:
+    """The tenant's limit on requests, if it has one."""
+    return session.scalar(select(Tenant.requests_per_minute).where(Tenant.id == tenant_id))
+
+
+def max_running(session: Session, tenant_id: str) -> int | None:
+    """The tenant's limit on jobs in hand, if it has one."""
+    return session.scalar(select(Tenant.max_running).where(Tenant.id == tenant_id))
+
+
+def in_window(session: Session, model: str) -> dict[Lane, int]:
+    """How many jobs of a model are released and unclaimed, by lane."""
+    query = select(Job.lane, func.count()).where(Job.model == model, text(RELEASED)).group_by(Job.lane)
+    return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
+
+
+def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:
+    """What each of these tenants may have and has."""
+    active = (
+        select(Job.tenant_id, func.count().label("jobs"))
+        .where(Job.tenant_id.in_(tenant_ids), text(ACTIVE))
+        .group_by(Job.tenant_id)
+        .subquery()
+    )
+    query = (
+        select(Tenant.id, Tenant.weight, Tenant.max_running, func.coalesce(active.c.jobs, 0))
+        .outerjoin(active, active.c.tenant_id == Tenant.id)
+        .where(Tenant.id.in_(tenant_ids))
+    )
+    return {row[0]: Share(row[1], row[2], row[3]) for row in session.execute(query)}

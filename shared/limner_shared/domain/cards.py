@@ -1,0 +1,307 @@
+"""Model cards: the files that describe the models a service can serve, and the limits of each."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tomllib
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from limner_shared.domain.conditions import Conditions
+from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, Adapter, JobRequest, JobSpec, Task, task_of
+from limner_shared.errors import CardError, InvalidRequest
+
+
+class Source(BaseModel):
+    """Where weights come from: exactly one of a local folder, a folder in an installed package, or a hub id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path | None = None
+    package: str | None = Field(
+        default=None, description="`package:folder`, such as `limner_worker:models/limner-flow`."
+    )
+    hub: str | None = None
+    revision: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="The commit of the hub's repository: all 40 hex digits, so that the weights cannot change.",
+    )
+
+    @property
+    def name(self) -> str:
+        """How a message names it."""
+        return str(self.hub or self.package or self.folder)
+
+    @model_validator(mode="after")
+    def _one(self) -> Source:
+        if sum(value is not None for value in (self.folder, self.package, self.hub)) != 1:
+            raise ValueError("name exactly one of folder, package and hub")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("hub needs its revision, the commit's 40 hex digits, and nothing else has one")
+        return self
+
+
+class Range(BaseModel):
+    """Bounds that are both allowed, and the default between them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: float
+    max: float
+    default: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.min <= self.default <= self.max:
+            raise ValueError("must be min <= default <= max")
+        return self
+
+
+class ModelCard(BaseModel):
+    """One model: where it is, how it runs, what may be asked of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    title: str
+    description: str = ""
+    licence: str = ""
+    family: Literal["latent-flow", "one-step", "diffusers", "null"]
+    source: Source
+    text_encoder: Source | None = Field(
+        default=None, description="Of the built-in families: the folder of a text head."
+    )
+    codec: Source | None = Field(default=None, description="Of the built-in families: autoencoder and upscaler.")
+    preview: Source | None = Field(default=None, description="Of latent-flow: a one-step model for the first previews.")
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str | None = Field(
+        default=None,
+        pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
+        description="Instead of the worker's own, which it is else.",
+    )
+    sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
+    styles: tuple[str, ...] = ()
+    steps: Range
+    guidance: Range
+    sha256: dict[str, str] = Field(default_factory=dict, description="Of files of weights, where they must be these.")
+    tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
+    schedulers: tuple[str, ...] = Field(
+        default=(), description="What a request may ask for instead of the model's own."
+    )
+    adapters: dict[str, Source] = Field(default_factory=dict, description="LoRA adapters by name.")
+    text_batch: int = Field(default=4, ge=1, description="Texts are encoded so many at a time, always.")
+    offload: Literal["none", "model", "sequential"] = "none"
+    device_map: Literal["balanced"] | None = Field(
+        default=None, description="Of diffusers: spread a pipeline over several GPUs of a machine."
+    )
+    compile: bool = Field(default=False, description="Compile the denoiser with torch.compile.")
+    cuda_graphs: bool = Field(
+        default=False, description="Compile it, and replay its kernels as one CUDA graph for each batch size."
+    )
+    max_images: int = Field(default=4, ge=1)
+    max_prompt_chars: int = Field(default=1000, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict, description="What only this family knows.")
+    buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
+
+    def tokens(self, width: int, height: int) -> int:
+        """Cost of one step of one image, in units of a 64-pixel square, for fairness and limits.
+
+        The built-in families draw every size on one canvas, so that all sizes cost what the default costs.
+        """
+        if self.family != "diffusers":
+            width, height = self.sizes[0]
+        return max(1, width * height // 4096)
+
+    @property
+    def small_cost(self) -> int:
+        """The largest cost of an interactive job: four images of the default size with the default number of steps."""
+        return int(4 * self.steps.default) * self.tokens(*self.sizes[0])
+
+    def cost(self, spec: JobSpec) -> int:
+        """Cost units of a job: steps × tokens × images."""
+        return spec.steps * self.tokens(spec.width, spec.height) * spec.n
+
+    @property
+    def takes_negative_prompts(self) -> bool:
+        """Without guidance there is nothing that a negative prompt could change."""
+        return self.guidance.max > 1
+
+    def resolve(self, request: JobRequest) -> JobSpec:
+        """Fill in defaults and check every limit.
+
+        Raises InvalidRequest with `field` and `allowed` in its details.
+        """
+        width, height = self._size(request)
+        if request.negative_prompt and not self.takes_negative_prompts:
+            raise _refuse("negative_prompt", "a negative prompt", "none: this model has no guidance")
+        return JobSpec(
+            prompt=self._prompt(request),
+            negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
+            model=self.name,
+            style=self._style(request.style),
+            width=width,
+            height=height,
+            steps=int(self._number("steps", request.steps, self.steps)),
+            guidance=self._number("guidance", request.guidance, self.guidance),
+            seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
+            n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
+            guidance_rescale=request.guidance_rescale or 0.0,
+            scheduler=self._scheduler(request.scheduler),
+            adapters=self._adapters(request.adapters),
+            **self._inputs(request),
+            reproducible=request.reproducible,
+            provenance=request.provenance,
+            description=request.description,
+            given=self._given(request),
+        )
+
+    def fit(self, spec: JobSpec, conditions: Conditions) -> JobSpec:
+        """The spec with the conditions that were made of its description, as far as they are allowed.
+
+        What the client chose stays; a style or size that this model lacks is left out, numbers and texts are cut.
+        """
+        changes: dict[str, Any] = {"prompt": conditions.prompt[: self.max_prompt_chars].replace("\x00", " ")}
+        if self.takes_negative_prompts:
+            changes["negative_prompt"] = conditions.negative_prompt[: self.max_prompt_chars].replace("\x00", " ")
+        if conditions.style in self.styles:
+            changes["style"] = conditions.style
+        if conditions.n is not None:
+            changes["n"] = min(conditions.n, self.max_images)
+        if conditions.seed is not None:
+            changes["seed"] = conditions.seed
+        if (conditions.width, conditions.height) in self.sizes and not {"width", "height"} & set(spec.given):
+            changes |= {"width": conditions.width, "height": conditions.height}
+        return spec.model_copy(update={name: value for name, value in changes.items() if name not in spec.given})
+
+    def _prompt(self, request: JobRequest) -> str:
+        if (request.prompt is None) == (request.description is None):
+            got = "neither" if request.prompt is None else "both"
+            raise _refuse("prompt", f"{got} of prompt and description", "one of prompt and description")
+        if request.prompt is not None:
+            return self._text("prompt", request.prompt)
+        # The plain words, should nothing better come of them.
+        return (request.description or "").replace("\x00", " ")[: self.max_prompt_chars]
+
+    def _given(self, request: JobRequest) -> tuple[str, ...]:
+        if request.description is None:
+            return ()
+        names = ("negative_prompt", "style", "width", "height", "n", "seed")
+        return tuple(name for name in names if name in request.model_fields_set and getattr(request, name) is not None)
+
+    def _text(self, field: str, value: str) -> str:
+        if len(value) > self.max_prompt_chars:
+            raise _refuse(field, f"{len(value)} characters", f"at most {self.max_prompt_chars} characters")
+        if "\x00" in value:
+            raise _refuse(field, "a NUL character", "text without NUL characters")
+        return value
+
+    def _style(self, style: str | None) -> str | None:
+        if style is None:
+            return self.styles[0] if self.styles else None
+        if style not in self.styles:
+            raise _refuse("style", repr(style), list(self.styles) or "no style: this model has none")
+        return style
+
+    def _scheduler(self, scheduler: str | None) -> str | None:
+        if scheduler is not None and scheduler not in self.schedulers:
+            raise _refuse("scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own")
+        return scheduler
+
+    def _adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
+        for adapter in adapters:
+            if adapter.name not in self.adapters:
+                raise _refuse("adapters", repr(adapter.name), list(self.adapters) or "none: this model has none")
+        if len({adapter.name for adapter in adapters}) < len(adapters):
+            raise _refuse("adapters", "the same name twice", "each adapter once")
+        return tuple(sorted(adapters, key=lambda adapter: adapter.name))
+
+    def _inputs(self, request: JobRequest) -> dict[str, Any]:
+        """What the picture starts from; as the client named it, until the pictures are stored."""
+        task = task_of(request.image, request.mask)
+        if task is None:
+            raise _refuse("mask", "a mask without an image", "image and mask, or neither")
+        if task not in self.tasks:
+            field = "mask" if request.mask else "image"
+            raise _refuse(field, task, list(self.tasks))
+        if request.strength is not None and request.image is None:
+            raise _refuse("strength", "strength without an image", "strength only with image")
+        return {"image": request.image, "mask": request.mask, "strength": request.strength}
+
+    def _size(self, request: JobRequest) -> tuple[int, int]:
+        if request.width is None and request.height is None:
+            return self.sizes[0]
+        for width, height in self.sizes:
+            if request.width in (width, None) and request.height in (height, None):
+                return width, height
+        field = "width" if request.width is not None else "height"
+        raise _refuse(field, f"{request.width}x{request.height}", [f"{w}x{h}" for w, h in self.sizes])
+
+    def _number(self, field: str, value: float | None, limits: Range) -> float:
+        if value is None:
+            return limits.default
+        if not limits.min <= value <= limits.max:
+            raise _refuse(field, f"{value:g}", f"{limits.min:g} to {limits.max:g}")
+        return value
+
+
+def _refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
+    choices = allowed if isinstance(allowed, str) else ", ".join(allowed)
+    return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)
+
+
+class Catalogue:
+    """The models this process knows, by name."""
+
+    def __init__(self, cards: Iterable[ModelCard], default: str) -> None:
+        self.cards = {card.name: card for card in cards}
+        if default not in self.cards:
+            raise CardError(f"The default model {default!r} has no card; known: {', '.join(sorted(self.cards))}.")
+        self.default = default
+
+    @classmethod
+    def load(cls, paths: Iterable[Path], default: str) -> Catalogue:
+        """The built-in cards and those under `paths` (files or folders of `*.toml`); a later name replaces an earlier.
+
+        Raises CardError with the file and the field at fault.
+        """
+        built_in = sorted(Path(str(files("limner_shared"))).joinpath("models").glob("*.toml"))
+        named = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
+        return cls([load_card(file) for file in (*built_in, *named)], default)
+
+    def get(self, name: str | None) -> ModelCard:
+        """The card of `name`, or of the default model. Raises InvalidRequest for a name nobody knows."""
+        card = self.cards.get(name or self.default)
+        if card is None:
+            raise _refuse("model", repr(name), sorted(self.cards))
+        return card
+
+    def resolve(self, request: JobRequest) -> tuple[ModelCard, JobSpec]:
+        """The card and the complete spec of a request. Raises InvalidRequest."""
+        if len(json.dumps(request.metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
+            raise _refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
+        card = self.get(request.model)
+        return card, card.resolve(request)
+
+
+def load_card(file: Path) -> ModelCard:
+    """Read one card. Raises CardError with the file and the reason; a relative folder is relative to the card."""
+    try:
+        data: dict[str, Any] = tomllib.loads(file.read_text())
+        card = ModelCard.model_validate(data)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise CardError(f"{file}: {error}") from error
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CardError(f"{file}: {reasons}") from error
+    adapters = {name: _beside(file, source) for name, source in card.adapters.items()}
+    return card.model_copy(update={"source": _beside(file, card.source), "adapters": adapters})
+
+
+def _beside(card: Path, source: Source) -> Source:
+    return source if source.folder is None else source.model_copy(update={"folder": card.parent / source.folder})

@@ -1,0 +1,201 @@
+"""What the API answers, as both sides know it: the web builds these views, the client reads them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.jobs import Adapter, JobState, Priority
+
+
+class ImageView(BaseModel):
+    """One picture."""
+
+    id: str
+    url: str
+    sha256: str
+    width: int
+    height: int
+    seed: int
+    media_type: str
+    bytes: int
+    alt_text: str | None = Field(default=None, description="What it shows, for those who do not see it.")
+
+
+class ReceiptView(BaseModel):
+    """What made a picture: the model's weights by their hashes, versions, device, and the batch size of every call."""
+
+    image: str
+    sha256: str
+    receipt: dict[str, Any]
+
+
+class Receipts(BaseModel):
+    """The receipts of a job's pictures, in their order."""
+
+    items: list[ReceiptView]
+
+
+class ProgressView(BaseModel):
+    """Steps done of all the steps of a job's images."""
+
+    done: int
+    total: int
+
+
+class ErrorView(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class JobView(BaseModel):
+    """A job as its owner sees it."""
+
+    id: str
+    status: JobState
+    version: int
+    model: str
+    prompt: str
+    negative_prompt: str
+    style: str | None
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    n: int
+    guidance_rescale: float = 0.0
+    scheduler: str | None = None
+    adapters: list[Adapter] = Field(default_factory=list[Adapter])
+    image: str | None = Field(default=None, description="SHA-256 of what it starts from, as it was fitted to the size.")
+    mask: str | None = None
+    strength: float | None = None
+    reproducible: bool = False
+    description: str | None = Field(default=None, description="What was asked for, where it was not a plain prompt.")
+    revised_prompt: str | None = Field(default=None, description="The prompt that was made of the description.")
+    interpretation: Interpretation | None = Field(default=None, description="All that was made of the description.")
+    presentation: str | None = Field(default=None, description="The finished picture in a sentence or two.")
+    priority: Priority
+    metadata: dict[str, Any]
+    bulk: str | None
+    line: int | None = Field(description="The line of the bulk that this job came from.")
+    attempts: int = Field(
+        default=0, description="How many workers have begun it; more than one means that some were lost."
+    )
+    retry_of: str | None = Field(default=None, description="The dead job that this one does again.")
+    position: int | None = Field(description="Jobs ahead of it for the same workers, while queued; at most 1000.")
+    progress: ProgressView | None = Field(description="While running.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None = None
+    images: list[ImageView]
+    error: ErrorView | None
+    links: dict[str, str]
+
+
+class JobList(BaseModel):
+    """A page of jobs; `next` is the cursor of the page after, if there is one."""
+
+    items: list[JobView]
+    next: str | None
+
+
+class LineError(BaseModel):
+    """One line of a bulk that cannot be accepted."""
+
+    line: int
+    field: str | None
+    message: str
+
+
+class SkippedView(BaseModel):
+    """The lines that a bulk was accepted without."""
+
+    count: int
+    errors: list[LineError] = Field(description="What is wrong with the first 100 of them.")
+
+
+class BulkView(BaseModel):
+    """A bulk and how many of its jobs stand where."""
+
+    id: str
+    status: str = Field(description="loading, running, paused, done, canceling or canceled")
+    total: int = Field(description="Its jobs; while loading, the lines read so far.")
+    counts: dict[str, int]
+    skipped: SkippedView | None = Field(default=None, description="Lines left out, as `on_error=skip` asks for.")
+    created_at: datetime
+    links: dict[str, str]
+
+    @property
+    def ended(self) -> int:
+        """How many of its jobs are in a terminal state."""
+        return sum(self.counts.get(state, 0) for state in JobState if state.terminal)
+
+
+class BulkList(BaseModel):
+    """The newest bulks."""
+
+    items: list[BulkView]
+
+
+class Retried(BaseModel):
+    """The new jobs that do dead ones again."""
+
+    jobs: list[str]
+
+
+class TurnView(BaseModel):
+    """One message of a conversation, and the job that it became."""
+
+    id: str
+    parent: str | None = Field(description="The turn that it answers; edited messages have the same one.")
+    message: str
+    created_at: datetime
+    job: JobView | None = Field(description="Null once the job was deleted.")
+
+
+class ConversationView(BaseModel):
+    """A conversation; in a list, without its turns."""
+
+    id: str
+    title: str
+    created_at: datetime
+    touched_at: datetime
+    turns: list[TurnView] = Field(default_factory=list[TurnView])
+    links: dict[str, str]
+
+
+class ConversationList(BaseModel):
+    """A page of conversations; `next` is the cursor of the page after, if there is one."""
+
+    items: list[ConversationView]
+    next: str | None
+
+
+class ModelView(BaseModel):
+    """What may be asked of a model."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    default: bool
+    sizes: list[str]
+    styles: list[str]
+    steps: dict[str, float]
+    guidance: dict[str, float]
+    max_images: int
+    max_prompt_chars: int
+
+
+class ModelList(BaseModel):
+    """The models of this service."""
+
+    items: list[ModelView]

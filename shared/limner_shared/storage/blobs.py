@@ -1,0 +1,177 @@
+"""Where picture bytes live: content-addressed, in a local folder, S3, GCS or Azure through one interface.
+
+Nothing is deleted at once. A blob that is not referred to any more is set aside, where readers still find it; after a
+while it is either put back, because a row refers to it after all, or deleted for good. So an equal picture that is
+stored at the very moment of a deletion keeps its bytes, on stores that cannot delete on a condition as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from limner_shared.errors import NotFound, StorageFailed
+from limner_shared.storage.object_store import Store
+
+HALF_MADE: Final = "half-made"
+INPUTS: Final = "inputs"
+ASIDE: Final = "aside"
+DIGEST_CHARS: Final = 64
+FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
+"""The pictures' folders: a digest's first two characters."""
+
+
+class SetAside(NamedTuple):
+    """A blob that was set aside; `folder` is INPUTS or, for pictures, empty."""
+
+    folder: str
+    digest: str
+
+
+class Blobs:
+    """Bytes by their SHA-256. A blob never changes, so that writing one twice is harmless."""
+
+    def __init__(self, url: str) -> None:
+        self._store = Store(url)
+        self.folder: Path | None = self._store.folder
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._store.put(_key(digest), data)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of a digest. Raises NotFound or StorageFailed."""
+        found = self._get(_key(digest))
+        if found is None:
+            raise NotFound("The picture's bytes are no longer stored.")
+        return found
+
+    def put_input(self, data: bytes) -> str:
+        """Store what a job starts from, and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._store.put(f"{INPUTS}/{digest}", data)
+        return digest
+
+    def get_input(self, digest: str) -> bytes:
+        """The bytes of an input. Raises NotFound, also for one that is damaged, or StorageFailed."""
+        found = self._get(f"{INPUTS}/{digest}")
+        if found is None:
+            raise NotFound("The picture that this job starts from is no longer stored: send it again.")
+        if hashlib.sha256(found).hexdigest() != digest:
+            raise NotFound("The stored picture that this job starts from is damaged: send it again.")
+        return found
+
+    def _get(self, key: str) -> bytes | None:
+        found = self._store.get(key)
+        return self._store.get(f"{ASIDE}/{key}") if found is None else found
+
+    # --- checkpoints: no row speaks of them, and each is written again and again ---
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Store a checkpoint under a name, in place of what was there. Raises StorageFull or StorageFailed."""
+        # Losing one costs a few steps, and so it is not worth the wait for the disk: its checksum tells.
+        self._store.put(_checkpoint(name), data + hashlib.sha256(data).digest(), durable=False)
+
+    def kept(self, name: str) -> bytes | None:
+        """The checkpoint under this name, if there is one. Raises StorageFailed, also for one that is damaged."""
+        found = self._store.get(_checkpoint(name))
+        if found is None:
+            return None
+        size = hashlib.sha256().digest_size
+        data, checksum = found[:-size], found[-size:]
+        if hashlib.sha256(data).digest() != checksum:
+            raise StorageFailed("The checkpoint is damaged.")
+        return data
+
+    def drop(self, name: str) -> None:
+        """Forget the checkpoint under this name. Raises StorageFailed."""
+        self._store.delete(_checkpoint(name))
+
+    # --- deletion ---
+
+    def drop_older(
+        self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
+    ) -> int:
+        """Forget what was stored in INPUTS or HALF_MADE so long ago, but for the names in use; returns how many.
+
+        Raises StorageFailed.
+        """
+        done = 0
+        for page in self._store.list(folder):
+            old = [PurePosixPath(key) for key, age in page if age > seconds]
+            used = in_use([key.name for key in old]) if old else ()
+            done += sum(self._drop_old(folder, str(key), seconds) for key in old if key.name not in used)
+        return done
+
+    def delete(self, digest: str, unless_written_within: float) -> bool:
+        """Set a blob aside; False if it was written less than so many seconds ago: a row may be about to refer to it.
+
+        Raises StorageFailed.
+        """
+        return self._set_aside(_key(digest), unless_written_within)
+
+    def delete_input(self, digest: str, unless_written_within: float) -> bool:
+        """Set an input aside, as `delete` does. Raises StorageFailed."""
+        return self._set_aside(f"{INPUTS}/{digest}", unless_written_within)
+
+    def set_aside(self, seconds: float) -> Iterator[list[SetAside]]:
+        """What was set aside so long ago, some at a time. Raises StorageFailed."""
+        for page in self._store.list(ASIDE):
+            old = [PurePosixPath(key) for key, age in page if age > seconds]
+            yield [SetAside(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
+
+    def put_back(self, blob: SetAside) -> None:
+        """A blob that was set aside is in use. Raises StorageFailed."""
+        key = _place(blob)
+        self._store.move(f"{ASIDE}/{key}", key)
+
+    def delete_for_good(self, blob: SetAside) -> None:
+        """Delete what was set aside. Raises StorageFailed."""
+        self._store.delete(f"{ASIDE}/{_place(blob)}")
+
+    def stored(self, folder: str, seconds: float) -> Iterator[list[str]]:
+        """The digests of the pictures in one of FOLDERS that were stored so long ago, some at a time.
+
+        Raises StorageFailed.
+        """
+        for page in self._store.list(folder):
+            names = [PurePosixPath(key).name for key, age in page if age > seconds]
+            yield [name for name in names if len(name) == DIGEST_CHARS]
+
+    def drop_unfinished(self, folder: str, seconds: float) -> None:
+        """Delete what writers left in one of FOLDERS so long ago that died in the middle. Raises StorageFailed."""
+        if self.folder is None:
+            return
+        for page in self._store.list(folder):
+            for key in [key for key, age in page if age > seconds and PurePosixPath(key).name.startswith(".")]:
+                self._store.delete(key)
+
+    def _set_aside(self, key: str, unless_written_within: float) -> bool:
+        return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
+
+    def _drop_old(self, folder: str, key: str, seconds: float) -> bool:
+        name = PurePosixPath(key).name
+        if folder == INPUTS and len(name) == DIGEST_CHARS:
+            return self.delete_input(name, seconds)
+        age = self._store.age(key)
+        if age is None or age <= seconds:  # written again since it was listed
+            return False
+        self._store.delete(key)
+        return True
+
+
+def _place(blob: SetAside) -> str:
+    return f"{INPUTS}/{blob.digest}" if blob.folder == INPUTS else _key(blob.digest)
+
+
+def _key(digest: str) -> str:
+    return f"{digest[:2]}/{digest}"  # a folder of 4000 for each million: few enough, and few folders to be made
+
+
+def _checkpoint(name: str) -> str:
+    """The version before has checkpoints without a checksum, and looks for them under the name alone."""
+    return f"{HALF_MADE}/{name}.sum"

@@ -1,0 +1,215 @@
+"""Bytes by key, in a local folder or a bucket: every call ends within a time limit, and a key holds all of its bytes or
+none.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from limner_shared.circuit_breaker import Breaker, BreakerState
+from limner_shared.errors import StorageFailed, StorageFull
+
+CONNECT_SECONDS: Final = 5
+REQUEST_SECONDS: Final = 15
+"""One request, its body included; the client's own default is 30 s, and ten tries within three minutes."""
+RETRIES: Final = 2
+RETRY_SECONDS: Final = 20
+"""No further try begins after this; so a call lasts 35 s at most."""
+FAILURES: Final = 3
+OPEN_SECONDS: Final = 10.0
+"""After FAILURES in a row a bucket is left alone for so long: work that needs many calls must not wait for each."""
+LISTED_AT_ONCE: Final = 1000
+FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
+"""Options of the client that `AWS_`, `AZURE_` and `GOOGLE_` variables set; the client forgets them when others are
+given by name."""
+
+
+class Store:
+    """Every method raises StorageFull or StorageFailed."""
+
+    def __init__(self, url: str) -> None:
+        self.folder: Path | None = None
+        self._breaker: Breaker | None = None
+        if urlsplit(url).scheme == "file":
+            self.folder = Path(unquote(urlsplit(url).path))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._store: ObjectStore = LocalStore(self.folder)
+        elif urlsplit(url).scheme == "memory":
+            self._store = from_url(url)
+        else:
+            self._breaker = Breaker(FAILURES, OPEN_SECONDS, OPEN_SECONDS)
+            self._store = _bucket(url)
+
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
+        """Store bytes under a key. `durable`: they survive a power cut from now on."""
+        with self._errors():
+            if self.folder is not None:
+                _write_whole(self.folder / key, data, durable)
+            else:
+                self._store.put(key, data)
+
+    def get(self, key: str) -> bytes | None:
+        """The bytes of a key, if there are any."""
+        with self._errors():
+            try:
+                return self._store.get(key).bytes().to_bytes()
+            except FileNotFoundError:
+                return None
+
+    def age(self, key: str) -> float | None:
+        """How many seconds ago a key was written, if it is there."""
+        with self._errors():
+            try:
+                return _age(self._store.head(key)["last_modified"])
+            except FileNotFoundError:
+                return None
+
+    def delete(self, key: str) -> None:
+        """Delete a key, if it is there."""
+        with self._errors():
+            try:
+                self._store.delete(key)
+            except FileNotFoundError:
+                return
+
+    def move(self, key: str, to: str, unless_younger: float = float("-inf")) -> bool:
+        """Move a key's bytes, in place of what was there; False if it was written less than so many seconds ago.
+
+        `to` is new from then on. A key that is not there counts as moved. What is written while this is going on is
+        never lost: a folder's file is looked at after it is out of the writers' way, and a bucket keeps both copies
+        until the second look.
+        """
+        age = self.age(key)
+        if age is None:
+            return True
+        if age < unless_younger:
+            return False
+        with self._errors():
+            try:
+                if self.folder is not None:
+                    return _move_file(self.folder / key, self.folder / to, unless_younger)
+                self._store.copy(key, to)
+            except FileNotFoundError:
+                return True
+        again = self.age(key)
+        if again is not None and again < unless_younger:
+            self.delete(to)
+            return False
+        self.delete(key)
+        return True
+
+    def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
+        """Every key in a folder with its age in seconds, some at a time."""
+        with self._errors():
+            pages = iter(self._store.list(prefix, chunk_size=LISTED_AT_ONCE))
+        while True:
+            with self._errors():
+                page = next(pages, None)
+            if page is None:
+                return
+            yield [(entry["path"], _age(entry["last_modified"])) for entry in page]
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        if self._breaker is not None and self._breaker.state is BreakerState.OPEN:
+            raise StorageFailed("The picture store does not answer; it is tried again in a few seconds.")
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            if self._breaker is not None:
+                self._breaker.failed()
+            if _is_full(error):
+                raise StorageFull from error
+            raise StorageFailed(f"The picture store cannot be used: {type(error).__name__}.") from error
+        else:
+            if self._breaker is not None:
+                self._breaker.succeeded()
+
+
+def _bucket(url: str) -> ObjectStore:
+    options: Any = {
+        name: value if value.lower() not in ("true", "false") else value.lower() == "true"
+        for name in FROM_ENVIRONMENT
+        for cloud in ("AWS", "AZURE", "GOOGLE")
+        if (value := os.environ.get(f"{cloud}_{name.upper()}"))
+    }
+    options |= {"connect_timeout": timedelta(seconds=CONNECT_SECONDS), "timeout": timedelta(seconds=REQUEST_SECONDS)}
+    return from_url(
+        url,
+        client_options=options,
+        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+    )
+
+
+def _age(written: datetime) -> float:
+    return (datetime.now(UTC) - written).total_seconds()
+
+
+def _write_whole(file: Path, data: bytes, durable: bool) -> None:
+    """A file that is there complete or not at all; directly, since the store's own way costs three times as much."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        try:
+            _write(part, data, durable)
+        except FileNotFoundError:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if durable:
+                _sync_folder(file.parent.parent)
+            _write(part, data, durable)
+        part.replace(file)
+        if durable:
+            _sync_folder(file.parent)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _write(file: Path, data: bytes, durable: bool) -> None:
+    with file.open("wb", buffering=0) as out:
+        left = memoryview(data)
+        while left:
+            left = left[out.write(left) :]
+        if durable:
+            os.fsync(out.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name survives a power cut only after this. Windows has no such call, and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _move_file(file: Path, to: Path, unless_younger: float) -> bool:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(to)
+    if time.time() - to.stat().st_mtime < unless_younger:
+        to.replace(file)  # should it be there again, it is the same bytes
+        return False
+    os.utime(to)
+    return True
+
+
+def _is_full(error: BaseException) -> bool:
+    # The store wraps the operating system's error, and keeps only its text.
+    text = str(error)
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
+        hint in text
+        for hint in ("No space left", "StorageFull", "Disk quota", "os error 28", "os error 27", "FileTooLarge")
+    )

@@ -1,0 +1,166 @@
+"""The commands `limner train …`."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from limner_training import evaluation, stages
+from limner_training.data import DataError, cache_folder, prepare
+from limner_training.loop import CheckpointError
+from limner_training.runner import set_up
+from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
+from limner_worker.networks.weights import WeightsError
+
+SHIPPED = Path(__file__).parent.parent / "models"
+# Minutes, batch and peak learning rate of each stage: about what the shipped weights had, on two shared cores.
+DEFAULTS: dict[str, tuple[float, int, float]] = {
+    "text": (14.0, 256, 1e-3),
+    "vae": (25.0, 32, 2e-3),
+    "draft": (4.0, 512, 2e-3),
+    "flow": (60.0, 64, 2e-3),
+    "gan": (25.0, 64, 4e-4),
+    "gan-relativistic": (25.0, 64, 4e-4),
+    "upscaler": (11.0, 8, 2e-3),
+}
+TRAINERS: dict[str, Callable[[stages.Options], None]] = {
+    "text": stages.train_towers,
+    "vae": stages.train_autoencoder,
+    "draft": stages.train_draft,
+    "flow": stages.train_flow,
+    "gan": stages.train_gan,
+    "gan-relativistic": functools.partial(stages.train_gan, objective="relativistic"),
+    "upscaler": stages.train_upscaler,
+}
+
+
+def _explained(command: Callable[..., None]) -> Callable[..., None]:
+    """Show the errors that a user can mend as one line, not as a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: object, **options: object) -> None:
+        try:
+            command(*arguments, **options)
+        except (DataError, WeightsError, EncoderError, CheckpointError, FloatingPointError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.group()
+def train() -> None:
+    """Train the built-in models again, from the npm packages to the weights in the package.
+
+    Data and checkpoints are kept in $XDG_CACHE_HOME/limner/training (by default under ~/.cache).
+    """
+
+
+@train.command("data")
+@click.option("--workers", default=2, show_default=True, help="Processes that render.")
+@click.option("--seed", default=0, show_default=True, help="Of the choice of captions.")
+@_explained
+def train_data(workers: int, seed: int) -> None:
+    """Fetch the drawings and their names with npm, render them and embed their captions."""
+    folder = cache_folder()
+    with _bar("rendering") as advance:
+        count = prepare(folder, workers, advance)
+    with _bar("embedding captions") as advance:
+        captions = stages.embed_captions(folder, set_up(workers, seed), workers, advance)
+    click.echo(f"{count} drawings and {captions} captions in {folder}")
+
+
+def _stage(name: str, text: str) -> None:
+    minutes, batch, rate = DEFAULTS[name]
+
+    @train.command(name, help=text)
+    @click.option("--minutes", default=minutes, show_default=True, help="How long to train in this call.")
+    @click.option("--threads", default=2, show_default=True, help="Processor threads.")
+    @click.option("--seed", default=0, show_default=True, help="Of the held-out split, the batches and the noise.")
+    @click.option("--batch", default=batch, show_default=True, help="Pictures a step.")
+    @click.option("--rate", default=rate, show_default=True, help="Peak learning rate.")
+    @click.option("--fresh", is_flag=True, help="Start anew instead of from the last checkpoint.")
+    @_explained
+    def _(minutes: float, threads: int, seed: int, batch: int, rate: float, fresh: bool) -> None:
+        generator = set_up(threads, seed)
+        TRAINERS[name](stages.Options(cache_folder(), generator, minutes, seed, batch, rate, fresh))
+
+
+_stage("text", "Train the text head and the evaluator's image tower, in ten languages.")
+_stage("vae", "Train the autoencoder, 64x64x3 <-> 8x8x16. Whoever trains it again must train the flow again.")
+_stage("draft", "Train the flow's draft: a first guess of the latents from text and style.")
+_stage("flow", "Train the flow transformer on the autoencoder's latents.")
+_stage("gan", "Train the conditional GAN, from the draft and the autoencoder's decoder.")
+_stage("gan-relativistic", "The same with a newer objective, to compare; nothing of it is shipped.")
+_stage("upscaler", "Train the 4x upscaler on clean drawings and on the autoencoder's.")
+
+
+@train.command("export")
+@click.option("--to", "target", type=click.Path(path_type=Path), default=SHIPPED, help="Default: into the package.")
+@_explained
+def export(target: Path) -> None:
+    """Copy the trained weights from the cache to where the service reads them."""
+    for name, size in stages.export(cache_folder(), target).items():
+        click.echo(f"{name}: {size / 1e6:.1f} MB")
+
+
+@train.command("all")
+@click.option("--threads", default=2, show_default=True, help="Processor threads.")
+@click.option("--seed", default=0, show_default=True, help="Of everything.")
+@click.pass_context
+def train_all(context: click.Context, threads: int, seed: int) -> None:
+    """Do everything from the data to the shipped weights (about two hours on two cores)."""
+    context.invoke(train_data, workers=threads, seed=seed)
+    for name, (minutes, batch, rate) in DEFAULTS.items():
+        command = train.commands[name]
+        context.invoke(command, minutes=minutes, threads=threads, seed=seed, batch=batch, rate=rate, fresh=False)
+    context.invoke(export, target=SHIPPED)
+
+
+@contextmanager
+def _bar(what: str) -> Generator[Callable[[int, int], None]]:
+    with Progress() as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@click.command()
+@click.argument("model", type=click.Choice(evaluation.MODELS))
+@click.option("--quick", is_flag=True, help="A small sample: under a minute.")
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: those in the package.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet into this file (PNG), too.")
+@click.option("--prompt", "prompts", multiple=True, help="Of the sheet; may be repeated. By default 16 ordinary ones.")
+@click.option("--threads", default=2, show_default=True, help="Processor threads.")
+@click.option("--seed", default=0, show_default=True, help="Of the pictures, and of the held-out split.")
+@_explained
+def evaluate(
+    model: str, quick: bool, weights: Path, sheet: Path | None, prompts: tuple[str, ...], threads: int, seed: int
+) -> None:
+    """Score a built-in model's pictures beside true and random drawings; needs the data of `limner train data`."""
+    set_up(threads, seed)
+    if sheet is not None:
+        evaluation.contact_sheet(model, weights, prompts or evaluation.PROMPTS, sheet, seed)
+    sizes = evaluation.QUICK if quick else evaluation.Sizes()
+    found = evaluation.evaluate(model, weights, cache_folder(), sizes, seed)
+    Console().print(_table(found))
+    for name, value in found.figures.items():
+        click.echo(f"{name}: {value:.3g}")
+    click.echo(json.dumps(found.summary))
+
+
+def _table(found: evaluation.Report) -> Table:
+    table = Table(title=found.model)
+    for column in ("pictures", "top-1", "top-5", "style", "Fréchet", "diversity", "nearest"):
+        table.add_column(column, justify="left" if column == "pictures" else "right")
+    for name, row in found.rows.items():
+        spread = "" if row.diversity is None else f"{row.diversity:.2f}"
+        shares = (f"{value:.2f}" for value in (row.top1, row.top5, row.style))
+        table.add_row(name, *shares, f"{row.frechet:.1f}", spread, f"{row.nearest:.2f}")
+    return table

@@ -1,0 +1,140 @@
+"""How the conditional GAN is trained: two objectives to choose from, on top of a first guess that needs neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner_training.augment import move, tint
+from limner_training.autoencoder import picture_loss, to_tensor
+from limner_training.captions import CaptionTable
+from limner_worker.networks.autoencoder import Autoencoder
+from limner_worker.networks.flow_transformer import Draft
+from limner_worker.networks.gan import NOISE_WIDTH, Discriminator, GanGenerator
+
+Objective = Literal["least-squares", "relativistic"]
+RECONSTRUCTION = 0.5
+"""Of the distance to the drawing itself (as in pix2pix, Isola et al. 2017): of each concept there are but four."""
+PENALTY = 0.5
+PENALTY_NOISE = 0.1
+PENALISED = 4
+"""One in so many pictures of a batch is used for the gradient penalty."""
+DROPPED_STYLE = 0.1
+
+
+class Gan(nn.Module):
+    """Both networks, so that one optimiser steps them and one checkpoint holds them."""
+
+    def __init__(self, generator: GanGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = Discriminator(len(generator.styles))
+
+
+@dataclass
+class GanTask:
+    """Batches and losses; the sum of both networks' losses is so made that each gets the gradients of its own alone."""
+
+    network: Gan
+    objective: Objective
+    pixels: np.ndarray  # uint8 [N, 64, 64, 3]
+    styles: Tensor  # int64 [N]
+    captions: CaptionTable
+    rows: np.ndarray
+    shares: np.ndarray
+    random: np.random.Generator
+    batch: int = 64
+
+    def losses(self) -> tuple[Tensor, int]:
+        """Compute the loss of one random batch for both networks, and its size."""
+        chosen = self.random.choice(self.rows, self.batch, p=self.shares)
+        real = to_tensor(self.pixels[chosen])
+        text = self.captions.draw(chosen, self.random)
+        style = self.styles[chosen].masked_fill(
+            torch.rand(self.batch) < DROPPED_STYLE, len(self.network.generator.styles)
+        )
+        fake = self.network.generator(torch.randn(self.batch, NOISE_WIDTH), text, style).float()
+        near = RECONSTRUCTION * picture_loss(fake, real)
+        shown, drawn = self._shown(real), self._shown(fake)
+        return near + self._draw(shown, drawn, text, style) + self._judge(
+            shown, drawn.detach(), text, style
+        ), self.batch
+
+    def _shown(self, pictures: Tensor) -> Tensor:
+        """What the discriminator gets to see: few drawings, so each at other places and in other tones every time."""
+        return tint(move(pictures, turn=0.0, zoom=0.05, shift=0.1), 0.1)
+
+    def _draw(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
+        """The generator's part: the discriminator is only looked through."""
+        self.network.discriminator.requires_grad_(False)
+        judged = self._judged(fake, text, style)
+        if self.objective == "least-squares":
+            loss = (judged - 1).square().mean() / 2
+        else:
+            loss = F.softplus(self._judged(real, text, style) - judged).mean()
+        self.network.discriminator.requires_grad_(True)
+        return loss
+
+    def _judge(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
+        """The discriminator's part; c' of the matching-aware term (Reed et al. 2016) is another drawing's text."""
+        judge, seen = self.network.discriminator.judge, self.network.discriminator.look(real)
+        right, wrong = judge(seen, text, style), judge(seen, text.roll(1, 0), style)
+        made = self._judged(fake, text, style)
+        if self.objective == "least-squares":
+            # Mao et al. 2017.
+            loss = ((right - 1).square() + (wrong.square() + made.square()) / 2).mean() / 2
+        else:
+            # Relativistic pairing (Jolicoeur-Martineau 2018; R3GAN, Huang et al. 2024).
+            loss = (F.softplus(made - right) + F.softplus(wrong - right)).mean() / 2
+        some = slice(None, None, PENALISED)
+        flat = self._slope(real[some], right[some], text[some], style[some])
+        return loss + PENALTY * (flat + self._slope(fake[some], made[some], text[some], style[some]))
+
+    def _slope(self, pictures: Tensor, judged: Tensor, text: Tensor, style: Tensor) -> Tensor:
+        """The judgement's squared gradient, R1 or R2, by a finite difference (Lin et al. 2025): no double backward."""
+        beside = self._judged(pictures + PENALTY_NOISE * torch.randn_like(pictures), text, style)
+        return ((beside - judged) / PENALTY_NOISE).square().mean()
+
+    def _judged(self, pictures: Tensor, text: Tensor, style: Tensor) -> Tensor:
+        return self.network.discriminator.judge(self.network.discriminator.look(pictures), text, style)
+
+
+@torch.no_grad()
+def draw(network: GanGenerator, text: Tensor, style: Tensor, seed: int = 0) -> Tensor:
+    """Draw pictures [B, 3, 64, 64] in [-1, 1]; row i's noise is that of seed + i."""
+    rows = [torch.randn(NOISE_WIDTH, generator=torch.Generator().manual_seed(seed + row)) for row in range(len(text))]
+    return network(torch.stack(rows), text, style).clamp(-1, 1)
+
+
+def first_guess(draft: Draft, autoencoder: Autoencoder) -> GanGenerator:
+    """A generator that draws what the flow's draft and the decoder draw: blurred, and the same for every noise."""
+    wide, deep = autoencoder.config["wide"], autoencoder.config["deep"]
+    blocks = autoencoder.config["decoder_blocks"]
+    network = GanGenerator(wide=wide, deep=deep, blocks=blocks, width=draft.config["width"])
+    places = {"weight": draft.final.weight.detach().clone(), "bias": draft.final.bias.detach().clone()}
+    spread = autoencoder.latent_std.repeat_interleave(64)
+    places["weight"] *= spread[:, None]
+    places["bias"] = places["bias"] * spread + autoencoder.latent_mean.repeat_interleave(64)
+    network.places.load_state_dict(places)
+    for name in ("text", "style", "hidden"):
+        getattr(network, name).load_state_dict(getattr(draft, name).state_dict())
+    nn.init.normal_(network.noise.weight, std=0.02)
+    nn.init.zeros_(network.noise.bias)
+    layers = list(autoencoder.decoder)
+    at = iter(layers)
+    network.first.load_state_dict(next(at).state_dict())
+    for block in network.deep:
+        block.load_state_dict(next(at).state_dict(), strict=False)
+    network.unfold.load_state_dict(next(at).state_dict())
+    next(at)  # the pixel shuffle
+    for block in network.wide:
+        block.load_state_dict(next(at).state_dict(), strict=False)
+    network.last_norm.load_state_dict(next(at).state_dict())
+    next(at)  # its activation
+    network.last.load_state_dict(next(at).state_dict())
+    return network

@@ -1,0 +1,83 @@
+"""The one home of how a training is run: progress bar, averaging, checkpoints, curves and shipped weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from limner_training import data, loop, report
+
+CHECKPOINT_SECONDS = 180.0
+ENTRY_STEPS = 25
+
+
+def set_up(threads: int, seed: int) -> np.random.Generator:
+    """Set torch's threads and seed every generator of random numbers; returns numpy's."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    return np.random.default_rng(seed)
+
+
+def drive(
+    training: loop.Training,
+    losses: Callable[[], tuple[Tensor, int]],
+    folder: Path,
+    minutes: float,
+    ship: Callable[[], str],
+    longest_average: float = 0.999,
+) -> None:
+    """Train for `minutes` with a progress bar (loss, speed, time left).
+
+    Every three minutes and at the end: a checkpoint and a loss curve in `folder`, then `ship`, whose answer is
+    shown. Ctrl-C saves too.
+
+    Raises:
+        DataError: the disk is nearly full.
+    """
+    data.require_disk(folder, 500_000_000)
+    started, begun, saved = training.seconds, training.samples, time.monotonic()
+    recent: list[float] = []
+    with _progress() as bar:
+        task = bar.add_task(folder.name, total=minutes * 60, note="")
+        try:
+            for loss in loop.run(training, losses, minutes):
+                loop.update_average(training, longest_average)
+                recent.append(loss)
+                if len(recent) == ENTRY_STEPS:
+                    training.history.append((training.step, float(np.mean(recent))))
+                    recent.clear()
+                    spent = training.seconds - started
+                    note = describe(training, (training.samples - begun) / spent)
+                    bar.update(task, completed=spent, note=note)
+                    # Where the output is a file there is no bar: then the log tells the same.
+                    if not bar.console.is_terminal:
+                        bar.console.print(f"{folder.name}: {note}, {spent / 60:.1f} of {minutes:g} min")
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    bar.console.print(f"{folder.name}: {_keep(training, folder, ship)}")
+                    saved = time.monotonic()
+        finally:
+            bar.console.print(f"{folder.name}: {_keep(training, folder, ship)}")
+
+
+def describe(training: loop.Training, rate: float) -> str:
+    """Say in one line how far a training is."""
+    return f"step {training.step}, loss {training.history[-1][1]:.4f}, {rate:.1f} samples/s"
+
+
+def _keep(training: loop.Training, folder: Path, ship: Callable[[], str]) -> str:
+    data.require_disk(folder, 500_000_000)
+    loop.save(training, folder)
+    report.save_curve(training.history, folder / "loss.png", folder.name)
+    return f"saved at step {training.step}; {ship()}"
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn()
+    )

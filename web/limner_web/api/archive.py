@@ -1,0 +1,110 @@
+"""A bulk's pictures as a ZIP that is written while it is sent, in constant memory.
+
+The format is PKWARE's APPNOTE 6.3.3 with ZIP64 where sizes need it. Python's `zipfile` keeps some 500 bytes for each
+entry until the end; here the directory, which stands at a ZIP's end, waits in a temporary file.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Final
+
+from limner_shared.db.tables import Image, Job
+from limner_shared.errors import NotFound
+
+SUFFIXES: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg"}
+STORED, DEFLATED = 0, 8
+VERSION: Final = 45
+"""The first that knows ZIP64."""
+SIZES_FOLLOW: Final = 1 << 3
+DATE: Final = (0, 0x21)
+"""1980-01-01: equal results give equal archives."""
+MAX_32: Final = 0xFFFFFFFF
+MAX_16: Final = 0xFFFF
+BLOCK: Final = 64 << 10
+
+
+class _Writer:
+    """Headers and directory; `offset` counts the bytes so far."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115 - closed in `end`
+        self._entries = 0
+        self._offset = 0
+
+    def stored(self, name: str, data: bytes) -> bytes:
+        """A whole entry, not compressed: pictures are already."""
+        crc, size = zlib.crc32(data), len(data)
+        header = _local_header(name, STORED, 0, crc, size)
+        self._note(name, STORED, 0, crc, size, size)
+        self._offset += len(header) + size
+        return header + data
+
+    def deflated(self, name: str, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """An entry that is compressed as it comes; its sizes follow it."""
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        header = _local_header(name, DEFLATED, SIZES_FOLLOW, 0, 0)
+        crc = size = packed = 0
+        yield header
+        for part in parts:
+            crc, size = zlib.crc32(part, crc), size + len(part)
+            block = packer.compress(part)
+            packed += len(block)
+            yield block
+        last = packer.flush()
+        packed += len(last)
+        sizes = struct.pack("<4sIQQ", b"PK\x07\x08", crc, packed, size)
+        self._note(name, DEFLATED, SIZES_FOLLOW, crc, packed, size)
+        self._offset += len(header) + packed + len(sizes)
+        yield last + sizes
+
+    def end(self) -> Iterator[bytes]:
+        """The directory and what tells where it is."""
+        with self._directory as directory:
+            size = directory.tell()
+            directory.seek(0)
+            while block := directory.read(BLOCK):
+                yield block
+        start, count = self._offset, self._entries
+        end64 = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, VERSION, VERSION, 0, 0, count, count, size, start)
+        locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, start + size, 1)
+        few, small, near = min(count, MAX_16), min(size, MAX_32), min(start, MAX_32)
+        yield end64 + locator + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, few, few, small, near, 0)
+
+    def _note(self, name: str, method: int, flags: int, crc: int, packed: int, size: int) -> None:
+        extra = struct.pack("<HHQQQ", 1, 24, size, packed, self._offset)
+        fields = (VERSION, VERSION, flags, method, *DATE, crc, MAX_32, MAX_32, len(name), len(extra), 0, 0, 0, 0)
+        header = struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\x01\x02", *fields, MAX_32)
+        self._directory.write(header + name.encode("ascii") + extra)
+        self._entries += 1
+
+
+def _local_header(name: str, method: int, flags: int, crc: int, size: int) -> bytes:
+    extra = struct.pack("<HHQQ", 1, 16, size, size)
+    fields = (VERSION, flags, method, *DATE, crc, MAX_32, MAX_32, len(name), len(extra))
+    return struct.pack("<4sHHHHHIIIHH", b"PK\x03\x04", *fields) + name.encode("ascii") + extra
+
+
+def zipped(
+    fetch: Callable[[str], bytes],
+    jobs: Callable[[], Iterable[tuple[Job, list[Image]]]],
+    describe: Callable[[Job, list[Image]], str],
+) -> Iterator[bytes]:
+    """`0000012.png` (`0000012-2.png` for the second of a line), and at last `results.jsonl` with every job.
+
+    `fetch` gives a picture's bytes by digest; one that retention has deleted (NotFound) is left out. `jobs` is called
+    twice, so that nothing need be kept in memory.
+    """
+    writer = _Writer()
+    for job, images in jobs():
+        for image in images:
+            number = f"-{image.image_index + 1}" if len(images) > 1 else ""
+            with suppress(NotFound):
+                data = fetch(image.sha256)
+                yield writer.stored(f"{job.bulk_line or 0:07d}{number}.{SUFFIXES[image.media_type]}", data)
+    yield from writer.deflated("results.jsonl", (describe(job, images).encode() for job, images in jobs()))
+    yield from writer.end()

@@ -1,1 +1,0 @@
-"""Other services' wire formats. They hold no rules: each builds the same jobs as the native API."""

@@ -1,0 +1,198 @@
+"""Chat completions: a picture is asked for and talked about with OpenAI's client. Stateless, as that API is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+from apiflask import APIBlueprint
+from flask import Response, jsonify, request, stream_with_context
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
+
+from limner_shared.db import queries
+from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
+from limner_shared.domain.jobs import JobRequest, JobState
+from limner_shared.domain.views import JobView
+from limner_shared.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, NotFound
+from limner_web.auth import tenant_id
+from limner_web.intake import conversations, submission
+from limner_web.services import Services, services
+from limner_web.serving.connection import hang_up_check
+from limner_web.throttling import wait_outside
+from limner_web.view_builders import JobHeaders, job_view
+
+bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
+
+WAIT_SECONDS = 590.0
+"""The client gives up after 600."""
+_IMAGE = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
+
+
+class Part(BaseModel):
+    """A part of a message; only texts are read."""
+
+    type: str
+    text: str = ""
+
+
+class ChatMessage(BaseModel):
+    """What was said, by whom."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+
+    @property
+    def text(self) -> str:
+        """All that was said in words."""
+        if isinstance(self.content, list):
+            return " ".join(part.text for part in self.content if part.type == "text")
+        return self.content or ""
+
+
+class ChatRequest(BaseModel):
+    """What matters of OpenAI's request; fields for language models alone (temperature, …) are read over."""
+
+    model_config = ConfigDict(extra="ignore")
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
+    model: str | None = None
+    stream: bool = False
+    n: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+
+
+@bp.post("/chat/completions")
+def create_chat_completion() -> Response:
+    """Make the picture that the last message asks for, in the light of those before."""
+    held = services()
+    body = ChatRequest.model_validate(request.get_json())
+    job_id = _submit(held, body)
+    wait_outside(held.gate)
+    origin = held.settings.public_url or request.host_url.rstrip("/")
+    views = _watch(held, tenant_id(), job_id, hang_up_check())
+    if body.stream:
+        chunks = stream_with_context(_chunks(views, origin))
+        return Response(chunks, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
+    *_, job = views
+    return jsonify(_completion(_checked(job), origin))
+
+
+@bp.get("/models")
+def list_models() -> Response:
+    """The models of this service, in OpenAI's form."""
+    return jsonify({"object": "list", "data": [_model(name) for name in services().catalogue.cards]})
+
+
+@bp.get("/models/<name>")
+def get_model(name: str) -> Response:
+    """One model, in OpenAI's form."""
+    if name not in services().catalogue.cards:
+        raise NotFound(f"There is no model {name}.")
+    return jsonify(_model(name))
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "limner"}
+
+
+def _submit(held: Services, body: ChatRequest) -> str:
+    *before, last = body.messages
+    if last.role != "user" or not last.text.strip():
+        raise InvalidRequest("messages: the last one must be the user's, and say something.", field="messages")
+    chosen = body.model_dump(include={"model", "n", "seed"}, exclude_none=True)
+    wanted = JobRequest.model_validate({"description": last.text} | chosen)
+    with held.database.read() as session:
+        history = _history(session, before)[-conversations.REMEMBERED :]
+    said = body.model_dump_json(include={"messages"})  # another talk may end with the same words
+    within = submission.Within(f"chat {said}", tuple(history), lambda _session, _job: None)
+    names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
+    header = JobHeaders.model_validate(names)
+    key, retries = header.idempotency_key, header.x_stainless_retry_count
+    return submission.submit(held, tenant_id(), wanted, key, retries, within)
+
+
+def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
+    """The user's messages; the pictures that the answers link to tell with which conditions they were made."""
+    turns: list[Turn] = []
+    for message in messages:
+        if message.role == "user" and message.text.strip():
+            turns.append(Turn(text=message.text[:MAX_DESCRIPTION]))
+        found = _IMAGE.search(message.text) if message.role == "assistant" else None
+        if found and turns:
+            try:
+                image = queries.image(session, tenant_id(), found[1])
+            except NotFound:
+                continue
+            conditions = conversations.conditions_of(queries.job(session, tenant_id(), image.job_id))
+            turns[-1] = turns[-1].model_copy(update={"conditions": conditions})
+    return turns
+
+
+def _watch(held: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
+    """The job as it is every few seconds, the last time when it has ended. Raises DeadlineExceeded."""
+
+    def look() -> JobView:
+        with held.database.read() as session:
+            return job_view(session, held.hints, queries.job(session, tenant, job_id))
+
+    for view in held.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
+        yield view
+        if view.status.terminal:
+            return
+    raise DeadlineExceeded(f"The picture is not done yet: look at /api/v1/jobs/{job_id} later.")
+
+
+def _checked(job: JobView) -> JobView:
+    if job.status is not JobState.SUCCEEDED:
+        raise GenerationFailed(job.error.message if job.error else "The job was canceled.")
+    return job
+
+
+def _content(job: JobView, origin: str) -> str:
+    pictures = (f"![{_plain(image.alt_text or job.prompt)}]({origin}{image.url})" for image in job.images)
+    return "\n\n".join([job.presentation or job.prompt, *pictures])
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\[\]\n]", " ", text)
+
+
+def _completion(job: JobView, origin: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": _content(job, origin), "refusal": None}
+    return _envelope(job, "chat.completion") | {
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        "images": [{"id": image.id, "url": f"{origin}{image.url}", "seed": image.seed} for image in job.images],
+        "revised_prompt": job.revised_prompt,
+    }
+
+
+def _envelope(job: JobView, kind: str) -> dict[str, Any]:
+    created = int(job.created_at.timestamp())
+    return {"id": f"chatcmpl-{job.id}", "object": kind, "created": created, "model": job.model, "job_id": job.id}
+
+
+def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
+    """Server-sent events: comments while it is drawn, then the answer in one piece."""
+    job: JobView | None = None
+    try:
+        for job in views:
+            if not job.status.terminal:
+                yield ": keepalive\n\n"
+        if job is not None:
+            for delta, reason in (
+                ({"role": "assistant", "content": ""}, None),
+                ({"content": _content(_checked(job), origin)}, None),
+                ({}, "stop"),
+            ):
+                choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+                yield _event(_envelope(job, "chat.completion.chunk") | {"choices": [choice]})
+        yield "data: [DONE]\n\n"
+    except (GenerationFailed, DeadlineExceeded) as error:
+        yield _event({"error": {"message": error.message, "type": "server_error", "param": None, "code": error.code}})
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

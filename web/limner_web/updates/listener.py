@@ -1,0 +1,66 @@
+"""One Redis subscription a process, handed on to whatever in it concerns itself with jobs' messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Final, cast
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from limner_shared.messaging.hints import CHANNEL, Heard, read_message
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+
+log = get_logger(__name__)
+
+RECONNECT_SECONDS: Final = 1.0
+LOGGED_EVERY: Final = 1000
+
+
+class Listener:
+    """Reads the channel on one thread. A message that cannot be read is skipped and counted in `skipped`."""
+
+    def __init__(self, redis: Redis, supervisor: Supervisor) -> None:
+        """`redis` must not decode: what others publish need not be UTF-8."""
+        self._redis = redis
+        self._supervisor = supervisor
+        self._handlers: list[Callable[[Heard], None]] = []
+        self._lock = Lock()
+        self._started = False
+        self.skipped = 0
+
+    def add(self, handler: Callable[[Heard], None]) -> None:
+        """Call `handler` with each message. It must neither wait nor raise."""
+        self._handlers.append(handler)
+
+    def start(self) -> None:
+        """Listen from now on. Not before somebody is interested, so that a forked server process has its own thread."""
+        with self._lock:
+            if not self._started:
+                self._started = True
+                self._supervisor.start("events", self._listen)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    pubsub.subscribe(CHANNEL)
+                    while True:
+                        message = pubsub.get_message(timeout=1)
+                        if message:
+                            self._read(cast("bytes", message["data"]))
+            except RedisError:
+                time.sleep(RECONNECT_SECONDS)
+
+    def _read(self, data: bytes) -> None:
+        heard = read_message(data)
+        if heard is None:
+            if self.skipped % LOGGED_EVERY == 0:
+                log.warning("skipped a message that is not Limner's", channel=CHANNEL, skipped=self.skipped + 1)
+            self.skipped += 1
+            return
+        for handler in self._handlers:
+            handler(heard)

@@ -1,0 +1,214 @@
+"""How the API's views are built from rows and cards, and what its requests may say in headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, overload
+
+from flask import url_for
+from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.orm import Session
+
+from limner_shared.db import queries
+from limner_shared.db.tables import Bulk, Conversation, Image, Job, Turn
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.jobs import JobSpec, JobState, Priority
+from limner_shared.domain.views import (
+    BulkView,
+    ConversationView,
+    ErrorView,
+    ImageView,
+    JobView,
+    ModelView,
+    ProgressView,
+    SkippedView,
+    TurnView,
+)
+from limner_shared.messaging.hints import Hints
+
+SPEC_FIELDS: Final = (JobSpec.model_fields.keys() & JobView.model_fields.keys()) - {"version"}
+"""The fields of a stored spec that a view shows."""
+UNREADABLE: Final[dict[str, Any]] = {
+    "prompt": "",
+    "negative_prompt": "",
+    "style": None,
+    **dict.fromkeys(("width", "height", "steps", "guidance", "seed", "n"), 0),
+}
+"""What a view shows in place of a stored spec that is damaged."""
+
+
+class CreateHeaders(BaseModel):
+    """What a request that makes something may say of itself."""
+
+    idempotency_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Any text of yours: the same request with the same key within 24 hours makes nothing new.",
+    )
+
+
+class JobHeaders(CreateHeaders):
+    """The same of a single job, and what clients made by Stainless say, the openai package among them."""
+
+    x_stainless_retry_count: int | None = Field(
+        default=None,
+        ge=0,
+        description="Above 0: a retry. Without a key it gets the job that the same request made a short while ago.",
+    )
+
+
+def job_view(session: Session, hints: Hints, row: Job) -> JobView:
+    """The view of one job, with its place in the queue or its progress."""
+    view = _plain_view(row, queries.images(session, [row.id])[row.id])
+    if row.state == JobState.QUEUED:
+        view.position = queries.position(session, row)
+    if row.state == JobState.RUNNING:
+        _add_progress(hints, [view])
+    return view
+
+
+def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
+    """The views of many jobs, without places in the queue, which would cost a query each."""
+    pictures = queries.images(session, [row.id for row in rows])
+    views = [_plain_view(row, pictures[row.id]) for row in rows]
+    _add_progress(hints, [view for view in views if view.status is JobState.RUNNING])
+    return views
+
+
+def result_view(row: Job, images: list[Image]) -> JobView:
+    """A line of a bulk's results."""
+    return _plain_view(row, images)
+
+
+def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
+    by_id = {view.id: view for view in views}
+    for job_id, progress in hints.progress(by_id).items():
+        by_id[job_id].progress = ProgressView(done=progress.done, total=progress.total)
+
+
+def _plain_view(row: Job, images: list[Image]) -> JobView:
+    try:
+        return _view(row, images, row.spec, row.interpretation)
+    except (ValidationError, AttributeError):  # the latter where it is not even an object
+        # One damaged row must not hide the others of its page or bulk.
+        return _view(row, images, UNREADABLE | {"model": row.model}, None)
+
+
+def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation: dict[str, Any] | None) -> JobView:
+    spec = {key: value for key, value in stored.items() if key in SPEC_FIELDS}
+    error = None
+    if row.error_code is not None:
+        error = ErrorView(code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable))
+    this = url_for("jobs.get_job", job_id=row.id)
+    return JobView(
+        id=row.id,
+        status=JobState(row.state),
+        version=row.version,
+        priority=list(Priority)[row.priority],
+        metadata=row.extra,
+        bulk=row.bulk_id,
+        line=row.bulk_line,
+        attempts=row.attempt,
+        retry_of=row.retry_of,
+        position=None,
+        progress=None,
+        created_at=moment(row.created_at),
+        started_at=moment(row.started_at),
+        finished_at=moment(row.finished_at),
+        expires_at=moment(row.deadline_at),
+        images=[_image_view(image) for image in images],
+        error=error,
+        links={"self": this, "cancel": f"{this}/cancel"},
+        revised_prompt=stored.get("prompt") if interpretation else None,
+        interpretation=None if interpretation is None else Interpretation.model_validate(interpretation),
+        presentation=row.presentation,
+        **spec,
+    )
+
+
+def _image_view(row: Image) -> ImageView:
+    return ImageView(
+        id=row.id,
+        url=url_for("images.get_image", image_id=row.id),
+        sha256=row.sha256,
+        width=row.width,
+        height=row.height,
+        seed=row.seed,
+        media_type=row.media_type,
+        bytes=row.size_bytes,
+        alt_text=row.alt_text,
+    )
+
+
+def bulk_view(session: Session, row: Bulk) -> BulkView:
+    """The view of a bulk."""
+    counts = queries.bulk_counts(session, row)
+    open_jobs = counts[JobState.QUEUED] + counts[JobState.RUNNING]
+    status = row.state if row.state != "open" else ("running" if open_jobs else "done")
+    this = url_for("bulks.get_bulk", bulk_id=row.id)
+    return BulkView(
+        id=row.id,
+        status=status,
+        total=row.total,
+        counts={state.value: count for state, count in counts.items()},
+        skipped=None if row.skipped is None else SkippedView.model_validate(row.skipped),
+        created_at=moment(row.created_at),
+        links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
+    )
+
+
+def conversation_view(session: Session, hints: Hints, row: Conversation, *, whole: bool = True) -> ConversationView:
+    """The view of a conversation, with all its turns if it is to be `whole`."""
+    this = url_for("conversations.get_conversation", conversation_id=row.id)
+    return ConversationView(
+        id=row.id,
+        title=row.title,
+        created_at=moment(row.created_at),
+        touched_at=moment(row.touched_at),
+        turns=turn_views(session, hints, queries.turns(session, row.id)) if whole else [],
+        links={"self": this, "messages": f"{this}/messages"},
+    )
+
+
+def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Turn, Job | None]]) -> list[TurnView]:
+    """The views of turns and their jobs."""
+    views = {view.id: view for view in job_views(session, hints, [job for _, job in turns if job is not None])}
+    return [
+        TurnView(
+            id=turn.id,
+            parent=turn.parent_id,
+            message=turn.text,
+            created_at=moment(turn.created_at),
+            job=views.get(turn.job_id),
+        )
+        for turn, _ in turns
+    ]
+
+
+def model_view(card: ModelCard, default: str) -> ModelView:
+    """The view of a model card."""
+    return ModelView(
+        name=card.name,
+        title=card.title,
+        description=card.description,
+        licence=card.licence,
+        default=card.name == default,
+        sizes=[f"{width}x{height}" for width, height in card.sizes],
+        styles=list(card.styles),
+        steps=card.steps.model_dump(),
+        guidance=card.guidance.model_dump(),
+        max_images=card.max_images,
+        max_prompt_chars=card.max_prompt_chars,
+    )
+
+
+@overload
+def moment(seconds: float) -> datetime: ...
+@overload
+def moment(seconds: None) -> None: ...
+def moment(seconds: float | None) -> datetime | None:
+    """The database's seconds since 1970 as a time in UTC; None stays None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

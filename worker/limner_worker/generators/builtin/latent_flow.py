@@ -1,0 +1,206 @@
+"""Flow matching on the latents of a small autoencoder, with a learned upscaler: the built-in quality model."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobSpec
+from limner_shared.errors import CardError
+from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
+from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
+from limner_worker.generators.builtin.pixels import sized, to_pixels
+from limner_worker.generators.device import Beside, Device, compiled
+from limner_worker.networks.autoencoder import Autoencoder
+from limner_worker.networks.flow_transformer import FlowTransformer
+from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
+from limner_worker.networks.upscaler import Upscaler
+from limner_worker.networks.weights import WeightsError, load_module, weights_size
+
+LATENT_SHAPE = (16, 8, 8)
+ROUGH = 0.35
+"""Up to this share of the steps a preview is the instant model's picture, if there is one: the flow's is a blur yet."""
+
+
+@dataclass(eq=False, slots=True)
+class FlowState:
+    """One image between steps."""
+
+    task: ImageTask
+    latents: Tensor  # float32 [16, 8, 8], normalised
+    conditioning: Conditioning
+    velocity: Tensor | None = None  # float32 [16, 8, 8], of the last step
+    steps_done: int = 0
+    error: Exception | None = None
+
+    @property
+    def spec(self) -> JobSpec:
+        """What was asked for."""
+        return self.task.spec
+
+    @property
+    def key(self) -> Hashable:
+        """Everything shares a batch: seed, steps, guidance, prompts and even size differ freely."""
+        return self.task.alone
+
+    @property
+    def time(self) -> float:
+        """How far from noise (0) to data (1)."""
+        return self.steps_done / self.spec.steps
+
+    @property
+    def finished(self) -> bool:
+        """Whether only the decode is left."""
+        return self.steps_done >= self.spec.steps
+
+    def checkpoint(self) -> bytes | None:
+        """The latents and how many steps they are old, as safetensors."""
+        steps = torch.tensor(self.steps_done)
+        return save({"latents": self.latents.cpu(), "steps_done": steps}) if self.steps_done > 0 else None
+
+    def close(self) -> None:
+        """Its tensors go with it."""
+
+
+class LatentFlow:
+    """Euler steps of a rectified flow (Liu et al. 2023) with classifier-free guidance (Ho & Salimans 2022).
+
+    At a fixed batch size a row's bits do not depend on its companions; so every forward pass is padded to one of the
+    card's buckets. Noise is drawn per image, on the CPU, in float32: the same on every device.
+    """
+
+    def __init__(self, card: ModelCard, device: str, encoder: Encoder) -> None:
+        """Load weights from the card's folders. Raises CardError with what is missing."""
+        self.card = card
+        self._device = Device(device)
+        self.device = self._device.torch
+        folder, codec = locate(card.source), codec_folder(card)
+        try:
+            self.autoencoder = load_module(Autoencoder, codec / "autoencoder.safetensors").to(self.device)
+            self.flow = load_module(FlowTransformer, folder / "flow.safetensors").to(self.device)
+            self.upscaler = load_module(Upscaler, codec / "upscaler.safetensors").to(self.device)
+            self.instant = self._instant(card)
+        except WeightsError as error:
+            raise CardError(f"{card.name}: {error}") from error
+        self._denoiser = compiled(self.flow, card)
+        self._encoder = encoder
+        self._encoder.require_styles(card, self.flow.styles)
+        self._hashes = checked_hashes(folder, card.sha256)
+
+    def _instant(self, card: ModelCard) -> GanGenerator | None:
+        if card.preview is None:
+            return None
+        return load_module(GanGenerator, locate(card.preview) / "gan.safetensors").to(self.device)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the networks; the text encoder is shared."""
+        modules = (self.autoencoder, self.flow, self.upscaler, self.instant)
+        return sum(weights_size(module) for module in modules if module is not None)
+
+    @torch.inference_mode()
+    def start(self, tasks: Sequence[ImageTask]) -> list[FlowState]:
+        """Encode what is not remembered, and draw each image's noise from its seed."""
+        return [
+            self._start(task, conditioning)
+            for task, conditioning in zip(tasks, self._encoder(tasks, self.flow.styles), strict=True)
+        ]
+
+    def _start(self, task: ImageTask, conditioning: Conditioning) -> FlowState:
+        kept = load(task.checkpoint) if task.checkpoint else {"latents": _noise(task.seed)}
+        return FlowState(
+            task=task,
+            latents=self._device.put(kept["latents"]),
+            conditioning=conditioning,
+            steps_done=int(kept.get("steps_done", torch.tensor(0))),
+        )
+
+    @torch.inference_mode()
+    def step(self, states: Sequence[FlowState]) -> None:
+        """One Euler step each, from wherever each is, by the step size that each needs."""
+        with padding([state.task for state in states], self.card.buckets) as size:
+            moved, velocity = self._moved([*states, *[states[0]] * (size - len(states))])
+        for row, state in enumerate(states):
+            state.latents, state.velocity = moved[row], velocity[row]
+            state.steps_done += 1
+        self._device.settle()
+
+    def _moved(self, padded: Sequence[FlowState]) -> tuple[Tensor, Tensor]:
+        latents = torch.stack([state.latents for state in padded])  # [B, 16, 8, 8]
+        guidance = self._numbers([state.spec.guidance for state in padded])
+        conditional, unconditional = self._velocity(padded, latents).chunk(2)
+        velocity = unconditional + guidance * (conditional - unconditional)
+        sizes = self._numbers([1 / state.spec.steps for state in padded])
+        return latents + sizes * velocity, velocity
+
+    def _numbers(self, values: list[float]) -> Tensor:
+        """float32 [B, 1, 1, 1]: one for each image."""
+        return self._device.put(torch.tensor(values)).view(-1, 1, 1, 1)
+
+    def _velocity(self, states: Sequence[FlowState], latents: Tensor) -> Tensor:
+        """Velocities [2B, 16, 8, 8] with and without the conditioning, in one forward pass."""
+        times = self._device.put(torch.tensor([state.time for state in states]))
+        wanted = [state.conditioning for state in states]
+        empty = torch.zeros_like(wanted[0].text)
+        negatives = [empty if each.negative is None else each.negative for each in wanted]
+        nulls = [False] * len(states) + [each.negative is None for each in wanted]
+        styles = [each.style for each in wanted] * 2  # guidance is away from no text, within the style
+        with self._device.autocast(self.card):
+            velocity = self._denoiser(
+                torch.cat([latents, latents]),
+                torch.cat([times, times]),
+                torch.stack([*(each.text for each in wanted), *negatives]),
+                self._device.put(torch.tensor(styles)),
+                self._device.put(torch.tensor(nulls)),
+            )
+        return velocity.float()
+
+    @torch.inference_mode()
+    def decode(self, states: Sequence[FlowState]) -> Beside[list[Tensor]]:
+        """Latents to pixels, and to 256x256 where that is asked for. Raises FloatingPointError for NaN."""
+        if not all(torch.isfinite(state.latents).all() for state in states):
+            raise FloatingPointError("the latents are not finite")
+        return self._device.beside(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
+
+    def _pixels(self, states: Sequence[FlowState]) -> list[Tensor]:
+        with padding([state.task for state in states], self.card.buckets) as size:
+            padded = [*states, *[states[0]] * (size - len(states))]
+            latents = self.autoencoder.denormalise(torch.stack([state.latents for state in padded]))
+            small = self.autoencoder.decode(latents).clamp(-1, 1)  # [B, 3, 64, 64]
+        return [
+            self._device.fetch(sized(small[row], state.spec.width, self.upscaler)) for row, state in enumerate(states)
+        ]
+
+    @torch.inference_mode()
+    def preview(self, state: FlowState) -> Picture | None:
+        """64x64: at first what the instant model draws, then where the last step's velocity would lead."""
+        if self.instant is not None and (state.velocity is None or state.time < ROUGH):
+            noise = torch.randn(1, NOISE_WIDTH, generator=torch.Generator("cpu").manual_seed(state.task.seed))
+            style = torch.tensor([state.conditioning.style], device=self.device)
+            drawn = self.instant(noise.to(self.device), state.conditioning.text[None], style)
+            return to_pixels(drawn[0]).cpu().numpy()
+        if state.velocity is None:
+            return None
+        clean = state.latents + (1 - state.time) * state.velocity
+        return to_pixels(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0]).cpu().numpy()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Weights by their SHA-256, and what ran them."""
+        return {
+            "weights": self._hashes,
+            "text_encoder": self._encoder.sha256,
+            "torch": torch.__version__,
+            "device": str(self.device),
+            "dtype": self.card.dtype,
+            "sampler": "euler",
+        }
+
+
+def _noise(seed: int) -> Tensor:
+    return torch.randn(LATENT_SHAPE, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)

@@ -1,0 +1,115 @@
+"""Encoded texts: remembered in memory, and shared between workers where a Redis is named for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from redis import Redis
+from redis.exceptions import RedisError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from limner_shared.telemetry import get_logger
+from limner_worker.generators.diffusers.call_batching import filled, leaves, size_in_bytes
+from limner_worker.generators.text_encoding.cache import ByteCache
+
+log = get_logger(__name__)
+
+KEPT_SECONDS: Final = 86_400
+LARGEST: Final = 16 << 20
+"""Larger outputs are not shared: a network may need longer for them than the encoder."""
+PAUSE_SECONDS: Final = 30.0
+"""After an error Redis is left alone for so long: who waits for a picture does not wait for it."""
+
+
+class SharedTexts:
+    """Redis, as a help only: what it lacks, or has damaged, is encoded. It should be one that may evict."""
+
+    def __init__(self, redis: Redis, about: Mapping[str, Any]) -> None:
+        """`about`: all that decides an embedding's bits, besides its text. `redis` must answer with bytes."""
+        self._redis = redis
+        on = {**about, "torch": str(torch.__version__), "cpu": torch.backends.cpu.get_cpu_capability()}
+        self._prefix = f"limner:text:{_sha256(json.dumps(on, sort_keys=True))}:"
+        self._paused_until = 0.0
+
+    @classmethod
+    def at(cls, url: str, about: Mapping[str, Any]) -> SharedTexts | None:
+        """None for no URL."""
+        return cls(Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5), about) if url else None
+
+    def get(self, keys: Sequence[str]) -> dict[str, list[Tensor]]:
+        """The tensors of those that are there."""
+        if not keys or time.monotonic() < self._paused_until:
+            return {}
+        found: dict[str, list[Tensor]] = {}
+        try:
+            values: Any = self._redis.mget([self._prefix + _sha256(key) for key in keys])
+        except RedisError as error:
+            self._pause(error)
+            return {}
+        for key, value in zip(keys, values, strict=True):
+            try:
+                tensors = {} if value is None else load(value)
+            except SafetensorError:
+                continue
+            if tensors:
+                found[key] = [tensor for _, tensor in sorted(tensors.items())]
+        return found
+
+    def put(self, found: Mapping[str, Sequence[Tensor]]) -> None:
+        """Offer these to the other workers."""
+        if time.monotonic() < self._paused_until:
+            return
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for key, tensors in found.items():
+                    if sum(tensor.nbytes for tensor in tensors) <= LARGEST:
+                        named = {f"{number:04}": tensor.cpu().contiguous() for number, tensor in enumerate(tensors)}
+                        pipe.set(self._prefix + _sha256(key), save(named), ex=KEPT_SECONDS)
+                pipe.execute()
+        except RedisError as error:
+            self._pause(error)
+
+    def _pause(self, error: RedisError) -> None:
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+        log.warning("encoded texts are not shared for now", error=str(error)[:200])
+
+
+class Embeddings:
+    """What encoders returned, by a key that says all of what they were given. For one thread."""
+
+    def __init__(self, max_bytes: int, shared: SharedTexts | None = None) -> None:
+        self._known: ByteCache[str, Any] = ByteCache(max_bytes)
+        self._shared = shared
+        self._examples: dict[str, Any] = {}
+
+    def find(self, encoder: str, keys: Sequence[str]) -> dict[str, Any]:
+        """Those that are remembered, here or by another worker."""
+        found = {key: output for key in keys if (output := self._known.get(key)) is not None}
+        example = self._examples.get(encoder)
+        if self._shared is None or example is None:  # only tensors are shared: in what they stand, the first one shows
+            return found
+        for key, tensors in self._shared.get([key for key in keys if key not in found]).items():
+            output = filled(example, tensors)
+            if output is not None:
+                found[key] = output
+                self._known.put(key, output, size_in_bytes(output))
+        return found
+
+    def keep(self, encoder: str, outputs: Mapping[str, Any]) -> None:
+        """Remember what an encoder has returned."""
+        for key, output in outputs.items():
+            self._known.put(key, output, size_in_bytes(output))
+            self._examples.setdefault(encoder, output)
+        if self._shared is not None:
+            self._shared.put({key: leaves(output) for key, output in outputs.items()})
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

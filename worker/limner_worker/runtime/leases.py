@@ -1,0 +1,131 @@
+"""Keeps this worker's claims alive: renews every lease in one statement, and reports which are lost or canceled."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Sequence
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from limner_shared.db import ledger
+from limner_shared.db.engine import Database, describe
+from limner_shared.messaging.hints import CANCEL_CHANNEL
+from limner_shared.settings import Settings
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+from limner_worker.engine.job_run import JobRun
+from limner_worker.runtime.held_jobs import HeldJobs
+
+log = get_logger(__name__)
+
+WORKER_TTL_SECONDS = 30
+RETRY_SECONDS = 0.5
+"""Between two tries to renew while the database is away: after an outage every second counts."""
+UNIT_SECONDS = 300.0
+"""A renewal that lasts longer than this is stalled; the database's own time limits end it long before."""
+
+
+def new_owner() -> str:
+    """Who holds a lease: this process, and no other even if its number is used again."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class Leases:
+    """Renews what is held. `lost` is called, on a thread of ours, with the attempts that must be dropped."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        redis: Redis,
+        held: HeldJobs,
+        threads: Supervisor,
+        lost: Callable[[Sequence[JobRun]], None],
+        about: Callable[[], dict[str, object]],
+    ) -> None:
+        """`about` tells what the worker's entry in Redis says of it."""
+        self.owner = new_owner()
+        self._settings = settings
+        self._database = database
+        self._redis = redis
+        self._held = held
+        self._threads = threads
+        self._lost = lost
+        self._about = about
+        self.redis_is_away = False
+        """Whether the last heartbeat could not be told to Redis."""
+        self._stopping = threading.Event()
+        self._started: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to renew, and to listen for cancellations."""
+        self._started = [
+            self._threads.start("heartbeat", self._heartbeats, limit_seconds=UNIT_SECONDS),
+            self._threads.start("cancel-listener", self._listen),
+        ]
+
+    def stop(self) -> None:
+        """Renew nothing more, and take the worker's entry out of Redis."""
+        self._stopping.set()
+        for thread in self._started:
+            thread.join()
+        self._announce(present=False)
+
+    def _heartbeats(self) -> None:
+        pause = self._settings.heartbeat_seconds
+        self._announce(present=True)
+        while not self._stopping.wait(pause):
+            self._threads.working()
+            renewed = self._renew()
+            self._announce(present=True)
+            pause = self._settings.heartbeat_seconds if renewed else min(RETRY_SECONDS, pause)
+            self._threads.idle()
+
+    def _renew(self) -> bool:
+        """False where the database is away: nothing is known then, so nothing is dropped."""
+        held = self._held.keys()
+        if not held:
+            return True
+        try:
+            with self._database.write() as session:
+                ours = ledger.renew(session, held, self._settings.lease_seconds)
+        except SQLAlchemyError as error:
+            log.warning("could not renew leases", jobs=len(held), error=describe(error))
+            return False
+        # What was finished meanwhile is not renewed either: only what is still held was lost.
+        lost = self._held.find(held - ours)
+        if lost:
+            log.info("dropping jobs that are canceled or of another attempt", jobs=sorted(job.id for job in lost))
+            self._lost(lost)
+        return True
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    pubsub.subscribe(CANCEL_CHANNEL)
+                    while not self._stopping.is_set():
+                        message = pubsub.get_message(timeout=0.5)
+                        canceled = self._held.of_job(str(message["data"])) if message else []
+                        if canceled:
+                            self._lost(canceled)
+            except (RedisError, OSError, ValueError):  # ValueError: what was sent is no text
+                self._stopping.wait(1)  # the heartbeat will find out
+
+    def _announce(self, *, present: bool) -> None:
+        key = f"limner:worker:{self.owner}"
+        try:
+            if present:
+                self._redis.set(key, json.dumps(self._about()), ex=WORKER_TTL_SECONDS)
+            else:
+                self._redis.delete(key)
+        except RedisError:
+            self.redis_is_away = True
+        else:
+            self.redis_is_away = False

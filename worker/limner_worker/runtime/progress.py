@@ -1,0 +1,121 @@
+"""Tells how far running jobs are, at most ten times a second each, and shows them to those who look."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Sequence
+
+from PIL import Image
+
+from limner_shared.db.ledger import Change
+from limner_shared.messaging.hints import Hints, Progress
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+from limner_worker.engine.job_run import JobRun
+from limner_worker.generators.base import Picture
+
+log = get_logger(__name__)
+
+INTERVAL_SECONDS = 0.1
+LOOKED_EVERY_SECONDS = 1.0
+"""Interval at which Redis is asked which jobs are watched."""
+UNIT_SECONDS = 120.0
+"""One round of hints that lasts longer is stalled; Redis's own time limits end it long before."""
+
+
+class Reporter:
+    """Collects what changed since it last told, so that a fast engine costs Redis no more than a slow one."""
+
+    def __init__(self, hints: Hints, threads: Supervisor) -> None:
+        self._hints = hints
+        self._threads = threads
+        self._started: list[Change] = []
+        self._progress: dict[str, tuple[str, Progress]] = {}
+        self._pictures: dict[str, Picture] = {}
+        self._running: dict[str, JobRun] = {}
+        self._looked = 0.0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to tell."""
+        self._thread = self._threads.start("progress", self._run, limit_seconds=UNIT_SECONDS)
+
+    def started(self, jobs: Sequence[JobRun]) -> None:
+        """These jobs run now."""
+        with self._lock:
+            self._started += [job.claim.change for job in jobs]
+            self._running |= {job.id: job for job in jobs}
+        self._wake.set()
+
+    def note(self, job: JobRun) -> None:
+        """This job took a step."""
+        with self._lock:
+            if self._running.get(job.id) is job:  # it may have ended meanwhile
+                self._progress[job.id] = (job.claim.tenant_id, job.progress)
+        self._wake.set()
+
+    def show(self, job: JobRun, picture: Picture) -> None:
+        """This job, which is watched, looks like this."""
+        with self._lock:
+            if self._running.get(job.id) is job:
+                self._pictures[job.id] = picture
+        self._wake.set()
+
+    def ended(self, job: JobRun) -> None:
+        """What is not told yet of this attempt need not be told: its end will be."""
+        with self._lock:
+            if self._running.get(job.id) is job:
+                for known in (self._progress, self._pictures, self._running):
+                    known.pop(job.id, None)
+
+    def stop(self) -> None:
+        """Tell what is left, and end."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            self._threads.working()
+            with self._lock:
+                started, self._started = self._started, []
+                progress, self._progress = self._progress, {}
+                pictures, self._pictures = self._pictures, {}
+                running = dict(self._running)
+            try:
+                self._tell(started, progress, pictures)
+                self._look(running)
+            except Exception:  # hints are a help only
+                log.exception("could not tell progress", jobs=sorted(progress))
+            self._threads.idle()
+            self._stopping.wait(INTERVAL_SECONDS)
+
+    def _tell(
+        self, started: list[Change], progress: dict[str, tuple[str, Progress]], pictures: dict[str, Picture]
+    ) -> None:
+        self._hints.changed(started)
+        self._hints.progressed(progress)
+        for job_id, picture in pictures.items():
+            self._hints.previewed(job_id, _webp(picture))
+
+    def _look(self, running: dict[str, JobRun]) -> None:
+        if time.monotonic() - self._looked < LOOKED_EVERY_SECONDS:
+            return
+        self._looked = time.monotonic()
+        watched = self._hints.watched(running)
+        for job_id, job in running.items():
+            job.watched = job_id in watched
+
+
+def _webp(picture: Picture) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", quality=70)
+    return buffer.getvalue()

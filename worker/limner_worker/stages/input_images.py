@@ -1,0 +1,35 @@
+"""The pictures that a job starts from, out of the blob store and into its rows."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from limner_shared.errors import DamagedInput
+from limner_shared.storage.blobs import Blobs
+from limner_worker.engine.job_run import JobRun
+from limner_worker.generators.base import Picture
+
+
+def load_inputs(blobs: Blobs, job: JobRun) -> None:
+    """Give every row what the job's spec names.
+
+    Raises NotFound if it is no longer stored, DamagedInput if it cannot be read, or StorageFailed.
+    """
+    spec = job.claim.spec
+    image = None if spec.image is None else _read(blobs, spec.image)
+    mask = None if spec.mask is None else _read(blobs, spec.mask)
+    for row in job.rows:
+        row.task.image, row.task.mask = image, mask
+
+
+def _read(blobs: Blobs, digest: str) -> Picture:
+    """uint8 [height, width, 3]; the web stored it as RGB of the job's size."""
+    data = blobs.get_input(digest)
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for damaged files
+        raise DamagedInput from error

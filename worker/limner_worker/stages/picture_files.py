@@ -1,0 +1,50 @@
+"""One picture from pixels to a stored file: PNG, what the file tells of its making, blob, receipt."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from limner_shared.db.ledger import NewImage
+from limner_shared.domain.replay import run_lengths
+from limner_shared.errors import GenerationFailed
+from limner_shared.storage.blobs import Blobs
+from limner_worker.engine.job_run import Row
+from limner_worker.generators.base import Picture
+from limner_worker.stages.interpretation.presentation import alt_text
+from limner_worker.stages.provenance import PNG_KEY, xmp
+
+
+def store_picture(blobs: Blobs, row: Row, fingerprint: dict[str, Any]) -> NewImage:
+    """Store a row's picture. Raises StorageFull, StorageFailed, or GenerationFailed if there is none."""
+    if row.picture is None:
+        raise GenerationFailed
+    spec = row.task.spec
+    png = encode_png(row.picture, xmp(spec, row.task.seed) if spec.provenance else None)
+    height, width, _ = row.picture.shape
+    receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
+    if spec.scheduler:
+        receipt["sampler"] = spec.scheduler
+    return NewImage(
+        sha256=blobs.put(png),
+        media_type="image/png",
+        width=width,
+        height=height,
+        size_bytes=len(png),
+        seed=row.task.seed,
+        receipt=receipt,
+        alt_text=alt_text(spec),
+    )
+
+
+def encode_png(picture: Picture, packet: str | None = None) -> bytes:
+    """A PNG of the pixels and of an XMP packet: the same pixels made in the same way are the same bytes."""
+    buffer = io.BytesIO()
+    info = PngInfo()
+    if packet is not None:
+        info.add_itxt(PNG_KEY, packet)
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=4, pnginfo=info)
+    return buffer.getvalue()
