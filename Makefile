@@ -51,7 +51,7 @@ lock: $(STAMP) ## Write the locks anew from what is installed in .venv and neede
 
 clean: ## Remove the environment, the demo and what tools left; .limner/ (your pictures) stays
 	rm -rf .venv demo dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mypy_cache
-	find web worker shared migrations tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+	find client dispatcher shared training web worker migrations tests bench deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The page's test drives a real browser. Only root may install one; elsewhere the test itself says what is missing.
 browser:

@@ -19,13 +19,13 @@ from typing import Any
 
 import click
 import psutil
-from limner_client.client import Client
-from limner_client.local.stack import Stack
 from redis import Redis
 from sqlalchemy import text
 
 from bench import size
 from bench.common import NULL_CARD, postgres, report, running_stack, summary
+from limner_client.client import Client
+from limner_client.local.stack import Stack
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import load_card

@@ -15,10 +15,10 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
-from limner_client.local.embedded_valkey import free_port
-from limner_client.local.stack import Stack
 from matplotlib import pyplot as plt
 
+from limner_client.local.embedded_valkey import free_port
+from limner_client.local.stack import Stack
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Generator, ImageTask, Picture

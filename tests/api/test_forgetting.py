@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from limner_dispatcher.blob_sweep import BlobSweep
-from limner_dispatcher.retention import Cleaner
 from PIL import Image as Picture
 from redis import Redis
 from sqlalchemy import delete, func, inspect, select, text, update
 
+from limner_dispatcher.blob_sweep import BlobSweep
+from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger
 from limner_shared.db.ledger import NewImage
 from limner_shared.db.ledger.retention import USAGE_DAYS

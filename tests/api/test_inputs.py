@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.jobs import JobRequest
-from limner_web.intake.input_images import fit
+from limner_web.input_images import fit
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.input_images import load_inputs
 from tests.api.work import finish, png, start
@@ -158,7 +158,7 @@ def test_a_bulk_with_a_bad_picture_is_refused_by_its_line(client):
 
 MEASURE = """
 import resource, sys
-from limner_web.intake.input_images import fit
+from limner_web.input_images import fit
 data = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 fit(data, sys.argv[2], (64, 32))

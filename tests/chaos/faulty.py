@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from limner_client.cli import main
 from sqlalchemy.orm import Session
 
+from limner_client.cli import main as command_line
 from limner_shared.db.engine import Database
 from limner_shared.storage.blobs import Blobs
 from limner_worker.generators.null import Null
@@ -120,7 +120,7 @@ def main() -> None:
     else:
         die_at(point, int(count), kill)
     sys.argv = ["limner", *sys.argv[3:]]
-    main.main()
+    command_line.main()
 
 
 def break_steps(message: str, count: int) -> None:

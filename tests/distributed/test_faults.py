@@ -19,11 +19,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from limner_client.local.embedded_valkey import free_port
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import select, text
 
+from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Event, Job

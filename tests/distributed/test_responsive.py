@@ -15,11 +15,11 @@ from contextlib import ExitStack, closing
 import httpx
 import psutil
 import pytest
-from limner_client.local.embedded_valkey import free_port
 from PIL import Image
 from redis import Redis
 from sqlalchemy import text
 
+from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
-
 from tests.processes import Service, eventually
 
 

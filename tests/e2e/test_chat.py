@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import httpx
 import openai
 import pytest
-from limner_client.local.embedded_valkey import free_port
 from tests.e2e.test_up import limner_up
+
+from limner_client.local.embedded_valkey import free_port
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
+from tests.e2e.test_up import limner_up
+
 from limner_client.cli.dead_letters import replay
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
-from tests.e2e.test_up import limner_up
-
 from limner_shared.domain.views import JobView
 
 

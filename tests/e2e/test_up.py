@@ -15,11 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from limner_client.client import Client
-from limner_client.local.embedded_valkey import free_port
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.processes import eventually
+
+from limner_client.client import Client
+from limner_client.local.embedded_valkey import free_port
 
 
 @contextmanager

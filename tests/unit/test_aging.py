@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from limner_dispatcher.aging import CLASSES, Aging
 
+from limner_dispatcher.aging import CLASSES, Aging
 from limner_shared.domain.jobs import Lane
 
 PERIOD = 20.0

@@ -11,12 +11,12 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from limner_dispatcher import retention
-from limner_dispatcher.blob_sweep import BlobSweep
-from limner_dispatcher.retention import Cleaner
 from sqlalchemy import func, select, update
 from tests.processes import eventually
 
+from limner_dispatcher import retention
+from limner_dispatcher.blob_sweep import BlobSweep
+from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import NewImage

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
+from redis import Redis
+
 from limner_client.cli.bulk import STATE_FILE
 from limner_client.cli.main import COMMANDS, cli
 from limner_client.local.contact_sheet import Tile, contact_sheet
 from limner_client.local.demo import requests
 from limner_client.local.doctor import State, dispatch_checks
 from limner_client.local.embedded_valkey import free_port
-from PIL import Image
-from redis import Redis
-
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.messaging.liveness import DispatcherReport, write_report

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from limner_client.cli.main import cli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from limner_client.cli.main import cli
 from limner_shared.domain.cards import load_card
 from limner_shared.settings import Settings
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from redis import Redis
+from sqlalchemy import update
+
 from limner_dispatcher import leadership, release, repair
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.leadership import NotLeading
 from limner_dispatcher.redis_queues import Lists, jobs_of
-from redis import Redis
-from sqlalchemy import update
-
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Released

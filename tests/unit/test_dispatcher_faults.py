@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
-from limner_dispatcher import dispatcher as module
-from limner_dispatcher import repair
-from limner_dispatcher.dispatcher import Dispatcher
-from limner_dispatcher.leadership import NotLeading
-from limner_dispatcher.redis_queues import jobs_of
 from redis import Redis
 from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 from tests.processes import eventually
 
+from limner_dispatcher import dispatcher as module
+from limner_dispatcher import repair
+from limner_dispatcher.dispatcher import Dispatcher
+from limner_dispatcher.leadership import NotLeading
+from limner_dispatcher.redis_queues import jobs_of
 from limner_shared.db import engine as db
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database

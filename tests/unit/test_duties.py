@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.errors import LockNotAvailable
+from sqlalchemy.exc import OperationalError
+
 from limner_dispatcher.duties import (
     FIRST_SECONDS,
     LONGEST_BUSY_SECONDS,
     LONGEST_SECONDS,
     Isolation,
 )
-from psycopg.errors import LockNotAvailable
-from sqlalchemy.exc import OperationalError
 
 
 class Away(Exception):

@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner_worker.generators.text_encoding import sentence_encoder
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
 from limner_worker.networks.text_head import TextHead
-from limner_worker.networks.weights import save_module
+from limner_worker.networks.weights import SHIPPED, save_module
 
-SHIPPED = Path(sentence_encoder.__file__).parent / "models" / "limner-text"
+TEXT = SHIPPED / "limner-text"
 
 
 @pytest.fixture(scope="module")
 def encoder() -> TextEncoder:
-    return TextEncoder(SHIPPED)
+    return TextEncoder(TEXT)
 
 
 def test_a_text_becomes_a_unit_vector_of_384_numbers(encoder: TextEncoder) -> None:

@@ -10,6 +10,7 @@ from itertools import combinations, cycle, islice, repeat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from limner_dispatcher.fairness import Backlog, FairShare
 
 COSTS = st.integers(1, 100)

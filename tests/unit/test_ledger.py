@@ -177,9 +177,9 @@ def test_the_small_job_of_a_tenant_with_nothing_in_hand_goes_first_and_the_next_
 def test_jobs_are_released_at_once_only_where_nobody_waits_and_the_window_has_room(database, catalogue):
     assert lanes(submit(database, catalogue, 3, window=4)) == [Lane.NORMAL] * 3
     waiting = submit(database, catalogue, 2, window=4)
-    assert release_queries.released == []
+    assert waiting.released == []
     assert submit(database, catalogue, 1, window=9).released == []
-    ids = [change.id for change in release_queries.changes]
+    ids = [change.id for change in waiting.changes]
     with database.write() as session:
         assert [job.id for job in ledger.release(session, Lane.NORMAL, [ids[1], "unknown", ids[0]])] == [ids[1], ids[0]]
         assert ledger.release(session, Lane.NORMAL, ids) == []

@@ -9,10 +9,10 @@ from itertools import combinations, cycle, islice
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from limner_dispatcher.fairness import FairShare
 from limner_dispatcher.release import Backlogs
 from limner_dispatcher.waiting_queues import LINES_A_ROUND, LINES_AT_ONCE, Lines, Waiting
-
 from limner_shared.db.queries import Share
 from limner_shared.db.release_queries import Line
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,12 +11,12 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.registry import load
-from limner_worker.networks.weights import WeightsError
+from limner_worker.networks.weights import SHIPPED, WeightsError
 from limner_worker.stages.interpretation import image_recognition, presentation
 from limner_worker.stages.interpretation.image_recognition import EvaluatorSight, save_names
 from limner_worker.stages.interpretation.stage import Presenter, sights_of
 
-SHIPPED = Path(image_recognition.__file__).parent / "models" / "limner-text"
+TEXT = SHIPPED / "limner-text"
 
 
 def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
@@ -32,7 +30,7 @@ def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def look() -> EvaluatorSight:
-    return EvaluatorSight(SHIPPED)
+    return EvaluatorSight(TEXT)
 
 
 @pytest.mark.parametrize(("drawing", "asked"), [("red apple", "a car"), ("rocket", "a cat"), ("pizza", "a house")])
@@ -54,7 +52,7 @@ def test_in_noise_nothing_is_seen(look):
 
 def test_a_folder_without_names_is_refused(tmp_path):
     for name in ("tower.safetensors", "head.safetensors"):
-        (tmp_path / name).symlink_to(SHIPPED / name)
+        (tmp_path / name).symlink_to(TEXT / name)
     with pytest.raises(WeightsError, match="no file of names"):
         EvaluatorSight(tmp_path)
     save_names(["a", "b"], torch.eye(2, 384), tmp_path)

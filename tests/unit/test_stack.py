@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_left_behind
-from limner_client.local.processes import Child
-from limner_client.local.stack import Stack, own_folder
 from redis import Redis
 from tests.processes import eventually
 
+from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_left_behind
+from limner_client.local.processes import Child
+from limner_client.local.stack import Stack, own_folder
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.settings import Settings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from bench.exercise import exercise
 from bench.statements import fill, recorded, scans
-from limner_dispatcher.dispatcher import Dispatcher
 
+from limner_dispatcher.dispatcher import Dispatcher
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from click.testing import CliRunner, Result
-from limner_client.cli.main import cli
 
+from limner_client.cli.main import cli
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database, upgrade
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from limner_training import captions as words
 from limner_training import evaluation
 from limner_training.cli import evaluate, train
 from limner_training.data import STYLES, Drawing, cache_folder, load_dataset
-
 from limner_worker.generators.text_encoding.sentence_encoder import SentenceEncoder
 
 STAGES = ("text", "vae", "draft", "flow", "gan", "gan-relativistic", "upscaler")

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from limner_training import data
 from PIL import Image
+
+from limner_training import data
 
 RED = '<path fill="#f00" d="M0 0h64v128H0z"/>'
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from limner_training import loop, report, runner
-from limner_training.optimizer import Muon, orthogonalise, parameter_groups
 from PIL import Image
 from torch import Tensor, nn
+
+from limner_training import loop, report, runner
+from limner_training.optimizer import Muon, orthogonalise, parameter_groups
 
 
 def network() -> nn.Module:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from limner_training import augment, flow, gan, metrics, stages, tower
 from limner_training import autoencoder as pictures
 from limner_training import captions as words
 from limner_training import upscaler as enlargement
 from limner_training.data import Drawing
-from torch import Tensor, nn
-
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import Draft, FlowTransformer
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from limner_dispatcher.release_window import PROBE_SECONDS, WORTH_SECONDS, Window
 
 SMALLEST, LARGEST = 64, 4096

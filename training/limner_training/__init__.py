@@ -1,1 +1,1 @@
-"""How the built-in models are trained and scored; only the command line imports it."""
+"""Training and evaluation of the built-in models. No package that serves imports it."""

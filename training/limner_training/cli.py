@@ -18,9 +18,8 @@ from limner_training.data import DataError, cache_folder, prepare
 from limner_training.loop import CheckpointError
 from limner_training.runner import set_up
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
-from limner_worker.networks.weights import WeightsError
+from limner_worker.networks.weights import SHIPPED, WeightsError
 
-SHIPPED = Path(__file__).parent.parent / "models"
 # Minutes, batch and peak learning rate of each stage: about what the shipped weights had, on two shared cores.
 DEFAULTS: dict[str, tuple[float, int, float]] = {
     "text": (14.0, 256, 1e-3),

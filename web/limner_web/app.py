@@ -29,7 +29,16 @@ SECURITY_HEADERS = {
 def create_app(settings: Settings | None = None) -> APIFlask:
     """Build the web application. Raises CardError or ConfigurationError for settings that cannot be served."""
     settings = settings or Settings()
-    app = APIFlask("limner_web", title="Limner", version="1", spec_path="/api/v1/openapi.json", docs_path=None)
+    app = APIFlask(
+        "limner_web",
+        title="Limner",
+        version="1",
+        spec_path="/api/v1/openapi.json",
+        docs_path=None,
+        static_folder="pages/static",
+        static_url_path="/static",
+        template_folder="pages/templates",
+    )
     app.config.update(
         OPENAPI_VERSION="3.1.0",
         MAX_CONTENT_LENGTH=None,  # bulks are larger than other bodies; `_check_body` knows which is which
@@ -45,7 +54,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for part in (jobs, conversations, bulks, images, models, events, health, chat, pages):
+    for part in (jobs, conversations, bulks, images, models, events, health, chat, routes):
         app.register_blueprint(part.bp)
     app.wsgi_app = connection.paced(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app

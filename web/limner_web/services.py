@@ -16,7 +16,7 @@ from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
-from limner_web.intake.input_images import Inputs
+from limner_web.input_images import Inputs
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
 from limner_web.serving.probe import Probe

@@ -1,4 +1,4 @@
-"""How the API's views are built from rows and cards, and what its requests may say in headers."""
+"""How the API's views are built from rows and cards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, overload
 
 from flask import url_for
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
@@ -37,27 +37,6 @@ UNREADABLE: Final[dict[str, Any]] = {
     **dict.fromkeys(("width", "height", "steps", "guidance", "seed", "n"), 0),
 }
 """What a view shows in place of a stored spec that is damaged."""
-
-
-class CreateHeaders(BaseModel):
-    """What a request that makes something may say of itself."""
-
-    idempotency_key: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=255,
-        description="Any text of yours: the same request with the same key within 24 hours makes nothing new.",
-    )
-
-
-class JobHeaders(CreateHeaders):
-    """The same of a single job, and what clients made by Stainless say, the openai package among them."""
-
-    x_stainless_retry_count: int | None = Field(
-        default=None,
-        ge=0,
-        description="Above 0: a retry. Without a key it gets the job that the same request made a short while ago.",
-    )
 
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:

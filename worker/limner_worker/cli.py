@@ -1,9 +1,7 @@
-"""The worker's commands: `limner worker` and `limner dispatch`."""
+"""The worker's command: `limner worker`."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import warnings
 from functools import partial
 
@@ -49,17 +47,3 @@ def worker(models: tuple[str, ...]) -> None:
     )
     celery_worker.start()
     raise SystemExit(celery_worker.exitcode or 0)
-
-
-@click.command()
-def dispatch() -> None:
-    """Release queued jobs to the workers, and take back what a lost worker held. Any number may run."""
-    from limner_dispatcher.dispatcher import run_dispatcher  # noqa: PLC0415
-
-    settings = Settings()
-    configure_logging(settings, "dispatch")
-    require_current(settings.resolved_database_url)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stopping.set())
-    run_dispatcher(settings, stopping)

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Final
 
 import click
-from limner_client.local.doctor import State, examine
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_client.local.doctor import State, examine
 from limner_shared.db import engine as schema
 from limner_shared.db.engine import Database
 from limner_shared.errors import ServiceUnavailable

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 import click
-from limner_client.cli.jobs import make_client, server_options
-from limner_client.client import Client
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from limner_client.cli.jobs import make_client, server_options
+from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import BulkView, ImageView, JobView
 from limner_shared.errors import (

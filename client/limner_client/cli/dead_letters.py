@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import click
-from limner_client.cli.jobs import make_client, server_options, short
 from rich.console import Console
 from rich.table import Column, Table
 
+from limner_client.cli.jobs import make_client, server_options, short
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.replay import differences
 from limner_shared.errors import GenerationFailed, InvalidRequest

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-from limner_client.client import Client
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import GenerationFailed, InvalidRequest

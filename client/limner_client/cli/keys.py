@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import click
-from limner_client.cli.admin import opened_database
 from rich.console import Console
 from rich.table import Table
 
+from limner_client.cli.admin import opened_database
 from limner_shared.db.accounts import keys as api_keys
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
-from limner_client.local.stack import SUPERVISOR, Stack, own_folder
 from rich.console import Console
 from rich.text import Text
 
+from limner_client.local.signals import stop_on_signals
+from limner_client.local.stack import SUPERVISOR, Stack, own_folder
 from limner_shared.settings import Settings
 
 COLOURS: Final = {
@@ -29,7 +25,6 @@ COLOURS: Final = {
     "worker-3": "blue",
 }
 MINIMUM_FREE_BYTES: Final = 200 << 20
-ONCE_SECONDS: Final = 0.5
 
 
 @click.command()
@@ -80,24 +75,3 @@ class Printer:
         text = Text(f"{name:>9} ", style=COLOURS.get(name, "green")).append(Text.from_ansi(line, style="default"))
         with self._lock:
             self._console.print(text)
-
-
-@contextmanager
-def stop_on_signals(stack: Stack) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop in good order; a second one at once."""
-    first = 0.0
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal first
-        first = first or time.monotonic()
-        # `make` passes on a signal that its whole group has had already: twice at once is once.
-        stack.hurry = time.monotonic() - first > ONCE_SECONDS
-        stack.stopping = True
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from limner_client.cli.run import stop_on_signals
-from limner_client.client import Client
-from limner_client.local.contact_sheet import Tile, contact_sheet
-from limner_client.local.embedded_valkey import free_port
-from limner_client.local.stack import SUPERVISOR, Stack, own_folder
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from limner_client.client import Client
+from limner_client.local.contact_sheet import Tile, contact_sheet
+from limner_client.local.embedded_valkey import free_port
+from limner_client.local.signals import stop_on_signals
+from limner_client.local.stack import SUPERVISOR, Stack, own_folder
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import BulkView, JobView
 from limner_shared.errors import GenerationFailed

@@ -14,11 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from limner_client.local.embedded_valkey import binary, port_in_use
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_client.local.embedded_valkey import binary, port_in_use
 from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.cards import Catalogue, ModelCard, Source
 from limner_shared.errors import LimnerError

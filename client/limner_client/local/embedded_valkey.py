@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from limner_client.local.processes import Child
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from limner_client.local.processes import Child
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 
 HOST: Final = "127.0.0.1"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Final
 
 from limner_client.local import child_launcher
-
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-from limner_client.local.embedded_valkey import EmbeddedValkey, port_in_use
-from limner_client.local.processes import Child, Tell
 from redis import Redis
 from redis.exceptions import RedisError
 
+from limner_client.local.embedded_valkey import EmbeddedValkey, port_in_use
+from limner_client.local.processes import Child, Tell
 from limner_shared.db.engine import upgrade
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.settings import Settings

@@ -196,7 +196,7 @@ def _sqlite(path: str | None) -> Engine:
 
 def _config(url: str, tell: Callable[[str], object] | None = None) -> Config:
     packaged = Path(str(files("limner_shared"))) / "migrations"  # in a wheel; in a checkout they are at the top
-    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[3] / "migrations"
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.attributes["url"] = url

@@ -270,7 +270,7 @@ class Catalogue:
 
         Raises CardError with the file and the field at fault.
         """
-        built_in = sorted(Path(str(files("limner_shared"))).joinpath("models").glob("*.toml"))
+        built_in = sorted(Path(str(files("limner_shared.domain"))).joinpath("models").glob("*.toml"))
         named = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
         return cls([load_card(file) for file in (*built_in, *named)], default)
 

@@ -19,8 +19,9 @@ from limner_web.api import archive
 from limner_web.auth import tenant_id
 from limner_web.intake import submission
 from limner_web.intake.bulk_reader import BulkReader
+from limner_web.intake.headers import CreateHeaders
 from limner_web.services import Services, services
-from limner_web.view_builders import CreateHeaders, bulk_view, result_view
+from limner_web.view_builders import bulk_view, result_view
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
 CANCELED_AT_ONCE = 1000

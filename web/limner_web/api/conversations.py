@@ -13,8 +13,9 @@ from limner_shared.domain.views import ConversationList, ConversationView, TurnV
 from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
+from limner_web.intake.headers import JobHeaders
 from limner_web.services import services
-from limner_web.view_builders import JobHeaders, conversation_view, turn_views
+from limner_web.view_builders import conversation_view, turn_views
 
 bp = APIBlueprint("conversations", __name__, url_prefix="/api/v1/conversations", tag="Conversations")
 

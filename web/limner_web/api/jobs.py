@@ -16,10 +16,11 @@ from limner_shared.domain.views import JobList, JobView, Receipts, ReceiptView, 
 from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
 from limner_web.intake import submission
+from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services, services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import wait_outside
-from limner_web.view_builders import JobHeaders, job_view, job_views
+from limner_web.view_builders import job_view, job_views
 
 RETRIED_AT_ONCE = 1000
 

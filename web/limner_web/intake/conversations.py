@@ -15,8 +15,8 @@ from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
 from limner_web.intake import submission
+from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services
-from limner_web.view_builders import JobHeaders
 
 REMEMBERED: Final = 20
 """So many turns before a message are given to who interprets it."""
@@ -91,7 +91,9 @@ def _add(services: Services, tenant_id: str, request: JobRequest, header: JobHea
         return _turn_of(session, job_id).id
 
 
-def _submit(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.Within) -> str:
+def _submit(
+    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.Within
+) -> str:
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     return submission.submit(services, tenant_id, request, key, retries, within)
 

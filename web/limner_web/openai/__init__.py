@@ -1,1 +1,1 @@
-"""OpenAI's wire format, for its official clients unmodified."""
+"""OpenAI's wire formats. They hold no rules: each request becomes the same job as through the native API."""

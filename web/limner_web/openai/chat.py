@@ -19,10 +19,11 @@ from limner_shared.domain.views import JobView
 from limner_shared.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, NotFound
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations, submission
+from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services, services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import wait_outside
-from limner_web.view_builders import JobHeaders, job_view
+from limner_web.view_builders import job_view
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 if TYPE_CHECKING:
     from limner_worker.codec.compression import Codec
 
-WEIGHTS = Path(__file__).parent / "models" / "limner-vae" / "autoencoder.safetensors"
+WEIGHTS = Path(__file__).parents[1] / "models" / "limner-vae" / "autoencoder.safetensors"
 
 
 @click.command()

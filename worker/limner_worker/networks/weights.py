@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +14,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
+
+SHIPPED: Final = Path(__file__).parents[1] / "models"
+"""The built-in models' weights, one folder for each network."""
 
 
 class WeightsError(ValueError):

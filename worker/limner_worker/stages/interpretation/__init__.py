@@ -1,1 +1,1 @@
-"""Language on both sides: `interpret` makes conditions of descriptions, `present` says what came of them."""
+"""Language on both sides: descriptions to conditions, and finished pictures to sentences."""

@@ -201,8 +201,8 @@ def _part(change: _Change, rest: str) -> bool:
 
 def _named(text: str, previous: Sequence[Conditions]) -> tuple[Conditions | None, str]:
     """Which earlier picture is meant ("the first one"), and the text without its name."""
-    for place, patterns in _NAMES.items():
-        for pattern in patterns:
+    for place, names in _NAMES.items():
+        for pattern in names:
             if match := pattern.search(text):
                 at = place if -len(previous) <= place < len(previous) else -1
                 return previous[at], _LINK.sub("", f"{text[: match.start()]} {text[match.end() :]}".strip(), count=1)

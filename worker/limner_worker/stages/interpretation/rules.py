@@ -82,8 +82,8 @@ def _take_apart(text: str, styles: Sequence[str], sizes: Sequence[tuple[int, int
             found.style = style
     if match := _cut(found, _COUNTED):
         found.n, found.more = number(match), bool(MORE.search(match.group()))
-    for shape, patterns in _SHAPES.items():
-        if found.size is None and _cut(found, patterns):
+    for shape, words in _SHAPES.items():
+        if found.size is None and _cut(found, words):
             found.size = _shaped(shape, sizes)
     while match := _cut(found, _WITHOUT):
         found.negative.append(tidy(match["what"]))

@@ -1,0 +1,1 @@
+"""The command `limner`, one module for each group of subcommands."""

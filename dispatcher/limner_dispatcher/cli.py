@@ -1,0 +1,25 @@
+"""The dispatcher's command: `limner dispatch`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from limner_dispatcher.dispatcher import run_dispatcher
+from limner_shared.db.engine import require_current
+from limner_shared.settings import Settings
+from limner_shared.telemetry import configure_logging
+
+
+@click.command()
+def dispatch() -> None:
+    """Release queued jobs to the workers, and take back what a lost worker held. Any number may run."""
+    settings = Settings()
+    configure_logging(settings, "dispatch")
+    require_current(settings.resolved_database_url)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    run_dispatcher(settings, stopping)

@@ -1,0 +1,1 @@
+"""Pictures and other blobs, in a folder or a bucket."""

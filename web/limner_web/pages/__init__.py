@@ -1,0 +1,1 @@
+"""The pages, with their templates and static files."""

@@ -1,0 +1,1 @@
+"""What keeps one gevent process responsive: blocking calls on threads, slow clients, health checks."""

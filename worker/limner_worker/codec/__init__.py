@@ -1,0 +1,1 @@
+"""Image compression with the built-in autoencoder: `limner compress` and `limner decompress`."""

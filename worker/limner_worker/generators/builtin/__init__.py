@@ -1,0 +1,1 @@
+"""The built-in families: the latent flow model and the conditional GAN."""

@@ -1,0 +1,1 @@
+"""Any diffusers pipeline, batched with others at each call of its modules."""

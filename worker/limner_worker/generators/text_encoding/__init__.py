@@ -1,0 +1,1 @@
+"""Text to embeddings: the sentence encoder, and caches in memory and Redis."""

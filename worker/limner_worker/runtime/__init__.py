@@ -1,0 +1,1 @@
+"""The worker process: Celery's pool, claims, leases, admission, progress and the watchdog."""
