@@ -40,7 +40,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Generator, Picture
-from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 
 SERVICE_GOAL, MIXED_GOAL, OVERHEAD_GOAL_MS, GROWTH_GOAL, KEEP_GOAL = 0.95, 0.9, 0.3, 0.05, 0.01
@@ -171,7 +171,7 @@ def overhead_ms(steps: int) -> float:
         for n in range(Settings.model_fields["slots"].default)
     ]
     ended = Ended(len(claims))
-    engine = Engine(Residents([card], lambda _card: generator), ended, Supervisor())
+    engine = Engine(ModelCache([card], lambda _card: generator), ended, Supervisor())
     engine.submit([JobRun(claim, lambda: None) for claim in claims])
     started = time.perf_counter()
     engine.start()

@@ -131,8 +131,8 @@ def sweep(database: Database, model: str) -> None:
             ledger.drop_bulk(session, stale, 100)
         ledger.fail_unknown(session, ["another"], LONG, 10)
         ledger.sweep_bulks(session, 100)
-        ledger.adopt(session, model, 100)
-        ledger.forget_keys(session, LONG)
+        ledger.backfill_legacy_jobs(session, model, 100)
+        ledger.delete_old_idempotency_keys(session, LONG)
 
 
 def operate(database: Database) -> None:

@@ -58,7 +58,7 @@ class BlobSweep:
                 unknown = queries.unknown_pictures(session, page)
             if unknown:
                 with self._database.write() as session:
-                    ledger.spare_garbage(session, unknown)
+                    ledger.schedule_blob_deletion(session, unknown)
                 log.info("found pictures that no row refers to", pictures=len(unknown))
 
     def purge(self) -> None:

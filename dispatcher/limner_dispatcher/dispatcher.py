@@ -16,11 +16,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from limner_dispatcher.blob_sweep import BlobSweep
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership, NotLeading
-from limner_dispatcher.redis_queues import Lists
+from limner_dispatcher.redis_queues import RedisQueues
 from limner_dispatcher.release import Releaser
 from limner_dispatcher.repair import Repairs
 from limner_dispatcher.retention import Cleaner
-from limner_dispatcher.wakeup import Bell
+from limner_dispatcher.wakeup import WakeUp
 from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
@@ -60,21 +60,23 @@ class Dispatcher:
         self.owner = new_owner()
         self._settings = settings
         self._redis = redis
-        self._bell = Bell(redis)
+        self._bell = WakeUp(redis)
         self._supervisor = Supervisor(end_process)
         self.isolation = Isolation(ends_pass, before_each=self._supervisor.working)
         self._leads = {duty: Leadership(database, duty, self.owner) for duty in (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY)}
-        self._releaser = Releaser(settings, catalogue, self._leads[RELEASE_DUTY], Lists(redis), celery, self.isolation)
+        self._releaser = Releaser(
+            settings, catalogue, self._leads[RELEASE_DUTY], RedisQueues(redis), celery, self.isolation
+        )
         self._repairs = Repairs(
             database,
             self._leads[REPAIR_DUTY],
             Hints(redis),
             list(catalogue.cards),
-            settings.solo_losses,
+            settings.max_solo_losses,
             self.isolation,
         )
         blobs = Blobs(settings.resolved_blob_url)
-        self._cleaner = Cleaner(database, blobs, input_days=settings.input_days)
+        self._cleaner = Cleaner(database, blobs, input_retention_days=settings.input_retention_days)
         self._sweep = BlobSweep(database, blobs)
 
     def run(self, stopping: threading.Event) -> None:

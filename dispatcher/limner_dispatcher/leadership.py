@@ -37,7 +37,9 @@ class Leadership:
     def write(self, seconds: float | None = None) -> Generator[Session]:
         """A transaction of the active one, which it stays for `seconds` (LEAD_SECONDS). Raises NotLeading."""
         with self._database.write() as session:
-            leads = ledger.lead(session, self._duty, self._owner, LEAD_SECONDS if seconds is None else seconds)
+            leads = ledger.acquire_leadership(
+                session, self._duty, self._owner, LEAD_SECONDS if seconds is None else seconds
+            )
             if leads is not self.leads:
                 log.info("this dispatcher is the active one" if leads else "another leads", duty=self._duty)
             self.leads = leads

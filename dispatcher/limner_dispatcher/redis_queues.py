@@ -15,7 +15,7 @@ from limner_shared.messaging.celery_app import queue_name
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QueueState:
     """One lane's list; `oldest_at` is when its oldest message was released, by the database's clock."""
 
     length: int
@@ -23,7 +23,7 @@ class Standing:
     oldest_jobs: list[str]
 
 
-class Lists:
+class RedisQueues:
     """Looks at the lists that Celery's messages wait in, and moves what waited long. Raises RedisError.
 
     The client returns bytes: a message that is not text must not keep a model's jobs from their release.
@@ -32,7 +32,7 @@ class Lists:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def look(self, model: str) -> dict[Lane, Standing]:
+    def look(self, model: str) -> dict[Lane, QueueState]:
         """Every lane of a model."""
         with self._redis.pipeline(transaction=True) as pipe:
             for lane in Lane:
@@ -57,6 +57,6 @@ def jobs_of(raw: bytes | str) -> tuple[list[str], float | None]:
     return (jobs, at) if isfinite(at) else ([], None)
 
 
-def _standing(length: int, oldest: bytes | None) -> Standing:
+def _standing(length: int, oldest: bytes | None) -> QueueState:
     jobs, at = ([], None) if oldest is None else jobs_of(oldest)
-    return Standing(length, at, jobs)
+    return QueueState(length, at, jobs)

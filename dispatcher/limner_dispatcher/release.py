@@ -13,14 +13,14 @@ from limner_dispatcher.aging import Aging
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.fairness import Backlog, FairShare
 from limner_dispatcher.leadership import Leadership
-from limner_dispatcher.redis_queues import Lists, Standing
+from limner_dispatcher.redis_queues import QueueState, RedisQueues
 from limner_dispatcher.release_window import Window
-from limner_dispatcher.waiting_queues import Lines, Waiting
+from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
 from limner_shared.db import ledger, queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
 from limner_shared.db.queries import Share
-from limner_shared.db.release_queries import Line
+from limner_shared.db.release_queries import WaitingQueue
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.messaging.celery_app import publish
@@ -44,8 +44,8 @@ class ModelState:
     windows: dict[Lane, Window]
     aging: Aging
     shares: dict[Priority, FairShare]
-    lines: dict[Priority, Lines]
-    standing: Mapping[Lane, Standing]
+    lines: dict[Priority, WaitingQueues]
+    standing: Mapping[Lane, QueueState]
     """What its lists held at the beginning of this round."""
 
 
@@ -57,7 +57,7 @@ class Releaser:
         settings: Settings,
         catalogue: Catalogue,
         leadership: Leadership,
-        lists: Lists,
+        lists: RedisQueues,
         celery: Celery,
         isolation: Isolation,
     ) -> None:
@@ -84,13 +84,16 @@ class Releaser:
 
     def _state(self, card: ModelCard) -> ModelState:
         settings = self._settings
-        windows = {lane: Window(settings.window, max(settings.window, settings.max_window)) for lane in Lane}
+        windows = {
+            lane: Window(settings.release_window, max(settings.release_window, settings.max_release_window))
+            for lane in Lane
+        }
         return ModelState(
             card,
             windows,
             Aging(settings.aging_seconds),
             {priority: FairShare() for priority in Priority},
-            {priority: Lines() for priority in Priority},
+            {priority: WaitingQueues() for priority in Priority},
             {},
         )
 
@@ -117,7 +120,7 @@ class Releaser:
         state.standing = standing
         return next_round
 
-    def _lost(self, session: Session, model: str, lane: Lane, standing: Standing) -> list[Released]:
+    def _lost(self, session: Session, model: str, lane: Lane, standing: QueueState) -> list[Released]:
         """What must be in this lane's list, but is not: whatever was released before its oldest message."""
         patience = FORGOTTEN_ALONE_SECONDS if lane is Lane.ALONE else FORGOTTEN_SECONDS
         if standing.length and standing.oldest_at is None:
@@ -127,7 +130,7 @@ class Releaser:
 
     def _choose(
         self, session: Session, state: ModelState, priority: Priority, room: int
-    ) -> Mapping[Lane, list[Waiting]]:
+    ) -> Mapping[Lane, list[QueuedJob]]:
         """The jobs of one class whose turn it is, by the lane that each goes into."""
         if not room:
             return {}
@@ -140,7 +143,7 @@ class Releaser:
             lambda some: queries.shares(session, some),
             lambda tenant: lines.jobs(reader, tenant),
         )
-        chosen: dict[Lane, list[Waiting]] = {}
+        chosen: dict[Lane, list[QueuedJob]] = {}
         met: set[str] = set()
         for tenant, job in state.shares[priority].choose(backlogs, room):
             idle = priority is not Priority.LOW and tenant not in met and backlogs.share(tenant).active == 0
@@ -173,28 +176,28 @@ class _Reader:
     model: str
     rank: int
 
-    def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
+    def lines(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
         return release_queries.waiting_lines(self.session, self.model, self.rank, tenant, after, limit)
 
     def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
         return release_queries.waiting_jobs(self.session, self.model, self.rank, tenant, flow, after, limit)
 
 
-class Backlogs(Mapping[str, Backlog[Waiting]]):
+class Backlogs(Mapping[str, Backlog[QueuedJob]]):
     """What waits for each tenant. Read from the database only for those whose turn comes."""
 
     def __init__(
         self,
         tenants: Sequence[str],
         read_shares: Callable[[Sequence[str]], Mapping[str, Share]],
-        read_jobs: Callable[[str], Iterator[Waiting]],
+        read_jobs: Callable[[str], Iterator[QueuedJob]],
     ) -> None:
         self._places = {tenant: place for place, tenant in enumerate(tenants)}
         self._tenants = tenants
         self._read_shares = read_shares
         self._read_jobs = read_jobs
         self._shares: dict[str, Share] = {}
-        self._backlogs: dict[str, Backlog[Waiting]] = {}
+        self._backlogs: dict[str, Backlog[QueuedJob]] = {}
 
     def share(self, tenant: str) -> Share:
         """What a tenant may have and has; asked for together with those whose turns come next."""
@@ -203,7 +206,7 @@ class Backlogs(Mapping[str, Backlog[Waiting]]):
             self._shares |= self._read_shares(self._tenants[place : place + SHARES_AT_ONCE])
         return self._shares[tenant]
 
-    def __getitem__(self, tenant: str) -> Backlog[Waiting]:
+    def __getitem__(self, tenant: str) -> Backlog[QueuedJob]:
         if tenant not in self._backlogs:
             share = self.share(tenant)
             allowed = None if share.max_running is None else share.max_running - share.active
@@ -220,7 +223,7 @@ class Backlogs(Mapping[str, Backlog[Waiting]]):
         return tenant in self._places
 
 
-def _lane(card: ModelCard, priority: Priority, job: Waiting, *, first: bool) -> Lane:
+def _lane(card: ModelCard, priority: Priority, job: QueuedJob, *, first: bool) -> Lane:
     if job.losses >= LOSSES_TOGETHER:
         return Lane.ALONE
     return Lane.FIRST if first and job.cost <= card.small_cost else Lane.of(priority.rank)

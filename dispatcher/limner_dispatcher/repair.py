@@ -45,14 +45,14 @@ class Repairs:
         leadership: Leadership,
         hints: Hints,
         models: Sequence[str],
-        solo_losses: int,
+        max_solo_losses: int,
         isolation: Isolation,
     ) -> None:
         self._database = database
         self._leadership = leadership
         self._hints = hints
         self._models = list(models)
-        self._solo_losses = solo_losses
+        self._solo_losses = max_solo_losses
         self._isolation = isolation
         self._reaps_from = float("-inf")
         self._last_round = float("-inf")
@@ -108,7 +108,7 @@ class Repairs:
     def _forget_keys(self) -> None:
         if self._is_due(lambda session: release_queries.has_old_keys(session, IDEMPOTENCY_SECONDS)):
             with self._leadership.write() as session:
-                ledger.forget_keys(session, IDEMPOTENCY_SECONDS)
+                ledger.delete_old_idempotency_keys(session, IDEMPOTENCY_SECONDS)
 
     def _drop(self, bulk_id: str) -> None:
         with self._leadership.write() as session:
@@ -122,7 +122,7 @@ class Repairs:
     def _adopt(self, model: str) -> None:
         if self._is_due(lambda session: bool(ledger.orphans(session, model, 1))):
             with self._leadership.write() as session:
-                ledger.adopt(session, model, SWEPT_AT_ONCE)
+                ledger.backfill_legacy_jobs(session, model, SWEPT_AT_ONCE)
 
 
 def _fail_unknown(models: Sequence[str], session: Session, limit: int) -> list[Change]:

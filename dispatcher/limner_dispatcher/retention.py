@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.errors import StorageFailed
-from limner_shared.storage.blobs import HALF_MADE, INPUTS, Blobs
+from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 EVERY_SECONDS = 60.0
 ROWS = 500
 LISTED_EVERY_SECONDS = 3600.0
-HALF_MADE_SECONDS = 86_400.0
+CHECKPOINT_SECONDS = 86_400.0
 """A job that no worker has gone on with for so long has ended, or begins anew."""
 GRACE_SECONDS = 600.0
 """A worker stores a picture before it refers to it: for so long a blob that nobody refers to may be such a one."""
@@ -29,12 +29,12 @@ class Cleaner:
     """Deletes rows first, and blobs once it is sure that nobody refers to them."""
 
     def __init__(
-        self, database: Database, blobs: Blobs, grace_seconds: float = GRACE_SECONDS, input_days: float = 30.0
+        self, database: Database, blobs: Blobs, grace_seconds: float = GRACE_SECONDS, input_retention_days: float = 30.0
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._grace = grace_seconds
-        self._input_seconds = input_days * 86_400
+        self._input_seconds = input_retention_days * 86_400
         self._listed_at = float("-inf")
         self._cleaned_at = float("-inf")
 
@@ -75,7 +75,7 @@ class Cleaner:
         spared = sorted(set(digests) - set(deleted))
         with self._database.write() as session:
             ledger.forget_garbage(session, deleted)
-            ledger.spare_garbage(session, spared)
+            ledger.schedule_blob_deletion(session, spared)
         if deleted:
             log.info("deleted pictures that nobody refers to", pictures=len(deleted))
         return len(digests)
@@ -95,7 +95,7 @@ class Cleaner:
         if time.monotonic() - self._listed_at < LISTED_EVERY_SECONDS:
             return 0
         self._listed_at = time.monotonic()
-        self._drop_older(HALF_MADE, HALF_MADE_SECONDS, lambda _names: ())
+        self._drop_older(CHECKPOINTS, CHECKPOINT_SECONDS, lambda _names: ())
         self._drop_older(INPUTS, self._input_seconds, self._in_use)
         return 0
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from limner_shared.db.release_queries import Line
+from limner_shared.db.release_queries import WaitingQueue
 
 LINES_AT_ONCE = 64
 LINES_A_ROUND = 1024
@@ -20,7 +20,7 @@ JOBS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueuedJob:
     """A queued job, as the policy sees it."""
 
     id: str
@@ -32,7 +32,7 @@ class Waiting:
 class Reader(Protocol):
     """What waits of one model and class."""
 
-    def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
+    def lines(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
         """A tenant's next lines, in the order of their names."""
         ...
 
@@ -41,7 +41,7 @@ class Reader(Protocol):
         ...
 
 
-class Lines:
+class WaitingQueues:
     """For one model and class: behind which line each tenant's next turn begins."""
 
     def __init__(self) -> None:
@@ -52,15 +52,15 @@ class Lines:
         known = set(tenants)
         self._behind = {tenant: flow for tenant, flow in self._behind.items() if tenant in known}
 
-    def jobs(self, reader: Reader, tenant: str) -> Iterator[Waiting]:
+    def jobs(self, reader: Reader, tenant: str) -> Iterator[QueuedJob]:
         """A tenant's jobs, one of each line in turn, read only as far as they are asked for."""
         return take_turns(self._open_lines(reader, tenant))
 
-    def took(self, tenant: str, job: Waiting) -> None:
+    def took(self, tenant: str, job: QueuedJob) -> None:
         """This was the last of its jobs in a round: its next turn begins behind this line."""
         self._behind[tenant] = job.flow
 
-    def _open_lines(self, reader: Reader, tenant: str) -> Iterator[Iterator[Waiting]]:
+    def _open_lines(self, reader: Reader, tenant: str) -> Iterator[Iterator[QueuedJob]]:
         passed_over = 0
         for line in self._lines(reader, tenant):
             if line.open:
@@ -71,7 +71,7 @@ class Lines:
                 self._behind[tenant] = line.flow
                 return
 
-    def _lines(self, reader: Reader, tenant: str) -> Iterator[Line]:
+    def _lines(self, reader: Reader, tenant: str) -> Iterator[WaitingQueue]:
         """From behind where the turn is to the end, and then from the beginning to there."""
         start = self._behind.get(tenant, "")
         after, wrapped = start, not start
@@ -88,17 +88,17 @@ class Lines:
             else:
                 after, wrapped = "", True
 
-    def _line(self, reader: Reader, tenant: str, line: Line) -> Iterator[Waiting]:
+    def _line(self, reader: Reader, tenant: str, line: WaitingQueue) -> Iterator[QueuedJob]:
         rows = [line.head]
         while rows:
             for row in rows:
-                yield Waiting(*row, line.flow)
+                yield QueuedJob(*row, line.flow)
             rows = reader.jobs(tenant, line.flow, rows[-1][0], JOBS_AT_ONCE)
 
 
-def take_turns(lines: Iterator[Iterator[Waiting]]) -> Iterator[Waiting]:
+def take_turns(lines: Iterator[Iterator[QueuedJob]]) -> Iterator[QueuedJob]:
     """One from each line in turn until all are empty. A line is asked for only when the first lap comes to it."""
-    begun: deque[Iterator[Waiting]] = deque()
+    begun: deque[Iterator[QueuedJob]] = deque()
     for line in lines:
         job = next(line, None)
         if job is not None:

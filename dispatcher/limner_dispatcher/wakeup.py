@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.25
 """How soon a dispatcher that is told to stop does so."""
 
 
-class Bell:
+class WakeUp:
     """Hears of new jobs through Redis; while that is away, every wait is as long as it may be."""
 
     def __init__(self, redis: Redis) -> None:

@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+RENAMED: Final = {
+    "hang_seconds": "step_timeout_seconds",
+    "input_days": "input_retention_days",
+    "language": "interpreter",
+    "llm_seconds": "llm_timeout_seconds",
+    "max_window": "max_release_window",
+    "model_bytes": "model_memory_bytes",
+    "server": "server_url",
+    "solo_losses": "max_solo_losses",
+    "window": "release_window",
+}
+"""Old names of settings; their variables still work in this version, with a warning."""
+
+
+class RenamedVariables(PydanticBaseSettingsSource):
+    """Reads variables by their old names where the new ones are not set."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the value of a field's old variable, or None."""
+        for old, new in RENAMED.items():
+            value = os.environ.get(f"LIMNER_{old.upper()}")
+            if new == field_name and value and not os.environ.get(f"LIMNER_{new.upper()}"):
+                message = f"LIMNER_{old.upper()} is now called LIMNER_{new.upper()}; the old name will be removed."
+                warnings.warn(message, FutureWarning, stacklevel=2)
+                return value, field_name, False
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the fields whose old variables are set."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Settings(BaseSettings):
@@ -53,18 +88,18 @@ class Settings(BaseSettings):
     upload_seconds: float = Field(default=5.0, gt=0)
     """Each 64 KiB of a body must come within so many seconds; a slower upload is ended with 408."""
 
-    window: int = Field(default=64, ge=1)
-    """How many released, unclaimed jobs of a model and lane stand in Redis; more while workers empty it quickly."""
-    max_window: int = Field(default=4096, ge=1)
+    release_window: int = Field(default=64, ge=1)
+    """Released, unclaimed jobs per model and lane in Redis; more while workers take them quickly."""
+    max_release_window: int = Field(default=4096, ge=1)
     dispatch_seconds: float = Field(default=0.5, gt=0)
     aging_seconds: float = Field(default=20.0, gt=0)
     """A released job that waits so long moves up a lane, and again after as long."""
     lease_seconds: float = Field(default=9.0, gt=0)
-    input_days: float = Field(default=30.0, gt=0)
+    input_retention_days: float = Field(default=30.0, gt=0)
     """Pictures that were sent to start from, and that no job has, are deleted after so long; those of a job are kept as
     long as its own pictures are."""
     heartbeat_seconds: float = Field(default=2.0, gt=0)
-    solo_losses: int = Field(default=2, ge=1)
+    max_solo_losses: int = Field(default=2, ge=1)
     """How many workers may be lost over a job that runs alone before it is a dead letter."""
 
     slots: int = Field(default=16, ge=1)
@@ -76,32 +111,44 @@ class Settings(BaseSettings):
     """Of so much encoded text a worker's models remember each."""
     encoder_cache_url: str = Field(default="", repr=False)
     """A Redis in which workers share encoded texts. Not the queue's: one that may evict (`allkeys-lru`)."""
-    model_bytes: int | None = Field(default=None, ge=1)
+    model_memory_bytes: int | None = Field(default=None, ge=1)
     """How much the weights of a worker's loaded models may take; those that were not used for longest go. Unset: all
     are kept."""
     checkpoint_seconds: float = Field(default=15.0, gt=0)
     """A picture that takes longer is kept half made so often, and after a crash the next worker goes on from there."""
-    hang_seconds: float = Field(default=600.0, gt=0)
+    step_timeout_seconds: float = Field(default=600.0, gt=0)
     """A model's call that lasts longer hangs: the worker hands back its other jobs and ends, to be started anew."""
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker goes on with what it holds before it hands the rest back."""
 
-    language: Literal["auto", "server", "local", "rules", "off"] = "auto"
+    interpreter: Literal["auto", "server", "local", "rules", "off"] = "auto"
     """Who makes conditions of descriptions: the server below, a small model in the worker, or rules. `auto` is the
     server where one is named, and else rules; `off` takes descriptions as prompts."""
     llm_url: str = ""
     """The base of an OpenAI-compatible server, such as http://localhost:11434/v1."""
     llm_key: str = Field(default="", repr=False)
     llm_model: str = ""
-    llm_seconds: float = Field(default=8.0, gt=0)
+    llm_timeout_seconds: float = Field(default=8.0, gt=0)
     """For so long an answer is waited for; then rules do it."""
 
-    server: str = ""
+    server_url: str = ""
     """Which server the commands that talk to one use; empty: this machine's, at `port`."""
     api_key: str = Field(default="", repr=False)
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then variables by their old names."""
+        return init_settings, env_settings, RenamedVariables(settings_cls)
 
     @field_validator("models", mode="before")
     @classmethod

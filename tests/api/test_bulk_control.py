@@ -117,7 +117,7 @@ def test_a_bulk_is_seen_while_it_is_read_and_the_same_request_meanwhile_is_told_
 def test_a_bulk_that_was_abandoned_while_it_was_read_is_begun_anew_by_the_same_request(client, app, database):
     with database.write() as session:
         left = ledger.open_bulk(session, ledger.LOCAL_TENANT)
-        ledger.remember(session, ledger.LOCAL_TENANT, "mine", submission.LOADING, left)
+        ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", submission.LOADING, left)
         session.execute(update(Bulk).values(touched_at=Bulk.touched_at - 60))
     bulk = client.post("/api/v1/bulks", data=lines({"prompt": "x"}), content_type=JSONL, headers=KEY)
     assert bulk.status_code == 202

@@ -44,7 +44,7 @@ def test_a_job_whose_key_is_noted_without_the_lock_as_earlier_releases_do_is_mad
             [made] = ledger.submit(
                 session, ledger.LOCAL_TENANT, [NewJob(spec, card.cost(spec), Priority.NORMAL)]
             ).changes
-            ledger.remember(session, ledger.LOCAL_TENANT, "mine", digest, made.id)
+            ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", digest, made.id)
             session.flush()
             asked = pool.submit(app.test_client().post, "/api/v1/jobs", json={"prompt": "x"}, headers=KEY)
             eventually(waiting)
@@ -79,9 +79,9 @@ def test_without_a_key_every_request_is_its_own(client, app):
 def test_a_bulk_whose_loader_died_is_dropped_with_its_key_so_that_a_repeat_starts_anew(database):
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, ledger.LOCAL_TENANT)
-        ledger.remember(session, ledger.LOCAL_TENANT, "mine", "digest", bulk_id)
+        ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", "digest", bulk_id)
         assert ledger.stale_bulks(session, 60) == []
         assert ledger.stale_bulks(session, -1) == [bulk_id]
         ledger.drop_bulk(session, bulk_id)
     with database.write() as session:
-        assert ledger.recall(session, ledger.LOCAL_TENANT, "mine", "digest") is None
+        assert ledger.find_idempotency_key(session, ledger.LOCAL_TENANT, "mine", "digest") is None

@@ -110,7 +110,9 @@ def test_a_zombies_late_result_is_discarded(nulls, point):
 
 @postgresql
 def test_a_step_that_hangs_ends_its_worker_and_the_others_jobs_go_on_elsewhere(nulls):
-    nulls.settings = type(nulls.settings)(**nulls.settings.model_dump(exclude_unset=True) | {"hang_seconds": 2.0})
+    nulls.settings = type(nulls.settings)(
+        **nulls.settings.model_dump(exclude_unset=True) | {"step_timeout_seconds": 2.0}
+    )
     nulls.start("dispatch")
     hanging = start_faulty(nulls, "poison", 0)
     eventually(lambda: nulls.workers_on_board() == 1, 60)

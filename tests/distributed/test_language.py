@@ -42,7 +42,7 @@ def service(
         default_model="null",
         llm_url=server.url,
         llm_model="a-model",
-        llm_seconds=2,
+        llm_timeout_seconds=2,
     )
     built = Service(settings, database, tmp_path)
     built.start("dispatch")

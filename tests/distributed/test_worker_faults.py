@@ -13,7 +13,7 @@ from limner_shared.db import ledger
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.hints import CANCEL_CHANNEL
-from limner_shared.storage.blobs import HALF_MADE, INPUTS, Blobs
+from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
 from limner_shared.threads import EXIT_CODE
 from tests.distributed.test_faults import assert_all_is_well, nulls, redis_server, start_faulty
 from tests.processes import Service, eventually
@@ -81,7 +81,7 @@ def test_damaged_inputs_and_checkpoints_concern_their_own_job_alone(service):
         damaged.spec = damaged.spec | {"image": digest}
         resumed.attempt = 1
     blobs.keep(f"{ids[2]}-0", b"{}\nnothing of the kind")
-    (blobs.folder / HALF_MADE / f"{ids[2]}-0").write_bytes(b"\x00\xff not even JSON")
+    (blobs.folder / CHECKPOINTS / f"{ids[2]}-0").write_bytes(b"\x00\xff not even JSON")
     service.start("dispatch")
     service.start_workers()
     jobs = service.wait(ids)

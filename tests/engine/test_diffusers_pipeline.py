@@ -27,7 +27,7 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.diffusers import pipeline, suspended_run
 from limner_worker.generators.diffusers.latent_preview import Projection
-from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 
 SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
@@ -132,7 +132,7 @@ def claimed(spec: JobSpec, name: str) -> JobRun:
 def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
     """Let the engine make all, and return what failed."""
     heard = Collector(jobs)
-    heard.engine = Engine(Residents([generator.card], lambda _card: generator), heard, Supervisor(), **options)
+    heard.engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), **options)
     heard.engine.start()
     heard.more()
     assert heard.done.wait(120)

@@ -19,7 +19,7 @@ from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
-from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 from limner_worker.runtime.progress import Reporter
 
@@ -102,7 +102,7 @@ def test_a_thousand_jobs_canceled_at_random_steps_leave_nothing(folder):
     reporter = Reporter(SilentHints(), threads)
     reporter.start()
     listener = Canceling(reporter)
-    listener.engine = engine = Engine(Residents([card], lambda _card: generator), listener, threads)
+    listener.engine = engine = Engine(ModelCache([card], lambda _card: generator), listener, threads)
     engine.start()
     spec = card.resolve(JobRequest(prompt="a hen", steps=4, seed=3))
 

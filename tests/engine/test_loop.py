@@ -20,7 +20,7 @@ from limner_worker.engine.fault_isolation import DeviceBroken
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Decoded, ImageTask, Picture
-from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.model_cache import ModelCache
 
 
 @dataclass
@@ -102,10 +102,10 @@ class Scripted:
         if any(state.prompt == "not finite" for state in states):
             raise FloatingPointError("not finite")
         pictures = [np.zeros((8, 8, 3), np.uint8) for _ in states]
-        return Beside(self.decoded, states, pictures) if self.beside else Decoded(pictures)
+        return AsyncDecode(self.decoded, states, pictures) if self.beside else Decoded(pictures)
 
 
-class Beside:
+class AsyncDecode:
     """A decode that a device is at work on; some show only at its end that they went wrong."""
 
     seconds = 0.1
@@ -167,7 +167,7 @@ class Heard:
 @pytest.fixture
 def engine(catalogue: Catalogue):
     generator = Scripted(catalogue.get("limner-flow"))
-    engine = Engine(Residents([generator.card], lambda _card: generator), Heard(), Supervisor())
+    engine = Engine(ModelCache([generator.card], lambda _card: generator), Heard(), Supervisor())
     engine.start()
     yield engine, generator, engine.outcomes
     generator.gate.release(1000)
@@ -193,7 +193,7 @@ def test_a_job_that_breaks_the_model_fails_alone_with_a_plain_reason(engine, cat
 def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogue):
     generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
     threads = Supervisor(lambda name, error: failures.append((name, type(error))))
-    engine = Engine(Residents([generator.card], lambda _card: generator), heard, threads)
+    engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, threads)
     engine.submit([job(catalogue, "breaks", "breaks the device", lane=1), job(catalogue, "later", lane=3)])
     engine.submit([job(catalogue, f"neighbour {n}", lane=1) for n in range(10)])
     engine.start()
@@ -276,7 +276,7 @@ def test_a_picture_that_does_not_fit_even_alone_fails_with_what_would(engine, ca
 
 def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
     generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
-    engine = Engine(Residents([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
+    engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
     engine.submit([job(catalogue, "long", steps=4)])
     heard.wait(1)
@@ -309,7 +309,7 @@ def test_only_what_is_watched_is_shown_and_a_preview_that_fails_harms_nothing(en
 def test_a_fault_of_the_engine_itself_ends_its_thread_and_every_job_is_suspect(catalogue, monkeypatch):
     generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
     engine = Engine(
-        Residents([generator.card], lambda _card: generator),
+        ModelCache([generator.card], lambda _card: generator),
         heard,
         Supervisor(lambda *failure: failures.append(failure)),
     )
@@ -330,7 +330,7 @@ def test_a_checkpoint_that_cannot_be_written_harms_nothing(catalogue, monkeypatc
 
     monkeypatch.setattr(State, "checkpoint", fault)
     generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
-    engine = Engine(Residents([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
+    engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
     engine.submit([job(catalogue, "long")])
     assert heard.wait(1) == {"long": "generated"}

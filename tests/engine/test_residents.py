@@ -9,7 +9,7 @@ from limner_shared.domain.cards import Catalogue
 from limner_shared.errors import CardError
 from limner_shared.threads import Supervisor
 from limner_worker.engine.loop import Engine
-from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.model_cache import ModelCache
 
 NAMES = ("one", "two", "three")
 
@@ -22,7 +22,7 @@ class Shelf:
         self.loads: list[str] = []
         self.generators: dict[str, Scripted] = {}
         self.broken: set[str] = set()
-        self.residents = Residents(self.cards, self.load, max_bytes)
+        self.residents = ModelCache(self.cards, self.load, max_bytes)
 
     def load(self, card) -> Scripted:
         if card.name in self.broken:
@@ -59,21 +59,21 @@ def test_all_models_stay_loaded_where_nothing_limits_them(catalogue):
 def test_what_was_not_used_for_longest_goes_first(catalogue):
     shelf = Shelf(catalogue, 200)
     assert shelf.loaded() == ["two", "three"]
-    assert shelf.residents.bring("two", busy=())
-    assert shelf.residents.bring("one", busy=())
+    assert shelf.residents.ensure_loaded("two", busy=())
+    assert shelf.residents.ensure_loaded("one", busy=())
     assert shelf.loaded() == ["one", "two"]
 
 
 def test_a_model_at_work_is_not_unloaded(catalogue):
     shelf = Shelf(catalogue, 200)
-    assert not shelf.residents.bring("one", busy={"two", "three"})
+    assert not shelf.residents.ensure_loaded("one", busy={"two", "three"})
     assert shelf.loaded() == ["two", "three"]
 
 
 def test_a_model_larger_than_all_the_room_has_it_for_itself(catalogue):
     shelf = Shelf(catalogue, 50)
     assert shelf.loaded() == ["three"]
-    assert shelf.residents.bring("one", busy=())
+    assert shelf.residents.ensure_loaded("one", busy=())
     assert shelf.loaded() == ["one"]
 
 
@@ -127,4 +127,4 @@ def test_a_worker_without_any_model_says_so(catalogue):
         raise CardError("gone")
 
     with pytest.raises(CardError, match="nothing to do"):
-        Residents([catalogue.get("limner-flow")], fail)
+        ModelCache([catalogue.get("limner-flow")], fail)

@@ -30,7 +30,7 @@ def load(database: Database, catalogue: Catalogue, count: int, **more: object) -
     """A bulk of so many jobs that is still loading."""
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, TENANT)
-        ledger.grant(session, TENANT, count, 10 * count)
+        ledger.reserve_quota(session, TENANT, count, 10 * count)
         ledger.submit(session, TENANT, lines(catalogue, range(count), **more), bulk_id=bulk_id)
     return bulk_id
 
@@ -145,9 +145,9 @@ def test_a_bulk_that_another_sweeper_has_is_not_waited_for(database, catalogue):
 def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_tells_its_loader(database, catalogue):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
-        ledger.remember(session, TENANT, "mine", "", bulk_id)
+        ledger.store_idempotency_key(session, TENANT, "mine", "", bulk_id)
         ledger.cancel_bulk(session, bulk_id)
-        assert ledger.lookup(session, TENANT, "mine") is None
+        assert ledger.read_idempotency_key(session, TENANT, "mine") is None
         assert not ledger.touch_bulk(session, bulk_id, 4)
         assert not ledger.seal_bulk(session, bulk_id, 3)
         assert not ledger.drop_bulk(session, bulk_id)
@@ -160,7 +160,7 @@ def test_canceling_a_complete_bulk_keeps_its_idempotency_key(database, catalogue
     bulk_id = load(database, catalogue, 1)
     with database.write() as session:
         ledger.seal_bulk(session, bulk_id, 1)
-        ledger.remember(session, TENANT, "mine", "digest", bulk_id)
+        ledger.store_idempotency_key(session, TENANT, "mine", "digest", bulk_id)
         ledger.cancel_bulk(session, bulk_id)
     assert rows(database, IdempotencyKey) == 1
 

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from limner_dispatcher import leadership, release, repair
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.leadership import NotLeading
-from limner_dispatcher.redis_queues import Lists, jobs_of
+from limner_dispatcher.redis_queues import RedisQueues, jobs_of
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Released
@@ -53,7 +53,7 @@ def start(
     celery, client = make_celery(settings), connect(settings.redis_url, decode_responses=False)
 
     def start(**changed: object) -> Dispatcher:
-        settled = settings.model_copy(update={"window": 8, "max_window": 8, **changed})
+        settled = settings.model_copy(update={"release_window": 8, "max_release_window": 8, **changed})
         return Dispatcher(settled, catalogue, database, client, celery)
 
     yield start
@@ -174,7 +174,7 @@ def test_a_tenant_of_twice_the_weight_gets_twice_as_much(database, catalogue, re
     light, heavy = submit(database, catalogue, 30), submit(database, catalogue, 30, OTHER)
     with database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == OTHER).values(weight=2.0))
-    tick(start(window=24, max_window=24))
+    tick(start(release_window=24, max_release_window=24))
     found = published(redis)
     assert (len(found.keys() & set(light)), len(found.keys() & set(heavy))) == (8, 16)
 
@@ -358,9 +358,9 @@ def test_the_window_holds_as_much_as_it_may_and_is_filled_up_as_jobs_are_claimed
 
 
 def test_each_message_is_looked_at_with_the_time_of_its_release(database, catalogue, redis, start):
-    assert all(standing.oldest_at is None for standing in Lists(redis).look(MODEL).values())
+    assert all(standing.oldest_at is None for standing in RedisQueues(redis).look(MODEL).values())
     [job_id] = submit(database, catalogue)
     tick(start())
-    standing = Lists(redis).look(MODEL)[Lane.LOW]
+    standing = RedisQueues(redis).look(MODEL)[Lane.LOW]
     assert (standing.length, standing.oldest_jobs) == (1, [job_id])
     assert standing.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)

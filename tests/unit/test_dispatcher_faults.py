@@ -334,7 +334,7 @@ def test_ten_thousand_lines_of_one_tenant_hold_up_no_other_and_each_has_its_turn
             [{"bulk": bulk_id, "id": job_id} for bulk_id, job_id in zip(bulks, ids, strict=True)],
         )
     others = submit(database, new_jobs(catalogue, 6), OTHER)
-    dispatcher = make(window=room, max_window=room)
+    dispatcher = make(release_window=room, max_release_window=room)
     statements = 0
 
     @event.listens_for(database.engine, "before_cursor_execute")

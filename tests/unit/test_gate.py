@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
-from limner_web.throttling import Gate, Place
+from limner_web.throttling import ConcurrencyLimiter, Place
 
 KINDS = ("requests", "streams", "bulks")
 
 
-def gate(**changes: object) -> Gate:
-    return Gate(Settings(require_keys=True, **changes))
+def gate(**changes: object) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(Settings(require_keys=True, **changes))
 
 
-def enter(gate: Gate, tenant: str, *kinds: str) -> Place:
+def enter(gate: ConcurrencyLimiter, tenant: str, *kinds: str) -> Place:
     place = gate.enter(*kinds)
     try:
         gate.claim(place, tenant)
@@ -44,7 +44,7 @@ def test_a_tenant_that_takes_all_it_can_leaves_room_for_another(kind: str):
 
 
 def test_without_keys_the_one_tenant_may_take_all():
-    assert Gate(Settings(max_bulks=4)).shares["bulks"] == 4
+    assert ConcurrencyLimiter(Settings(max_bulks=4)).shares["bulks"] == 4
     assert gate(max_bulks=4).shares["bulks"] == 2
     assert gate(max_bulks=1).shares["bulks"] == 1
 

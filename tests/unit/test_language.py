@@ -22,7 +22,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.admission import Admission
 from limner_worker.stages.interpretation.interpreter import AT_ONCE, Interpreter, Request
-from limner_worker.stages.interpretation.stage import Understanding
+from limner_worker.stages.interpretation.stage import InterpretationStage
 from limner_worker.stages.publishing import Publisher
 
 TENANT = ledger.LOCAL_TENANT
@@ -73,7 +73,7 @@ class Stage:
     def __init__(self, database: Database, catalogue: Catalogue, interpreter: Interpreter) -> None:
         self.ready: list[JobRun] = []
         self.dropped: list[JobRun] = []
-        self.understanding = Understanding(
+        self.understanding = InterpretationStage(
             database, interpreter, catalogue.cards, Supervisor(), self.ready.extend, self.dropped.append
         )
         self.understanding.start()

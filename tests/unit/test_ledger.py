@@ -83,7 +83,7 @@ def test_a_job_is_a_dead_letter_only_after_it_lost_workers_alone_and_can_be_done
     for lost in range(1, 5):
         claim(database, job_id, lease=-1)
         with database.write() as session:
-            [change] = ledger.reap(session, solo_losses=2)
+            [change] = ledger.reap(session, max_solo_losses=2)
         assert change.state is (JobState.FAILED if lost == 4 else JobState.QUEUED)
     with database.write() as session:
         job = queries.job(session, TENANT, job_id)
@@ -275,7 +275,7 @@ def test_a_job_past_its_deadline_fails_and_says_so(database, catalogue, running)
 def test_one_of_many_leads_until_it_has_been_silent(database):
     def lead(owner: str, seconds: float = 60) -> bool:
         with database.write() as session:
-            return ledger.lead(session, "dispatch", owner, seconds)
+            return ledger.acquire_leadership(session, "dispatch", owner, seconds)
 
     assert [lead("a"), lead("b"), lead("a", -1)] == [True, False, True]
     assert [lead("b"), lead("a")] == [True, False]

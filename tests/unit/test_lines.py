@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from limner_dispatcher.fairness import FairShare
 from limner_dispatcher.release import Backlogs
-from limner_dispatcher.waiting_queues import LINES_A_ROUND, LINES_AT_ONCE, Lines, Waiting
+from limner_dispatcher.waiting_queues import LINES_A_ROUND, LINES_AT_ONCE, QueuedJob, WaitingQueues
 from limner_shared.db.queries import Share
-from limner_shared.db.release_queries import Line
+from limner_shared.db.release_queries import WaitingQueue
 
 COST = 7
 
@@ -27,12 +27,12 @@ class Queue:
     read: int = 0
     names: dict[str, list[str]] = field(default_factory=dict)
 
-    def lines(self, tenant: str, after: str, limit: int) -> list[Line]:
+    def lines(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
         names = self.names[tenant]
         first = bisect_right(names, after)
         found = [name for name in names[first:] if self.waiting[tenant][name]][:limit]
         self.read += len(found)
-        return [Line(name, "-" not in name, (self.waiting[tenant][name][0], COST, 0)) for name in found]
+        return [WaitingQueue(name, "-" not in name, (self.waiting[tenant][name][0], COST, 0)) for name in found]
 
     def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
         return [(job, COST, 0) for job in self.waiting[tenant][flow] if job > after][:limit]
@@ -60,9 +60,9 @@ class Rounds:
     """The dispatcher's memory between rounds."""
 
     share: FairShare = field(default_factory=FairShare)
-    lines: Lines = field(default_factory=Lines)
+    lines: WaitingQueues = field(default_factory=WaitingQueues)
 
-    def release(self, queue: Queue, room: int) -> list[tuple[str, Waiting]]:
+    def release(self, queue: Queue, room: int) -> list[tuple[str, QueuedJob]]:
         """One round; what it chooses no longer waits."""
         tenants = queue.tenants()
         self.lines.keep(tenants)

@@ -23,7 +23,7 @@ from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
-from limner_worker.stages.deduplication import Sharing, recipes
+from limner_worker.stages.deduplication import Deduplicator, recipes
 
 FINGERPRINT = {"model": "limner-flow", "weights": "abc", "device": "cpu"}
 ASKED = {"prompt": "a red apple", "seed": 7}
@@ -43,7 +43,7 @@ class Worker:
         self.drawn: list[str] = []
         self.copied: dict[str, list[NewImage]] = {}
         fingerprints = dict.fromkeys(catalogue.cards, FINGERPRINT)
-        self.sharing = Sharing(database, blobs, fingerprints, Supervisor(), self._is_mine, self._draw, self._copy)
+        self.sharing = Deduplicator(database, blobs, fingerprints, Supervisor(), self._is_mine, self._draw, self._copy)
         self.sharing.start()
 
     def _is_mine(self, job: JobRun) -> bool:

@@ -13,8 +13,8 @@ from limner_worker.generators.base import ImageTask
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED, WeightsError
 from limner_worker.stages.interpretation import image_recognition, presentation
-from limner_worker.stages.interpretation.image_recognition import EvaluatorSight, save_names
-from limner_worker.stages.interpretation.stage import Presenter, sights_of
+from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer, save_names
+from limner_worker.stages.interpretation.stage import Presenter, recognizers_of
 
 TEXT = SHIPPED / "limner-text"
 
@@ -29,8 +29,8 @@ def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def look() -> EvaluatorSight:
-    return EvaluatorSight(TEXT)
+def look() -> EvaluatorRecognizer:
+    return EvaluatorRecognizer(TEXT)
 
 
 @pytest.mark.parametrize(("drawing", "asked"), [("red apple", "a car"), ("rocket", "a cat"), ("pizza", "a house")])
@@ -54,16 +54,16 @@ def test_a_folder_without_names_is_refused(tmp_path):
     for name in ("tower.safetensors", "head.safetensors"):
         (tmp_path / name).symlink_to(TEXT / name)
     with pytest.raises(WeightsError, match="no file of names"):
-        EvaluatorSight(tmp_path)
+        EvaluatorRecognizer(tmp_path)
     save_names(["a", "b"], torch.eye(2, 384), tmp_path)
-    assert EvaluatorSight(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
+    assert EvaluatorRecognizer(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
 
 
 def test_built_in_models_are_looked_at_and_others_are_not(catalogue):
     cards = {name: catalogue.get(name) for name in ("limner-flow", "limner-gan")}
     other = cards["limner-gan"].model_copy(update={"text_encoder": None})
-    assert set(sights_of(cards | {"other": other})) == set(cards)
-    assert sights_of({"other": other}) == {}
+    assert set(recognizers_of(cards | {"other": other})) == set(cards)
+    assert recognizers_of({"other": other}) == {}
 
 
 def test_a_picture_that_looks_like_something_else_is_presented_with_that(catalogue):

@@ -15,7 +15,7 @@ from tests.processes import eventually
 
 from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_left_behind
 from limner_client.local.processes import Child
-from limner_client.local.stack import Stack, own_folder
+from limner_client.local.stack import Stack, lock_data_dir
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.settings import Settings
 
@@ -134,9 +134,9 @@ def test_killing_a_child_ends_what_it_started(tmp_path: Path) -> None:
 
 def test_two_stacks_never_share_a_folder(tmp_path: Path) -> None:
     taken = rf"process {os.getpid()}\) runs in .*LIMNER_DATA_DIR"
-    with own_folder(tmp_path), pytest.raises(ConfigurationError, match=taken), own_folder(tmp_path):
+    with lock_data_dir(tmp_path), pytest.raises(ConfigurationError, match=taken), lock_data_dir(tmp_path):
         pass
-    with own_folder(tmp_path):
+    with lock_data_dir(tmp_path):
         pass
 
 
@@ -149,7 +149,7 @@ def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         holder.kill()
-    with own_folder(tmp_path):
+    with lock_data_dir(tmp_path):
         pass
 
 
@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(ConfigurationError, match="cannot be used as data folder"),
-        own_folder(tmp_path / "file" / "data"),
+        lock_data_dir(tmp_path / "file" / "data"),
     ):
         pass
 
@@ -174,11 +174,11 @@ def test_a_port_in_use_is_named_with_the_variable_that_changes_it(tmp_path: Path
 def test_a_stack_whose_process_does_not_start_says_why_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LIMNER_WINDOW", "many")  # which every process refuses
+    monkeypatch.setenv("LIMNER_RELEASE_WINDOW", "many")  # which every process refuses
     settings = Settings.model_construct(data_dir=tmp_path, port=free_port(), _fields_set={"data_dir", "port"})
     stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=silent)
     try:
-        with pytest.raises(ServiceUnavailable, match="LIMNER_WINDOW"):
+        with pytest.raises(ServiceUnavailable, match="LIMNER_RELEASE_WINDOW"):
             stack.start()
         pid = int(pid_file(tmp_path / "valkey").read_text())
     finally:
@@ -196,11 +196,11 @@ def test_what_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
     for other in stack.services[1:]:
         other.command = service.command
     try:
-        stack.mend()
+        stack.restart_dead()
         first = service.child
         assert first is not None
         os.kill(first.pid, signal.SIGKILL)
-        eventually(lambda: (stack.mend(), service.child not in (None, first))[1], 10)
+        eventually(lambda: (stack.restart_dead(), service.child not in (None, first))[1], 10)
         assert any("was ended by signal 9; it is started again in" in line for line in said)
     finally:
         started = time.monotonic()

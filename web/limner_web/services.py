@@ -20,7 +20,7 @@ from limner_web.input_images import Inputs
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
 from limner_web.serving.probe import Probe
-from limner_web.throttling import Gate, RequestRate
+from limner_web.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.watch import Watches
@@ -47,7 +47,7 @@ class Services:
     watches: Watches
     feeds: Feeds
     probe: Probe
-    gate: Gate
+    gate: ConcurrencyLimiter
     rate: RequestRate
     storage: Threads
     """For calls of `blobs`."""
@@ -78,7 +78,7 @@ def build(settings: Settings) -> Services:
         watches=Watches(listener, database, supervisor),
         feeds=Feeds(listener),
         probe=Probe(settings.resolved_database_url, redis),
-        gate=Gate(settings),
+        gate=ConcurrencyLimiter(settings),
         rate=RequestRate(settings),
         storage=storage,
         pillow=pillow,

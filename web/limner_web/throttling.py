@@ -34,7 +34,7 @@ class Place:
     tenant_id: str | None = None
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Counts what this process has in hand, by kind. Gevent switches only where something waits, so no lock."""
 
     def __init__(self, settings: Settings) -> None:
@@ -83,7 +83,7 @@ class Gate:
                     del self._of_tenants[kind, place.tenant_id]
 
 
-def install(app: Flask, gate: Gate) -> None:
+def install(app: Flask, gate: ConcurrencyLimiter) -> None:
     """Let every request pass the gate, and leave it when its answer is made, or sent if that takes as long."""
 
     def enter() -> None:
@@ -102,7 +102,7 @@ def install(app: Flask, gate: Gate) -> None:
     app.after_request(leave)
 
 
-def install_shares(app: Flask, gate: Gate) -> None:
+def install_shares(app: Flask, gate: ConcurrencyLimiter) -> None:
     """Count every request in its tenant's share: to be installed after what finds out the tenant."""
 
     def claim() -> None:
@@ -112,7 +112,7 @@ def install_shares(app: Flask, gate: Gate) -> None:
     app.before_request(claim)
 
 
-def wait_outside(gate: Gate) -> None:
+def wait_outside(gate: ConcurrencyLimiter) -> None:
     """From here on this request only waits: what it does is done, and it holds up no other request."""
     place: Place = g.place
     if "requests" in place.kinds:

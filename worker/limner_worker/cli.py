@@ -20,7 +20,7 @@ from limner_shared.telemetry import configure_logging
 def worker(models: tuple[str, ...]) -> None:
     """Generate pictures on this machine's device until stopped."""
     # Imported here, not above: the command line must not wait for torch to say what commands there are.
-    from limner_worker.generators.model_cache import Residents  # noqa: PLC0415
+    from limner_worker.generators.model_cache import ModelCache  # noqa: PLC0415
     from limner_worker.generators.registry import load  # noqa: PLC0415
     from limner_worker.runtime.admission import Admission, queue_order  # noqa: PLC0415
     from limner_worker.runtime.pool import engine_pool  # noqa: PLC0415
@@ -34,7 +34,7 @@ def worker(models: tuple[str, ...]) -> None:
     require_current(settings.resolved_database_url)
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
-    residents = Residents(cards, partial(load, settings=settings), settings.model_bytes)
+    residents = ModelCache(cards, partial(load, settings=settings), settings.model_memory_bytes)
     admission = Admission(settings.slots, residents.cards)
     app = make_celery(settings, residents.cards, queue_order(admission))
     register(app)

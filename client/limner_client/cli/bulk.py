@@ -42,7 +42,7 @@ SUFFIXES: Final = {"image/png": ".png", "image/webp": ".webp", "image/jpeg": ".j
 T = TypeVar("T")
 
 
-class BulkState(BaseModel):
+class ResumeFile(BaseModel):
     """Which bulk an output folder belongs to. Until the server has named it, only the key it was sent with is known."""
 
     server: str
@@ -112,12 +112,12 @@ def patiently(call: Callable[[], T]) -> T:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = False) -> BulkState:
+def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = False) -> ResumeFile:
     """The bulk of this folder: the one begun earlier, or a new one. Raises InvalidRequest if it is another file's."""
     file = output / STATE_FILE
     with prompts.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
-    state = _read(file) or BulkState(server=client.server, source_sha256=digest, key=secrets.token_hex(16))
+    state = _read(file) or ResumeFile(server=client.server, source_sha256=digest, key=secrets.token_hex(16))
     if state.source_sha256 != digest or state.server != client.server:
         raise InvalidRequest(
             f"{output}/ holds the pictures of another file or server ({state.bulk_id} at {state.server}): "
@@ -132,9 +132,9 @@ def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = F
     return state
 
 
-def _read(file: Path) -> BulkState | None:
+def _read(file: Path) -> ResumeFile | None:
     try:
-        return BulkState.model_validate_json(file.read_bytes())
+        return ResumeFile.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -149,7 +149,7 @@ def write_whole(file: Path, data: bytes) -> None:
     part.replace(file)
 
 
-def follow_bulk(client: Client, state: BulkState, output: Path) -> BulkView:
+def follow_bulk(client: Client, state: ResumeFile, output: Path) -> BulkView:
     """Show how far the bulk is and fetch pictures as they are done, until all are there."""
     columns = (
         TextColumn("{task.description}"),
@@ -174,7 +174,7 @@ def follow_bulk(client: Client, state: BulkState, output: Path) -> BulkView:
             time.sleep(POLL_SECONDS)
 
 
-def _look(client: Client, state: BulkState, output: Path) -> BulkView:
+def _look(client: Client, state: ResumeFile, output: Path) -> BulkView:
     try:
         return patiently(lambda: client.bulk(state.bulk_id))
     except NotFound as error:
@@ -183,7 +183,7 @@ def _look(client: Client, state: BulkState, output: Path) -> BulkView:
         ) from error
 
 
-def _fetch(client: Client, state: BulkState, output: Path, have: set[Path], *, final: bool) -> None:
+def _fetch(client: Client, state: ResumeFile, output: Path, have: set[Path], *, final: bool) -> None:
     """Download what is missing or damaged, and add it to `have`; at the end, keep the results too."""
     results = output / "results.jsonl.part"
     with results.open("w", encoding="utf-8") as out, ThreadPoolExecutor(DOWNLOADS) as pool:

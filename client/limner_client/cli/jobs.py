@@ -35,14 +35,16 @@ PICTURE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 def server_options(command: F) -> F:
     """Add `--server` and `--key`; the command receives `server` and `key`."""
     key = click.option("--key", help="API key, where the server requires one. Default: LIMNER_API_KEY.")
-    server = click.option("--server", help="The server's URL. Default: LIMNER_SERVER, or this machine at LIMNER_PORT.")
+    server = click.option(
+        "--server", help="The server's URL. Default: LIMNER_SERVER_URL, or this machine at LIMNER_PORT."
+    )
     return server(key(command))
 
 
 def make_client(server: str | None, key: str | None) -> Client:
     """A client of the named server, or of this machine's."""
     settings = Settings()
-    url = server or settings.server or f"http://127.0.0.1:{settings.port}"
+    url = server or settings.server_url or f"http://127.0.0.1:{settings.port}"
     return Client(url if "://" in url else f"http://{url}", key or settings.api_key or None)
 
 

@@ -58,7 +58,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
 }
 
 
-class UserMistake(click.ClickException):
+class UsageError(click.ClickException):
     """What was typed or configured has to change before a second try."""
 
     exit_code = 2
@@ -126,7 +126,7 @@ def _missing(name: str, error: ModuleNotFoundError) -> click.ClickException:
 
 def _failure(error: LimnerError) -> click.ClickException:
     if isinstance(error, InvalidRequest | ConfigurationError):
-        return UserMistake(error.message)
+        return UsageError(error.message)
     return click.ClickException(error.message)
 
 

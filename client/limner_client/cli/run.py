@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from limner_client.local.signals import stop_on_signals
-from limner_client.local.stack import SUPERVISOR, Stack, own_folder
+from limner_client.local.stack import SUPERVISOR, Stack, lock_data_dir
 from limner_shared.settings import Settings
 
 COLOURS: Final = {
@@ -37,7 +37,7 @@ def up(workers: int) -> None:
     """
     settings = Settings()
     printer = Printer(Console(stderr=False, highlight=False, soft_wrap=True))
-    with own_folder(settings.data_dir):
+    with lock_data_dir(settings.data_dir):
         stack = Stack(settings, workers=workers, log_dir=settings.data_dir / "logs", tell=printer.tell)
         stack.ensure_space(MINIMUM_FREE_BYTES)
         with stop_on_signals(stack):

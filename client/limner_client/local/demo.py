@@ -21,7 +21,7 @@ from limner_client.client import Client
 from limner_client.local.contact_sheet import Tile, contact_sheet
 from limner_client.local.embedded_valkey import free_port
 from limner_client.local.signals import stop_on_signals
-from limner_client.local.stack import SUPERVISOR, Stack, own_folder
+from limner_client.local.stack import SUPERVISOR, Stack, lock_data_dir
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import BulkView, JobView
 from limner_shared.errors import GenerationFailed
@@ -83,7 +83,7 @@ def run_demo(output: Path, workers: int) -> int:
     """Run it all; the exit code. Logs of every process are kept in `output`/logs."""
     console = Console(highlight=False)
     run = Run(time.monotonic())
-    with own_folder(output):
+    with lock_data_dir(output):
         data = output / ".data"
         shutil.rmtree(data, ignore_errors=True)
         stack = _stack(console, output, data, workers)
@@ -161,7 +161,7 @@ def _follow(console: Console, stack: Stack, client: Client, run: Run) -> None:
             said = _show(console, bars, tasks, run, said)
             if sum(run.done()) == len(SINGLES) + 2 * len(ORDINARY):
                 return
-            stack.mend()
+            stack.restart_dead()
             time.sleep(POLL_SECONDS)
 
 

@@ -36,7 +36,7 @@ SUPERVISOR: Final = "limner"
 
 
 @contextmanager
-def own_folder(data_dir: Path) -> Iterator[None]:
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Hold a data folder alone. Raises ConfigurationError if another stack has it; a killed one holds nothing."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class Service:
 
 
 class Stack:
-    """The processes of one data folder. Use within `own_folder`; `tell(name, line)` hears all that they say.
+    """The processes of one data folder. Use within `lock_data_dir`; `tell(name, line)` hears all that they say.
 
     `stopping` is set by whoever wants it to end: `start` and `watch` return soon after. `hurry` ends the waiting for
     processes that stop in good order.
@@ -125,13 +125,13 @@ class Stack:
         """Restart what dies, until `stopping` is set."""
         while not self.stopping:
             time.sleep(POLL_SECONDS)
-            self.mend()
+            self.restart_dead()
 
-    def mend(self) -> None:
+    def restart_dead(self) -> None:
         """Start anew whatever has died, once its pause is over."""
-        self._mend_valkey()
+        self._restart_valkey_if_dead()
         for service in self.services:
-            self._mend(service)
+            self._restart_if_dead(service)
 
     def stop(self) -> None:
         """Stop all in good order: no new jobs, then the workers, who end what they hold, then Valkey."""
@@ -165,7 +165,7 @@ class Stack:
         here = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self._redis_url}
         return {**os.environ, **self.settings.model_copy(update=here).variables, "PYTHONUNBUFFERED": "1"}
 
-    def _mend(self, service: Service) -> None:
+    def _restart_if_dead(self, service: Service) -> None:
         child = service.child
         if child is None:
             if time.monotonic() >= service.restart_at:
@@ -180,7 +180,7 @@ class Stack:
         self._tell(SUPERVISOR, f"{service.name} {_ended(child)}; it is started again in {pause:g} s")
         service.child, service.restart_at = None, time.monotonic() + pause
 
-    def _mend_valkey(self) -> None:
+    def _restart_valkey_if_dead(self) -> None:
         valkey = self._valkey
         if valkey is None or valkey.child is None or valkey.child.exit_code is None:
             return

@@ -20,7 +20,7 @@ LINE_ORDER: Final = (Job.tenant_id, Job.flow, Job.id)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class WaitingQueue:
     """Jobs of a tenant that wait for their release one after another: a bulk, or its single jobs."""
 
     flow: str
@@ -48,7 +48,9 @@ def waiting_tenants(session: Session, model: str, rank: int) -> list[str]:
     return list(session.scalars(select(tenants.c.tenant).where(tenants.c.tenant.is_not(None))))
 
 
-def waiting_lines(session: Session, model: str, rank: int, tenant_id: str, after: str, limit: int) -> list[Line]:
+def waiting_lines(
+    session: Session, model: str, rank: int, tenant_id: str, after: str, limit: int
+) -> list[WaitingQueue]:
     """A tenant's next lines after one of this name, in the order of their names; one index probe each."""
 
     def head_after(flow: ColumnElement[str]) -> ScalarSelect[str]:
@@ -76,7 +78,7 @@ def waiting_lines(session: Session, model: str, rank: int, tenant_id: str, after
         .outerjoin(Bulk, Bulk.id == Job.flow)
         .order_by(heads.c.number)
     )
-    return [Line(row[0], bool(row[1]), (row[2], row[3], row[4])) for row in session.execute(query)]
+    return [WaitingQueue(row[0], bool(row[1]), (row[2], row[3], row[4])) for row in session.execute(query)]
 
 
 def waiting_jobs(
@@ -107,7 +109,7 @@ def next_jobs(session: Session, model: str, limit: int) -> list[str]:
     return found[:limit]
 
 
-def _claimable(session: Session, model: str, rank: int, tenant_id: str, line: Line, limit: int) -> list[str]:
+def _claimable(session: Session, model: str, rank: int, tenant_id: str, line: WaitingQueue, limit: int) -> list[str]:
     if not line.open:
         return []
     rows = waiting_jobs(session, model, rank, tenant_id, line.flow, "", limit)

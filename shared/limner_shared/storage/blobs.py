@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from limner_shared.errors import NotFound, StorageFailed
 from limner_shared.storage.object_store import Store
 
-HALF_MADE: Final = "half-made"
+CHECKPOINTS: Final = "half-made"
 INPUTS: Final = "inputs"
 ASIDE: Final = "aside"
 DIGEST_CHARS: Final = 64
@@ -174,4 +174,4 @@ def _key(digest: str) -> str:
 
 def _checkpoint(name: str) -> str:
     """The version before has checkpoints without a checksum, and looks for them under the name alone."""
-    return f"{HALF_MADE}/{name}.sum"
+    return f"{CHECKPOINTS}/{name}.sum"

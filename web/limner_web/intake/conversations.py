@@ -34,7 +34,7 @@ def begin(services: Services, tenant_id: str, request: JobRequest, header: JobHe
         conversation_id = ledger.open_conversation(session, tenant_id, request.description or "")
         ledger.add_turn(session, conversation_id, None, job_id, request.description or "")
 
-    job_id = _submit(services, tenant_id, request, header, submission.Within("new conversation", (), note))
+    job_id = _submit(services, tenant_id, request, header, submission.ConversationContext("new conversation", (), note))
     with services.database.read() as session:
         return _turn_of(session, job_id).conversation_id
 
@@ -73,7 +73,7 @@ def edit(
 
 def _within(
     tenant_id: str, conversation_id: str, place: str, turns: Past, parent: str | None, message: str
-) -> submission.Within:
+) -> submission.ConversationContext:
     past = _path(turns, parent)
 
     def note(session: Session, job_id: str) -> None:
@@ -82,17 +82,19 @@ def _within(
 
     history = tuple(_turn(turn, job) for turn, job in past[-REMEMBERED:])
     model = past[-1][1].model if past and past[-1][1] is not None else None
-    return submission.Within(place, history, note, model)
+    return submission.ConversationContext(place, history, note, model)
 
 
-def _add(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.Within) -> str:
+def _add(
+    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.ConversationContext
+) -> str:
     job_id = _submit(services, tenant_id, request, header, within)
     with services.database.read() as session:
         return _turn_of(session, job_id).id
 
 
 def _submit(
-    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.Within
+    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.ConversationContext
 ) -> str:
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     return submission.submit(services, tenant_id, request, key, retries, within)

@@ -42,7 +42,7 @@ LOADING = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class ConversationContext:
     """What a job is part of: what was said before, where, and what else is to be written with it."""
 
     place: str
@@ -81,7 +81,7 @@ def submit(
     request: JobRequest,
     key: str | None,
     retry_count: int | None = None,
-    within: Within | None = None,
+    within: ConversationContext | None = None,
 ) -> str:
     """Queue one job and return its id. Raises InvalidRequest, TooManyRequests, IdempotencyConflict or Gone.
 
@@ -102,8 +102,8 @@ def submit(
     new = NewJob(spec, cost, priority, request.metadata, expires_in=request.expires_in, small=small)
 
     def make(session: Session) -> Submission:
-        ledger.grant(session, tenant_id, 1, cost)
-        submission = ledger.submit(session, tenant_id, [new], window=services.settings.window)
+        ledger.reserve_quota(session, tenant_id, 1, cost)
+        submission = ledger.submit(session, tenant_id, [new], window=services.settings.release_window)
         if within is not None:
             within.note(session, submission.changes[0].id)
         return submission
@@ -125,9 +125,9 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
         images = queries.images(session, [job_id])[job_id]
         services.catalogue.get(row.model)
         again = _replay_spec(row, images)
-        ledger.grant(session, tenant_id, 1, row.cost)
+        ledger.reserve_quota(session, tenant_id, 1, row.cost)
         new = NewJob(again, row.cost, Priority.NORMAL, {REPLAY_OF: job_id})
-        submission = ledger.submit(session, tenant_id, [new], window=services.settings.window)
+        submission = ledger.submit(session, tenant_id, [new], window=services.settings.release_window)
     announce(services, submission.changes, submission.released)
     return submission.changes[0].id
 
@@ -172,21 +172,21 @@ def _once(
 
 def _recall(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
     if repeat.key is not None:
-        return ledger.recall(session, tenant_id, repeat.key, repeat.digest)
+        return ledger.find_idempotency_key(session, tenant_id, repeat.key, repeat.digest)
     if repeat.count:
-        return ledger.recall(session, tenant_id, repeat.name or "", repeat.digest, RETRY_SECONDS)
+        return ledger.find_idempotency_key(session, tenant_id, repeat.name or "", repeat.digest, RETRY_SECONDS)
     # A first try is a new request, unless its own retry has overtaken it.
-    known = ledger.recall(session, tenant_id, repeat.overtaken, repeat.digest, OVERTAKEN_SECONDS)
+    known = ledger.find_idempotency_key(session, tenant_id, repeat.overtaken, repeat.digest, OVERTAKEN_SECONDS)
     if known is not None:
-        ledger.forget_key(session, tenant_id, repeat.overtaken)
+        ledger.delete_idempotency_key(session, tenant_id, repeat.overtaken)
     return known
 
 
 def _remember(session: Session, tenant_id: str, repeat: Repeat, job_id: str) -> None:
     counted = repeat.key is None
-    ledger.remember(session, tenant_id, repeat.name or "", repeat.digest, job_id, anew=counted)
+    ledger.store_idempotency_key(session, tenant_id, repeat.name or "", repeat.digest, job_id, anew=counted)
     if counted and repeat.count:
-        ledger.remember(session, tenant_id, repeat.overtaken, repeat.digest, job_id, anew=True)
+        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken, repeat.digest, job_id, anew=True)
 
 
 def _still_there(session: Session, tenant_id: str, job_id: str) -> str:
@@ -217,7 +217,7 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
             if not ledger.seal_bulk(session, bulk_id, reader.accepted, reader.skipped):
                 raise _given_up()
             if key is not None:
-                ledger.remember(session, tenant_id, key, reader.digest, bulk_id, anew=True)
+                ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, anew=True)
     except BaseException:
         _drop(services, bulk_id)
         raise
@@ -240,7 +240,7 @@ def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | No
     """The digest and id of the bulk that this key has made, or no digest and the id of a new one."""
     try:
         with services.database.write() as session:
-            known = None if key is None else ledger.lookup(session, tenant_id, key)
+            known = None if key is None else ledger.read_idempotency_key(session, tenant_id, key)
             if known is not None and known[1] != LOADING:
                 return known[1], known[0]
             if known is not None:
@@ -249,7 +249,7 @@ def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | No
                 ledger.drop_bulk(session, known[0])
             bulk_id = ledger.open_bulk(session, tenant_id)
             if key is not None:
-                ledger.remember(session, tenant_id, key, LOADING, bulk_id, anew=True)
+                ledger.store_idempotency_key(session, tenant_id, key, LOADING, bulk_id, anew=True)
             return None, bulk_id
     except IntegrityError as error:  # the same request came twice at once, and the other one was faster
         raise BulkLoading from error
@@ -261,7 +261,7 @@ def _load(services: Services, tenant_id: str, bulk_id: str, reader: BulkReader) 
         with services.database.write() as session:
             if not ledger.touch_bulk(session, bulk_id, reader.lines):
                 raise _given_up()
-            queued = ledger.grant(session, tenant_id, len(chunk), sum(job.cost for job in chunk), queued)
+            queued = ledger.reserve_quota(session, tenant_id, len(chunk), sum(job.cost for job in chunk), queued)
             ledger.submit(session, tenant_id, chunk, bulk_id=bulk_id)
         time.sleep(0)  # gevent: the server's other requests have a turn
 

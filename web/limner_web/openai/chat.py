@@ -107,7 +107,7 @@ def _submit(held: Services, body: ChatRequest) -> str:
     with held.database.read() as session:
         history = _history(session, before)[-conversations.REMEMBERED :]
     said = body.model_dump_json(include={"messages"})  # another talk may end with the same words
-    within = submission.Within(f"chat {said}", tuple(history), lambda _session, _job: None)
+    within = submission.ConversationContext(f"chat {said}", tuple(history), lambda _session, _job: None)
     names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
     header = JobHeaders.model_validate(names)
     key, retries = header.idempotency_key, header.x_stainless_retry_count

@@ -10,7 +10,7 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
 
 
-class Outcomes(Protocol):
+class EngineListener(Protocol):
     """Who hears of what the engine did. Called on the engine's thread, so each returns at once."""
 
     def progressed(self, job: JobRun) -> None:

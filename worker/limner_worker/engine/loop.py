@@ -17,12 +17,12 @@ from limner_worker.engine.batch_sizing import Budget
 from limner_worker.engine.failure_reasons import failure_of
 from limner_worker.engine.fault_isolation import LOGGED_CHARS, Guard
 from limner_worker.engine.job_run import JobRun, Row
-from limner_worker.engine.listener import Outcomes
-from limner_worker.engine.pending_models import Waiting
+from limner_worker.engine.listener import EngineListener
+from limner_worker.engine.pending_models import PendingModels
 from limner_worker.engine.scheduler import Scheduler
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import Decoding, Generator, padded_size
-from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.model_cache import ModelCache
 
 log = get_logger(__name__)
 
@@ -37,13 +37,17 @@ class Engine:
     """
 
     def __init__(
-        self, models: Residents, outcomes: Outcomes, threads: Supervisor, checkpoint_seconds: float = float("inf")
+        self,
+        models: ModelCache,
+        outcomes: EngineListener,
+        threads: Supervisor,
+        checkpoint_seconds: float = float("inf"),
     ) -> None:
         """`checkpoint_seconds`: how often a long job's state is kept."""
         self._models = models
         self.outcomes = outcomes
         self._threads = threads
-        self._waiting = Waiting()
+        self._waiting = PendingModels()
         self._checkpoint_seconds = checkpoint_seconds
         self._budget = Budget()
         self._scheduler: Scheduler[Row] = Scheduler(self._sizes)
@@ -126,7 +130,7 @@ class Engine:
         """Start the jobs whose models are loaded, or can be: the model that is waited for longest goes first."""
         for model in self._waiting.models(time.monotonic()):
             try:
-                brought = self._models.bring(model, self._busy())
+                brought = self._models.ensure_loaded(model, self._busy())
             except Exception as error:  # a device may be full, a file gone; the other models go on
                 if device_faults.is_device_broken(error):
                     raise

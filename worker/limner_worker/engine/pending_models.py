@@ -19,7 +19,7 @@ class _Line:
     jobs: list[JobRun] = field(default_factory=list)
 
 
-class Waiting:
+class PendingModels:
     """A line for each model; mostly they are empty again at once, for the model is there."""
 
     def __init__(self) -> None:

@@ -63,12 +63,12 @@ class Device:
         dtype = getattr(torch, card.dtype)
         return torch.autocast(self.torch.type, dtype, enabled=dtype is not torch.float32)
 
-    def beside(self, compute: Callable[[], T], then: Callable[[T], list[Picture]]) -> Beside[T]:
+    def beside(self, compute: Callable[[], T], then: Callable[[T], list[Picture]]) -> AsyncDecode[T]:
         """Begin a decode: `compute` now, while the device goes on, and `then` when the pictures are asked for.
 
         What `compute` reads must be kept by the caller until then, and must have been settled.
         """
-        return Beside(compute, then, self._stream)
+        return AsyncDecode(compute, then, self._stream)
 
 
 def compute_deterministically() -> None:
@@ -82,7 +82,7 @@ def compute_deterministically() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-class Beside(Generic[T]):
+class AsyncDecode(Generic[T]):
     """A decode in progress, as `base.Decoding`; without a stream it is done at once."""
 
     def __init__(

@@ -17,7 +17,7 @@ log = get_logger(__name__)
 Load = Callable[[ModelCard], Generator]
 
 
-class Residents:
+class ModelCache:
     """For the engine's thread, once made.
 
     A model is unloaded by forgetting it, so that a device and the machine both get their memory back; what is loaded
@@ -55,7 +55,7 @@ class Residents:
         """A loaded model. Raises KeyError if it is not."""
         return self._loaded[name]
 
-    def bring(self, name: str, busy: Collection[str]) -> bool:
+    def ensure_loaded(self, name: str, busy: Collection[str]) -> bool:
         """Have a model loaded, and others unloaded for it as needed; False while those that are busy leave no room.
 
         Raises CardError if it does not load any more, and KeyError if this worker does not serve it.

@@ -21,17 +21,23 @@ from limner_shared.threads import EXIT_CODE, Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Picture
-from limner_worker.generators.model_cache import Residents
+from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.claiming import Claimer, Delivery
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
 from limner_worker.runtime.progress import Reporter
 from limner_worker.runtime.watchdog import Watchdog
-from limner_worker.stages.checkpoints import HalfMade
-from limner_worker.stages.deduplication import Sharing
+from limner_worker.stages.checkpoints import CheckpointStore
+from limner_worker.stages.deduplication import Deduplicator
 from limner_worker.stages.input_images import load_inputs
-from limner_worker.stages.interpretation.stage import Presenter, Understanding, interpreter_of, server_of, sights_of
+from limner_worker.stages.interpretation.stage import (
+    InterpretationStage,
+    Presenter,
+    interpreter_of,
+    recognizers_of,
+    server_of,
+)
 from limner_worker.stages.publishing import Publisher
 
 log = get_logger(__name__)
@@ -44,7 +50,7 @@ PREPARED_AT_ONCE: Final = 4
 class WorkerService:
     """Takes deliveries from any thread; everything is done and acknowledged by supervised threads of its own."""
 
-    def __init__(self, settings: Settings, models: Residents, admission: Admission) -> None:
+    def __init__(self, settings: Settings, models: ModelCache, admission: Admission) -> None:
         self._settings = settings
         self._admission = admission
         self._threads = threads = Supervisor(self._thread_failed)
@@ -59,10 +65,10 @@ class WorkerService:
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
         self._leases = Leases(settings, database, redis, held, threads, self._drop, self._about)
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._take)
-        self._half_made = HalfMade(blobs, self._fingerprints, threads)
+        self._half_made = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparing = threads.pool("prepare", PREPARED_AT_ONCE)
         server = server_of(settings)
-        self._understanding = Understanding(
+        self._understanding = InterpretationStage(
             database,
             interpreter_of(settings, server, threads),
             models.cards,
@@ -70,14 +76,14 @@ class WorkerService:
             self._begin,
             lambda job: self._drop([job]),
         )
-        presenter = Presenter(server, sights_of(models.cards))
+        presenter = Presenter(server, recognizers_of(models.cards))
         self._publisher = Publisher(database, blobs, self._hints, threads, admission.store, self._ended, presenter)
-        self._sharing = Sharing(
+        self._sharing = Deduplicator(
             database, blobs, self._fingerprints, threads, held.is_working, self._engine.submit, self._share
         )
         self._reporter = Reporter(self._hints, threads)
         self._watchdog = Watchdog(
-            threads, lambda: self._engine.stuck(settings.hang_seconds), held.keys, self._end_process
+            threads, lambda: self._engine.stuck(settings.step_timeout_seconds), held.keys, self._end_process
         )
 
     def start(self) -> None:

@@ -16,7 +16,7 @@ from limner_worker.engine.job_run import JobRun, Row
 log = get_logger(__name__)
 
 
-class HalfMade:
+class CheckpointStore:
     """One object for each image of a job. It is a help, never a need: what cannot be written or read is left out."""
 
     def __init__(self, blobs: Blobs, fingerprints: Mapping[str, Mapping[str, Any]], threads: Supervisor) -> None:

@@ -55,7 +55,7 @@ def recipes(claim: Claim, fingerprint: Mapping[str, Any]) -> Recipes:
     return tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
-class Sharing:
+class Deduplicator:
     """One thread, before the engine. A job whose pictures the ledger has gets them; one that is being drawn here is
     waited for, unless by a job of a better lane; every other one is drawn.
     """

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.accounts.tenants import find_or_make
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.types import SILENT
+from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import ApiKey, Tenant
 from limner_shared.errors import NotFound, Unauthorized
 
@@ -38,7 +38,7 @@ def list_keys(session: Session) -> Sequence[tuple[ApiKey, str]]:
 def revoke(session: Session, lookup: str) -> None:
     """Let a key be valid no more. Raises NotFound for an unknown or revoked one."""
     statement = update(ApiKey).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None)).values(revoked_at=now())
-    if session.execute(statement.returning(ApiKey.id), execution_options=SILENT).first() is None:
+    if session.execute(statement.returning(ApiKey.id), execution_options=NO_SYNC).first() is None:
         raise NotFound(f"There is no valid key {lookup}.")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
-from limner_shared.db.ledger.types import SILENT
+from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import Tenant
 from limner_shared.domain.ids import new_id
 
@@ -44,4 +44,4 @@ def change_tenant(session: Session, name: str, changes: Mapping[str, float | Non
     """Set these of FIELDS for the tenant with this name, who is made if there is none."""
     tenant_id = find_or_make(session, name)
     if changes:
-        session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**changes), execution_options=SILENT)
+        session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**changes), execution_options=NO_SYNC)

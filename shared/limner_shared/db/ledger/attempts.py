@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import release_queries
 from limner_shared.db.engine import insert_many, now
-from limner_shared.db.ledger.intake import grant
-from limner_shared.db.ledger.types import SILENT, AttemptKey, Change, Claim, Result, error_values, record, transition
+from limner_shared.db.ledger.intake import reserve_quota
+from limner_shared.db.ledger.types import NO_SYNC, AttemptKey, Change, Claim, Result, error_values, record, transition
 from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.ids import new_id
@@ -54,7 +54,7 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
             select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares"),
         )
     )
-    rows = session.execute(statement, execution_options=SILENT).all()
+    rows = session.execute(statement, execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
     claims: list[Claim] = []
     for row in rows:
@@ -100,7 +100,7 @@ def interpreted(
     if before is None:
         return False
     if cost > before.cost:
-        grant(session, before.tenant_id, 0, cost - before.cost)
+        reserve_quota(session, before.tenant_id, 0, cost - before.cost)
     values = {"interpretation": interpretation.model_dump(), "spec": spec.model_dump(mode="json"), "cost": cost}
     return bool(transition(session, current, values, "interpreted", {"backend": interpretation.backend}))
 
@@ -118,12 +118,12 @@ def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float
     statement = (
         update(Job).where(_current(attempts)).values(lease_until=now() + lease_seconds).returning(Job.id, Job.attempt)
     )
-    return {AttemptKey(*row) for row in session.execute(statement, execution_options=SILENT)}
+    return {AttemptKey(*row) for row in session.execute(statement, execution_options=NO_SYNC)}
 
 
 def forfeit(session: Session, attempts: Iterable[AttemptKey]) -> None:
     """Let the leases of these attempts run out now: the reaper counts each as a loss, without the wait."""
-    session.execute(update(Job).where(_current(attempts)).values(lease_until=now()), execution_options=SILENT)
+    session.execute(update(Job).where(_current(attempts)).values(lease_until=now()), execution_options=NO_SYNC)
 
 
 def finish(session: Session, results: Sequence[Result]) -> list[Change]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.intake import refund
 from limner_shared.db.ledger.termination import cancel
-from limner_shared.db.ledger.types import SILENT, Change, lock
+from limner_shared.db.ledger.types import NO_SYNC, Change, lock
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Job, Tenant
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, sources
@@ -107,19 +107,19 @@ def _cancel_some(session: Session, bulk_id: str, limit: int) -> list[Change]:
 def _delete_some(session: Session, bulk_id: str, tenant_id: str, limit: int) -> None:
     ids = lock(session, select(Job.id).where(Job.bulk_id == bulk_id).limit(limit))
     if ids:
-        session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=SILENT)
+        session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=NO_SYNC)
         gone = delete(Job).where(Job.id.in_(ids)).returning(Job.created_at, Job.cost)
-        jobs = [(row.created_at, row.cost) for row in session.execute(gone, execution_options=SILENT)]
+        jobs = [(row.created_at, row.cost) for row in session.execute(gone, execution_options=NO_SYNC)]
         if session.scalar(select(Tenant.cost_per_day).where(Tenant.id == tenant_id)) is not None:
             refund(session, tenant_id, jobs)
     if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
-        session.execute(delete(Bulk).where(Bulk.id == bulk_id), execution_options=SILENT)
+        session.execute(delete(Bulk).where(Bulk.id == bulk_id), execution_options=NO_SYNC)
 
 
 def _release_key(session: Session, bulk_id: str) -> None:
-    session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id), execution_options=SILENT)
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id), execution_options=NO_SYNC)
 
 
 def _change(session: Session, bulk_id: str, states: tuple[str, ...], **values: object) -> bool:
     statement = update(Bulk).where(Bulk.id == bulk_id, Bulk.state.in_(states)).values(**values).returning(Bulk.id)
-    return session.scalar(statement, execution_options=SILENT) is not None
+    return session.scalar(statement, execution_options=NO_SYNC) is not None

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.types import SILENT
+from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import Conversation, Turn
 from limner_shared.domain.ids import new_id
 from limner_shared.errors import InvalidRequest
@@ -44,7 +44,7 @@ def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_
     )
     session.add(turn)
     touched = update(Conversation).where(Conversation.id == conversation_id).values(touched_at=moment)
-    session.execute(touched, execution_options=SILENT)
+    session.execute(touched, execution_options=NO_SYNC)
     session.flush()
     return turn.id
 
@@ -53,5 +53,5 @@ def drop_conversation(session: Session, conversation_id: str) -> None:
     """Delete a conversation with its turns; the jobs stay."""
     # Whoever adds a turn just now is waited for, and whoever comes later finds no conversation.
     session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
-    session.execute(delete(Turn).where(Turn.conversation_id == conversation_id), execution_options=SILENT)
-    session.execute(delete(Conversation).where(Conversation.id == conversation_id), execution_options=SILENT)
+    session.execute(delete(Turn).where(Turn.conversation_id == conversation_id), execution_options=NO_SYNC)
+    session.execute(delete(Conversation).where(Conversation.id == conversation_id), execution_options=NO_SYNC)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.db.engine import insert_many, insert_new, now
-from limner_shared.db.ledger.types import SILENT, Change, NewJob, Released, Submission
+from limner_shared.db.ledger.types import NO_SYNC, Change, NewJob, Released, Submission
 from limner_shared.db.tables import IdempotencyKey, Input, Job, Tenant, Usage
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Lane, Priority
@@ -50,7 +50,7 @@ def submit(
     return Submission(changes, [] if lane is None else [Released(change.id, lane, moment) for change in changes])
 
 
-def grant(session: Session, tenant_id: str, jobs: int, cost: int, queued_before: int | None = None) -> int:
+def reserve_quota(session: Session, tenant_id: str, jobs: int, cost: int, queued_before: int | None = None) -> int:
     """Hold a tenant to its limits on queued jobs and on cost units a day, and count these as granted.
 
     Returns how many it has queued with these; given back as `queued_before`, it saves counting them again. Raises
@@ -77,7 +77,7 @@ def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) 
     for day, cost in sorted(costs.items()):
         mine = (Usage.tenant_id == tenant_id) & (Usage.day == day)
         left = case((Usage.cost > cost, Usage.cost - cost), else_=0)
-        session.execute(update(Usage).where(mine).values(cost=left), execution_options=SILENT)
+        session.execute(update(Usage).where(mine).values(cost=left), execution_options=NO_SYNC)
 
 
 def lock_key(session: Session, tenant_id: str, key: str) -> None:
@@ -89,18 +89,22 @@ def lock_key(session: Session, tenant_id: str, key: str) -> None:
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{tenant_id} {key}", 0))))
 
 
-def remember(session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, anew: bool = False) -> None:
+def store_idempotency_key(
+    session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, anew: bool = False
+) -> None:
     """Note what an idempotency key has made, in the transaction that makes it; a second one for a key cannot commit.
 
     `anew` replaces what the key made before.
     """
     if anew:
-        forget_key(session, tenant_id, key)
+        delete_idempotency_key(session, tenant_id, key)
     values = {"tenant_id": tenant_id, "key": key, "digest": digest, "resource_id": resource_id}
     session.execute(insert(IdempotencyKey).values(created_at=now(), **values))
 
 
-def recall(session: Session, tenant_id: str, key: str, digest: str, seconds: float | None = None) -> str | None:
+def find_idempotency_key(
+    session: Session, tenant_id: str, key: str, digest: str, seconds: float | None = None
+) -> str | None:
     """What this key has made for the same request, if anything, and not longer ago than `seconds`.
 
     Raises IdempotencyConflict for another request.
@@ -113,22 +117,22 @@ def recall(session: Session, tenant_id: str, key: str, digest: str, seconds: flo
     return found.resource_id
 
 
-def lookup(session: Session, tenant_id: str, key: str) -> tuple[str, str] | None:
+def read_idempotency_key(session: Session, tenant_id: str, key: str) -> tuple[str, str] | None:
     """What a key has made and the digest of the request that it was for, if it is known."""
     found = session.get(IdempotencyKey, (tenant_id, key))
     return None if found is None else (found.resource_id, found.digest)
 
 
-def forget_key(session: Session, tenant_id: str, key: str) -> None:
+def delete_idempotency_key(session: Session, tenant_id: str, key: str) -> None:
     """Delete a key, if it is there."""
     same = (IdempotencyKey.tenant_id == tenant_id) & (IdempotencyKey.key == key)
-    session.execute(delete(IdempotencyKey).where(same), execution_options=SILENT)
+    session.execute(delete(IdempotencyKey).where(same), execution_options=NO_SYNC)
 
 
-def forget_keys(session: Session, seconds: float) -> None:
+def delete_old_idempotency_keys(session: Session, seconds: float) -> None:
     """Delete the idempotency keys that are older."""
     old = IdempotencyKey.created_at < now() - seconds
-    session.execute(delete(IdempotencyKey).where(old), execution_options=SILENT)
+    session.execute(delete(IdempotencyKey).where(old), execution_options=NO_SYNC)
 
 
 def _lane_at_once(session: Session, tenant_id: str, new: Sequence[NewJob], window: int) -> Lane | None:
@@ -174,7 +178,7 @@ def _charge(session: Session, tenant_id: str, cost: int, limit: int) -> None:
     session.execute(insert_new(session, Usage, "tenant_id", "day").values(tenant_id=tenant_id, day=day, cost=0))
     mine = (Usage.tenant_id == tenant_id) & (Usage.day == day)
     added = update(Usage).where(mine).values(cost=Usage.cost + cost).returning(Usage.cost)
-    total = session.scalar(added, execution_options=SILENT) or 0
+    total = session.scalar(added, execution_options=NO_SYNC) or 0
     if total > limit:
         message = f"At most {limit} cost units a day are granted; {total - cost} are used, and this needs {cost}."
         raise TooManyRequests(message, limit="cost_per_day", retry_after=left_seconds)

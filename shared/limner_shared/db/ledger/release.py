@@ -8,12 +8,12 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new, now
-from limner_shared.db.ledger.types import SILENT, Released
+from limner_shared.db.ledger.types import NO_SYNC, Released
 from limner_shared.db.tables import QUEUED, RELEASED, WAITING, Job, Leader
 from limner_shared.domain.jobs import Lane, Priority
 
 
-def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
+def acquire_leadership(session: Session, duty: str, owner: str, seconds: float) -> bool:
     """Be or stay the active one for a duty for so long, unless another is: first statement of what only it may do.
 
     Its row stays locked until the transaction ends, so that two of them never write at once. It is never waited for:
@@ -26,7 +26,7 @@ def lead(session: Session, duty: str, owner: str, seconds: float) -> bool:
     if session.scalar(row) is None:
         first = insert_new(session, Leader, "duty").values(duty=duty, **values).returning(Leader.duty)
         return session.scalar(first) is not None
-    session.execute(update(Leader).where(Leader.duty == duty).values(values), execution_options=SILENT)
+    session.execute(update(Leader).where(Leader.duty == duty).values(values), execution_options=NO_SYNC)
     return True
 
 
@@ -47,7 +47,7 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
     for lane in set(lanes.values()):
         moved = [job_id for job_id, to in lanes.items() if to == lane]
         session.execute(
-            update(Job).where(Job.id.in_(moved)).values(lane=lane, released_at=now()), execution_options=SILENT
+            update(Job).where(Job.id.in_(moved)).values(lane=lane, released_at=now()), execution_options=NO_SYNC
         )
 
 
@@ -59,17 +59,17 @@ def orphans(session: Session, model: str, limit: int) -> list[str]:
     return [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
 
 
-def adopt(session: Session, model: str, limit: int) -> None:
+def backfill_legacy_jobs(session: Session, model: str, limit: int) -> None:
     """Give such jobs their line, and release them as all others."""
     ids = orphans(session, model, limit)
     if ids:
         values = {"flow": func.coalesce(Job.bulk_id, Job.tenant_id), "released_at": None, "lane": None}
         queued = Job.id.in_(ids) & text(QUEUED)
-        session.execute(update(Job).where(queued).values(values), execution_options=SILENT)
+        session.execute(update(Job).where(queued).values(values), execution_options=NO_SYNC)
 
 
 def _mark(session: Session, condition: ColumnElement[bool], lane: Lane) -> list[Released]:
     values = {"released_at": now(), "lane": lane}
     statement = update(Job).where(condition).values(values).returning(Job.id, Job.released_at)
-    rows = session.execute(statement, execution_options=SILENT).all()
+    rows = session.execute(statement, execution_options=NO_SYNC).all()
     return [Released(row.id, lane, row.released_at) for row in rows]

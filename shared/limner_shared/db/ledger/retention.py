@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.conversations import drop_conversation
-from limner_shared.db.ledger.types import SILENT
+from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import (
     FINISHED,
     GIVEN_UP,
@@ -89,7 +89,7 @@ def forget_usage(session: Session) -> None:
     """Delete the counts of what was granted on days long past."""
     moment: float = session.scalar(select(now())) or 0.0
     old = datetime.fromtimestamp(moment - USAGE_DAYS * DAY, UTC).date().isoformat()
-    session.execute(delete(Usage).where(Usage.day < old), execution_options=SILENT)
+    session.execute(delete(Usage).where(Usage.day < old), execution_options=NO_SYNC)
 
 
 # --- which -----------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
     """With a new version, since the job looks different from now on."""
     if ids:
         values = {"forgotten": Job.forgotten.op("|")(int(flag)), "version": Job.version + 1}
-        session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=SILENT)
+        session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -132,10 +132,10 @@ def _blank(session: Session, ids: Sequence[str]) -> None:
     texts = {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT, "description": None, "history": []}
     _write_specs(session, _specs(session, ids), texts)
     values = {"extra": {}, "interpretation": null(), "presentation": None}
-    session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=SILENT)
+    session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
     # A recipe is a hash of the prompt: a guess can be tested against it.
     said = {"alt_text": None, "recipe": None}
-    session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=SILENT)
+    session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=NO_SYNC)
     _blank_turns(session, ids)
 
 
@@ -144,10 +144,10 @@ def _blank_turns(session: Session, ids: Sequence[str]) -> None:
     turns = session.execute(select(Turn.conversation_id, Turn.parent_id).where(Turn.job_id.in_(ids))).all()
     if not turns:
         return
-    session.execute(update(Turn).where(Turn.job_id.in_(ids)).values(text=WITHOUT_PROMPT), execution_options=SILENT)
+    session.execute(update(Turn).where(Turn.job_id.in_(ids)).values(text=WITHOUT_PROMPT), execution_options=NO_SYNC)
     titled = {turn.conversation_id for turn in turns if turn.parent_id is None}
     blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
-    session.execute(blank, execution_options=SILENT)
+    session.execute(blank, execution_options=NO_SYNC)
     others = (
         select(Job.id, Job.spec, Job.finished_at)
         .join(Turn, Turn.job_id == Job.id)
@@ -158,7 +158,7 @@ def _blank_turns(session: Session, ids: Sequence[str]) -> None:
     # Until it has ended, a job needs what was said.
     due = {"forgotten": Job.forgotten.op("|")(int(Forgotten.HISTORY_DUE))}
     waiting = Job.id.in_([row.id for row in told if row.finished_at is None])
-    session.execute(update(Job).where(waiting).values(due), execution_options=SILENT)
+    session.execute(update(Job).where(waiting).values(due), execution_options=NO_SYNC)
 
 
 def _forget_histories(session: Session, limit: int) -> int:
@@ -171,7 +171,7 @@ def _forget_histories(session: Session, limit: int) -> int:
         _write_specs(session, _specs(session, ids), {"history": []})
         if ids:
             kept = {"forgotten": Job.forgotten.op("&")(~int(Forgotten.HISTORY_DUE))}
-            session.execute(update(Job).where(Job.id.in_(ids)).values(kept), execution_options=SILENT)
+            session.execute(update(Job).where(Job.id.in_(ids)).values(kept), execution_options=NO_SYNC)
         done += len(ids)
     return done
 
@@ -196,10 +196,10 @@ def _delete_jobs(session: Session, ids: Sequence[str]) -> None:
     _blank_turns(session, ids)
     _delete_images(session, ids)
     _give_up_inputs(session, ids)
-    session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(ids)), execution_options=SILENT)
-    session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=SILENT)
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(ids)), execution_options=NO_SYNC)
+    session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=NO_SYNC)
     deleted = delete(Job).where(Job.id.in_(ids)).returning(Job.bulk_id)
-    bulks = {bulk for bulk in session.scalars(deleted, execution_options=SILENT) if bulk is not None}
+    bulks = {bulk for bulk in session.scalars(deleted, execution_options=NO_SYNC) if bulk is not None}
     _delete_empty_bulks(session, bulks)
     conversations = session.scalars(select(Turn.conversation_id).where(Turn.job_id.in_(ids)).distinct()).all()
     _delete_empty_conversations(session, conversations)
@@ -210,7 +210,7 @@ def _delete_empty_bulks(session: Session, ids: set[str]) -> None:
     for bulk_id in sorted(ids):
         if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
             ended = (Bulk.id == bulk_id) & Bulk.state.in_(("open", "paused", "canceled"))
-            session.execute(delete(Bulk).where(ended), execution_options=SILENT)
+            session.execute(delete(Bulk).where(ended), execution_options=NO_SYNC)
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id))
 
 
@@ -225,7 +225,7 @@ def _delete_empty_conversations(session: Session, ids: Sequence[str]) -> None:
 
 def _delete_images(session: Session, ids: Sequence[str]) -> None:
     deleted = delete(Image).where(Image.job_id.in_(ids)).returning(Image.sha256)
-    spare_garbage(session, sorted(set(session.scalars(deleted, execution_options=SILENT))))
+    schedule_blob_deletion(session, sorted(set(session.scalars(deleted, execution_options=NO_SYNC))))
 
 
 # --- blobs -----------------------------------------------------------------------------------------------------------
@@ -242,20 +242,20 @@ def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[
 
 def forget_garbage(session: Session, hashes: Sequence[str]) -> None:
     """These are deleted, or in use again."""
-    session.execute(delete(Garbage).where(Garbage.sha256.in_(hashes)), execution_options=SILENT)
+    session.execute(delete(Garbage).where(Garbage.sha256.in_(hashes)), execution_options=NO_SYNC)
 
 
-def spare_garbage(session: Session, hashes: Sequence[str]) -> None:
+def schedule_blob_deletion(session: Session, hashes: Sequence[str]) -> None:
     """Look at these again after another while."""
     if hashes:
         again = update(Garbage).where(Garbage.sha256.in_(hashes)).values(since=now())
-        session.execute(again, execution_options=SILENT)
+        session.execute(again, execution_options=NO_SYNC)
         rows = [{"sha256": digest} for digest in hashes]
         session.execute(insert_new(session, Garbage, "sha256").values(since=now()), rows)
 
 
 def _give_up_inputs(session: Session, ids: Sequence[str]) -> None:
-    session.execute(update(Input).where(Input.job_id.in_(ids)).values(job_id=None), execution_options=SILENT)
+    session.execute(update(Input).where(Input.job_id.in_(ids)).values(job_id=None), execution_options=NO_SYNC)
 
 
 def inputs_given_up(session: Session, limit: int) -> list[str]:
@@ -274,4 +274,4 @@ def inputs_in_use(session: Session, hashes: Sequence[str]) -> set[str]:
 
 def forget_inputs(session: Session, hashes: Sequence[str]) -> None:
     """That these were given up is done with."""
-    session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=SILENT)
+    session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=NO_SYNC)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from limner_shared.db import release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.attempts import requeue
-from limner_shared.db.ledger.intake import grant, submit
+from limner_shared.db.ledger.intake import reserve_quota, submit
 from limner_shared.db.ledger.types import Change, NewJob, error_values, lock, transition
 from limner_shared.db.tables import DEAD, RUNNING, WAITING, WITH_DEADLINE, Job
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobSpec, JobState, Priority, sources
@@ -46,8 +46,8 @@ def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit:
     return transition(session, Job.id.in_(some) & (Job.state == JobState.QUEUED), values, "failed") if some else []
 
 
-def reap(session: Session, solo_losses: int, limit: int = REAPED_AT_ONCE) -> list[Change]:
-    """Take back the jobs whose lease ran out: to the queue, or failed after `solo_losses` workers lost over it alone.
+def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) -> list[Change]:
+    """Take back the jobs whose lease ran out: to the queue, or failed after `max_solo_losses` workers lost over it alone.
 
     At most `limit`, those whose leases ended first.
 
@@ -59,9 +59,9 @@ def reap(session: Session, solo_losses: int, limit: int = REAPED_AT_ONCE) -> lis
     if not ids:
         return []
     expired = Job.id.in_(ids) & (Job.state == JobState.RUNNING)
-    most = LOSSES_TOGETHER + solo_losses
+    most = LOSSES_TOGETHER + max_solo_losses
     error = WorkerLost(
-        f"{most} workers were lost while they had this job, the last {solo_losses} of them with nothing else in hand:"
+        f"{most} workers were lost while they had this job, the last {max_solo_losses} of them with nothing else in hand:"
         " look at what is special about it, then do it again with `limner dead --retry`."
     )
     values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
@@ -84,7 +84,7 @@ def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, 
     found = [(job, JobSpec.read(job.spec)) for job in session.scalars(query.with_for_update())]
     dead = [(job, spec) for job, spec in found if spec is not None]
     if dead:
-        grant(session, tenant_id, len(dead), sum(job.cost for job, _ in dead))
+        reserve_quota(session, tenant_id, len(dead), sum(job.cost for job, _ in dead))
     changes: list[Change] = []
     for job, spec in dead:
         new = NewJob(spec, job.cost, list(Priority)[job.priority], job.extra, retry_of=job.id)

@@ -15,7 +15,7 @@ from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
 from limner_shared.errors import LimnerError
 
-SILENT: Final = {"synchronize_session": False}
+NO_SYNC: Final = {"synchronize_session": False}
 """Execution options of a statement after which nothing loaded before is looked at again."""
 
 
@@ -149,7 +149,7 @@ def transition(
         .values({"version": Job.version + 1, **values})
         .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.model, Job.state, Job.version, Job.attempt)
     )
-    rows = session.execute(statement, execution_options=SILENT).all()
+    rows = session.execute(statement, execution_options=NO_SYNC).all()
     record(session, kind, [(row.id, row.attempt, dict(detail or {})) for row in rows])
     changes = [Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), row.version) for row in rows]
     _count_ends(session, changes)
@@ -165,7 +165,7 @@ def _count_ends(session: Session, changes: Sequence[Change]) -> None:
     for (bulk_id, state), count in sorted(ends.items()):
         column = getattr(Bulk, state.value)
         statement = update(Bulk).where(Bulk.id == bulk_id).values({column: column + count})
-        session.execute(statement, execution_options=SILENT)
+        session.execute(statement, execution_options=NO_SYNC)
 
 
 def record(session: Session, kind: str, jobs: Sequence[tuple[str, int, dict[str, Any]]]) -> None:

@@ -16,7 +16,7 @@ from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.pixels import sized, to_pixels
-from limner_worker.generators.device import Beside, Device, compiled
+from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
@@ -162,7 +162,7 @@ class LatentFlow:
         return velocity.float()
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[FlowState]) -> Beside[list[Tensor]]:
+    def decode(self, states: Sequence[FlowState]) -> AsyncDecode[list[Tensor]]:
         """Latents to pixels, and to 256x256 where that is asked for. Raises FloatingPointError for NaN."""
         if not all(torch.isfinite(state.latents).all() for state in states):
             raise FloatingPointError("the latents are not finite")

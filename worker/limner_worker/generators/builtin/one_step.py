@@ -14,7 +14,7 @@ from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.pixels import sized
-from limner_worker.generators.device import Beside, Device, compiled
+from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
@@ -105,7 +105,7 @@ class OneStep:
         self._device.settle()
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[OneStepState]) -> Beside[list[Tensor]]:
+    def decode(self, states: Sequence[OneStepState]) -> AsyncDecode[list[Tensor]]:
         """The pictures, enlarged where that is asked for."""
         return self._device.beside(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from limner_shared.domain.cards import ModelCard, Source
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
-from limner_worker.generators.device import Beside, Device, compiled
+from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.call_batching import Call, content, join, owned, part
 from limner_worker.generators.diffusers.latent_preview import Projection
 from limner_worker.generators.diffusers.suspended_run import Kind, PipelineImage, tap
@@ -115,7 +115,7 @@ class DiffusersPipeline:
         self._device.settle()
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[PipelineImage]) -> Beside[list[Any]]:
+    def decode(self, states: Sequence[PipelineImage]) -> AsyncDecode[list[Any]]:
         """Latents to pixels. Raises FloatingPointError for what is not finite, and what the pipeline raised."""
         waiting = self._undecoded(states)
         return self._device.beside(

@@ -27,7 +27,7 @@ CLEARLY: Final = 0.2
 """By so much a name must be nearer than the prompt itself."""
 
 
-class EvaluatorSight:
+class EvaluatorRecognizer:
     """The image tower, and the names of all that it was shown. Made for drawings like those; for any thread."""
 
     def __init__(self, folder: Path) -> None:
@@ -57,5 +57,5 @@ class EvaluatorSight:
 
 
 def save_names(names: list[str], embeddings: Tensor, folder: Path) -> None:
-    """Store names and their conditioning [names, 384] where `EvaluatorSight` reads them."""
+    """Store names and their conditioning [names, 384] where `EvaluatorRecognizer` reads them."""
     write_tensors(folder / NAMES, {"embeddings": embeddings.half()}, {"names": json.dumps(names, ensure_ascii=False)})

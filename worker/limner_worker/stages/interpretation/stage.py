@@ -30,41 +30,41 @@ log = get_logger(__name__)
 UNIT_SECONDS = 600.0
 """One batch of descriptions that lasts longer is stalled; each question to a server has a time limit of its own."""
 
-Sight = Callable[[Picture, str], Sequence[tuple[str, float]]]
+ImageRecognizer = Callable[[Picture, str], Sequence[tuple[str, float]]]
 """What a picture looks like rather than its prompt: names of things and how sure that is, the surest first."""
 
 
 def server_of(settings: Settings) -> ChatClient | None:
     """The language model's server that the settings name, if they want one. Raises ConfigurationError."""
-    if settings.language not in ("auto", "server"):
+    if settings.interpreter not in ("auto", "server"):
         return None
     if not settings.llm_url:
-        if settings.language == "server":
-            raise ConfigurationError("LIMNER_LANGUAGE=server needs LIMNER_LLM_URL: the base URL of the server.")
+        if settings.interpreter == "server":
+            raise ConfigurationError("LIMNER_INTERPRETER=server needs LIMNER_LLM_URL: the base URL of the server.")
         return None
     if not settings.llm_model:
         raise ConfigurationError("LIMNER_LLM_URL needs LIMNER_LLM_MODEL: the name of the language model.")
-    return ChatClient(settings.llm_url, settings.llm_model, settings.llm_key, settings.llm_seconds)
+    return ChatClient(settings.llm_url, settings.llm_model, settings.llm_key, settings.llm_timeout_seconds)
 
 
 def interpreter_of(settings: Settings, server: ChatClient | None, threads: Supervisor) -> Interpreter:
     """Who turns descriptions into conditions, as the settings say."""
-    local = LocalModel(settings.cache_dir, threads) if settings.language == "local" else None
-    return Interpreter(server, local, plain=settings.language == "off")
+    local = LocalModel(settings.cache_dir, threads) if settings.interpreter == "local" else None
+    return Interpreter(server, local, plain=settings.interpreter == "off")
 
 
-def sights_of(cards: Mapping[str, ModelCard]) -> dict[str, Sight]:
+def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:
     """Who looks at the pictures of the built-in models, where the evaluator lies beside their text encoder."""
     folders = {name: locate(card.text_encoder) for name, card in cards.items() if card.text_encoder is not None}
     if not folders:
         return {}
-    from limner_worker.stages.interpretation.image_recognition import TOWER, EvaluatorSight  # noqa: PLC0415 - torch, which not every worker needs
+    from limner_worker.stages.interpretation.image_recognition import TOWER, EvaluatorRecognizer  # noqa: PLC0415 - torch, which not every worker needs
 
-    shared = {folder: EvaluatorSight(folder) for folder in set(folders.values()) if (folder / TOWER).is_file()}
+    shared = {folder: EvaluatorRecognizer(folder) for folder in set(folders.values()) if (folder / TOWER).is_file()}
     return {name: shared[folder] for name, folder in folders.items() if folder in shared}
 
 
-class Understanding:
+class InterpretationStage:
     """One thread that interprets the descriptions of claimed jobs, all that have come by then together.
 
     A job is handed on when its conditions are committed, so that another attempt finds them; one that is no longer ours
@@ -173,7 +173,7 @@ class Understanding:
 class Presenter:
     """Words for finished pictures of described jobs. For the publisher's threads."""
 
-    def __init__(self, server: ChatClient | None = None, sights: Mapping[str, Sight] | None = None) -> None:
+    def __init__(self, server: ChatClient | None = None, sights: Mapping[str, ImageRecognizer] | None = None) -> None:
         """`sights` tell of some models' pictures what is to be seen in them."""
         self._server = server
         self._sights = sights or {}
