@@ -33,6 +33,7 @@ CHUNK_SECONDS = 2.0
 """A slow sender's lines are written this often, so that the bulk is seen to be alive."""
 ABANDONED_SECONDS = 10.0
 """A bulk that has not grown for so long was cut off: the same request again starts anew."""
+HASHED_APART_CHARS = 64_000
 RETRY_SECONDS = 120.0
 """A client that says it retries, without a key, means what it asked for so recently."""
 OVERTAKEN_SECONDS = 5.0
@@ -89,7 +90,7 @@ def submit(
     first try) gets the job of its first try.
     """
     place = within.place if within is not None else ""
-    digest = hashlib.sha256(f"{place}{request.model_dump_json()}".encode()).hexdigest()
+    digest = _digest(services, place, request)
     if within is not None and request.model is None:
         request = request.model_copy(update={"model": within.model})
     card, spec = services.catalogue.resolve(request)
@@ -113,6 +114,18 @@ def submit(
         return made
     announce(services, made.changes, made.released)
     return made.changes[0].id
+
+
+def _digest(services: Services, place: str, request: JobRequest) -> str:
+    """What tells equal requests: SHA-256 in hex. Pictures of many megabytes are hashed off the event loop."""
+    pictures = {"image": request.image, "mask": request.mask}
+    large = {name: value for name, value in pictures.items() if value is not None and len(value) > HASHED_APART_CHARS}
+    hashes = {name: services.storage.call(_sha256, value) for name, value in large.items()}
+    return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json()}")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def replay(services: Services, tenant_id: str, job_id: str) -> str:

@@ -1,0 +1,114 @@
+"""Counts what the project's style limits, prints the figures and fails for each breach: `make lint` runs it.
+
+Limits: 300 lines a file and 40 lines a function outside tests and benchmarks, no import cycle among modules, and none
+of the words that our documentation avoids.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+PACKAGES: Final = ("client", "dispatcher", "shared", "training", "web", "worker")
+MAX_FILE_LINES: Final = 300
+MAX_FUNCTION_LINES: Final = 40
+AVOIDED: Final = re.compile(r"\b(whoever|nobody|anew|so many|of so much|half made|so often)\b", re.IGNORECASE)
+PROSE: Final = (".py", ".md", ".toml", ".html", ".js", ".yml", ".sh")
+
+
+def tracked() -> list[Path]:
+    """Every file that belongs to the project."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The name and length of every function, in lines without its decorators."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def module_name(file: Path) -> str:
+    """The dotted name of a module of a package."""
+    parts = file.relative_to(ROOT).with_suffix("").parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree: ast.Module, known: set[str]) -> set[str]:
+    """The project's modules that a module imports when it is itself imported."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else node.module for name in names}
+    return found & known
+
+
+def cycles(graph: dict[str, set[str]]) -> list[str]:
+    """One line for each module that imports itself through others."""
+
+    def reaches(start: str) -> bool:
+        seen: set[str] = set()
+        open_ = list(graph[start])
+        while open_:
+            name = open_.pop()
+            if name == start:
+                return True
+            if name not in seen:
+                seen.add(name)
+                open_ += graph[name]
+        return False
+
+    return [f"{name}: imports itself through other modules" for name in sorted(graph) if reaches(name)]
+
+
+def main() -> int:
+    """Print the figures; returns 1 if anything is over its limit."""
+    files = tracked()
+    code = [file for file in files if file.suffix == ".py" and file.relative_to(ROOT).parts[0] in PACKAGES]
+    trees = {file: ast.parse(file.read_text("utf-8")) for file in code}
+    breaches: list[str] = []
+    longest: dict[str, int] = defaultdict(int)
+    for file, tree in trees.items():
+        where = file.relative_to(ROOT).as_posix()
+        lines = len(file.read_text("utf-8").splitlines())
+        longest["file"] = max(longest["file"], lines)
+        if lines > MAX_FILE_LINES:
+            breaches.append(f"{where}: {lines} lines, at most {MAX_FILE_LINES}")
+        for name, length in functions(tree):
+            longest["function"] = max(longest["function"], length)
+            if length > MAX_FUNCTION_LINES:
+                breaches.append(f"{where}: {name} has {length} lines, at most {MAX_FUNCTION_LINES}")
+    known = {module_name(file) for file in code}
+    breaches += cycles({module_name(file): imports(tree, known) for file, tree in trees.items()})
+    for file in files:
+        if file.suffix in PROSE and file != Path(__file__) and "vendor" not in file.parts:
+            for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+                if match := AVOIDED.search(line):
+                    breaches.append(f"{file.relative_to(ROOT)}:{number}: avoid {match.group()!r}")
+    print("\n".join(breaches) if "-q" not in sys.argv else "", end="\n" if breaches else "")  # noqa: T201
+    print(  # noqa: T201
+        f"{len(code)} modules, {sum(len(file.read_text('utf-8').splitlines()) for file in code)} lines; longest file "
+        f"{longest['file']}, longest function {longest['function']}; {len(breaches)} breaches"
+    )
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
