@@ -44,14 +44,20 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
             update(Tenant).values(max_queued=LONG, max_running=LONG, cost_per_day=10**12, share_results=True)
         )
     ask(app.test_client())
-    dispatcher.tick()
+    _round(dispatcher)
     work(held.database, spec, card.name)
-    dispatcher.tick()
+    _round(dispatcher)
     sweep(held.database, card.name)
     operate(held.database)
     clean(app, keep_images_days=LONG, keep_prompts_days=LONG, keep_jobs_days=LONG)
     clean(app, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=LONG)
     clean(app, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=1)
+
+
+def _round(dispatcher: Dispatcher) -> None:
+    dispatcher.release()
+    dispatcher.repair()
+    dispatcher.clean()
 
 
 def ask(client: FlaskClient) -> None:
@@ -105,14 +111,15 @@ def work(database: Database, spec: JobSpec, model: str) -> None:
         new = [NewJob(spec, 24, Priority.NORMAL)] * 6
         ids = [change.id for change in ledger.submit(session, TENANT, new, window=10**6).changes]
         claims = ledger.claim(session, ids, "a worker", 60)
-        ledger.renew(session, "a worker", ids, 60)
+        ledger.renew(session, [claim.key for claim in claims], 60)
         first, second, *others = claims
         made = Interpretation(conditions=Conditions(prompt="x"), backend="rules")
         ledger.interpreted(session, first.id, first.attempt, made, spec, 30)
         queries.pictures_of(session, ["ab" * 32])
         ledger.finish(session, [_result(first)])
         ledger.fail(session, Result(second.id, second.attempt, error=GenerationFailed()))
-        ledger.hand_back(session, "a worker", [claim.id for claim in others])
+        ledger.hand_back(session, [claim.key for claim in others])
+        ledger.forfeit(session, [claim.key for claim in claims])
         ledger.claim_next(session, [model], 8, "a worker", -1.0)
 
 
@@ -128,9 +135,10 @@ def sweep(database: Database, model: str) -> None:
         bulk_id = ledger.open_bulk(session, TENANT)
         ledger.touch_bulk(session, bulk_id, 1)
         for stale in ledger.stale_bulks(session, -1.0):
-            ledger.drop_bulk(session, stale, 100)
+            ledger.drop_bulk(session, stale)
         ledger.fail_unknown(session, ["another"], LONG, 10)
-        ledger.sweep_bulks(session, 100)
+        for unswept in ledger.unswept_bulks(session):
+            ledger.sweep_bulk(session, unswept, 100)
         ledger.backfill_legacy_jobs(session, model, 100)
         ledger.delete_old_idempotency_keys(session, LONG)
 

@@ -230,7 +230,10 @@ def test_what_was_deleted_is_drawn_again(worker: Worker):
     worker.make(first)
     with worker.database.write() as session:
         digest = session.scalars(select(Image.sha256)).one()
-    worker.blobs.delete(digest, unless_written_within=-1)  # the bytes are gone, the row is there
+    worker.blobs.delete(digest, unless_written_within=-1)
+    for page in worker.blobs.set_aside(-1):
+        for blob in page:
+            worker.blobs.delete_for_good(blob)  # the bytes are gone, the row is there
     worker.begin(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
     with worker.database.write() as session:
