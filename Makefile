@@ -37,6 +37,7 @@ lint: $(STAMP) ## Check style, types and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py
 
 format: $(STAMP) ## Put the code into the house's format
 	$(BIN)/ruff check --fix-only .

@@ -24,10 +24,10 @@ from limner_client.local.embedded_valkey import free_port
 
 
 @contextmanager
-def limner_up(data: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def limner_up(data: Path, port: int, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """`limner up` until it says that it is ready; interrupted at the end, as with Ctrl-C."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
-    variables = {"LIMNER_DATA_DIR": str(data), "LIMNER_PORT": str(port), "LIMNER_WEB_WORKERS": "1"}
+    variables = {"LIMNER_DATA_DIR": str(data), "LIMNER_PORT": str(port), "LIMNER_WEB_WORKERS": "1"} | more
     log = data.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
