@@ -11,7 +11,7 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.accounts import keys
 from limner_shared.errors import Forbidden, Unauthorized
 from limner_shared.settings import Settings, is_loopback
-from limner_web.services import services
+from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
@@ -28,29 +28,29 @@ def tenant_id() -> str:
 
 
 def _identify() -> None:
-    held = services()
-    if not held.settings.keys_required:
-        _guard_open_service(held.settings)
+    services = get_services()
+    if not services.settings.keys_required:
+        _guard_open_service(services.settings)
     if not request.path.startswith(("/api/", "/v1/")) or request.path in ("/api/v1/openapi.json", "/api/v1/docs"):
         return
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     # OpenAI's client always sends a key; where none is needed, only one that looks like ours is looked at.
-    if request.path.startswith("/v1/") and not held.settings.keys_required and not token.startswith(keys.PREFIX):
+    if request.path.startswith("/v1/") and not services.settings.keys_required and not token.startswith(keys.PREFIX):
         scheme = ""
     if scheme:
         if scheme.lower() != "bearer":
             raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
         if not is_printable_ascii(token):  # such as a NUL, which no database looks for
             raise Unauthorized("This API key is not valid: it is mistyped.")
-        with held.database.read() as session:
+        with services.database.read() as session:
             g.tenant_id = keys.authenticate(session, token.strip())
             per_minute = queries.requests_per_minute(session, g.tenant_id)
-    elif held.settings.keys_required:
+    elif services.settings.keys_required:
         raise Unauthorized
     else:
         g.tenant_id, per_minute = ledger.LOCAL_TENANT, None
     if per_minute is not None:
-        held.rate.count(g.tenant_id, per_minute)
+        services.rate.count(g.tenant_id, per_minute)
 
 
 def _guard_open_service(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from werkzeug.routing import BaseConverter
 
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, UnsupportedMediaType
 from limner_web import strict_json
-from limner_web.services import services
+from limner_web.services import get_services
 
 JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations")
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/")
@@ -57,7 +57,7 @@ def _check_body() -> None:
     """Only JSON reaches a JSON handler: it cannot be sent by a form on somebody else's page."""
     if request.routing_exception or request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
         return
-    request.max_content_length = services().settings.max_body_bytes
+    request.max_content_length = get_services().settings.max_body_bytes
     if not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
         return
     if request.mimetype != "application/json":

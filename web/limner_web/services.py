@@ -85,7 +85,7 @@ def build(settings: Settings) -> Services:
     )
 
 
-def services() -> Services:
+def get_services() -> Services:
     """The services of the app that handles this request."""
     return services_of(current_app)
 

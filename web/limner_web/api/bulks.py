@@ -20,7 +20,7 @@ from limner_web.auth import tenant_id
 from limner_web.intake import submission
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.intake.headers import CreateHeaders
-from limner_web.services import Services, services
+from limner_web.services import Services, get_services
 from limner_web.view_builders import bulk_view, result_view
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
@@ -70,17 +70,17 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
     """
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
-    held = services()
+    services = get_services()
     reader = BulkReader(
         request.stream,
-        held.catalogue,
-        held.settings,
-        partial(held.inputs.store, tenant_id()),
+        services.catalogue,
+        services.settings,
+        partial(services.inputs.store, tenant_id()),
         length=request.content_length,
         skip_bad=query.on_error == "skip",
     )
-    bulk_id = submission.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
-    answer = make_response(_view(held, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
+    bulk_id = submission.submit_bulk(services, tenant_id(), reader, header.idempotency_key)
+    answer = make_response(_view(services, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
     return answer
 
@@ -89,8 +89,8 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
 @bp.output(BulkList)
 def list_bulks() -> BulkList:
     """List the newest bulks, those that are still being read among them."""
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         return BulkList(items=[bulk_view(session, row) for row in queries.bulks(session, tenant_id())])
 
 
@@ -98,21 +98,21 @@ def list_bulks() -> BulkList:
 @bp.output(BulkView)
 def get_bulk(bulk_id: str) -> BulkView:
     """Look at a bulk: how many of its jobs stand in which state."""
-    return _view(services(), bulk_id)
+    return _view(get_services(), bulk_id)
 
 
 @bp.post("/<id:bulk_id>/cancel")
 @bp.output(BulkView)
 def cancel_bulk(bulk_id: str) -> BulkView:
     """Cancel every job of a bulk that has not ended; of a large one, the last within seconds or minutes."""
-    held = services()
-    with held.database.write() as session:
+    services = get_services()
+    with services.database.write() as session:
         queries.bulk(session, tenant_id(), bulk_id)
         ledger.cancel_bulk(session, bulk_id)
-    with held.database.write() as session:
+    with services.database.write() as session:
         changes = ledger.sweep_bulk(session, bulk_id, CANCELED_AT_ONCE)  # the dispatcher goes on with what is left
-    held.hints.changed(changes)
-    return _view(held, bulk_id)
+    services.hints.changed(changes)
+    return _view(services, bulk_id)
 
 
 @bp.post("/<id:bulk_id>/pause")
@@ -138,29 +138,29 @@ def resume_bulk(bulk_id: str) -> BulkView:
 )
 def get_results(bulk_id: str, query: ResultsQuery) -> Response:
     """Stream the bulk's jobs, in the order of its lines, as they stand now."""
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         queries.bulk(session, tenant_id(), bulk_id)
     if query.format == "zip":
-        fetch = partial(held.storage.call, held.blobs.get)
-        stream = archive.zipped(fetch, lambda: _pages(held, bulk_id), _line)
+        fetch = partial(services.storage.call, services.blobs.get)
+        stream = archive.zipped(fetch, lambda: _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
-    lines = (_line(row, images) for row, images in _pages(held, bulk_id))
+    lines = (_line(row, images) for row, images in _pages(services, bulk_id))
     return Response(stream_with_context(lines), mimetype="application/jsonl")
 
 
 def _pause(bulk_id: str, *, paused: bool) -> BulkView:
-    held = services()
-    with held.database.write() as session:
+    services = get_services()
+    with services.database.write() as session:
         row = queries.bulk(session, tenant_id(), bulk_id)
         if not ledger.pause_bulk(session, bulk_id, paused=paused):
             raise InvalidState(f"The bulk is {row.state} and cannot be paused or resumed.", state=row.state)
-    return _view(held, bulk_id)
+    return _view(services, bulk_id)
 
 
-def _view(held: Services, bulk_id: str) -> BulkView:
-    with held.database.read() as session:
+def _view(services: Services, bulk_id: str) -> BulkView:
+    with services.database.read() as session:
         return bulk_view(session, queries.bulk(session, tenant_id(), bulk_id))
 
 
@@ -168,11 +168,11 @@ def _line(row: Job, images: list[Image]) -> str:
     return result_view(row, images).model_dump_json() + "\n"
 
 
-def _pages(held: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:
+def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:
     """Every job with its images, a page in memory at a time, and no transaction open while a slow client reads."""
     line = 0
     while True:
-        with held.database.read() as session:
+        with services.database.read() as session:
             page = queries.bulk_jobs(session, bulk_id, line, PAGE)
         yield from page
         if len(page) < PAGE:

@@ -14,7 +14,7 @@ from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.intake.headers import JobHeaders
-from limner_web.services import services
+from limner_web.services import get_services
 from limner_web.view_builders import conversation_view, turn_views
 
 bp = APIBlueprint("conversations", __name__, url_prefix="/api/v1/conversations", tag="Conversations")
@@ -61,7 +61,7 @@ class ListQuery(BaseModel):
 @bp.output(ConversationView, status_code=201)
 def create_conversation(body: Message, header: JobHeaders) -> Response:
     """Begin a conversation: its first message becomes a job."""
-    conversation_id = conversations.begin(services(), tenant_id(), body.request, header)
+    conversation_id = conversations.begin(get_services(), tenant_id(), body.request, header)
     answer = make_response(_view(conversation_id).model_dump(mode="json"), 201)
     answer.headers["Location"] = url_for("conversations.get_conversation", conversation_id=conversation_id)
     return answer
@@ -72,10 +72,10 @@ def create_conversation(body: Message, header: JobHeaders) -> Response:
 @bp.output(ConversationList)
 def list_conversations(query: ListQuery) -> ConversationList:
     """List conversations, newest first, without their turns."""
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         rows = queries.conversations(session, tenant_id(), query.limit + 1, query.cursor)
-        views = [conversation_view(session, held.hints, row, whole=False) for row in rows[: query.limit]]
+        views = [conversation_view(session, services.hints, row, whole=False) for row in rows[: query.limit]]
     return ConversationList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
@@ -90,7 +90,7 @@ def get_conversation(conversation_id: str) -> ConversationView:
 @bp.output({}, status_code=204)
 def delete_conversation(conversation_id: str) -> str:
     """Delete a conversation; its jobs and their pictures stay."""
-    with services().database.write() as session:
+    with get_services().database.write() as session:
         queries.conversation(session, tenant_id(), conversation_id)
         ledger.drop_conversation(session, conversation_id)
     return ""
@@ -102,7 +102,7 @@ def delete_conversation(conversation_id: str) -> str:
 @bp.output(TurnView, status_code=202)
 def create_message(conversation_id: str, body: FurtherMessage, header: JobHeaders) -> TurnView:
     """Say what should be different, or what comes next: it becomes a job that knows what was said before."""
-    turn_id = conversations.say(services(), tenant_id(), conversation_id, body.request, body.after, header)
+    turn_id = conversations.say(get_services(), tenant_id(), conversation_id, body.request, body.after, header)
     return _turn_view(conversation_id, turn_id)
 
 
@@ -113,21 +113,21 @@ def create_message(conversation_id: str, body: FurtherMessage, header: JobHeader
 def edit_turn(conversation_id: str, turn_id: str, body: Message, header: JobHeaders) -> TurnView:
     """Say it otherwise: a new turn beside the old one, which stays with what followed it."""
     return _turn_view(
-        conversation_id, conversations.edit(services(), tenant_id(), conversation_id, body.request, turn_id, header)
+        conversation_id, conversations.edit(get_services(), tenant_id(), conversation_id, body.request, turn_id, header)
     )
 
 
 def _view(conversation_id: str) -> ConversationView:
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         row = queries.conversation(session, tenant_id(), conversation_id)
-        return conversation_view(session, held.hints, row)
+        return conversation_view(session, services.hints, row)
 
 
 def _turn_view(conversation_id: str, turn_id: str) -> TurnView:
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         turns = [pair for pair in queries.turns(session, conversation_id) if pair[0].id == turn_id]
         if not turns:
             raise Gone
-        return turn_views(session, held.hints, turns)[0]
+        return turn_views(session, services.hints, turns)[0]

@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from limner_web.auth import tenant_id
-from limner_web.services import services
+from limner_web.services import get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.updates.feed import Feeds
 from limner_web.updates.watch import HANG_UP_SECONDS
@@ -24,7 +24,7 @@ bp = APIBlueprint("events", __name__, url_prefix="/api/v1/events", tag="Events")
 def stream_events() -> Response:
     """Stream changes of state and progress. Hints: what a slow or broken connection misses is found by polling."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _stream(services().feeds, tenant_id(), hang_up_check())
+    stream = _stream(get_services().feeds, tenant_id(), hang_up_check())
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner_shared.db import queries
 from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
-from limner_web.services import services
+from limner_web.services import get_services
 
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
@@ -40,8 +40,8 @@ class ImageQuery(BaseModel):
 )
 def get_image(image_id: str, query: ImageQuery) -> Response:
     """Fetch a picture as PNG (as stored), WebP or JPEG."""
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         row = queries.image(session, tenant_id(), image_id)
     kind = query.format or _accepted()
     answer = Response(mimetype=MEDIA_TYPES[kind])
@@ -52,9 +52,9 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
         answer.headers["Content-Disposition"] = f'attachment; filename="{image_id}.{kind}"'
     answer.make_conditional(request)
     if answer.status_code != HTTPStatus.NOT_MODIFIED:
-        stored = held.storage.call(held.blobs.get, row.sha256)
+        stored = services.storage.call(services.blobs.get, row.sha256)
         as_stored = MEDIA_TYPES[kind] == row.media_type
-        answer.set_data(stored if as_stored else held.pillow.call(_convert, stored, kind))
+        answer.set_data(stored if as_stored else services.pillow.call(_convert, stored, kind))
     return answer
 
 

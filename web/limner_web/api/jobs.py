@@ -17,7 +17,7 @@ from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.services import Services, services
+from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import wait_outside
 from limner_web.view_builders import job_view, job_views
@@ -59,9 +59,9 @@ class ListQuery(BaseModel):
 @bp.output(JobView, status_code=202)
 def create_job(body: JobRequest, header: JobHeaders) -> Response:
     """Submit a job: it is accepted once this answers, and runs when its turn comes."""
-    held = services()
-    job_id = submission.submit(held, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
-    return _accepted(held, job_id)
+    services = get_services()
+    job_id = submission.submit(services, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
+    return _accepted(services, job_id)
 
 
 @bp.get("/<id:job_id>")
@@ -70,8 +70,8 @@ def create_job(body: JobRequest, header: JobHeaders) -> Response:
 @bp.doc(responses={304: "Unchanged since the answer whose ETag If-None-Match gives"})
 def get_job(job_id: str, query: WaitQuery) -> Response:
     """Look at a job; with `wait`, the answer comes when it has ended or the time is over."""
-    held = services()
-    return _answer(_wait(held, job_id, query.wait) if query.wait else _view(held, job_id))
+    services = get_services()
+    return _answer(_wait(services, job_id, query.wait) if query.wait else _view(services, job_id))
 
 
 @bp.get("")
@@ -79,11 +79,11 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
 @bp.output(JobList)
 def list_jobs(query: ListQuery) -> JobList:
     """List jobs, newest first."""
-    held = services()
+    services = get_services()
     which = JobFilter(query.state, query.model, query.bulk, query.dead)
-    with held.database.read() as session:
+    with services.database.read() as session:
         rows = queries.jobs(session, tenant_id(), which, query.limit + 1, query.cursor)
-        views = job_views(session, held.hints, rows[: query.limit])
+        views = job_views(session, services.hints, rows[: query.limit])
     return JobList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
@@ -92,21 +92,21 @@ def list_jobs(query: ListQuery) -> JobList:
 @bp.doc(responses={409: "It has ended"})
 def cancel_job(job_id: str) -> Response:
     """Cancel a job at any time before it has ended; one that is canceled already stays so."""
-    held = services()
-    with held.database.write() as session:
+    services = get_services()
+    with services.database.write() as session:
         row = queries.job(session, tenant_id(), job_id)
         changes = ledger.cancel(session, Job.id == job_id)
         if not changes and row.state != JobState.CANCELED:
             raise InvalidState(f"The job has {row.state} already and cannot be canceled.", state=row.state)
-    held.hints.changed(changes)
-    return _answer(_view(held, job_id))
+    services.hints.changed(changes)
+    return _answer(_view(services, job_id))
 
 
 @bp.get("/<id:job_id>/receipts")
 @bp.output(Receipts)
 def get_receipts(job_id: str) -> Receipts:
     """What made a job's pictures, and what makes the same bytes again."""
-    with services().database.read() as session:
+    with get_services().database.read() as session:
         row = queries.job(session, tenant_id(), job_id)
         images = queries.images(session, [row.id])[row.id]
     return Receipts(items=[ReceiptView(image=i.id, sha256=i.sha256, receipt=dict(i.receipt)) for i in images])
@@ -121,10 +121,10 @@ def get_receipts(job_id: str) -> Receipts:
 )
 def get_preview(job_id: str) -> Response:
     """How a running job's first picture looks: a rough one is made about once a second while somebody asks for it."""
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         queries.job(session, tenant_id(), job_id)
-    preview = held.hints.watch(job_id)
+    preview = services.hints.watch(job_id)
     answer = Response(preview, mimetype="image/webp") if preview else Response(status=204)
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -135,8 +135,8 @@ def get_preview(job_id: str) -> Response:
 @bp.doc(responses={409: "Its pictures are not all there"})
 def replay_job(job_id: str) -> Response:
     """Make a job's pictures again, alone, in batches of the sizes that they were in: a new job, of the same bytes."""
-    held = services()
-    return _accepted(held, submission.replay(held, tenant_id(), job_id))
+    services = get_services()
+    return _accepted(services, submission.replay(services, tenant_id(), job_id))
 
 
 @bp.post("/retry")
@@ -144,26 +144,26 @@ def replay_job(job_id: str) -> Response:
 @bp.output(Retried, status_code=202)
 def retry_jobs(body: RetryRequest) -> Retried:
     """Do dead letters again, each once, as new jobs; the dead ones stay as they ended. At most 1000 in one call."""
-    held = services()
-    with held.database.write() as session:
+    services = get_services()
+    with services.database.write() as session:
         changes = ledger.retry_dead(session, tenant_id(), body.jobs, RETRIED_AT_ONCE)
-    held.hints.changed(changes)
+    services.hints.changed(changes)
     return Retried(jobs=[change.id for change in changes])
 
 
-def _view(held: Services, job_id: str) -> JobView:
-    with held.database.read() as session:
-        return job_view(session, held.hints, queries.job(session, tenant_id(), job_id))
+def _view(services: Services, job_id: str) -> JobView:
+    with services.database.read() as session:
+        return job_view(session, services.hints, queries.job(session, tenant_id(), job_id))
 
 
-def _wait(held: Services, job_id: str, seconds: float) -> JobView:
-    wait_outside(held.gate)
-    *_, view = held.watches.follow(tenant_id(), job_id, seconds, lambda: _view(held, job_id), hang_up_check())
+def _wait(services: Services, job_id: str, seconds: float) -> JobView:
+    wait_outside(services.gate)
+    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), hang_up_check())
     return view
 
 
-def _accepted(held: Services, job_id: str) -> Response:
-    answer = _answer(_view(held, job_id))
+def _accepted(services: Services, job_id: str) -> Response:
+    answer = _answer(_view(services, job_id))
     answer.status_code = 202
     answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
     return answer

@@ -20,7 +20,7 @@ from limner_shared.errors import DeadlineExceeded, GenerationFailed, InvalidRequ
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations, submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.services import Services, services
+from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import wait_outside
 from limner_web.view_builders import job_view
@@ -67,12 +67,12 @@ class ChatRequest(BaseModel):
 @bp.post("/chat/completions")
 def create_chat_completion() -> Response:
     """Make the picture that the last message asks for, in the light of those before."""
-    held = services()
+    services = get_services()
     body = ChatRequest.model_validate(request.get_json())
-    job_id = _submit(held, body)
-    wait_outside(held.gate)
-    origin = held.settings.public_url or request.host_url.rstrip("/")
-    views = _watch(held, tenant_id(), job_id, hang_up_check())
+    job_id = _submit(services, body)
+    wait_outside(services.gate)
+    origin = services.settings.public_url or request.host_url.rstrip("/")
+    views = _watch(services, tenant_id(), job_id, hang_up_check())
     if body.stream:
         chunks = stream_with_context(_chunks(views, origin))
         return Response(chunks, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -83,13 +83,13 @@ def create_chat_completion() -> Response:
 @bp.get("/models")
 def list_models() -> Response:
     """The models of this service, in OpenAI's form."""
-    return jsonify({"object": "list", "data": [_model(name) for name in services().catalogue.cards]})
+    return jsonify({"object": "list", "data": [_model(name) for name in get_services().catalogue.cards]})
 
 
 @bp.get("/models/<name>")
 def get_model(name: str) -> Response:
     """One model, in OpenAI's form."""
-    if name not in services().catalogue.cards:
+    if name not in get_services().catalogue.cards:
         raise NotFound(f"There is no model {name}.")
     return jsonify(_model(name))
 
@@ -98,20 +98,20 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "limner"}
 
 
-def _submit(held: Services, body: ChatRequest) -> str:
+def _submit(services: Services, body: ChatRequest) -> str:
     *before, last = body.messages
     if last.role != "user" or not last.text.strip():
         raise InvalidRequest("messages: the last one must be the user's, and say something.", field="messages")
     chosen = body.model_dump(include={"model", "n", "seed"}, exclude_none=True)
     wanted = JobRequest.model_validate({"description": last.text} | chosen)
-    with held.database.read() as session:
+    with services.database.read() as session:
         history = _history(session, before)[-conversations.REMEMBERED :]
     said = body.model_dump_json(include={"messages"})  # another talk may end with the same words
     within = submission.ConversationContext(f"chat {said}", tuple(history), lambda _session, _job: None)
     names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
     header = JobHeaders.model_validate(names)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
-    return submission.submit(held, tenant_id(), wanted, key, retries, within)
+    return submission.submit(services, tenant_id(), wanted, key, retries, within)
 
 
 def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
@@ -131,14 +131,14 @@ def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
     return turns
 
 
-def _watch(held: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
+def _watch(services: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
     """The job as it is every few seconds, the last time when it has ended. Raises DeadlineExceeded."""
 
     def look() -> JobView:
-        with held.database.read() as session:
-            return job_view(session, held.hints, queries.job(session, tenant, job_id))
+        with services.database.read() as session:
+            return job_view(session, services.hints, queries.job(session, tenant, job_id))
 
-    for view in held.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
+    for view in services.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
         yield view
         if view.status.terminal:
             return

@@ -8,7 +8,7 @@ from apiflask import APIBlueprint, APIFlask
 from flask import current_app, render_template
 from markupsafe import Markup, escape
 
-from limner_web.services import services
+from limner_web.services import get_services
 from limner_web.view_builders import model_view
 
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
@@ -34,25 +34,25 @@ def prose(text: str) -> Markup:
 @bp.get("/")
 def index() -> str:
     """The page on which pictures are asked for and shown."""
-    held = services()
-    models = [model_view(card, held.catalogue.default) for card in held.catalogue.cards.values()]
+    services = get_services()
+    models = [model_view(card, services.catalogue.default) for card in services.catalogue.cards.values()]
     models.sort(key=lambda model: not model.default)
     return render_template(
         "index.html",
         models=models,
         data=[model.model_dump(mode="json") for model in models],
         examples=EXAMPLES,
-        needs_key=held.settings.keys_required,
+        needs_key=services.settings.keys_required,
     )
 
 
 @bp.get("/conversation")
 def conversation() -> str:
     """The page on which pictures are talked about."""
-    held = services()
-    models = [model_view(card, held.catalogue.default) for card in held.catalogue.cards.values()]
+    services = get_services()
+    models = [model_view(card, services.catalogue.default) for card in services.catalogue.cards.values()]
     models.sort(key=lambda model: not model.default)
-    needs_key = held.settings.keys_required
+    needs_key = services.settings.keys_required
     return render_template("conversation.html", models=models, examples=OPENINGS, needs_key=needs_key)
 
 
