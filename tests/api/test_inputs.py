@@ -101,9 +101,9 @@ def test_a_worker_finds_the_pictures_in_the_rows_of_the_job(app, client):
 
 BAD = {
     "not base64": ("data:image/png;base64,%%%", "base64"),
-    "no picture": ("data:image/png;base64," + base64.b64encode(b"hello").decode(), "no picture"),
-    "an address": ("http://example.org/boat.png", "the id of a picture"),
-    "a stranger": ("img_01arz3ndektsv4rrffq69g5fav", "no picture img_"),
+    "no picture": ("data:image/png;base64," + base64.b64encode(b"hello").decode(), "not an image"),
+    "an address": ("http://example.org/boat.png", "the id of an image"),
+    "a stranger": ("img_01arz3ndektsv4rrffq69g5fav", "no image img_"),
     "cut off": (data_url(Image.effect_noise((64, 64), 50))[: 22 + 4 * 700], "damaged"),
 }
 

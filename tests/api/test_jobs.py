@@ -116,8 +116,8 @@ def test_a_picture_whose_bytes_are_gone_is_not_found(client, app):
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"prompt": ""}, "prompt"),
-        ({"prompt": "   "}, "prompt"),
+        ({"prompt": ""}, "Describe the picture you want."),
+        ({"prompt": "   "}, "Describe the picture you want."),
         ({}, "prompt"),
         ({"prompt": "x" * 501}, "500"),
         ({"prompt": "x" * 30_000}, "20000"),

@@ -1,4 +1,4 @@
-"""The tenant's changes as server-sent events, as they happen."""
+"""A tenant's job updates as server-sent events."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ bp = APIBlueprint("events", __name__, url_prefix="/api/v1/events", tag="Events")
 
 
 @bp.get("")
-@bp.doc(responses={200: {"description": "A stream of changes.", "content": {"text/event-stream": {}}}})
+@bp.doc(responses={200: {"description": "A stream of server-sent events", "content": {"text/event-stream": {}}}})
 def stream_events() -> Response:
-    """Stream changes of state and progress. Hints: what a slow or broken connection misses is found by polling."""
+    """Stream events.
+
+    Sends changes of state and progress as server-sent events. Delivery is not guaranteed: after a slow or broken
+    connection, poll for the changes that were missed.
+    """
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     stream = _stream(get_services().feeds, tenant_id(), hang_up_check())
     return Response(stream, mimetype="text/event-stream", headers=headers)

@@ -1,4 +1,4 @@
-"""What can be asked of which model."""
+"""Models and their parameters."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ bp = APIBlueprint("models", __name__, url_prefix="/api/v1/models", tag="Models")
 @bp.get("")
 @bp.output(ModelList)
 def list_models() -> ModelList:
-    """List the models with their sizes, styles, limits and defaults."""
+    """List models.
+
+    Returns the models of this service with their sizes, styles, limits and defaults.
+    """
     catalogue = get_services().catalogue
     return ModelList(items=[model_view(card, catalogue.default) for card in catalogue.cards.values()])
