@@ -73,7 +73,10 @@ def _guard_open_service(settings: Settings) -> None:
             " LIMNER_REQUIRE_KEYS=true or LIMNER_PUBLIC_URL."
         )
     if request.method not in SAFE_METHODS and _is_foreign(f"{public.scheme}://{public.netloc}"):
-        raise Forbidden("A service without API keys accepts changes only from its own pages and from programs.")
+        raise Forbidden(
+            "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program, or"
+            " require API keys (LIMNER_REQUIRE_KEYS=true)."
+        )
 
 
 def _is_foreign(public_origin: str) -> bool:
