@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from limner_shared.db import ledger
 from limner_shared.db.tables import Bulk, Job
-from limner_web.intake import submission
+from limner_web.intake import bulk_submission
 from tests.api.test_bulks import JSONL, lines, post, rows
 from tests.api.work import finish, png, start
 
@@ -74,7 +74,7 @@ class CutOff(io.RawIOBase):
 
 
 def test_a_body_that_is_cut_off_leaves_nothing(client, app, monkeypatch):
-    monkeypatch.setattr(submission, "CHUNK", 2)
+    monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     data = lines(*[{"prompt": "x"}] * 9)
     stream = CutOff(data[: len(data) // 2])
     answer = stream_to(client, stream, len(data))
@@ -104,7 +104,7 @@ class Looking(io.RawIOBase):
 
 
 def test_a_bulk_is_seen_while_it_is_read_and_the_same_request_meanwhile_is_told_to_wait(app, monkeypatch):
-    monkeypatch.setattr(submission, "CHUNK", 2)
+    monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     client, onlooker, seen = app.test_client(), app.test_client(), []
     data = lines(*[{"prompt": "x"}] * 5)
     bulk = stream_to(client, Looking(body_that_looks(onlooker, seen)), len(data)).json
@@ -117,7 +117,7 @@ def test_a_bulk_is_seen_while_it_is_read_and_the_same_request_meanwhile_is_told_
 def test_a_bulk_that_was_abandoned_while_it_was_read_is_begun_anew_by_the_same_request(client, app, database):
     with database.write() as session:
         left = ledger.open_bulk(session, ledger.LOCAL_TENANT)
-        ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", submission.LOADING, left)
+        ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", bulk_submission.LOADING, left)
         session.execute(update(Bulk).values(touched_at=Bulk.touched_at - 60))
     bulk = client.post("/api/v1/bulks", data=lines({"prompt": "x"}), content_type=JSONL, headers=KEY)
     assert bulk.status_code == 202

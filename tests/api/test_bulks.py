@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from limner_shared.db import ledger
 from limner_shared.db.tables import Bulk, Job
-from limner_web.intake import submission
+from limner_web.intake import bulk_submission
 from tests.api.work import finish, png, start
 
 JSONL = "application/jsonl"
@@ -117,7 +117,7 @@ def test_a_bulk_that_cannot_be_read_is_refused(client, data, content_type, statu
 
 @both
 def test_a_bulk_whose_writing_breaks_off_leaves_nothing(client, app, monkeypatch):
-    monkeypatch.setattr(submission, "CHUNK", 2)
+    monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     calls = iter([True, False])
     submit = ledger.submit
 

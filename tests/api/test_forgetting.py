@@ -41,9 +41,9 @@ def keep(database, **days: float) -> None:
 
 
 def clean(app) -> None:
-    held = app.extensions["limner"]
-    Cleaner(held.database, held.blobs, NO_GRACE).clean()
-    BlobSweep(held.database, held.blobs, aside_seconds=NO_GRACE).purge()
+    services = app.extensions["limner"]
+    Cleaner(services.database, services.blobs, NO_GRACE).clean()
+    BlobSweep(services.database, services.blobs, aside_seconds=NO_GRACE).purge()
 
 
 def count(database, table: type) -> int:
@@ -79,13 +79,13 @@ def submit(client, key: str | None = None, **request: object) -> dict:
 
 def draw(app, job_id: str) -> None:
     """Play the worker: interpret, draw, present."""
-    held = app.extensions["limner"]
+    services = app.extensions["limner"]
     claim = start(app, job_id)
     made = Interpretation(conditions=Conditions(prompt=f"a shiny {WORD}"), backend="rules")
     spec = claim.spec.model_copy(update={"prompt": f"a shiny {WORD}"})
     picture = png("red")
-    image = NewImage(held.blobs.put(picture), "image/png", 64, 32, len(picture), 7, {}, f"a {WORD}", "ab" * 32)
-    with held.database.write() as session:
+    image = NewImage(services.blobs.put(picture), "image/png", 64, 32, len(picture), 7, {}, f"a {WORD}", "ab" * 32)
+    with services.database.write() as session:
         ledger.interpreted(session, job_id, claim.attempt, made, spec, 1)
         result = ledger.Result(job_id, claim.attempt, [image], presentation=f"Here is a {WORD}.")
         assert ledger.finish(session, [result])
@@ -162,20 +162,20 @@ def test_an_input_that_a_waiting_job_starts_from_stays_however_old_it_is(app, cl
 
 
 def test_an_input_that_was_sent_again_a_moment_ago_waits_for_its_job(app, client, database):
-    held = app.extensions["limner"]
+    services = app.extensions["limner"]
     url = data_url(Picture.new("RGB", (64, 32), "red"))
     client.post(submit(client, image=url)["links"]["cancel"])
     keep(database, keep_images_days=0)
-    Cleaner(held.database, held.blobs, 60).clean()
+    Cleaner(services.database, services.blobs, 60).clean()
     assert len(files(app)) == 1
     clean(app)
     assert files(app) == []
 
 
 def test_an_input_that_no_job_has_goes_by_its_age(app, client):
-    held = app.extensions["limner"]
+    services = app.extensions["limner"]
     submit(client, image=data_url(Picture.new("RGB", (64, 32), "red")))
-    [old, young] = [held.blobs.folder / INPUTS / held.blobs.put_input(data) for data in (b"old", b"young")]
+    [old, young] = [services.blobs.folder / INPUTS / services.blobs.put_input(data) for data in (b"old", b"young")]
     for file in files(app):
         os.utime(file, (1, 1) if file != young else None)
     clean(app)

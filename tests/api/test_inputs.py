@@ -88,12 +88,12 @@ def test_a_job_says_what_it_starts_from_and_not_the_whole_picture(client):
 
 
 def test_a_worker_finds_the_pictures_in_the_rows_of_the_job(app, client):
-    held = app.extensions["limner"]
+    services = app.extensions["limner"]
     request = {"image": data_url(Image.new("RGB", (64, 32), "blue")), "mask": data_url(Image.new("L", (64, 32), 255))}
-    spec = held.catalogue.resolve(JobRequest(prompt="a boat", n=2, **request))[1]
-    spec = held.inputs.store("local", spec)
+    spec = services.catalogue.resolve(JobRequest(prompt="a boat", n=2, **request))[1]
+    spec = services.inputs.store("local", spec)
     job = JobRun(Claim("job", "local", None, 1, 2, 1, spec), lambda: None)
-    load_inputs(held.blobs, job)
+    load_inputs(services.blobs, job)
     assert [row.task.image.shape for row in job.rows] == [(32, 64, 3)] * 2
     assert job.rows[0].task.image[0, 0].tolist() == [0, 0, 255]
     assert job.rows[1].task.mask.min() == 255
@@ -101,9 +101,9 @@ def test_a_worker_finds_the_pictures_in_the_rows_of_the_job(app, client):
 
 BAD = {
     "not base64": ("data:image/png;base64,%%%", "base64"),
-    "no picture": ("data:image/png;base64," + base64.b64encode(b"hello").decode(), "no picture"),
-    "an address": ("http://example.org/boat.png", "the id of a picture"),
-    "a stranger": ("img_01arz3ndektsv4rrffq69g5fav", "no picture img_"),
+    "no picture": ("data:image/png;base64," + base64.b64encode(b"hello").decode(), "not an image"),
+    "an address": ("http://example.org/boat.png", "the id of an image"),
+    "a stranger": ("img_01arz3ndektsv4rrffq69g5fav", "no image img_"),
     "cut off": (data_url(Image.effect_noise((64, 64), 50))[: 22 + 4 * 700], "damaged"),
 }
 

@@ -33,8 +33,8 @@ def test_a_job_is_accepted_with_its_place_and_where_to_look(client):
 def test_a_job_is_followed_from_queued_to_its_pictures(client, app):
     job = submit(client, n=2)
     claim = start(app, job["id"])
-    held = app.extensions["limner"]
-    held.hints.progressed({job["id"]: (claim.tenant_id, Progress(5, 48))})
+    services = app.extensions["limner"]
+    services.hints.progressed({job["id"]: (claim.tenant_id, Progress(5, 48))})
     running = client.get(job["links"]["self"]).json
     assert (running["status"], running["progress"]) == ("running", {"done": 5, "total": 48})
     finish(app, claim, png("red"), png("green"))
@@ -104,20 +104,20 @@ def test_a_picture_comes_in_the_format_that_is_asked_for(client, app):
 def test_a_picture_whose_bytes_are_gone_is_not_found(client, app):
     job = submit(client)
     claim = start(app, job["id"])
-    held = app.extensions["limner"]
-    with held.database.write() as session:
+    services = app.extensions["limner"]
+    with services.database.write() as session:
         image = ledger.NewImage("ab" * 32, "image/png", 1, 1, 1, 1, {})
         ledger.finish(session, [ledger.Result(claim.id, claim.attempt, [image])])
     url = client.get(job["links"]["self"]).json["images"][0]["url"]
     assert client.get(url).status_code == 404
-    assert isinstance(held.blobs, Blobs)
+    assert isinstance(services.blobs, Blobs)
 
 
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"prompt": ""}, "prompt"),
-        ({"prompt": "   "}, "prompt"),
+        ({"prompt": ""}, "Describe the picture you want."),
+        ({"prompt": "   "}, "Describe the picture you want."),
         ({}, "prompt"),
         ({"prompt": "x" * 501}, "500"),
         ({"prompt": "x" * 30_000}, "20000"),

@@ -86,15 +86,15 @@ def test_no_more_cost_units_a_day_are_granted_than_allowed(client, tenant):
 def test_with_all_hands_full_requests_are_refused_and_the_probes_say_so(make_app):
     app = make_app(max_requests=1)
     client = app.test_client()
-    gate = app.extensions["limner"].gate
-    place = gate.enter("requests")
+    limiter = app.extensions["limner"].limiter
+    slots = limiter.acquire("requests")
     refused = client.get("/api/v1/models")
     assert (refused.status_code, refused.json["code"]) == (503, "overloaded")
     assert refused.headers["Retry-After"] == "1"
     assert client.get("/readyz").status_code == 503
     assert client.get("/readyz").json["status"] == "overloaded"
     assert client.get("/healthz").status_code == 200
-    gate.leave(place)
+    limiter.release(slots)
     for _ in range(3):
-        assert client.get("/api/v1/models").status_code == 200, "a place is given back with the answer"
+        assert client.get("/api/v1/models").status_code == 200, "the slot is released with the response"
     assert client.get("/readyz").json["load"]["requests"] == {"held": 0, "limit": 1}

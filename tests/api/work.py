@@ -24,12 +24,12 @@ def start(app: APIFlask, job_id: str) -> Claim:
 
 
 def finish(app: APIFlask, claim: Claim, *pictures: bytes) -> None:
-    held = app.extensions["limner"]
+    services = app.extensions["limner"]
     images = [
-        NewImage(held.blobs.put(data), "image/png", 256, 256, len(data), claim.spec.image_seed(index), {})
+        NewImage(services.blobs.put(data), "image/png", 256, 256, len(data), claim.spec.image_seed(index), {})
         for index, data in enumerate(pictures)
     ]
-    with held.database.write() as session:
+    with services.database.write() as session:
         changes = ledger.finish(session, [ledger.Result(claim.id, claim.attempt, images)])
     assert changes
-    held.hints.changed(changes)
+    services.hints.changed(changes)

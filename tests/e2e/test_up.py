@@ -116,7 +116,7 @@ def test_a_picture_is_talked_about_changed_and_a_message_said_otherwise(service)
         expect(page.locator(".branch").nth(1)).to_contain_text("2 / 2")
         page.reload()
         expect(page.get_by_role("img", name="a green car")).to_be_visible(timeout=60_000)
-        page.get_by_role("button", name="The version before").click()
+        page.get_by_role("button", name="Previous version").click()
         expect(page.get_by_role("img", name="a blue car")).to_be_visible(timeout=60_000)
         expect(page.get_by_role("link", name="please draw a red car")).to_be_visible()
 

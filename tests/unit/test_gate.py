@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
-from limner_web.throttling import ConcurrencyLimiter, Place
+from limner_web.throttling import ConcurrencyLimiter, Slots
 
 KINDS = ("requests", "streams", "bulks")
 
@@ -19,14 +19,14 @@ def gate(**changes: object) -> ConcurrencyLimiter:
     return ConcurrencyLimiter(Settings(require_keys=True, **changes))
 
 
-def enter(gate: ConcurrencyLimiter, tenant: str, *kinds: str) -> Place:
-    place = gate.enter(*kinds)
+def enter(limiter: ConcurrencyLimiter, tenant: str, *kinds: str) -> Slots:
+    slots = limiter.acquire(*kinds)
     try:
-        gate.claim(place, tenant)
+        limiter.assign_tenant(slots, tenant)
     except TooManyRequests:
-        gate.leave(place)
+        limiter.release(slots)
         raise
-    return place
+    return slots
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,24 +54,24 @@ def test_what_only_waits_is_no_request_any_more():
     waiting = enter(one, "a", "requests", "streams")
     with pytest.raises(TooManyRequests):
         enter(one, "a", "requests")
-    one.leave(waiting, "requests")
-    one.leave(enter(one, "a", "requests"))
+    one.release(waiting, "requests")
+    one.release(enter(one, "a", "requests"))
     assert (one.held["requests"], one.held["streams"]) == (0, 1)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(KINDS), min_size=1), st.booleans())))
 def test_whatever_comes_and_goes_the_counts_are_right(requests):
     here = gate(max_requests=6, max_streams=4, max_bulks=3)
-    places: list[Place] = []
+    held: list[Slots] = []
     for tenant, kinds, leaves in requests:
-        if leaves and places:
-            here.leave(places.pop(0))
+        if leaves and held:
+            here.release(held.pop(0))
         with suppress(Overloaded, TooManyRequests):
-            places.append(enter(here, tenant, *sorted(kinds)))
+            held.append(enter(here, tenant, *sorted(kinds)))
         for kind in KINDS:
-            assert here.held[kind] == sum(kind in place.kinds for place in places) <= here.limits[kind]
-            of_tenant = [sum(kind in p.kinds for p in places if p.tenant_id == one) for one in "abc"]
+            assert here.held[kind] == sum(kind in slots.kinds for slots in held) <= here.limits[kind]
+            of_tenant = [sum(kind in p.kinds for p in held if p.tenant_id == one) for one in "abc"]
             assert max(of_tenant) <= here.shares[kind]
-    for place in places:
-        here.leave(place)
+    for slots in held:
+        here.release(slots)
     assert not +here.held

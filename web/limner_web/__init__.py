@@ -1,1 +1,1 @@
-"""The HTTP front: the native API and the page. It knows nothing of torch."""
+"""The web service: the HTTP APIs and the pages. It does not import torch."""

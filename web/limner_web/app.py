@@ -1,4 +1,4 @@
-"""The app factory."""
+"""The application factory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from flask import Response, g, request
 
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web import auth, health, problems, request_checks, services, throttling
+from limner_web import auth, health, problems, request_checks, throttling
 from limner_web.api import bulks, conversations, events, images, jobs, models, openapi
 from limner_web.openai import chat
 from limner_web.pages import routes
+from limner_web.services import build
 from limner_web.serving import connection
 
 log = get_logger(__name__)
@@ -27,7 +28,7 @@ SECURITY_HEADERS = {
 
 
 def create_app(settings: Settings | None = None) -> APIFlask:
-    """Build the web application. Raises CardError or ConfigurationError for settings that cannot be served."""
+    """Build the web application. Raises CardError or ConfigurationError for invalid settings."""
     settings = settings or Settings()
     app = APIFlask(
         "limner_web",
@@ -41,22 +42,21 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     )
     app.config.update(
         OPENAPI_VERSION="3.1.0",
-        MAX_CONTENT_LENGTH=None,  # bulks are larger than other bodies; `_check_body` knows which is which
-        DESCRIPTION="Descriptions become pictures. Errors are RFC 9457 problem documents with a stable `code`.",
+        MAX_CONTENT_LENGTH=None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
+        DESCRIPTION="Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
     )
-    app.extensions["limner"] = services.build(settings)
+    app.extensions["limner"] = services = build(settings)
     problems.install(app)
     app.before_request(_begin)
-    gate = services.services_of(app).gate
-    throttling.install(app, gate)
+    throttling.install_concurrency(app, services.limiter)
     auth.install(app)
-    throttling.install_shares(app, gate)
+    throttling.install_tenant_limits(app, services.limiter, services.request_rate)
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for part in (jobs, conversations, bulks, images, models, events, health, chat, routes):
-        app.register_blueprint(part.bp)
-    app.wsgi_app = connection.paced(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
+    for module in (jobs, conversations, bulks, images, models, events, health, chat, routes):
+        app.register_blueprint(module.bp)
+    app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app
 
 
@@ -65,11 +65,11 @@ def _begin() -> None:
     g.request_id = request.headers.get("X-Request-Id", "")[:64] or uuid.uuid4().hex
 
 
-def _end(answer: Response) -> Response:
-    answer.headers.update(SECURITY_HEADERS)
-    answer.headers["X-Request-Id"] = g.get("request_id", "")
+def _end(response: Response) -> Response:
+    response.headers.update(SECURITY_HEADERS)
+    response.headers["X-Request-Id"] = g.get("request_id", "")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    if request.path not in ("/healthz", "/readyz"):  # asked every few seconds, by machines
+    if request.path not in ("/healthz", "/readyz"):  # health checks come every few seconds
         ms = round(seconds * 1000, 1)
-        log.info("request", method=request.method, path=request.path, status=answer.status_code, ms=ms)
-    return answer
+        log.info("request", method=request.method, path=request.path, status=response.status_code, ms=ms)
+    return response

@@ -1,4 +1,4 @@
-"""Who asks: the tenant of an API key, or the local tenant where no keys are required."""
+"""Authentication: the tenant of an API key, or the local tenant of a service that requires no keys."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.accounts import keys
 from limner_shared.errors import Forbidden, Unauthorized
 from limner_shared.settings import Settings, is_loopback
-from limner_web.services import services
+from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def install(app: Flask) -> None:
-    """Know the tenant before any handler of the API runs."""
+    """Identify the tenant of each API request before its handler runs."""
     app.before_request(_identify)
 
 
@@ -28,54 +28,59 @@ def tenant_id() -> str:
 
 
 def _identify() -> None:
-    held = services()
-    if not held.settings.keys_required:
-        _guard_open_service(held.settings)
+    """Set `g.tenant_id` and `g.requests_per_minute`, the tenant's limit or None. Raises Unauthorized or Forbidden."""
+    services = get_services()
+    if not services.settings.keys_required:
+        _guard_open_service(services.settings)
     if not request.path.startswith(("/api/", "/v1/")) or request.path in ("/api/v1/openapi.json", "/api/v1/docs"):
         return
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    # OpenAI's client always sends a key; where none is needed, only one that looks like ours is looked at.
-    if request.path.startswith("/v1/") and not held.settings.keys_required and not token.startswith(keys.PREFIX):
+    # OpenAI's client always sends a key. Where none is required, only a token that looks like our key is checked.
+    if request.path.startswith("/v1/") and not services.settings.keys_required and not token.startswith(keys.PREFIX):
         scheme = ""
     if scheme:
         if scheme.lower() != "bearer":
             raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
-        if not is_printable_ascii(token):  # such as a NUL, which no database looks for
-            raise Unauthorized("This API key is not valid: it is mistyped.")
-        with held.database.read() as session:
+        if not is_printable_ascii(token):  # a NUL, for example, cannot be used in a query
+            raise Unauthorized("This API key is not valid: it contains characters that no key has.")
+        with services.database.read() as session:
             g.tenant_id = keys.authenticate(session, token.strip())
-            per_minute = queries.requests_per_minute(session, g.tenant_id)
-    elif held.settings.keys_required:
+            g.requests_per_minute = queries.requests_per_minute(session, g.tenant_id)
+    elif services.settings.keys_required:
         raise Unauthorized
     else:
-        g.tenant_id, per_minute = ledger.LOCAL_TENANT, None
-    if per_minute is not None:
-        held.rate.count(g.tenant_id, per_minute)
+        g.tenant_id, g.requests_per_minute = ledger.LOCAL_TENANT, None
 
 
 def _guard_open_service(settings: Settings) -> None:
-    """Refuse what did not come from this machine, or from the proxy that `public_url` names, or comes from a page of
-    another site.
+    """Raise Forbidden for a request that comes neither from this machine nor through the proxy that `public_url` names,
+    and for one that changes something from a page of another site.
 
-    Where keys are required none of this is needed: no browser adds a key to a request by itself.
+    A service that requires keys needs no such check: no browser adds a key to a request by itself.
     """
     public = urlsplit(settings.public_url)
     if not public.netloc and any(name == "Forwarded" or name.startswith("X-Forwarded-") for name, _ in request.headers):
         raise Forbidden(
-            "This request came through a proxy, whose clients would need no API key: require keys"
-            " (LIMNER_REQUIRE_KEYS=true), or set LIMNER_PUBLIC_URL if the proxy itself decides who comes in."
+            "This request came through a proxy, but the service is open to every client. Require API keys"
+            " (LIMNER_REQUIRE_KEYS=true), or set LIMNER_PUBLIC_URL if the proxy controls access itself."
         )
-    # A page elsewhere that points a name of its own at this machine must not drive an open service.
-    named = request.headers.get("Host", request.host)  # as it was sent: what is no name becomes our own in `host`
-    host = named.rpartition(":")[0] if named[-1:].isdigit() and ":" in named else named
-    if not is_loopback(host) and named != public.netloc:
-        raise Forbidden(f"Without API keys this service answers on loopback names only, not {host!r}.")
+    # DNS rebinding: a page of another site may point its own host name at this machine.
+    sent_host = request.headers.get("Host", request.host)  # werkzeug's `host` replaces an invalid name
+    host = sent_host.rpartition(":")[0] if sent_host[-1:].isdigit() and ":" in sent_host else sent_host
+    if not is_loopback(host) and sent_host != public.netloc:
+        raise Forbidden(
+            f"A service without API keys answers only on loopback host names, not on {host!r}. Use localhost, or set"
+            " LIMNER_REQUIRE_KEYS=true or LIMNER_PUBLIC_URL."
+        )
     if request.method not in SAFE_METHODS and _is_foreign(f"{public.scheme}://{public.netloc}"):
-        raise Forbidden("Without API keys, a page of another site may change nothing here.")
+        raise Forbidden(
+            "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program, or"
+            " require API keys (LIMNER_REQUIRE_KEYS=true)."
+        )
 
 
 def _is_foreign(public_origin: str) -> bool:
-    """Whether a browser says that a page of another origin sends this; what is no browser says nothing."""
+    """Whether a browser reports that a page of another origin sends this request. Other clients report nothing."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site not in ("same-origin", "none"):
         return True

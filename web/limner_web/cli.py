@@ -1,11 +1,11 @@
-"""The web's command: `limner serve`."""
+"""The command `limner serve`, which runs the web service."""
 
 from __future__ import annotations
 
 import multiprocessing
 import resource
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Final
+from typing import Any
 
 import click
 from gunicorn.app.base import BaseApplication
@@ -13,26 +13,24 @@ from gunicorn.app.base import BaseApplication
 from limner_shared.db.engine import require_current
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
-
-SPARE_CONNECTIONS: Final = 1000
-"""Beyond those that are taken on: to be refused, or asked whether the process is well."""
+from limner_web.limits import max_connections
 
 
 class Server(BaseApplication):
-    """Gunicorn with gevent workers: thousands of long polls and streams a process."""
+    """Gunicorn with gevent workers, so that one process serves thousands of long polls and streams."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         super().__init__()
 
     def load_config(self) -> None:
-        """Take everything from our settings, nothing from gunicorn's own files and variables."""
+        """Configure gunicorn from our settings alone, not from its own files and environment variables."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         options: dict[str, Any] = {
             "bind": f"{host}:{self._settings.port}",
             "workers": self._settings.web_workers,
             "worker_class": "gevent",
-            "worker_connections": _connections(self._settings),
+            "worker_connections": max_connections(self._settings),
             "graceful_timeout": 5,
             "timeout": 60,
             "proc_name": "limner-web",
@@ -44,7 +42,7 @@ class Server(BaseApplication):
                 self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Build the application, in the worker process, after gevent has patched the standard library."""
+        """Build the application in the worker process, after gevent has patched the standard library."""
         from limner_web.app import create_app  # noqa: PLC0415 - not before gevent's patches
 
         configure_logging(self._settings, "web")
@@ -53,32 +51,27 @@ class Server(BaseApplication):
 
 @click.command()
 def serve() -> None:
-    """Serve the API and the page."""
+    """Serve the HTTP API and the pages."""
     settings = Settings()
     _require_current(settings.resolved_database_url)
-    _allow_files(_connections(settings))
+    _raise_file_limit(max_connections(settings))
     keys = "API keys are required" if settings.keys_required else "open: no API keys, loopback only"
     click.echo(f"Limner on http://{settings.host}:{settings.port} ({keys})", err=True)
     Server(settings).run()
 
 
-def _connections(settings: Settings) -> int:
-    """How many connections one process accepts."""
-    return settings.max_requests + settings.max_streams + settings.max_bulks + SPARE_CONNECTIONS
-
-
 def _require_current(database_url: str) -> None:
-    """Check the schema in a process of its own. Raises ConfigurationError.
+    """Check in a child process that the database schema is current. Raises ConfigurationError.
 
-    psycopg chooses when it is imported how to wait, and waits as gevent needs it only if gevent has patched Python
-    before: so this process, whose children the web processes are, must not import it.
+    psycopg decides at import how it waits, and cooperates with gevent only if gevent has patched Python before. The web
+    processes are forked from this process, so this process must not import psycopg.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as apart:
-        apart.submit(require_current, database_url).result()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
+        executor.submit(require_current, database_url).result()
 
 
-def _allow_files(connections: int) -> None:
-    """Raise the limit of open files, which is often 1024, as far as the system lets us: each connection is one."""
+def _raise_file_limit(connections: int) -> None:
+    """Raise the limit of open files, often 1024, as far as the system allows: each connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * connections
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether the service can take jobs."""
+"""Health checks: whether this process is alive, and whether the service can accept jobs."""
 
 from __future__ import annotations
 
@@ -7,31 +7,41 @@ from typing import Any
 
 from apiflask import APIBlueprint
 
-from limner_web.services import services
+from limner_web.services import get_services
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
 
 @bp.get("/healthz")
-@bp.doc(responses={200: "Alive"})
+@bp.doc(responses={200: "The process is alive"})
 def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Check liveness.
+
+    Returns 200 as long as the process can answer requests.
+    """
     return {"status": "ok"}
 
 
 @bp.get("/readyz")
-@bp.doc(responses={200: "Ready, or ready without Redis", 503: "Cannot take jobs, or no more of them now"})
+@bp.doc(responses={200: "Accepts jobs", 503: "Cannot accept jobs at the moment"})
 def readyz() -> tuple[dict[str, Any], int]:
-    """Jobs can be taken. Without Redis they are taken too, and run: `degraded`. With all hands full: `overloaded`."""
-    held = services()
-    found = held.probe.ask()
-    load = {kind: {"held": held.gate.held[kind], "limit": limit} for kind, limit in held.gate.limits.items()}
+    """Check readiness.
+
+    `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run; `overloaded` if the
+    process has reached its limit of concurrent requests; or `unavailable` if the database cannot be used. `load` gives
+    the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read.
+    """
+    services = get_services()
+    found = services.probe.check()
+    load = {
+        kind: {"held": services.limiter.held[kind], "limit": limit} for kind, limit in services.limiter.limits.items()
+    }
     if found.database != "ok":
         status = "unavailable"
-    elif "requests" in held.gate.full:
+    elif "requests" in services.limiter.full:
         status = "overloaded"
     else:
         status = "ok" if found.redis == "ok" else "degraded"
     code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
-    hints = {"skipped": held.listener.skipped}
+    hints = {"skipped": services.listener.skipped}
     return {"status": status, "database": found.database, "redis": found.redis, "load": load, "hints": hints}, code

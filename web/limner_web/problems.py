@@ -1,9 +1,9 @@
-"""The one place where errors become HTTP: RFC 9457 problem documents with a stable code."""
+"""Error responses: RFC 9457 problem documents with a stable code."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from apiflask.exceptions import HTTPError
 from flask import Flask, Response, g, json, request
@@ -18,9 +18,12 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+TEXT_FIELDS: Final = ("prompt", "description", "message")
+EMPTY_TEXT: Final = "Describe the picture you want."
+
 
 def install(app: Flask) -> None:
-    """Answer every error with a problem document."""
+    """Register the handlers that turn every error into a problem document."""
     app.register_error_handler(LimnerError, problem)
     app.register_error_handler(ValidationError, lambda error: problem(from_validation(error)))
     app.register_error_handler(RequestEntityTooLarge, lambda _error: problem(BodyTooLarge()))
@@ -33,7 +36,7 @@ def install(app: Flask) -> None:
 
 
 def problem(error: LimnerError) -> Response:
-    """The answer for one of our errors; its `retry_after` in seconds, if it has one, becomes the header."""
+    """The response for one of our errors. Its detail `retry_after`, in seconds, becomes the `Retry-After` header."""
     answer = document(error.status, error.code, error.title, error.message, error.details)
     if "retry_after" in error.details:
         answer.headers["Retry-After"] = str(error.details["retry_after"])
@@ -41,7 +44,7 @@ def problem(error: LimnerError) -> Response:
 
 
 def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
-    """An RFC 9457 document; `more` are its extension members."""
+    """A problem document; `more` holds its extension members. Paths of the OpenAI API get that API's form."""
     if request.path.startswith("/v1/"):
         return _openai(status, code, detail, more or {})
     body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
@@ -50,21 +53,26 @@ def document(status: int, code: str, title: str, detail: str, more: dict[str, An
 
 
 def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Response:
-    """The same as OpenAI's clients expect it."""
+    """The same error in OpenAI's format."""
     kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
     error = {"message": detail, "type": kind, "param": more.get("field"), "code": code}
     return Response(json.dumps({"error": error}), status, content_type="application/json")
 
 
 def from_validation(error: ValidationError) -> InvalidRequest:
-    """Pydantic's findings as ours: each with the field and what is wrong with it."""
-    errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-    text = "; ".join(f"{e['field'] or 'body'}: {e['message']}" for e in errors)
-    return InvalidRequest(text, errors=errors)
+    """Convert Pydantic's errors: `errors` lists each with its field and a message."""
+    errors: list[dict[str, str]] = []
+    parts: list[str] = []
+    for found in error.errors():
+        field = ".".join(map(str, found["loc"]))
+        empty = found["type"] == "string_too_short" and field in TEXT_FIELDS
+        errors.append({"field": field, "message": EMPTY_TEXT if empty else found["msg"]})
+        parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {found['msg']}")
+    return InvalidRequest("; ".join(parts), errors=errors)
 
 
 def _apiflask(error: HTTPError) -> Response:
-    """What APIFlask found wrong with an input, or raised itself."""
+    """The response for invalid input that APIFlask reports, and for its own errors."""
     if isinstance(error.__cause__, ValidationError):
         return problem(from_validation(error.__cause__))
     return document(error.status_code, "http_error", "Error", error.message or "Error")
@@ -81,10 +89,10 @@ def _http(error: HTTPException) -> Response:
 
 def _database(error: DBAPIError) -> Response:
     log.warning("database away", error=str(error.orig)[:200])
-    message = "The database cannot be reached or is busy; try again shortly."
+    message = "The database is unavailable or busy. Try again shortly."
     return problem(ServiceUnavailable(message, retry_after=2))
 
 
 def _unexpected(error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
-    return problem(LimnerError("Something went wrong on our side; the log has the details under this request id."))
+    return problem(LimnerError("An internal error occurred. The service's log has the details under this request id."))

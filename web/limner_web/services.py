@@ -1,12 +1,12 @@
-"""What a web process holds: built once, found by every handler, never a module-level singleton."""
+"""The services of a web process. They are built once with the application and are never module-level singletons."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import cast
 
 from celery import Celery
-from flask import Flask, current_app
+from flask import current_app
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
@@ -17,6 +17,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_web.input_images import Inputs
+from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
 from limner_web.serving.probe import Probe
@@ -25,16 +26,10 @@ from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.watch import Watches
 
-STORAGE_THREADS: Final = 8
-STORAGE_WAITING: Final = 64
-PILLOW_THREADS: Final = 1
-PILLOW_WAITING: Final = 32
-"""Further calls are refused, so that a store that hangs does not take up the whole server."""
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that handlers use."""
+    """What request handlers need: connections, stores and limiters."""
 
     settings: Settings
     database: Database
@@ -47,16 +42,16 @@ class Services:
     watches: Watches
     feeds: Feeds
     probe: Probe
-    gate: ConcurrencyLimiter
-    rate: RequestRate
+    limiter: ConcurrencyLimiter
+    request_rate: RequestRate
     storage: Threads
-    """For calls of `blobs`."""
+    """Threads for calls of `blobs`."""
     pillow: Threads
-    """For pictures that are decoded here: one at a time, since each may take 200 MB."""
+    """Threads for decoding and encoding images."""
 
 
 def build(settings: Settings) -> Services:
-    """Open everything that the settings name."""
+    """Open the database, Redis and the image store that the settings name, and build the services."""
     database = Database(settings.resolved_database_url)
     cooperative.install(database.engine)
     with database.write() as session:
@@ -78,18 +73,13 @@ def build(settings: Settings) -> Services:
         watches=Watches(listener, database, supervisor),
         feeds=Feeds(listener),
         probe=Probe(settings.resolved_database_url, redis),
-        gate=ConcurrencyLimiter(settings),
-        rate=RequestRate(settings),
+        limiter=ConcurrencyLimiter(settings),
+        request_rate=RequestRate(settings),
         storage=storage,
         pillow=pillow,
     )
 
 
-def services() -> Services:
-    """The services of the app that handles this request."""
-    return services_of(current_app)
-
-
-def services_of(app: Flask) -> Services:
-    """An app's services."""
-    return cast("Services", app.extensions["limner"])
+def get_services() -> Services:
+    """Return the services of the application that handles this request."""
+    return cast("Services", current_app.extensions["limner"])

@@ -1,4 +1,4 @@
-"""The one reader of what clients send: strict JSON, and text that every database can store."""
+"""The reader of request bodies: strict JSON, and only text that both databases can store."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import Any, Final, Never
 from flask.json.provider import DefaultJSONProvider
 
 from limner_shared.errors import InvalidRequest, MalformedBody
+from limner_web.limits import MAX_JSON_DEPTH
 
-MAX_DEPTH: Final = 32
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
 
 
 class StrictJson(DefaultJSONProvider):
-    """Flask's JSON, with `loads` for every body."""
+    """Flask's JSON provider with the strict `loads` below."""
 
     ensure_ascii = False
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """See `loads` below."""
+        """Parse a JSON text; see `loads`."""
         return loads(s)
 
 
 def loads(data: str | bytes) -> Any:
-    """The value of a JSON text (RFC 8259).
+    """Parse a JSON text (RFC 8259) and return its value.
 
-    Raises MalformedBody for what is not JSON in UTF-8, `NaN` and `Infinity` included, and InvalidRequest, with the
-    field where it is known, for what PostgreSQL cannot store or other readers would change: NUL, lone surrogates,
-    numbers beyond 64 bits, and lists and objects nested deeper than MAX_DEPTH.
+    Raises MalformedBody for text that is not JSON in UTF-8, including `NaN` and `Infinity`. Raises InvalidRequest, with
+    the field if it is known, for values that PostgreSQL cannot store or other parsers would change: NUL, lone
+    surrogates, integers beyond 64 bits, numbers beyond a double, and lists and objects nested deeper than
+    MAX_JSON_DEPTH.
     """
     try:
         text = data if isinstance(data, str) else data.decode()
@@ -39,40 +40,40 @@ def loads(data: str | bytes) -> Any:
     except RecursionError as error:
         raise _too_deep("") from error
     except ValueError as error:
-        raise MalformedBody(f"This is not JSON in UTF-8: {error}.") from error
-    # Most bodies need no search: NUL and surrogates come by escapes only, since raw ones are neither JSON nor UTF-8.
-    if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+        raise MalformedBody(f"The body is not valid JSON in UTF-8: {error}.") from error
+    # Most bodies need no check: NUL and surrogates can occur only as escapes, since raw ones are not JSON or UTF-8.
+    if "\\u" in text or text.count("[") + text.count("{") > MAX_JSON_DEPTH:
         _check(value)
     return value
 
 
 def is_storable(text: str) -> bool:
-    """Whether both databases can store this text: no NUL, and no half of a surrogate pair."""
+    """Whether both databases can store this text: it has no NUL and no lone surrogate."""
     return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
 
 
 def is_printable_ascii(text: str) -> bool:
-    """Whether a header's value has printable ASCII characters alone."""
+    """Whether a text has only printable ASCII characters."""
     return text.isascii() and text.isprintable()
 
 
 def refuse_text(field: str) -> InvalidRequest:
     """The error for text that cannot be stored."""
-    return InvalidRequest(f"{field or 'body'}: NUL and lone surrogates are not accepted.", field=field or None)
+    return InvalidRequest(f"{field or 'body'}: remove NUL characters and lone surrogates.", field=field or None)
 
 
 def _check(value: Any) -> None:
-    """Look at every text and at the depth, without recursion. Raises InvalidRequest."""
+    """Check every text and the nesting depth, without recursion. Raises InvalidRequest."""
     open_values: list[tuple[str, int, Any]] = [("", 0, value)]
     while open_values:
-        path, depth, one = open_values.pop()
-        if isinstance(one, str):
-            if not is_storable(one):
+        path, depth, current = open_values.pop()
+        if isinstance(current, str):
+            if not is_storable(current):
                 raise refuse_text(path)
-        elif isinstance(one, dict | list):
-            if depth == MAX_DEPTH:
+        elif isinstance(current, dict | list):
+            if depth == MAX_JSON_DEPTH:
                 raise _too_deep(path.partition(".")[0])
-            open_values += ((name, depth + 1, inner) for name, inner in _members(path, one))
+            open_values += ((name, depth + 1, inner) for name, inner in _members(path, current))
 
 
 def _members(path: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
@@ -86,25 +87,25 @@ def _members(path: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str
 
 
 def _too_deep(field: str) -> InvalidRequest:
-    message = f"{field or 'body'}: at most {MAX_DEPTH} lists and objects may be nested."
+    message = f"{field or 'body'}: lists and objects may be nested at most {MAX_JSON_DEPTH} deep."
     return InvalidRequest(message, field=field or None)
 
 
 def _integer(text: str) -> int:
     if len(text) > len(str(MIN_INTEGER)) or not MIN_INTEGER <= int(text) <= MAX_INTEGER:
-        raise InvalidRequest("An integer has more than 64 bits.")
+        raise InvalidRequest("An integer is beyond 64 bits. Send it as a string, or make it smaller.")
     return int(text)
 
 
 def _number(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise InvalidRequest("A number is beyond the range of a double.")
+        raise InvalidRequest("A number is beyond the range of a double. Send it as a string, or make it smaller.")
     return number
 
 
 def _constant(text: str) -> Never:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 _DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_number, parse_constant=_constant)

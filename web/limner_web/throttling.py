@@ -1,8 +1,8 @@
-"""What a web process takes on: so many requests, waiting clients and bulks at a time, a share of them for each tenant,
-and so many requests a minute.
+"""Limits how much a web process takes on: concurrent requests, streams and bulks, each tenant's share of them, and each
+tenant's requests per minute.
 
-A client that comes too often, or when there is no room, is told at once when to try again: that costs next to nothing,
-while taking everything on would slow everybody down until nothing answers.
+A request over a limit is refused at once with `Retry-After`. Refusing is cheap, while accepting everything would slow
+down all clients until none gets a response. Fixed limits are in `limits`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ JOB: Final = "/api/v1/jobs/"
 
 
 @dataclass(slots=True, eq=False)
-class Place:
-    """What one request holds: the kinds, and since its tenant is known, of whose share."""
+class Slots:
+    """The slots that one request holds, one of each kind, and the tenant in whose share they count, if known."""
 
     kinds: list[str] = field(default_factory=list[str])
     tenant_id: str | None = None
 
 
 class ConcurrencyLimiter:
-    """Counts what this process has in hand, by kind. Gevent switches only where something waits, so no lock."""
+    """Counts the slots in use in this process, by kind and tenant.
+
+    It needs no lock: gevent switches greenlets only where one waits, and nothing here waits.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.limits = {
@@ -43,84 +46,112 @@ class ConcurrencyLimiter:
             "streams": settings.max_streams,
             "bulks": settings.max_bulks,
         }
-        # Without keys there is one tenant, and its share is the whole.
+        # Without keys there is one tenant, whose share is the whole.
         share = settings.tenant_share if settings.keys_required else 1.0
         self.shares = {kind: max(1, int(limit * share)) for kind, limit in self.limits.items()}
         self.held: Counter[str] = Counter()
-        self._of_tenants: Counter[tuple[str, str]] = Counter()
+        self._held_by_tenant: Counter[tuple[str, str]] = Counter()
 
     @property
     def full(self) -> list[str]:
-        """The kinds of which no more is taken now."""
+        """The kinds that have no free slot."""
         return [kind for kind, limit in self.limits.items() if self.held[kind] >= limit]
 
-    def enter(self, *kinds: str) -> Place:
-        """Take one more of each kind. Raises Overloaded."""
+    def acquire(self, *kinds: str) -> Slots:
+        """Take one slot of each kind. Raises Overloaded if a kind is full."""
         for kind in kinds:
             if self.held[kind] >= self.limits[kind]:
-                message = f"This server has {self.held[kind]} {kind} in hand, and takes no more now."
+                message = f"This server is handling {self.held[kind]} {kind}, its limit. Try again shortly."
                 raise Overloaded(message, retry_after=1)
         self.held.update(kinds)
-        return Place(list(kinds))
+        return Slots(list(kinds))
 
-    def claim(self, place: Place, tenant_id: str) -> None:
-        """Count a place in its tenant's share. Raises TooManyRequests."""
-        for kind in place.kinds:
-            if self._of_tenants[kind, tenant_id] >= self.shares[kind]:
-                message = f"At most {self.shares[kind]} {kind} of one tenant are in hand at a time."
+    def assign_tenant(self, slots: Slots, tenant_id: str) -> None:
+        """Count these slots in the tenant's share. Raises TooManyRequests if the share is used up."""
+        for kind in slots.kinds:
+            if self._held_by_tenant[kind, tenant_id] >= self.shares[kind]:
+                message = f"A tenant may have at most {self.shares[kind]} {kind} at a time. Wait for one to end."
                 raise TooManyRequests(message, limit=f"{kind}_at_once", retry_after=1)
-        self._of_tenants.update((kind, tenant_id) for kind in place.kinds)
-        place.tenant_id = tenant_id
+        self._held_by_tenant.update((kind, tenant_id) for kind in slots.kinds)
+        slots.tenant_id = tenant_id
 
-    def leave(self, place: Place, *kinds: str) -> None:
-        """Give back these kinds, or all that is left."""
-        for kind in kinds or tuple(place.kinds):
-            place.kinds.remove(kind)
+    def release(self, slots: Slots, *kinds: str) -> None:
+        """Return the slots of these kinds, or all that are left."""
+        for kind in kinds or tuple(slots.kinds):
+            slots.kinds.remove(kind)
             self.held[kind] -= 1
-            if place.tenant_id is not None:
-                self._of_tenants[kind, place.tenant_id] -= 1
-                if not self._of_tenants[kind, place.tenant_id]:
-                    del self._of_tenants[kind, place.tenant_id]
+            if slots.tenant_id is not None:
+                self._held_by_tenant[kind, slots.tenant_id] -= 1
+                if not self._held_by_tenant[kind, slots.tenant_id]:
+                    del self._held_by_tenant[kind, slots.tenant_id]
 
 
-def install(app: Flask, gate: ConcurrencyLimiter) -> None:
-    """Let every request pass the gate, and leave it when its answer is made, or sent if that takes as long."""
+class RequestRate:
+    """Counts each tenant's requests per minute, in Redis for all web processes together.
 
-    def enter() -> None:
+    While Redis is unavailable, each process counts for itself.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._shared = FixedWindowRateLimiter(
+            RedisStorage(settings.redis_url, key_prefix="limner:rate", socket_timeout=1, socket_connect_timeout=1)
+        )
+        self._local = FixedWindowRateLimiter(MemoryStorage())
+
+    def count(self, tenant_id: str, per_minute: int) -> None:
+        """Count one request. Raises TooManyRequests with `retry_after` in seconds."""
+        item = RateLimitItemPerMinute(per_minute)
+        try:
+            limiter, allowed = self._shared, self._shared.hit(item, tenant_id)
+        except RedisError:
+            limiter, allowed = self._local, self._local.hit(item, tenant_id)
+        if not allowed:
+            seconds = max(1, int(limiter.get_window_stats(item, tenant_id).reset_time - time.time()) + 1)
+            message = f"This tenant may send at most {per_minute} requests a minute. Wait before you send the next."
+            raise TooManyRequests(message, limit="requests_per_minute", retry_after=min(seconds, 60))
+
+
+def install_concurrency(app: Flask, limiter: ConcurrencyLimiter) -> None:
+    """Give every request its slots, and take them back after its response is built, or sent if it is streamed."""
+
+    def acquire() -> None:
         if request.path not in ALWAYS_ANSWERED:
-            g.place = gate.enter(*_kinds())
+            g.slots = limiter.acquire(*_kinds())
 
-    def leave(answer: Response) -> Response:
-        place: Place | None = g.pop("place", None)
-        if place is not None and answer.is_streamed:
-            answer.call_on_close(lambda: gate.leave(place))
-        elif place is not None:
-            gate.leave(place)
-        return answer
+    def release(response: Response) -> Response:
+        slots: Slots | None = g.pop("slots", None)
+        if slots is not None and response.is_streamed:
+            response.call_on_close(lambda: limiter.release(slots))
+        elif slots is not None:
+            limiter.release(slots)
+        return response
 
-    app.before_request(enter)
-    app.after_request(leave)
-
-
-def install_shares(app: Flask, gate: ConcurrencyLimiter) -> None:
-    """Count every request in its tenant's share: to be installed after what finds out the tenant."""
-
-    def claim() -> None:
-        if "tenant_id" in g:
-            gate.claim(g.place, g.tenant_id)
-
-    app.before_request(claim)
+    app.before_request(acquire)
+    app.after_request(release)
 
 
-def wait_outside(gate: ConcurrencyLimiter) -> None:
-    """From here on this request only waits: what it does is done, and it holds up no other request."""
-    place: Place = g.place
-    if "requests" in place.kinds:
-        gate.leave(place, "requests")
+def install_tenant_limits(app: Flask, limiter: ConcurrencyLimiter, rate: RequestRate) -> None:
+    """Check every request against its tenant's limits. Install this after `auth`, which identifies the tenant."""
+
+    def check() -> None:
+        if "tenant_id" not in g:
+            return
+        if g.requests_per_minute is not None:
+            rate.count(g.tenant_id, g.requests_per_minute)
+        limiter.assign_tenant(g.slots, g.tenant_id)
+
+    app.before_request(check)
+
+
+def release_request_slot(limiter: ConcurrencyLimiter) -> None:
+    """Return this request's slot of kind `requests`: from here on it only waits, and holds up no other request."""
+    slots: Slots = g.slots
+    if "requests" in slots.kinds:
+        limiter.release(slots, "requests")
 
 
 def _kinds() -> tuple[str, ...]:
-    """What a request is, and, if it may wait after its work is done, what it will be then."""
+    """The kinds of slots that this request needs. One that may wait after its work needs a stream's slot as well."""
     path = request.path
     if path == "/api/v1/bulks" and request.method == "POST":
         return ("bulks",)
@@ -129,27 +160,3 @@ def _kinds() -> tuple[str, ...]:
     if path == CHAT or (path.startswith(JOB) and "wait" in request.args):
         return ("requests", "streams")
     return ("requests",)
-
-
-class RequestRate:
-    """Requests a minute of each tenant, counted in Redis for all web processes together; while Redis is away, for each
-    process by itself.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._shared = FixedWindowRateLimiter(
-            RedisStorage(settings.redis_url, key_prefix="limner:rate", socket_timeout=1, socket_connect_timeout=1)
-        )
-        self._own = FixedWindowRateLimiter(MemoryStorage())
-
-    def count(self, tenant_id: str, per_minute: int) -> None:
-        """Count one request. Raises TooManyRequests with `retry_after` in seconds."""
-        item = RateLimitItemPerMinute(per_minute)
-        try:
-            limiter, allowed = self._shared, self._shared.hit(item, tenant_id)
-        except RedisError:
-            limiter, allowed = self._own, self._own.hit(item, tenant_id)
-        if not allowed:
-            seconds = max(1, int(limiter.get_window_stats(item, tenant_id).reset_time - time.time()) + 1)
-            message = f"At most {per_minute} requests a minute are answered."
-            raise TooManyRequests(message, limit="requests_per_minute", retry_after=min(seconds, 60))

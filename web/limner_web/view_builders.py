@@ -1,4 +1,4 @@
-"""How the API's views are built from rows and cards."""
+"""Builds the API's views from database rows and model cards."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ UNREADABLE: Final[dict[str, Any]] = {
     "style": None,
     **dict.fromkeys(("width", "height", "steps", "guidance", "seed", "n"), 0),
 }
-"""What a view shows in place of a stored spec that is damaged."""
+"""What a view shows instead of a damaged stored spec."""
 
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
-    """The view of one job, with its place in the queue or its progress."""
+    """The view of one job, with its position in the queue or its progress."""
     view = _plain_view(row, queries.images(session, [row.id])[row.id])
     if row.state == JobState.QUEUED:
         view.position = queries.position(session, row)
@@ -50,7 +50,7 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
 
 
 def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
-    """The views of many jobs, without places in the queue, which would cost a query each."""
+    """The views of several jobs, without their positions in the queue, which would cost a query each."""
     pictures = queries.images(session, [row.id for row in rows])
     views = [_plain_view(row, pictures[row.id]) for row in rows]
     _add_progress(hints, [view for view in views if view.status is JobState.RUNNING])
@@ -58,7 +58,7 @@ def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
 
 
 def result_view(row: Job, images: list[Image]) -> JobView:
-    """A line of a bulk's results."""
+    """The view of a job in a bulk's results: without position and progress."""
     return _plain_view(row, images)
 
 
@@ -71,8 +71,8 @@ def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
 def _plain_view(row: Job, images: list[Image]) -> JobView:
     try:
         return _view(row, images, row.spec, row.interpretation)
-    except (ValidationError, AttributeError):  # the latter where it is not even an object
-        # One damaged row must not hide the others of its page or bulk.
+    except (ValidationError, AttributeError):  # AttributeError if the spec is not even an object
+        # A damaged row must not hide the other rows of its page or bulk.
         return _view(row, images, UNREADABLE | {"model": row.model}, None)
 
 
@@ -139,21 +139,23 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
     )
 
 
-def conversation_view(session: Session, hints: Hints, row: Conversation, *, whole: bool = True) -> ConversationView:
-    """The view of a conversation, with all its turns if it is to be `whole`."""
+def conversation_view(
+    session: Session, hints: Hints, row: Conversation, *, with_turns: bool = True
+) -> ConversationView:
+    """The view of a conversation, with all its turns if `with_turns`."""
     this = url_for("conversations.get_conversation", conversation_id=row.id)
     return ConversationView(
         id=row.id,
         title=row.title,
         created_at=moment(row.created_at),
         touched_at=moment(row.touched_at),
-        turns=turn_views(session, hints, queries.turns(session, row.id)) if whole else [],
+        turns=turn_views(session, hints, queries.turns(session, row.id)) if with_turns else [],
         links={"self": this, "messages": f"{this}/messages"},
     )
 
 
 def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Turn, Job | None]]) -> list[TurnView]:
-    """The views of turns and their jobs."""
+    """The views of turns, each with its job."""
     views = {view.id: view for view in job_views(session, hints, [job for _, job in turns if job is not None])}
     return [
         TurnView(
@@ -189,5 +191,5 @@ def moment(seconds: float) -> datetime: ...
 @overload
 def moment(seconds: None) -> None: ...
 def moment(seconds: float | None) -> datetime | None:
-    """The database's seconds since 1970 as a time in UTC; None stays None."""
+    """Convert the database's seconds since 1970 to a time in UTC; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,1 +1,1 @@
-"""The native API, `/api/v1`: each handler is its contract and a few lines."""
+"""The native API, `/api/v1`."""

@@ -1,7 +1,7 @@
-"""A bulk's pictures as a ZIP that is written while it is sent, in constant memory.
+"""Writes a bulk's images as a ZIP archive while it is sent, in constant memory.
 
-The format is PKWARE's APPNOTE 6.3.3 with ZIP64 where sizes need it. Python's `zipfile` keeps some 500 bytes for each
-entry until the end; here the directory, which stands at a ZIP's end, waits in a temporary file.
+The format is PKWARE's APPNOTE 6.3.3 with ZIP64. Python's `zipfile` keeps about 500 bytes in memory for each entry until
+the end; here the central directory, which is the last part of a ZIP, is collected in a temporary file.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from limner_shared.errors import NotFound
 SUFFIXES: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg"}
 STORED, DEFLATED = 0, 8
 VERSION: Final = 45
-"""The first that knows ZIP64."""
+"""4.5, the first version with ZIP64."""
 SIZES_FOLLOW: Final = 1 << 3
 DATE: Final = (0, 0x21)
-"""1980-01-01: equal results give equal archives."""
+"""1980-01-01 00:00, so that equal results give equal archives."""
 MAX_32: Final = 0xFFFFFFFF
 MAX_16: Final = 0xFFFF
 BLOCK: Final = 64 << 10
 
 
 class _Writer:
-    """Headers and directory; `offset` counts the bytes so far."""
+    """Writes entries and collects the central directory. `_offset` counts the bytes written so far."""
 
     def __init__(self) -> None:
         self._directory = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115 - closed in `end`
@@ -37,15 +37,15 @@ class _Writer:
         self._offset = 0
 
     def stored(self, name: str, data: bytes) -> bytes:
-        """A whole entry, not compressed: pictures are already."""
+        """Return a whole entry, not compressed because images already are."""
         crc, size = zlib.crc32(data), len(data)
         header = _local_header(name, STORED, 0, crc, size)
-        self._note(name, STORED, 0, crc, size, size)
+        self._add_to_directory(name, STORED, 0, crc, size, size)
         self._offset += len(header) + size
         return header + data
 
     def deflated(self, name: str, parts: Iterable[bytes]) -> Iterator[bytes]:
-        """An entry that is compressed as it comes; its sizes follow it."""
+        """Yield an entry that is compressed piece by piece; its sizes follow the data."""
         packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         header = _local_header(name, DEFLATED, SIZES_FOLLOW, 0, 0)
         crc = size = packed = 0
@@ -58,12 +58,12 @@ class _Writer:
         last = packer.flush()
         packed += len(last)
         sizes = struct.pack("<4sIQQ", b"PK\x07\x08", crc, packed, size)
-        self._note(name, DEFLATED, SIZES_FOLLOW, crc, packed, size)
+        self._add_to_directory(name, DEFLATED, SIZES_FOLLOW, crc, packed, size)
         self._offset += len(header) + packed + len(sizes)
         yield last + sizes
 
     def end(self) -> Iterator[bytes]:
-        """The directory and what tells where it is."""
+        """Yield the central directory and its end records."""
         with self._directory as directory:
             size = directory.tell()
             directory.seek(0)
@@ -72,10 +72,10 @@ class _Writer:
         start, count = self._offset, self._entries
         end64 = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, VERSION, VERSION, 0, 0, count, count, size, start)
         locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, start + size, 1)
-        few, small, near = min(count, MAX_16), min(size, MAX_32), min(start, MAX_32)
-        yield end64 + locator + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, few, few, small, near, 0)
+        count16, size32, start32 = min(count, MAX_16), min(size, MAX_32), min(start, MAX_32)
+        yield end64 + locator + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count16, count16, size32, start32, 0)
 
-    def _note(self, name: str, method: int, flags: int, crc: int, packed: int, size: int) -> None:
+    def _add_to_directory(self, name: str, method: int, flags: int, crc: int, packed: int, size: int) -> None:
         extra = struct.pack("<HHQQQ", 1, 24, size, packed, self._offset)
         fields = (VERSION, VERSION, flags, method, *DATE, crc, MAX_32, MAX_32, len(name), len(extra), 0, 0, 0, 0)
         header = struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\x01\x02", *fields, MAX_32)
@@ -94,10 +94,11 @@ def zipped(
     jobs: Callable[[], Iterable[tuple[Job, list[Image]]]],
     describe: Callable[[Job, list[Image]], str],
 ) -> Iterator[bytes]:
-    """`0000012.png` (`0000012-2.png` for the second of a line), and at last `results.jsonl` with every job.
+    """Yield the archive: images named by line, such as `0000012.png` (`0000012-2.png` for a line's second image), and
+    finally `results.jsonl` with every job.
 
-    `fetch` gives a picture's bytes by digest; one that retention has deleted (NotFound) is left out. `jobs` is called
-    twice, so that nothing need be kept in memory.
+    `fetch` returns an image's bytes by digest; images that retention has deleted (NotFound) are left out. `describe`
+    returns a job's line of `results.jsonl`. `jobs` is called twice, so that no job is kept in memory.
     """
     writer = _Writer()
     for job, images in jobs():

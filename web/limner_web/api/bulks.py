@@ -1,4 +1,4 @@
-"""Bulks: many jobs as one JSONL body, and their results as JSONL or as a ZIP of pictures."""
+"""Bulks: many jobs in one JSONL body, with results as JSONL or as a ZIP of images."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ from limner_shared.domain.views import BulkList, BulkView
 from limner_shared.errors import InvalidState, UnsupportedMediaType
 from limner_web.api import archive
 from limner_web.auth import tenant_id
-from limner_web.intake import submission
 from limner_web.intake.bulk_reader import BulkReader
+from limner_web.intake.bulk_submission import submit_bulk
 from limner_web.intake.headers import CreateHeaders
-from limner_web.services import Services, services
+from limner_web.limits import CANCELED_AT_ONCE
+from limner_web.services import Services, get_services
 from limner_web.view_builders import bulk_view, result_view
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
-CANCELED_AT_ONCE = 1000
-PAGE = 500
+RESULTS_PAGE = 500
 
 bp = APIBlueprint("bulks", __name__, url_prefix="/api/v1/bulks", tag="Bulks")
 
 
 class ResultsQuery(BaseModel):
-    """In which form."""
+    """The form of the results."""
 
     model_config = ConfigDict(extra="forbid")
     format: Literal["jsonl", "zip"] = Field(
-        default="jsonl", description="`zip`: the pictures, named by line, and results.jsonl."
+        default="jsonl",
+        description="`jsonl`: one job per line. `zip`: the images, named by line number, and `results.jsonl`.",
     )
 
 
 class BulkQuery(BaseModel):
-    """What is done about lines that cannot be accepted."""
+    """How invalid lines are treated."""
 
     model_config = ConfigDict(extra="forbid")
     on_error: Literal["refuse", "skip"] = Field(
-        default="refuse", description="`skip`: accept the others; `skipped` then tells which were left out, and why."
+        default="refuse",
+        description="`refuse`: one invalid line refuses the whole bulk. `skip`: invalid lines are left out, and "
+        "`skipped` lists them with their errors.",
     )
 
 
@@ -54,33 +57,33 @@ class BulkQuery(BaseModel):
 @bp.output(BulkView, status_code=202)
 @bp.doc(
     responses={
-        400: "Cut off on its way",
-        409: "Another bulk's key, or still being read",
-        413: "Too large",
-        415: "Not JSONL",
-        422: "Bad lines",
+        400: "The body was cut off",
+        409: "The idempotency key was used for another bulk, or the same bulk is still being read",
+        413: "The body is too large",
+        415: "The body is not JSON Lines",
+        422: "The body has invalid lines",
     }
 )
 def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
-    """Submit a bulk: a body of JSON Lines, each a job as for `POST /jobs`.
+    """Create a bulk.
 
-    All lines are accepted, or none; with `on_error=skip`, all that can be.
-
-    It is read as it comes; `GET /bulks` shows how far.
+    Submits many jobs at once. The body is JSON Lines: each line is a job as for `POST /jobs`. Either all lines are
+    accepted or none; with `on_error=skip`, all valid lines are accepted. The body is read as it arrives, and
+    `GET /bulks` shows the progress.
     """
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
-    held = services()
+    services = get_services()
     reader = BulkReader(
         request.stream,
-        held.catalogue,
-        held.settings,
-        partial(held.inputs.store, tenant_id()),
+        services.catalogue,
+        services.settings,
+        partial(services.inputs.store, tenant_id()),
         length=request.content_length,
         skip_bad=query.on_error == "skip",
     )
-    bulk_id = submission.submit_bulk(held, tenant_id(), reader, header.idempotency_key)
-    answer = make_response(_view(held, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
+    bulk_id = submit_bulk(services, tenant_id(), reader, header.idempotency_key)
+    answer = make_response(_view(services, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
     return answer
 
@@ -88,79 +91,102 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
 @bp.get("")
 @bp.output(BulkList)
 def list_bulks() -> BulkList:
-    """List the newest bulks, those that are still being read among them."""
-    held = services()
-    with held.database.read() as session:
+    """List bulks.
+
+    Returns the newest bulks, newest first. Bulks that are still being read are included.
+    """
+    services = get_services()
+    with services.database.read() as session:
         return BulkList(items=[bulk_view(session, row) for row in queries.bulks(session, tenant_id())])
 
 
 @bp.get("/<id:bulk_id>")
 @bp.output(BulkView)
 def get_bulk(bulk_id: str) -> BulkView:
-    """Look at a bulk: how many of its jobs stand in which state."""
-    return _view(services(), bulk_id)
+    """Retrieve a bulk.
+
+    Returns the bulk with the number of its jobs in each state.
+    """
+    return _view(get_services(), bulk_id)
 
 
 @bp.post("/<id:bulk_id>/cancel")
 @bp.output(BulkView)
 def cancel_bulk(bulk_id: str) -> BulkView:
-    """Cancel every job of a bulk that has not ended; of a large one, the last within seconds or minutes."""
-    held = services()
-    with held.database.write() as session:
+    """Cancel a bulk.
+
+    Cancels all jobs of the bulk that have not ended. For a large bulk this takes seconds to minutes.
+    """
+    services = get_services()
+    with services.database.write() as session:
         queries.bulk(session, tenant_id(), bulk_id)
         ledger.cancel_bulk(session, bulk_id)
-    with held.database.write() as session:
-        changes = ledger.sweep_bulk(session, bulk_id, CANCELED_AT_ONCE)  # the dispatcher goes on with what is left
-    held.hints.changed(changes)
-    return _view(held, bulk_id)
+    with services.database.write() as session:
+        changes = ledger.sweep_bulk(session, bulk_id, CANCELED_AT_ONCE)  # the dispatcher cancels the rest
+    services.hints.changed(changes)
+    return _view(services, bulk_id)
 
 
 @bp.post("/<id:bulk_id>/pause")
 @bp.output(BulkView)
-@bp.doc(responses={409: "Its state does not allow it"})
+@bp.doc(responses={409: "The bulk's state does not allow this"})
 def pause_bulk(bulk_id: str) -> BulkView:
-    """Start none of its jobs any more, until it is resumed; the few that were handed out already go on."""
+    """Pause a bulk.
+
+    Starts no more of its jobs until the bulk is resumed. Jobs that were already released to workers still run.
+    """
     return _pause(bulk_id, paused=True)
 
 
 @bp.post("/<id:bulk_id>/resume")
 @bp.output(BulkView)
-@bp.doc(responses={409: "Its state does not allow it"})
+@bp.doc(responses={409: "The bulk's state does not allow this"})
 def resume_bulk(bulk_id: str) -> BulkView:
-    """Go on with a paused bulk."""
+    """Resume a bulk.
+
+    Continues a paused bulk.
+    """
     return _pause(bulk_id, paused=False)
 
 
 @bp.get("/<id:bulk_id>/results")
 @bp.input(ResultsQuery, location="query", arg_name="query")
 @bp.doc(
-    responses={200: {"description": "One job a line.", "content": {"application/jsonl": {}, "application/zip": {}}}}
+    responses={
+        200: {
+            "description": "The jobs, one per line, or the ZIP archive",
+            "content": {"application/jsonl": {}, "application/zip": {}},
+        }
+    }
 )
 def get_results(bulk_id: str, query: ResultsQuery) -> Response:
-    """Stream the bulk's jobs, in the order of its lines, as they stand now."""
-    held = services()
-    with held.database.read() as session:
+    """Retrieve the results of a bulk.
+
+    Streams the bulk's jobs in the order of its lines, each in its current state.
+    """
+    services = get_services()
+    with services.database.read() as session:
         queries.bulk(session, tenant_id(), bulk_id)
     if query.format == "zip":
-        fetch = partial(held.storage.call, held.blobs.get)
-        stream = archive.zipped(fetch, lambda: _pages(held, bulk_id), _line)
+        fetch = partial(services.storage.call, services.blobs.get)
+        stream = archive.zipped(fetch, lambda: _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
-    lines = (_line(row, images) for row, images in _pages(held, bulk_id))
+    lines = (_line(row, images) for row, images in _pages(services, bulk_id))
     return Response(stream_with_context(lines), mimetype="application/jsonl")
 
 
 def _pause(bulk_id: str, *, paused: bool) -> BulkView:
-    held = services()
-    with held.database.write() as session:
+    services = get_services()
+    with services.database.write() as session:
         row = queries.bulk(session, tenant_id(), bulk_id)
         if not ledger.pause_bulk(session, bulk_id, paused=paused):
-            raise InvalidState(f"The bulk is {row.state} and cannot be paused or resumed.", state=row.state)
-    return _view(held, bulk_id)
+            raise InvalidState(f"The bulk is {row.state}, so it cannot be paused or resumed.", state=row.state)
+    return _view(services, bulk_id)
 
 
-def _view(held: Services, bulk_id: str) -> BulkView:
-    with held.database.read() as session:
+def _view(services: Services, bulk_id: str) -> BulkView:
+    with services.database.read() as session:
         return bulk_view(session, queries.bulk(session, tenant_id(), bulk_id))
 
 
@@ -168,13 +194,13 @@ def _line(row: Job, images: list[Image]) -> str:
     return result_view(row, images).model_dump_json() + "\n"
 
 
-def _pages(held: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:
-    """Every job with its images, a page in memory at a time, and no transaction open while a slow client reads."""
+def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:
+    """Yield every job with its images. Keeps one page in memory, and no transaction open while a slow client reads."""
     line = 0
     while True:
-        with held.database.read() as session:
-            page = queries.bulk_jobs(session, bulk_id, line, PAGE)
+        with services.database.read() as session:
+            page = queries.bulk_jobs(session, bulk_id, line, RESULTS_PAGE)
         yield from page
-        if len(page) < PAGE:
+        if len(page) < RESULTS_PAGE:
             return
         line = page[-1][0].bulk_line or 0

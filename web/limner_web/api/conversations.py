@@ -1,4 +1,4 @@
-"""Conversations: describe a picture, then say what should be different."""
+"""Conversations: describe an image, then ask for changes in further messages."""
 
 from __future__ import annotations
 
@@ -14,45 +14,53 @@ from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.intake.headers import JobHeaders
-from limner_web.services import services
+from limner_web.services import get_services
 from limner_web.view_builders import conversation_view, turn_views
 
 bp = APIBlueprint("conversations", __name__, url_prefix="/api/v1/conversations", tag="Conversations")
 
 
 class Message(BaseModel):
-    """What is said, and the conditions that are chosen beside it."""
+    """A message, and parameters that override what the message says."""
 
     model_config = ConfigDict(extra="forbid")
-    message: Description = Field(description="In your own words, in any language.", examples=["bluer"])
-    model: Name | None = Field(default=None, description="A name from `GET /models`; left out: the turn's before.")
+    message: Description = Field(
+        description="What you want, in your own words and in any language.", examples=["bluer"]
+    )
+    model: Name | None = Field(
+        default=None, description="A name from `GET /models`. Defaults to the previous turn's model."
+    )
     style: Name | None = Field(default=None, description="One of the model's styles.")
-    width: int | None = Field(default=None, strict=True, description="Pixels.")
-    height: int | None = Field(default=None, strict=True, description="Pixels.")
-    steps: int | None = Field(default=None, strict=True, description="Denoising steps.")
-    guidance: float | None = Field(default=None, allow_inf_nan=False, description="How strictly words are followed.")
-    n: int | None = Field(default=None, ge=1, strict=True, description="How many pictures.")
-    seed: int | None = Field(default=None, ge=0, lt=2**32, strict=True, description="For the same picture again.")
+    width: int | None = Field(default=None, strict=True, description="The width, in pixels.")
+    height: int | None = Field(default=None, strict=True, description="The height, in pixels.")
+    steps: int | None = Field(default=None, strict=True, description="The number of denoising steps.")
+    guidance: float | None = Field(
+        default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
+    )
+    n: int | None = Field(default=None, ge=1, strict=True, description="The number of images.")
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**32, strict=True, description="The seed of the first image. Random by default."
+    )
 
     @property
     def request(self) -> JobRequest:
-        """The job that it asks for."""
+        """The job request that the message makes."""
         chosen = self.model_dump(exclude={"message", "after"}, exclude_none=True)
         return JobRequest(description=self.message, **chosen)
 
 
 class FurtherMessage(Message):
-    """A message that follows another."""
+    """A message that follows an earlier turn."""
 
-    after: str | None = Field(default=None, description="The turn that it follows; left out: the newest.")
+    after: str | None = Field(default=None, description="The turn that the message follows. Defaults to the newest.")
 
 
 class ListQuery(BaseModel):
-    """How many conversations."""
+    """The page of the list."""
 
     model_config = ConfigDict(extra="forbid")
-    limit: int = Field(default=50, ge=1, le=100)
-    cursor: str | None = Field(default=None, description="`next` of the page before.")
+    limit: int = Field(default=50, ge=1, le=100, description="The number of conversations per page.")
+    cursor: str | None = Field(default=None, description="The value of `next` from the previous page.")
 
 
 @bp.post("")
@@ -60,8 +68,11 @@ class ListQuery(BaseModel):
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(ConversationView, status_code=201)
 def create_conversation(body: Message, header: JobHeaders) -> Response:
-    """Begin a conversation: its first message becomes a job."""
-    conversation_id = conversations.begin(services(), tenant_id(), body.request, header)
+    """Create a conversation.
+
+    Starts a conversation with its first message, which becomes a job.
+    """
+    conversation_id = conversations.create(get_services(), tenant_id(), body.request, header)
     answer = make_response(_view(conversation_id).model_dump(mode="json"), 201)
     answer.headers["Location"] = url_for("conversations.get_conversation", conversation_id=conversation_id)
     return answer
@@ -71,26 +82,35 @@ def create_conversation(body: Message, header: JobHeaders) -> Response:
 @bp.input(ListQuery, location="query", arg_name="query")
 @bp.output(ConversationList)
 def list_conversations(query: ListQuery) -> ConversationList:
-    """List conversations, newest first, without their turns."""
-    held = services()
-    with held.database.read() as session:
+    """List conversations.
+
+    Returns conversations, newest first, without their turns.
+    """
+    services = get_services()
+    with services.database.read() as session:
         rows = queries.conversations(session, tenant_id(), query.limit + 1, query.cursor)
-        views = [conversation_view(session, held.hints, row, whole=False) for row in rows[: query.limit]]
+        views = [conversation_view(session, services.hints, row, with_turns=False) for row in rows[: query.limit]]
     return ConversationList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
 @bp.get("/<id:conversation_id>")
 @bp.output(ConversationView)
 def get_conversation(conversation_id: str) -> ConversationView:
-    """Look at a conversation, with every turn and its job."""
+    """Retrieve a conversation.
+
+    Returns the conversation with all its turns and their jobs.
+    """
     return _view(conversation_id)
 
 
 @bp.delete("/<id:conversation_id>")
 @bp.output({}, status_code=204)
 def delete_conversation(conversation_id: str) -> str:
-    """Delete a conversation; its jobs and their pictures stay."""
-    with services().database.write() as session:
+    """Delete a conversation.
+
+    Deletes the conversation and its turns. Their jobs and images remain.
+    """
+    with get_services().database.write() as session:
         queries.conversation(session, tenant_id(), conversation_id)
         ledger.drop_conversation(session, conversation_id)
     return ""
@@ -101,8 +121,11 @@ def delete_conversation(conversation_id: str) -> str:
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(TurnView, status_code=202)
 def create_message(conversation_id: str, body: FurtherMessage, header: JobHeaders) -> TurnView:
-    """Say what should be different, or what comes next: it becomes a job that knows what was said before."""
-    turn_id = conversations.say(services(), tenant_id(), conversation_id, body.request, body.after, header)
+    """Add a message.
+
+    Says what should change or what to draw next. The message becomes a job that takes the earlier turns into account.
+    """
+    turn_id = conversations.add_message(get_services(), tenant_id(), conversation_id, body.request, body.after, header)
     return _turn_view(conversation_id, turn_id)
 
 
@@ -111,23 +134,27 @@ def create_message(conversation_id: str, body: FurtherMessage, header: JobHeader
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(TurnView, status_code=202)
 def edit_turn(conversation_id: str, turn_id: str, body: Message, header: JobHeaders) -> TurnView:
-    """Say it otherwise: a new turn beside the old one, which stays with what followed it."""
+    """Edit a turn.
+
+    Adds a new version of the message as a turn beside the old one. The old turn and those that follow it remain.
+    """
     return _turn_view(
-        conversation_id, conversations.edit(services(), tenant_id(), conversation_id, body.request, turn_id, header)
+        conversation_id,
+        conversations.edit_turn(get_services(), tenant_id(), conversation_id, body.request, turn_id, header),
     )
 
 
 def _view(conversation_id: str) -> ConversationView:
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         row = queries.conversation(session, tenant_id(), conversation_id)
-        return conversation_view(session, held.hints, row)
+        return conversation_view(session, services.hints, row)
 
 
 def _turn_view(conversation_id: str, turn_id: str) -> TurnView:
-    held = services()
-    with held.database.read() as session:
+    services = get_services()
+    with services.database.read() as session:
         turns = [pair for pair in queries.turns(session, conversation_id) if pair[0].id == turn_id]
         if not turns:
             raise Gone
-        return turn_views(session, held.hints, turns)[0]
+        return turn_views(session, services.hints, turns)[0]

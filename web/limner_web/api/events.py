@@ -1,4 +1,4 @@
-"""The tenant's changes as server-sent events, as they happen."""
+"""A tenant's job updates as server-sent events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from limner_web.auth import tenant_id
-from limner_web.services import services
+from limner_web.services import get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.updates.feed import Feeds
 from limner_web.updates.watch import HANG_UP_SECONDS
@@ -20,11 +20,15 @@ bp = APIBlueprint("events", __name__, url_prefix="/api/v1/events", tag="Events")
 
 
 @bp.get("")
-@bp.doc(responses={200: {"description": "A stream of changes.", "content": {"text/event-stream": {}}}})
+@bp.doc(responses={200: {"description": "A stream of server-sent events", "content": {"text/event-stream": {}}}})
 def stream_events() -> Response:
-    """Stream changes of state and progress. Hints: what a slow or broken connection misses is found by polling."""
+    """Stream events.
+
+    Sends changes of state and progress as server-sent events. Delivery is not guaranteed: after a slow or broken
+    connection, poll for the changes that were missed.
+    """
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _stream(services().feeds, tenant_id(), hang_up_check())
+    stream = _stream(get_services().feeds, tenant_id(), hang_up_check())
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
 

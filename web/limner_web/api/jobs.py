@@ -1,4 +1,4 @@
-"""Jobs: submit, look at, list, cancel."""
+"""Jobs: create, retrieve, list, cancel, replay, retry."""
 
 from __future__ import annotations
 
@@ -17,40 +17,43 @@ from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.services import Services, services
+from limner_web.limits import MAX_RETRIED_JOBS
+from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.throttling import wait_outside
+from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_view, job_views
-
-RETRIED_AT_ONCE = 1000
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
 
 class WaitQuery(BaseModel):
-    """How long to wait for the end."""
+    """How long to wait for the job to end."""
 
     model_config = ConfigDict(extra="forbid")
-    wait: float = Field(default=0, ge=0, le=25, description="Seconds to wait for a terminal state.")
+    wait: float = Field(default=0, ge=0, le=25, description="How long to wait for a terminal state, in seconds.")
 
 
 class RetryRequest(BaseModel):
-    """Which dead jobs."""
+    """The dead letters to retry."""
 
     model_config = ConfigDict(extra="forbid")
-    jobs: list[str] | None = Field(default=None, min_length=1, max_length=1000, description="Left out: all of them.")
+    jobs: list[str] | None = Field(
+        default=None, min_length=1, max_length=MAX_RETRIED_JOBS, description="Their ids. Defaults to all dead letters."
+    )
 
 
 class ListQuery(BaseModel):
-    """Which jobs, and how many."""
+    """The filters and the page of the list."""
 
     model_config = ConfigDict(extra="forbid")
-    state: JobState | None = None
-    model: str | None = None
-    bulk: str | None = None
-    dead: bool = Field(default=False, description="Only dead letters: jobs that killed every worker that tried them.")
-    limit: int = Field(default=50, ge=1, le=100)
-    cursor: str | None = Field(default=None, description="`next` of the page before.")
+    state: JobState | None = Field(default=None, description="Only jobs in this state.")
+    model: str | None = Field(default=None, description="Only jobs of this model.")
+    bulk: str | None = Field(default=None, description="Only jobs of this bulk, by its id.")
+    dead: bool = Field(
+        default=False, description="Only dead letters: jobs that failed because every worker that ran them stopped."
+    )
+    limit: int = Field(default=50, ge=1, le=100, description="The number of jobs per page.")
+    cursor: str | None = Field(default=None, description="The value of `next` from the previous page.")
 
 
 @bp.post("")
@@ -58,55 +61,70 @@ class ListQuery(BaseModel):
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(JobView, status_code=202)
 def create_job(body: JobRequest, header: JobHeaders) -> Response:
-    """Submit a job: it is accepted once this answers, and runs when its turn comes."""
-    held = services()
-    job_id = submission.submit(held, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
-    return _accepted(held, job_id)
+    """Create a job.
+
+    Queues one job. Once this request returns, the job is stored and will run when its turn comes.
+    """
+    services = get_services()
+    job_id = submission.submit(services, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
+    return _accepted(services, job_id)
 
 
 @bp.get("/<id:job_id>")
 @bp.input(WaitQuery, location="query", arg_name="query")
 @bp.output(JobView)
-@bp.doc(responses={304: "Unchanged since the answer whose ETag If-None-Match gives"})
+@bp.doc(responses={304: "The job is unchanged since the `ETag` given in `If-None-Match`"})
 def get_job(job_id: str, query: WaitQuery) -> Response:
-    """Look at a job; with `wait`, the answer comes when it has ended or the time is over."""
-    held = services()
-    return _answer(_wait(held, job_id, query.wait) if query.wait else _view(held, job_id))
+    """Retrieve a job.
+
+    With `wait`, the response is sent when the job has ended or the time is over, whichever comes first.
+    """
+    services = get_services()
+    return _answer(_wait(services, job_id, query.wait) if query.wait else _view(services, job_id))
 
 
 @bp.get("")
 @bp.input(ListQuery, location="query", arg_name="query")
 @bp.output(JobList)
 def list_jobs(query: ListQuery) -> JobList:
-    """List jobs, newest first."""
-    held = services()
+    """List jobs.
+
+    Returns jobs, newest first.
+    """
+    services = get_services()
     which = JobFilter(query.state, query.model, query.bulk, query.dead)
-    with held.database.read() as session:
+    with services.database.read() as session:
         rows = queries.jobs(session, tenant_id(), which, query.limit + 1, query.cursor)
-        views = job_views(session, held.hints, rows[: query.limit])
+        views = job_views(session, services.hints, rows[: query.limit])
     return JobList(items=views, next=views[-1].id if len(rows) > query.limit else None)
 
 
 @bp.post("/<id:job_id>/cancel")
 @bp.output(JobView)
-@bp.doc(responses={409: "It has ended"})
+@bp.doc(responses={409: "The job has already ended"})
 def cancel_job(job_id: str) -> Response:
-    """Cancel a job at any time before it has ended; one that is canceled already stays so."""
-    held = services()
-    with held.database.write() as session:
+    """Cancel a job.
+
+    Cancels a job that has not ended. Canceling a canceled job again has no effect.
+    """
+    services = get_services()
+    with services.database.write() as session:
         row = queries.job(session, tenant_id(), job_id)
         changes = ledger.cancel(session, Job.id == job_id)
         if not changes and row.state != JobState.CANCELED:
-            raise InvalidState(f"The job has {row.state} already and cannot be canceled.", state=row.state)
-    held.hints.changed(changes)
-    return _answer(_view(held, job_id))
+            raise InvalidState(f"The job has already {row.state}, so it cannot be canceled.", state=row.state)
+    services.hints.changed(changes)
+    return _answer(_view(services, job_id))
 
 
 @bp.get("/<id:job_id>/receipts")
 @bp.output(Receipts)
 def get_receipts(job_id: str) -> Receipts:
-    """What made a job's pictures, and what makes the same bytes again."""
-    with services().database.read() as session:
+    """List the receipts of a job.
+
+    A receipt records how an image was made, with all that is needed to make the same bytes again.
+    """
+    with get_services().database.read() as session:
         row = queries.job(session, tenant_id(), job_id)
         images = queries.images(session, [row.id])[row.id]
     return Receipts(items=[ReceiptView(image=i.id, sha256=i.sha256, receipt=dict(i.receipt)) for i in images])
@@ -115,16 +133,20 @@ def get_receipts(job_id: str) -> Receipts:
 @bp.get("/<id:job_id>/preview")
 @bp.doc(
     responses={
-        200: {"description": "How it looks so far.", "content": {"image/webp": {}}},
-        204: {"description": "There is nothing to be seen yet."},
+        200: {"description": "A rough preview", "content": {"image/webp": {}}},
+        204: {"description": "There is no preview yet"},
     }
 )
 def get_preview(job_id: str) -> Response:
-    """How a running job's first picture looks: a rough one is made about once a second while somebody asks for it."""
-    held = services()
-    with held.database.read() as session:
+    """Retrieve a preview.
+
+    Returns a rough preview of a running job's first image. Workers make previews only while clients request them, about
+    once a second.
+    """
+    services = get_services()
+    with services.database.read() as session:
         queries.job(session, tenant_id(), job_id)
-    preview = held.hints.watch(job_id)
+    preview = services.hints.watch(job_id)
     answer = Response(preview, mimetype="image/webp") if preview else Response(status=204)
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -132,51 +154,59 @@ def get_preview(job_id: str) -> Response:
 
 @bp.post("/<id:job_id>/replay")
 @bp.output(JobView, status_code=202)
-@bp.doc(responses={409: "Its pictures are not all there"})
+@bp.doc(responses={409: "Some of the job's images or its prompt were deleted"})
 def replay_job(job_id: str) -> Response:
-    """Make a job's pictures again, alone, in batches of the sizes that they were in: a new job, of the same bytes."""
-    held = services()
-    return _accepted(held, submission.replay(held, tenant_id(), job_id))
+    """Replay a job.
+
+    Creates a new job that makes the same bytes again. It runs alone, in batches of the sizes that the original images
+    were made in.
+    """
+    services = get_services()
+    return _accepted(services, submission.replay(services, tenant_id(), job_id))
 
 
 @bp.post("/retry")
 @bp.input(RetryRequest, arg_name="body")
 @bp.output(Retried, status_code=202)
 def retry_jobs(body: RetryRequest) -> Retried:
-    """Do dead letters again, each once, as new jobs; the dead ones stay as they ended. At most 1000 in one call."""
-    held = services()
-    with held.database.write() as session:
-        changes = ledger.retry_dead(session, tenant_id(), body.jobs, RETRIED_AT_ONCE)
-    held.hints.changed(changes)
+    """Retry dead letters.
+
+    Creates a new job for each dead letter; each can be retried once. The dead letters themselves do not change. One
+    request retries at most 1000.
+    """
+    services = get_services()
+    with services.database.write() as session:
+        changes = ledger.retry_dead(session, tenant_id(), body.jobs, MAX_RETRIED_JOBS)
+    services.hints.changed(changes)
     return Retried(jobs=[change.id for change in changes])
 
 
-def _view(held: Services, job_id: str) -> JobView:
-    with held.database.read() as session:
-        return job_view(session, held.hints, queries.job(session, tenant_id(), job_id))
+def _view(services: Services, job_id: str) -> JobView:
+    with services.database.read() as session:
+        return job_view(session, services.hints, queries.job(session, tenant_id(), job_id))
 
 
-def _wait(held: Services, job_id: str, seconds: float) -> JobView:
-    wait_outside(held.gate)
-    *_, view = held.watches.follow(tenant_id(), job_id, seconds, lambda: _view(held, job_id), hang_up_check())
+def _wait(services: Services, job_id: str, seconds: float) -> JobView:
+    release_request_slot(services.limiter)
+    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), hang_up_check())
     return view
 
 
-def _accepted(held: Services, job_id: str) -> Response:
-    answer = _answer(_view(held, job_id))
+def _accepted(services: Services, job_id: str) -> Response:
+    answer = _answer(_view(services, job_id))
     answer.status_code = 202
     answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
     return answer
 
 
 def _answer(view: JobView) -> Response:
-    """With an ETag that changes with all that the view shows, so that an unchanged poll costs a 304."""
+    """The response for a job. Its ETag changes with everything that the view shows, so an unchanged poll gets a 304."""
     answer = make_response(view.model_dump(mode="json"))
     progress = view.progress.done if view.progress else view.position or 0
     answer.set_etag(f"{view.id}-{view.version}-{progress}")
     answer.headers["Cache-Control"] = "private, no-cache"
     if not view.status.terminal:
-        # Polls of a long queue come seldom, and never all at once.
+        # Jobs far back in the queue are polled less often; the random second spreads the polls.
         answer.headers["Retry-After"] = str(min(10, 1 + (view.position or 0) // 20 + random.randint(0, 1)))  # noqa: S311
     if request.method == "GET":
         answer.make_conditional(request)

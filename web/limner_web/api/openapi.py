@@ -1,4 +1,4 @@
-"""What the framework cannot know of the API's own description: every answer that is a problem, ids, bulks' bodies."""
+"""Completes the OpenAPI document with what APIFlask does not know: problem responses, ids, the body of bulks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from limner_web.request_checks import ID_PATTERN
 PROBLEM: Final = {
     "type": "object",
     "title": "Problem",
-    "description": "Why a request was not done (RFC 9457); other members say more, such as `field` or `retry_after`.",
+    "description": "An error (RFC 9457). Some errors have further members, such as `field` or `retry_after`.",
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What to change."},
-        "code": {"type": "string", "description": "Stable: for programs."},
+        "detail": {"type": "string", "description": "What went wrong and what to change."},
+        "code": {"type": "string", "description": "A stable code for programs."},
         "request_id": {"type": ["string", "null"]},
     },
     "required": ["type", "title", "status", "detail", "code"],
 }
 JSON_LINES: Final = {
-    "description": "One job a line, as for `POST /jobs`.",
+    "description": "One job per line, as for `POST /jobs`.",
     "required": True,
     "content": {
         kind: {"schema": {"type": "string"}, "example": '{"prompt": "a red apple"}\n{"prompt": "a cat"}\n'}
@@ -35,22 +35,22 @@ ALWAYS: Final = (401, 403, 429, 500, 503)
 WITH_BODY: Final = (400, 413, 415, 422, 507)
 WITH_KEY: Final = (409, 410)
 REASONS: Final = {
-    401: "A valid API key is needed",
-    403: "Not asked in a way that an open service answers",
+    401: "The API key is missing or not valid",
+    403: "A service without API keys does not allow this origin or host name",
+    409: "The resource's state does not allow this, or the idempotency key was used for another request",
+    410: "The resource that this request created before was deleted",
     413: "The body is too large",
-    415: "Not this kind of body",
-    422: "A value that cannot be accepted",
-    409: "The state of things, or an Idempotency-Key that was used for another request, does not allow it",
-    410: "What this request has made before was deleted",
-    429: "A limit of the tenant is reached",
-    500: "A fault of the service",
-    503: "The service cannot take this now",
-    507: "The picture store is full",
+    415: "The content type is not supported",
+    422: "A value is not valid",
+    429: "A limit of the tenant was reached",
+    500: "An internal error occurred",
+    503: "The service is overloaded or unavailable; try again later",
+    507: "The image store is full",
 }
 
 
 def install(app: APIFlask) -> None:
-    """Complete the document whenever it is made."""
+    """Complete the document each time it is generated."""
     app.spec_processor(_complete)
 
 
@@ -73,7 +73,7 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
 
 
 def _describe(parameter: dict[str, Any]) -> None:
-    """An id has a shape, and a parameter may be left out but cannot be null."""
+    """Add the pattern of ids, and remove null: a parameter can be omitted but cannot be null."""
     if parameter["in"] == "path":
         parameter["schema"] |= {"pattern": f"^{ID_PATTERN}$"}
     schema: dict[str, Any] = parameter["schema"]
@@ -90,18 +90,18 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
     statuses = {status for status in answers if status.startswith(("4", "5"))} - (
         {"503"} if path == "/readyz" else set()
     )
-    statuses |= _texts(ALWAYS if path.startswith("/api/") else (403, 500))
+    statuses |= _as_text(ALWAYS if path.startswith("/api/") else (403, 500))
     if parameters or "requestBody" in operation:
         statuses.add("422")
     if "requestBody" in operation:
-        statuses |= _texts(WITH_BODY)
+        statuses |= _as_text(WITH_BODY)
     if any(parameter["name"] == "idempotency-key" for parameter in parameters):
-        statuses |= _texts(WITH_KEY)
+        statuses |= _as_text(WITH_KEY)
     for status in sorted(statuses):
         said = answers.get(status, {}).get("description") or REASONS.get(int(status)) or HTTPStatus(int(status)).phrase
         content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         answers[status] = {"description": said, "content": content}
 
 
-def _texts(statuses: tuple[int, ...]) -> set[str]:
+def _as_text(statuses: tuple[int, ...]) -> set[str]:
     return {str(status) for status in statuses}

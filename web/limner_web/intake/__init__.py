@@ -1,1 +1,1 @@
-"""From requests to queued jobs: single jobs, bulks, conversations, input images. Every API submits through here."""
+"""From requests to queued jobs: single jobs, bulks, conversations, idempotency. Every API submits through here."""

@@ -1,4 +1,4 @@
-"""Reading a bulk: JSONL from a stream to checked jobs, line by line, in constant memory."""
+"""Reads a bulk: turns a stream of JSON Lines into checked jobs, line by line, in constant memory."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
 from limner_shared.settings import Settings
 from limner_web import strict_json
+from limner_web.limits import MAX_BULK_ERRORS, MAX_BULK_LINE_BYTES
 from limner_web.problems import from_validation
 from limner_web.request_checks import BROKEN_BODY, cut_off
 
-MAX_ERRORS = 100
-"""So many bad lines are told; of more, their number."""
-MAX_LINE_BYTES = 64 << 10
 READ_BYTES = 64 << 10
-LINES_A_TURN = 50
+YIELD_LINES = 50
+"""Lines that are checked before other greenlets may run."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadLine(Exception):
-    """One line that cannot be accepted."""
+    """A line that cannot be accepted."""
 
     line: int
     field: str | None
@@ -36,7 +35,7 @@ class BadLine(Exception):
 
 
 class BulkReader:
-    """One body, read once. `lines` counts the jobs so far, and `digest` is the whole body's once it is read."""
+    """Reads one body once. `lines` counts the non-empty lines read so far."""
 
     def __init__(
         self,
@@ -48,10 +47,9 @@ class BulkReader:
         length: int | None = None,
         skip_bad: bool = False,
     ) -> None:
-        """`store_inputs` is called with each job; see `inputs.Inputs`.
+        """`store_inputs` is called with each job; see `input_images.Inputs.store`.
 
-        `length` is how many bytes the client said it would send, if it said so. With `skip_bad`, bad lines are left
-        out.
+        `length` is the size in bytes that the client declared, if it did. With `skip_bad`, bad lines are left out.
         """
         self._length = length
         self._skip_bad = skip_bad
@@ -66,41 +64,41 @@ class BulkReader:
 
     @property
     def digest(self) -> str:
-        """SHA-256 in hex of what was read."""
+        """SHA-256 in hex of the bytes read so far."""
         return self._hash.hexdigest()
 
     @property
     def accepted(self) -> int:
-        """How many lines are jobs."""
+        """How many of the lines read so far are valid jobs."""
         return self.lines - self._bad
 
     @property
     def skipped(self) -> dict[str, Any] | None:
-        """How many lines were left out, and what is wrong with the first of them; None if none were."""
+        """The number of bad lines and the errors of the first of them; None if there are none."""
         return {"count": self._bad, "errors": self._errors} if self._bad else None
 
     def skip(self) -> None:
-        """Read to the end for the digest alone. Raises BodyTooLarge."""
+        """Read to the end for the digest alone. Raises BodyTooLarge or MalformedBody."""
         for _ in self._chunks():
             continue
 
     def jobs(self) -> Iterator[NewJob]:
-        """The job of each line, bad ones left out. Unless those are to be skipped, no more jobs come after the first.
+        """Yield the job of each valid line. Without `skip_bad`, no job follows the first bad line.
 
-        Raises BadBulk at the end, with the first bad lines and their number, or BodyTooLarge, or MalformedBody for a
-        body that is cut off.
+        Raises BadBulk at the end, with the number of bad lines and the errors of the first; BodyTooLarge; or
+        MalformedBody for a body that is cut off.
         """
         for number, text in self._numbered():
             self.lines += 1
-            if self.lines % LINES_A_TURN == 0:
-                time.sleep(0)  # checking lines waits for nothing: other requests have a turn here
+            if self.lines % YIELD_LINES == 0:
+                time.sleep(0)  # parsing never waits, so other greenlets run here
             if self.lines > self._settings.max_bulk_lines:
-                raise BadBulk(f"A bulk may have at most {self._settings.max_bulk_lines} lines.")
+                raise BadBulk(f"A bulk may have at most {self._settings.max_bulk_lines} lines. Split it into several.")
             try:
                 job = self._parse(number, text)
             except BadLine as bad:
                 self._bad += 1
-                if self._bad <= MAX_ERRORS:
+                if self._bad <= MAX_BULK_ERRORS:
                     self._errors.append({"line": bad.line, "field": bad.field, "message": bad.message})
             else:
                 if self._skip_bad or not self._bad:
@@ -109,13 +107,13 @@ class BulkReader:
 
     def _check(self) -> None:
         if not self.lines:
-            raise BadBulk("The bulk is empty: send one JSON object a line.")
+            raise BadBulk("The bulk is empty. Send one JSON object per line.")
         if self._bad and not (self._skip_bad and self.accepted):
             first = self._errors[0]
             lines = "1 line" if self._bad == 1 else f"{self._bad} lines"
             raise BadBulk(
-                f"{lines} of {self.lines} cannot be accepted, so nothing was queued;"
-                f" line {first['line']}: {first['message']}",
+                f"{lines} of {self.lines} cannot be accepted, so nothing was queued."
+                f" Line {first['line']}: {first['message']}",
                 errors=self._errors,
                 bad_lines=self._bad,
             )
@@ -125,7 +123,9 @@ class BulkReader:
         while chunk := self._read(size):
             size += len(chunk)
             if size > self._settings.max_bulk_bytes:
-                raise BodyTooLarge(f"A bulk may have at most {self._settings.max_bulk_bytes} bytes.")
+                raise BodyTooLarge(
+                    f"A bulk may have at most {self._settings.max_bulk_bytes} bytes. Split it into several."
+                )
             self._hash.update(chunk)
             yield chunk
         if self._length is not None and size != self._length:
@@ -145,13 +145,13 @@ class BulkReader:
                 number += 1
                 if text.strip():
                     yield number, text
-            rest = rest[: MAX_LINE_BYTES + 1]  # as much as shows that it is too long
+            rest = rest[: MAX_BULK_LINE_BYTES + 1]  # enough to see that the line is too long
         if rest.strip():
             yield number + 1, rest
 
     def _parse(self, number: int, text: bytes) -> NewJob:
-        if len(text) > MAX_LINE_BYTES:
-            raise BadLine(number, None, f"a line may have at most {MAX_LINE_BYTES} bytes")
+        if len(text) > MAX_BULK_LINE_BYTES:
+            raise BadLine(number, None, f"a line may have at most {MAX_BULK_LINE_BYTES} bytes")
         try:
             request = JobRequest.model_validate(strict_json.loads(text))
             card, spec = self._catalogue.resolve(request)

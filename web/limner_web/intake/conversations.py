@@ -1,9 +1,8 @@
-"""Conversations: messages become jobs, each with what was said before. The one way in, whatever API they came by."""
+"""Conversations: each message becomes a job that carries the earlier turns. Every API adds messages through here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,52 +13,50 @@ from limner_shared.db.tables import Turn as TurnRow
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
-from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
+from limner_web.intake.submission import ConversationContext, submit
+from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services
 
-REMEMBERED: Final = 20
-"""So many turns before a message are given to who interprets it."""
-
-Past = Sequence[tuple[TurnRow, Job | None]]
+TurnRows = Sequence[tuple[TurnRow, Job | None]]
 
 
-def begin(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
-    """A conversation with its first turn; returns the conversation's id.
+def create(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
+    """Create a conversation with its first turn; returns the conversation's id. Raises what `submit` raises."""
 
-    Raises what `intake.submit` raises.
-    """
-
-    def note(session: Session, job_id: str) -> None:
+    def store_turn(session: Session, job_id: str) -> None:
         conversation_id = ledger.open_conversation(session, tenant_id, request.description or "")
         ledger.add_turn(session, conversation_id, None, job_id, request.description or "")
 
-    job_id = _submit(services, tenant_id, request, header, submission.ConversationContext("new conversation", (), note))
+    job_id = _submit(services, tenant_id, request, header, ConversationContext("new conversation", (), store_turn))
     with services.database.read() as session:
         return _turn_of(session, job_id).conversation_id
 
 
-def say(
+def add_message(
     services: Services, tenant_id: str, conversation_id: str, request: JobRequest, after: str | None, header: JobHeaders
 ) -> str:
-    """A message after a turn, or after the newest; returns the turn's id.
+    """Add a message after the turn `after`, or after the newest turn; returns the new turn's id.
 
-    Raises NotFound for a turn of another conversation, and what `intake.submit` raises.
+    Raises NotFound if `after` is not a turn of this conversation, and what `submit` raises.
     """
     with services.database.read() as session:
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
     parent = after or (turns[-1][0].id if turns else None)
-    # What is newest may be this very message, sent before: only what the client said tells whether it comes again.
+    # The place names only what the client sent: the newest turn may be this very message, sent before.
     place = f"{conversation_id} after {after or 'the newest'}"
-    within = _within(tenant_id, conversation_id, place, turns, parent, request.description or "")
-    return _add(services, tenant_id, request, header, within)
+    context = _context(tenant_id, conversation_id, place, turns, parent, request.description or "")
+    return _add_turn(services, tenant_id, request, header, context)
 
 
-def edit(
+def edit_turn(
     services: Services, tenant_id: str, conversation_id: str, request: JobRequest, turn_id: str, header: JobHeaders
 ) -> str:
-    """Another message in the place of an earlier one, beside which it stands; returns the new turn's id."""
+    """Add a new version of an earlier turn beside it; returns the new turn's id.
+
+    Raises NotFound if the turn is not in this conversation, and what `submit` raises.
+    """
     with services.database.read() as session:
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
@@ -67,49 +64,57 @@ def edit(
     if edited is None:
         raise NotFound(f"There is no turn {turn_id} in this conversation.")
     place = f"{conversation_id} instead of {turn_id}"
-    within = _within(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
-    return _add(services, tenant_id, request, header, within)
+    context = _context(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
+    return _add_turn(services, tenant_id, request, header, context)
 
 
-def _within(
-    tenant_id: str, conversation_id: str, place: str, turns: Past, parent: str | None, message: str
-) -> submission.ConversationContext:
+def conditions_of(job: Job) -> Conditions | None:
+    """The conditions that a job's images are made with; None until its description has been interpreted."""
+    spec = JobSpec.read(job.spec)
+    # The prompt is empty once retention has deleted it.
+    if job.interpretation is None or spec is None or not spec.prompt:
+        return None
+    return Conditions.model_validate(spec.model_dump(include=set(Conditions.model_fields)))
+
+
+def _context(
+    tenant_id: str, conversation_id: str, place: str, turns: TurnRows, parent: str | None, message: str
+) -> ConversationContext:
     past = _path(turns, parent)
 
-    def note(session: Session, job_id: str) -> None:
+    def store_turn(session: Session, job_id: str) -> None:
         queries.conversation(session, tenant_id, conversation_id)  # it may have been deleted since
         ledger.add_turn(session, conversation_id, parent, job_id, message)
 
-    history = tuple(_turn(turn, job) for turn, job in past[-REMEMBERED:])
+    history = tuple(_turn(turn, job) for turn, job in past[-MAX_HISTORY_TURNS:])
     model = past[-1][1].model if past and past[-1][1] is not None else None
-    return submission.ConversationContext(place, history, note, model)
+    return ConversationContext(place, history, store_turn, model)
 
 
-def _add(
-    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.ConversationContext
+def _add_turn(
+    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
 ) -> str:
-    job_id = _submit(services, tenant_id, request, header, within)
+    job_id = _submit(services, tenant_id, request, header, context)
     with services.database.read() as session:
         return _turn_of(session, job_id).id
 
 
 def _submit(
-    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, within: submission.ConversationContext
+    services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
 ) -> str:
-    key, retries = header.idempotency_key, header.x_stainless_retry_count
-    return submission.submit(services, tenant_id, request, key, retries, within)
+    return submit(services, tenant_id, request, header.idempotency_key, header.x_stainless_retry_count, context)
 
 
 def _turn_of(session: Session, job_id: str) -> TurnRow:
-    """The turn of a job that was made for one. Raises Gone if its conversation was deleted since."""
+    """The turn that a job belongs to. Raises Gone if the conversation has been deleted."""
     turn = session.scalar(select(TurnRow).where(TurnRow.job_id == job_id))
     if turn is None:
         raise Gone
     return turn
 
 
-def _path(turns: Past, last: str | None) -> list[tuple[TurnRow, Job | None]]:
-    """From the first turn to `last`, along the parents. Raises NotFound."""
+def _path(turns: TurnRows, last: str | None) -> list[tuple[TurnRow, Job | None]]:
+    """The turns from the first to `last`, along the parents. Raises NotFound if `last` is not among `turns`."""
     by_id = {turn.id: (turn, job) for turn, job in turns}
     path: list[tuple[TurnRow, Job | None]] = []
     while last is not None:
@@ -121,14 +126,5 @@ def _path(turns: Past, last: str | None) -> list[tuple[TurnRow, Job | None]]:
 
 
 def _turn(turn: TurnRow, job: Job | None) -> Turn:
-    """With the conditions that its pictures were really made with; none while nobody has interpreted it."""
+    """A turn as it is stored with a job, with the conditions of its images if they are known."""
     return Turn(text=turn.text, conditions=None if job is None else conditions_of(job))
-
-
-def conditions_of(job: Job) -> Conditions | None:
-    """What a job's pictures are really made with; None while nobody has interpreted its description."""
-    spec = JobSpec.read(job.spec)
-    # The prompt is empty once retention has deleted it.
-    if job.interpretation is None or spec is None or not spec.prompt:
-        return None
-    return Conditions.model_validate(spec.model_dump(include=set(Conditions.model_fields)))

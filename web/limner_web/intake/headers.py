@@ -1,4 +1,4 @@
-"""The headers of a request that creates something."""
+"""The headers of requests that create something."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from pydantic import BaseModel, Field
 
 
 class CreateHeaders(BaseModel):
-    """What a request that makes something may say of itself."""
+    """The headers of a request that creates a resource."""
 
     idempotency_key: str | None = Field(
         default=None,
         min_length=1,
         max_length=255,
-        description="Any text of yours: the same request with the same key within 24 hours makes nothing new.",
+        description="A unique string of your choice. Repeating the same request with the same key within 24 hours "
+        "returns the first result and creates nothing.",
     )
 
 
 class JobHeaders(CreateHeaders):
-    """The same of a single job, and what clients made by Stainless say, the openai package among them."""
+    """The headers of a request that creates one job."""
 
+    # Sent by clients that Stainless generates, the openai package among them.
     x_stainless_retry_count: int | None = Field(
         default=None,
         ge=0,
-        description="Above 0: a retry. Without a key it gets the job that the same request made a short while ago.",
+        description="The number of this try, 0 for the first. Without an idempotency key, a retry returns the job that "
+        "an equal request made within the last two minutes.",
     )

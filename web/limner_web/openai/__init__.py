@@ -1,1 +1,1 @@
-"""OpenAI's wire formats. They hold no rules: each request becomes the same job as through the native API."""
+"""The OpenAI-compatible API. It only translates formats: a request makes the same job as through the native API."""

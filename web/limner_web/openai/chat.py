@@ -1,4 +1,4 @@
-"""Chat completions: a picture is asked for and talked about with OpenAI's client. Stateless, as that API is."""
+"""Chat completions: images by conversation with OpenAI's client. Stateless, as that API is."""
 
 from __future__ import annotations
 
@@ -20,41 +20,42 @@ from limner_shared.errors import DeadlineExceeded, GenerationFailed, InvalidRequ
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations, submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.services import Services, services
+from limner_web.limits import MAX_HISTORY_TURNS
+from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.throttling import wait_outside
+from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_view
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
 WAIT_SECONDS = 590.0
-"""The client gives up after 600."""
-_IMAGE = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
+"""Less than the 600 seconds after which the openai package gives up."""
+_IMAGE_URL = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
 
 
 class Part(BaseModel):
-    """A part of a message; only texts are read."""
+    """A part of a message. Only text parts are used."""
 
     type: str
     text: str = ""
 
 
 class ChatMessage(BaseModel):
-    """What was said, by whom."""
+    """A message and the role of its author."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Part] | None = None
 
     @property
     def text(self) -> str:
-        """All that was said in words."""
+        """The text of the message, without its other parts."""
         if isinstance(self.content, list):
             return " ".join(part.text for part in self.content if part.type == "text")
         return self.content or ""
 
 
 class ChatRequest(BaseModel):
-    """What matters of OpenAI's request; fields for language models alone (temperature, …) are read over."""
+    """The supported fields of OpenAI's request. Fields for language models alone (temperature, …) are ignored."""
 
     model_config = ConfigDict(extra="ignore")
     messages: list[ChatMessage] = Field(min_length=1, max_length=1000)
@@ -66,30 +67,30 @@ class ChatRequest(BaseModel):
 
 @bp.post("/chat/completions")
 def create_chat_completion() -> Response:
-    """Make the picture that the last message asks for, in the light of those before."""
-    held = services()
+    """Make the image that the last message asks for, taking the earlier messages into account."""
+    services = get_services()
     body = ChatRequest.model_validate(request.get_json())
-    job_id = _submit(held, body)
-    wait_outside(held.gate)
-    origin = held.settings.public_url or request.host_url.rstrip("/")
-    views = _watch(held, tenant_id(), job_id, hang_up_check())
+    job_id = _submit(services, body)
+    release_request_slot(services.limiter)
+    origin = services.settings.public_url or request.host_url.rstrip("/")
+    views = _watch(services, tenant_id(), job_id, hang_up_check())
     if body.stream:
         chunks = stream_with_context(_chunks(views, origin))
         return Response(chunks, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
     *_, job = views
-    return jsonify(_completion(_checked(job), origin))
+    return jsonify(_completion(_require_success(job), origin))
 
 
 @bp.get("/models")
 def list_models() -> Response:
-    """The models of this service, in OpenAI's form."""
-    return jsonify({"object": "list", "data": [_model(name) for name in services().catalogue.cards]})
+    """List the models in OpenAI's format."""
+    return jsonify({"object": "list", "data": [_model(name) for name in get_services().catalogue.cards]})
 
 
 @bp.get("/models/<name>")
 def get_model(name: str) -> Response:
-    """One model, in OpenAI's form."""
-    if name not in services().catalogue.cards:
+    """Retrieve a model in OpenAI's format."""
+    if name not in get_services().catalogue.cards:
         raise NotFound(f"There is no model {name}.")
     return jsonify(_model(name))
 
@@ -98,29 +99,29 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "limner"}
 
 
-def _submit(held: Services, body: ChatRequest) -> str:
+def _submit(services: Services, body: ChatRequest) -> str:
     *before, last = body.messages
     if last.role != "user" or not last.text.strip():
-        raise InvalidRequest("messages: the last one must be the user's, and say something.", field="messages")
+        raise InvalidRequest("messages: the last message must have the role `user` and contain text.", field="messages")
     chosen = body.model_dump(include={"model", "n", "seed"}, exclude_none=True)
-    wanted = JobRequest.model_validate({"description": last.text} | chosen)
-    with held.database.read() as session:
-        history = _history(session, before)[-conversations.REMEMBERED :]
-    said = body.model_dump_json(include={"messages"})  # another talk may end with the same words
-    within = submission.ConversationContext(f"chat {said}", tuple(history), lambda _session, _job: None)
+    job_request = JobRequest.model_validate({"description": last.text} | chosen)
+    with services.database.read() as session:
+        history = _history(session, before)[-MAX_HISTORY_TURNS:]
+    messages = body.model_dump_json(include={"messages"})  # all of them: another chat may end with the same message
+    context = submission.ConversationContext(f"chat {messages}", tuple(history), lambda _session, _job: None)
     names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
     header = JobHeaders.model_validate(names)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
-    return submission.submit(held, tenant_id(), wanted, key, retries, within)
+    return submission.submit(services, tenant_id(), job_request, key, retries, context)
 
 
 def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
-    """The user's messages; the pictures that the answers link to tell with which conditions they were made."""
+    """The user's messages as turns, with the conditions of the images that the assistant's answers link to."""
     turns: list[Turn] = []
     for message in messages:
         if message.role == "user" and message.text.strip():
             turns.append(Turn(text=message.text[:MAX_DESCRIPTION]))
-        found = _IMAGE.search(message.text) if message.role == "assistant" else None
+        found = _IMAGE_URL.search(message.text) if message.role == "assistant" else None
         if found and turns:
             try:
                 image = queries.image(session, tenant_id(), found[1])
@@ -131,21 +132,24 @@ def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
     return turns
 
 
-def _watch(held: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
-    """The job as it is every few seconds, the last time when it has ended. Raises DeadlineExceeded."""
+def _watch(services: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
+    """Yield the job's view every few seconds, at last when it has ended.
+
+    Raises DeadlineExceeded if the job has not ended within WAIT_SECONDS or the client has gone.
+    """
 
     def look() -> JobView:
-        with held.database.read() as session:
-            return job_view(session, held.hints, queries.job(session, tenant, job_id))
+        with services.database.read() as session:
+            return job_view(session, services.hints, queries.job(session, tenant, job_id))
 
-    for view in held.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
+    for view in services.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
         yield view
         if view.status.terminal:
             return
-    raise DeadlineExceeded(f"The picture is not done yet: look at /api/v1/jobs/{job_id} later.")
+    raise DeadlineExceeded(f"The image is not ready yet. Retrieve it later from /api/v1/jobs/{job_id}.")
 
 
-def _checked(job: JobView) -> JobView:
+def _require_success(job: JobView) -> JobView:
     if job.status is not JobState.SUCCEEDED:
         raise GenerationFailed(job.error.message if job.error else "The job was canceled.")
     return job
@@ -176,7 +180,7 @@ def _envelope(job: JobView, kind: str) -> dict[str, Any]:
 
 
 def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
-    """Server-sent events: comments while it is drawn, then the answer in one piece."""
+    """Yield server-sent events: comments while the job runs, then the whole answer in one chunk."""
     job: JobView | None = None
     try:
         for job in views:
@@ -185,7 +189,7 @@ def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
         if job is not None:
             for delta, reason in (
                 ({"role": "assistant", "content": ""}, None),
-                ({"content": _content(_checked(job), origin)}, None),
+                ({"content": _content(_require_success(job), origin)}, None),
                 ({}, "stop"),
             ):
                 choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}

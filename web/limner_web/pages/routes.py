@@ -1,4 +1,4 @@
-"""The pages: `/` and `/conversation`, whose life is the native API's (static/*.js), and the API's documentation."""
+"""The pages: `/`, `/conversation` and the API's documentation. The scripts in static/ use the native API."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from apiflask import APIBlueprint, APIFlask
 from flask import current_app, render_template
 from markupsafe import Markup, escape
 
-from limner_web.services import services
+from limner_shared.domain.views import ModelView
+from limner_web.services import get_services
 from limner_web.view_builders import model_view
 
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
 
 TAGS = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Health")
 EXAMPLES = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
-OPENINGS = (
+CONVERSATION_EXAMPLES = (
     "a red car, please",
     "four pictures of a cat in flat style",
     "请画一个红苹果",
@@ -26,49 +27,51 @@ OPENINGS = (
 
 @bp.app_template_filter()
 def prose(text: str) -> Markup:
-    """Docstrings mark code with backticks; everything else is escaped."""
+    """Turn text in backticks into `<code>`, and escape everything else."""
     parts = [escape(part) for part in text.split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 @bp.get("/")
 def index() -> str:
-    """The page on which pictures are asked for and shown."""
-    held = services()
-    models = [model_view(card, held.catalogue.default) for card in held.catalogue.cards.values()]
-    models.sort(key=lambda model: not model.default)
+    """The page with the form and the gallery."""
+    services, models = get_services(), _models()
     return render_template(
         "index.html",
         models=models,
         data=[model.model_dump(mode="json") for model in models],
         examples=EXAMPLES,
-        needs_key=held.settings.keys_required,
+        needs_key=services.settings.keys_required,
     )
 
 
 @bp.get("/conversation")
 def conversation() -> str:
-    """The page on which pictures are talked about."""
-    held = services()
-    models = [model_view(card, held.catalogue.default) for card in held.catalogue.cards.values()]
-    models.sort(key=lambda model: not model.default)
-    needs_key = held.settings.keys_required
-    return render_template("conversation.html", models=models, examples=OPENINGS, needs_key=needs_key)
+    """The conversation page."""
+    needs_key = get_services().settings.keys_required
+    return render_template("conversation.html", models=_models(), examples=CONVERSATION_EXAMPLES, needs_key=needs_key)
 
 
 @bp.get("/api/v1/docs")
 def docs() -> str:
-    """The API's documentation, drawn from its OpenAPI document on the server: no script, nothing from elsewhere."""
+    """The API's documentation, rendered from the OpenAPI document without scripts or external files."""
     spec = cast("dict[str, Any]", cast("APIFlask", current_app).spec)
     groups: dict[str, list[dict[str, Any]]] = {tag: [] for tag in TAGS}
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
             if method in ("get", "post", "put", "delete"):
-                groups[operation["tags"][0]].append(_call(spec, path, method, operation))
+                groups[operation["tags"][0]].append(_operation(spec, path, method, operation))
     return render_template("docs.html", spec=spec, groups=groups)
 
 
-def _call(spec: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
+def _models() -> list[ModelView]:
+    """The models of this service, the default first."""
+    catalogue = get_services().catalogue
+    models = [model_view(card, catalogue.default) for card in catalogue.cards.values()]
+    return sorted(models, key=lambda model: not model.default)
+
+
+def _operation(spec: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     fields = [
         _field(parameter["name"], parameter["schema"], parameter.get("required", False), parameter.get("description"))
         for parameter in operation.get("parameters", [])

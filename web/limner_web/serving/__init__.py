@@ -1,1 +1,1 @@
-"""What keeps one gevent process responsive: blocking calls on threads, slow clients, health checks."""
+"""Keeps a gevent process responsive: blocking calls on threads, timeouts for slow clients, health checks."""

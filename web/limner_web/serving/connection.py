@@ -1,4 +1,4 @@
-"""The client's connection: how slowly it may send and read, and whether the client is still there."""
+"""The client's connection: timeouts for slow senders and readers, and a check whether the client has hung up."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from flask import request
 from gevent import monkey
 
 from limner_shared.errors import RequestTimeout
+from limner_web.limits import SEND_SECONDS
 
 READ_BYTES: Final = 64 << 10
-SEND_SECONDS: Final = 60.0
-"""For so long a client may take nothing of what is sent to it."""
 SOCKET: Final = "gunicorn.socket"
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
-"""Linux says when the other side has closed; elsewhere a client that has hung up is noticed when it is written to."""
+"""Linux reports when the peer has closed; on other systems this shows only at the next write."""
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -28,15 +27,15 @@ class _Body(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class Paced:
-    """A request's body of which each 64 KiB must come within `seconds`: a silent or dripping sender is ended."""
+class TimedBody:
+    """A request body of which each 64 KiB must arrive within `seconds`, which ends silent and very slow senders."""
 
     def __init__(self, body: _Body, seconds: float) -> None:
         self._body = body
         self._seconds = seconds
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes, fewer only at the end. Raises RequestTimeout."""
+        """Read `size` bytes, fewer only at the end of the body, or all if `size` is negative. Raises RequestTimeout."""
         parts: list[bytes] = []
         left = size if size >= 0 else sys.maxsize
         while left and (part := self._read(min(left, READ_BYTES))):
@@ -49,21 +48,21 @@ class Paced:
             return self._body.read(size)
 
 
-def paced(application: Wsgi, seconds: float) -> Wsgi:
-    """A WSGI application whose clients must send and read. Only under gunicorn: nothing else gives us the socket."""
+def with_timeouts(application: Wsgi, seconds: float) -> Wsgi:
+    """Wrap a WSGI application with timeouts for slow clients. Works only under gunicorn, which passes the socket."""
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         connection = cast("socket.socket | None", environ.get(SOCKET))
         if connection is not None:
             connection.settimeout(SEND_SECONDS)
-            environ["wsgi.input"] = Paced(environ["wsgi.input"], seconds)
+            environ["wsgi.input"] = TimedBody(environ["wsgi.input"], seconds)
         return application(environ, start_response)
 
     return call
 
 
 def hang_up_check() -> Callable[[], bool]:
-    """A function that tells whether this request's client has closed its connection. It never waits."""
+    """Return a function that tells, without waiting, whether this request's client has closed its connection."""
     connection = cast("socket.socket | None", request.environ.get(SOCKET))
     if connection is None:
         return lambda: False

@@ -1,4 +1,4 @@
-"""SQLite that does not block the event loop: its calls run on threads, and writers wait for each other as greenlets."""
+"""SQLite without blocking the event loop: calls run on threads, and writers wait for each other as greenlets."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ from limner_web.serving.offload import Threads
 THREADS: Final = 8
 
 
-class _Turn:
-    """The right to write within this process. Without it all threads could wait for SQLite's lock in `BEGIN IMMEDIATE`,
-    and none be left for the transaction that holds it.
+class _WriteLock:
+    """The lock of the process's writers.
+
+    Without it, all threads could wait for SQLite's own lock in `BEGIN IMMEDIATE`, and none would be left for the
+    transaction that holds it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def take(self) -> None:
-        """Wait for it. Raises sqlite3.OperationalError after as long as SQLite itself would wait."""
+    def acquire(self) -> None:
+        """Take the lock. Raises sqlite3.OperationalError after the time that SQLite itself would wait."""
         if not self._lock.acquire(timeout=SQLITE_BUSY_MS / 1000):
             raise sqlite3.OperationalError("database is locked")
 
-    def give_back(self) -> None:
-        """The transaction has ended."""
+    def release(self) -> None:
+        """Release the lock."""
         self._lock.release()
 
 
 class OffLoopConnection(sqlite3.Connection):
-    """Runs what may take long on threads. Holds its turn from `BEGIN IMMEDIATE` to the transaction's end."""
+    """Runs slow calls on threads. Holds the write lock from `BEGIN IMMEDIATE` to the end of the transaction."""
 
     threads: Threads
-    turn: _Turn
+    write_lock: _WriteLock
     writes = False
 
     def cursor(self, factory: Any = None) -> sqlite3.Cursor:
-        """A cursor that runs its statements on threads."""
+        """Return a cursor that runs its statements on threads."""
         return super().cursor(factory or OffLoopCursor)
 
     def begin_writing(self, cursor: sqlite3.Cursor, sql: str) -> None:
-        """Begin once no other greenlet writes."""
-        self.turn.take()
+        """Begin a write transaction once no other greenlet has one."""
+        self.write_lock.acquire()
         self.writes = True
         try:
             self.threads.call(sqlite3.Cursor.execute, cursor, sql)
@@ -54,19 +56,19 @@ class OffLoopConnection(sqlite3.Connection):
             raise
 
     def commit(self) -> None:
-        """What SQLite writes to the disk here takes long."""
+        """Commit on a thread, because SQLite waits for the disk here."""
         self.threads.call(super().commit)
         self._end()
 
     def rollback(self) -> None:
-        """End the transaction without its changes."""
+        """Roll the transaction back."""
         try:
             self.threads.call(super().rollback)
         finally:
             self._end()
 
     def close(self) -> None:
-        """Close, and with it end whatever was begun."""
+        """Close the connection and release the write lock if it is held."""
         try:
             super().close()
         finally:
@@ -75,42 +77,42 @@ class OffLoopConnection(sqlite3.Connection):
     def _end(self) -> None:
         if self.writes:
             self.writes = False
-            self.turn.give_back()
+            self.write_lock.release()
 
 
 class OffLoopCursor(sqlite3.Cursor):
     """Runs each statement on a thread."""
 
     @property
-    def _whole(self) -> OffLoopConnection:
+    def _connection(self) -> OffLoopConnection:
         return cast("OffLoopConnection", self.connection)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        """Run a statement."""
+        """Run a statement on a thread."""
         if sql == "BEGIN IMMEDIATE":
-            self._whole.begin_writing(self, sql)
+            self._connection.begin_writing(self, sql)
             return self
-        return self._whole.threads.call(super().execute, sql, parameters)
+        return self._connection.threads.call(super().execute, sql, parameters)
 
     def executemany(self, sql: str, parameters: Any, /) -> Self:
-        """Run a statement once for each set of parameters."""
-        return self._whole.threads.call(super().executemany, sql, parameters)
+        """Run a statement on a thread, once for each set of parameters."""
+        return self._connection.threads.call(super().executemany, sql, parameters)
 
     def fetchall(self) -> list[Any]:
-        """All rows that are left."""
-        return self._whole.threads.call(super().fetchall)
+        """Return the remaining rows, fetched on a thread."""
+        return self._connection.threads.call(super().fetchall)
 
 
 def install(engine: Engine) -> None:
-    """Make an engine's connections cooperative. PostgreSQL's are already: psycopg waits in Python under gevent."""
+    """Make SQLite's connections cooperative. PostgreSQL's already are: under gevent, psycopg waits in Python."""
     if engine.dialect.name != "sqlite":
         return
-    threads, turn = Threads(THREADS), _Turn()
+    threads, write_lock = Threads(THREADS), _WriteLock()
 
     def make(*arguments: Any, **options: Any) -> OffLoopConnection:
-        made = OffLoopConnection(*arguments, **options)
-        made.threads, made.turn = threads, turn
-        return made
+        connection = OffLoopConnection(*arguments, **options)
+        connection.threads, connection.write_lock = threads, write_lock
+        return connection
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:

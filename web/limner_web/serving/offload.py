@@ -1,7 +1,7 @@
-"""Calls that would block the event loop, run on native threads: the object store, Pillow, SQLite.
+"""Runs blocking calls on native threads: the image store, Pillow, SQLite.
 
-Under gevent every request is a greenlet of one thread, so a call that waits outside of Python keeps all other requests
-waiting. PostgreSQL, Redis and DNS need none of this: their clients wait in Python.
+Under gevent every request is a greenlet of one thread, so a call that waits outside Python delays all other requests.
+PostgreSQL, Redis and DNS do not need this: their clients wait in Python.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ T = TypeVar("T")
 
 
 class Threads:
-    """At most `count` native threads; further calls wait for one, at most `waiting` of them if that is given.
+    """A pool of `count` native threads. At most `waiting` further calls wait for a thread, or any number if it is None.
 
-    Without gevent, calls run where they are made. What runs here must use no lock that greenlets use too, and so must
-    not log.
+    Without gevent, calls run in the caller's thread. A function that runs here must not use a lock that greenlets also
+    use, so it must not log.
     """
 
     def __init__(self, count: int, waiting: int | None = None) -> None:
         self._count = count
-        self._most = None if waiting is None else count + waiting
+        self._max_calls = None if waiting is None else count + waiting
         self._calls = 0
         self._pool: ThreadPool | None = None
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `function` returns or raises; other greenlets run meanwhile. Raises Overloaded if too many wait."""
+        """Call a function on a thread while other greenlets run. Raises Overloaded if too many calls wait."""
         if not monkey.is_module_patched("threading"):
             return function(*args, **kwargs)
-        if (
-            self._pool is None
-        ):  # not before the first call: a pool belongs to the event loop of the process that made it
+        if self._pool is None:
+            # Made at the first call, because a pool belongs to the event loop of the process that made it.
             self._pool = ThreadPool(self._count)
-        if self._most is not None and self._calls >= self._most:
-            raise Overloaded("Too many pictures are being read or stored: try again shortly.", retry_after=2)
+        if self._max_calls is not None and self._calls >= self._max_calls:
+            raise Overloaded("Too many images are being read or stored. Try again shortly.", retry_after=2)
         self._calls += 1
         try:
             outcome = cast("tuple[T, BaseException | None]", self._pool.apply(_caught, (function, args, kwargs)))
@@ -54,8 +53,8 @@ class Threads:
 def _caught(
     function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[T | None, BaseException | None]:
-    """The result or the exception: gevent would print each exception that a thread lets through."""
+    """Return the result and the exception, one of them None: gevent would print an exception that leaves a thread."""
     try:
         return function(*args, **kwargs), None
-    except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
+    except BaseException as error:  # noqa: BLE001 - raised again in `call`
         return None, error

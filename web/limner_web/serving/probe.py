@@ -1,4 +1,4 @@
-"""What this process can reach: asked on connections of its own, within short times, at most once a second."""
+"""Health of the database and Redis, checked on separate connections with short timeouts, at most once a second."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from limner_web.serving import cooperative
 FRESH_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 2
 TIME_LIMITS: Final[dict[str, dict[str, Any]]] = {
-    # A new connection each time: a server that is frozen does not answer to it, and that is noticed in time.
+    # Each check opens a new connection. A frozen server does not accept it, which the timeout detects.
     "postgresql": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000},
     "sqlite": {"timeout": CONNECT_SECONDS},
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """How database and Redis are: `ok`, or what is wrong."""
+class Health:
+    """The state of the database and Redis: `ok`, or what is wrong."""
 
     database: str
     redis: str
 
 
 class Probe:
-    """Asks for all who want to know at once; a request that holds every connection of the pool does not matter."""
+    """Checks the database and Redis. It works even while requests hold all connections of the pool."""
 
     def __init__(self, database_url: str, redis: Redis) -> None:
         self._url = database_url
@@ -44,25 +44,25 @@ class Probe:
         self._database.engine = create_engine(engine.url, poolclass=NullPool, connect_args=limits)
         cooperative.install(self._database.engine)
         self._lock = threading.Lock()
-        self._found = Found("unknown", "unknown")
-        self._at = float("-inf")
+        self._health = Health("unknown", "unknown")
+        self._checked_at = float("-inf")
 
-    def ask(self) -> Found:
-        """What was found within the last second."""
+    def check(self) -> Health:
+        """Return a result that is at most FRESH_SECONDS old."""
         with self._lock:
-            if time.monotonic() - self._at > FRESH_SECONDS:
-                self._found = Found(self._ask_database(), self._ask_redis())
-                self._at = time.monotonic()
-            return self._found
+            if time.monotonic() - self._checked_at > FRESH_SECONDS:
+                self._health = Health(self._check_database(), self._check_redis())
+                self._checked_at = time.monotonic()
+            return self._health
 
-    def _ask_database(self) -> str:
+    def _check_database(self) -> str:
         try:
             migrated = is_current(self._database, self._url)
         except SQLAlchemyError:
             return "away"
         return "ok" if migrated else "not migrated: run `limner db upgrade`"
 
-    def _ask_redis(self) -> str:
+    def _check_redis(self) -> str:
         try:
             self._redis.ping()
         except RedisError:

@@ -1,1 +1,1 @@
-"""What clients wait for: changes of jobs, from Redis to long polls and event streams."""
+"""Job updates: hints from Redis, delivered to long polls and event streams."""

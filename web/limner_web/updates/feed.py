@@ -1,4 +1,4 @@
-"""What tenants' event streams send: each event is written once for all streams of its tenant."""
+"""Event streams of tenants. Each event is formatted once for all streams of its tenant."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from threading import Lock
 from typing import Any, Final
 
 from limner_shared.messaging.hints import Heard
+from limner_web.limits import EVENT_BACKLOG
 from limner_web.updates.listener import Listener
 
-BACKLOG: Final = 1000
-"""Events that a slow reader may be behind; what comes then is lost to it, and it polls."""
 BULK_SECONDS: Final = 1.0
-"""A bulk is told of so often, not once for each of its jobs."""
-BULKS_REMEMBERED: Final = 1000
+"""The shortest interval between two events of a bulk, which replace the events of its jobs."""
+MAX_TRACKED_BULKS: Final = 1000
+"""Bulks whose last event is remembered; above this number, those older than BULK_SECONDS are removed."""
 
 
 class _Feed:
-    """One tenant's streams."""
+    """The streams of one tenant."""
 
     def __init__(self) -> None:
         self.readers: set[Queue[str]] = set()
         self._number = 0
         self._bulks: dict[str, float] = {}
 
-    def write(self, heard: Heard) -> str | None:
-        """The event as it is sent; None for one that is not told."""
-        told = self._told(heard, time.monotonic())
-        if told is None:
+    def format(self, heard: Heard) -> str | None:
+        """The server-sent event for a hint; None if the hint is not sent."""
+        event = self._event(heard, time.monotonic())
+        if event is None:
             return None
         self._number += 1
-        return f"id: {self._number}\nevent: {told[0]}\ndata: {json.dumps(told[1])}\n\n"
+        return f"id: {self._number}\nevent: {event[0]}\ndata: {json.dumps(event[1])}\n\n"
 
-    def _told(self, heard: Heard, now: float) -> tuple[str, dict[str, Any]] | None:
-        """The event's name and data."""
+    def _event(self, heard: Heard, now: float) -> tuple[str, dict[str, Any]] | None:
+        """The name and data of the event for a hint; None if the hint is not sent."""
         if heard.bulk_id is not None:
             if now - self._bulks.get(heard.bulk_id, 0) < BULK_SECONDS:
                 return None
             self._bulks[heard.bulk_id] = now
-            if len(self._bulks) > BULKS_REMEMBERED:
+            if len(self._bulks) > MAX_TRACKED_BULKS:
                 self._bulks = {bulk: at for bulk, at in self._bulks.items() if now - at < BULK_SECONDS}
             return "bulk", {"id": heard.bulk_id}
         if heard.progress is not None:
@@ -60,13 +60,13 @@ class Feeds:
         self._listener = listener
         self._feeds: dict[str, _Feed] = {}
         self._lock = Lock()
-        listener.add(self._hear)
+        listener.add(self._on_hint)
 
     @contextmanager
     def follow(self, tenant_id: str) -> Generator[Queue[str]]:
-        """A queue of a tenant's events from now on, each as its stream sends it."""
+        """Return a queue that receives a tenant's events from now on, formatted as server-sent events."""
         self._listener.start()
-        queue: Queue[str] = Queue(BACKLOG)
+        queue: Queue[str] = Queue(EVENT_BACKLOG)
         with self._lock:
             feed = self._feeds.setdefault(tenant_id, _Feed())
             feed.readers.add(queue)
@@ -78,10 +78,10 @@ class Feeds:
                 if not feed.readers:
                     self._feeds.pop(tenant_id, None)
 
-    def _hear(self, heard: Heard) -> None:
+    def _on_hint(self, heard: Heard) -> None:
         with self._lock:
             feed = self._feeds.get(heard.tenant_id)
-            if feed is None or (text := feed.write(heard)) is None:
+            if feed is None or (text := feed.format(heard)) is None:
                 return
             readers = list(feed.readers)
         for queue in readers:

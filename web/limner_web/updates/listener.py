@@ -1,4 +1,4 @@
-"""One Redis subscription a process, handed on to whatever in it concerns itself with jobs' messages."""
+"""The Redis subscription of a process, which passes each hint to the registered handlers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LOGGED_EVERY: Final = 1000
 
 
 class Listener:
-    """Reads the channel on one thread. A message that cannot be read is skipped and counted in `skipped`."""
+    """Reads the hints' channel on one thread. Messages that cannot be read are skipped and counted in `skipped`."""
 
     def __init__(self, redis: Redis, supervisor: Supervisor) -> None:
-        """`redis` must not decode: what others publish need not be UTF-8."""
+        """`redis` must not decode responses: other programs may publish messages that are not UTF-8."""
         self._redis = redis
         self._supervisor = supervisor
         self._handlers: list[Callable[[Heard], None]] = []
@@ -33,11 +33,11 @@ class Listener:
         self.skipped = 0
 
     def add(self, handler: Callable[[Heard], None]) -> None:
-        """Call `handler` with each message. It must neither wait nor raise."""
+        """Register a handler, which is called with each message. It must neither block nor raise."""
         self._handlers.append(handler)
 
     def start(self) -> None:
-        """Listen from now on. Not before somebody is interested, so that a forked server process has its own thread."""
+        """Start the thread that listens. Called at the first use, so that each forked server process has its own."""
         with self._lock:
             if not self._started:
                 self._started = True

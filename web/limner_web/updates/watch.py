@@ -1,7 +1,7 @@
-"""Waiting for jobs to end, at no cost for each request that waits: no thread, no connection, no query.
+"""Waits for jobs to end. A waiting request needs no thread, no connection and no queries of its own.
 
-A hint about a job wakes those who wait for it. Hints may be lost, so one query a round asks after all watched jobs of
-the process together. What woke them is looked up once, by the first, for all.
+A hint about a job wakes the requests that wait for it. Hints may be lost, so every RECHECK_SECONDS a query checks all
+watched jobs of the process together. The first request that wakes reads the job, and the others share its result.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ from limner_web.updates.listener import Listener
 log = get_logger(__name__)
 
 RECHECK_SECONDS: Final = 2.0
-"""How long a lost hint delays those who wait."""
-RECHECKED_AT_ONCE: Final = 500
+"""Interval of the check for lost hints: at most this long does a lost hint delay a waiting request."""
+RECHECK_BATCH: Final = 500
+"""Jobs in one query."""
 HANG_UP_SECONDS: Final = 3.0
-"""A client that hung up is noticed within so long."""
+"""Interval at which a waiting request checks whether its client has hung up."""
 SHARED_SECONDS: Final = 1.0
-"""Those who wait for the same job share a view that is no older."""
+"""Requests that wait for the same job share a view up to this age."""
 
 Look = Callable[[], JobView]
 
 
 @dataclass(slots=True, eq=False)
 class _Watched:
-    """One job, for all who wait for it in this process."""
+    """A job and the requests of this process that wait for it."""
 
     job_id: str
     ended: threading.Event = field(default_factory=threading.Event)
@@ -49,12 +50,12 @@ class _Watched:
     seen_at: float = 0.0
 
     def look(self, look: Look) -> JobView:
-        """The job as it is now: a view that another request has just made, or a new one."""
+        """Return a current view of the job: one that another request has just read, or a new one."""
         with self.lock:
             view = self.view
             if view is not None and (view.status.terminal or self._is_fresh()):
                 return view
-            self.ended.clear()  # before the look: a hint that comes meanwhile makes another
+            self.ended.clear()  # before the job is read, so that a hint that arrives meanwhile is not lost
             self.view = view = look()
             self.seen_at = time.monotonic()
             if view.status.terminal:
@@ -75,16 +76,17 @@ class Watches:
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._lock = threading.Lock()
         self._started = False
-        listener.add(self._hear)
+        listener.add(self._on_hint)
 
     def follow(
         self, tenant_id: str, job_id: str, seconds: float, look: Look, gone: Callable[[], bool]
     ) -> Iterator[JobView]:
-        """The job now, the same again every HANG_UP_SECONDS, and last as it is when it has ended or the time is over.
+        """Yield the job's view at once, every HANG_UP_SECONDS, and when the job has ended or `seconds` have passed.
 
-        Ends early, without another look, once the client is `gone`. Raises what `look` raises.
+        `look` reads the job. Yields the last view once more and stops early if the client has gone. Raises what `look`
+        raises.
         """
-        # Requests that came together must not all look again together.
+        # Varies the timeout, so that requests that came together do not all read the job at the same time.
         deadline = time.monotonic() + seconds * random.uniform(0.9, 1.0)  # noqa: S311
         with self._watching(tenant_id, job_id) as watched:
             view = watched.look(look)
@@ -116,7 +118,7 @@ class Watches:
                 self._started = True
                 self._supervisor.start("recheck", self._recheck)
 
-    def _hear(self, heard: Heard) -> None:
+    def _on_hint(self, heard: Heard) -> None:
         watched = self._watched.get((heard.tenant_id, heard.id))
         if watched is not None and heard.state is not None and heard.state.terminal:
             watched.ended.set()
@@ -127,12 +129,12 @@ class Watches:
             with self._lock:
                 watched = [each for each in self._watched.values() if not each.ended.is_set()]
             try:
-                for start in range(0, len(watched), RECHECKED_AT_ONCE):
-                    self._look_for_ends(watched[start : start + RECHECKED_AT_ONCE])
+                for start in range(0, len(watched), RECHECK_BATCH):
+                    self._wake_ended(watched[start : start + RECHECK_BATCH])
             except (*DATABASE_AWAY, PoolTimeout) as error:
-                log.warning("cannot ask after the jobs that are waited for", error=repr(error)[:200])
+                log.warning("cannot check the watched jobs", error=repr(error)[:200])
 
-    def _look_for_ends(self, watched: list[_Watched]) -> None:
+    def _wake_ended(self, watched: list[_Watched]) -> None:
         with self._database.read() as session:
             ended = queries.ended(session, [each.job_id for each in watched])
         for each in watched:

@@ -1,4 +1,4 @@
-// What both pages share: the native API, with a key where one is needed, and news of jobs.
+// Shared by both pages: calls of the native API, with an API key where one is required, and job updates.
 export const api = "/api/v1";
 export const ended = new Set(["succeeded", "failed", "canceled"]);
 export const $ = (selector, root = document) => root.querySelector(selector);
@@ -15,7 +15,7 @@ export async function call(path, options = {}) {
   const headers = { ...(key() && { Authorization: `Bearer ${key()}` }), ...options.headers };
   const answer = await fetch(path.startsWith("/") ? path : `${api}/${path}`, { ...options, headers });
   if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
+  const problem = await answer.json().catch(() => ({ detail: `The server returned an error (${answer.status}). Try again.` }));
   throw Object.assign(new Error(problem.detail), { problem });
 }
 
@@ -28,7 +28,7 @@ export async function send(method, path, body) {
 
 export async function pictureUrl(image, format = "png") {
   const url = `${image.url}?format=${format}`;
-  if (!key()) return url; // an <img> cannot send a key, so with one the bytes are fetched here
+  if (!key()) return url; // an <img> cannot send a key, so the bytes are fetched here
   return URL.createObjectURL(await (await call(url)).blob());
 }
 
@@ -40,19 +40,20 @@ export async function downloads(job, image) {
   return Promise.all(links);
 }
 
-export function said(job) {
-  if (job.status === "queued") return job.position ? `${job.position} ahead of it` : "Next in line";
+export function statusText(job) {
+  if (job.status === "queued") return job.position ? `${job.position} ahead in the queue` : "Next in line";
   if (job.status === "running") return job.progress ? `Step ${job.progress.done} of ${job.progress.total}` : "Starting";
   return { failed: job.error?.message, canceled: "Canceled" }[job.status] || "";
 }
 
-// How a running job looks, as a URL: made by the worker only while somebody asks, so at most about once a second.
-export async function glimpse(job) {
+// Returns a URL of a running job's preview, or null. The worker makes previews only on request, about once a second.
+export async function fetchPreview(job) {
   const answer = await call(`jobs/${job.id}/preview`);
   return answer.status === 200 ? URL.createObjectURL(await answer.blob()) : null;
 }
 
-// Server-sent events where no key is needed; they are hints, and may be lost, so whoever listens also polls.
+// Subscribes to server-sent events. EventSource cannot send a key, so with one the pages only poll. Events may be
+// lost, so the pages poll as well.
 export function listen(onJob, onProgress) {
   if (needsKey) return;
   const events = new EventSource(`${api}/events`);

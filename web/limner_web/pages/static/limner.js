@@ -1,5 +1,5 @@
-// The page: asks the native API, follows jobs by server-sent events, and by polling where those do not reach.
-import { $, call, downloads, ended, getJson, glimpse, key, listen, needsKey, pictureUrl, said, send } from "./api.js";
+// The gallery page: submits jobs to the native API and follows them by server-sent events and polling.
+import { $, call, downloads, ended, fetchPreview, getJson, key, listen, needsKey, pictureUrl, send, statusText } from "./api.js";
 
 const form = $("#ask");
 const models = Object.fromEntries(JSON.parse($("#models").textContent).map((model) => [model.name, model]));
@@ -37,10 +37,10 @@ function readForm() {
 async function submit(request) {
   const job = await send("POST", "jobs", request);
   show(job, true);
-  say(`Queued: ${job.prompt}`);
+  announce(`Queued: ${job.prompt}`);
 }
 
-function complain(error) {
+function showError(error) {
   const field = error.problem?.field || error.problem?.errors?.[0]?.field;
   for (const input of form.elements) input.removeAttribute?.("aria-invalid");
   $("#problem").hidden = !error;
@@ -50,13 +50,13 @@ function complain(error) {
   input?.focus?.();
 }
 
-const accept = () => { $("#problem").hidden = true; for (const input of form.elements) input.removeAttribute?.("aria-invalid"); };
-const say = (text) => { $("#live").textContent = text; };
-const attempt = (action) => action().then(accept, complain);
+const clearError = () => { $("#problem").hidden = true; for (const input of form.elements) input.removeAttribute?.("aria-invalid"); };
+const announce = (text) => { $("#live").textContent = text; };
+const tryAction = (action) => action().then(clearError, showError);
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  attempt(() => submit(readForm()));
+  tryAction(() => submit(readForm()));
 });
 form.addEventListener("click", ({ target }) => {
   if (target.dataset.example) { form.elements.prompt.value = target.dataset.example; form.elements.prompt.focus(); }
@@ -81,8 +81,8 @@ function show(job, first) {
     card.element.id = job.id;
     $(".prompt", card.element).textContent = job.prompt;
     $(".facts", card.element).textContent = facts(job);
-    $(".cancel", card.element).onclick = () => attempt(async () => show(await (await call(`jobs/${job.id}/cancel`, { method: "POST" })).json()));
-    $(".again", card.element).onclick = () => attempt(() => submit(requestOf(job)));
+    $(".cancel", card.element).onclick = () => tryAction(async () => show(await (await call(`jobs/${job.id}/cancel`, { method: "POST" })).json()));
+    $(".again", card.element).onclick = () => tryAction(() => submit(requestOf(job)));
     $(".reuse", card.element).onclick = () => reuse(job);
     $("#gallery")[first ? "prepend" : "append"](card.element);
     $("#empty").hidden = true;
@@ -96,22 +96,22 @@ function paint({ job, element }) {
   element.className = `card ${job.status}${job.n > 1 ? " several" : ""}`;
   $(".cancel", element).hidden = ended.has(job.status);
   $(".state", element).hidden = job.status === "succeeded";
-  $(".said", element).textContent = said(job);
+  $(".said", element).textContent = statusText(job);
   const bar = $("progress", element);
   bar.hidden = job.status !== "running";
   if (job.progress) bar.value = job.progress.done / job.progress.total;
   if (job.status === "succeeded") {
     $(".pictures", element).replaceChildren(...job.images.map((image) => picture(job, image)));
-    say(`Done: ${job.prompt}`);
+    announce(`Done: ${job.prompt}`);
   }
 }
 
-async function look(card) {
+async function showPreview(card) {
   const { element, job } = card;
   const { top, bottom } = element.getBoundingClientRect();
-  if (document.hidden || bottom < 0 || top > innerHeight || Date.now() - (card.glimpsed || 0) < 900) return;
-  card.glimpsed = Date.now();
-  const url = await glimpse(job);
+  if (document.hidden || bottom < 0 || top > innerHeight || Date.now() - (card.previewedAt || 0) < 900) return;
+  card.previewedAt = Date.now();
+  const url = await fetchPreview(job);
   if (!url || ended.has(card.job.status)) return;
   const img = $(".pictures .preview", element) || Object.assign(new Image(), { className: "preview", alt: "" });
   URL.revokeObjectURL(img.src);
@@ -162,29 +162,29 @@ async function more() {
   cursor = page.next;
   $("#older").hidden = !cursor;
 }
-$("#older").onclick = () => attempt(more);
+$("#older").onclick = () => tryAction(more);
 
-// --- news ----------------------------------------------------------------------------------------------------
+// --- updates ----------------------------------------------------------------------------------------------------
 
 const refresh = async (id) => { const known = cards.has(id); show(await getJson(`jobs/${id}`), !known); };
 
-function progressed({ id, progress }) {
+function showProgress({ id, progress }) {
   const card = cards.get(id);
   if (!card || ended.has(card.job.status)) return;
   card.job = { ...card.job, status: "running", progress };
   paint(card);
-  look(card).catch(() => {});
+  showPreview(card).catch(() => {});
 }
 
-// Events are hints, and may be lost: whatever has not ended is asked for as well, seldom.
+// Events may be lost, so jobs that have not ended are polled as well: more often with a key, as there are no events then.
 async function poll() {
   const open = [...cards.values()].filter(({ job }) => !ended.has(job.status)).slice(0, 20);
   await Promise.allSettled(open.map(({ job }) => refresh(job.id)));
-  for (const card of open) if (card.job.status === "running") look(card).catch(() => {});
+  for (const card of open) if (card.job.status === "running") showPreview(card).catch(() => {});
   setTimeout(poll, key() ? 1000 : 4000);
 }
 
 offerChoices();
-if (!needsKey || key()) attempt(more);
-listen((id) => refresh(id).catch(() => {}), progressed);
+if (!needsKey || key()) tryAction(more);
+listen((id) => refresh(id).catch(() => {}), showProgress);
 poll();

@@ -1,0 +1,105 @@
+"""Idempotency of single jobs: the same request sent again returns the job that it made the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from limner_shared.db import ledger, queries
+from limner_shared.db.ledger import Submission
+from limner_shared.errors import Gone, NotFound
+from limner_web.services import Services
+
+RETRY_SECONDS = 120.0
+"""How long a request without a key is recognized as a retry of an equal earlier request."""
+OVERTAKEN_SECONDS = 5.0
+"""How much later than its own retry a first try may arrive. Later than this, it counts as a new, equal request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How a repeated request is recognized: by its idempotency key, or because its client numbers its tries."""
+
+    key: str | None
+    """The idempotency key, if the client sent one."""
+    retry_count: int | None
+    """The number of this try, 0 for the first; None if the client does not count."""
+    digest: str
+    """SHA-256 in hex of the request. Equal requests have equal digests."""
+
+    @property
+    def stored_key(self) -> str | None:
+        """The key under which the job is stored; None if the request cannot be recognized again.
+
+        The key of a counted try starts with a control character, which no client can send in a header.
+        """
+        if self.key is not None:
+            return self.key
+        return None if self.retry_count is None else f"\x01retry {self.digest}"
+
+    @property
+    def overtaken_key(self) -> str:
+        """The second key of a retry: its first try, which has not arrived yet, finds the job under it."""
+        return f"\x01early {self.digest}"
+
+
+def submit_once(
+    services: Services,
+    tenant_id: str,
+    repeat: Repeat,
+    submit: Callable[[Session], Submission],
+    *,
+    second_attempt: bool = False,
+) -> Submission | str:
+    """Return what `submit` returns, or the id of the job that the same request has made before.
+
+    Equal requests wait for each other on a lock, so concurrent ones see the job of the first. Raises
+    IdempotencyConflict if the key was used for another request, Gone if the earlier job was deleted, and what `submit`
+    raises.
+    """
+    try:
+        with services.database.write() as session:
+            if repeat.stored_key is None:
+                return submit(session)
+            ledger.lock_key(session, tenant_id, repeat.stored_key)
+            known = _find(session, tenant_id, repeat)
+            if known is not None:
+                return _require_job(session, tenant_id, known)
+            submission = submit(session)
+            _store(session, tenant_id, repeat, submission.changes[0].id)
+            return submission
+    except IntegrityError:
+        # Either something that the job refers to was deleted meanwhile, or a process of an earlier release, which takes
+        # no lock, has stored the same key. A second attempt sees either.
+        if second_attempt:
+            raise
+        return submit_once(services, tenant_id, repeat, submit, second_attempt=True)
+
+
+def _find(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
+    if repeat.key is not None:
+        return ledger.find_idempotency_key(session, tenant_id, repeat.key, repeat.digest)
+    if repeat.retry_count:
+        return ledger.find_idempotency_key(session, tenant_id, repeat.stored_key or "", repeat.digest, RETRY_SECONDS)
+    # A first try is a new request, unless its own retry has overtaken it.
+    known = ledger.find_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, OVERTAKEN_SECONDS)
+    if known is not None:
+        ledger.delete_idempotency_key(session, tenant_id, repeat.overtaken_key)
+    return known
+
+
+def _store(session: Session, tenant_id: str, repeat: Repeat, job_id: str) -> None:
+    counted = repeat.key is None
+    ledger.store_idempotency_key(session, tenant_id, repeat.stored_key or "", repeat.digest, job_id, anew=counted)
+    if counted and repeat.retry_count:
+        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, job_id, anew=True)
+
+
+def _require_job(session: Session, tenant_id: str, job_id: str) -> str:
+    try:
+        return queries.job(session, tenant_id, job_id).id
+    except NotFound as error:
+        raise Gone from error

@@ -1,0 +1,55 @@
+"""The fixed limits of the web service, in one place.
+
+Limits that an operator can change are in `Settings`; the limits of a tenant are in the database. This module imports
+nothing that gevent patches, so that the command can import it before gevent patches Python.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from limner_shared.settings import Settings
+
+# --- one process ----------------------------------------------------------------------------------------------------
+
+SPARE_CONNECTIONS: Final = 1000
+"""Connections beyond those that can hold a slot: for requests that are refused, and for health checks."""
+STORAGE_THREADS: Final = 8
+STORAGE_WAITING: Final = 64
+"""Calls that may wait for a storage thread. Further calls are refused, so that a store that hangs does not block the
+whole server."""
+PILLOW_THREADS: Final = 1
+"""One image is decoded at a time, because each may take 200 MB."""
+PILLOW_WAITING: Final = 32
+"""Calls that may wait for the Pillow thread; further calls are refused."""
+
+# --- one connection -------------------------------------------------------------------------------------------------
+
+SEND_SECONDS: Final = 60.0
+"""How long a client may accept no data before its connection is closed."""
+EVENT_BACKLOG: Final = 1000
+"""Events that wait for a slow reader of an event stream. Further events are lost to it, and it has to poll."""
+
+# --- one request ----------------------------------------------------------------------------------------------------
+
+MAX_JSON_DEPTH: Final = 32
+MAX_BULK_LINE_BYTES: Final = 64 << 10
+MAX_BULK_ERRORS: Final = 100
+"""Bad lines that an error describes; of the others it gives the number."""
+MAX_HISTORY_TURNS: Final = 20
+"""Earlier turns that a message's interpretation is given."""
+MAX_RETRIED_JOBS: Final = 1000
+"""Dead letters that one request retries."""
+CANCELED_AT_ONCE: Final = 1000
+"""Jobs of a bulk that are canceled before the response; the dispatcher cancels the rest."""
+
+# --- one input image ------------------------------------------------------------------------------------------------
+
+MAX_IMAGE_BYTES: Final = 10_000_000
+MAX_IMAGE_PIXELS: Final = {"PNG": 16_777_216, "JPEG": 25_000_000, "WEBP": 12_582_912}
+"""The largest image of each format that can be decoded within 200 MB."""
+
+
+def max_connections(settings: Settings) -> int:
+    """How many connections one process accepts."""
+    return settings.max_requests + settings.max_streams + settings.max_bulks + SPARE_CONNECTIONS
