@@ -195,9 +195,7 @@ class Deduplicator:
             ):
                 raise StorageFailed("The stored picture is damaged.")
             for data in contents:
-                self._blobs.put(
-                    data
-                )  # renew its age, so that retention does not delete it before the new row refers to it
+                self._blobs.put(data)  # renews its age: retention must not delete it before the new row refers to it
         except LimnerError as error:
             log.warning("could not read an equal picture", job=job.id, error=error.code)
             return []

@@ -36,5 +36,5 @@ def _read(blobs: Blobs, digest: str) -> Picture:
         SyntaxError,
         ValueError,
         Image.DecompressionBombError,
-    ) as error:  # raised by Pillow for damaged files
+    ) as error:  # Pillow's, for damaged files
         raise DamagedInput from error

@@ -233,7 +233,7 @@ class Publisher:
                     return []
                 return [change for outcome in outcomes for change in self._write([outcome])]
         log.warning(
-            "results given up: the worker stops and the database is away", jobs=[each.job.id for each in outcomes]
+            "results given up: stopping while the database is away", jobs=[each.job.id for each in outcomes]
         )
         return []
 
