@@ -215,10 +215,8 @@ def test_a_replay_is_drawn_again(worker: Worker):
 
 def test_a_worker_that_would_draw_it_otherwise_draws_it(worker: Worker):
     claim = worker.claim()
-    [here], [there] = (
-        deduplication_keys(claim, FINGERPRINT),
-        deduplication_keys(claim, FINGERPRINT | {"weights": "def"}),
-    )
+    [here] = deduplication_keys(claim, FINGERPRINT)
+    [there] = deduplication_keys(claim, FINGERPRINT | {"weights": "def"})
     assert here != there
 
 

@@ -54,7 +54,7 @@ class GanGenerator(nn.Module):
         blocks: Sequence[int] = (2, 2),
         modulation: int = 128,
     ) -> None:
-        """Build with `wide` channels at 16x16 and `deep` at 8x8; `blocks` are the numbers of blocks at 8x8 and 16x16."""
+        """Build with `wide` channels at 16x16 and `deep` at 8x8; `blocks` are the block counts at 8x8 and 16x16."""
         super().__init__()
         self.config: dict[str, Any] = {
             "styles": list(styles),

@@ -65,7 +65,7 @@ class WorkerService:
         self._end_lock = threading.Lock()
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
         self._leases = Leases(settings, database, redis, held, threads, self._abort, self._status)
-        self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start)
+        self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
         server = server_of(settings)
@@ -165,7 +165,7 @@ class WorkerService:
 
     # --- from claim to engine ---
 
-    def _start(self, jobs: Sequence[JobRun]) -> None:
+    def _start_attempts(self, jobs: Sequence[JobRun]) -> None:
         """Hold newly claimed jobs and begin their first stage."""
         earlier = self._held.add(jobs)
         if earlier:

@@ -42,7 +42,7 @@ Keys = tuple[str, ...]
 
 
 def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
-    """Return, for each image of a job, a hash of all that determines it: tenant, conditions, seed, model, weights, device.
+    """Return a hash per image of all that determines it: tenant, conditions, seed, model, weights, device.
 
     Empty if the tenant does not share results, and for a replay, whose purpose is to generate the picture again.
     """

@@ -232,9 +232,7 @@ class Publisher:
                     log.error("could not commit", job=outcomes[0].job.id, error=describe(error))
                     return []
                 return [change for outcome in outcomes for change in self._write([outcome])]
-        log.warning(
-            "results given up: stopping while the database is away", jobs=[each.job.id for each in outcomes]
-        )
+        log.warning("results given up: stopping while the database is away", jobs=[each.job.id for each in outcomes])
         return []
 
     def _write_once(self, outcomes: Sequence[Outcome]) -> list[Change]:
