@@ -143,7 +143,7 @@ class Ended:
     def previewed(self, job: JobRun, picture: Picture) -> None:
         """Nobody watches."""
 
-    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+    def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         """Nor this."""
 
     def generated(self, jobs: Sequence[JobRun]) -> None:

@@ -29,7 +29,7 @@ from limner_worker.stages.publishing import Publisher
 
 POINTS: dict[str, tuple[type, str, str]] = {
     "after-pop": (EnginePool, "on_apply", "before"),
-    "after-claim": (WorkerService, "_take", "before"),
+    "after-claim": (WorkerService, "_start_attempts", "before"),
     "after-blob": (Blobs, "put", "after"),
     "before-commit": (Publisher, "_write_once", "before"),
     "after-commit": (Publisher, "_write_once", "after"),

@@ -140,7 +140,7 @@ def test_a_long_picture_goes_on_after_a_crash_from_where_it_was_kept_and_gets_th
     [resumed] = service.wait(ids)
     [again] = service.wait(service.submit(**request))
     assert (resumed.attempt, again.attempt) == (2, 1)
-    assert "going on from what an earlier attempt left" in service.logs()
+    assert "resuming from an earlier attempt's checkpoint" in service.logs()
     with service.database.read() as session:
         one, other = (queries.images(session, [job.id])[job.id] for job in (resumed, again))
     assert [image.sha256 for image in one] == [image.sha256 for image in other]

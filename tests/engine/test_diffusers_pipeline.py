@@ -105,7 +105,7 @@ class Collector:
     def previewed(self, job: JobRun, picture: np.ndarray) -> None:
         self.shown.append(picture)
 
-    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+    def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         return
 
     def generated(self, jobs: Sequence[JobRun]) -> None:

@@ -52,17 +52,17 @@ class Canceling:
     def submit(self, job: JobRun) -> None:
         self.room.acquire()
         self.last[job] = self.random.randint(1, 5)
-        self.reporter.started([job])
+        self.reporter.add([job])
         assert self.engine is not None
         self.engine.submit([job])
 
     def progressed(self, job: JobRun) -> None:
-        self.reporter.note(job)
+        self.reporter.report_progress(job)
         if job.progress.done >= self.last.get(job, 99):
             assert self.engine is not None
-            self.engine.drop([job])
+            self.engine.abort([job])
             self._end(job, "canceled")
-            self.reporter.note(job)  # as one that was under way when the job ended
+            self.reporter.report_progress(job)  # as one that was under way when the job ended
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         for job in jobs:
@@ -74,14 +74,14 @@ class Canceling:
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
         raise AssertionError(reason)
 
-    def half_made(self, *_: object) -> None: ...
+    def checkpointed(self, *_: object) -> None: ...
 
     def previewed(self, *_: object) -> None: ...
 
     def _end(self, job: JobRun, how: str) -> None:
         if self.last.pop(job, None) is not None:
             self.ended[how] += 1
-            self.reporter.ended(job)
+            self.reporter.remove(job)
             self.room.release()
 
 

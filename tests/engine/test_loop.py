@@ -138,7 +138,7 @@ class Heard:
     def previewed(self, job: JobRun, picture) -> None:
         self.shown.append(job.id)
 
-    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+    def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         self.kept[job.id].append(checkpoint)
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
@@ -169,7 +169,7 @@ def engine(catalogue: Catalogue):
     generator = Scripted(catalogue.get("limner-flow"))
     engine = Engine(ModelCache([generator.card], lambda _card: generator), Heard(), Supervisor())
     engine.start()
-    yield engine, generator, engine.outcomes
+    yield engine, generator, engine.listener
     generator.gate.release(1000)
     engine.stop()
 
@@ -240,7 +240,7 @@ def test_a_dropped_job_leaves_at_the_next_step_and_is_never_told_of(engine, cata
     generator.gated = True
     dropped = job(catalogue, "dropped", steps=100)
     running.submit([dropped, job(catalogue, "kept")])
-    running.drop([dropped])
+    running.abort([dropped])
     generator.gate.release(1000)
     assert heard.wait(1) == {"kept": "generated"}
     assert generator.batches[-1] == 1 or len(generator.batches) == 3
@@ -287,12 +287,12 @@ def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
 def test_a_call_that_hangs_is_known_by_its_jobs(engine, catalogue):
     running, generator, heard = engine
     generator.gated = True
-    assert running.stuck(0) is None
+    assert running.stuck_attempts(0) is None
     running.submit([job(catalogue, "hangs")])
-    while running.stuck(0.01) is None:
+    while running.stuck_attempts(0.01) is None:
         pass
-    assert running.stuck(0.01) == {AttemptKey("hangs", 1)}
-    assert running.stuck(60) is None
+    assert running.stuck_attempts(0.01) == {AttemptKey("hangs", 1)}
+    assert running.stuck_attempts(60) is None
     generator.gate.release(1000)
     heard.wait(1)
 
@@ -366,7 +366,7 @@ def test_a_job_that_is_dropped_while_it_is_decoded_is_not_told_of(engine, catalo
     running.submit([dropped, job(catalogue, "other", steps=40)])
     generator.gate.release(30)
     eventually(lambda: sum(generator.batches) >= 30)
-    running.drop([dropped])
+    running.abort([dropped])
     generator.decoded.set()
     generator.gate.release(30)
     assert heard.wait(1) == {"other": "generated"}

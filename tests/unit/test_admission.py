@@ -24,28 +24,28 @@ def lanes(names: list[str]) -> list[str]:
 
 def test_a_lane_closes_with_as_many_jobs_as_there_are_slots_and_opens_as_they_leave():
     admission = Admission(4, MODELS)
-    admission.arrived(queue_name("a", Lane.LOW), 3)
+    admission.add(queue_name("a", Lane.LOW), 3)
     assert admission.is_open(queue_name("a", Lane.LOW))
-    admission.arrived(queue_name("a", Lane.LOW), 3)
+    admission.add(queue_name("a", Lane.LOW), 3)
     assert not admission.is_open(queue_name("a", Lane.LOW))
-    admission.left(queue_name("a", Lane.LOW), 2)
+    admission.remove(queue_name("a", Lane.LOW), 2)
     assert not admission.is_open(queue_name("a", Lane.LOW))
-    admission.left(queue_name("a", Lane.LOW))
+    admission.remove(queue_name("a", Lane.LOW))
     assert admission.is_open(queue_name("a", Lane.LOW))
 
 
 @pytest.mark.parametrize("full", [Lane.FIRST, Lane.HIGH, Lane.NORMAL, Lane.LOW])
 def test_a_full_lane_takes_no_place_from_another(full):
     admission = Admission(1, MODELS)
-    admission.arrived(queue_name("a", full), 9)
+    admission.add(queue_name("a", full), 9)
     assert [lane for lane in Lane if not admission.is_open(queue_name("a", lane))] == [full]
 
 
 def test_while_a_job_runs_alone_nothing_is_open_not_even_for_another():
     admission = Admission(4, MODELS)
-    admission.arrived(queue_name("a", Lane.ALONE), 1)
+    admission.add(queue_name("a", Lane.ALONE), 1)
     assert not any(admission.is_open(queue_name("a", lane)) for lane in Lane)
-    admission.left(queue_name("a", Lane.ALONE))
+    admission.remove(queue_name("a", Lane.ALONE))
     assert all(admission.is_open(queue_name("a", lane)) for lane in Lane)
 
 
@@ -58,17 +58,17 @@ def test_the_better_lane_comes_first_and_models_stand_side_by_side_in_it():
 def test_full_lanes_are_left_out_and_looked_at_again_once_they_open():
     admission = Admission(1, MODELS)
     strategy = order(admission, "a")
-    admission.arrived(queue_name("a", Lane.HIGH), 1)
-    admission.arrived(queue_name("a", Lane.LOW), 1)
+    admission.add(queue_name("a", Lane.HIGH), 1)
+    admission.add(queue_name("a", Lane.LOW), 1)
     assert lanes(strategy.consume(99)) == ["first", "normal", "alone"]
-    admission.left(queue_name("a", Lane.HIGH))
+    admission.remove(queue_name("a", Lane.HIGH))
     assert lanes(strategy.consume(99)) == ["first", "high", "normal", "alone"]
 
 
 def test_nothing_is_fetched_beside_a_job_that_runs_alone():
     admission = Admission(1, MODELS)
     strategy = order(admission, "a", "b")
-    admission.arrived(queue_name("a", Lane.ALONE), 1)
+    admission.add(queue_name("a", Lane.ALONE), 1)
     assert strategy.consume(99) == []
 
 
@@ -100,14 +100,14 @@ def test_a_model_whose_jobs_fail_one_after_another_is_left_alone_then_tried_with
         assert all(map(admission.is_open, queues))
         breaker.failed()
     assert [admission.is_open(queue) for queue in queues] == [False, True]
-    assert admission.closed() == ["a"]
-    assert not admission.takes("a")
+    assert admission.paused() == ["a"]
+    assert not admission.accepts("a")
     clock.now += 10
     assert admission.is_open(queues[0]), "one is tried"
-    admission.arrived(queues[0], 1)
+    admission.add(queues[0], 1)
     assert not admission.is_open(queues[0]), "and no other beside it"
     breaker.failed()
-    admission.left(queues[0])
+    admission.remove(queues[0])
     clock.now += 19
     assert not admission.is_open(queues[0]), "each failed trial doubles the pause"
     clock.now += 1

@@ -5,52 +5,52 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner_worker.engine.batch_sizing import GROW_AFTER, MEASURED, Budget
+from limner_worker.engine.batch_sizing import GROW_AFTER, SAMPLES, BatchSizer
 
 BUCKETS = (1, 2, 4, 8)
 
 
-def measure(budget: Budget, seconds: dict[int, float]) -> None:
+def measure(sizer: BatchSizer, seconds: dict[int, float]) -> None:
     for size, taken in seconds.items():
-        for _ in range(MEASURED):
-            budget.took("key", size, taken, BUCKETS)
+        for _ in range(SAMPLES):
+            sizer.record_success("key", size, taken, BUCKETS)
 
 
 def test_nothing_known_allows_every_size():
-    assert Budget().allowed("key", BUCKETS) == [1, 2, 4, 8]
+    assert BatchSizer().allowed_sizes("key", BUCKETS) == [1, 2, 4, 8]
 
 
 def test_a_device_that_larger_batches_make_no_faster_gets_the_smallest_that_is_as_fast():
-    budget = Budget()
-    measure(budget, {1: 1.0, 2: 1.5, 4: 2.6, 8: 5.2})
-    assert budget.allowed("key", BUCKETS) == [1, 2, 4]
+    sizer = BatchSizer()
+    measure(sizer, {1: 1.0, 2: 1.5, 4: 2.6, 8: 5.2})
+    assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4]
 
 
 def test_a_device_that_larger_batches_make_faster_gets_the_largest():
-    budget = Budget()
-    measure(budget, {1: 1.0, 2: 1.1, 4: 1.2, 8: 1.5})
-    assert budget.allowed("key", BUCKETS) == [1, 2, 4, 8]
+    sizer = BatchSizer()
+    measure(sizer, {1: 1.0, 2: 1.1, 4: 1.2, 8: 1.5})
+    assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4, 8]
 
 
 def test_a_size_is_not_judged_before_the_largest_is_measured():
-    budget = Budget()
-    measure(budget, {1: 1.0, 2: 2.0})
-    assert budget.allowed("key", BUCKETS) == [1, 2, 4, 8]
+    sizer = BatchSizer()
+    measure(sizer, {1: 1.0, 2: 2.0})
+    assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4, 8]
 
 
 def test_what_runs_out_of_memory_is_halved_and_grows_again_after_many_calls_that_went_well():
-    budget = Budget()
-    budget.ran_out("key", 8)
-    assert budget.allowed("key", BUCKETS) == [1, 2, 4]
+    sizer = BatchSizer()
+    sizer.record_out_of_memory("key", 8)
+    assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4]
     for _ in range(GROW_AFTER):
-        budget.took("key", 4, 1.0, BUCKETS)
-    assert budget.allowed("key", BUCKETS)[-1] == 8
+        sizer.record_success("key", 4, 1.0, BUCKETS)
+    assert sizer.allowed_sizes("key", BUCKETS)[-1] == 8
 
 
 def test_one_key_s_memory_is_not_another_s():
-    budget = Budget()
-    budget.ran_out("large", 8)
-    assert budget.allowed("small", BUCKETS) == [1, 2, 4, 8]
+    sizer = BatchSizer()
+    sizer.record_out_of_memory("large", 8)
+    assert sizer.allowed_sizes("small", BUCKETS) == [1, 2, 4, 8]
 
 
 @given(
@@ -63,13 +63,13 @@ def test_one_key_s_memory_is_not_another_s():
     st.sets(st.sampled_from([1, 2, 3, 4, 6, 8]), min_size=1),
 )
 def test_there_is_always_a_size_and_never_one_that_the_card_does_not_have(events, buckets):
-    budget = Budget()
+    sizer = BatchSizer()
     for what, size, seconds in events:
         if what == "took":
-            budget.took("key", size, seconds, tuple(buckets))
+            sizer.record_success("key", size, seconds, tuple(buckets))
         else:
-            budget.ran_out("key", size)
-        allowed = budget.allowed("key", tuple(buckets))
+            sizer.record_out_of_memory("key", size)
+        allowed = sizer.allowed_sizes("key", tuple(buckets))
         assert allowed
         assert set(allowed) <= buckets
         assert allowed == sorted(allowed)
@@ -77,9 +77,9 @@ def test_there_is_always_a_size_and_never_one_that_the_card_does_not_have(events
 
 @given(st.sets(st.sampled_from([1, 2, 3, 5, 6, 8]), min_size=2), st.integers(1, 8))
 def test_a_limit_is_never_for_ever(buckets, size):
-    budget = Budget()
-    budget.ran_out("key", size)
+    sizer = BatchSizer()
+    sizer.record_out_of_memory("key", size)
     for _ in range(GROW_AFTER * len(buckets)):
-        budget.took("key", budget.allowed("key", tuple(buckets))[-1], 1.0, tuple(buckets))
-    budget.took("key", max(buckets), 1.0, tuple(buckets))
-    assert budget._curves["key"].limit is None
+        sizer.record_success("key", sizer.allowed_sizes("key", tuple(buckets))[-1], 1.0, tuple(buckets))
+    sizer.record_success("key", max(buckets), 1.0, tuple(buckets))
+    assert sizer._states["key"].limit is None

@@ -165,7 +165,7 @@ def test_nobody_waits_for_the_words_of_another_job(database, catalogue, redis_ur
     described, plain = run_of(database, catalogue, description="a cat"), run_of(database, catalogue, prompt="a dog")
     for run in (described, plain):
         run.rows[0].picture = np.zeros((64, 64, 3), np.uint8)
-    publisher.succeed([described, plain], {})
+    publisher.publish([described, plain], {})
     eventually(lambda: job_of(database, plain).state == "succeeded")
     assert job_of(database, described).state == "running"
     words.go.set()

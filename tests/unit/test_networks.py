@@ -167,7 +167,7 @@ def test_missing_foreign_and_damaged_weights_are_told_apart(tmp_path: Path) -> N
     with pytest.raises(WeightsError, match="holds a Autoencoder, not a Upscaler"):
         load_module(Upscaler, path)
     save_module(network, path, {**network.config, "wide": 32})
-    with pytest.raises(WeightsError, match="does not fit"):
+    with pytest.raises(WeightsError, match="does not match its metadata"):
         load_module(Autoencoder, path)
     path.write_bytes(b"no tensors")
     with pytest.raises(WeightsError, match="not a weights file"):

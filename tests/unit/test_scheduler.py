@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner_worker.engine.scheduler import PATIENCE, STRETCH, Scheduler
+from limner_worker.engine.scheduler import MAX_SKIPPED_TURNS, TURNS_PER_STEP, Scheduler
 from limner_worker.generators.base import bucket_for
 
 BUCKETS = (1, 2, 4)
@@ -69,7 +69,7 @@ def test_a_batch_holds_one_key_and_never_more_rows_than_its_capacity(rows):
 def test_the_best_lane_goes_first_and_others_only_fill_the_padding(rows):
     scheduler = schedule(rows)
     left = {id(row): row for row in rows}
-    for _ in range(PATIENCE):  # nobody has lost patience yet
+    for _ in range(MAX_SKIPPED_TURNS):  # no row has been skipped often enough to go first
         batch = scheduler.next_batch()
         if not batch:
             break
@@ -94,7 +94,7 @@ def test_nobody_is_passed_over_for_ever_however_many_come_first(rows, flood):
     for key in "ab" * flood:
         scheduler.add(Row(key, 1, lane=0), 0)
     unserved = {id(row) for row in rows}
-    for _ in range((PATIENCE + 2) * (len(rows) + 1)):
+    for _ in range((MAX_SKIPPED_TURNS + 2) * (len(rows) + 1)):
         batch = scheduler.next_batch()
         unserved -= {id(row) for row in batch}
         scheduler.remove(batch)
@@ -144,7 +144,7 @@ def test_a_long_row_waits_only_for_those_that_come_within_twice_its_length(steps
             row.taken.append(turn)
         scheduler.remove([row for row in batch if len(row.taken) == row.steps])
         turn += 1
-    assert turn <= STRETCH * steps + steps
+    assert turn <= TURNS_PER_STEP * steps + steps
 
 
 @given(ROWS, st.data())
@@ -172,7 +172,7 @@ def test_a_row_whose_key_changes_keeps_its_place_and_takes_all_its_steps(rows, d
         done = [row for row in batch if len(row.taken) == row.steps]
         scheduler.remove(done)
         left -= len(done)
-        scheduler.refile(batch)
+        scheduler.regroup(batch)
         assert len(scheduler) == left
         assert len({row.key for row in scheduler.next_batch()}) <= 1
     assert all(len(row.taken) == row.steps for row in rows)

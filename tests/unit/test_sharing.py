@@ -23,7 +23,7 @@ from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
-from limner_worker.stages.deduplication import Deduplicator, recipes
+from limner_worker.stages.deduplication import Deduplicator, deduplication_keys
 
 FINGERPRINT = {"model": "limner-flow", "weights": "abc", "device": "cpu"}
 ASKED = {"prompt": "a red apple", "seed": 7}
@@ -65,7 +65,7 @@ class Worker:
         return replace(claim, lane=lane)
 
     def begin(self, *claims: Claim) -> list[str]:
-        self.sharing.take([JobRun(claim, lambda: None) for claim in claims])
+        self.sharing.submit([JobRun(claim, lambda: None) for claim in claims])
         return [claim.id for claim in claims]
 
     def finish(self, claim: Claim) -> None:
@@ -75,7 +75,7 @@ class Worker:
         digest = self.blobs.put(made.getvalue())
         images = [
             NewImage(digest, "image/png", 8, 8, 100, claim.spec.image_seed(index), {"buckets": [[1, 2]]}, recipe=recipe)
-            for index, recipe in enumerate(recipes(claim, FINGERPRINT))
+            for index, recipe in enumerate(deduplication_keys(claim, FINGERPRINT))
         ]
         with self.database.write() as session:
             ledger.finish(session, [ledger.Result(claim.id, claim.attempt, images)])
@@ -90,7 +90,7 @@ class Worker:
     def leave(self, claim: Claim) -> None:
         """It has ended here, with a picture or without."""
         self.mine.discard(claim.id)
-        self.sharing.ended(JobRun(claim, lambda: None))
+        self.sharing.attempt_ended(JobRun(claim, lambda: None))
 
     def settled(self) -> None:
         """All that was said so far was heard."""
@@ -202,7 +202,7 @@ def test_nothing_is_shared_unless_the_tenant_wants_it(worker: Worker):
     allow(worker.database, "local", share=False)
     claims = [worker.claim(), worker.claim()]
     assert worker.begin(*claims) == worker.drawn
-    assert recipes(claims[0], FINGERPRINT) == ()
+    assert deduplication_keys(claims[0], FINGERPRINT) == ()
 
 
 def test_a_replay_is_drawn_again(worker: Worker):
@@ -215,14 +215,15 @@ def test_a_replay_is_drawn_again(worker: Worker):
 
 def test_a_worker_that_would_draw_it_otherwise_draws_it(worker: Worker):
     claim = worker.claim()
-    [here], [there] = recipes(claim, FINGERPRINT), recipes(claim, FINGERPRINT | {"weights": "def"})
+    [here] = deduplication_keys(claim, FINGERPRINT)
+    [there] = deduplication_keys(claim, FINGERPRINT | {"weights": "def"})
     assert here != there
 
 
 def test_a_description_that_became_the_same_conditions_is_an_equal_request(worker: Worker):
     plain = worker.claim()
     described = replace(plain, spec=plain.spec.model_copy(update={"description": "please, a red apple"}))
-    assert recipes(described, FINGERPRINT) == recipes(plain, FINGERPRINT)
+    assert deduplication_keys(described, FINGERPRINT) == deduplication_keys(plain, FINGERPRINT)
 
 
 def test_what_was_deleted_is_drawn_again(worker: Worker):
@@ -280,7 +281,7 @@ def test_forgotten_prompts_take_their_recipes_along(worker: Worker):
 
 def test_without_the_database_jobs_are_drawn(worker: Worker, monkeypatch):
     claim = worker.claim()
-    monkeypatch.setattr(worker.sharing, "_look", _broken)
+    monkeypatch.setattr(worker.sharing, "_find_images", _broken)
     worker.begin(claim)
     eventually(lambda: worker.drawn == [claim.id])
 

@@ -1,6 +1,11 @@
-"""The worker: it claims jobs, makes their pictures and stores them.
+"""The worker: claims jobs, generates their pictures and stores them.
 
-runtime: the process, its claims, leases and threads; stages: what happens to a job before and after the engine;
-engine: batches of steps; generators: the models; networks: the built-in models' networks. Each imports only what comes
-after it.
+Layers, each of which imports only the following ones:
+    runtime: the process, its claims, leases and threads
+    stages: the stages of a job before and after the engine
+    engine: batches of steps
+    generators: the models
+    networks: the neural networks of the built-in models
+
+`codec`, beside the runtime, holds image compression.
 """

@@ -1,4 +1,4 @@
-"""The worker's command: `limner worker`."""
+"""The command `limner worker`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from limner_shared.telemetry import configure_logging
 
 
 @click.command()
-@click.option("--model", "models", multiple=True, help="A model to serve; may be given again. Default: every card.")
+@click.option("--model", "models", multiple=True, help="Model to serve; may be repeated. Default: all models.")
 def worker(models: tuple[str, ...]) -> None:
     """Generate pictures on this machine's device until stopped."""
-    # Imported here, not above: the command line must not wait for torch to say what commands there are.
+    # Imported here: the command line must not load torch to list its commands.
     from limner_worker.generators.model_cache import ModelCache  # noqa: PLC0415
     from limner_worker.generators.registry import load  # noqa: PLC0415
     from limner_worker.runtime.admission import Admission, queue_order  # noqa: PLC0415
@@ -29,17 +29,18 @@ def worker(models: tuple[str, ...]) -> None:
 
     settings = Settings()
     configure_logging(settings, "worker")
-    # Celery warns of root because of pickle, which no queue here accepts; containers run as a user of their own.
+    # Celery warns about running as root because of pickle, which no queue here accepts; containers run as a
+    # separate user.
     warnings.simplefilter("ignore", SecurityWarning)
     require_current(settings.resolved_database_url)
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
-    residents = ModelCache(cards, partial(load, settings=settings), settings.model_memory_bytes)
-    admission = Admission(settings.slots, residents.cards)
-    app = make_celery(settings, residents.cards, queue_order(admission))
+    models_in_memory = ModelCache(cards, partial(load, settings=settings), settings.model_memory_bytes)
+    admission = Admission(settings.slots, models_in_memory.cards)
+    app = make_celery(settings, models_in_memory.cards, queue_order(admission))
     register(app)
     celery_worker = app.Worker(
-        pool_cls=engine_pool(partial(WorkerService, settings, residents, admission)),
+        pool_cls=engine_pool(partial(WorkerService, settings, models_in_memory, admission)),
         without_gossip=True,
         without_mingle=True,
         quiet=True,

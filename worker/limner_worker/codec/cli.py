@@ -1,4 +1,4 @@
-"""`limner compress` and `limner decompress`."""
+"""The commands `limner compress` and `limner decompress`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ WEIGHTS = Path(__file__).parents[1] / "models" / "limner-vae" / "autoencoder.saf
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("packed", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--step", default=0.25, show_default=True, help="Of the rounding of latents: larger is smaller and worse."
+    "--step",
+    default=0.25,
+    show_default=True,
+    help="Rounding step of the latents; larger: smaller file, lower quality.",
 )
 def compress(picture: Path, packed: Path, step: float) -> None:
-    """Pack PICTURE (PNG, JPEG or WebP) into PACKED with the autoencoder limner-vae; prints the rate and the PSNR."""
-    from limner_worker.codec.compression import CompressionError, psnr  # noqa: PLC0415 - torch takes seconds
+    """Compress PICTURE (PNG, JPEG or WebP) to PACKED with the autoencoder limner-vae; print the rate and the PSNR."""
+    from limner_worker.codec.compression import CompressionError, psnr  # noqa: PLC0415 - torch takes seconds to import
 
     codec = _codec()
     try:
@@ -36,15 +39,15 @@ def compress(picture: Path, packed: Path, step: float) -> None:
     packed.write_bytes(content)
     height, width = pixels.shape[:2]
     rate = 8 * len(content) / (height * width)
-    click.echo(f"{len(content)} bytes, {rate:.2f} bits a pixel, {psnr(pixels, codec.unpack(content)):.2f} dB PSNR")
+    click.echo(f"{len(content)} bytes, {rate:.2f} bits per pixel, {psnr(pixels, codec.unpack(content)):.2f} dB PSNR")
 
 
 @click.command()
 @click.argument("packed", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("picture", type=click.Path(dir_okay=False, path_type=Path))
 def decompress(packed: Path, picture: Path) -> None:
-    """Unpack PACKED, which `limner compress` made, into PICTURE; the suffix chooses PNG, JPEG or WebP."""
-    from limner_worker.codec.compression import CompressionError  # noqa: PLC0415 - torch takes seconds
+    """Decompress PACKED, a file of `limner compress`, to PICTURE; the suffix selects PNG, JPEG or WebP."""
+    from limner_worker.codec.compression import CompressionError  # noqa: PLC0415 - torch takes seconds to import
 
     try:
         pixels = _codec().unpack(packed.read_bytes())
@@ -55,7 +58,7 @@ def decompress(packed: Path, picture: Path) -> None:
 
 
 def _codec() -> Codec:
-    from limner_worker.codec.compression import Codec  # noqa: PLC0415 - torch takes seconds
+    from limner_worker.codec.compression import Codec  # noqa: PLC0415 - torch takes seconds to import
     from limner_worker.networks.autoencoder import Autoencoder  # noqa: PLC0415
     from limner_worker.networks.weights import load_module  # noqa: PLC0415
 

@@ -1,1 +1,1 @@
-"""The in-process loop that runs the work of one device in step-level batches."""
+"""The engine: one thread that runs the work of one device in batches of steps."""

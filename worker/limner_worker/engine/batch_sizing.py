@@ -1,4 +1,4 @@
-"""How large a batch of a key may be: what fits into memory, and what is still worth its time. Pure policy."""
+"""The batch sizes allowed for each key: those that fit into memory and improve throughput. Pure policy."""
 
 from __future__ import annotations
 
@@ -8,78 +8,81 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-KEYS: Final = 256
-"""Of so many keys at most anything is remembered."""
+MAX_KEYS: Final = 256
+"""Keys whose limits and timings are kept; the least recently used key is discarded first."""
 GROW_AFTER: Final = 64
-"""After so many calls that went well at the limit, the next larger size is tried again."""
-WORTH: Final = 0.97
-"""A size that makes so much of the best size's rows a second is as good, and makes everybody wait less."""
-MEASURED: Final = 5
-"""A size is judged by the median of so many calls, no sooner and by no older ones."""
-SHORTEST: Final = 1e-3
-"""Calls of fewer seconds say nothing: there it is the calling that takes the time, and fewer calls are better."""
-MEASURED_ANEW: Final = 2000
-"""After so many calls of a key what was measured is forgotten, so that a bad moment is not judged by for ever."""
+"""Successful calls at the memory limit after which the next larger size is tried again."""
+SUFFICIENT_RATE: Final = 0.97
+"""A size that reaches this fraction of the best size's rows per second is good enough: every row waits less."""
+SAMPLES: Final = 5
+"""Latest calls of a size that are kept. A size is judged by their median, and only once there are this many."""
+MIN_SECONDS: Final = 1e-3
+"""Shorter calls count as this long: call overhead dominates them, so fewer and larger calls are better."""
+REMEASURE_AFTER: Final = 2000
+"""Calls of a key after which its timings are discarded, so that a temporary slowdown does not count for ever."""
 
 
 @dataclass(slots=True)
-class _Curve:
-    """What is known of one key."""
+class _KeyState:
+    """The memory limit and the timings of one key."""
 
     limit: int | None = None
-    """The largest size that fits into memory; None as long as it never ran out."""
-    well: int = 0
-    """Calls that went well at the limit since it was set."""
+    """The largest size that fits into memory; None while no call has run out of memory."""
+    successes: int = 0
+    """Successful calls at the limit since it was set."""
     calls: int = 0
     seconds: dict[int, deque[float]] = field(default_factory=dict)
+    """Durations of the latest calls by padded size."""
 
     def fitting(self, buckets: Sequence[int]) -> list[int]:
-        """The sizes that fit into memory, as far as is known; at least the smallest."""
+        """Return the sizes within the memory limit, ascending; at least the smallest."""
         return [size for size in sorted(buckets) if self.limit is None or size <= self.limit] or [min(buckets)]
 
 
-class Budget:
-    """Starts from a card's buckets. Where memory runs out, the size is halved, and grows again later; where larger
-    batches bring no more rows a second, as on a device that is busy already, they are not made.
+class BatchSizer:
+    """Limits a card's buckets by memory and by throughput.
+
+    A size that runs out of memory is halved, and grows again later. Larger sizes that process no more rows per second,
+    as on a device that is already saturated, are not used.
     """
 
     def __init__(self) -> None:
-        self._curves: dict[Hashable, _Curve] = {}
+        self._states: dict[Hashable, _KeyState] = {}
 
-    def allowed(self, key: Hashable, buckets: Sequence[int]) -> list[int]:
-        """Those of a card's batch sizes that may be used for this key, ascending; at least the smallest."""
-        curve = self._curve(key)
-        fitting = curve.fitting(buckets)
-        rates = {size: size / median(taken) for size, taken in curve.seconds.items() if len(taken) == MEASURED}
+    def allowed_sizes(self, key: Hashable, buckets: Sequence[int]) -> list[int]:
+        """Return the card's batch sizes that may be used for this key, ascending; at least the smallest."""
+        state = self._state(key)
+        fitting = state.fitting(buckets)
+        rates = {size: size / median(taken) for size, taken in state.seconds.items() if len(taken) == SAMPLES}
         measured = [size for size in fitting if size in rates]
         if not measured or fitting[-1] not in rates:
             return fitting
         best = max(rates[size] for size in measured)
-        enough = next(size for size in measured if rates[size] >= WORTH * best)
-        return [size for size in fitting if size <= enough]
+        sufficient = next(size for size in measured if rates[size] >= SUFFICIENT_RATE * best)
+        return [size for size in fitting if size <= sufficient]
 
-    def took(self, key: Hashable, size: int, seconds: float, buckets: Sequence[int]) -> None:
-        """A call padded to this size went well."""
-        curve = self._curve(key)
-        curve.calls += 1
-        if curve.calls % MEASURED_ANEW == 0:
-            curve.seconds.clear()
-        curve.seconds.setdefault(size, deque(maxlen=MEASURED)).append(max(seconds, SHORTEST))
-        if curve.limit is not None and size >= curve.fitting(buckets)[-1]:
-            curve.well += 1
-            if curve.well >= GROW_AFTER:
-                curve.limit = next((larger for larger in sorted(buckets) if larger > size), None)
-                curve.well = 0
+    def record_success(self, key: Hashable, size: int, seconds: float, buckets: Sequence[int]) -> None:
+        """Record a successful call that was padded to this size."""
+        state = self._state(key)
+        state.calls += 1
+        if state.calls % REMEASURE_AFTER == 0:
+            state.seconds.clear()
+        state.seconds.setdefault(size, deque(maxlen=SAMPLES)).append(max(seconds, MIN_SECONDS))
+        if state.limit is not None and size >= state.fitting(buckets)[-1]:
+            state.successes += 1
+            if state.successes >= GROW_AFTER:
+                state.limit = next((larger for larger in sorted(buckets) if larger > size), None)
+                state.successes = 0
 
-    def ran_out(self, key: Hashable, size: int) -> None:
-        """A call padded to this size ran out of memory."""
-        curve = self._curve(key)
-        curve.limit = max(1, min(size, curve.limit or size) // 2)
-        curve.well = 0
+    def record_out_of_memory(self, key: Hashable, size: int) -> None:
+        """Record a call, padded to this size, that ran out of memory."""
+        state = self._state(key)
+        state.limit = max(1, min(size, state.limit or size) // 2)
+        state.successes = 0
 
-    def _curve(self, key: Hashable) -> _Curve:
-        known = self._curves.pop(key, None) or _Curve()
-        self._curves[key] = known  # the last used stand last
-        if len(self._curves) > KEYS:
-            del self._curves[next(iter(self._curves))]
-        return known
+    def _state(self, key: Hashable) -> _KeyState:
+        state = self._states.pop(key, None) or _KeyState()
+        self._states[key] = state  # moved to the end: the order is that of use
+        if len(self._states) > MAX_KEYS:
+            del self._states[next(iter(self._states))]
+        return state

@@ -1,4 +1,4 @@
-"""What a tenant is told when a picture fails: a stable code and a plain sentence. The details are the log's."""
+"""The error that a tenant sees when a picture fails: a stable code and a plain sentence. Details go to the log only."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from limner_shared.errors import GenerationFailed, LimnerError, OutOfMemory
 from limner_worker.generators import device_faults
 
 
-def failure_of(error: Exception, spec: JobSpec) -> LimnerError:
-    """The error of a job whose picture alone made the model raise this."""
+def failure_reason(error: Exception, spec: JobSpec) -> LimnerError:
+    """Return the job's error for an exception that the model raised for this job's row alone."""
     if isinstance(error, LimnerError):
         return error
     if device_faults.is_out_of_memory(error):
-        how = "at the fixed batch size that `reproducible` means" if spec.reproducible else "even alone"
-        instead = " or without `reproducible`" if spec.reproducible else ""
+        how = "at the fixed batch size that `reproducible` requires" if spec.reproducible else "even alone"
+        instead = " or omit `reproducible`" if spec.reproducible else ""
         return OutOfMemory(
             f"A picture of {spec.width}×{spec.height} does not fit into the device's memory {how}: "
-            f"ask for a smaller size{instead}."
+            f"request a smaller size{instead}."
         )
     if isinstance(error, FloatingPointError):
         return GenerationFailed(

@@ -1,4 +1,6 @@
-"""Runs a model's calls on batches: one that fails is repeated in halves, so that only the row at fault fails."""
+"""Runs a model's calls on batches and isolates faults: a failed call is repeated on halves, so that only the row that
+causes the failure fails.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Final
 
 from limner_shared.db.ledger import AttemptKey
 from limner_shared.telemetry import get_logger
-from limner_worker.engine.batch_sizing import Budget
+from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.job_run import Row
 from limner_worker.generators import device_faults
 
@@ -16,41 +18,49 @@ log = get_logger(__name__)
 
 Action = Callable[[Sequence[Row]], None]
 LOGGED_CHARS: Final = 500
+"""Longest part of a model's exception that is logged."""
 
 
 class DeviceBroken(Exception):
     """The device's context cannot be used any more; only a new process gets a new one."""
 
 
-class Guard:
-    """For the engine's thread, but for `stuck` and `suspects`."""
+class FaultIsolator:
+    """For the engine's thread; `stuck_attempts` and `suspects` may be called from any thread."""
 
     def __init__(
-        self, budget: Budget, padded: Callable[[Sequence[Row]], int], blame: Callable[[Row, Exception], None]
+        self,
+        sizer: BatchSizer,
+        padded_size: Callable[[Sequence[Row]], int],
+        on_row_failed: Callable[[Row, Exception], None],
     ) -> None:
-        """`padded` is the size that a batch is padded to; `blame` gets a row that fails alone, and why."""
-        self._budget = budget
-        self._padded = padded
-        self._blame = blame
-        self._at_work: tuple[float, Sequence[Row]] | None = None
+        """`padded_size` returns the size that a batch is padded to.
 
-    def stuck(self, seconds: float) -> set[AttemptKey] | None:
-        """The attempts in a call that has lasted longer than this; None if there is none."""
-        at_work = self._at_work
-        if at_work is None or time.monotonic() - at_work[0] < seconds:
+        `on_row_failed` gets a row that fails alone, and the exception.
+        """
+        self._sizer = sizer
+        self._padded_size = padded_size
+        self._on_row_failed = on_row_failed
+        self._current: tuple[float, Sequence[Row]] | None = None
+        """When the call in progress began, and its rows."""
+
+    def stuck_attempts(self, seconds: float) -> set[AttemptKey] | None:
+        """Return the attempts in a call that has lasted at least this long; None if there is no such call."""
+        current = self._current
+        if current is None or time.monotonic() - current[0] < seconds:
             return None
-        return {row.job.key for row in at_work[1]}
+        return {row.job.key for row in current[1]}
 
     @property
     def suspects(self) -> set[AttemptKey]:
-        """The attempts in the present call, or in the one that broke the device."""
-        at_work = self._at_work
-        return set() if at_work is None else {row.job.key for row in at_work[1]}
+        """The attempts in the call in progress, or in the call that broke the device."""
+        current = self._current
+        return set() if current is None else {row.job.key for row in current[1]}
 
-    def run(self, action: Action, rows: Sequence[Row], before: Callable[[], None] | None = None) -> None:
-        """Run an action on rows together; if that raises, on halves of them. `before` runs before each repetition.
+    def run(self, action: Action, rows: Sequence[Row], before_retry: Callable[[], None] | None = None) -> None:
+        """Run an action on all rows together; if it raises, on halves of them, down to single rows.
 
-        Raises DeviceBroken where no later call can succeed.
+        `before_retry` runs before each half. Raises DeviceBroken where no later call can succeed.
         """
         error = self._attempt(action, rows)
         if error is None:
@@ -58,28 +68,28 @@ class Guard:
         if device_faults.is_out_of_memory(error):
             device_faults.release()
             if rows[0].key is not None:
-                self._budget.ran_out(rows[0].key, self._padded(rows))
+                self._sizer.record_out_of_memory(rows[0].key, self._padded_size(rows))
             log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model)
         if len(rows) == 1:
-            self._blame(rows[0], error)
+            self._on_row_failed(rows[0], error)
             return
         middle = len(rows) // 2
-        for some in (rows[:middle], rows[middle:]):
-            if before is not None:
-                before()
-            self.run(action, [row for row in some if not row.job.closed], before)
+        for half in (rows[:middle], rows[middle:]):
+            if before_retry is not None:
+                before_retry()
+            self.run(action, [row for row in half if not row.job.closed], before_retry)
 
     def _attempt(self, action: Action, rows: Sequence[Row]) -> Exception | None:
-        """What the action raised, without the traceback, which would keep a failed call's tensors alive."""
+        """Return what the action raised, without its traceback, which would keep a failed call's tensors alive."""
         if not rows:
             return None
-        self._at_work = time.monotonic(), rows
+        self._current = time.monotonic(), rows
         try:
             action(rows)
-        except Exception as error:  # noqa: BLE001 - a model may raise anything, and the others' rows go on
+        except Exception as error:  # noqa: BLE001 - a model may raise anything, and other jobs' rows must go on
             if device_faults.is_device_broken(error):
-                raise DeviceBroken(repr(error)[:LOGGED_CHARS]) from None  # `_at_work` stays: these are the suspects
-            self._at_work = None
+                raise DeviceBroken(repr(error)[:LOGGED_CHARS]) from None  # `_current` stays: its rows are the suspects
+            self._current = None
             return error.with_traceback(None)
-        self._at_work = None
+        self._current = None
         return None

@@ -1,4 +1,4 @@
-"""What travels through the engine: a job that was claimed, and its images as rows of a batch. No torch here."""
+"""A claimed job in the worker, and its images as rows of batches. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from limner_worker.generators.base import ImageTask, Picture, RowState
 
 @dataclass(eq=False, slots=True)
 class JobRun:
-    """One attempt at a job in this worker's hands; `settle` acknowledges its message, once all is committed."""
+    """One attempt at a job in this worker. `acknowledge` settles the job's message once the outcome is committed."""
 
     claim: Claim
-    settle: Callable[[], None]
+    acknowledge: Callable[[], None]
     rows: list[Row] = field(init=False)
     closed: bool = False
-    """Finished, failed, dropped or handed back: nothing more may be done for it."""
-    kept: set[int] = field(default_factory=set[int])
-    """The images of which a checkpoint is stored, by this attempt or an earlier one."""
+    """Generated, failed, aborted or returned as unavailable: the engine does no more work for it."""
+    checkpointed_images: set[int] = field(default_factory=set[int])
+    """Indices of the images that have a stored checkpoint, from this attempt or an earlier one."""
     watched: bool = False
-    """Somebody looks at it now."""
+    """Whether a client watches the job now."""
 
     def __post_init__(self) -> None:
         self.revise(self.claim)
 
     def revise(self, claim: Claim) -> None:
-        """Take the claim with its spec completed, before anything was done for it."""
+        """Replace the claim with one whose spec is complete; only before any work on the rows."""
         self.claim = claim
         self.rows = [Row(self, index, _task(claim, index)) for index in range(claim.spec.n)]
 
@@ -40,46 +40,46 @@ class JobRun:
 
     @property
     def key(self) -> AttemptKey:
-        """Which attempt at it."""
+        """The identity of this attempt."""
         return self.claim.key
 
     @property
     def progress(self) -> Progress:
-        """Steps done of all steps of all images."""
+        """The steps done, and the steps of all images."""
         return Progress(sum(row.steps_done for row in self.rows), self.claim.spec.steps * len(self.rows))
 
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """One image on its way: a row in the batches it takes part in."""
+    """One image of a job: a row in each batch that it takes part in."""
 
     job: JobRun
     index: int
     task: ImageTask
     key: Hashable = None
-    """What must be equal for two rows to share the next call: the model, and what its generator says."""
+    """Rows with equal keys may share the next call: the model, the generator's key, and whether the row is finished."""
     state: RowState | Any = None
-    """What the generator keeps between steps; None before the first and after the decode."""
+    """The generator's state between steps; None before the first step and after the decode."""
     steps_done: int = 0
     picture: Picture | None = None
-    checkpointed: float = 0.0
-    """When its state was kept last, on the engine's clock."""
-    previewed: float = 0.0
-    """When it was shown last, on the same."""
+    checkpointed_at: float = 0.0
+    """When the last checkpoint was taken, or the row was started, by the engine's clock."""
+    previewed_at: float = 0.0
+    """When the last preview was taken, by the engine's clock."""
 
     @property
     def remaining(self) -> int:
-        """How many steps are before it."""
+        """The number of steps still to do."""
         return self.task.spec.steps - self.steps_done
 
     def release(self) -> None:
-        """Let go of what the generator keeps. On the engine's thread only: a pipeline's frames belong to it."""
+        """Close the generator's state. Only on the engine's thread: a pipeline's frames belong to it."""
         state, self.state = self.state, None
         if state is not None:
             state.close()
 
-    def begin_again(self) -> None:
-        """Forget what an earlier attempt left, which cannot be read: the image is drawn from its first step."""
+    def restart(self) -> None:
+        """Discard an earlier attempt's checkpoint that cannot be read: the image starts from its first step."""
         image, mask = self.task.image, self.task.mask
         self.task = _task(self.job.claim, self.index)
         self.task.image, self.task.mask = image, mask

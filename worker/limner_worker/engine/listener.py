@@ -1,4 +1,4 @@
-"""What the engine tells, and whom."""
+"""The interface through which the engine reports what happens to jobs."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from limner_worker.generators.base import Picture
 
 
 class EngineListener(Protocol):
-    """Who hears of what the engine did. Called on the engine's thread, so each returns at once."""
+    """Receives the engine's events. Called on the engine's thread, so each method must return quickly."""
 
     def progressed(self, job: JobRun) -> None:
-        """Some rows of the job took a step."""
+        """Rows of the job took a step."""
         ...
 
     def previewed(self, job: JobRun, picture: Picture) -> None:
-        """So the job looks, roughly and smaller, to those who watch it."""
+        """A rough, small preview of a watched job is available."""
         ...
 
-    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
-        """From here another attempt can go on with the job's image."""
+    def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        """A checkpoint of one image is available; another attempt can continue from it."""
         ...
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
-        """Every row of these jobs of one model has its picture."""
+        """Every row of these jobs, all of one model, has its picture."""
         ...
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
-        """The job cannot be done."""
+        """The job failed with this error."""
         ...
 
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
-        """This worker cannot do these jobs of one model now; another one may."""
+        """This worker cannot run these jobs, all of one model, now; another worker may."""
         ...

@@ -1,4 +1,4 @@
-"""The engine's thread: admit what waits, take one step for one group, release what is done. It owns the models."""
+"""The engine's thread: start waiting jobs, run one step for one batch, finish decodes. It owns the models."""
 
 from __future__ import annotations
 
@@ -10,109 +10,109 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from limner_shared.db.ledger import AttemptKey
-from limner_shared.errors import LimnerError
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
-from limner_worker.engine.batch_sizing import Budget
-from limner_worker.engine.failure_reasons import failure_of
-from limner_worker.engine.fault_isolation import LOGGED_CHARS, Guard
+from limner_worker.engine.batch_sizing import BatchSizer
+from limner_worker.engine.failure_reasons import failure_reason
+from limner_worker.engine.fault_isolation import LOGGED_CHARS, FaultIsolator
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.engine.listener import EngineListener
 from limner_worker.engine.pending_models import PendingModels
 from limner_worker.engine.scheduler import Scheduler
+from limner_worker.engine.snapshots import Snapshots
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import Decoding, Generator, padded_size
 from limner_worker.generators.model_cache import ModelCache
 
 log = get_logger(__name__)
 
-PREVIEW_SECONDS = 0.7
-"""A job that somebody watches is shown so often."""
-
 
 class Engine:
-    """One thread, one device, any number of models. Other threads only put jobs in and ask for some to be dropped.
+    """One thread, one device, any number of models. Other threads only submit jobs and abort them.
 
-    What fails for one row fails that row. Whatever else is raised ends the thread, and with it the process.
+    An exception that concerns one row fails that row's job. Any other exception ends the thread and with it the
+    process.
     """
 
     def __init__(
         self,
         models: ModelCache,
-        outcomes: EngineListener,
+        listener: EngineListener,
         threads: Supervisor,
         checkpoint_seconds: float = float("inf"),
     ) -> None:
-        """`checkpoint_seconds`: how often a long job's state is kept."""
+        """`checkpoint_seconds` is the interval between two checkpoints of a row."""
         self._models = models
-        self.outcomes = outcomes
+        self.listener = listener
         self._threads = threads
-        self._waiting = PendingModels()
-        self._checkpoint_seconds = checkpoint_seconds
-        self._budget = Budget()
-        self._scheduler: Scheduler[Row] = Scheduler(self._sizes)
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._pending = PendingModels()
+        self._sizer = BatchSizer()
+        self._scheduler: Scheduler[Row] = Scheduler(self._allowed_sizes)
+        self._snapshots = Snapshots(listener, self._generator_of, checkpoint_seconds)
+        self._isolator = FaultIsolator(self._sizer, self._padded_size, self._fail_row)
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._jobs: dict[AttemptKey, JobRun] = {}
+        self._decodes: deque[tuple[Sequence[Row], Decoding]] = deque()
+        """Decodes in progress, in the order of their start."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._guard = Guard(self._budget, self._padded, self._blame)
-        self._beside: deque[tuple[Sequence[Row], Decoding]] = deque()
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread = self._threads.start("engine", self._run)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
-        """Take jobs in; they are started together, so that their texts are encoded in one batch."""
-        self._calls.put(lambda: self._admit(jobs))
+        """Accept jobs. They are started together, so that their texts are encoded in one batch."""
+        self._commands.put(lambda: self._admit(jobs))
 
-    def drop(self, jobs: Collection[JobRun]) -> None:
-        """Forget jobs at the next step: canceled, or no longer this worker's."""
-        self._calls.put(lambda: self._drop(jobs))
+    def abort(self, jobs: Collection[JobRun]) -> None:
+        """Stop work on these jobs before the next step, without a report to the listener."""
+        self._commands.put(lambda: self._abort(jobs))
 
-    def stuck(self, seconds: float) -> set[AttemptKey] | None:
-        """The attempts in a model's call that has lasted longer than this; None if there is none. For any thread."""
-        return self._guard.stuck(seconds)
+    def stuck_attempts(self, seconds: float) -> set[AttemptKey] | None:
+        """Return the attempts in a model's call that has lasted at least this long, or None. Safe from any thread."""
+        return self._isolator.stuck_attempts(seconds)
 
     @property
     def suspects(self) -> set[AttemptKey]:
-        """Once the thread has failed: the attempts whose call it was in, or all, if it was in none."""
-        return self._guard.suspects or set(self._jobs)
+        """Once the thread has failed: the attempts in its current call, or all attempts if it was in none."""
+        return self._isolator.suspects or set(self._jobs)
 
     def stop(self) -> None:
-        """End the thread after the step in progress; what is in hand stays undone."""
+        """End the thread after the step in progress; unfinished jobs stay unfinished."""
         self._stopping.set()
-        self._calls.put(lambda: None)
+        self._commands.put(lambda: None)
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            idle = not len(self._scheduler) and not len(self._waiting) and not self._beside
-            self._take_calls(wait=idle)
+            idle = not len(self._scheduler) and not len(self._pending) and not self._decodes
+            self._run_commands(wait=idle)
             if not self._stopping.is_set():
-                self._turn()
+                self._run_turn()
 
-    def _turn(self) -> None:
-        self._collect(wait=False)
-        self._begin_waiting()
+    def _run_turn(self) -> None:
+        """Start what can be started, then run one step or begin one decode: new jobs wait for one of them at most."""
+        self._finish_decodes(wait=False)
+        self._start_pending()
         batch = self._scheduler.next_batch()
         if batch and batch[0].state.finished:
-            self._decode(batch)
+            self._begin_decode(batch)
         elif batch:
             self._step(batch)
         else:
-            self._collect(wait=True)
+            self._finish_decodes(wait=True)
 
-    def _take_calls(self, *, wait: bool) -> None:
+    def _run_commands(self, *, wait: bool) -> None:
         try:
-            self._calls.get(block=wait)()
+            self._commands.get(block=wait)()
             while True:
-                self._calls.get_nowait()()
+                self._commands.get_nowait()()
         except Empty:
             return
 
-    # --- admit ---
+    # --- start ---
 
     def _admit(self, jobs: Sequence[JobRun]) -> None:
         for job in jobs:
@@ -121,59 +121,59 @@ class Engine:
                 continue
             if model in self._models.cards:
                 self._jobs[job.key] = job
-                self._waiting.add(model, job, time.monotonic())
+                self._pending.add(model, job, time.monotonic())
             else:
                 job.closed = True
-                self.outcomes.unavailable([job], "this worker does not serve the model")
+                self.listener.unavailable([job], "this worker does not serve the model")
 
-    def _begin_waiting(self) -> None:
-        """Start the jobs whose models are loaded, or can be: the model that is waited for longest goes first."""
-        for model in self._waiting.models(time.monotonic()):
+    def _start_pending(self) -> None:
+        """Start the jobs whose models are loaded or can be loaded now, the longest waiting model first."""
+        for model in self._pending.startable(time.monotonic()):
             try:
-                brought = self._models.ensure_loaded(model, self._busy())
-            except Exception as error:  # a device may be full, a file gone; the other models go on
+                loaded = self._models.ensure_loaded(model, self._busy_models())
+            except Exception as error:  # the device may be full or a file missing; the other models go on
                 if device_faults.is_device_broken(error):
                     raise
                 log.exception("model does not load", model=model)
-                self._give_up(self._waiting.take(model), "the model does not load")
+                self._reject(self._pending.take(model), "the model does not load")
                 continue
-            if brought:
-                jobs = [job for job in self._waiting.take(model) if not job.closed]
-                self._begin(self._models.get(model), [row for job in jobs for row in job.rows])
+            if loaded:
+                jobs = [job for job in self._pending.take(model) if not job.closed]
+                self._start_rows(self._models.get(model), [row for job in jobs for row in job.rows])
 
-    def _give_up(self, jobs: Sequence[JobRun], reason: str) -> None:
-        left = [job for job in jobs if not job.closed]
-        for job in left:
+    def _reject(self, jobs: Sequence[JobRun], reason: str) -> None:
+        remaining = [job for job in jobs if not job.closed]
+        for job in remaining:
             self._close(job)
-        if left:
-            self.outcomes.unavailable(left, reason)
+        if remaining:
+            self.listener.unavailable(remaining, reason)
 
-    def _busy(self) -> set[str]:
-        decoding = (row for rows, _ in self._beside for row in rows)
+    def _busy_models(self) -> set[str]:
+        decoding = (row for rows, _ in self._decodes for row in rows)
         return {row.job.claim.spec.model for row in (*self._scheduler, *decoding)}
 
-    def _begin(self, generator: Generator, rows: Sequence[Row]) -> None:
+    def _start_rows(self, generator: Generator, rows: Sequence[Row]) -> None:
         def start(some: Sequence[Row]) -> None:
             for row, state in zip(some, generator.start([row.task for row in some]), strict=True):
                 row.state = state
-                row.task.checkpoint = None  # read by now
-                row.checkpointed = time.monotonic()
+                row.task.checkpoint = None  # the state holds it now
+                row.checkpointed_at = time.monotonic()
 
-        def start_afresh(some: Sequence[Row]) -> None:
-            """What an earlier attempt left is a help only: an image is drawn without it if it cannot be read."""
+        def start_or_restart(some: Sequence[Row]) -> None:
+            """Start rows; a single row whose checkpoint cannot be read starts from its first step."""
             try:
                 start(some)
             except Exception as error:
                 if len(some) > 1 or some[0].task.checkpoint is None or device_faults.is_device_broken(error):
                     raise
-                log.warning("cannot go on from a checkpoint", job=some[0].job.id, error=repr(error)[:200])
-                some[0].begin_again()
+                log.warning("cannot resume from a checkpoint", job=some[0].job.id, error=repr(error)[:200])
+                some[0].restart()
                 start(some)
 
-        self._guard.run(start_afresh, rows)
-        self._settle(rows)
+        self._isolator.run(start_or_restart, rows)
+        self._update_rows(rows)
 
-    # --- step and decode: each is one turn of the loop, so that who comes first waits for one of them at most ---
+    # --- step ---
 
     def _step(self, batch: Sequence[Row]) -> None:
         generator = self._generator_of(batch[0])
@@ -181,15 +181,15 @@ class Engine:
         def step(rows: Sequence[Row]) -> None:
             started = time.perf_counter()
             generator.step([row.state for row in rows])
-            self._measured(rows, time.perf_counter() - started)
+            self._record_duration(rows, time.perf_counter() - started)
 
-        self._guard.run(step, batch)
-        self._settle(batch)
+        self._isolator.run(step, batch)
+        self._update_rows(batch)
         for job in {row.job.key: row.job for row in batch if not row.job.closed}.values():
-            self.outcomes.progressed(job)
+            self.listener.progressed(job)
 
-    def _settle(self, rows: Sequence[Row]) -> None:
-        """After a call: fail what cannot go on, file the others by what each needs next, and keep what took long."""
+    def _update_rows(self, rows: Sequence[Row]) -> None:
+        """After a call: fail the rows with an error, and regroup the others by their new keys."""
         now = time.monotonic()
         for row in rows:
             if row.job.closed:
@@ -197,115 +197,96 @@ class Engine:
             try:
                 error = row.state.error
                 if error is None:
-                    self._file(row, now)
+                    self._update_row(row, now)
                     continue
-            except Exception as unexpected:  # noqa: BLE001 - a pipeline's state may raise anything when it is asked
+            except Exception as unexpected:  # noqa: BLE001 - a pipeline's state may raise anything when it is read
                 error = unexpected
-            self._blame(row, error)
-        self._scheduler.refile(rows)
+            self._fail_row(row, error)
+        self._scheduler.regroup(rows)
 
-    def _file(self, row: Row, now: float) -> None:
+    def _update_row(self, row: Row, now: float) -> None:
         row.steps_done = row.state.steps_done
         new = row.key is None
         row.key = row.job.claim.spec.model, row.state.key, row.state.finished
         if new:
             self._scheduler.add(row, row.job.claim.lane)
-        if row.job.watched and row.index == 0 and not new and now - row.previewed >= PREVIEW_SECONDS:
-            self._preview(row, now)
-        if not row.state.finished and now - row.checkpointed >= self._checkpoint_seconds:
-            self._keep(row, now)
+        else:
+            self._snapshots.preview_if_due(row, now)
+        self._snapshots.checkpoint_if_due(row, now)
 
-    def _preview(self, row: Row, now: float) -> None:
-        row.previewed = now
-        try:
-            picture = self._generator_of(row).preview(row.state)
-        except Exception as error:  # noqa: BLE001 - the picture itself may come out well
-            log.warning("no preview", job=row.job.id, error=repr(error)[:200])
-            return
-        if picture is not None:
-            self.outcomes.previewed(row.job, picture)
+    # --- decode ---
 
-    def _keep(self, row: Row, now: float) -> None:
-        row.checkpointed = now
-        try:
-            checkpoint = row.state.checkpoint()
-        except Exception as error:  # noqa: BLE001 - a scheduler may remember what cannot be written; it is a help only
-            log.warning("no checkpoint", job=row.job.id, error=repr(error)[:200])
-            return
-        if checkpoint is not None:
-            self.outcomes.half_made(row.job, row.index, checkpoint)
-
-    def _decode(self, batch: Sequence[Row]) -> None:
-        """Begin it; a device that has a stream for decodes takes the next steps meanwhile. One at a time."""
+    def _begin_decode(self, batch: Sequence[Row]) -> None:
+        """Begin one decode; a device with a separate stream for decodes runs the next steps meanwhile."""
         self._scheduler.remove(batch)
         generator = self._generator_of(batch[0])
 
         def begin(rows: Sequence[Row]) -> None:
-            self._beside.append((rows, generator.decode([row.state for row in rows])))
+            self._decodes.append((rows, generator.decode([row.state for row in rows])))
 
-        self._collect(wait=True)
-        self._guard.run(begin, [row for row in batch if not row.job.closed], before=lambda: self._collect(wait=True))
+        def finish_earlier() -> None:
+            self._finish_decodes(wait=True)
 
-    def _collect(self, *, wait: bool) -> None:
-        """Take over what is decoded by now, or all, when nothing is left to do but to wait."""
-        while self._beside and (wait or self._beside[0][1].done()):
-            self._decoded(*self._beside.popleft())
+        finish_earlier()
+        self._isolator.run(begin, [row for row in batch if not row.job.closed], before_retry=finish_earlier)
 
-    def _decoded(self, batch: Sequence[Row], decoding: Decoding) -> None:
-        """Each job whose last picture this was has ended; what went wrong together is decoded again in parts."""
+    def _finish_decodes(self, *, wait: bool) -> None:
+        """Finish the decodes that are done, or, with `wait`, all of them."""
+        while self._decodes and (wait or self._decodes[0][1].done()):
+            self._finish_decode(*self._decodes.popleft())
+
+    def _finish_decode(self, batch: Sequence[Row], decoding: Decoding) -> None:
+        """Fetch the pictures and report the jobs that are complete. If that fails, decode again in halves."""
         generator = self._generator_of(batch[0])
 
-        def draw(rows: Sequence[Row]) -> None:
-            now = decoding if len(rows) == len(batch) else generator.decode([row.state for row in rows])
-            for row, picture in zip(rows, now.pictures(), strict=True):
+        def fetch(rows: Sequence[Row]) -> None:
+            current = decoding if len(rows) == len(batch) else generator.decode([row.state for row in rows])
+            for row, picture in zip(rows, current.pictures(), strict=True):
                 row.picture = picture
-            self._measured(rows, now.seconds)
+            self._record_duration(rows, current.seconds)
 
-        self._guard.run(draw, batch)
+        self._isolator.run(fetch, batch)
         for row in batch:
             row.release()
         touched = {row.job.key: row.job for row in batch if not row.job.closed}
-        done = [job for job in touched.values() if all(row.picture is not None for row in job.rows)]
-        for job in done:
+        generated = [job for job in touched.values() if all(row.picture is not None for row in job.rows)]
+        for job in generated:
             self._close(job)
-        if done:
-            self.outcomes.generated(done)
+        if generated:
+            self.listener.generated(generated)
 
-    # --- sizes ---
+    # --- batch sizes ---
 
-    def _sizes(self, key: Any) -> Sequence[int]:
+    def _allowed_sizes(self, key: Any) -> Sequence[int]:
         model, *_ = key
-        return self._budget.allowed(key, self._models.cards[model].buckets)
+        return self._sizer.allowed_sizes(key, self._models.cards[model].buckets)
 
-    def _measured(self, rows: Sequence[Row], seconds: float) -> None:
-        if rows[0].task.replay is None:
+    def _record_duration(self, rows: Sequence[Row], seconds: float) -> None:
+        if rows[0].task.replay is None:  # a replay dictates its sizes
             buckets = self._generator_of(rows[0]).card.buckets
-            self._budget.took(rows[0].key, self._padded(rows), seconds, buckets)
+            self._sizer.record_success(rows[0].key, self._padded_size(rows), seconds, buckets)
 
-    # --- release ---
-
-    def _padded(self, rows: Sequence[Row]) -> int:
+    def _padded_size(self, rows: Sequence[Row]) -> int:
         return padded_size([row.task for row in rows], self._generator_of(rows[0]).card.buckets)
 
-    def _blame(self, row: Row, error: Exception) -> None:
+    # --- end of a job ---
+
+    def _fail_row(self, row: Row, error: Exception) -> None:
         log.warning("generation failed", job=row.job.id, error=repr(error)[:LOGGED_CHARS])
-        self._fail(row.job, failure_of(error, row.task.spec))
+        if not row.job.closed:
+            self._close(row.job)
+            self.listener.failed(row.job, failure_reason(error, row.task.spec))
 
-    def _fail(self, job: JobRun, error: LimnerError) -> None:
-        if not job.closed:
-            self._close(job)
-            self.outcomes.failed(job, error)
-
-    def _drop(self, jobs: Collection[JobRun]) -> None:
+    def _abort(self, jobs: Collection[JobRun]) -> None:
         for job in jobs:
             self._close(job)
 
     def _close(self, job: JobRun) -> None:
-        """Nothing more is done for a job; rows in a decode that is in progress let go when it ends."""
+        """Do no more work for a job. Rows in a decode in progress release their state when it finishes."""
         job.closed = True
         self._scheduler.remove(job.rows)
         self._jobs.pop(job.key, None)
-        decoding = {id(row) for rows, _ in self._beside for row in rows}
+        decoding = {id(row) for rows, _ in self._decodes for row in rows}
         for row in job.rows:
             if id(row) not in decoding:
                 row.release()

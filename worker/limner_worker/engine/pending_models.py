@@ -1,4 +1,7 @@
-"""Jobs that wait for their model to be loaded, and whose turn it is. Pure policy: no torch, no clock, no I/O."""
+"""Jobs that wait for their model to be loaded, and the order in which models are started.
+
+Pure policy: no torch, no clock, no I/O.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,37 @@ from typing import Final
 from limner_worker.engine.job_run import JobRun
 
 PATIENCE_SECONDS: Final = 5.0
-"""For so long a loaded model goes on taking in jobs while another one waits for its room; then it takes no more, and
-its rows come to an end. Short enough to wait for, and long enough not to load and unload all the time."""
+"""How long loaded models accept new jobs while another model waits for memory. Afterwards they accept none, so that
+their rows finish and make room. Short enough to wait for, and long enough not to load and unload models all the time.
+"""
 
 
 @dataclass(slots=True)
-class _Line:
+class _PendingModel:
     since: float
     jobs: list[JobRun] = field(default_factory=list)
 
 
 class PendingModels:
-    """A line for each model; mostly they are empty again at once, for the model is there."""
+    """The waiting jobs of each model. A model that is loaded already is usually taken out again at once."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, _Line] = {}  # the longest wait first
+        self._pending: dict[str, _PendingModel] = {}  # in order of arrival: the longest wait first
 
     def __len__(self) -> int:
-        return sum(len(line.jobs) for line in self._lines.values())
+        return sum(len(model.jobs) for model in self._pending.values())
 
     def add(self, model: str, job: JobRun, now: float) -> None:
-        """A job of this model has come."""
-        self._lines.setdefault(model, _Line(now)).jobs.append(job)
+        """Add a job that waits for this model."""
+        self._pending.setdefault(model, _PendingModel(now)).jobs.append(job)
 
-    def models(self, now: float) -> Sequence[str]:
-        """The models that may be begun now, in this order; just one once it has waited too long."""
-        if not self._lines:
+    def startable(self, now: float) -> Sequence[str]:
+        """Return the models that may be started now, in order; only the first one once it has waited too long."""
+        if not self._pending:
             return ()
-        first, line = next(iter(self._lines.items()))
-        return [first] if now - line.since > PATIENCE_SECONDS else list(self._lines)
+        name, first = next(iter(self._pending.items()))
+        return [name] if now - first.since > PATIENCE_SECONDS else list(self._pending)
 
     def take(self, model: str) -> list[JobRun]:
-        """All jobs of a model, to be begun together."""
-        return self._lines.pop(model).jobs
+        """Remove and return all waiting jobs of a model, to be started together."""
+        return self._pending.pop(model).jobs

@@ -1,4 +1,4 @@
-"""Which rows take the next step together. Pure policy: no torch, no clock, no I/O."""
+"""The batching policy: which rows take the next step together. Pure policy: no torch, no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-PATIENCE = 32
-"""After so many steps that others took, a row takes one, whatever lane it is in."""
-STRETCH = 2
-"""A row is due after so many turns for each step that it has left: short ones pass long ones, but not for ever."""
-TURNS_REMEMBERED = 256
-"""Of so many keys at most it is known when they had their last turn."""
+MAX_SKIPPED_TURNS = 32
+"""After being skipped in this many turns, a row goes first, whatever its lane."""
+TURNS_PER_STEP = 2
+"""A row is due this many turns after its arrival for each of its steps. Short rows pass long ones, but only those that
+arrived within a bounded number of turns."""
+MAX_SERVED_KEYS = 256
+"""Keys whose last turn is kept; the one served longest ago is discarded first."""
 
 
 class Schedulable(Protocol):
-    """What the scheduler needs to know of a row: rows of equal key may share a forward pass."""
+    """What the scheduler reads of a row."""
 
     @property
     def key(self) -> Hashable:
-        """What must be equal to share a forward pass."""
+        """Rows with equal keys may share a forward pass."""
         ...
 
     @property
     def remaining(self) -> int:
-        """How many steps it has left when it comes."""
+        """The number of steps still to do."""
         ...
 
 
@@ -43,28 +44,28 @@ class _Entry(Generic[R]):
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        return (-1 if self.skipped >= PATIENCE else self.lane, self.due, self.arrival)
+        return (-1 if self.skipped >= MAX_SKIPPED_TURNS else self.lane, self.due, self.arrival)
 
 
 class Scheduler(Generic[R]):
-    """Every row is one of a lane; a lower lane goes first, at every step.
+    """Chooses the batch of each step. Every row has a lane; the lane with the lowest number goes first, at every step.
 
-    A batch is made of the best lane's rows, and what the padding to the next bucket leaves free is filled with rows of
-    the other lanes: they cost nothing there. So nobody who waits for a picture is slowed down by a backlog, and a row
-    that began may pause between two steps.
+    A batch takes the rows of the best lane. The places that padding to the next bucket leaves free are filled with rows
+    of other lanes, which cost nothing there. So a backlog does not slow down a better lane, and a row that has started
+    may pause between two steps.
 
-    Within a lane who is due first goes first. A row is due in proportion to its length, as if all were slowed alike:
-    a short one passes a long one that came not much earlier, and each waits only for those that come within a bounded
-    number of turns after it. Rows of a batch differ in whatever is not in their key: seed, steps done, steps to do,
-    guidance.
+    Within a lane, the row that is due first goes first. The due turn is proportional to the row's length, so that all
+    rows are slowed down by the same factor: a short row passes a long one that arrived shortly before it, and each row
+    waits only for rows that arrive within a bounded number of turns after it. Rows of one batch may differ in all that
+    is not in their key: seed, steps done, steps to do, guidance.
     """
 
     def __init__(self, buckets: Callable[[Hashable], Sequence[int]]) -> None:
-        """`buckets` tells, for a key, the batch sizes that a forward pass is padded to."""
+        """`buckets` returns, for a key, the batch sizes that a forward pass is padded to."""
         self._buckets = buckets
         self._groups: dict[Hashable, list[_Entry[R]]] = {}
-        self._entries: dict[int, _Entry[R]] = {}  # by the identity of the row
-        self._served: dict[Hashable, int] = {}  # when each key had its last turn
+        self._entries: dict[int, _Entry[R]] = {}  # by the row's id()
+        self._served: dict[Hashable, int] = {}  # the last turn of each key, in the order of these turns
         self._arrivals = 0
         self._turn = 0
 
@@ -75,14 +76,14 @@ class Scheduler(Generic[R]):
         return (entry.row for entry in self._entries.values())
 
     def add(self, row: R, lane: int) -> None:
-        """Let a row take part."""
-        entry = _Entry(lane, self._turn + STRETCH * row.remaining, self._arrivals, row, row.key)
+        """Add a row with its lane."""
+        entry = _Entry(lane, self._turn + TURNS_PER_STEP * row.remaining, self._arrivals, row, row.key)
         self._arrivals += 1
         self._entries[id(row)] = entry
         self._join_group(entry)
 
-    def refile(self, rows: Sequence[R]) -> None:
-        """These rows' keys may have changed; they keep their place and their patience. Unknown ones are ignored."""
+    def regroup(self, rows: Sequence[R]) -> None:
+        """Move rows whose key has changed; they keep due and skipped turns. Unknown rows are ignored."""
         for row in rows:
             entry = self._entries.get(id(row))
             if entry is not None and entry.key != row.key:
@@ -91,26 +92,29 @@ class Scheduler(Generic[R]):
                 self._join_group(entry)
 
     def remove(self, rows: Sequence[R]) -> None:
-        """Take out rows that are done or dropped; unknown ones are ignored."""
+        """Remove rows that are finished or aborted. Unknown rows are ignored."""
         for row in rows:
             entry = self._entries.pop(id(row), None)
             if entry is not None:
                 self._leave_group(entry)
 
     def next_batch(self) -> list[R]:
-        """The rows that take the next step: those of the key with the best lane; of equal keys, whose turn it is."""
+        """Return the rows that take the next step, of the key with the best lane; empty if there are no rows.
+
+        Keys with equally good lanes take turns.
+        """
         if not self._groups:
             return []
         for entries in self._groups.values():
-            entries.sort(key=lambda entry: entry.rank)  # nearly sorted already: only patience changes the order
+            entries.sort(key=lambda entry: entry.rank)  # nearly sorted already: only skipped turns change the order
         key = min(self._groups, key=lambda key: (self._groups[key][0].rank[0], self._served.get(key, 0)))
         self._turn += 1
         self._served.pop(key, None)
         self._served[key] = self._turn
-        if len(self._served) > TURNS_REMEMBERED:
-            del self._served[next(iter(self._served))]  # the one whose turn was longest ago
+        if len(self._served) > MAX_SERVED_KEYS:
+            del self._served[next(iter(self._served))]  # the key served longest ago
         entries = self._groups[key]
-        batch = entries[: self._size([entry.rank[0] for entry in entries], sorted(self._buckets(key)))]
+        batch = entries[: self._batch_size([entry.rank[0] for entry in entries], sorted(self._buckets(key)))]
         for entry in self._entries.values():
             entry.skipped += 1
         for entry in batch:
@@ -127,8 +131,8 @@ class Scheduler(Generic[R]):
             del self._groups[entry.key]
 
     @staticmethod
-    def _size(lanes: Sequence[int], buckets: Sequence[int]) -> int:
-        """As many as the best lane has, or the largest bucket holds, and then up to the bucket."""
+    def _batch_size(lanes: Sequence[int], buckets: Sequence[int]) -> int:
+        """Return the size for lanes in rank order: the best lane's rows, filled up to their bucket with other lanes."""
         best = min(sum(lane == lanes[0] for lane in lanes), buckets[-1])
         bucket = next(bucket for bucket in buckets if bucket >= best)
         return min(bucket, len(lanes))

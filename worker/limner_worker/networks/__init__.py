@@ -1,1 +1,1 @@
-"""The built-in models as torch modules, and how their weights are stored; nothing else."""
+"""The neural networks of the built-in models as torch modules, and the storage of their weights."""

@@ -1,4 +1,4 @@
-"""The transformer that predicts the velocity of latents on their way from noise to data."""
+"""The transformer that predicts the velocity of latents on the path from noise to data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 DRAFT_NOISE = 0.5
+"""Largest standard deviation of the noise that training adds to drafts."""
 
 
 class Block(nn.Module):
@@ -33,14 +34,14 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulate.bias)
 
     def forward(self, tokens: Tensor, conditioning: Tensor) -> Tensor:
-        """Tokens [B, T, width] and conditioning [B, modulation] to tokens [B, T, width]."""
+        """Map tokens [B, T, width] and conditioning [B, modulation] to tokens [B, T, width]."""
         shift, scale, gate, shift2, scale2, gate2 = self.modulate(conditioning)[:, None].chunk(6, dim=-1)
         tokens = tokens + gate * self.attend(_norm(tokens) * (1 + scale) + shift)
         hidden = F.gelu(self.widen(_norm(tokens) * (1 + scale2) + shift2), approximate="tanh")
         return tokens + gate2 * self.narrow(hidden)
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """Full self-attention over [B, T, width]."""
+        """Return full self-attention over tokens [B, T, width]."""
         parts = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         queries, keys = _scaled(parts[0], self.query_norm), _scaled(parts[1], self.key_norm)
         mixed = F.scaled_dot_product_attention(queries, keys, parts[2])
@@ -48,9 +49,9 @@ class Block(nn.Module):
 
 
 class Draft(nn.Module):
-    """A perceptron that guesses the latents from text and style alone: their mean, and so a blurred picture.
+    """A perceptron that predicts the latents from text and style alone: their mean, which is a blurred picture.
 
-    It sees a drawing a hundred times for what the transformer costs once, so it learns early what is where.
+    One pass costs a hundredth of the transformer's, so it learns the layout of drawings early in the training.
     """
 
     def __init__(self, styles: int = 4, text_width: int = 384, width: int = 1024, outputs: int = 1024) -> None:
@@ -68,7 +69,7 @@ class Draft(nn.Module):
         self.final = nn.Linear(width, outputs)
 
     def forward(self, text: Tensor, style: Tensor, text_null: Tensor) -> Tensor:
-        """Guess from text [B, 384] (unit length), style [B] and text_null [B]: [B, outputs]."""
+        """Predict the latents [B, outputs] from text [B, 384] (unit length), style [B] and text_null [B]."""
         words = torch.where(text_null[:, None], self.null_text, self.text(text * math.sqrt(text.shape[1])))
         features = words + self.style(style)
         return self.final(F.silu(features + self.hidden(F.silu(features))))
@@ -77,9 +78,9 @@ class Draft(nn.Module):
 class FlowTransformer(nn.Module):
     """A diffusion transformer (Peebles & Xie 2023) for rectified flow (Liu et al. 2023), on patches of 2x2 latents.
 
-    The conditioning is the sum of time, pooled text and style, and reaches every block through a narrow bottleneck
-    (`modulation`): per-block adaLN at a fraction of its parameters. Each token also sees its part of a `Draft`: adaLN
-    alone treats all places alike, and learns slowly what is where.
+    The conditioning is the sum of time, pooled text and style. It reaches every block through a narrow bottleneck
+    (`modulation`): per-block adaLN with a fraction of the parameters. Each token also gets its part of a `Draft`: adaLN
+    alone treats all positions alike, and learns the layout slowly.
     """
 
     def __init__(
@@ -120,10 +121,8 @@ class FlowTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, modulation) for _ in range(depth))
         self.final_modulate = nn.Linear(modulation, 2 * width)
         self.final = nn.Linear(width, 4 * latent_channels)
-        for layer in (self.final_modulate, self.final):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.embed_draft.weight)
+        for parameter in (*self.final_modulate.parameters(), *self.final.parameters(), self.embed_draft.weight):
+            nn.init.zeros_(parameter)
 
     def forward(self, latents: Tensor, times: Tensor, text: Tensor, style: Tensor, text_null: Tensor) -> Tensor:
         """Predict the velocity dx/dt.
@@ -131,9 +130,9 @@ class FlowTransformer(nn.Module):
         Args:
             latents: float32 [B, 16, 8, 8], normalised.
             times: float32 [B] in [0, 1]; 0 is noise, 1 is data.
-            text: float32 [B, 384], unit length, of `TextEncoder`.
+            text: float32 [B, 384], unit length, from the text encoder.
             style: int64 [B], an index into `styles`; `len(styles)` means no style.
-            text_null: bool [B]; true where the learned empty text stands in for `text`.
+            text_null: bool [B]; true where the learned empty text replaces `text`.
 
         Returns:
             float32 [B, 16, 8, 8]; an Euler step is `latents + dt * velocity`.
@@ -141,7 +140,7 @@ class FlowTransformer(nn.Module):
         conditioning = self.condition(times, text, style, text_null)
         draft = self.draft(text, style, text_null).view_as(latents)
         if self.training:
-            # Drafts of drawings that were learned are better than those of new prompts; noise makes them as doubtful.
+            # Drafts of training drawings are better than those of new prompts; noise makes them equally unreliable.
             draft = draft + DRAFT_NOISE * torch.rand(len(draft), 1, 1, 1) * torch.randn_like(draft)
         tokens = self.embed(_patches(latents)) + self.embed_draft(_patches(draft)) + self.position
         for block in self.blocks:
@@ -152,22 +151,22 @@ class FlowTransformer(nn.Module):
         return F.pixel_shuffle(velocity.transpose(1, 2).unflatten(2, (side, side)), 2)
 
     def condition(self, times: Tensor, text: Tensor, style: Tensor, text_null: Tensor) -> Tensor:
-        """Join time [B], text [B, 384] and style [B] into one vector a picture: [B, modulation]."""
-        # A unit vector of n dimensions has entries of size 1/sqrt(n); layers like entries of size 1.
+        """Combine time [B], text [B, 384] and style [B] into one vector per picture: [B, modulation]."""
+        # A unit vector of n dimensions has entries of about 1/sqrt(n); layers work best with entries of about 1.
         scaled = torch.where(text_null[:, None], self.null_text, text * math.sqrt(text.shape[1]))
         joined = self.time(sinusoid(times)) + self.text(scaled) + self.style(style)
         return self.bottleneck(joined + self.mix(joined))
 
 
 def sinusoid(times: Tensor, width: int = 128) -> Tensor:
-    """Embed times [B] in [0, 1] as sines and cosines [B, width] (Vaswani et al. 2017), in thousandths."""
+    """Embed times [B] in [0, 1], in thousandths, as cosines and sines [B, width] (Vaswani et al. 2017)."""
     steps = torch.arange(width // 2, dtype=torch.float32, device=times.device) / (width // 2)
     angles = 1000 * times[:, None].float() * torch.exp(-math.log(10_000) * steps)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def _scaled(tokens: Tensor, norm: nn.RMSNorm) -> Tensor:
-    """The norm in the tokens' own precision, which autocast leaves at bfloat16."""
+    """Apply the norm in the tokens' own precision, which is bfloat16 under autocast."""
     return F.rms_norm(tokens, norm.normalized_shape, norm.weight.to(tokens.dtype), norm.eps)
 
 

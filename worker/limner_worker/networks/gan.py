@@ -1,4 +1,4 @@
-"""The conditional GAN: a generator that draws in one forward pass, and the discriminator that taught it."""
+"""The conditional GAN: a generator that needs one forward pass, and the discriminator that it is trained against."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ NOISE_WIDTH = 128
 
 
 class ModulatedBlock(nn.Module):
-    """Two 3x3 convolutions around a skip, the first norm moved by the conditioning; starts as the identity."""
+    """Two 3x3 convolutions with a skip connection; the conditioning scales and shifts the first norm.
+
+    Initially the identity.
+    """
 
     def __init__(self, channels: int, conditioning: int) -> None:
         super().__init__()
@@ -27,17 +30,17 @@ class ModulatedBlock(nn.Module):
         nn.init.zeros_(self.modulate.bias)
 
     def forward(self, features: Tensor, conditioning: Tensor) -> Tensor:
-        """Features [B, channels, H, W] and conditioning [B, conditioning] to features of the same shape."""
+        """Map features [B, channels, H, W] and conditioning [B, conditioning] to features of the same shape."""
         scale, shift = self.modulate(conditioning)[:, :, None, None].chunk(2, dim=1)
         hidden = self.first(F.silu(self.first_norm(features) * (1 + scale) + shift))
         return features + self.second(F.silu(self.second_norm(hidden)))
 
 
 class GanGenerator(nn.Module):
-    """Noise, text and style to a picture at once.
+    """Generates a picture from noise, text and style in one pass.
 
-    The mapping lays out 8x8 places like the flow's draft, and the rest has the shape of the autoencoder's decoder: so
-    the training can start from both, and only has to make them sharp and various.
+    The mapping has the form of the flow transformer's draft (8x8 positions), and the rest that of the autoencoder's
+    decoder. So the training can start from the weights of both, and only has to add sharpness and variety.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class GanGenerator(nn.Module):
         blocks: Sequence[int] = (2, 2),
         modulation: int = 128,
     ) -> None:
-        """Build with `wide` channels at 16x16 and `deep` at 8x8; `blocks` counts those at 8x8, then 16x16."""
+        """Build with `wide` channels at 16x16 and `deep` at 8x8; `blocks` are the block counts at 8x8 and 16x16."""
         super().__init__()
         self.config: dict[str, Any] = {
             "styles": list(styles),
@@ -79,9 +82,9 @@ class GanGenerator(nn.Module):
         self.last = nn.Conv2d(wide, 48, 3, padding=1)
 
     def forward(self, noise: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """Draw from standard normal noise [B, 128], text [B, 384] of unit length and style [B].
+        """Generate from standard normal noise [B, 128], text [B, 384] of unit length and style [B].
 
-        A style is an index into `styles`; `len(styles)` means none. Returns [B, 3, 64, 64], about [-1, 1], not clamped.
+        A style is an index into `styles`; `len(styles)` means none. Returns [B, 3, 64, 64] in about [-1, 1], unclamped.
         """
         words = self.text(text * math.sqrt(text.shape[1])) + self.style(style) + self.noise(noise)
         words = words + self.hidden(F.silu(words))
@@ -96,9 +99,9 @@ class GanGenerator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """How real a picture is for a text and a style: a projection discriminator (Miyato & Koyama 2018), without norms.
+    """Scores how real a picture is for a text and a style: a projection discriminator (Miyato & Koyama 2018), no norms.
 
-    What it sees in a picture costs one pass, whatever number of texts it is then held against.
+    A picture's features cost one pass, and can then be compared with any number of texts.
     """
 
     def __init__(self, styles: int = 4, text_width: int = 384, widths: Sequence[int] = (96, 192, 256)) -> None:
@@ -122,17 +125,17 @@ class Discriminator(nn.Module):
         self.style = nn.Embedding(styles + 1, 512)
 
     def look(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, 64, 64] to what matters of them [B, 512]."""
+        """Map pictures [B, 3, 64, 64] to features [B, 512]."""
         return self.body(pictures).float()
 
     def judge(self, seen: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """Hold what was seen [B, 512] against texts [B, 384] and styles [B]: logits float32 [B]."""
+        """Score features [B, 512] against texts [B, 384] and styles [B]. Returns logits float32 [B]."""
         wanted = self.text(text * math.sqrt(text.shape[1])).float() + self.style(style)
         return self.real(seen).float()[:, 0] + (seen * wanted).mean(1)
 
 
 class PlainBlock(nn.Module):
-    """Two 3x3 convolutions around a skip, without a norm; starts as the identity."""
+    """Two 3x3 convolutions with a skip connection and without norms; initially the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -141,6 +144,6 @@ class PlainBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [B, channels, H, W] to features of the same shape."""
+        """Map features [B, channels, H, W] to features of the same shape."""
         hidden = self.first(F.leaky_relu(features, 0.2))
         return features + self.second(F.leaky_relu(hidden, 0.2))

@@ -1,4 +1,4 @@
-"""The evaluator's eye: pictures to the space of the texts, and to their style."""
+"""The evaluator's image tower: maps pictures to the embedding space of texts, and to their style."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from limner_worker.networks.autoencoder import ResidualBlock
 
 
 class Seen(NamedTuple):
-    """What the tower sees in B pictures."""
+    """The tower's outputs for B pictures."""
 
     concept: Tensor  # float32 [B, 384], unit length: compare it with a text's conditioning by a dot product
     style: Tensor  # float32 [B, styles], logits
@@ -20,7 +20,7 @@ class Seen(NamedTuple):
 
 
 class ImageTower(nn.Module):
-    """A small residual network on 64x64 pictures, trained against the text side as CLIP is (Radford et al. 2021)."""
+    """A small residual network on 64x64 pictures, trained with the text head like CLIP (Radford et al. 2021)."""
 
     def __init__(
         self, styles: Sequence[str] = ("noto", "noto-v1", "flat", "3d"), widths: Sequence[int] = (96, 160, 256)
@@ -40,13 +40,13 @@ class ImageTower(nn.Module):
             nn.GroupNorm(8, third),
             nn.SiLU(),
         )
-        # Where something is tells as much as what it is: the last 4x4 places are kept apart, then narrowed.
+        # Positions carry information too: the last 4x4 positions are combined by a convolution, not averaged.
         self.gather = nn.Conv2d(third, 256, 4)
         self.concept = nn.Linear(256, 384)
         self.style = nn.Linear(256, len(styles))
 
     def forward(self, pictures: Tensor) -> Seen:
-        """Look at pictures float32 [B, 3, 64, 64] in [-1, 1]."""
+        """Return the concept, style and features of pictures float32 [B, 3, 64, 64] in [-1, 1]."""
         features = self.gather(self.body(pictures)).flatten(1)
         active = F.silu(features)
         return Seen(F.normalize(self.concept(active).float(), dim=1), self.style(active).float(), features.float())

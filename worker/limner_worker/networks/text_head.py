@@ -1,4 +1,4 @@
-"""The layers between a pretrained sentence encoder and the generators: sentences of all languages to one space."""
+"""The layers between a pretrained sentence encoder and the generators: map all languages to one space."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 
 class TextHead(nn.Module):
-    """A perceptron beside a linear map, on centred sentence embeddings.
+    """The sum of a perceptron and a linear map, on centred sentence embeddings.
 
-    Trained with the image tower (after CLIP, Radford et al. 2021), and so that all names of a thing, in every language,
-    lie together and apart from those of other things: an E5 encoder alone (Wang et al. 2024) leaves them spread.
+    Trained with the image tower (after CLIP, Radford et al. 2021), and so that the names of one thing in all languages
+    are close together and far from those of other things; in an E5 encoder's output (Wang et al. 2024) they are spread.
     """
 
     mean: Tensor
@@ -32,6 +32,6 @@ class TextHead(nn.Module):
         nn.init.zeros_(self.final.bias)
 
     def forward(self, sentences: Tensor) -> Tensor:
-        """Sentence embeddings float32 [B, 384] to conditioning [B, 384], each of unit length."""
+        """Map sentence embeddings float32 [B, 384] to conditioning [B, 384], each of unit length."""
         centred = F.normalize(sentences - self.mean, dim=1) * math.sqrt(sentences.shape[1])
         return F.normalize(self.direct(centred) + self.final(self.dropout(F.gelu(self.hidden(centred)))), dim=1)

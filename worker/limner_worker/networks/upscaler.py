@@ -1,4 +1,4 @@
-"""The fourfold upscaler that makes 256x256 pictures of 64x64 ones."""
+"""The fourfold upscaler, from 64x64 to 256x256 pictures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 
 class Upscaler(nn.Module):
-    """A plain stack of convolutions at the small size, then pixel shuffle, on top of a bilinear enlargement.
+    """A stack of convolutions at the small size, then pixel shuffle, added to a bilinear enlargement.
 
-    The shape is SRVGGNetCompact's (Real-ESRGAN, Wang et al. 2021), a third as wide. It is trained on decoded
-    latents too, so that it also cleans what the autoencoder smears.
+    The architecture is SRVGGNetCompact (Real-ESRGAN, Wang et al. 2021), a third as wide. It is trained on decoded
+    latents too, so that it also sharpens what the autoencoder blurs.
     """
 
     def __init__(self, channels: int = 32, convolutions: int = 10, factor: int = 4) -> None:
@@ -32,5 +32,5 @@ class Upscaler(nn.Module):
         plain = F.interpolate(pictures, scale_factor=self.factor, mode="bilinear", align_corners=False)
         detail = F.pixel_shuffle(self.last(self.body(pictures)), self.factor)
         picture = plain + detail
-        # While training, a clamp would hide the error of what lies outside.
+        # During training, a clamp would hide errors outside the range.
         return picture if self.training else picture.clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""The one home of how networks are stored: float16 safetensors that carry their constructor's arguments."""
+"""Storage of networks: float16 safetensors files whose metadata holds the constructor's arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 SHIPPED: Final = Path(__file__).parents[1] / "models"
-"""The built-in models' weights, one folder for each network."""
+"""The built-in models' weights, one folder per network."""
 
 
 class WeightsError(ValueError):
@@ -24,11 +24,11 @@ class WeightsError(ValueError):
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file atomically: a reader finds the old file or the new one, never a half."""
+    """Write a safetensors file atomically: a reader finds the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # Not `save_file`: it makes files that only their owner may read, and these go into a package.
+        # Not `save_file`: it creates files that only the owner may read, and these become part of a package.
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata))
         temporary.replace(path)
     finally:
@@ -38,26 +38,26 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 def save_module(
     module: nn.Module, path: Path, config: Mapping[str, object], tensors: dict[str, Tensor] | None = None
 ) -> None:
-    """Store `module` as float16 with its constructor's arguments.
+    """Store `module` as float16 with `config`, its constructor's arguments.
 
-    `tensors` replaces the module's own state (the averaged weights of a training, say); it has the same names.
+    `tensors`, with the same names, replaces the module's own state, for example by a training's averaged weights.
     """
     state = module.state_dict() if tensors is None else tensors
-    halves = {name: value.detach().to("cpu", torch.float16) for name, value in state.items()}
-    write_tensors(path, halves, {"network": type(module).__name__, "config": json.dumps(dict(config))})
+    half_precision = {name: value.detach().to("cpu", torch.float16) for name, value in state.items()}
+    write_tensors(path, half_precision, {"network": type(module).__name__, "config": json.dumps(dict(config))})
 
 
 def read_config(path: Path) -> dict[str, object]:
     """Read the constructor's arguments without reading the weights.
 
     Raises:
-        WeightsError: the file is missing or no safetensors file of ours.
+        WeightsError: the file is missing or is not a weights file of Limner.
     """
     return _read_header(path)[1]
 
 
 def load_module(kind: type[Module], path: Path) -> Module:
-    """Build a `kind` from a file of `save_module`, in float32 and evaluation mode.
+    """Build a `kind` from a file written by `save_module`, in float32 and evaluation mode.
 
     Raises:
         WeightsError: the file is missing, damaged, or holds another network.
@@ -70,7 +70,7 @@ def load_module(kind: type[Module], path: Path) -> Module:
         with safe_open(path, framework="pt") as file:
             module.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
     except (RuntimeError, SafetensorError) as error:
-        raise WeightsError(f"{path} does not fit its own description: {error}") from error
+        raise WeightsError(f"{path} does not match its metadata: {error}") from error
     return module.eval()
 
 
@@ -86,5 +86,5 @@ def _read_header(path: Path) -> tuple[str, dict[str, object]]:
 
 
 def weights_size(module: nn.Module) -> int:
-    """Bytes of its parameters and buffers."""
+    """Return the size of the module's parameters and buffers, in bytes."""
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))

@@ -1,8 +1,8 @@
-"""How much a worker takes in hand: a number of jobs of each lane, nothing beside a job that is to run alone, and
-nothing of a model that fails or for a picture store that cannot be written.
+"""How many jobs a worker holds: a fixed number per lane, and no other job beside one of the lane `alone`. Models and
+picture stores with an open circuit breaker get no jobs.
 
-Before each fetch kombu asks a queue order which queues to look at. Ours leaves out the queues that are closed, so a
-backlog never fills the places of better lanes, and messages wait in Redis, where other workers can get them.
+Before each fetch kombu asks a queue order which queues to read. Ours leaves out the closed queues, so that a backlog
+never takes the places of better lanes, and messages wait in Redis, where other workers can get them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import lane_of, model_of
 
 FAILURES_IN_A_ROW: Final = 8
-"""Jobs of one model that fail one after another before the worker stops taking its jobs."""
+"""Consecutive failed jobs of one model after which the worker stops accepting its jobs."""
 MODEL_PAUSE_SECONDS: Final = 10.0
 STORE_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
 class Admission:
-    """Counts the jobs in hand, from a message's arrival to its acknowledgement. Safe from any thread."""
+    """Counts the held jobs, from a message's arrival to its acknowledgement. Safe from any thread."""
 
     def __init__(self, slots: int, models: Iterable[str]) -> None:
+        """`slots` is the number of jobs of each lane."""
         self._slots = slots
         self._held: Counter[Lane] = Counter()
         self._held_of_model: Counter[str] = Counter()
@@ -34,26 +35,21 @@ class Admission:
         self.models = {
             model: Breaker(FAILURES_IN_A_ROW, MODEL_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for model in models
         }
-        """What each model's jobs tell of it."""
+        """The circuit breaker of each model."""
         self.store = Breaker(1, STORE_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-        """What the picture store's answers tell of it."""
+        """The circuit breaker of the picture store."""
 
-    def arrived(self, queue: str, jobs: int) -> None:
-        """A message with this number of jobs came in."""
+    def add(self, queue: str, jobs: int) -> None:
+        """Count the jobs of a message that arrived from this queue."""
         with self._lock:
             self._held[lane_of(queue)] += jobs
             self._held_of_model[model_of(queue)] += jobs
 
-    def left(self, queue: str, jobs: int = 1) -> None:
-        """Some of its jobs need it no longer."""
+    def remove(self, queue: str, jobs: int = 1) -> None:
+        """Stop counting jobs of this queue that no longer need their message."""
         with self._lock:
             self._held[lane_of(queue)] -= jobs
             self._held_of_model[model_of(queue)] -= jobs
-
-    def held(self) -> dict[Lane, int]:
-        """Jobs in hand by lane."""
-        with self._lock:
-            return {lane: count for lane, count in self._held.items() if count}
 
     def is_open(self, queue: str) -> bool:
         """Whether one more message of a queue may be fetched."""
@@ -61,29 +57,29 @@ class Admission:
             if self._held[Lane.ALONE] or self._held[lane_of(queue)] >= self._slots:
                 return False
             model = model_of(queue)
-            return self._lets_in(self.store, self._held.total()) and (
-                model not in self.models or self._lets_in(self.models[model], self._held_of_model[model])
+            return self._breaker_allows(self.store, self._held.total()) and (
+                model not in self.models or self._breaker_allows(self.models[model], self._held_of_model[model])
             )
 
-    def takes(self, model: str) -> bool:
-        """Whether a job of a model may be taken without a message."""
+    def accepts(self, model: str) -> bool:
+        """Whether a job of a model may be claimed without a message."""
         with self._lock:
             breakers = (self.store, self.models[model])
             return all(breaker.state is BreakerState.CLOSED for breaker in breakers)
 
-    def closed(self) -> list[str]:
-        """What is left alone at present: names of models, and `store`."""
+    def paused(self) -> list[str]:
+        """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""
         named = {**self.models, "store": self.store}
         return [name for name, breaker in named.items() if breaker.state is not BreakerState.CLOSED]
 
     @staticmethod
-    def _lets_in(breaker: Breaker, in_hand: int) -> bool:
+    def _breaker_allows(breaker: Breaker, held: int) -> bool:
         state = breaker.state
-        return state is BreakerState.CLOSED or (state is BreakerState.TRIAL and in_hand == 0)
+        return state is BreakerState.CLOSED or (state is BreakerState.TRIAL and held == 0)
 
 
 def queue_order(admission: Admission) -> type:
-    """The class to give to kombu as `queue_order_strategy`, which makes the instance itself."""
+    """Return the class to give to kombu as `queue_order_strategy`; kombu creates the instance."""
 
     class QueueOrder:
         """The open queues, the better lane first; within a lane, models take turns."""
@@ -92,15 +88,15 @@ def queue_order(admission: Admission) -> type:
             self._queues: list[str] = []
 
         def update(self, queues: list[str]) -> None:
-            """These are consumed now."""
+            """Set the queues that are consumed now."""
             self._queues = sorted(queues, key=lane_of)
 
         def consume(self, n: int) -> list[str]:
-            """The queues that the next message may come from; none while everything is full."""
+            """Return the queues that the next message may come from; empty while all are closed."""
             return [queue for queue in self._queues[:n] if admission.is_open(queue)]
 
         def rotate(self, last_used: str) -> str:
-            """The queue that gave a message goes behind the others of its lane."""
+            """Move the queue that gave a message behind the others of its lane."""
             if last_used in self._queues:
                 self._queues.remove(last_used)
                 self._queues.append(last_used)

@@ -1,4 +1,6 @@
-"""From messages to claimed jobs: all that has arrived is claimed in one statement, what is not ours is let go."""
+"""From messages to claimed jobs: all arrived messages are claimed in one statement; jobs that are not claimed are
+acknowledged and left to the dispatcher.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,21 @@ log = get_logger(__name__)
 
 POLL_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 1.0
+"""Pause after the database refused a claim."""
 CLAIMED_WITHOUT_REDIS: Final = 8
-"""While Redis is away, the most jobs that are taken from the database at a time."""
+"""Jobs that a worker holds at most while Redis is away and it claims from the database."""
 UNIT_SECONDS: Final = 300.0
 """One claim that lasts longer is stalled; the database's own time limits end it long before."""
 
 
 class Delivery:
-    """A message: the queue it came from, the jobs it names, and how to acknowledge it once none of them needs it."""
+    """A message: its queue, the jobs that it names, and how to acknowledge it once none of them needs it."""
 
-    def __init__(self, queue: str, job_ids: list[str], settle: Callable[[], None]) -> None:
+    def __init__(self, queue: str, job_ids: list[str], acknowledge: Callable[[], None]) -> None:
         self.queue = queue
         self.job_ids = list(dict.fromkeys(job_ids))
-        self._settle = settle
-        self._left = set(self.job_ids)
+        self._acknowledge = acknowledge
+        self._unacknowledged = set(self.job_ids)
         self._lock = threading.Lock()
 
     @property
@@ -47,20 +50,23 @@ class Delivery:
         """The lane of its queue."""
         return lane_of(self.queue)
 
-    def done(self, job_id: str) -> bool:
-        """One of its jobs needs this message no longer; False if that was known."""
+    def acknowledge_job(self, job_id: str) -> bool:
+        """Record that one job no longer needs the message, and acknowledge the message after its last job.
+
+        Returns False if that was recorded before.
+        """
         with self._lock:
-            if job_id not in self._left:
+            if job_id not in self._unacknowledged:
                 return False
-            self._left.discard(job_id)
-            last = not self._left
+            self._unacknowledged.discard(job_id)
+            last = not self._unacknowledged
         if last:
-            self._settle()
+            self._acknowledge()
         return True
 
 
 class Claimer:
-    """One thread. `begin` gets the runs of what it claimed."""
+    """One thread that claims the delivered jobs and passes their runs to `start_jobs`."""
 
     def __init__(
         self,
@@ -70,7 +76,7 @@ class Claimer:
         held: HeldJobs,
         leases: Leases,
         threads: Supervisor,
-        begin: Callable[[Sequence[JobRun]], None],
+        start_jobs: Callable[[Sequence[JobRun]], None],
     ) -> None:
         self._settings = settings
         self._database = database
@@ -78,29 +84,29 @@ class Claimer:
         self._held = held
         self._leases = leases
         self._threads = threads
-        self._begin = begin
+        self._start_jobs = start_jobs
         self._inbox: Queue[Delivery] = Queue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to claim."""
+        """Start the thread."""
         self._thread = self._threads.start("claiming", self._run)
 
     def deliver(self, delivery: Delivery) -> None:
-        """Take a message in. It is acknowledged when its jobs are committed, or found to be none of ours."""
-        self._admission.arrived(delivery.queue, len(delivery.job_ids))
+        """Accept a message. It is acknowledged when each of its jobs is committed, or is found not to be claimable."""
+        self._admission.add(delivery.queue, len(delivery.job_ids))
         self._inbox.put(delivery)
 
     def stop(self) -> None:
-        """Claim nothing more."""
+        """Stop claiming, and acknowledge the messages that were not claimed."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            deliveries = self._take(wait_seconds=POLL_SECONDS)
+            deliveries = self._receive(wait_seconds=POLL_SECONDS)
             together = [delivery for delivery in deliveries if delivery.lane is not Lane.ALONE]
             if together:
                 self._claim(together)
@@ -109,59 +115,63 @@ class Claimer:
                     self._claim_alone(delivery)
             if not deliveries and self._leases.redis_is_away:
                 self._claim_without_redis()
-        for delivery in self._take(wait_seconds=0):
-            self._let_go(delivery)  # unclaimed: the dispatcher will release it again
+        for delivery in self._receive(wait_seconds=0):
+            self._acknowledge_unclaimed(delivery)
 
-    def _take(self, wait_seconds: float) -> list[Delivery]:
-        """All that has arrived, so that it is claimed in one statement."""
-        taken: list[Delivery] = []
+    def _receive(self, wait_seconds: float) -> list[Delivery]:
+        """Return all messages that have arrived, so that they are claimed in one statement."""
+        received: list[Delivery] = []
         try:
-            taken.append(self._inbox.get(timeout=wait_seconds) if wait_seconds else self._inbox.get_nowait())
+            received.append(self._inbox.get(timeout=wait_seconds) if wait_seconds else self._inbox.get_nowait())
             while True:
-                taken.append(self._inbox.get_nowait())
+                received.append(self._inbox.get_nowait())
         except Empty:
-            return taken
+            return received
 
     def _claim(self, deliveries: list[Delivery]) -> None:
         by_id = {job_id: delivery for delivery in deliveries for job_id in delivery.job_ids}
-        claims = self._write(list(by_id))
-        self._begin([JobRun(claim, self._settler(claim, by_id)) for claim in claims])
+        claims = self._write_claims(list(by_id))
+        self._start_jobs([JobRun(claim, self._acknowledger(claim, by_id)) for claim in claims])
         claimed = {claim.id for claim in claims}
         for delivery in deliveries:
             for job_id in delivery.job_ids:
                 if job_id not in claimed or by_id[job_id] is not delivery:
-                    self._done(delivery, job_id)
+                    self._acknowledge(delivery, job_id)
 
-    def _write(self, job_ids: list[str]) -> list[Claim]:
-        """Claim all together; where the database refuses that, each alone, so that one row concerns no other."""
+    def _write_claims(self, job_ids: list[str]) -> list[Claim]:
+        """Claim all jobs in one statement.
+
+        A database error leaves them all to the dispatcher. After any other exception each job is claimed by itself, so
+        that one bad row affects no other job.
+        """
         self._threads.working()
         try:
             with self._database.write() as session:
                 return ledger.claim(session, job_ids, self._leases.owner, self._settings.lease_seconds)
         except SQLAlchemyError as error:
-            log.warning("could not claim; left to the dispatcher", jobs=len(job_ids), error=describe(error))
+            log.warning("could not claim, left to the dispatcher", jobs=len(job_ids), error=describe(error))
             self._stopping.wait(RETRY_SECONDS)
             return []
         except Exception:
             log.exception("could not claim", jobs=job_ids)
-            return [] if len(job_ids) == 1 else [claim for job_id in job_ids for claim in self._write([job_id])]
+            return [] if len(job_ids) == 1 else [claim for job_id in job_ids for claim in self._write_claims([job_id])]
         finally:
             self._threads.idle()
 
     def _claim_alone(self, delivery: Delivery) -> None:
-        """A job that may be what killed two workers: nothing else is in hand while it runs, so it can harm nothing."""
+        """Run a job that may have ended two workers: no other job is held while it runs, so it can harm none."""
         while len(self._held):
             if self._stopping.wait(POLL_SECONDS):
-                return self._let_go(delivery)
+                return self._acknowledge_unclaimed(delivery)
         self._claim([delivery])
         while len(self._held) and not self._stopping.wait(POLL_SECONDS):
             continue
         return None
 
     def _claim_without_redis(self) -> None:
-        """Take the oldest queued jobs straight from the database: no fair shares, but the work goes on."""
+        """Claim the queued jobs that were released first from the database: no fair shares, but work continues."""
         room = min(CLAIMED_WITHOUT_REDIS, self._settings.slots) - len(self._held)
-        models = [model for model in self._admission.models if self._admission.takes(model)]
+        models = [model for model in self._admission.models if self._admission.accepts(model)]
         if room <= 0 or not models:
             return
         self._threads.working()
@@ -173,15 +183,16 @@ class Claimer:
             return
         finally:
             self._threads.idle()
-        self._begin([JobRun(claim, lambda: None) for claim in claims])
+        self._start_jobs([JobRun(claim, lambda: None) for claim in claims])
 
-    def _settler(self, claim: Claim, deliveries: Mapping[str, Delivery]) -> Callable[[], None]:
-        return lambda: self._done(deliveries[claim.id], claim.id)
+    def _acknowledger(self, claim: Claim, deliveries: Mapping[str, Delivery]) -> Callable[[], None]:
+        return lambda: self._acknowledge(deliveries[claim.id], claim.id)
 
-    def _done(self, delivery: Delivery, job_id: str) -> None:
-        if delivery.done(job_id):
-            self._admission.left(delivery.queue)
+    def _acknowledge(self, delivery: Delivery, job_id: str) -> None:
+        if delivery.acknowledge_job(job_id):
+            self._admission.remove(delivery.queue)
 
-    def _let_go(self, delivery: Delivery) -> None:
+    def _acknowledge_unclaimed(self, delivery: Delivery) -> None:
+        """Acknowledge a message whose jobs stay queued; the dispatcher will release them again."""
         for job_id in delivery.job_ids:
-            self._done(delivery, job_id)
+            self._acknowledge(delivery, job_id)

@@ -1,4 +1,4 @@
-"""Keeps this worker's claims alive: renews every lease in one statement, and reports which are lost or canceled."""
+"""Renews the leases of all held attempts in one statement, and reports attempts that are lost or canceled."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = get_logger(__name__)
 
 WORKER_TTL_SECONDS = 30
 RETRY_SECONDS = 0.5
-"""Between two tries to renew while the database is away: after an outage every second counts."""
+"""Interval of renewal attempts while the database is away: after an outage every second counts."""
 UNIT_SECONDS = 300.0
 """A renewal that lasts longer than this is stalled; the database's own time limits end it long before."""
 
 
 class Leases:
-    """Renews what is held. `lost` is called, on a thread of ours, with the attempts that must be dropped."""
+    """Renews the leases of held attempts. Calls `abort`, on its own threads, with attempts that must not go on."""
 
     def __init__(
         self,
@@ -39,34 +39,34 @@ class Leases:
         redis: Redis,
         held: HeldJobs,
         threads: Supervisor,
-        lost: Callable[[Sequence[JobRun]], None],
-        about: Callable[[], dict[str, object]],
+        abort: Callable[[Sequence[JobRun]], None],
+        status: Callable[[], dict[str, object]],
     ) -> None:
-        """`about` tells what the worker's entry in Redis says of it."""
+        """`status` returns the content of the worker's entry in Redis."""
         self.owner = new_owner()
         self._settings = settings
         self._database = database
         self._redis = redis
         self._held = held
         self._threads = threads
-        self._lost = lost
-        self._about = about
+        self._abort = abort
+        self._status = status
         self.redis_is_away = False
-        """Whether the last heartbeat could not be told to Redis."""
+        """Whether the last write to Redis failed."""
         self._stopping = threading.Event()
-        self._started: list[threading.Thread] = []
+        self._running_threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin to renew, and to listen for cancellations."""
-        self._started = [
+        """Start to renew leases and to listen for cancellations."""
+        self._running_threads = [
             self._threads.start("heartbeat", self._heartbeats, limit_seconds=UNIT_SECONDS),
             self._threads.start("cancel-listener", self._listen),
         ]
 
     def stop(self) -> None:
-        """Renew nothing more, and take the worker's entry out of Redis."""
+        """Stop the renewal, and delete the worker's entry from Redis."""
         self._stopping.set()
-        for thread in self._started:
+        for thread in self._running_threads:
             thread.join()
         self._announce(present=False)
 
@@ -81,21 +81,21 @@ class Leases:
             self._threads.idle()
 
     def _renew(self) -> bool:
-        """False where the database is away: nothing is known then, so nothing is dropped."""
+        """Renew all leases; False if the database is away: then nothing is known, and nothing is aborted."""
         held = self._held.keys()
         if not held:
             return True
         try:
             with self._database.write() as session:
-                ours = ledger.renew(session, held, self._settings.lease_seconds)
+                renewed = ledger.renew(session, held, self._settings.lease_seconds)
         except SQLAlchemyError as error:
             log.warning("could not renew leases", jobs=len(held), error=describe(error))
             return False
-        # What was finished meanwhile is not renewed either: only what is still held was lost.
-        lost = self._held.find(held - ours)
+        # Attempts that finished meanwhile are not renewed either: only those that are still held lost their lease.
+        lost = self._held.find(held - renewed)
         if lost:
-            log.info("dropping jobs that are canceled or of another attempt", jobs=sorted(job.id for job in lost))
-            self._lost(lost)
+            log.info("dropping attempts that are canceled or no longer current", jobs=sorted(job.id for job in lost))
+            self._abort(lost)
         return True
 
     def _listen(self) -> None:
@@ -107,15 +107,15 @@ class Leases:
                         message = pubsub.get_message(timeout=0.5)
                         canceled = self._held.of_job(str(message["data"])) if message else []
                         if canceled:
-                            self._lost(canceled)
-            except (RedisError, OSError, ValueError):  # ValueError: what was sent is no text
-                self._stopping.wait(1)  # the heartbeat will find out
+                            self._abort(canceled)
+            except (RedisError, OSError, ValueError):  # ValueError: the message is not text
+                self._stopping.wait(1)  # the next renewal finds canceled jobs
 
     def _announce(self, *, present: bool) -> None:
         key = f"limner:worker:{self.owner}"
         try:
             if present:
-                self._redis.set(key, json.dumps(self._about()), ex=WORKER_TTL_SECONDS)
+                self._redis.set(key, json.dumps(self._status()), ex=WORKER_TTL_SECONDS)
             else:
                 self._redis.delete(key)
         except RedisError:

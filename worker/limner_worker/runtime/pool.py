@@ -1,4 +1,4 @@
-"""Celery's worker pool with one engine in it: a message goes to the engine, and is acknowledged after its commits."""
+"""A Celery worker pool that passes each message to the worker service and acknowledges it after its jobs' commits."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = get_logger(__name__)
 
 
 class EnginePool(BasePool):
-    """A custom pool (Celery: "Custom worker pools"); `engine_pool` makes one for a service.
+    """A custom pool (Celery: "Custom worker pools"); `engine_pool` creates the class for a service.
 
-    Celery's consumer thread only hands messages over and acknowledges; it does no device or database work, so that
-    heartbeats and remote control answer while the engine is busy.
+    Celery's consumer thread only passes messages on and acknowledges them. It does no device or database work, so that
+    heartbeats and remote control respond while the engine is busy.
     """
 
     signal_safe = False
@@ -35,20 +35,21 @@ class EnginePool(BasePool):
 
     @abstractmethod
     def make_service(self) -> WorkerService:
-        """Build what the pool feeds."""
+        """Return the service that gets the messages."""
 
     def on_start(self) -> None:
-        """Load the models and start the engine; the consumer starts after this, so nothing is fetched before."""
-        self._settled: deque[Callable[[], None]] = deque()
-        self._bell, self._ring = os.pipe()  # wakes the consumer's loop, which otherwise sleeps until Redis answers
-        os.set_blocking(self._bell, False)
-        os.set_blocking(self._ring, False)
+        """Build and start the service; the consumer starts afterwards, so that nothing is fetched before."""
+        self._acknowledgements: deque[Callable[[], None]] = deque()
+        # Wakes the consumer's loop, which otherwise sleeps until Redis answers.
+        self._wakeup_reader, self._wakeup_writer = os.pipe()
+        os.set_blocking(self._wakeup_reader, False)
+        os.set_blocking(self._wakeup_writer, False)
         self._service = self.make_service()
         self._service.start()
 
     def register_with_event_loop(self, loop: Hub) -> None:
-        """Let the consumer's thread be called: acknowledging is its work alone."""
-        loop.add_reader(self._bell, self._drain)
+        """Let other threads wake the consumer's thread: only that thread may acknowledge."""
+        loop.add_reader(self._wakeup_reader, self._run_acknowledgements)
 
     def on_apply(
         self,
@@ -60,42 +61,42 @@ class EnginePool(BasePool):
         accept_callback: Callable[..., None],
         **options: Any,
     ) -> None:
-        """Take one message over (consumer's thread)."""
+        """Pass one message to the service (consumer's thread)."""
         started = time.monotonic()
         accept_callback(os.getpid(), started)
 
-        def settle() -> None:
+        def acknowledge() -> None:
             # Kombu's channels belong to the consumer's thread: acknowledge there.
-            self._settled.append(lambda: callback((0, None, time.monotonic() - started)))
-            with suppress(BlockingIOError):  # full of rings already
-                os.write(self._ring, b"!")
+            self._acknowledgements.append(lambda: callback((0, None, time.monotonic() - started)))
+            with suppress(BlockingIOError):  # the pipe is full: the consumer is about to wake
+                os.write(self._wakeup_writer, b"!")
 
         message = _read(args)
         if message is None:
-            settle()
+            acknowledge()
         else:
-            self._service.deliver(Delivery(*message, settle))
+            self._service.deliver(Delivery(*message, acknowledge))
 
     def on_stop(self) -> None:
-        """Warm shutdown: finish or hand back, then acknowledge here, since the loop turns no more."""
+        """Warm shutdown: finish or hand back jobs, then acknowledge here, since the consumer's loop has ended."""
         self._service.stop()
-        self._drain()
+        self._run_acknowledgements()
 
     def on_terminate(self) -> None:
-        """Cold shutdown: leave everything to the leases."""
+        """Cold shutdown: do nothing; the leases run out and the jobs are requeued."""
 
-    def _drain(self) -> None:
+    def _run_acknowledgements(self) -> None:
         with suppress(BlockingIOError):
-            os.read(self._bell, 1 << 16)
-        while self._settled:
-            self._settled.popleft()()
+            os.read(self._wakeup_reader, 1 << 16)
+        while self._acknowledgements:
+            self._acknowledgements.popleft()()
 
 
 def engine_pool(make: Callable[[], WorkerService]) -> type[EnginePool]:
-    """The pool class to give to Celery, which makes the instance itself."""
+    """Return the pool class to give to Celery; Celery creates the instance. `make` builds the service."""
 
     class Pool(EnginePool):
-        """This worker's pool."""
+        """The pool of this worker."""
 
         def make_service(self) -> WorkerService:
             return make()
@@ -104,7 +105,7 @@ def engine_pool(make: Callable[[], WorkerService]) -> type[EnginePool]:
 
 
 def _read(args: tuple[Any, ...]) -> tuple[str, list[str]] | None:
-    """The queue and the jobs of a message; None for one that is malformed, which is acknowledged and forgotten."""
+    """Return the queue and the job ids of a message; None if it is malformed, and must only be acknowledged."""
     try:
         _, _, request, body, content_type, encoding = args
         kwargs: dict[str, Any] = cast("Any", loads(body, content_type, encoding, accept={"application/json"}))[1]
@@ -112,7 +113,7 @@ def _read(args: tuple[Any, ...]) -> tuple[str, list[str]] | None:
         if kwargs["v"] != MESSAGE_VERSION or not jobs or not all(isinstance(job, str) for job in jobs):
             raise ValueError(f"version {kwargs['v']!r}, jobs {jobs!r}")
         queue = str(request["delivery_info"]["routing_key"])
-        lane_of(queue)  # raises KeyError for one that is none of ours
+        lane_of(queue)  # raises KeyError for a queue that is not Limner's
         return queue, list(jobs)
     except (KombuError, ValueError, TypeError, KeyError) as error:
         log.warning("malformed message dropped", error=repr(error)[:200])

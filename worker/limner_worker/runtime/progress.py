@@ -1,4 +1,4 @@
-"""Tells how far running jobs are, at most ten times a second each, and shows them to those who look."""
+"""Reports the progress of running jobs, at most ten times per second each, and the previews of watched jobs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from limner_worker.generators.base import Picture
 log = get_logger(__name__)
 
 INTERVAL_SECONDS = 0.1
-LOOKED_EVERY_SECONDS = 1.0
+WATCH_POLL_SECONDS = 1.0
 """Interval at which Redis is asked which jobs are watched."""
 UNIT_SECONDS = 120.0
 """One round of hints that lasts longer is stalled; Redis's own time limits end it long before."""
 
 
 class Reporter:
-    """Collects what changed since it last told, so that a fast engine costs Redis no more than a slow one."""
+    """Collects the changes since its last report, so that a fast engine costs Redis no more than a slow one."""
 
     def __init__(self, hints: Hints, threads: Supervisor) -> None:
         self._hints = hints
@@ -35,46 +35,46 @@ class Reporter:
         self._progress: dict[str, tuple[str, Progress]] = {}
         self._pictures: dict[str, Picture] = {}
         self._running: dict[str, JobRun] = {}
-        self._looked = 0.0
+        self._watch_polled_at = 0.0
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Start the thread."""
         self._thread = self._threads.start("progress", self._run, limit_seconds=UNIT_SECONDS)
 
-    def started(self, jobs: Sequence[JobRun]) -> None:
-        """These jobs run now."""
+    def add(self, jobs: Sequence[JobRun]) -> None:
+        """Report that these jobs run now, and accept their progress."""
         with self._lock:
             self._started += [job.claim.change for job in jobs]
             self._running |= {job.id: job for job in jobs}
         self._wake.set()
 
-    def note(self, job: JobRun) -> None:
-        """This job took a step."""
+    def report_progress(self, job: JobRun) -> None:
+        """Report that this job took a step."""
         with self._lock:
-            if self._running.get(job.id) is job:  # it may have ended meanwhile
+            if self._running.get(job.id) is job:  # it may have finished meanwhile
                 self._progress[job.id] = (job.claim.tenant_id, job.progress)
         self._wake.set()
 
-    def show(self, job: JobRun, picture: Picture) -> None:
-        """This job, which is watched, looks like this."""
+    def report_preview(self, job: JobRun, picture: Picture) -> None:
+        """Report a preview of this watched job."""
         with self._lock:
             if self._running.get(job.id) is job:
                 self._pictures[job.id] = picture
         self._wake.set()
 
-    def ended(self, job: JobRun) -> None:
-        """What is not told yet of this attempt need not be told: its end will be."""
+    def remove(self, job: JobRun) -> None:
+        """Discard the unreported progress of an attempt that has finished: its final state is published instead."""
         with self._lock:
             if self._running.get(job.id) is job:
-                for known in (self._progress, self._pictures, self._running):
-                    known.pop(job.id, None)
+                for entries in (self._progress, self._pictures, self._running):
+                    entries.pop(job.id, None)
 
     def stop(self) -> None:
-        """Tell what is left, and end."""
+        """Report the rest, and stop the thread."""
         self._stopping.set()
         self._wake.set()
         if self._thread is not None:
@@ -91,14 +91,14 @@ class Reporter:
                 pictures, self._pictures = self._pictures, {}
                 running = dict(self._running)
             try:
-                self._tell(started, progress, pictures)
-                self._look(running)
-            except Exception:  # hints are a help only
-                log.exception("could not tell progress", jobs=sorted(progress))
+                self._send(started, progress, pictures)
+                self._update_watched(running)
+            except Exception:  # hints may be lost
+                log.exception("could not report progress", jobs=sorted(progress))
             self._threads.idle()
             self._stopping.wait(INTERVAL_SECONDS)
 
-    def _tell(
+    def _send(
         self, started: list[Change], progress: dict[str, tuple[str, Progress]], pictures: dict[str, Picture]
     ) -> None:
         self._hints.changed(started)
@@ -106,10 +106,10 @@ class Reporter:
         for job_id, picture in pictures.items():
             self._hints.previewed(job_id, _webp(picture))
 
-    def _look(self, running: dict[str, JobRun]) -> None:
-        if time.monotonic() - self._looked < LOOKED_EVERY_SECONDS:
+    def _update_watched(self, running: dict[str, JobRun]) -> None:
+        if time.monotonic() - self._watch_polled_at < WATCH_POLL_SECONDS:
             return
-        self._looked = time.monotonic()
+        self._watch_polled_at = time.monotonic()
         watched = self._hints.watched(running)
         for job_id, job in running.items():
             job.watched = job_id in watched

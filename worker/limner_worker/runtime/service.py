@@ -1,4 +1,4 @@
-"""One worker, put together: inbox → claim → stages → engine → publisher. Knows no Celery, which only delivers."""
+"""Connects a worker's parts: inbox → claim → stages → engine → publisher. Imports no Celery, which only delivers."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ log = get_logger(__name__)
 LAST_SECONDS: Final = 5.0
 """Time limit for handing jobs back when the process must end."""
 PREPARED_AT_ONCE: Final = 4
+"""Threads that read input images and checkpoints."""
 
 
 class WorkerService:
-    """Takes deliveries from any thread; everything is done and acknowledged by supervised threads of its own."""
+    """Accepts messages from any thread; its own supervised threads do the work and acknowledge."""
 
     def __init__(self, settings: Settings, models: ModelCache, admission: Admission) -> None:
         self._settings = settings
@@ -61,184 +62,185 @@ class WorkerService:
         self._fingerprints = models.fingerprints
         self._blobs = blobs = Blobs(settings.resolved_blob_url)
         self._held = held = HeldJobs()
-        self._ending = threading.Lock()
+        self._end_lock = threading.Lock()
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
-        self._leases = Leases(settings, database, redis, held, threads, self._drop, self._about)
-        self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._take)
-        self._half_made = CheckpointStore(blobs, self._fingerprints, threads)
-        self._preparing = threads.pool("prepare", PREPARED_AT_ONCE)
+        self._leases = Leases(settings, database, redis, held, threads, self._abort, self._status)
+        self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
+        self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
+        self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
         server = server_of(settings)
-        self._understanding = InterpretationStage(
+        self._interpretation = InterpretationStage(
             database,
             interpreter_of(settings, server, threads),
             models.cards,
             threads,
-            self._begin,
-            lambda job: self._drop([job]),
+            self._schedule,
+            lambda job: self._abort([job]),
         )
         presenter = Presenter(server, recognizers_of(models.cards))
-        self._publisher = Publisher(database, blobs, self._hints, threads, admission.store, self._ended, presenter)
-        self._sharing = Deduplicator(
-            database, blobs, self._fingerprints, threads, held.is_working, self._engine.submit, self._share
+        self._publisher = Publisher(database, blobs, self._hints, threads, admission.store, self._clean_up, presenter)
+        self._deduplicator = Deduplicator(
+            database, blobs, self._fingerprints, threads, held.is_working, self._engine.submit, self._publish_duplicate
         )
         self._reporter = Reporter(self._hints, threads)
         self._watchdog = Watchdog(
-            threads, lambda: self._engine.stuck(settings.step_timeout_seconds), held.keys, self._end_process
+            threads, lambda: self._engine.stuck_attempts(settings.step_timeout_seconds), held.keys, self._end_process
         )
 
     def start(self) -> None:
-        """Begin to work; the models are loaded already."""
+        """Start all threads. The models are loaded already."""
         self._engine.start()
         self._leases.start()
         self._reporter.start()
-        self._understanding.start()
-        self._sharing.start()
+        self._interpretation.start()
+        self._deduplicator.start()
         self._claimer.start()
         self._watchdog.start()
 
     def deliver(self, delivery: Delivery) -> None:
-        """Take a message in. It is acknowledged when its jobs are committed, or found to be none of ours."""
+        """Accept a message. It is acknowledged when each of its jobs is committed, or is found not to be claimable."""
         self._claimer.deliver(delivery)
 
     def stop(self) -> None:
-        """Warm shutdown: go on with what is held for a while, hand the rest back, leave nothing unacknowledged."""
+        """Warm shutdown: work on held jobs for `shutdown_seconds` at most, hand back the rest, acknowledge all."""
         self._claimer.stop()
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while len(self._held) and time.monotonic() < deadline:
             time.sleep(0.05)
-        self._understanding.stop()
-        self._preparing.close()
-        self._sharing.stop()
+        self._interpretation.stop()
+        self._preparation.close()
+        self._deduplicator.stop()
         self._engine.stop()
-        self._watchdog.stop()  # after it: a hanging step must not hold up the end
+        self._watchdog.stop()  # after the engine: a hanging step must not block the shutdown
         self._publisher.close()
-        self._half_made.close()
+        self._checkpoints.close()
         self._hand_back(self._held.all())
         self._reporter.stop()
         self._leases.stop()
         self._database.dispose()
 
-    # --- what the engine tells ---
+    # --- the engine's events ---
 
     def progressed(self, job: JobRun) -> None:
-        """Note it; the reporter tells a few times a second."""
-        self._reporter.note(job)
+        """Pass the job to the reporter, which sends its progress a few times a second."""
+        self._reporter.report_progress(job)
 
     def previewed(self, job: JobRun, picture: Picture) -> None:
-        """The reporter shows it."""
-        self._reporter.show(job, picture)
+        """Pass the preview to the reporter."""
+        self._reporter.report_preview(job, picture)
 
-    def half_made(self, job: JobRun, index: int, checkpoint: bytes) -> None:
-        """Have it stored."""
+    def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        """Store the checkpoint."""
         if self._held.is_working(job):
-            self._half_made.keep(job, index, checkpoint)
+            self._checkpoints.store(job, index, checkpoint)
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
-        """Hand the pictures to the publisher."""
-        ours = [job for job in jobs if self._held.end(job)]
-        if ours:
-            model = ours[0].claim.spec.model
+        """Pass the pictures to the publisher."""
+        finished = [job for job in jobs if self._held.finish(job)]
+        if finished:
+            model = finished[0].claim.spec.model
             self._admission.models[model].succeeded()
-            self._publisher.succeed(ours, self._fingerprints[model])
+            self._publisher.publish(finished, self._fingerprints[model])
 
     def failed(self, job: JobRun, error: LimnerError) -> None:
-        """Hand the reason to the publisher. While the model is left alone, jobs go back to the queue instead."""
-        if not self._held.end(job):
+        """Pass the error to the publisher. While the model's circuit breaker is open, hand the job back instead."""
+        if not self._held.finish(job):
             return
         breaker = self._admission.models[job.claim.spec.model]
         if isinstance(error, GenerationFailed):
-            left_alone = breaker.state is BreakerState.OPEN
+            paused = breaker.state is BreakerState.OPEN
             breaker.failed()
-            if left_alone:
+            if paused:
                 self._publisher.hand_back([job])
                 return
         self._publisher.fail(job, error)
 
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
-        """Back to the queue, and no more of this model for a while."""
-        ours = [job for job in jobs if self._held.end(job)]
-        for model in {job.claim.spec.model for job in ours} & self._admission.models.keys():
-            log.error("model unavailable, its jobs go back to the queue", model=model, reason=reason, jobs=len(ours))
+        """Hand the jobs back, and open the model's circuit breaker."""
+        finished = [job for job in jobs if self._held.finish(job)]
+        for model in {job.claim.spec.model for job in finished} & self._admission.models.keys():
+            log.error("model unavailable, handing its jobs back", model=model, reason=reason, jobs=len(finished))
             self._admission.models[model].trip()
-        self._publisher.hand_back(ours)
+        self._publisher.hand_back(finished)
 
     # --- from claim to engine ---
 
-    def _take(self, jobs: Sequence[JobRun]) -> None:
+    def _start_attempts(self, jobs: Sequence[JobRun]) -> None:
+        """Hold newly claimed jobs and begin their first stage."""
         earlier = self._held.add(jobs)
         if earlier:
-            log.warning("claimed again, earlier attempts are dropped", jobs=[job.id for job in earlier])
-            self._drop(earlier)
-        self._reporter.started(jobs)
-        self._understanding.take([job for job in jobs if not job.claim.interpreted])
-        self._begin([job for job in jobs if job.claim.interpreted])
+            log.warning("claimed again, dropping earlier attempts", jobs=[job.id for job in earlier])
+            self._abort(earlier)
+        self._reporter.add(jobs)
+        self._interpretation.take([job for job in jobs if not job.claim.interpreted])
+        self._schedule([job for job in jobs if job.claim.interpreted])
 
-    def _begin(self, jobs: Sequence[JobRun]) -> None:
-        """Give jobs whose conditions are known to the engine, or the pictures of an equal one. For any thread.
+    def _schedule(self, jobs: Sequence[JobRun]) -> None:
+        """Pass jobs whose conditions are known to deduplication, and from there to the engine. Safe from any thread.
 
-        What has to be read from the blob store first is read on threads of its own: that may take long.
+        Jobs that need data from the blob store are prepared on separate threads first, because reads may take long.
         """
-        plain: list[JobRun] = []
+        ready: list[JobRun] = []
         for job in jobs:
             if job.claim.spec.image is None and job.claim.attempt == 1:
-                plain.append(job)
+                ready.append(job)
             else:
-                self._preparing.submit(self._prepare, job)
-        self._sharing.take([job for job in plain if self._held.is_working(job)])
+                self._preparation.submit(self._prepare, job)
+        self._deduplicator.submit([job for job in ready if self._held.is_working(job)])
 
     def _prepare(self, job: JobRun) -> None:
-        """Fetch what the job starts from, or goes on from; one whose input is lost fails."""
+        """Load the job's input images and checkpoints. A job whose input is missing or damaged fails."""
         try:
             load_inputs(self._blobs, job)
-            self._half_made.resume(job)
+            self._checkpoints.load(job)
         except (StorageFailed, StorageFull) as error:
-            log.warning("could not read an input, the job goes back to the queue", job=job.id, error=error.code)
+            log.warning("could not read an input, handing the job back", job=job.id, error=error.code)
             self._admission.store.failed()
-            if self._held.end(job):
+            if self._held.finish(job):
                 self._publisher.hand_back([job])
         except LimnerError as error:
-            if self._held.end(job):
+            if self._held.finish(job):
                 self._publisher.fail(job, error)
         except Exception:
             log.exception("could not prepare a job", job=job.id)
-            self._drop([job])
+            self._abort([job])
         else:
             if self._held.is_working(job):
-                self._sharing.take([job])
+                self._deduplicator.submit([job])
 
-    def _share(self, job: JobRun, images: Sequence[NewImage]) -> None:
-        """Finish a job with pictures that were drawn for an equal one."""
-        if self._held.end(job):
-            self._publisher.share(job, images)
+    def _publish_duplicate(self, job: JobRun, images: Sequence[NewImage]) -> None:
+        """Finish a job with the pictures of an equal one."""
+        if self._held.finish(job):
+            self._publisher.publish_stored(job, images)
 
     # --- the end of an attempt ---
 
-    def _drop(self, jobs: Sequence[JobRun]) -> None:
-        """Let go of attempts that are canceled, lost, or cannot go on: their leases are renewed no longer."""
-        self._engine.drop(jobs)
+    def _abort(self, jobs: Sequence[JobRun]) -> None:
+        """Stop work on attempts that are canceled, lost their lease or cannot go on, and stop renewing their leases."""
+        self._engine.abort(jobs)
         for job in jobs:
-            ours = self._held.end(job)
+            was_working = self._held.finish(job)
             self._held.remove(job)
-            self._reporter.ended(job)
-            self._sharing.ended(job)
-            if ours:
-                job.settle()
+            self._reporter.remove(job)
+            self._deduplicator.attempt_ended(job)
+            if was_working:
+                job.acknowledge()
 
-    def _ended(self, job: JobRun) -> None:
-        """The attempt's end is committed, or given up."""
+    def _clean_up(self, job: JobRun) -> None:
+        """After an attempt's outcome is committed or given up: stop renewing its lease, and delete its checkpoints."""
         self._held.remove(job)
-        self._reporter.ended(job)
-        self._half_made.drop(job)
-        self._sharing.ended(job)
+        self._reporter.remove(job)
+        self._checkpoints.delete(job)
+        self._deduplicator.attempt_ended(job)
 
     def _hand_back(self, jobs: Sequence[JobRun], suspects: Collection[AttemptKey] = ()) -> None:
-        """Put attempts back into the queue, uncharged; the leases of the `suspects` run out now: each is one loss."""
+        """Return attempts to the queue without a loss. The leases of `suspects` end now; each counts as one loss."""
         if not jobs:
             return
-        innocent = [job.key for job in jobs if job.key not in suspects]
+        others = [job.key for job in jobs if job.key not in suspects]
         try:
             with self._database.write() as session:
-                changes = ledger.hand_back(session, innocent)
+                changes = ledger.hand_back(session, others)
                 if suspects:
                     ledger.forfeit(session, suspects)
             self._hints.changed(changes)
@@ -247,18 +249,18 @@ class WorkerService:
             log.exception("could not hand back; the leases will run out", jobs=len(jobs))
         for job in jobs:
             self._held.remove(job)
-            if self._held.end(job):
-                job.settle()
+            if self._held.finish(job):
+                job.acknowledge()
 
     # --- health, and the end of the process ---
 
-    def _about(self) -> dict[str, object]:
-        """What the worker's entry in Redis says."""
+    def _status(self) -> dict[str, object]:
+        """Return the content of the worker's entry in Redis."""
         return {
             "models": self._models,
             "device": self._settings.device,
             "held": len(self._held),
-            "closed": self._admission.closed(),
+            "closed": self._admission.paused(),
             "stalled": sorted(self._threads.stalled()),
         }
 
@@ -267,12 +269,12 @@ class WorkerService:
         self._end_process(f"the thread {name} failed", suspects)
 
     def _end_process(self, reason: str, suspects: set[AttemptKey]) -> None:
-        """Hand back what is held, within a time limit, and end: the process's own supervisor starts a new one.
+        """Hand back the held jobs, within a time limit, and end the process; its supervisor starts a new one.
 
-        The `suspects` are charged one loss each, so that a job that ends every worker is found: it runs alone after
-        two losses, and only losses alone count against it.
+        Each of the `suspects` is charged one loss, so that a job that ends every worker is found: it runs alone after
+        two losses, and only losses while it runs alone count against it.
         """
-        with self._ending:  # one caller is enough; it does not return
-            log.critical("this worker ends", reason=reason, suspects=sorted(key.job_id for key in suspects))
+        with self._end_lock:  # the first caller does not return
+            log.critical("ending this worker", reason=reason, suspects=sorted(key.job_id for key in suspects))
             self._threads.start("hand-back", lambda: self._hand_back(self._held.all(), suspects)).join(LAST_SECONDS)
-            os._exit(EXIT_CODE)  # a hanging thread lets nothing else end the process
+            os._exit(EXIT_CODE)  # a hanging thread would block any other exit

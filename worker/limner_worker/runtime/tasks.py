@@ -1,4 +1,4 @@
-"""The one Celery task. Its body never runs: the pool takes each message to the engine instead."""
+"""The only Celery task. Its body never runs: the pool passes each message to the worker service instead."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from limner_shared.messaging.celery_app import RUN_TASK
 
 
 def register(app: Celery) -> None:
-    """Make the app know the task's name, so that its consumer accepts the messages."""
+    """Register the task's name, so that the app's consumer accepts the messages.
 
-    def run(v: int, job: str) -> None:
+    A message has the keyword arguments `v`, the message version; `jobs`, the ids of the jobs; and `at`, the earliest
+    release time of these jobs.
+    """
+
+    def run(v: int, jobs: list[str], at: float) -> None:
         raise RuntimeError("this task needs Limner's engine pool: start the worker with `limner worker`")
 
     app.task(run, name=RUN_TASK)

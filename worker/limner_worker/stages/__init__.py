@@ -1,1 +1,1 @@
-"""What happens to a job between claim and engine, and between engine and commit."""
+"""The stages of a job between claim and engine, and between engine and commit."""

@@ -1,4 +1,4 @@
-"""Pictures that are not done yet, in the blob store: what one attempt leaves, the next goes on from."""
+"""Checkpoints of unfinished images in the blob store: the next attempt at a job continues from them."""
 
 from __future__ import annotations
 
@@ -17,68 +17,71 @@ log = get_logger(__name__)
 
 
 class CheckpointStore:
-    """One object for each image of a job. It is a help, never a need: what cannot be written or read is left out."""
+    """One object for each image of a job. Checkpoints are optional: one that cannot be written or read is skipped."""
 
     def __init__(self, blobs: Blobs, fingerprints: Mapping[str, Mapping[str, Any]], threads: Supervisor) -> None:
-        """`fingerprints` of the models that this worker serves: what another one began, another one ends."""
+        """`fingerprints` identify the models that this worker serves; a checkpoint is used only by an equal model."""
         self._blobs = blobs
         self._fingerprints = fingerprints
         self._thread = threads.pool("checkpoints", 1)
 
-    def keep(self, job: JobRun, index: int, checkpoint: bytes) -> None:
-        """Store where an image got to, and the batch sizes that brought it there; soon, on a thread of its own."""
-        about = {"buckets": job.rows[index].task.buckets, "fingerprint": self._fingerprints[job.claim.spec.model]}
-        job.kept.add(index)
-        self._thread.submit(self._store, _name(job.id, index), json.dumps(about).encode() + b"\n" + checkpoint)
+    def store(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        """Store an image's checkpoint and the batch sizes used so far, asynchronously on a separate thread."""
+        header = {"buckets": job.rows[index].task.buckets, "fingerprint": self._fingerprints[job.claim.spec.model]}
+        job.checkpointed_images.add(index)
+        self._thread.submit(self._write, _name(job.id, index), json.dumps(header).encode() + b"\n" + checkpoint)
 
-    def _store(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes) -> None:
         try:
             self._blobs.keep(name, data)
         except (StorageFailed, StorageFull) as error:
             log.warning("could not store a checkpoint", image=name, error=error.code)
 
-    def resume(self, job: JobRun) -> None:
-        """Give the job's images what earlier attempts left, if this is not the first."""
+    def load(self, job: JobRun) -> None:
+        """Load the checkpoints of earlier attempts into the job's rows, if this is not the first attempt."""
         if job.claim.attempt > 1:
             for row in job.rows:
-                self._resume(job, row)
+                self._load_row(job, row)
 
-    def _resume(self, job: JobRun, row: Row) -> None:
+    def _load_row(self, job: JobRun, row: Row) -> None:
         try:
             data = self._blobs.kept(_name(job.id, row.index))
         except StorageFailed:
             return
         if data is None:
             return
-        job.kept.add(row.index)
+        job.checkpointed_images.add(row.index)
         try:
-            buckets, checkpoint = self._read(data, job.claim.spec.model)
+            buckets, checkpoint = self._parse(data, job.claim.spec.model)
         except (ValueError, KeyError, TypeError) as error:
-            log.warning("a checkpoint cannot be read", job=job.id, image=row.index, error=repr(error)[:200])
+            log.warning("could not read a checkpoint", job=job.id, image=row.index, error=repr(error)[:200])
             return
         if checkpoint is not None:
             row.task.checkpoint, row.task.buckets = checkpoint, buckets
             if row.task.replay is not None:
                 row.task.replay = islice(row.task.replay, len(buckets), None)
-            log.info("going on from what an earlier attempt left", job=job.id, image=row.index)
+            log.info("resuming from an earlier attempt's checkpoint", job=job.id, image=row.index)
 
-    def _read(self, data: bytes, model: str) -> tuple[list[int], bytes | None]:
-        """The batch sizes so far, and the checkpoint; None for one of other weights. Raises ValueError and KeyError."""
-        head, _, checkpoint = data.partition(b"\n")
-        about = json.loads(head)
-        buckets = about["buckets"]
+    def _parse(self, data: bytes, model: str) -> tuple[list[int], bytes | None]:
+        """Return the batch sizes so far and the checkpoint, which is None if another model or device made it.
+
+        Raises ValueError, KeyError or TypeError for damaged data.
+        """
+        first_line, _, checkpoint = data.partition(b"\n")
+        header = json.loads(first_line)
+        buckets = header["buckets"]
         if not isinstance(buckets, list) or not all(isinstance(size, int) for size in buckets):
-            raise ValueError("its batch sizes are no list of numbers")
-        ours = about["fingerprint"] == json.loads(json.dumps(self._fingerprints[model]))
-        return buckets, checkpoint if ours else None
+            raise ValueError("its batch sizes are not a list of numbers")
+        same_model = header["fingerprint"] == json.loads(json.dumps(self._fingerprints[model]))
+        return buckets, checkpoint if same_model else None
 
-    def drop(self, job: JobRun) -> None:
-        """The job has ended."""
-        for index in job.kept:
+    def delete(self, job: JobRun) -> None:
+        """Delete a job's checkpoints, asynchronously."""
+        for index in job.checkpointed_images:
             self._thread.submit(self._delete, _name(job.id, index))
 
     def close(self) -> None:
-        """Wait until all is written."""
+        """Wait for the pending writes and deletions."""
         self._thread.close()
 
     def _delete(self, name: str) -> None:

@@ -1,7 +1,7 @@
-"""Equal requests are drawn once, where their tenant wants that: one of them is drawn, the others get its pictures.
+"""Generates equal requests once, for tenants that enable it: one job is generated, the others get its pictures.
 
-Each job stays a job of its own: claimed, fenced, finished, canceled and deleted for itself, with image rows of its own
-that refer to the same bytes. So nothing here can lose or double one; at worst a picture is drawn twice.
+Each job stays independent: it is claimed, fenced, finished, canceled and deleted by itself, and has its own image rows,
+which refer to the same bytes. So deduplication cannot lose or repeat a job; at worst a picture is generated twice.
 """
 
 from __future__ import annotations
@@ -32,32 +32,38 @@ from limner_worker.stages.interpretation.presentation import alt_text
 
 log = get_logger(__name__)
 
-UNSEEN: Final = {"seed", "n", "description", "history", "given", "replay"}
-"""Of a spec, what is not to be seen in a picture: its own seed is, and the texts became conditions before."""
+IGNORED_FIELDS: Final = {"seed", "n", "description", "history", "given", "replay"}
+"""Spec fields that do not affect a picture: each picture's own seed is hashed, and texts have become conditions."""
 
 UNIT_SECONDS: Final = 300.0
 """One batch of lookups and copies that lasts longer is stalled."""
 
-Recipes = tuple[str, ...]
+Keys = tuple[str, ...]
 
 
-def recipes(claim: Claim, fingerprint: Mapping[str, Any]) -> Recipes:
-    """For each image of a job, a hash of all that decides it: tenant, conditions, seed, model, weights, device.
+def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
+    """Return a hash per image of all that determines it: tenant, conditions, seed, model, weights, device.
 
-    None where results are not shared, and none for a replay, which is there to draw the picture again.
+    Empty if the tenant does not share results, and for a replay, whose purpose is to generate the picture again.
     """
     spec = claim.spec
     if not claim.shares or spec.replay:
         return ()
-    about = {"tenant": claim.tenant_id, "by": fingerprint, "spec": spec.model_dump(mode="json", exclude=UNSEEN)}
+    common = {
+        "tenant": claim.tenant_id,
+        "by": fingerprint,
+        "spec": spec.model_dump(mode="json", exclude=IGNORED_FIELDS),
+    }
     seeds = [spec.image_seed(index) for index in range(spec.n)]
-    texts = [json.dumps(about | {"seed": seed}, sort_keys=True) for seed in seeds]
+    texts = [json.dumps(common | {"seed": seed}, sort_keys=True) for seed in seeds]
     return tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
 class Deduplicator:
-    """One thread, before the engine. A job whose pictures the ledger has gets them; one that is being drawn here is
-    waited for, unless by a job of a better lane; every other one is drawn.
+    """One thread, before the engine.
+
+    A job whose pictures are in the ledger gets them. A job equal to one that is being generated here waits for it,
+    unless its own lane is better. Every other job is generated.
     """
 
     def __init__(
@@ -66,57 +72,59 @@ class Deduplicator:
         blobs: Blobs,
         fingerprints: Mapping[str, Mapping[str, Any]],
         threads: Supervisor,
-        ours: Callable[[JobRun], bool],
-        draw: Callable[[Sequence[JobRun]], None],
-        found: Callable[[JobRun, Sequence[NewImage]], None],
+        is_working: Callable[[JobRun], bool],
+        generate: Callable[[Sequence[JobRun]], None],
+        on_duplicate: Callable[[JobRun, Sequence[NewImage]], None],
     ) -> None:
-        """`ours` tells whether a job is still in this worker's hands; `draw` gets those to be drawn, `found` one whose
-        pictures are stored.
+        """`is_working` tells whether an attempt is unfinished in this worker.
+
+        `generate` gets the jobs to be generated, and `on_duplicate` a job whose pictures are stored already.
         """
         self._database = database
         self._blobs = blobs
         self._fingerprints = fingerprints
         self._threads = threads
-        self._ours = ours
-        self._draw = draw
-        self._found = found
+        self._is_working = is_working
+        self._generate = generate
+        self._on_duplicate = on_duplicate
         self._queue: SimpleQueue[JobRun | AttemptKey | None] = SimpleQueue()
-        self._drawn: dict[AttemptKey, tuple[Recipes, Lane]] = {}
-        self._waiting: dict[Recipes, list[JobRun]] = {}
+        self._generating: dict[AttemptKey, tuple[Keys, Lane]] = {}
+        self._waiting: dict[Keys, list[JobRun]] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread = self._threads.start("sharing", self._run, limit_seconds=UNIT_SECONDS)
 
-    def take(self, jobs: Sequence[JobRun]) -> None:
-        """Jobs that are ready to be drawn. For any thread."""
-        plain: list[JobRun] = []
+    def submit(self, jobs: Sequence[JobRun]) -> None:
+        """Accept jobs that are ready to be generated. Safe from any thread."""
+        unshared: list[JobRun] = []
         for job in jobs:
-            if self._recipes(job):
+            if self._keys(job):
                 self._queue.put(job)
             else:
-                plain.append(job)
-        if plain:
-            self._draw(plain)
+                unshared.append(job)
+        if unshared:
+            self._generate(unshared)
 
-    def ended(self, job: JobRun) -> None:
-        """An attempt was committed, or is no longer ours: jobs that wait for its pictures need not wait longer. For any
-        thread, after `ours` has become false.
+    def attempt_ended(self, job: JobRun) -> None:
+        """Let the jobs go on that wait for this attempt's pictures: it was committed, aborted or given up.
+
+        Safe from any thread; only after `is_working` has become false for the attempt.
         """
-        if job.key in self._drawn:
+        if job.key in self._generating:
             self._queue.put(job.key)
 
     def stop(self) -> None:
-        """End after what is in progress; what waits is handed back by its owner."""
+        """Stop the thread after the jobs in progress. The worker hands back the jobs that wait."""
         self._stopping.set()
         self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
 
-    def _recipes(self, job: JobRun) -> Recipes:
-        return recipes(job.claim, self._fingerprints.get(job.claim.spec.model, {}))
+    def _keys(self, job: JobRun) -> Keys:
+        return deduplication_keys(job.claim, self._fingerprints.get(job.claim.spec.model, {}))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -124,14 +132,14 @@ class Deduplicator:
             self._threads.working()
             try:
                 if jobs:
-                    self._sort(jobs)
-            except Exception:  # whatever it is, they can be drawn
-                log.exception("could not share", jobs=[job.id for job in jobs])
-                self._draw([job for job in jobs if self._ours(job)])
+                    self._resolve(jobs)
+            except Exception:  # generating is always correct
+                log.exception("deduplication failed, generating all", jobs=[job.id for job in jobs])
+                self._generate([job for job in jobs if self._is_working(job)])
             self._threads.idle()
 
     def _next(self) -> list[JobRun]:
-        """Jobs that came, and those that need not wait any longer."""
+        """Wait for an item; return the submitted jobs, and those that no longer have an attempt to wait for."""
         items = [self._queue.get()]
         try:
             while True:
@@ -142,59 +150,62 @@ class Deduplicator:
         for item in items:
             if isinstance(item, JobRun):
                 jobs.append(item)
-            elif item is not None and item in self._drawn:
-                jobs += self._waiting.pop(self._drawn.pop(item)[0], [])
+            elif item is not None and item in self._generating:
+                jobs += self._waiting.pop(self._generating.pop(item)[0], [])
         return jobs
 
-    def _sort(self, jobs: Sequence[JobRun]) -> None:
-        asked = {job.key: self._recipes(job) for job in jobs}
-        known = self._look({recipe for each in asked.values() for recipe in each})
-        drawn: list[JobRun] = []
+    def _resolve(self, jobs: Sequence[JobRun]) -> None:
+        """Decide for each job, the best lane first, whether it gets stored pictures, waits, or is generated."""
+        keys_of = {job.key: self._keys(job) for job in jobs}
+        stored = self._find_images({key for keys in keys_of.values() for key in keys})
+        generated: list[JobRun] = []
         for job in sorted(jobs, key=lambda job: job.claim.lane):
-            copies = self._copy(job, [known[recipe] for recipe in asked[job.key] if recipe in known])
+            keys = keys_of[job.key]
+            copies = self._copy_images(job, [stored[key] for key in keys if key in stored])
             if copies:
-                self._found(job, copies)
-            elif any(asked[job.key] == other and lane <= job.claim.lane for other, lane in self._drawn.values()):
-                self._waiting.setdefault(asked[job.key], []).append(job)
+                self._on_duplicate(job, copies)
+            elif any(keys == other and lane <= job.claim.lane for other, lane in self._generating.values()):
+                self._waiting.setdefault(keys, []).append(job)
             else:
-                self._drawn[job.key] = asked[job.key], job.claim.lane
-                if self._ours(job):  # asked after it was noted: had it left before, nobody would tell that it has ended
-                    drawn.append(job)
+                self._generating[job.key] = keys, job.claim.lane
+                # Checked after the entry above: an attempt that ended before it will not be reported as ended.
+                if self._is_working(job):
+                    generated.append(job)
                 else:
-                    del self._drawn[job.key]
-        if drawn:
-            self._draw(drawn)
+                    del self._generating[job.key]
+        if generated:
+            self._generate(generated)
 
-    def _look(self, wanted: set[str]) -> Mapping[str, tables.Image]:
+    def _find_images(self, keys: set[str]) -> Mapping[str, tables.Image]:
         try:
             with self._database.read() as session:
-                return queries.pictures_of(session, sorted(wanted))
+                return queries.pictures_of(session, sorted(keys))
         except SQLAlchemyError as error:
-            log.warning("could not look for equal pictures", error=describe(error))
+            log.warning("could not look up equal pictures", error=describe(error))
             return {}
 
-    def _copy(self, job: JobRun, images: Sequence[tables.Image]) -> list[NewImage]:
-        """The job's images, of these bytes; none if one is missing."""
+    def _copy_images(self, job: JobRun, images: Sequence[tables.Image]) -> list[NewImage]:
+        """Return the job's images, which refer to the bytes of these; empty if one is missing or damaged."""
         if len(images) < job.claim.spec.n:
             return []
         try:
-            stored = [self._blobs.get(image.sha256) for image in images]
+            contents = [self._blobs.get(image.sha256) for image in images]
             if any(
-                hashlib.sha256(data).hexdigest() != image.sha256 for data, image in zip(stored, images, strict=True)
+                hashlib.sha256(data).hexdigest() != image.sha256 for data, image in zip(contents, images, strict=True)
             ):
                 raise StorageFailed("The stored picture is damaged.")
-            for data in stored:
-                self._blobs.put(data)  # as new as any before it is referred to, so that no cleaner takes it meanwhile
+            for data in contents:
+                self._blobs.put(data)  # renews its age: retention must not delete it before the new row refers to it
         except LimnerError as error:
-            log.warning("an equal picture cannot be had", job=job.id, error=error.code)
+            log.warning("could not read an equal picture", job=job.id, error=error.code)
             return []
-        with Image.open(BytesIO(stored[0])) as picture:
-            job.rows[0].picture = np.asarray(picture.convert("RGB"))  # for who presents it
+        with Image.open(BytesIO(contents[0])) as picture:
+            job.rows[0].picture = np.asarray(picture.convert("RGB"))  # for the presentation
         return [_copied(job, image) for image in images]
 
 
 def _copied(job: JobRun, image: tables.Image) -> NewImage:
-    """Without the recipe: however often a picture is shared, one row is found."""
+    """Return a copy for this job, without the deduplication key: lookups find the original row only."""
     return NewImage(
         sha256=image.sha256,
         media_type=image.media_type,

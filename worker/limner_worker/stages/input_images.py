@@ -1,4 +1,4 @@
-"""The pictures that a job starts from, out of the blob store and into its rows."""
+"""Loads a job's input image and mask from the blob store into its rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from limner_worker.generators.base import Picture
 
 
 def load_inputs(blobs: Blobs, job: JobRun) -> None:
-    """Give every row what the job's spec names.
+    """Load the input image and the mask that the job's spec names into each of its rows.
 
-    Raises NotFound if it is no longer stored, DamagedInput if it cannot be read, or StorageFailed.
+    Raises NotFound if one is no longer stored, DamagedInput if it cannot be decoded, or StorageFailed.
     """
     spec = job.claim.spec
     image = None if spec.image is None else _read(blobs, spec.image)
@@ -26,10 +26,15 @@ def load_inputs(blobs: Blobs, job: JobRun) -> None:
 
 
 def _read(blobs: Blobs, digest: str) -> Picture:
-    """uint8 [height, width, 3]; the web stored it as RGB of the job's size."""
+    """Return uint8 [height, width, 3]; the web process stored it as RGB in the job's size."""
     data = blobs.get_input(digest)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for damaged files
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # Pillow's, for damaged files
         raise DamagedInput from error

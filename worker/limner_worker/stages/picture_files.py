@@ -1,4 +1,4 @@
-"""One picture from pixels to a stored file: PNG, what the file tells of its making, blob, receipt."""
+"""Turns a picture's pixels into a stored file: PNG with provenance metadata, blob and receipt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from limner_worker.stages.provenance import PNG_KEY, xmp
 
 
 def store_picture(blobs: Blobs, row: Row, fingerprint: dict[str, Any]) -> NewImage:
-    """Store a row's picture. Raises StorageFull, StorageFailed, or GenerationFailed if there is none."""
+    """Store a row's picture and return its image record.
+
+    Raises StorageFull, StorageFailed, or GenerationFailed if the row has no picture.
+    """
     if row.picture is None:
         raise GenerationFailed
     spec = row.task.spec
@@ -41,7 +44,7 @@ def store_picture(blobs: Blobs, row: Row, fingerprint: dict[str, Any]) -> NewIma
 
 
 def encode_png(picture: Picture, packet: str | None = None) -> bytes:
-    """A PNG of the pixels and of an XMP packet: the same pixels made in the same way are the same bytes."""
+    """Encode the pixels and an XMP packet as PNG. Equal pixels and packets give equal bytes."""
     buffer = io.BytesIO()
     info = PngInfo()
     if packet is not None:

@@ -1,7 +1,7 @@
-"""What a picture's file says of its making: that a model made it, which one, and how. Never what was asked for.
+"""Provenance metadata in a picture's file: that a model made it, which model, and how.
 
-Prompts stay out: a file goes further than who asked may like, and a tenant's prompts may have to be forgotten before
-its pictures. Nothing names the job either, so that the same request made again has the same bytes.
+Prompts are left out: a file may be passed on further than its requester intends, and a tenant's prompts may have to be
+deleted before its pictures. The job is not named either, so that a repeated request gives the same bytes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from xml.sax.saxutils import quoteattr
 from limner_shared.domain.jobs import JobSpec
 
 PNG_KEY: Final = "XML:com.adobe.xmp"
-"""Under which PNG keeps XMP (XMP specification, part 3)."""
+"""The keyword of XMP in PNG (XMP specification, part 3)."""
 SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-"""IPTC's term for what a generative model made."""
+"""IPTC's term for media made by a generative model."""
 _PACKET: Final = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\
@@ -24,7 +24,7 @@ xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:limner="ur
 
 
 def xmp(spec: JobSpec, seed: int) -> str:
-    """An XMP packet for one picture of a job (ISO 16684-1); equal for equal requests."""
+    """Return an XMP packet for one picture of a job (ISO 16684-1); equal for equal requests."""
     facts = {
         "xmp:CreatorTool": "Limner",
         "Iptc4xmpExt:DigitalSourceType": SOURCE_TYPE,

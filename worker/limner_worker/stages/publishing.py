@@ -1,4 +1,4 @@
-"""From pixels to finished jobs: PNG, blob, ledger, acknowledgement, hints. Runs beside the device, not in its way."""
+"""From pixels to finished jobs: PNG, blob, ledger, acknowledgement, hints. Runs in parallel to the device's work."""
 
 from __future__ import annotations
 
@@ -21,51 +21,53 @@ from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
-from limner_worker.stages.deduplication import recipes
+from limner_worker.stages.deduplication import deduplication_keys
 from limner_worker.stages.picture_files import store_picture
 
 log = get_logger(__name__)
 
 STORED_AT_ONCE: Final = 8
+"""Jobs whose pictures one thread stores in one task."""
 PRESENTED_AT_ONCE: Final = 16
+"""Threads that wait for presentations."""
 COMMITTED_AT_ONCE: Final = 200
 """Jobs whose results share a transaction: one commit costs about as much as the rows of a dozen jobs."""
 RETRY_SECONDS: Final = 0.5
 LAST_TRIES: Final = 10
-"""Of a stopping worker, while the database is away."""
+"""Commit attempts of a stopping worker while the database is away."""
 STORE_PATIENCE_SECONDS: Final = 60.0
-"""A picture store that fails for longer than this gets no more tries from jobs in hand; they are handed back."""
+"""If the picture store fails for longer than this, the held jobs are handed back instead of retried."""
 UNIT_SECONDS: Final = 600.0
 """One batch of commits that lasts longer is stalled, unless the database is away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An attempt that ended here. Without a result it goes back to the queue: `charged` as a loss, or not."""
+    """The outcome of an attempt. Without a result the job returns to the queue; `charged` counts a loss."""
 
     job: JobRun
     result: Result | None
     charged: bool = True
 
 
-class Presents(Protocol):
-    """Puts a finished job into words, or has nothing to say."""
+class ResultPresenter(Protocol):
+    """Writes the presentation of a finished job."""
 
     def asks(self, spec: JobSpec) -> bool:
-        """Whether that may take a while."""
+        """Whether a call for this spec may take long."""
         ...
 
     def __call__(self, spec: JobSpec, picture: Picture | None) -> str | None:
-        """The words; `picture` is the first one that was made."""
+        """Return the presentation, or None; `picture` is the job's first one."""
         ...
 
 
 class Publisher:
-    """Two threads store pictures; one commits all that is ready by then, and acknowledges it.
+    """Two threads store pictures; one thread commits all outcomes that are ready together, and acknowledges them.
 
-    Others wait for a language model's words, where some are wanted, so that no other job waits for them. What passes
-    (a full disk, a store or a database that is away) is waited for, while the worker takes nothing new. Bounded: every
-    job in here still holds its place in the worker's admission.
+    Presentations by a language model are awaited on further threads, so that no other job waits for them. Temporary
+    faults (a full disk, a store or database that is away) are retried while the worker accepts no new jobs. The queues
+    are bounded, because each job still holds its slot in the worker's admission.
     """
 
     def __init__(
@@ -74,45 +76,46 @@ class Publisher:
         blobs: Blobs,
         hints: Hints,
         threads: Supervisor,
-        store: Breaker,
-        ended: Callable[[JobRun], None],
-        present: Presents,
+        store_breaker: Breaker,
+        clean_up: Callable[[JobRun], None],
+        present: ResultPresenter,
     ) -> None:
-        """`store` hears how the picture store does; `ended` ends the lease's renewal; `present` puts a finished job
-        into words.
+        """`store_breaker` is the picture store's circuit breaker.
+
+        `clean_up` is called for each attempt whose outcome is committed or given up, before its acknowledgement.
         """
         self._present = present
         self._database = database
         self._blobs = blobs
         self._hints = hints
         self._threads = threads
-        self._store_breaker = store
-        self._ended = ended
+        self._store_breaker = store_breaker
+        self._clean_up = clean_up
         self._closing = threading.Event()
         self._storing = threads.pool("publish", 2)
         self._presenting = threads.pool("present", PRESENTED_AT_ONCE)
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
         self._committer = threads.start("commit", self._commit_forever, limit_seconds=UNIT_SECONDS)
 
-    def succeed(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        """Store the jobs' pictures and finish them; a thread takes a few at a time, so that both have work."""
+    def publish(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
+        """Store the jobs' pictures and finish the jobs, a few per task, so that both threads have work."""
         for start in range(0, len(jobs), STORED_AT_ONCE):
-            self._storing.submit(self._store_some, jobs[start : start + STORED_AT_ONCE], fingerprint)
+            self._storing.submit(self._store_jobs, jobs[start : start + STORED_AT_ONCE], fingerprint)
 
-    def share(self, job: JobRun, images: Sequence[NewImage]) -> None:
-        """Finish a job with pictures that are stored already."""
+    def publish_stored(self, job: JobRun, images: Sequence[NewImage]) -> None:
+        """Finish a job whose pictures are stored already."""
         self._present_all([Outcome(job, Result(job.id, job.claim.attempt, images))])
 
     def fail(self, job: JobRun, error: LimnerError) -> None:
-        """Record why the job failed."""
+        """Finish a job as failed with this error."""
         self._ready.put([Outcome(job, Result(job.id, job.claim.attempt, error=error))])
 
     def hand_back(self, jobs: Sequence[JobRun]) -> None:
-        """Put jobs back into the queue, uncharged: this worker cannot do them now."""
+        """Return jobs to the queue without a loss: this worker cannot run them now."""
         self._ready.put([Outcome(job, None, charged=False) for job in jobs])
 
     def close(self) -> None:
-        """Wait until all that was handed in is committed, as far as store and database answer."""
+        """Wait until all submitted outcomes are committed, or given up because store or database is away."""
         self._closing.set()
         self._storing.close()
         self._presenting.close()
@@ -121,11 +124,11 @@ class Publisher:
 
     # --- pictures ---
 
-    def _store_some(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        self._present_all([self._stored(job, fingerprint) for job in jobs])
+    def _store_jobs(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
+        self._present_all([self._store_with_retries(job, fingerprint) for job in jobs])
 
-    def _stored(self, job: JobRun, fingerprint: dict[str, Any]) -> Outcome:
-        """The job's pictures in the store; tried again while the store fails, until that has lasted too long."""
+    def _store_with_retries(self, job: JobRun, fingerprint: dict[str, Any]) -> Outcome:
+        """Store the job's pictures; retry while the store fails, for at most STORE_PATIENCE_SECONDS."""
         while True:
             try:
                 result = self._store(job, fingerprint)
@@ -137,7 +140,7 @@ class Publisher:
                     return Outcome(job, None, charged=False)
             except LimnerError as error:
                 return Outcome(job, Result(job.id, job.claim.attempt, error=error))
-            except Exception:  # whatever it is, the attempt is lost and the job will be tried again
+            except Exception:  # the attempt counts as lost, and the job is tried again
                 log.exception("could not store a picture", job=job.id)
                 return Outcome(job, None)
             else:
@@ -145,29 +148,29 @@ class Publisher:
 
     def _store(self, job: JobRun, fingerprint: dict[str, Any]) -> Result:
         images = [store_picture(self._blobs, row, fingerprint) for row in job.rows]
-        shared = recipes(job.claim, fingerprint) or [None] * len(images)
-        images = [replace(image, recipe=recipe) for image, recipe in zip(images, shared, strict=True)]
+        keys = deduplication_keys(job.claim, fingerprint) or [None] * len(images)
+        images = [replace(image, recipe=key) for image, key in zip(images, keys, strict=True)]
         return Result(job.id, job.claim.attempt, images)
 
     def _present_all(self, outcomes: Sequence[Outcome]) -> None:
-        asking, ready = list[Outcome](), list[Outcome]()
+        slow, ready = list[Outcome](), list[Outcome]()
         for outcome in outcomes:
             stored = outcome.result is not None and outcome.result.error is None
-            (asking if stored and self._present.asks(outcome.job.claim.spec) else ready).append(outcome)
+            (slow if stored and self._present.asks(outcome.job.claim.spec) else ready).append(outcome)
         if ready:
             self._ready.put([self._presented(outcome) for outcome in ready])
-        for outcome in asking:
+        for outcome in slow:
             self._presenting.submit(lambda each: self._ready.put([self._presented(each)]), outcome)
 
     def _presented(self, outcome: Outcome) -> Outcome:
         if outcome.result is None or outcome.result.error is not None:
             return outcome
         try:
-            words = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture)
-        except Exception:  # a picture without words is a picture all the same
+            presentation = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture)
+        except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome
-        return replace(outcome, result=replace(outcome.result, presentation=words))
+        return replace(outcome, result=replace(outcome.result, presentation=presentation))
 
     # --- ledger ---
 
@@ -181,7 +184,7 @@ class Publisher:
             self._threads.idle()
 
     def _take(self) -> tuple[list[Outcome], bool]:
-        """What is ready, waiting for the first; and whether more will come."""
+        """Wait for outcomes; return those that are ready, and whether more may follow."""
         some = self._ready.get()
         taken: list[Outcome] = []
         try:
@@ -200,35 +203,36 @@ class Publisher:
             changes = self._write(outcomes)
         finally:
             for outcome in outcomes:
-                self._ended(outcome.job)
-                outcome.job.settle()
+                self._clean_up(outcome.job)
+                outcome.job.acknowledge()
         done = {change.id: change.state.value for change in changes}
         if done:
-            log.info("ended here", jobs=done)
+            log.info("jobs finished", jobs=done)
         discarded = [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]
         if discarded:
-            log.info("results discarded: canceled, or another attempt's", jobs=discarded)
+            log.info("results discarded: canceled or no longer the current attempt", jobs=discarded)
         self._hints.changed(changes)
 
     def _write(self, outcomes: Sequence[Outcome]) -> list[Change]:
-        """Write all, again while the database is away: each is fenced, so late is never wrong. Where one is refused,
-        each alone; what cannot be written alone either is left to its lease.
+        """Commit all outcomes together, and retry while the database is away: fences make a late write harmless.
+
+        After any other exception each outcome is committed by itself; one that fails again is left to its lease.
         """
         last_tries = LAST_TRIES
         while last_tries:
             try:
                 return self._write_once(outcomes)
             except DATABASE_AWAY as error:
-                log.warning("database away, trying again", jobs=len(outcomes), error=describe(error))
-                self._threads.working()  # waiting for the database is no stall
+                log.warning("database away, retrying", jobs=len(outcomes), error=describe(error))
+                self._threads.working()  # waiting for the database is not a stall
                 last_tries -= self._closing.is_set()
                 time.sleep(RETRY_SECONDS)
-            except Exception as error:  # noqa: BLE001 - the lease will run out, and the job will be tried again
+            except Exception as error:  # noqa: BLE001 - the lease runs out, and the job is tried again
                 if len(outcomes) == 1:
                     log.error("could not commit", job=outcomes[0].job.id, error=describe(error))
                     return []
                 return [change for outcome in outcomes for change in self._write([outcome])]
-        log.warning("results given up with the worker", jobs=[each.job.id for each in outcomes])
+        log.warning("results given up: stopping while the database is away", jobs=[each.job.id for each in outcomes])
         return []
 
     def _write_once(self, outcomes: Sequence[Outcome]) -> list[Change]:
