@@ -113,7 +113,7 @@ def shares(jobs: int) -> dict[str, float]:
     """
     draw = random.Random(7)  # noqa: S311 - the same costs in every run
     null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning"}
-    null |= {"slots": 128, "max_window": WINDOW, "require_keys": True}
+    null |= {"slots": 128, "max_release_window": WINDOW, "require_keys": True}
     with running_stack(**null) as stack, clients(stack, list(WEIGHTS)) as found:
         database = Database(stack.settings.resolved_database_url)
         with database.write() as session:

@@ -127,7 +127,9 @@ def _table(settings: Settings, jobs: int) -> Table:
     configure_logging(settings, "bench")
     schema.upgrade(settings.resolved_database_url)
     # One round of tidying, at the start: here the release alone is timed.
-    calm = settings.model_copy(update={"window": IN_HAND, "max_window": IN_HAND, "dispatch_seconds": 1e9})
+    calm = settings.model_copy(
+        update={"release_window": IN_HAND, "max_release_window": IN_HAND, "dispatch_seconds": 1e9}
+    )
     catalogue = Catalogue.load([], "limner-flow")
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     app = create_app(calm)

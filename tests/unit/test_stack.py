@@ -142,8 +142,8 @@ def test_two_stacks_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from limner_client.local.stack import own_folder\n"
-        "with own_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
+        "import sys, time; from pathlib import Path; from limner_client.local.stack import lock_data_dir\n"
+        "with lock_data_dir(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
     )
     with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
