@@ -20,7 +20,7 @@ from limner_client.cli.bulk import STATE_FILE
 from limner_client.cli.main import COMMANDS, cli
 from limner_client.local.contact_sheet import Tile, contact_sheet
 from limner_client.local.demo import requests
-from limner_client.local.doctor import State, dispatch_checks
+from limner_client.local.doctor import State, dispatcher_checks
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
@@ -89,6 +89,12 @@ class StandIn:
         view["error"] = {"code": "storage_full", "message": "The disk is full.", "retryable": False}
         return view | ({} if self.job_state == "failed" else {"error": None})
 
+    def of_jobs(self, method: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
+        if method == "GET":
+            return 200, {"items": [], "next": None}
+        return (422, problem) if b'"x"' in body else (202, self.job())
+
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         path = handler.path.removeprefix("/api/v1").split("?")[0]
         self.asked.append(f"{handler.command} {path}")
@@ -99,13 +105,8 @@ class StandIn:
         bulk |= {
             "skipped": {"count": 12, "errors": self.bad_lines["errors"]} if "on_error=skip" in self.queries else None
         }
-        problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
         status, data = {
-            "/jobs": (422, problem)
-            if b'"x"' in body
-            else (202, self.job())
-            if body
-            else (200, {"items": [], "next": None}),
+            "/jobs": self.of_jobs(handler.command, body),
             "/jobs/job_1": (200, self.job()),
             "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
             "/jobs/retry": (202, {"jobs": ["job_2"]}),
@@ -432,11 +433,11 @@ def test_doctor_says_what_the_dispatchers_have_set_aside_and_which_thread_is_slo
     shown = run("doctor", data_dir=str(tmp_path), redis_url=redis_url, port=str(free_port()))
     assert shown.exit_code == 0, shown.output
     assert "bulk_7" in shown.output
-    [slow] = dispatch_checks([report(threads={"cleaning": 31.0, "release": 0.1})])
+    [slow] = dispatcher_checks([report(threads={"cleaning": 31.0, "release": 0.1})])
     assert (slow.state, "cleaning" in slow.found, "release" in slow.found) == (State.FAIL, True, False)
-    [well] = dispatch_checks([report()])
+    [well] = dispatcher_checks([report()])
     assert well.state is State.OK
-    [none] = dispatch_checks([])
+    [none] = dispatcher_checks([])
     assert none.state is State.WARN
 
 
