@@ -69,7 +69,7 @@ def draw_all(server: Service, ids: list[str]) -> None:
 
 def test_the_commands_that_talk_to_a_server_need_no_extra(server: Service, tmp_path: Path) -> None:
     address = ["--server", f"http://127.0.0.1:{server.settings.port}"]
-    more = {"env": environment(server.settings), "cwd": tmp_path}
+    more = {"env": environment(server.settings) | {"COLUMNS": "200"}, "cwd": tmp_path}
 
     def limner(*words: str) -> str:
         shown = python(COMMAND, *words, *address, **more)
