@@ -133,9 +133,7 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
 @click.command()
 @click.argument("model", type=click.Choice(evaluation.MODELS))
 @click.option("--quick", is_flag=True, help="Use a small sample: under a minute.")
-@click.option(
-    "--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Folder of weights. Default: the package's."
-)
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (PNG).")
 @click.option("--prompt", "prompts", multiple=True, help="A prompt of the sheet; repeatable. Default: 16 common ones.")
 @click.option("--threads", default=2, show_default=True, help="CPU threads.")

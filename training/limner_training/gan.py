@@ -81,7 +81,7 @@ class GanTask:
         return loss
 
     def _judge(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """Compute the discriminator's loss; c' of the matching-aware term (Reed et al. 2016) is another drawing's text."""
+        """Compute the discriminator's loss; its matching-aware term (Reed et al. 2016) uses another drawing's text."""
         judge, seen = self.network.discriminator.judge, self.network.discriminator.look(real)
         right, wrong = judge(seen, text, style), judge(seen, text.roll(1, 0), style)
         made = self._judged(fake, text, style)
@@ -96,7 +96,7 @@ class GanTask:
         return loss + PENALTY * (flat + self._slope(fake[some], made[some], text[some], style[some]))
 
     def _slope(self, pictures: Tensor, judged: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """Estimate the squared gradient (R1 or R2) by a finite difference (Lin et al. 2025), without double backward."""
+        """Estimate the squared gradient (R1, R2) by a finite difference (Lin et al. 2025): no double backward."""
         beside = self._judged(pictures + PENALTY_NOISE * torch.randn_like(pictures), text, style)
         return ((beside - judged) / PENALTY_NOISE).square().mean()
 

@@ -25,7 +25,7 @@ class Scores:
 
     `top1`, `top5`: the right concept is the nearest, or among the five nearest, of all concepts' English names.
     `style`: the style is the one asked for. `frechet`: the distance of the features' Gaussians from those of the true
-    drawings (Heusel et al. 2017). `diversity`: the distance between two seeds of one prompt over that between two prompts.
+    drawings (Heusel et al. 2017). `diversity`: the distance of two seeds of one prompt over that of two prompts.
     `nearest`: the mean cosine of the features to those of the nearest training drawing.
     """
 
@@ -115,7 +115,7 @@ def describe(judge: Judge, draw: Draw, count: int = 96) -> str:
 
 
 def describe_towers(tower: ImageTower, captions: CaptionTable, dataset: Dataset) -> str:
-    """Return one line on the towers in training: how often held-out drawings and foreign names match the English name."""
+    """Return one line on the towers in training: how often drawings and foreign names match the English name."""
     judge = Judge(tower, captions, dataset)
     scores = judge.of_drawings(dataset.held_out)
     _, first = np.unique(dataset.concepts, return_index=True)
