@@ -162,7 +162,7 @@ class Ended:
 
 
 def overhead_ms(steps: int) -> float:
-    """Return milliseconds per step of one row, for as many jobs as a worker's slots, in batches of 8 without a model."""
+    """Return milliseconds per step of one row, in batches of 8 of a worker's slots, without a model."""
     card = load_card(NULL_CARD).model_copy(update={"buckets": (BATCH,)})
     generator = load(card, Settings(device="cpu"))
     spec = card.resolve(JobRequest(prompt="nothing", steps=steps))

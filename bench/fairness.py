@@ -94,7 +94,7 @@ def waiting(rounds: int, queued: int) -> tuple[list[float], list[float]]:
             idle.append(timed(small, 2 * number))
             large.resume_bulk(backlog.id)
             wait_for(large, backlog.id, lambda view: view.counts["running"] >= 8)
-            time.sleep(random.uniform(0, 1))  # noqa: S311 - anywhere in the batches' work
+            time.sleep(random.uniform(0, 1))  # noqa: S311 - a random point of the running batch
             loaded.append(timed(small, 2 * number + 1))
     return idle, loaded
 
@@ -106,7 +106,7 @@ def wait_for(client: Client, bulk_id: str, ready: Any) -> None:
 
 
 def shares(jobs: int) -> dict[str, float]:
-    """Each tenant's share of the cost units handed out while all three had jobs waiting for their release.
+    """Return each tenant's share of the cost units started while all three had jobs waiting for release.
 
     Not from the beginning: who comes first finds the window empty and fills it, whatever its weight. It is left to run
     dry, until a quarter of the heaviest tenant's jobs have ended.
@@ -124,22 +124,22 @@ def shares(jobs: int) -> dict[str, float]:
             for client in found
         ]
         wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs // 4)
-        begun = handed_out(database)
+        begun = started_cost(database)
         wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs * 3 // 4)
-        done = {name: cost - begun[name] for name, cost in handed_out(database).items()}
+        done = {name: cost - begun[name] for name, cost in started_cost(database).items()}
         database.dispose()
     return {name: done[name] / sum(done.values()) for name in WEIGHTS}
 
 
-def handed_out(database: Database) -> dict[str, int]:
-    """Cost units of each tenant's jobs that a worker has or had, at one moment. Raises RuntimeError if none waits."""
+def started_cost(database: Database) -> dict[str, int]:
+    """Return the cost units of each tenant's started jobs. Raises RuntimeError if a tenant has no waiting job."""
     waits = func.count(Job.id).filter(text(WAITING))
     cost = func.coalesce(func.sum(Job.cost).filter(Job.state != JobState.QUEUED), 0)
     query = select(Tenant.name, cost, waits).join(Job, Job.tenant_id == Tenant.id).group_by(Tenant.name)
     with database.read() as session:
         rows = session.execute(query).all()
     if any(row[2] == 0 for row in rows):
-        raise RuntimeError("a tenant has no job waiting any more: measure with more of them")
+        raise RuntimeError("a tenant has no waiting job left: measure with more jobs")
     return {row[0]: row[1] for row in rows}
 
 
