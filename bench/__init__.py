@@ -1,1 +1,1 @@
-"""Benchmarks: each is one command, `python -m bench.NAME`."""
+"""Benchmarks; run one with `python -m bench.NAME`."""

@@ -1,12 +1,12 @@
-"""What a million queued jobs cost: taken in, waiting, and passing through; and what ten million that have ended cost.
+"""Cost of a million queued jobs (intake, waiting, throughput) and of ten million jobs that have ended.
 
     python -m bench.backlog [--quick] [--lines N] [--jobs N] [--sqlite-jobs N]
 
-For PostgreSQL and SQLite: lines a second that a bulk is taken in with (sent over HTTP, checked, written), against the
-same rows inserted straight into the database in the same transactions' size; the web process's memory meanwhile;
-Redis's memory; and jobs a second through the null model with the backlog against a backlog of a few thousand.
-`bench/size.py` then compares single operations in tables of few and of many jobs, and explains every statement that any
-process issues.
+For PostgreSQL and SQLite: intake of a bulk in lines per second (sent over HTTP, validated, written), against the same
+rows inserted directly into the database in transactions of the same size; the memory of the web process meanwhile;
+Redis's memory; and jobs per second of the null model with this backlog, against a backlog of a few thousand.
+`bench/size.py` then compares single operations in tables of few and of many jobs, and explains every statement that
+any process issues.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SMALL = 4000
 
 
 class Lines:
-    """A body of JSON Lines, made as it is sent; `Client.submit_bulk` reads it as a file."""
+    """A JSON Lines body, generated while it is sent; `Client.submit_bulk` reads it as a file."""
 
     def __init__(self, count: int) -> None:
         self._lines = (f'{{"prompt": "a picture of number {number}", "seed": {number}}}\n' for number in range(count))
@@ -48,7 +48,7 @@ class Lines:
 
 
 def raw_rate(stack: Stack, rows: int) -> float:
-    """Rows a second that the database alone takes, in chunks as the web writes them."""
+    """Return the insert rate of the database alone in rows per second, in the chunk size of the web server."""
     card = load_card(NULL_CARD)
     spec = card.resolve(JobRequest(prompt="a picture of number 1000"))
     database = Database(stack.settings.resolved_database_url)
@@ -68,7 +68,7 @@ def raw_rate(stack: Stack, rows: int) -> float:
 
 
 def web_mb() -> float:
-    """The largest web process's resident memory."""
+    """Return the resident memory of the largest web process in MB."""
     return max(
         process.memory_info().rss / 1e6
         for process in psutil.Process().children(recursive=True)
@@ -77,13 +77,13 @@ def web_mb() -> float:
 
 
 def redis_mb(stack: Stack) -> float:
-    """What Redis has in use."""
+    """Return the memory used by Redis in MB."""
     with Redis.from_url(stack._redis_url) as client:  # noqa: SLF001
         return client.info("memory")["used_memory"] / 1e6
 
 
-def through(client: Client, bulk_id: str, jobs: int) -> float:
-    """Jobs a second of a bulk, over so many of them once it is under way."""
+def throughput(client: Client, bulk_id: str, jobs: int) -> float:
+    """Return a bulk's jobs per second over `jobs // 2` jobs, after the first `jobs // 4`."""
     begun = client.bulk(bulk_id).ended
     while (before := client.bulk(bulk_id)).ended < begun + jobs // 4:
         time.sleep(0.02)
@@ -94,7 +94,7 @@ def through(client: Client, bulk_id: str, jobs: int) -> float:
 
 
 def measure(kind: str, lines: int, rounds: int) -> dict[str, Any]:
-    """All figures of one database."""
+    """Return all figures of one database."""
     settings: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
     with ExitStack() as open_:
         if kind == "postgresql":
@@ -102,12 +102,12 @@ def measure(kind: str, lines: int, rounds: int) -> dict[str, Any]:
         stack = open_.enter_context(running_stack(max_bulk_lines=lines, **settings))
         client = open_.enter_context(Client(stack.url))
         raw = raw_rate(stack, min(lines, 50_000))
-        small = [through(client, client.submit_bulk(Lines(SMALL)).id, SMALL) for _ in range(rounds)]  # type: ignore[arg-type]
+        small = [throughput(client, client.submit_bulk(Lines(SMALL)).id, SMALL) for _ in range(rounds)]  # type: ignore[arg-type]
         redis_before = redis_mb(stack)
         started = time.perf_counter()
         backlog = client.submit_bulk(Lines(lines))  # type: ignore[arg-type]
         rate = lines / (time.perf_counter() - started)
-        large = [through(client, backlog.id, SMALL) for _ in range(rounds)]
+        large = [throughput(client, backlog.id, SMALL) for _ in range(rounds)]
         client.pause_bulk(backlog.id)
         return {
             "lines_per_s": round(rate),
@@ -123,8 +123,8 @@ def measure(kind: str, lines: int, rounds: int) -> dict[str, Any]:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="15,000 lines and 100,000 jobs, under 50 s.")
-@click.option("--lines", default=1_000_000, show_default=True, help="Of the bulk; 0 leaves this part out.")
-@click.option("--jobs", default=10_000_000, show_default=True, help="In PostgreSQL's table; about 2 GB a million.")
+@click.option("--lines", default=1_000_000, show_default=True, help="Lines of the bulk; 0 skips this part.")
+@click.option("--jobs", default=10_000_000, show_default=True, help="Jobs in PostgreSQL; about 2 GB per million.")
 @click.option("--sqlite-jobs", default=1_000_000, show_default=True)
 def main(quick: bool, lines: int, jobs: int, sqlite_jobs: int) -> None:
     """Measure, and print the figures."""
@@ -142,7 +142,7 @@ def main(quick: bool, lines: int, jobs: int, sqlite_jobs: int) -> None:
         for table, named in (("many", f"{figures[kind]['table']['jobs']:,} jobs"), ("few", f"{size.FEW:,} jobs"))
     }
     goal = (
-        "5,000 and 3,000 lines/s; a job at most 1.2 x as dear with a million queued, and any operation with ten million"
+        "5,000 and 3,000 lines/s; a job costs at most 1.2 x with a million queued, and any operation with ten million"
         " ended; no statement scans"
     )
     report("backlog", figures, goal, met=met, bars=bars, unit="milliseconds of 16 jobs")

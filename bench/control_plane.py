@@ -1,11 +1,11 @@
-"""Jobs a second through everything but a model, against what Celery alone does with tasks that do nothing.
+"""Jobs per second of the service without a model, against Celery alone with no-op tasks.
 
     python -m bench.control_plane [--quick]
 
 Ours: a bulk over HTTP, validated, written to the database, released, claimed, "generated" by the null model, its
-picture encoded and stored, finished and acknowledged, on PostgreSQL and on SQLite; from the first byte sent until the
-last job has ended. Theirs: as many no-op tasks sent with `apply_async` and consumed by a Celery worker with the same
-durability towards Redis (late acknowledgement, no results), from the first one sent until the last is acknowledged.
+image encoded and stored, finished and acknowledged, on PostgreSQL and on SQLite; from the first byte sent until the
+last job has ended. Theirs: the same number of no-op tasks, sent with `send_task` to a Celery worker with the same
+durability in Redis (late acknowledgement, no results), from the first one sent until the last is acknowledged.
 Rounds are interleaved.
 """
 
@@ -31,7 +31,7 @@ QUEUE = "noop"
 
 
 def celery_app(url: str) -> Celery:
-    """A Celery app with one task that does nothing."""
+    """Return a Celery app with one no-op task."""
     app = Celery("noop", broker=url)
     app.conf.update(
         task_acks_late=True,
@@ -42,7 +42,7 @@ def celery_app(url: str) -> Celery:
     )
 
     def nothing(number: int) -> None:
-        """Celery's share of the work is all there is."""
+        """Do nothing: only Celery's own cost is measured."""
 
     app.task(nothing, name="noop")
     return app
@@ -50,7 +50,7 @@ def celery_app(url: str) -> Celery:
 
 @contextmanager
 def celery_worker(url: str) -> Iterator[None]:
-    """Celery's own worker with its default pool on two processes."""
+    """Run a Celery worker with the default pool of two processes."""
     start = "worker_main(['worker', '-c', '2', '-l', 'error'])"
     code = f"from bench.control_plane import celery_app; celery_app({url!r}).{start}"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -62,7 +62,7 @@ def celery_worker(url: str) -> Iterator[None]:
 
 
 def theirs(url: str, count: int) -> float:
-    """Tasks a second."""
+    """Return Celery's tasks per second."""
     app = celery_app(url)
     started = time.perf_counter()
     with app.producer_or_acquire() as producer, Redis.from_url(url) as redis:
@@ -74,7 +74,7 @@ def theirs(url: str, count: int) -> float:
 
 
 def ours(client: Client, count: int) -> float:
-    """Jobs a second."""
+    """Return our jobs per second."""
     lines = "".join(json.dumps({"prompt": f"picture {number}", "seed": number}) + "\n" for number in range(count))
     started = time.perf_counter()
     bulk = client.submit_bulk(BytesIO(lines.encode()))

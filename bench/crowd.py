@@ -1,8 +1,9 @@
-"""Clients that wait and clients that misbehave, all in one process: the crowd of `bench.misbehaving_clients`.
+"""The crowd of `bench.misbehaving_clients`: waiting and misbehaving clients in one process.
 
     python -m bench.crowd URL '[{"key": …, "job": …, "bulk": …}, …]'
 
-Of each tenant its key, a queued job and a large bulk. Prints `ready` once all are connected, and stays until it ends.
+The argument names each tenant's key, a queued job and a large bulk. Prints `ready` once all clients are connected, and
+runs until it is killed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 POLLS, STREAMS, SLOW_READERS, SILENT_UPLOADS, SILENT_HEADERS = 1500, 500, 50, 8, 100
 HUNG_UP_CHATS_PER_SECOND = 5
 CONNECTING = 50
-"""So many connect at a time: a crowd comes within seconds, not at once."""
+"""Maximum concurrent connection attempts: the crowd arrives within seconds, not at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Crowd:
         self._connected = 0
 
     async def gather(self) -> None:
-        """Everybody comes, and stays until canceled."""
+        """Connect all clients, and keep them connected until canceled."""
         kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (POLLS, self._poll),
             (STREAMS, self._stream),
@@ -51,13 +52,13 @@ class Crowd:
             (SILENT_HEADERS, self._send_no_headers),
         ]
         clients = [asyncio.create_task(self._again(client)) for count, client in kinds for _ in range(count)]
-        while self._connected < len(clients):  # noqa: ASYNC110 - a count that many tasks raise
+        while self._connected < len(clients):  # noqa: ASYNC110 - many tasks increase the count
             await asyncio.sleep(0.1)
         print("ready", flush=True)
         await asyncio.gather(self._again(self._chat_and_hang_up), *clients)
 
     async def _again(self, client: Callable[[], Awaitable[None]]) -> None:
-        """What is ended by the server comes back."""
+        """Run a client again whenever the server closes its connection."""
         while True:
             try:
                 await client()
@@ -122,7 +123,7 @@ class Crowd:
 
 
 def main(url: str, tenants: str) -> None:
-    """Run until the process is ended."""
+    """Run until the process is killed."""
     asyncio.run(Crowd(url, [Tenant(**each) for each in json.loads(tenants)]).gather())
 
 

@@ -1,4 +1,4 @@
-"""One of everything that asks the database: what clients, workers, the dispatcher and operators do."""
+"""Every operation that queries the database, of clients, workers, the dispatcher and operators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG = 10_000_000
 
 
 def clean(app: Flask, **keep: float) -> None:
-    """What the cleaner does in a minute in which so many days are kept."""
+    """Run the cleaner once with the retention `keep`, in days."""
     held = app.extensions["limner"]
     with held.database.write() as session:
         session.execute(update(Tenant).values(keep))
@@ -36,7 +36,7 @@ def clean(app: Flask, **keep: float) -> None:
 
 
 def exercise(app: Flask, dispatcher: Dispatcher) -> None:
-    """Everything once or a few times, the cleaner both when nothing is due and when everything is."""
+    """Run every operation once or a few times; the cleaner with nothing due and with everything due."""
     held = app.extensions["limner"]
     card, spec = held.catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     with held.database.write() as session:
@@ -61,7 +61,7 @@ def _round(dispatcher: Dispatcher) -> None:
 
 
 def ask(client: FlaskClient) -> None:
-    """Every route of the API that asks the database."""
+    """Call every route of the API that queries the database."""
 
     def call(path: str, method: str = "GET", **more: Any) -> Any:
         answer = client.open(path, method=method, **more)
@@ -81,7 +81,7 @@ def ask(client: FlaskClient) -> None:
     old = call(f"{JOBS}?state=succeeded&limit=1")["items"][0]
     for path in (job["links"]["self"], f"{old['links']['self']}/receipts"):
         call(path)
-    client.get(old["images"][0]["url"])  # its bytes are not there
+    client.get(old["images"][0]["url"])  # its bytes are missing
     call(f"{old['links']['self']}/replay", "POST")
     call(f"{JOBS}/retry", "POST", json={})
     call(job["links"]["cancel"], "POST")
@@ -106,7 +106,7 @@ def _ask_of_bulks(call: Callable[..., Any]) -> None:
 
 
 def work(database: Database, spec: JobSpec, model: str) -> None:
-    """What a worker does: claims with and without a message, heartbeats, and each way to end."""
+    """Run the operations of a worker: claims with and without a message, lease renewal, each kind of end."""
     with database.write() as session:
         new = [NewJob(spec, 24, Priority.NORMAL)] * 6
         ids = [change.id for change in ledger.submit(session, TENANT, new, window=10**6).changes]
@@ -129,7 +129,7 @@ def _result(claim: Claim) -> Result:
 
 
 def sweep(database: Database, model: str) -> None:
-    """What the dispatcher does seldom: what ran out, what went wrong, and what nobody finished."""
+    """Run the dispatcher's periodic repairs: expired leases, stale bulks, unknown models, legacy jobs."""
     with database.write() as session:
         ledger.reap(session, 2)
         bulk_id = ledger.open_bulk(session, TENANT)
@@ -144,7 +144,7 @@ def sweep(database: Database, model: str) -> None:
 
 
 def operate(database: Database) -> None:
-    """What the commands of an operator do."""
+    """Run the operations of the operator's commands."""
     with database.write() as session:
         key = keys.create(session, "other", "bench")
         keys.authenticate(session, key)

@@ -1,12 +1,12 @@
-"""Does one tenant's backlog hold up another's single job, and do weights give shares?
+"""Latency of a single job beside another tenant's backlog, and shares by weight.
 
     python -m bench.fairness [--quick]
 
-Waiting: one tenant has 100,000 jobs of the built-in model queued, in the same class as another's single jobs. In turn,
-the backlog is paused and the other's job is timed on the idle service, and resumed and timed under load. Goal: under
-load at most twice the idle time and one step of a full batch, which is what may be in progress when the job comes.
-Shares: three tenants of weights 1, 2 and 4 have backlogs, far longer than the window, of jobs of very different cost
-for a null model; goal: each one's share of the cost units handed out is within 5 % of what its weight says.
+Waiting: one tenant has 100,000 jobs of the built-in model queued, with the same priority as another tenant's single
+jobs. Alternately, the backlog is paused and a single job is timed on the idle service, then resumed and one is timed
+under load. Goal: under load at most twice the idle time plus one step of a full batch, which may be running on arrival.
+Shares: three tenants of weights 1, 2 and 4 have backlogs, far longer than the release window, of null-model jobs of
+very different cost. Goal: each tenant's share of the released cost units is within 5 % of its weight's share.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from limner_worker.generators.registry import load
 WEIGHTS = {"one": 1.0, "two": 2.0, "four": 4.0}
 TOLERANCE = 0.05
 WINDOW = 128
-"""What has been released is served in that order: shares are those of what waits beyond."""
+"""Released jobs are served in their order, so weights decide only about jobs beyond the release window."""
 
 
 def step_seconds() -> float:
-    """What one step of the largest batch takes."""
+    """Return the seconds of one step of the largest batch."""
     card = Catalogue.load([], "limner-flow").get(None)
     generator = load(card, Settings(device="cpu"))
     specs = [card.resolve(JobRequest(prompt=f"a red apple {number}")) for number in range(max(card.buckets))]
@@ -57,7 +57,7 @@ def step_seconds() -> float:
 
 @contextmanager
 def clients(stack: Stack, names: list[str]) -> Iterator[list[Client]]:
-    """A client with a key of its own for each of these tenants."""
+    """Create the tenants; yields a client with its own key for each."""
     database = Database(stack.settings.resolved_database_url)
     with database.write() as session:
         made = [keys.create(session, name, "bench") for name in names]
@@ -72,7 +72,7 @@ def bulk(client: Client, requests: Iterator[dict[str, Any]]) -> BulkView:
 
 
 def timed(client: Client, number: int) -> float:
-    """Seconds from a single job's submission to its picture."""
+    """Return the seconds from a single job's submission to its image."""
     started = time.perf_counter()
     job = client.submit({"prompt": f"a green pear {number}"})
     while not job.status.terminal:
@@ -81,7 +81,7 @@ def timed(client: Client, number: int) -> float:
 
 
 def waiting(rounds: int, queued: int) -> tuple[list[float], list[float]]:
-    """Seconds of a single job on the idle service, and with another tenant's backlog."""
+    """Return the seconds of single jobs on the idle service, and with another tenant's backlog."""
     idle: list[float] = []
     loaded: list[float] = []
     with running_stack(require_keys=True, log_level="warning") as stack, clients(stack, ["large", "small"]) as found:
@@ -94,26 +94,26 @@ def waiting(rounds: int, queued: int) -> tuple[list[float], list[float]]:
             idle.append(timed(small, 2 * number))
             large.resume_bulk(backlog.id)
             wait_for(large, backlog.id, lambda view: view.counts["running"] >= 8)
-            time.sleep(random.uniform(0, 1))  # noqa: S311 - anywhere in the batches' work
+            time.sleep(random.uniform(0, 1))  # noqa: S311 - a random point of the running batch
             loaded.append(timed(small, 2 * number + 1))
     return idle, loaded
 
 
 def wait_for(client: Client, bulk_id: str, ready: Any) -> None:
-    """Until a bulk looks as it should."""
+    """Wait until a bulk's view meets a condition."""
     while not ready(client.bulk(bulk_id)):
         time.sleep(0.1)
 
 
 def shares(jobs: int) -> dict[str, float]:
-    """Each tenant's share of the cost units handed out while all three had jobs waiting for their release.
+    """Return each tenant's share of the cost units started while all three had jobs waiting for release.
 
     Not from the beginning: who comes first finds the window empty and fills it, whatever its weight. It is left to run
     dry, until a quarter of the heaviest tenant's jobs have ended.
     """
     draw = random.Random(7)  # noqa: S311 - the same costs in every run
     null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning"}
-    null |= {"slots": 128, "max_window": WINDOW, "require_keys": True}
+    null |= {"slots": 128, "max_release_window": WINDOW, "require_keys": True}
     with running_stack(**null) as stack, clients(stack, list(WEIGHTS)) as found:
         database = Database(stack.settings.resolved_database_url)
         with database.write() as session:
@@ -124,22 +124,22 @@ def shares(jobs: int) -> dict[str, float]:
             for client in found
         ]
         wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs // 4)
-        begun = handed_out(database)
+        begun = started_cost(database)
         wait_for(found[-1], bulks[-1].id, lambda view: view.ended >= jobs * 3 // 4)
-        done = {name: cost - begun[name] for name, cost in handed_out(database).items()}
+        done = {name: cost - begun[name] for name, cost in started_cost(database).items()}
         database.dispose()
     return {name: done[name] / sum(done.values()) for name in WEIGHTS}
 
 
-def handed_out(database: Database) -> dict[str, int]:
-    """Cost units of each tenant's jobs that a worker has or had, at one moment. Raises RuntimeError if none waits."""
+def started_cost(database: Database) -> dict[str, int]:
+    """Return the cost units of each tenant's started jobs. Raises RuntimeError if a tenant has no waiting job."""
     waits = func.count(Job.id).filter(text(WAITING))
     cost = func.coalesce(func.sum(Job.cost).filter(Job.state != JobState.QUEUED), 0)
     query = select(Tenant.name, cost, waits).join(Job, Job.tenant_id == Tenant.id).group_by(Tenant.name)
     with database.read() as session:
         rows = session.execute(query).all()
     if any(row[2] == 0 for row in rows):
-        raise RuntimeError("a tenant has no job waiting any more: measure with more of them")
+        raise RuntimeError("a tenant has no waiting job left: measure with more jobs")
     return {row[0]: row[1] for row in rows}
 
 

@@ -1,4 +1,4 @@
-"""Resident memory of a worker and of each web process, after some work.
+"""Resident memory of a worker and of each web process under load.
 
 python -m bench.footprint [--quick]
 """
@@ -15,7 +15,7 @@ WORKER_GOAL_MB, WEB_GOAL_MB = 1500, 250
 
 
 def resident_mb(process: psutil.Process) -> float:
-    """Megabytes in memory now."""
+    """Return the resident memory in MB."""
     return round(process.memory_info().rss / 1e6, 1)
 
 

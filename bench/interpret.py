@@ -1,9 +1,9 @@
-"""A hundred descriptions in eight languages through each backend at hand: what is valid, kept and understood.
+"""A hundred descriptions in eight languages through each available backend: share of valid and of correct conditions.
 
     python -m bench.interpret [--quick] [--url http://localhost:11434/v1 --model NAME]
 
-The descriptions and what is to be found in them stand in tests/data/descriptions.jsonl. Rules are always there; SmolLM2
-where its package is installed (the extra `language`); a server where its address is given.
+The descriptions and their expected conditions are in tests/data/descriptions.jsonl. Backends: rules always; SmolLM2 if
+its package is installed (the extra `language`); a server if its URL is given.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BATCH = 8
 
 
 def judge(row: dict[str, Any], found: Conditions) -> dict[str, bool]:
-    """Which of the expected conditions were found."""
+    """Return which of the expected conditions were found."""
     subject = SPELLED.get(row["text"], row["subject"])
     size = None if found.width is None else [found.width, found.height]
     return {
@@ -48,7 +48,7 @@ def judge(row: dict[str, Any], found: Conditions) -> dict[str, bool]:
 
 
 def is_valid(card: ModelCard, request: Request, found: Conditions) -> bool:
-    """Whether the conditions fit their schema, and what is made of them the model's limits."""
+    """Return whether the conditions match their schema, and the fitted request the model's limits."""
     try:
         fitted = card.fit(request.spec, Conditions.model_validate(found.model_dump()))
     except ValidationError:
@@ -58,7 +58,7 @@ def is_valid(card: ModelCard, request: Request, found: Conditions) -> bool:
 
 
 def measure(interpreter: Interpreter, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Shares of right answers, and the seconds of a description in batches of eight."""
+    """Return the shares of correct fields, and the seconds per description in batches of eight."""
     card = Catalogue.load([], "limner-flow").get(None)
     requests = [Request(card.resolve(JobRequest(description=row["text"])), card) for row in rows]
     found, seconds = [], []
@@ -75,9 +75,9 @@ def measure(interpreter: Interpreter, rows: list[dict[str, Any]]) -> dict[str, A
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="The same; it takes a few seconds.")
-@click.option("--url", help="An OpenAI-compatible server to measure as well.")
-@click.option("--model", default="", help="Its model.")
+@click.option("--quick", is_flag=True, help="The first 40 descriptions only.")
+@click.option("--url", help="Also measure this OpenAI-compatible server.")
+@click.option("--model", default="", help="The server's model.")
 def main(quick: bool, url: str | None, model: str) -> None:
     """Measure, and print the figures."""
     rows = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]

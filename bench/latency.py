@@ -1,8 +1,8 @@
-"""One job alone, from submit to stored picture, against the same model called directly in one process.
+"""Latency of a single job from submission to stored image, against the same model called in one process.
 
     python -m bench.latency [--quick]
 
-Both sides run in turn, round by round, on the same machine with the same number of threads.
+Both sides alternate, round by round, on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GOAL = 1.5
 
 
 def direct(generator: Generator, spec: JobSpec) -> float:
-    """Seconds from a spec to PNG bytes, in this process."""
+    """Return the seconds from a spec to PNG bytes in this process."""
     started = time.perf_counter()
     [state] = begin(generator, [spec])
     for _ in range(spec.steps):
@@ -35,7 +35,7 @@ def direct(generator: Generator, spec: JobSpec) -> float:
 
 
 def served(client: Client, spec: JobSpec) -> float:
-    """Seconds from POST until the job's view says that the picture is stored."""
+    """Return the seconds from POST until the job's view shows success."""
     started = time.perf_counter()
     job = client.submit({"prompt": spec.prompt, "seed": spec.seed, "steps": spec.steps, "style": spec.style})
     while job.status not in ("succeeded", "failed", "canceled"):
@@ -59,7 +59,7 @@ def main(quick: bool) -> None:
     ]
     with running_stack() as stack, Client(stack.url) as client:
         direct(generator, specs[-1])
-        served(client, specs[-1])  # the first one of each warms up
+        served(client, specs[-1])  # warm-up
         pairs = [(direct(generator, spec), served(client, spec)) for spec in specs[:rounds]]
     ours, theirs = [pair[1] for pair in pairs], [pair[0] for pair in pairs]
     ratios = [b / a for a, b in pairs]

@@ -1,10 +1,10 @@
-"""What others notice of 2,000 clients that wait and of clients that misbehave.
+"""Latency for one tenant beside 2,000 waiting clients and misbehaving clients.
 
     python -m bench.misbehaving_clients [--quick]
 
-Two web processes and PostgreSQL. One tenant submits jobs and looks at them, alone and beside a crowd of other tenants':
-1,500 long polls and 500 event streams to which running jobs report, slow readers, silent uploads, requests without
-headers, and chats whose clients hang up (`bench/crowd.py`).
+Two web processes and PostgreSQL. One tenant submits and polls jobs, alone and beside a crowd of other tenants' clients:
+1,500 long polls and 500 event streams with the progress of running jobs, slow readers, stalled uploads, requests
+without headers, and chats whose clients disconnect (`bench/crowd.py`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ JOB = {"prompt": "a red apple"}
 
 @dataclass
 class Times:
-    """Milliseconds of each answer."""
+    """Milliseconds of each response."""
 
     submit: list[float] = field(default_factory=list[float])
     look: list[float] = field(default_factory=list[float])
@@ -54,7 +54,7 @@ class Times:
 
 @contextmanager
 def web(folder: Path, database_url: str) -> Iterator[Settings]:
-    """Two web processes; no worker, so that jobs stay queued and clients wait."""
+    """Start two web processes and no worker, so jobs stay queued and clients wait."""
     valkey = EmbeddedValkey(folder / "valkey", folder / "valkey.log")
     valkey.start()
     settings = Settings(
@@ -81,7 +81,7 @@ def web(folder: Path, database_url: str) -> Iterator[Settings]:
 
 
 def await_ready(settings: Settings) -> None:
-    """Wait until jobs can be taken."""
+    """Wait until the service accepts jobs."""
     for _ in range(300):
         try:
             if httpx.get(f"{url(settings)}/readyz", timeout=2, trust_env=False).is_success:
@@ -93,12 +93,12 @@ def await_ready(settings: Settings) -> None:
 
 
 def url(settings: Settings) -> str:
-    """Where the web processes listen."""
+    """Return the URL of the web processes."""
     return f"http://127.0.0.1:{settings.port}"
 
 
 def make_tenants(settings: Settings) -> list[dict[str, str]]:
-    """The crowd's tenants, each with its id, a key, a queued job and a large bulk."""
+    """Create the crowd's tenants, each with its id, a key, a queued job and a large bulk."""
     made: list[dict[str, str]] = []
     body = json.dumps(JOB).encode() + b"\n"
     for number in range(TENANTS):
@@ -110,7 +110,7 @@ def make_tenants(settings: Settings) -> list[dict[str, str]]:
 
 
 def make_tenant(settings: Settings, name: str) -> tuple[str, str]:
-    """A tenant's id and key."""
+    """Create a tenant; returns its id and key."""
     database = Database(settings.resolved_database_url)
     with database.write() as session:
         key = keys.create(session, name, "bench")
@@ -120,7 +120,7 @@ def make_tenant(settings: Settings, name: str) -> tuple[str, str]:
 
 
 def measure(client: httpx.Client, seconds: float, times: Times) -> None:
-    """Submit and look at a steady rate; what is late is not made up for."""
+    """Submit and poll at a steady rate; late requests are not caught up."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         started = time.perf_counter()
@@ -138,7 +138,7 @@ def measure(client: httpx.Client, seconds: float, times: Times) -> None:
 
 @contextmanager
 def crowd(settings: Settings, members: list[dict[str, str]]) -> Iterator[None]:
-    """The crowd, all of it connected."""
+    """Run the crowd, once all its clients are connected."""
     told = json.dumps([{name: each[name] for name in ("key", "job", "bulk")} for each in members])
     command = [sys.executable, "-m", "bench.crowd", url(settings), told]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -147,7 +147,7 @@ def crowd(settings: Settings, members: list[dict[str, str]]) -> Iterator[None]:
     progress.start()
     try:
         if process.stdout is None or process.stdout.readline() != "ready\n":
-            raise SystemExit("the crowd did not come")
+            raise SystemExit("the crowd could not connect")
         yield
     finally:
         over.set()
@@ -157,7 +157,7 @@ def crowd(settings: Settings, members: list[dict[str, str]]) -> Iterator[None]:
 
 
 def tell_progress(settings: Settings, members: list[dict[str, str]], over: threading.Event) -> None:
-    """What workers with 16 running jobs report."""
+    """Send the progress reports of workers with 16 running jobs."""
     hints = Hints(connect(settings.redis_url))
     number = 0
     while not over.wait(1 / PROGRESS_PER_SECOND):
@@ -167,7 +167,7 @@ def tell_progress(settings: Settings, members: list[dict[str, str]], over: threa
 
 
 def p95(samples: list[float]) -> float:
-    """The 95th percentile."""
+    """Return the 95th percentile."""
     return quantiles(samples, n=20)[-1]
 
 

@@ -1,13 +1,13 @@
-"""Other servers around the very same model, one small class each, for `bench.peers`, which starts them.
+"""Other servers with the same model, one small class each; `bench.peers` starts them.
 
     LIMNER_PEER=celery|litserve|ray|bentoml python -m bench.peer_servers PORT
 
-The environment says which, because processes that a server starts import this file again. All listen on loopback, hold
-one copy of the model on as many threads as our worker, and answer an order when its picture is there; they encode no
-PNG, store and record nothing. Where orders are batched, a batch is up to 8 whole ones, each for its own number of
-steps: a row leaves the computation with its last step (`bench.common.draw`). That is better for these servers than to
-run all to the longest, and better than groups of equal steps, of which a mixed trace has few. A batch that is not full
-is waited for no longer than 10 ms; while one runs, the next one gathers.
+LIMNER_PEER selects the server, because processes that a server starts import this file again. All servers listen on
+loopback, hold one copy of the model with as many threads as our worker, and answer an order when its image is ready;
+they encode no PNG and store nothing. Batching servers run up to 8 whole orders per batch, each with its own number of
+steps: a row leaves the computation after its last step (`bench.common.draw`). This favours these servers over running
+all rows to the longest, and over batches of equal steps, of which a mixed trace has few. A batch that is not full waits
+at most 10 ms; while one batch runs, the next one fills.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ HOST = "127.0.0.1"
 TASK = "draw"
 """Celery's task, and its queue."""
 DONE = "done:"
-"""Where Celery's answer is: a list with one value, for which the client waits."""
+"""Prefix of the Redis list with Celery's result, for which the client waits."""
 
 
 class Model:
-    """What every peer calls."""
+    """The model that every peer calls."""
 
     def __init__(self) -> None:
         self._catalogue = Catalogue.load([], "limner-flow")
         self._generator = load(self._catalogue.get(None), Settings(device="cpu"))
 
     def draw(self, orders: Sequence[dict[str, Any]]) -> list[int]:
-        """The orders, which are bodies of `POST /jobs`, as one batch; each answer is the size of a picture."""
+        """Run orders (bodies of `POST /jobs`) as one batch; returns the size of each image."""
         specs = [self._catalogue.resolve(JobRequest(**order))[1] for order in orders]
         return [int(picture.size) for picture in draw(self._generator, specs)]
 
@@ -54,7 +54,7 @@ if PEER == "celery":
     from redis import Redis
 
     def serve(port: int) -> None:
-        """One process does one task after another; `port` is Redis's."""
+        """Run one process with one task at a time; `port` is that of Redis."""
         url = f"redis://{HOST}:{port}/0"
         app = Celery("peer", broker=url)
         app.conf.update(
@@ -77,26 +77,26 @@ if PEER == "litserve":
     import litserve
 
     class LitPeer(litserve.LitAPI):
-        """Dynamic batching; by default a batch is a list."""
+        """Dynamic batching; by default, a batch is a list."""
 
         def setup(self, device: str) -> None:
-            """In the worker's process."""
+            """Load the model in the worker process."""
             self.model = Model()
 
         def decode_request(self, request) -> dict[str, Any]:  # noqa: ANN001
-            """The order is the body; LitServe reads the parameter's type, but not one that is written as a string."""
+            """Return the body; the parameter has no annotation, because LitServe cannot evaluate string annotations."""
             return request
 
         def predict(self, orders: list[dict[str, Any]]) -> list[int]:
-            """A batch."""
+            """Run a batch."""
             return self.model.draw(orders)
 
         def encode_response(self, output: int) -> dict[str, int]:
-            """One answer."""
+            """Build one response."""
             return {"size": output}
 
     def serve(port: int) -> None:
-        """One worker, and no limit on how long an order may wait."""
+        """Run one worker, without a timeout for orders."""
         api = LitPeer(max_batch_size=BATCH, batch_timeout=WAIT_SECONDS)
         server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=False)
         server.run(host=HOST, port=port, generate_client_file=False, log_level="warning")
@@ -109,22 +109,22 @@ if PEER == "ray":
 
     @ray_serve.deployment(num_replicas=1, max_ongoing_requests=10_000)
     class RayPeer:
-        """`@serve.batch`; the batch runs in a thread, so that the next one can gather."""
+        """`@serve.batch`; the batch runs in a thread, so that the next one can fill."""
 
         def __init__(self) -> None:
             self.model = Model()
 
         @ray_serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)
         async def batch(self, orders: list[dict[str, Any]]) -> list[int]:
-            """A batch."""
+            """Run a batch."""
             return await asyncio.to_thread(self.model.draw, orders)
 
         async def __call__(self, request: Request) -> dict[str, int]:
-            """One order."""
+            """Serve one order."""
             return {"size": await self.batch(await request.json())}
 
     def serve(port: int) -> None:
-        """One replica, on a cluster of this machine alone."""
+        """Run one replica on a local cluster."""
         stopping = threading.Event()
         ray.init(num_cpus=2, include_dashboard=False, _node_ip_address=HOST, log_to_driver=False)
         ray_serve.start(http_options={"host": HOST, "port": port})
@@ -139,18 +139,18 @@ if PEER == "bentoml":
 
     @bentoml.service(workers=1, traffic={"timeout": 3600, "max_concurrency": 10_000})
     class BentoPeer:
-        """Adaptive batching, which must refuse nothing: its limit on latency is far away."""
+        """Adaptive batching with a very high latency limit, so that it refuses no order."""
 
         def __init__(self) -> None:
             self.model = Model()
 
         @bentoml.api(route="/predict", batchable=True, max_batch_size=BATCH, max_latency_ms=3_600_000)
         def predict(self, orders: list[dict[str, Any]]) -> list[int]:
-            """A batch."""
+            """Run a batch."""
             return self.model.draw(orders)
 
     def serve(port: int) -> None:
-        """Its own command, which takes the place of this process."""
+        """Replace this process by BentoML's own command."""
         command = ["serve", "bench.peer_servers:BentoPeer", "--host", HOST, "--port", str(port)]
         os.execv(sys.executable, [sys.executable, "-m", "bentoml", *command])  # noqa: S606 - no shell is wanted
 

@@ -1,18 +1,18 @@
-"""The same jobs through us, and through other servers around the very same model.
+"""The same jobs through our service and through other servers with the same model.
 
     python -m bench.peers --peers-python PYTHON [--quick]
 
 PYTHON is an interpreter that can import this repository's environment and the peers (`pip install litserve==0.2.19
-"ray[serve]==2.60.0" bentoml` into an environment of their own); one that it cannot import is left out, and the figures
-say so. Peers are Celery with one task at a time, LitServe's dynamic batching, Ray Serve's `@serve.batch` and BentoML's
-adaptive batching; see bench/peer_servers.py for what is done in their favour. Ours is the whole service with its
-settings by default, on SQLite, and does all that they do not: it records each job, encodes its PNG and stores it.
+"ray[serve]==2.60.0" bentoml` in a separate environment); a peer that it cannot import is left out and listed in the
+figures. Peers are Celery with one task at a time, LitServe's dynamic batching, Ray Serve's `@serve.batch` and BentoML's
+adaptive batching; bench/peer_servers.py tells what is done in their favour. Ours is the whole service with default
+settings, on SQLite; unlike the peers, it records each job, encodes its PNG and stores it.
 
-Jobs are 64x64, half of them short (4 to 10 steps) and half long (30 to 50), each with its own guidance. In turn, round
-by round, with one client for all: as many jobs at once, and their rate until the last is done; then the same jobs as a
-Poisson process at 80 % of our rate, and the time of each from being sent to being done. A peer whose own rate is below
-that has no steady state there. Goals: ours has the highest rate; the 95th percentile of our short jobs is at most a
-third of the best peer's.
+Jobs are 64x64, half of them short (4 to 10 steps) and half long (30 to 50), each with its own guidance. Servers
+alternate round by round, with the same client: first all jobs at once, for the rate until the last one ends; then the
+same jobs as a Poisson process at 80 % of our rate, for the latency of each. A peer with a lower rate has no steady
+state there. Goals: ours has the highest rate; the 95th percentile of our short jobs is at most a third of the best
+peer's.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from limner_client.local.embedded_valkey import free_port
 
 Order = dict[str, Any]
 Send = Callable[[Order], None]
-"""Send an order, and return when it is done."""
+"""Sends an order, and returns when it is done."""
 MODULES = {"celery": "celery", "litserve": "litserve", "ray": "ray.serve", "bentoml": "bentoml"}
 SHORT, LONG = (4, 10), (30, 50)
 LOAD = 0.8
@@ -53,7 +53,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def trace(count: int, scale: int) -> list[Order]:
-    """Short and long jobs in any order; `scale` divides their steps."""
+    """Return short and long jobs in random order; `scale` divides their steps."""
     choose = random.Random(7)  # noqa: S311 - the same trace in every run
     kinds = [SHORT, LONG] * (count // 2)
     choose.shuffle(kinds)
@@ -70,11 +70,11 @@ def trace(count: int, scale: int) -> list[Order]:
     ]
 
 
-# --- how an order is sent to each ---
+# --- clients ---
 
 
 def to_limner(client: Client) -> Send:
-    """As anybody would: submit, then long polls until it has ended."""
+    """Submit the job, then long-poll until it has ended."""
 
     def send(order: Order) -> None:
         job = client.submit(order)
@@ -87,12 +87,12 @@ def to_limner(client: Client) -> Send:
 
 
 def to_http(client: httpx.Client, url: str, wrap: Callable[[Order], Any]) -> Send:
-    """One request, whose answer is the result."""
+    """Send one request, whose response is the result."""
     return lambda order: client.post(url, json=wrap(order)).raise_for_status() and None
 
 
 def to_celery(url: str, server: subprocess.Popen[bytes]) -> Send:
-    """Published, and waited for in Redis, which is quicker than Celery's own results."""
+    """Publish the task and wait for its result in Redis, which is faster than Celery's result backend."""
     app, redis = Celery("peer", broker=url), Redis.from_url(url, socket_timeout=60)
 
     def send(order: Order) -> None:
@@ -109,13 +109,13 @@ def to_celery(url: str, server: subprocess.Popen[bytes]) -> Send:
 
 
 def importable(python: str, module: str) -> bool:
-    """Whether the peers' interpreter has it."""
+    """Return whether the peers' interpreter can import a module."""
     return subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
 def process(python: str, peer: str, port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A peer's server; at the end it and all that it started are stopped."""
+    """Run a peer's server; stops it and its children at the end."""
     environment = {
         **os.environ,
         "LIMNER_PEER": peer,
@@ -137,7 +137,7 @@ def process(python: str, peer: str, port: int, folder: Path) -> Iterator[subproc
 
 
 def stop(parent: psutil.Process) -> None:
-    """Politely first."""
+    """Terminate a process and its children, then kill what remains."""
     family = [*parent.children(recursive=True), parent]
     parent.terminate()
     _, left = psutil.wait_procs(family, timeout=15)
@@ -146,7 +146,7 @@ def stop(parent: psutil.Process) -> None:
 
 
 def await_ready(server: subprocess.Popen[bytes], send: Send, log: Path) -> None:
-    """Until a first order is done; it also warms up."""
+    """Wait until a first order is done; it is also the warm-up."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
         try:
@@ -158,7 +158,7 @@ def await_ready(server: subprocess.Popen[bytes], send: Send, log: Path) -> None:
 
 
 def start_peers(stack: ExitStack, python: str, names: list[str]) -> dict[str, Send]:
-    """Start all at once, and how to send to each."""
+    """Start all peers; returns how to send to each."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lb-", ignore_cleanup_errors=True)))
     limits = httpx.Limits(max_connections=None)
     client = stack.enter_context(httpx.Client(timeout=None, trust_env=False, limits=limits))  # noqa: S113 - as long as it takes
@@ -183,7 +183,7 @@ def start_peers(stack: ExitStack, python: str, names: list[str]) -> dict[str, Se
 
 
 def saturated(send: Send, orders: list[Order]) -> float:
-    """Jobs a second, all sent at once."""
+    """Return jobs per second with all jobs sent at once."""
     with ThreadPoolExecutor(len(orders)) as pool:
         started = time.perf_counter()
         list(pool.map(send, orders))
@@ -191,7 +191,7 @@ def saturated(send: Send, orders: list[Order]) -> float:
 
 
 def latencies(send: Send, orders: list[Order], per_second: float, seed: int) -> list[float]:
-    """Seconds of each order, sent as a Poisson process whether or not others are done."""
+    """Return the seconds of each order, sent as an open Poisson process."""
     draw = random.Random(seed)  # noqa: S311 - the same arrivals for all
     at = np.cumsum([draw.expovariate(per_second) for _ in orders])
 
@@ -209,11 +209,11 @@ def latencies(send: Send, orders: list[Order], per_second: float, seed: int) -> 
 
 
 def measure(sends: dict[str, Send], orders: list[Order], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """For each: rates, medians and 95th percentiles of the short jobs by round, and all their latencies."""
+    """Return, for each server, rates, medians and 95th percentiles of the short jobs by round, and all latencies."""
     middle = sorted(order["steps"] for order in orders)[len(orders) // 2]
     found: dict[str, dict[str, list[float]]] = {name: {"rate": [], "p50": [], "p95": [], "all": []} for name in sends}
     for send in sends.values():
-        saturated(send, [order | {"steps": 1} for order in orders])  # texts are encoded everywhere before
+        saturated(send, [order | {"steps": 1} for order in orders])  # fills the text caches
     for number in range(rounds):
         for name, send in sends.items():
             found[name]["rate"].append(saturated(send, orders))
@@ -228,7 +228,7 @@ def measure(sends: dict[str, Send], orders: list[Order], rounds: int) -> dict[st
 
 
 @click.command()
-@click.option("--peers-python", required=True, help="An interpreter that has the peers.")
+@click.option("--peers-python", required=True, help="A Python interpreter with the peers installed.")
 @click.option("--quick", is_flag=True, help="One round of few and smaller jobs, about 50 s.")
 def main(peers_python: str, quick: bool) -> None:
     """Measure, and print the figures."""

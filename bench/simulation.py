@@ -1,25 +1,25 @@
-"""SIMULATION, not a measurement: step-level batching against dynamic batching and none, on 1 to 64 H200s.
+"""SIMULATION, not a measurement: step-level, dynamic and no batching on 1 to 64 H200s.
 
     python -m bench.simulation [--quick]
 
-A discrete-event simulation from a seed. Ours runs the real `limner_worker.engine.scheduler.Scheduler`, one for each
-device; a device's time for one step is the published curve of Qwen-Image at 512x512 on an H200 (sglang,
+A seeded discrete-event simulation. Ours runs the real `limner_worker.engine.scheduler.Scheduler`, one per
+device; the time of one step is the published curve of Qwen-Image at 512x512 on an H200 (sglang,
 pull request 22183). The unit of time is one step of one picture alone on a device. Jobs of 4 to 50 steps arrive as a
-Poisson process, at 50, 80 and 95 % of what the devices could do with their largest batch always full; each goes to the
-device with the fewest steps to do, and waits there until there is room.
+Poisson process, at 50, 80 and 95 % of the capacity with the largest batch always full; each goes to the device with
+the fewest remaining steps, and waits there for a free slot.
 
-- ours: a job joins between two steps, and leaves with its last; batches are padded to a card's default buckets, and a
-  device holds as many jobs as a worker's slots by default.
-- dynamic batching: what waits, up to the batch size, runs as one batch of whole requests for as many steps as its
-  longest needs; nobody joins or leaves before. Favoured: it waits for nobody, is padded to no bucket, and is given the
-  batch size that is best for it at each point.
-- dynamic, leaving: the same, and a row costs nothing any more when its own steps are done; no server that we know does
-  this, and it is the most that batching of whole requests could be.
+- ours: a job joins between two steps and leaves after its last one; batches are padded to a card's default buckets, and
+  a device holds as many jobs as a worker's default slots.
+- dynamic batching: waiting jobs, up to the batch size, run as one batch of whole requests for the steps of the longest;
+  none joins or leaves earlier. In its favour: no wait for a full batch, no padding, and the best batch size at each
+  point.
+- dynamic, leaving: the same, but a row costs nothing after its own last step; no server known to us does this, and it
+  is the upper bound for batching whole requests.
 - none: one job after another.
 
-Those that cannot carry a load have no steady state there, and their latency is that of the trace's length.
-Latency is from a job's arrival to its end; the first tenth of each trace warms up. Rounds are seeds, and all
-take the same trace in each. Goal: ours has the lowest 95th percentile at every load on every number of devices.
+A policy that cannot carry a load has no steady state there; its latency then depends on the trace's length.
+Latency is from a job's arrival to its end; the first tenth of each trace is warm-up. Rounds are seeds; all policies
+use the same trace in each. Goal: ours has the lowest 95th percentile at every load on every number of devices.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from limner_shared.settings import Settings
 from limner_worker.engine.scheduler import Scheduler
 
 SPEEDUPS = {1: 1.0, 2: 1.82, 3: 2.69, 16: 3.21}
-"""Rows a second at a batch size, over those at 1."""
+"""Rows per second at a batch size, relative to size 1."""
 BUCKETS: tuple[int, ...] = ModelCard.model_fields["buckets"].default
 SLOTS: int = Settings.model_fields["slots"].default
 SIZES = (2, 3, 4, 8)
-"""The batch sizes that dynamic batching may choose from."""
+"""The batch sizes of dynamic batching, of which the best counts."""
 STEPS = (4, 50)
 Latency = dict[str, dict[str, float]]
 LOADS = (0.5, 0.8, 0.95)
@@ -55,18 +55,18 @@ DEVICES = (1, 4, 16, 64)
 
 
 def step_time(rows: int) -> float:
-    """How long one step of so many rows takes; linear between the published sizes."""
+    """Return the time of one step of `rows` rows, interpolated linearly between the published sizes."""
     return float(np.interp(rows, list(SPEEDUPS), [size / gain for size, gain in SPEEDUPS.items()]))
 
 
 STEP_TIMES = [step_time(rows) for rows in range(BUCKETS[-1] + 1)]
 CAPACITY = BUCKETS[-1] / STEP_TIMES[BUCKETS[-1]] / (sum(STEPS) / 2)
-"""Jobs that one device can do in one unit of time."""
+"""Jobs per unit of time of one device."""
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A row of the real scheduler: one picture."""
+    """A row of the real scheduler: one image."""
 
     arrival: float
     steps: int
@@ -76,7 +76,7 @@ class Job:
 
     @property
     def remaining(self) -> int:
-        """Steps that it has left."""
+        """Remaining steps."""
         return self.left
 
 
@@ -84,19 +84,19 @@ class Device(Protocol):
     """One device under a policy."""
 
     to_do: int
-    """Steps of all jobs that were given to it and have not ended."""
+    """Steps of the assigned jobs that have not ended."""
 
     def give(self, job: Job) -> None:
-        """A job arrives here."""
+        """Assign a job to this device."""
         ...
 
     def work(self, now: float) -> float | None:
-        """Begin the next piece of work; when it will end, or None if there is none."""
+        """Begin the next step or batch at `now`; returns its end, or None if there is none."""
         ...
 
 
 class StepLevel:
-    """Ours: one step of the scheduler's next batch at a time."""
+    """Ours: runs one step of the scheduler's next batch at a time."""
 
     def __init__(self) -> None:
         self.to_do = 0
@@ -104,12 +104,12 @@ class StepLevel:
         self._scheduler: Scheduler[Job] = Scheduler(lambda _key: BUCKETS)
 
     def give(self, job: Job) -> None:
-        """It waits until the next step begins."""
+        """Queue the job until the next step begins."""
         self._waiting.append(job)
         self.to_do += job.steps
 
     def work(self, now: float) -> float | None:
-        """One step for one batch."""
+        """Run one step of one batch."""
         while self._waiting and len(self._scheduler) < SLOTS:
             self._scheduler.add(self._waiting.popleft(), Lane.NORMAL)
         batch = self._scheduler.next_batch()
@@ -125,7 +125,7 @@ class StepLevel:
 
 
 class Whole:
-    """Batches of whole requests: of at most `size`, closed when they begin."""
+    """Batches of at most `size` whole requests, closed when they begin."""
 
     def __init__(self, size: int, *, leaving: bool) -> None:
         self.to_do = 0
@@ -135,12 +135,12 @@ class Whole:
         self._running: list[Job] = []
 
     def give(self, job: Job) -> None:
-        """It waits until the batch that runs has ended."""
+        """Queue the job until the running batch has ended."""
         self._waiting.append(job)
         self.to_do += job.steps
 
     def work(self, now: float) -> float | None:
-        """One batch of what waits, as long as its longest; all of it ends then."""
+        """Run a batch of the waiting jobs; all of them end with the longest."""
         self.to_do -= sum(job.steps for job in self._running)
         self._running = [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
         if not self._running:
@@ -158,11 +158,11 @@ POLICIES: dict[str, list[Callable[[], Device]]] = {
     "dynamic, leaving": [partial(Whole, size, leaving=True) for size in SIZES],
     "none": [partial(Whole, 1, leaving=False)],
 }
-"""Each policy's variants, of which the one with the lowest 95th percentile counts."""
+"""The variants of each policy; the one with the lowest 95th percentile counts."""
 
 
 def trace(seed: int, load: float, devices: int, count: int) -> list[Job]:
-    """Poisson arrivals of jobs with any number of steps."""
+    """Return Poisson arrivals of jobs with random steps."""
     draw = random.Random(f"{seed} {load} {devices}")  # noqa: S311 - the same trace in every run
     now = 0.0
     jobs: list[Job] = []
@@ -174,7 +174,7 @@ def trace(seed: int, load: float, devices: int, count: int) -> list[Job]:
 
 
 def simulate(make: Callable[[], Device], jobs: Sequence[Job], devices: int) -> list[float]:
-    """Every job's latency, but for those that warm up."""
+    """Return the latency of every job after the warm-up."""
     fleet = [make() for _ in range(devices)]
     idle = set(range(devices))
     events: list[tuple[float, int]] = []  # when which device is free
@@ -190,7 +190,7 @@ def simulate(make: Callable[[], Device], jobs: Sequence[Job], devices: int) -> l
 
 
 def run_until(now: float, fleet: Sequence[Device], idle: set[int], events: list[tuple[float, int]]) -> None:
-    """Let every device that is free by now take its next pieces of work."""
+    """Let every device that is free by `now` begin its next work."""
     while events and events[0][0] <= now:
         at, number = heappop(events)
         end = fleet[number].work(at)
@@ -201,7 +201,7 @@ def run_until(now: float, fleet: Sequence[Device], idle: set[int], events: list[
 
 
 def point(load: float, devices: int, rounds: int, count: int) -> dict[str, Latency]:
-    """Mean and 95th percentile of each policy, over the seeds."""
+    """Return mean and 95th percentile of each policy over the seeds."""
 
     def found(make: Callable[[], Device]) -> Latency:
         latencies = [simulate(make, trace(seed, load, devices, count), devices) for seed in range(rounds)]
@@ -217,7 +217,7 @@ def point(load: float, devices: int, rounds: int, count: int) -> dict[str, Laten
 
 
 def plot(points: dict[int, dict[float, dict[str, Latency]]]) -> None:
-    """Latency against load, a column for each number of devices."""
+    """Plot latency against load, with one column per number of devices."""
     figure, rows = plt.subplots(2, len(points), figsize=(3.2 * len(points), 6), sharex=True, sharey="row")
     for row, figure_name in zip(rows, ("mean", "p95"), strict=True):
         for axes, (devices, by_load) in zip(row, points.items(), strict=True):

@@ -1,8 +1,8 @@
-"""What a job costs the database in a table of few and of many jobs, and whether any statement reads such a table whole.
+"""Database cost of a job in tables of few and of many jobs, and a search for statements that scan a large table.
 
-Two services stand side by side, on databases that differ in nothing but the number of jobs that have ended. Their
-rounds alternate, so that whatever else the machine does meets both. In each round 16 jobs are queued, released by the
-dispatcher, claimed, looked at, listed and canceled; a hundred others wait in paused bulks.
+Two services run on databases that differ only in the number of ended jobs. Their rounds alternate, so that other load
+of the machine affects both. In each round, 16 jobs are queued, released by the dispatcher, claimed, polled, listed and
+canceled; a hundred others wait in paused bulks.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ IN_HAND = 16
 WARM_UP = 3
 LISTED = ("", "?state=failed", "?model=limner-flow&state=canceled", "?model=limner-flow")
 SERVER = ("max_wal_size = '8GB'", "maintenance_work_mem = '1GB'", "checkpoint_timeout = '30min'")
-"""For the filling of tables; both are measured on the same server."""
+"""Settings that speed up the filling of tables; both tables are measured on the same server."""
 
 
 @dataclass
 class Table:
-    """A service on a database with so many jobs, and the seconds that each kind of work took."""
+    """A service on a database with `jobs` ended jobs, and the seconds of each kind of operation."""
 
     app: Flask
     dispatcher: Dispatcher
@@ -58,11 +58,11 @@ class Table:
 
     @property
     def database(self) -> Database:
-        """Where its jobs are."""
+        """The database of the service."""
         return self.app.extensions["limner"].database
 
     def round(self) -> None:
-        """Queue, release, claim, look, list, cancel."""
+        """Queue, release, claim, poll, list and cancel jobs, and record the seconds of each."""
         with self.database.write() as session:
             new = [NewJob(self.spec, 24, Priority.NORMAL)] * IN_HAND
             ledger.submit(session, ledger.LOCAL_TENANT, new)
@@ -88,7 +88,7 @@ class Table:
 
 @contextmanager
 def tables(kind: str, counts: list[int]) -> Iterator[list[Table]]:
-    """Services on one Valkey, each with a database of its own and so many jobs: files, or of one PostgreSQL."""
+    """Start services on one Valkey, each with its own database (SQLite, or one of a PostgreSQL) of `counts` jobs."""
     with ExitStack() as open_:
         server = open_.enter_context(_server()) if kind == "postgresql" else None
         valkey = ValkeyServer()
@@ -126,8 +126,10 @@ def _create(server: Database, name: str) -> str:
 def _table(settings: Settings, jobs: int) -> Table:
     configure_logging(settings, "bench")
     schema.upgrade(settings.resolved_database_url)
-    # One round of tidying, at the start: here the release alone is timed.
-    calm = settings.model_copy(update={"window": IN_HAND, "max_window": IN_HAND, "dispatch_seconds": 1e9})
+    # The dispatcher's periodic duties run once, at the start: only the release is timed.
+    calm = settings.model_copy(
+        update={"release_window": IN_HAND, "max_release_window": IN_HAND, "dispatch_seconds": 1e9}
+    )
     catalogue = Catalogue.load([], "limner-flow")
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     app = create_app(calm)
@@ -140,7 +142,7 @@ def _table(settings: Settings, jobs: int) -> Table:
 
 
 def measure(kind: str, jobs: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of each kind of work in both tables, their ratio, and the statements that read a table whole."""
+    """Return the milliseconds of each operation in both tables, their ratio, and the statements that scan a table."""
     started = time.perf_counter()
     with tables(kind, [FEW, jobs]) as found:
         few, many = found

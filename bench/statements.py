@@ -1,6 +1,6 @@
-"""Every statement that the service issues, and whether an index serves it: recorded from the real code.
+"""Records every statement that the service issues, and checks that an index serves it.
 
-`fill` makes the table, `recorded` notes what is sent to any database meanwhile, and `scans` explains each of it.
+`fill` creates the tables, `recorded` records the statements sent to any database, and `scans` explains each.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import JobSpec
 
 LARGE_ROWS = 10_000
-"""No table of so many rows may be read whole."""
-READ_IN_VAIN = 2000
-"""An index that makes a query read more rows than these, to throw them away, does not serve it."""
+"""No table of this size may be scanned."""
+MAX_FILTERED_ROWS = 2000
+"""An index does not serve a query that filters out more rows than this."""
 CHUNK = 500_000
 BULKS, WAITING = 100, 100
 TENANT, OTHER = "tenant_local", "tenant_other"
@@ -28,7 +28,7 @@ TENANT, OTHER = "tenant_local", "tenant_other"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement with the parameters that it was first sent with."""
+    """A statement with the parameters of its first execution."""
 
     sql: str
     parameters: Any
@@ -36,7 +36,7 @@ class Statement:
 
 @contextmanager
 def recorded() -> Iterator[dict[str, Statement]]:
-    """What is sent to any database from now on, each statement once, however many values its lists have."""
+    """Record each statement sent to any database once, whatever the length of its value lists."""
     found: dict[str, Statement] = {}
 
     def note(_c: Connection, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
@@ -52,7 +52,7 @@ def recorded() -> Iterator[dict[str, Statement]]:
 
 
 def scans(database: Database, statements: dict[str, Statement]) -> list[str]:
-    """The statements that read a large table without an index that fits, each with its plan."""
+    """Return the statements that read a large table without a suitable index, each with its plan."""
     found: list[str] = []
     with database.engine.connect() as connection:
         look = _postgresql if connection.dialect.name == "postgresql" else _sqlite
@@ -67,7 +67,7 @@ def scans(database: Database, statements: dict[str, Statement]) -> list[str]:
 
 
 def _large_tables(connection: Connection) -> set[str]:
-    """As the statistics of `fill` say; other tables are read whole because that is quicker."""
+    """Return the large tables by the statistics of `fill`; the planner rightly scans small tables."""
     if connection.dialect.name == "postgresql":
         query = f"SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= {LARGE_ROWS}"  # noqa: S608 - a number
         return set(connection.scalars(text(query)))
@@ -76,7 +76,7 @@ def _large_tables(connection: Connection) -> set[str]:
 
 
 def _partial_indexes(connection: Connection) -> set[str]:
-    """Indexes of the few rows that meet a condition: such a one may be read whole."""
+    """Return the partial indexes, which hold few rows and may be scanned."""
     if connection.dialect.name == "postgresql":
         query = "SELECT relname FROM pg_index JOIN pg_class ON oid = indexrelid WHERE indpred IS NOT NULL"
     else:
@@ -94,7 +94,7 @@ def _sqlite(connection: Connection, statement: Statement, partial: set[str], lar
 
 
 def _postgresql(connection: Connection, statement: Statement, partial: set[str], large: set[str]) -> str:
-    """Run for real, since a plan does not say how much an index range makes it read; rolled back by the caller."""
+    """Run the statement, since a plan does not tell how many rows an index range reads; the caller rolls back."""
     explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", statement.parameters)
     [plan] = explained.scalar_one()
     for node in _nodes(plan["Plan"]):
@@ -102,8 +102,8 @@ def _postgresql(connection: Connection, statement: Statement, partial: set[str],
         whole = node["Node Type"] == "Seq Scan" or (
             index is not None and "Index Cond" not in node and index not in partial
         )
-        in_vain = node.get("Rows Removed by Filter", 0) * node.get("Actual Loops", 1)
-        if table in large and node.get("Actual Loops") and (whole or in_vain > READ_IN_VAIN):
+        filtered = node.get("Rows Removed by Filter", 0) * node.get("Actual Loops", 1)
+        if table in large and node.get("Actual Loops") and (whole or filtered > MAX_FILTERED_ROWS):
             return json.dumps(node)
     return ""
 
@@ -118,7 +118,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def fill(database: Database, spec: JobSpec, jobs: int) -> None:
-    """Two tenants' jobs as years leave them: of each hundred 94 have succeeded, two are in a bulk; a hundred wait."""
+    """Insert two tenants' jobs: of each hundred, 94 have succeeded and two are in a bulk; a hundred are queued."""
     with database.write() as session:
         say = _Dialect(session.get_bind().dialect.name == "sqlite")
         session.execute(text(f"INSERT INTO tenants (id, name, created_at) VALUES ('{OTHER}', 'other', 0)"))  # noqa: S608
@@ -135,7 +135,7 @@ def fill(database: Database, spec: JobSpec, jobs: int) -> None:
 
 
 def _drop_indexes(database: Database) -> list[str]:
-    """Drop all that are no constraints, since they are quicker built at the end; returns what builds them."""
+    """Drop the indexes that are not constraints, to build them at the end; returns their definitions."""
     query = text(
         "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND NOT EXISTS"
         " (SELECT 1 FROM pg_constraint WHERE conname = indexname)"
@@ -149,7 +149,7 @@ def _drop_indexes(database: Database) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """The few expressions in which the two databases differ."""
+    """The expressions in which the two databases differ."""
 
     is_sqlite: bool
 
@@ -160,7 +160,7 @@ class _Dialect:
         return value if self.is_sqlite else f"CAST({value} AS jsonb)"
 
     def series(self, first: int, end: int) -> str:
-        """The numbers n from `first` to before `end`."""
+        """Return a CTE of the numbers n from `first` to `end - 1`."""
         if self.is_sqlite:
             following = f"SELECT n + 1 FROM series WHERE n + 1 < {end}"  # noqa: S608 - numbers
             return f"WITH RECURSIVE series(n) AS (VALUES ({first}) UNION ALL {following})"
@@ -191,7 +191,7 @@ def _bulk(say: _Dialect) -> dict[str, str]:
 
 
 def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
-    """Of each table the columns, as expressions of a number n, and for which n there is a row."""
+    """Return, for each table, its columns as expressions of a number n, and the condition on n for a row."""
     key, digest, empty = say.padded("n", 26), say.padded("n", 64), say.json("'{}'")
     job = f"'job_' || {key}"
     at = "1700000000 + n"

@@ -1,12 +1,12 @@
-# Web server, dispatcher and migrations: everything that needs no torch. Build from the repository's root.
-# A build for production names the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
+# Web server, dispatcher and migrations: all that needs no torch. Build from the root of the repository.
+# For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
 
-# The locked packages first: they change less often than the code.
+# Locked packages first: they change less often than the code.
 COPY deploy/web.lock ./
 RUN pip install --no-deps --require-hashes -r web.lock
 

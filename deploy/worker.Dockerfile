@@ -1,8 +1,8 @@
-# A worker, for a GPU or the CPU. Build from the repository's root.
+# A worker, for a GPU or the CPU. Build from the root of the repository.
 #
-# PyPI's torch for Linux brings CUDA's libraries with it and also runs on a CPU, so one file serves both. For an image
-# a tenth of the size without them, name PyTorch's own CPU index: --build-arg TORCH_INDEX_URL=…
-# A build for production names the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
+# PyPI's torch for Linux includes the CUDA libraries and also runs on a CPU, so one image serves both. Without these
+# libraries the image has a tenth of the size: use PyTorch's CPU index with --build-arg TORCH_INDEX_URL=…
+# For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
 
@@ -10,8 +10,8 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 ARG TORCH_INDEX_URL=""
 
-# The locked packages first: they change less often than the code. torch comes before all else,
-# with whatever its build needs: CUDA's libraries, or nothing.
+# Locked packages first: they change less often than the code. torch comes before the others, with the dependencies
+# of its build: the CUDA libraries, or none.
 COPY torch.lock deploy/worker.lock ./
 RUN if [ -n "$TORCH_INDEX_URL" ]; then export PIP_INDEX_URL="$TORCH_INDEX_URL"; fi \
     && pip install -r torch.lock

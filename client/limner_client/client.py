@@ -1,4 +1,4 @@
-"""The client of the native HTTP API, used by the command line, the demo and the benchmarks."""
+"""The client of the native HTTP API."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from limner_shared.errors import LimnerError, ServiceUnavailable
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
 WAIT_SECONDS: Final = 20
-"""How long one long poll lasts; the server allows 25."""
+"""Duration of one long poll; the server allows 25."""
 PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "message"}
 GATEWAY_ERRORS: Final = (502, 503, 504)
-"""What a proxy answers whose server is away."""
+"""Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
 
 
@@ -48,12 +48,12 @@ class ServerUnreachable(ServiceUnavailable):
 
 
 class Client:
-    """Talks to one server. Raises the server's error as its LimnerError, and ServerUnreachable where none answers."""
+    """A client of one server. Raises the server's errors as LimnerError, and ServerUnreachable if no server answers."""
 
     def __init__(self, server: str, key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
         self.server = server.rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # Proxy settings are for the world outside; a server on loopback is not there.
+        # Proxy settings of the environment do not apply to a server on loopback.
         local = httpx.URL(self.server).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
             base_url=self.server, headers=headers, timeout=TIMEOUT, transport=transport, trust_env=not local
@@ -68,17 +68,17 @@ class Client:
     # --- jobs ---
 
     def submit(self, request: Mapping[str, Any]) -> JobView:
-        """Queue a job; `request` has the fields of `JobRequest`, and those that are None are left out."""
+        """Queue a job; `request` has the fields of `JobRequest`, of which those that are None are omitted."""
         body = {name: value for name, value in request.items() if value is not None}
         return JobView.model_validate(self._json("POST", f"{API}/jobs", json=body))
 
     def job(self, job_id: str, wait_seconds: int = 0) -> JobView:
-        """A job as it is now, or when it ends within `wait_seconds`."""
+        """Return a job; with `wait_seconds`, wait at most that long for it to end."""
         params = {"wait": wait_seconds} if wait_seconds else {}
         return JobView.model_validate(self._json("GET", f"{API}/jobs/{job_id}", params=params))
 
     def wait(self, job_id: str, every_seconds: int = WAIT_SECONDS) -> Iterator[JobView]:
-        """The job now, and again after so many seconds, and at last as soon as it is in its terminal state."""
+        """Yield the job now and after each `every_seconds`, and last in its terminal state, as soon as it ends."""
         view = self.job(job_id)
         yield view
         while not view.status.terminal:
@@ -88,30 +88,30 @@ class Client:
     def jobs(
         self, *, status: str | None = None, limit: int = 20, cursor: str | None = None, dead: bool = False
     ) -> JobList:
-        """A page of your jobs, newest first; with `dead`, of the dead letters among them."""
+        """Return a page of your jobs, newest first; with `dead`, of your dead letters only."""
         wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": "true" if dead else None}
         answer = self._json("GET", f"{API}/jobs", params={k: v for k, v in wanted.items() if v is not None})
         return JobList.model_validate(answer)
 
     def retry_dead(self, job_ids: list[str] | None) -> list[str]:
-        """Do dead letters again, None for all; returns the new jobs' ids."""
+        """Retry dead letters, or all of them for None; returns the ids of the new jobs."""
         answer = self._json("POST", f"{API}/jobs/retry", json={} if job_ids is None else {"jobs": job_ids})
         return Retried.model_validate(answer).jobs
 
     def receipts(self, job_id: str) -> list[ReceiptView]:
-        """What made each of a job's pictures."""
+        """Return the receipt of each of a job's images."""
         return Receipts.model_validate(self._json("GET", f"{API}/jobs/{job_id}/receipts")).items
 
     def replay(self, job_id: str) -> JobView:
-        """Make a job's pictures again, as a new job."""
+        """Generate a job's images again, as a new job."""
         return JobView.model_validate(self._json("POST", f"{API}/jobs/{job_id}/replay"))
 
     def cancel(self, job_id: str) -> JobView:
-        """Cancel a job that is not done."""
+        """Cancel a job that has not ended."""
         return JobView.model_validate(self._json("POST", f"{API}/jobs/{job_id}/cancel"))
 
     def cancel_bulk(self, bulk_id: str) -> BulkView:
-        """Cancel every job of a bulk that is not done."""
+        """Cancel all jobs of a bulk that have not ended."""
         return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/cancel"))
 
     # --- bulks ---
@@ -119,9 +119,9 @@ class Client:
     def submit_bulk(
         self, lines: BinaryIO | Path, idempotency_key: str | None = None, *, skip_bad: bool = False
     ) -> BulkView:
-        """Queue every line of a JSONL file, which is sent as it is read; with a key, once however often it is sent.
+        """Queue every line of a JSON Lines file, which is streamed; with a key, resubmission queues nothing twice.
 
-        With `skip_bad`, lines that cannot be accepted are left out, and the bulk tells which. Raises BadBulk.
+        With `skip_bad`, invalid lines are skipped and listed in the result; without it, they raise BadBulk.
         """
         if isinstance(lines, Path):
             with lines.open("rb") as file:
@@ -132,56 +132,56 @@ class Client:
         return BulkView.model_validate(answer)
 
     def bulk(self, bulk_id: str) -> BulkView:
-        """A bulk as it is now."""
+        """Return a bulk."""
         return BulkView.model_validate(self._json("GET", f"{API}/bulks/{bulk_id}"))
 
     def pause_bulk(self, bulk_id: str) -> BulkView:
-        """Start none of its jobs until it is resumed."""
+        """Pause a bulk: none of its queued jobs is released until it is resumed."""
         return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/pause"))
 
     def resume_bulk(self, bulk_id: str) -> BulkView:
-        """Go on with a paused bulk."""
+        """Resume a paused bulk."""
         return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/resume"))
 
     def bulk_results(self, bulk_id: str) -> Iterator[JobView]:
-        """Every job of a bulk, in the order of its lines, as the answer arrives."""
+        """Yield every job of a bulk in the order of its lines, as the response arrives."""
         with self._stream(f"{API}/bulks/{bulk_id}/results") as answer:
             yield from (JobView.model_validate_json(line) for line in answer.iter_lines() if line.strip())
 
-    # --- pictures, models, events ---
+    # --- images, models, events ---
 
     def download(self, image: ImageView) -> bytes:
-        """The picture's stored bytes. Raises ClientError if they are not those of its SHA-256."""
+        """Return the image's stored bytes. Raises ClientError if they do not match its SHA-256."""
         data = self._send("GET", image.url, headers={"Accept": image.media_type}).content
         if hashlib.sha256(data).hexdigest() != image.sha256:
             raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
         return data
 
     def models(self) -> list[ModelView]:
-        """The models that the server knows, and what each allows."""
+        """Return the server's models with their limits."""
         return ModelList.model_validate(self._json("GET", f"{API}/models")).items
 
     def events(self, params: Mapping[str, str] | None = None) -> Iterator[ServerSentEvent]:
-        """What changes, as it changes, until the server or the caller ends it."""
+        """Yield the server-sent events of your jobs, until the server or the caller closes the stream."""
         timeout = httpx.Timeout(60, connect=5)
         try:
             with connect_sse(self._http, "GET", f"{API}/events", params=params, timeout=timeout) as source:
                 if source.response.is_error:
                     source.response.read()
                     raise _refused(source.response)
-                # What has no data is no event (HTML Living Standard, 9.2.6), such as a bare `retry:`.
+                # A block without data, such as a bare `retry:`, is not an event (HTML Living Standard, 9.2.6).
                 yield from (event for event in source.iter_sse() if event.data)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
-    # --- the wire ---
+    # --- HTTP ---
 
     def _json(self, method: str, url: str, **options: Any) -> Any:
         answer = self._send(method, url, **options)
         try:
             return answer.json()
         except json.JSONDecodeError as error:
-            raise ClientError(f"What answers at {self.server} is not a Limner server.") from error
+            raise ClientError(f"The server at {self.server} is not a Limner server.") from error
 
     def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
         try:
@@ -206,12 +206,12 @@ class Client:
     def _unreachable(self, error: httpx.TransportError) -> ServerUnreachable:
         return ServerUnreachable(
             f"No Limner server answers at {self.server} ({error or type(error).__name__}): "
-            "start one with `limner up`, or name another with --server."
+            "start one with `limner up`, or choose another with --server."
         )
 
 
 def _refused(answer: httpx.Response) -> LimnerError:
-    """The server's problem document (RFC 9457) as the error of the same code."""
+    """Convert the server's problem document (RFC 9457) to the error of the same code."""
     try:
         problem = answer.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""The dispatcher's command: `limner dispatch`."""
+"""The dispatcher's command: `limner dispatcher`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from limner_shared.telemetry import configure_logging
 
 
 @click.command()
-def dispatch() -> None:
+def dispatcher() -> None:
     """Release queued jobs to the workers, and take back what a lost worker held. Any number may run."""
     settings = Settings()
     configure_logging(settings, "dispatch")

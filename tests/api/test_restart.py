@@ -18,7 +18,7 @@ def begin(server: Service, folder: Path, lines: int):
     """Start `limner bulk` with so many lines."""
     prompts = folder / "prompts.jsonl"
     prompts.write_text('{"prompt": "x"}\n' * lines)
-    return server.start("bulk", str(prompts), "-o", str(folder / "out"), "--server", address(server))
+    return server.start("bulk", "submit", str(prompts), "-o", str(folder / "out"), "--server", address(server))
 
 
 def address(server: Service) -> str:

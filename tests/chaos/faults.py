@@ -47,7 +47,7 @@ class World:
 
     def tend(self) -> None:
         """Start whatever is not running."""
-        for role in ("serve", "dispatch-1", "dispatch-2", "worker-1", "worker-2"):
+        for role in ("serve", "dispatcher-1", "dispatcher-2", "worker-1", "worker-2"):
             if role not in self.roles or self.roles[role].poll() is not None:
                 self.roles[role] = self.service.start(role.partition("-")[0])
 
@@ -78,7 +78,7 @@ def kill_worker(world: World) -> None:
 
 
 def kill_dispatcher(world: World) -> None:
-    world.some("dispatch").kill()
+    world.some("dispatcher").kill()
 
 
 def kill_web(world: World) -> None:
@@ -115,7 +115,7 @@ def start_faulty(world: World, point: str, count: int, role: str = "worker") -> 
 
 def freeze_in_a_transaction(world: World) -> None:
     """A worker or a dispatcher stops between a statement and its commit, for longer than any lease, or for ever."""
-    role = world.random.choice(["worker", "dispatch"])
+    role = world.random.choice(["worker", "dispatcher"])
     process = start_faulty(world, "freeze", world.random.randint(1, 20), role)
     # SQLite has one lock for all writes: what is stopped there stops everything until it is ended.
     time.sleep(3 if world.sqlite else world.service.settings.lease_seconds + world.random.uniform(1, 5))
@@ -140,7 +140,7 @@ def move_a_clock(world: World) -> None:
 
 def stop_a_process(world: World) -> None:
     """SIGSTOP and SIGCONT of any process, for less or more than its lease."""
-    process = world.some(world.random.choice(["serve", "dispatch", "worker"]))
+    process = world.some(world.random.choice(["serve", "dispatcher", "worker"]))
     process.send_signal(signal.SIGSTOP)
     time.sleep(3 if world.sqlite else world.random.uniform(1, world.service.settings.lease_seconds + 5))
     process.send_signal(signal.SIGCONT)

@@ -84,7 +84,7 @@ def assert_all_is_well(service: Service, ids: list[str], seconds: float = 40) ->
 @pytest.mark.parametrize("point", POINTS)
 @postgresql
 def test_a_worker_that_dies_anywhere_in_its_work_loses_and_doubles_nothing(nulls, point):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     doomed = start_faulty(nulls, point, 3)
     eventually(lambda: nulls.workers_on_board() == 1, 60)
     ids = nulls.submit(30)
@@ -96,7 +96,7 @@ def test_a_worker_that_dies_anywhere_in_its_work_loses_and_doubles_nothing(nulls
 @pytest.mark.parametrize("point", ["in-step", "before-commit"])
 @sqlite
 def test_a_zombies_late_result_is_discarded(nulls, point):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     zombie = start_faulty(nulls, f"stop-{point}", 1)
     eventually(lambda: nulls.workers_on_board() == 1, 60)
     ids = nulls.submit()
@@ -113,7 +113,7 @@ def test_a_step_that_hangs_ends_its_worker_and_the_others_jobs_go_on_elsewhere(n
     nulls.settings = type(nulls.settings)(
         **nulls.settings.model_dump(exclude_unset=True) | {"step_timeout_seconds": 2.0}
     )
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     hanging = start_faulty(nulls, "poison", 0)
     eventually(lambda: nulls.workers_on_board() == 1, 60)
     [poison] = nulls.submit(prompt="poison: hangs")
@@ -152,7 +152,7 @@ def cut(server: RedisServer) -> None:
 @pytest.mark.parametrize("fault", [flush, crash, fill, cut], ids=lambda fault: fault.__name__)
 @sqlite
 def test_whatever_becomes_of_redis_every_job_is_done_once(nulls, redis_server, fault):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     ids = nulls.submit(60)
     for _ in range(2):
@@ -163,7 +163,7 @@ def test_whatever_becomes_of_redis_every_job_is_done_once(nulls, redis_server, f
 
 @postgresql
 def test_work_goes_on_while_redis_is_away(nulls, redis_server):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     redis_server.crash()
     ids = nulls.submit(20)
@@ -173,9 +173,9 @@ def test_work_goes_on_while_redis_is_away(nulls, redis_server):
 @postgresql
 def test_another_dispatcher_takes_over_within_ten_seconds(nulls):
     nulls.start_workers()
-    first = nulls.start("dispatch")
+    first = nulls.start("dispatcher")
     assert_all_is_well(nulls, nulls.submit(5))
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     first.kill()
     ids = nulls.submit(5)
     started = time.monotonic()
@@ -185,7 +185,7 @@ def test_another_dispatcher_takes_over_within_ten_seconds(nulls):
 
 @sqlite
 def test_a_worker_whose_clock_is_two_hours_ahead_changes_nothing(nulls):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     start_faulty(nulls, "clock", 7200)
     eventually(lambda: nulls.workers_on_board() == 2, 60)
@@ -196,7 +196,7 @@ def test_a_worker_whose_clock_is_two_hours_ahead_changes_nothing(nulls):
 
 @postgresql
 def test_a_job_that_kills_its_worker_runs_alone_and_becomes_a_dead_letter_and_its_neighbours_are_done(nulls):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     workers = [start_faulty(nulls, "poison", 0)]
     [poison] = nulls.submit(prompt="poison: exits")
     innocent = nulls.submit(40)
@@ -221,7 +221,7 @@ def test_a_job_whose_model_left_the_catalogue_fails_and_says_so(nulls):
     [gone] = nulls.submit()
     with nulls.database.write() as session:
         session.execute(text("UPDATE jobs SET model = 'gone', created_at = created_at - 120"))
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     [job] = nulls.wait([gone])
     assert (job.state, job.error_code) == ("failed", "model_unavailable")
     assert "no longer served" in job.error_message
@@ -270,7 +270,7 @@ def front_door(nulls: Service) -> Iterator[httpx.Client]:
 
 @postgresql
 def test_a_read_only_database_is_refused_with_503_and_the_work_goes_on_when_it_can_be_written(nulls, front_door):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     ids = nulls.submit(20)
     name = nulls.database.engine.url.database
@@ -291,7 +291,7 @@ def test_a_read_only_database_is_refused_with_503_and_the_work_goes_on_when_it_c
 
 @postgresql
 def test_a_locked_table_makes_requests_wait_and_loses_none(nulls, front_door):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     ids = nulls.submit(20)
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -345,7 +345,7 @@ def full_disk(service: Service, folder: Path) -> None:
 
 @sqlite
 def test_doubled_messages_of_every_job_run_nothing_twice(nulls, redis_server):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     ids = nulls.submit(50)
     eventually(lambda: any(job.state == JobState.RUNNING for job in nulls.jobs(ids)))

@@ -45,7 +45,7 @@ def service(
         llm_timeout_seconds=2,
     )
     built = Service(settings, database, tmp_path)
-    built.start("dispatch")
+    built.start("dispatcher")
     yield built
     built.stop()
 

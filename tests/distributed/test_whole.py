@@ -15,7 +15,7 @@ from tests.processes import Service, eventually
 def test_a_job_and_a_bulk_go_over_http_to_their_pictures(service: Service):
     service.settings = service.settings.model_copy(update={"port": free_port(), "web_workers": 2})
     service.start("serve")
-    service.start("dispatch")
+    service.start("dispatcher")
     service.start_workers()
     with Client(f"http://127.0.0.1:{service.settings.port}") as client:
         eventually(lambda: reachable(client), 30)

@@ -25,7 +25,7 @@ postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 @postgresql
 def test_a_broken_device_ends_its_worker_and_the_queue_goes_on_elsewhere(nulls):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     broken = start_faulty(nulls, "device", 20)
     eventually(lambda: nulls.workers_on_board() == 1, 60)
     ids = nulls.submit(200)
@@ -39,7 +39,7 @@ def test_a_broken_device_ends_its_worker_and_the_queue_goes_on_elsewhere(nulls):
 
 @postgresql
 def test_a_model_that_fails_for_every_job_is_left_alone_and_most_jobs_wait(nulls):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     start_faulty(nulls, "model", 1)
     eventually(lambda: nulls.workers_on_board() == 1, 60)
     ids = nulls.submit(100)
@@ -61,7 +61,7 @@ def test_a_job_that_cannot_be_read_fails_and_its_neighbours_are_done(nulls):
     ids = nulls.submit(20)
     with nulls.database.write() as session:
         session.get(Job, ids[3]).spec = {"version": 1, "prompt": "x"}
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     jobs = nulls.wait(ids)
     assert [job.error_code for job in jobs if job.state != "succeeded"] == ["unreadable_job"]
 
@@ -82,7 +82,7 @@ def test_damaged_inputs_and_checkpoints_concern_their_own_job_alone(service):
         resumed.attempt = 1
     blobs.keep(f"{ids[2]}-0", b"{}\nnothing of the kind")
     (blobs.folder / CHECKPOINTS / f"{ids[2]}-0").write_bytes(b"\x00\xff not even JSON")
-    service.start("dispatch")
+    service.start("dispatcher")
     service.start_workers()
     jobs = service.wait(ids)
     assert jobs[1].error_code in ("damaged_input", "not_found"), service.logs()
@@ -91,7 +91,7 @@ def test_damaged_inputs_and_checkpoints_concern_their_own_job_alone(service):
 
 @sqlite
 def test_garbage_on_the_cancel_channel_does_not_make_the_worker_deaf(nulls):
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     with Redis.from_url(nulls.settings.redis_url) as client:
         for garbage in (b"\xff\xfe", b"", b"{}", b"job_unknown"):
@@ -105,7 +105,7 @@ def test_a_worker_that_claims_a_job_again_drops_its_earlier_attempt_and_keeps_ev
     """As after an outage of the database: the reaper took back what the worker still holds."""
     changes = {"slots": 8, "heartbeat_seconds": 20.0, "lease_seconds": 60.0}
     nulls.settings = type(nulls.settings)(**nulls.settings.model_dump(exclude_unset=True) | changes)
-    nulls.start("dispatch")
+    nulls.start("dispatcher")
     nulls.start_workers()
     everything: list[str] = []
     for _ in range(3):

@@ -36,7 +36,7 @@ def first_running(service: Service, ids: list[str]) -> Job:
 
 
 def test_two_workers_share_200_jobs_and_each_is_done_exactly_once(service):
-    service.start("dispatch")
+    service.start("dispatcher")
     service.start_workers(2)
     ids = service.submit(200)
     jobs = service.wait(ids, 120)
@@ -50,7 +50,7 @@ def test_two_workers_share_200_jobs_and_each_is_done_exactly_once(service):
 
 @sqlite
 def test_a_killed_workers_job_is_done_by_another_within_30_seconds(service):
-    service.start("dispatch")
+    service.start("dispatcher")
     [victim] = service.start_workers()
     [job_id] = ids = service.submit(steps=100, n=16)
     first_running(service, ids)
@@ -65,7 +65,7 @@ def test_a_killed_workers_job_is_done_by_another_within_30_seconds(service):
 @postgresql
 def test_a_stopping_worker_hands_back_what_it_cannot_finish(service):
     service.settings = service.settings.model_copy(update={"shutdown_seconds": 0.0})
-    service.start("dispatch")
+    service.start("dispatcher")
     [stopping] = service.start_workers()
     ids = service.submit(steps=100, n=16)
     first_running(service, ids)
@@ -77,7 +77,7 @@ def test_a_stopping_worker_hands_back_what_it_cannot_finish(service):
 
 @postgresql
 def test_a_stopping_worker_finishes_what_it_can(service):
-    service.start("dispatch")
+    service.start("dispatcher")
     [stopping] = service.start_workers()
     ids = service.submit(4, steps=20)
     first_running(service, ids)
@@ -94,7 +94,7 @@ def test_a_job_accepted_while_redis_is_away_runs_when_it_is_back(service):
     port = server.port
     url = f"redis://127.0.0.1:{port}/0"
     service.settings = service.settings.model_copy(update={"redis_url": url})
-    service.start("dispatch")
+    service.start("dispatcher")
     service.start_workers()
     server.stop()
     ids = service.submit(3)
@@ -105,7 +105,7 @@ def test_a_job_accepted_while_redis_is_away_runs_when_it_is_back(service):
 @sqlite
 def test_a_process_refuses_a_database_that_is_not_migrated_and_says_what_to_do(service, tmp_path):
     service.settings = service.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'empty.db'}"})
-    for command in ("serve", "dispatch", "worker"):
+    for command in ("serve", "dispatcher", "worker"):
         assert service.start(command).wait(60) != 0
     assert service.logs().count("run `limner db upgrade`") == 3
     assert "Traceback" not in service.logs()
@@ -129,7 +129,7 @@ def test_doubled_stray_and_malformed_messages_do_no_harm(service):
 def test_a_long_picture_goes_on_after_a_crash_from_where_it_was_kept_and_gets_the_same_bytes(service):
     changes = {"checkpoint_seconds": 0.2, "lease_seconds": 3.0, "heartbeat_seconds": 0.5}
     service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
-    service.start("dispatch")
+    service.start("dispatcher")
     [first] = service.start_workers()
     request = {"steps": 100, "width": 64, "height": 64, "seed": 5, "n": 8, "reproducible": True}
     ids = service.submit(**request)
@@ -150,7 +150,7 @@ def test_a_long_picture_goes_on_after_a_crash_from_where_it_was_kept_and_gets_th
 
 @sqlite
 def test_a_single_job_passes_a_bulk_that_fills_the_queue(service):
-    service.start("dispatch")
+    service.start("dispatcher")
     bulk = service.submit(150, priority=Priority.LOW, steps=6)
     eventually(lambda: all(job.released_at for job in service.jobs(bulk[:60])))
     service.start_workers()
@@ -163,7 +163,7 @@ def test_a_single_job_passes_a_bulk_that_fills_the_queue(service):
 
 @sqlite
 def test_a_canceled_job_leaves_its_batch_and_the_worker_goes_on(service):
-    service.start("dispatch")
+    service.start("dispatcher")
     service.start_workers()
     [doomed] = ids = service.submit(steps=100, n=16)
     first_running(service, ids)
@@ -177,7 +177,7 @@ def test_a_canceled_job_leaves_its_batch_and_the_worker_goes_on(service):
 
 @postgresql
 def test_jobs_wait_while_the_disk_is_full_and_none_fails(service):
-    service.start("dispatch")
+    service.start("dispatcher")
     small, unlimited = (2000, resource.RLIM_INFINITY), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     [worker] = service.start_workers(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small))
     ids = service.submit(30, width=256, height=256)
@@ -192,7 +192,7 @@ def test_jobs_wait_while_the_disk_is_full_and_none_fails(service):
 def test_equal_requests_of_a_tenant_that_shares_are_drawn_once_also_when_a_worker_is_killed(service):
     with service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": True})
-    service.start("dispatch")
+    service.start("dispatcher")
     victim, _ = service.start_workers(2)
     ids = service.submit(60, steps=100, seed=3)
     first_running(service, ids)

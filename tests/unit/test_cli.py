@@ -20,7 +20,7 @@ from limner_client.cli.bulk import STATE_FILE
 from limner_client.cli.main import COMMANDS, cli
 from limner_client.local.contact_sheet import Tile, contact_sheet
 from limner_client.local.demo import requests
-from limner_client.local.doctor import State, dispatch_checks
+from limner_client.local.doctor import State, dispatcher_checks
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
@@ -89,6 +89,12 @@ class StandIn:
         view["error"] = {"code": "storage_full", "message": "The disk is full.", "retryable": False}
         return view | ({} if self.job_state == "failed" else {"error": None})
 
+    def of_jobs(self, method: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
+        if method == "GET":
+            return 200, {"items": [], "next": None}
+        return (422, problem) if b'"x"' in body else (202, self.job())
+
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         path = handler.path.removeprefix("/api/v1").split("?")[0]
         self.asked.append(f"{handler.command} {path}")
@@ -99,12 +105,14 @@ class StandIn:
         bulk |= {
             "skipped": {"count": 12, "errors": self.bad_lines["errors"]} if "on_error=skip" in self.queries else None
         }
-        problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
         status, data = {
-            "/jobs": (422, problem) if b'"x"' in body else (202, self.job()),
+            "/jobs": self.of_jobs(handler.command, body),
             "/jobs/job_1": (200, self.job()),
             "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
+            "/jobs/retry": (202, {"jobs": ["job_2"]}),
             "/models": (200, {"items": []}),
+            "/bulks/bulk_1/pause": (200, bulk | {"status": "paused"}),
+            "/bulks/bulk_1/resume": (200, bulk | {"status": "running"}),
             "/bulks": (422, self.bad_lines) if b"bad" in body and "on_error=skip" not in handler.path else (202, bulk),
             "/bulks/bulk_1": (200, bulk),
             "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
@@ -138,7 +146,7 @@ def test_help_names_every_command_and_imports_none_of_them() -> None:
 
 
 def test_help_of_each_of_our_commands_needs_no_torch_and_no_flask() -> None:
-    own = [name for name, lazy in COMMANDS.items() if lazy.target]
+    own = [name for name, lazy in COMMANDS.items() if lazy.extra in (None, "server", "service")]
     program = (
         "import sys; from limner_client.cli.main import cli\n"
         "for name in sys.argv[1:]: cli([name, '--help'], standalone_mode=False)\n"
@@ -152,7 +160,7 @@ def test_a_command_whose_extra_is_missing_names_the_extra() -> None:
     shown = python(WITHOUT, "numpy", "worker")
     assert shown.returncode == 1
     assert shown.stderr.splitlines()[-1] == (
-        "Error: `limner worker` needs the extra 'worker' (there is no module 'numpy'): pip install 'limner[worker]'"
+        "Error: `limner worker` needs the extra 'worker': pip install 'limner[worker]' (no module 'numpy')"
     )
     assert "Traceback" not in shown.stderr
 
@@ -245,7 +253,7 @@ def test_jobs_shows_one(stand_in: StandIn) -> None:
 def test_bulk_goes_on_where_it_was_and_fetches_only_what_is_missing(stand_in: StandIn, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
-    words = ("bulk", str(prompts), "-o", str(out), "--server", stand_in.url)
+    words = ("bulk", "submit", str(prompts), "-o", str(out), "--server", stand_in.url)
     assert run(*words).exit_code == 0
     assert stand_in.bodies[1] == prompts.read_bytes()
     assert sorted(file.name for file in out.glob("*.png")) == ["000001.png", "000002.png"]
@@ -267,7 +275,7 @@ def test_bulk_goes_on_where_it_was_and_fetches_only_what_is_missing(stand_in: St
 def test_bulk_tells_which_lines_are_bad_or_skips_them(stand_in: StandIn, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text("bad")
-    words = ("bulk", str(prompts), "-o", str(out), "--server", stand_in.url)
+    words = ("bulk", "submit", str(prompts), "-o", str(out), "--server", stand_in.url)
     refused = run(*words)
     assert refused.exit_code == 2
     for told in ("12 lines of 14", "line 1: prompt: bad.", "line 10: prompt: bad.", "and 2 more", "--on-error skip"):
@@ -282,7 +290,7 @@ def test_bulk_tells_which_lines_are_bad_or_skips_them(stand_in: StandIn, tmp_pat
 
 def test_bulk_does_not_wait_for_a_server_that_never_answered(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("{}")
-    shown = run("bulk", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), port=str(free_port()))
+    shown = run("bulk", "submit", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), port=str(free_port()))
     assert shown.exit_code == 1
     assert "Trying again" not in shown.stderr
 
@@ -291,7 +299,7 @@ def test_bulk_refuses_a_folder_that_belongs_to_another_file(stand_in: StandIn, t
     prompts = tmp_path / "prompts.jsonl"
     for text in ('{"prompt": "a"}\n', '{"prompt": "b"}\n'):
         prompts.write_text(text)
-        shown = run("bulk", str(prompts), "-o", str(tmp_path), "--server", stand_in.url)
+        shown = run("bulk", "submit", str(prompts), "-o", str(tmp_path), "--server", stand_in.url)
     assert shown.exit_code == 2
     assert "another file" in shown.stderr
 
@@ -299,9 +307,85 @@ def test_bulk_refuses_a_folder_that_belongs_to_another_file(stand_in: StandIn, t
 def test_bulk_says_what_to_do_with_a_state_file_that_cannot_be_read(stand_in: StandIn, tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).write_text("{")
     (tmp_path / "p.jsonl").write_text("{}\n")
-    shown = run("bulk", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), "--server", stand_in.url)
+    shown = run("bulk", "submit", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), "--server", stand_in.url)
     assert shown.exit_code == 2
     assert STATE_FILE in shown.stderr
+
+
+# --- renamed commands ---
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sent"),
+    [
+        (["dead"], "dead-letters list|retry", "GET /jobs"),
+        (["dead", "--retry", "job_1"], "dead-letters list|retry", 'POST /jobs/retry {"jobs":["job_1"]}'),
+        (["dead", "--retry-all"], "dead-letters list|retry", "POST /jobs/retry {}"),
+        (["pause", "bulk_1"], "bulk pause", "POST /bulks/bulk_1/pause"),
+        (["resume", "bulk_1"], "bulk resume", "POST /bulks/bulk_1/resume"),
+    ],
+)
+def test_a_renamed_command_still_works_and_warns_once(stand_in: StandIn, old: list[str], new: str, sent: str) -> None:
+    shown = run(*old, "--server", stand_in.url)
+    assert shown.exit_code == 0, shown.output
+    warning = f"Warning: `limner {old[0]}` is deprecated and will be removed; use `limner {new}`."
+    assert shown.stderr.splitlines() == [warning]
+    assert f"{stand_in.asked[0]} {stand_in.bodies[0].decode()}".strip() == sent
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        (["dead-letters", "list"], "GET /jobs"),
+        (["dead-letters", "retry", "job_1"], 'POST /jobs/retry {"jobs":["job_1"]}'),
+        (["dead-letters", "retry", "--all"], "POST /jobs/retry {}"),
+        (["bulk", "pause", "bulk_1"], "POST /bulks/bulk_1/pause"),
+        (["bulk", "resume", "bulk_1"], "POST /bulks/bulk_1/resume"),
+    ],
+)
+def test_the_new_names_send_the_same_requests_without_a_warning(stand_in: StandIn, words: list[str], sent: str) -> None:
+    shown = run(*words, "--server", stand_in.url)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stderr == ""
+    assert f"{stand_in.asked[0]} {stand_in.bodies[0].decode()}".strip() == sent
+
+
+@pytest.mark.parametrize("words", [["retry"], ["retry", "--all", "job_1"], ["list", "job_1"]])
+def test_dead_letters_refuses_an_unclear_choice_of_jobs(stand_in: StandIn, words: list[str]) -> None:
+    assert run("dead-letters", *words, "--server", stand_in.url).exit_code == 2
+    assert not stand_in.asked
+
+
+@pytest.mark.parametrize("options_first", [False, True])
+def test_bulk_with_a_file_still_submits_it_and_warns_once(
+    stand_in: StandIn, tmp_path: Path, options_first: bool
+) -> None:
+    prompts, options = tmp_path / "prompts.jsonl", ["-o", str(tmp_path / "out"), "--server", stand_in.url]
+    prompts.write_text('{"prompt": "a"}\n')
+    shown = run("bulk", *options, str(prompts)) if options_first else run("bulk", str(prompts), *options)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stderr.count("use `limner bulk submit FILE`") == shown.stderr.count("Warning") == 1
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2
+
+
+def test_an_unknown_subcommand_of_bulk_is_not_taken_for_a_file() -> None:
+    shown = run("bulk", "pase", "bulk_1")
+    assert shown.exit_code == 2
+    assert "No such command 'pase'" in shown.stderr
+    assert "Warning" not in shown.stderr
+
+
+def test_dispatch_is_the_dispatcher_and_warns() -> None:
+    shown = run("dispatch", "--help")
+    assert shown.exit_code == 0
+    assert "use `limner dispatcher`" in shown.stderr
+    assert shown.stdout.startswith("Usage: limner dispatcher") or "dispatcher [OPTIONS]" in shown.stdout
+
+
+def test_help_lists_no_old_name() -> None:
+    listed = {line.split()[0] for line in run("--help").stdout.splitlines() if line.startswith("  ")}
+    assert {"dead-letters", "bulk", "dispatcher"} <= listed
+    assert not {"dead", "pause", "resume", "dispatch"} & listed
 
 
 # --- on this machine ---
@@ -349,11 +433,11 @@ def test_doctor_says_what_the_dispatchers_have_set_aside_and_which_thread_is_slo
     shown = run("doctor", data_dir=str(tmp_path), redis_url=redis_url, port=str(free_port()))
     assert shown.exit_code == 0, shown.output
     assert "bulk_7" in shown.output
-    [slow] = dispatch_checks([report(threads={"cleaning": 31.0, "release": 0.1})])
+    [slow] = dispatcher_checks([report(threads={"cleaning": 31.0, "release": 0.1})])
     assert (slow.state, "cleaning" in slow.found, "release" in slow.found) == (State.FAIL, True, False)
-    [well] = dispatch_checks([report()])
+    [well] = dispatcher_checks([report()])
     assert well.state is State.OK
-    [none] = dispatch_checks([])
+    [none] = dispatcher_checks([])
     assert none.state is State.WARN
 
 

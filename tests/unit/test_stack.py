@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 from tests.processes import eventually
 
-from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_left_behind
+from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_orphan
 from limner_client.local.processes import Child
 from limner_client.local.stack import Stack, lock_data_dir
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
@@ -108,7 +108,7 @@ def test_a_valkey_left_behind_is_stopped_before_a_new_one_starts(tmp_path: Path,
 def test_a_pid_file_that_names_another_process_harms_nobody(tmp_path: Path) -> None:
     bystander = child(tmp_path, "import time; time.sleep(300)")
     pid_file(tmp_path).write_text(f"{bystander.pid}\n")
-    assert stop_left_behind(tmp_path) is None
+    assert stop_orphan(tmp_path) is None
     assert bystander.exit_code is None
     assert not pid_file(tmp_path).exists()
     bystander.close()
@@ -142,8 +142,8 @@ def test_two_stacks_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from limner_client.local.stack import own_folder\n"
-        "with own_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
+        "import sys, time; from pathlib import Path; from limner_client.local.stack import lock_data_dir\n"
+        "with lock_data_dir(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
     )
     with subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
@@ -156,7 +156,7 @@ def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(ConfigurationError, match="cannot be used as data folder"),
+        pytest.raises(ConfigurationError, match="cannot be used as the data folder"),
         lock_data_dir(tmp_path / "file" / "data"),
     ):
         pass
@@ -201,7 +201,7 @@ def test_what_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
         assert first is not None
         os.kill(first.pid, signal.SIGKILL)
         eventually(lambda: (stack.restart_dead(), service.child not in (None, first))[1], 10)
-        assert any("was ended by signal 9; it is started again in" in line for line in said)
+        assert any("was killed by signal 9; it is restarted in" in line for line in said)
     finally:
         started = time.monotonic()
         stack.stop()

@@ -98,7 +98,7 @@ def test_what_npm_says_reaches_the_user(tmp_path: Path, monkeypatch: pytest.Monk
         raise subprocess.CalledProcessError(1, "npm", stderr="npm error 404 not found")
 
     monkeypatch.setattr(subprocess, "run", fail)
-    with pytest.raises(data.DataError, match=r"could not fetch some@1\.0\.0: npm error 404"):
+    with pytest.raises(data.DataError, match=r"could not download some@1\.0\.0: npm error 404"):
         data.fetch("some@1.0.0", tmp_path)
 
 

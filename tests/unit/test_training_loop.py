@@ -105,7 +105,9 @@ def test_a_drive_leaves_a_checkpoint_a_curve_and_what_ship_makes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training, shipped = loop.begin(network(), 0.01), []
-    runner.drive(training, losses_of(training.network), tmp_path / "toy", 0.005, lambda: shipped.append(1) or "shipped")
+    runner.run_training(
+        training, losses_of(training.network), tmp_path / "toy", 0.005, lambda: shipped.append(1) or "shipped"
+    )
     assert shipped == [1]
     assert (tmp_path / "toy" / "checkpoint.safetensors").exists()
     report.save_curve([(1, 1.0), (2, 0.5)], tmp_path / "toy" / "loss.png", "toy")

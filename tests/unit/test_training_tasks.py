@@ -274,7 +274,7 @@ def test_a_gan_starts_from_what_the_draft_and_the_decoder_draw() -> None:
     autoencoder, draft = small_autoencoder(), Draft(styles=4, width=16)
     autoencoder.latent_mean.normal_()
     autoencoder.latent_std.uniform_(0.5, 2)
-    network = gan.first_guess(draft, autoencoder)
+    network = gan.initial_generator(draft, autoencoder)
     text, style = counted(["a", "b"]), torch.tensor([1, 4])
     latents = draft(text, style, torch.zeros(2, dtype=torch.bool)).view(2, 16, 8, 8)
     drawn_before = autoencoder.decode(autoencoder.denormalise(latents))

@@ -1,4 +1,4 @@
-"""Random changes of pictures that keep what they show: for networks that judge pictures, not for those that draw."""
+"""Random image augmentations that keep the subject; for the discriminator and the image tower, not for generators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def move(pictures: Tensor, turn: float, zoom: float, shift: float) -> Tensor:
-    """Turn, zoom and shift each picture [B, 3, 64, 64] at random; white paper comes in from outside.
+    """Turn, zoom and shift each picture [B, 3, 64, 64] at random; uncovered pixels become white.
 
     Standard deviations: radians, a share of the size, and a share of half the width.
     """
@@ -23,7 +23,7 @@ def move(pictures: Tensor, turn: float, zoom: float, shift: float) -> Tensor:
 
 
 def tint(pictures: Tensor, strength: float) -> Tensor:
-    """Make each picture's ink stronger or weaker in each colour; the paper stays white."""
+    """Scale the difference from white at random, per picture and colour channel; white stays white."""
     return 1 - (1 - pictures) * (1 + strength * torch.randn(len(pictures), 3, 1, 1))
 
 

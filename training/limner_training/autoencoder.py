@@ -1,4 +1,4 @@
-"""How the autoencoder is trained and scored."""
+"""Training task, loss and scores of the autoencoder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from limner_worker.networks.autoencoder import Autoencoder
 
-# Small enough to leave the latents their information, large enough that they stay near one unit ball.
+# Small enough that the latents keep their information, large enough that their scale stays near 1.
 KL_WEIGHT = 1e-3
-# It is scored by the mean of PSNRs, which is a mean of logarithms: plain drawings count as much as busy ones.
+# The score is the mean PSNR, a mean of logarithms, so plain drawings count as much as detailed ones.
 LOG_WEIGHT = 0.05
 
 

@@ -1,4 +1,4 @@
-"""Which texts a drawing is trained with: everyday ways to ask for it, made from its CLDR names and keywords."""
+"""Training captions of a drawing: common phrasings, made from its CLDR names and keywords."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from limner_training.languages import COLUMNS, LANGUAGES, foreign_captions
 from limner_worker.networks.weights import write_tensors
 
 FRAMES = ("{a}", "the {it}", "{it} emoji", "a picture of {a}", "a drawing of {a}", "a cute {it}", "an icon of {a}")
-# What people say for what CLDR calls otherwise.
+# Common names that differ from the CLDR name.
 EVERYDAY = {
     "automobile": ("car", "red car"),
     "oncoming automobile": ("red car from the front",),
@@ -78,7 +78,7 @@ EVERYDAY = {
 }
 # Words that CLDR adds to name the symbol rather than the thing.
 SUFFIXES = (" face", " button", " symbol", " sign")
-# Capacity goes to what people ask for: each kind's share of the drawings that are looked at.
+# Relative sampling weight of each category: what users request most gets the most capacity.
 CATEGORY_WEIGHTS = {
     "Smileys & Emotion": 1.2,
     "Animals & Nature": 1.4,
@@ -92,14 +92,14 @@ CATEGORY_WEIGHTS = {
 }
 ENGLISH_COLUMNS = 16
 ENGLISH_SHARE = 0.4
-"""Of the captions that are drawn; the other languages share the rest."""
+"""The share of English among sampled captions; the other languages share the rest equally."""
 Names = Mapping[str, tuple[str, Sequence[str]]]
-"""Of each concept, its name and keywords in a language."""
+"""Maps each concept to its name and keywords in one language."""
 
 
 @dataclass(frozen=True)
 class CaptionTable:
-    """Embedded captions: `embeddings` [captions, 384], and for each drawing its captions' rows with their shares.
+    """Embedded captions: `embeddings` [captions, 384], and each drawing's rows in it with their probabilities.
 
     The columns are those of English, then those of each of `LANGUAGES`; the first of each language is the name.
     """
@@ -109,9 +109,9 @@ class CaptionTable:
     shares: np.ndarray  # float64 [drawings, columns], each row sums to 1
 
     def draw(self, drawings: np.ndarray, generator: np.random.Generator) -> Tensor:
-        """Draw a text for each drawing [B]: float32 [B, 384], unit length.
+        """Sample a caption for each drawing [B]: float32 [B, 384], unit length.
 
-        Half of the texts are a random mean of two captions of the same drawing: prompts fall between captions too.
+        Half of them are a random interpolation of two captions of the drawing, since prompts also lie between captions.
         """
         first, second = self._pick(drawings, generator), self._pick(drawings, generator)
         share = torch.from_numpy(generator.random(len(drawings)) * (generator.random(len(drawings)) < 0.5)).float()
@@ -119,12 +119,12 @@ class CaptionTable:
         return torch.nn.functional.normalize(mixed, dim=1)
 
     def names(self, language: str = "en") -> Tensor:
-        """The embeddings of all drawings' names in a language: float32 [drawings, 384]."""
+        """Return the embeddings of all drawings' names in a language: float32 [drawings, 384]."""
         column = 0 if language == "en" else ENGLISH_COLUMNS + COLUMNS * LANGUAGES.index(language)
         return self.embeddings[torch.from_numpy(self.rows[:, column])]
 
     def through(self, head: Callable[[Tensor], Tensor]) -> CaptionTable:
-        """The same captions with `head` applied to their embeddings."""
+        """Return the same captions with `head` applied to their embeddings."""
         with torch.no_grad():
             parts = [head(part) for part in self.embeddings.split(4096)]
         return CaptionTable(torch.cat(parts), self.rows, self.shares)
@@ -153,9 +153,9 @@ def caption_table(
     generator: np.random.Generator,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> CaptionTable:
-    """Choose captions for each concept, in English and in each of `LANGUAGES`, and embed each different one once.
+    """Choose captions for each concept, in English and in each of `LANGUAGES`, and embed each distinct text once.
 
-    `on_progress` hears (texts done, texts in all).
+    `on_progress` receives (texts done, total texts).
     """
     chosen = _choose(drawings, foreign, generator)
     texts = sorted({text for options in chosen.values() for text, _ in options})
@@ -191,7 +191,7 @@ def _choose(
 
 
 def _weighted(texts: Sequence[tuple[str, float]], share: float, columns: int, filler: str) -> list[tuple[str, float]]:
-    """Scale frequencies to sum to `share`, and fill up to `columns` with a text that is never drawn."""
+    """Scale frequencies to sum to `share`, and pad to `columns` with a text of probability 0."""
     total = sum(weight for _, weight in texts)
     scaled = [(text, share * weight / total) for text, weight in texts]
     return scaled + [(filler, 0.0)] * (columns - len(texts))
@@ -200,7 +200,7 @@ def _weighted(texts: Sequence[tuple[str, float]], share: float, columns: int, fi
 def captions(drawing: Drawing, counts: Counter[str], generator: np.random.Generator) -> list[tuple[str, float]]:
     """Return `ENGLISH_COLUMNS` captions of a drawing's concept with their relative frequencies.
 
-    A keyword alone is the rarer the more concepts share it ("car" names few, "face" names hundreds).
+    The frequency of a single keyword is divided by the number of concepts that share it ("car": few, "face": hundreds).
     """
     name = plain_name(drawing.name)
     keywords = [keyword for keyword in drawing.keywords if keyword.lower() != name]
@@ -218,12 +218,12 @@ def captions(drawing: Drawing, counts: Counter[str], generator: np.random.Genera
 
 
 def plain_name(name: str) -> str:
-    """Write a CLDR name as one would say it: lower case, straight apostrophes, no colon."""
+    """Normalise a CLDR name: lower case, straight apostrophes, a comma in place of the colon."""
     return name.lower().replace("\u2019", "'").replace(": ", ", ")
 
 
 def weights(drawings: Sequence[Drawing]) -> np.ndarray:
-    """Give each drawing its probability to be looked at, [N], which sum to 1; clocks count as symbols."""
+    """Return the sampling probability of each drawing, [N], with sum 1; clocks have a weight of 0.1."""
     raw = np.array(
         [
             0.1 if "clock" in d.keywords and ":" in " ".join(d.keywords) else CATEGORY_WEIGHTS[d.category]

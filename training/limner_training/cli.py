@@ -1,4 +1,4 @@
-"""The commands `limner train …`."""
+"""`limner train` and `limner evaluate`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from limner_training.runner import set_up
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
 from limner_worker.networks.weights import SHIPPED, WeightsError
 
-# Minutes, batch and peak learning rate of each stage: about what the shipped weights had, on two shared cores.
+# Minutes, batch size and peak learning rate of each stage: about those of the shipped weights, on two shared cores.
 DEFAULTS: dict[str, tuple[float, int, float]] = {
     "text": (14.0, 256, 1e-3),
     "vae": (25.0, 32, 2e-3),
@@ -42,7 +42,7 @@ TRAINERS: dict[str, Callable[[stages.Options], None]] = {
 
 
 def _explained(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the errors that a user can mend as one line, not as a traceback."""
+    """Show errors that the user can correct as one line, not as a traceback."""
 
     @functools.wraps(command)
     def wrapped(*arguments: object, **options: object) -> None:
@@ -56,18 +56,18 @@ def _explained(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def train() -> None:
-    """Train the built-in models again, from the npm packages to the weights in the package.
+    """Train the built-in models, from the npm packages to the weights in this package.
 
     Data and checkpoints are kept in $XDG_CACHE_HOME/limner/training (by default under ~/.cache).
     """
 
 
 @train.command("data")
-@click.option("--workers", default=2, show_default=True, help="Processes that render.")
-@click.option("--seed", default=0, show_default=True, help="Of the choice of captions.")
+@click.option("--workers", default=2, show_default=True, help="Number of rendering processes.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the choice of captions.")
 @_explained
 def train_data(workers: int, seed: int) -> None:
-    """Fetch the drawings and their names with npm, render them and embed their captions."""
+    """Download the drawings and their names with npm, render them and embed their captions."""
     folder = cache_folder()
     with _bar("rendering") as advance:
         count = prepare(folder, workers, advance)
@@ -80,12 +80,12 @@ def _stage(name: str, text: str) -> None:
     minutes, batch, rate = DEFAULTS[name]
 
     @train.command(name, help=text)
-    @click.option("--minutes", default=minutes, show_default=True, help="How long to train in this call.")
-    @click.option("--threads", default=2, show_default=True, help="Processor threads.")
-    @click.option("--seed", default=0, show_default=True, help="Of the held-out split, the batches and the noise.")
-    @click.option("--batch", default=batch, show_default=True, help="Pictures a step.")
+    @click.option("--minutes", default=minutes, show_default=True, help="Training time of this call.")
+    @click.option("--threads", default=2, show_default=True, help="CPU threads.")
+    @click.option("--seed", default=0, show_default=True, help="Seed of the held-out split, batches and noise.")
+    @click.option("--batch", default=batch, show_default=True, help="Batch size in images.")
     @click.option("--rate", default=rate, show_default=True, help="Peak learning rate.")
-    @click.option("--fresh", is_flag=True, help="Start anew instead of from the last checkpoint.")
+    @click.option("--fresh", is_flag=True, help="Start from scratch, not from the last checkpoint.")
     @_explained
     def _(minutes: float, threads: int, seed: int, batch: int, rate: float, fresh: bool) -> None:
         generator = set_up(threads, seed)
@@ -93,29 +93,29 @@ def _stage(name: str, text: str) -> None:
 
 
 _stage("text", "Train the text head and the evaluator's image tower, in ten languages.")
-_stage("vae", "Train the autoencoder, 64x64x3 <-> 8x8x16. Whoever trains it again must train the flow again.")
-_stage("draft", "Train the flow's draft: a first guess of the latents from text and style.")
+_stage("vae", "Train the autoencoder, 64x64x3 <-> 8x8x16. The flow must be trained again afterwards.")
+_stage("draft", "Train the flow's draft: it predicts mean latents from text and style.")
 _stage("flow", "Train the flow transformer on the autoencoder's latents.")
 _stage("gan", "Train the conditional GAN, from the draft and the autoencoder's decoder.")
-_stage("gan-relativistic", "The same with a newer objective, to compare; nothing of it is shipped.")
-_stage("upscaler", "Train the 4x upscaler on clean drawings and on the autoencoder's.")
+_stage("gan-relativistic", "Train the GAN with the relativistic objective, for comparison; not shipped.")
+_stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawings.")
 
 
 @train.command("export")
-@click.option("--to", "target", type=click.Path(path_type=Path), default=SHIPPED, help="Default: into the package.")
+@click.option("--to", "target", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's models.")
 @_explained
 def export(target: Path) -> None:
-    """Copy the trained weights from the cache to where the service reads them."""
+    """Copy the trained weights from the cache to the folder that the service loads."""
     for name, size in stages.export(cache_folder(), target).items():
         click.echo(f"{name}: {size / 1e6:.1f} MB")
 
 
 @train.command("all")
-@click.option("--threads", default=2, show_default=True, help="Processor threads.")
-@click.option("--seed", default=0, show_default=True, help="Of everything.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all stages.")
 @click.pass_context
 def train_all(context: click.Context, threads: int, seed: int) -> None:
-    """Do everything from the data to the shipped weights (about two hours on two cores)."""
+    """Run all stages, from the data to the exported weights (about two hours on two cores)."""
     context.invoke(train_data, workers=threads, seed=seed)
     for name, (minutes, batch, rate) in DEFAULTS.items():
         command = train.commands[name]
@@ -132,17 +132,17 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
 
 @click.command()
 @click.argument("model", type=click.Choice(evaluation.MODELS))
-@click.option("--quick", is_flag=True, help="A small sample: under a minute.")
-@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: those in the package.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet into this file (PNG), too.")
-@click.option("--prompt", "prompts", multiple=True, help="Of the sheet; may be repeated. By default 16 ordinary ones.")
-@click.option("--threads", default=2, show_default=True, help="Processor threads.")
-@click.option("--seed", default=0, show_default=True, help="Of the pictures, and of the held-out split.")
+@click.option("--quick", is_flag=True, help="Use a small sample: under a minute.")
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (PNG).")
+@click.option("--prompt", "prompts", multiple=True, help="A prompt of the sheet; repeatable. Default: 16 common ones.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the images and the held-out split.")
 @_explained
 def evaluate(
     model: str, quick: bool, weights: Path, sheet: Path | None, prompts: tuple[str, ...], threads: int, seed: int
 ) -> None:
-    """Score a built-in model's pictures beside true and random drawings; needs the data of `limner train data`."""
+    """Score a built-in model's images, next to true and random drawings. Needs the data of `limner train data`."""
     set_up(threads, seed)
     if sheet is not None:
         evaluation.contact_sheet(model, weights, prompts or evaluation.PROMPTS, sheet, seed)

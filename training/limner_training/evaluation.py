@@ -1,4 +1,4 @@
-"""`limner evaluate`: what a built-in model's pictures are worth, beside true drawings and random ones."""
+"""`limner evaluate`: scores of a built-in model's images, next to those of true and of random drawings."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from limner_worker.networks.weights import load_module
 
 MODELS = ("limner-vae", "limner-gan", "limner-flow")
 STEPS, GUIDANCE = 24, 3.0
-"""Of the flow, as its card has them by default."""
-AGAIN = 1_000_000
-"""Further than any number of pictures: the seeds of a second picture of each prompt."""
+"""The flow's settings: the defaults of its card."""
+SECOND_SEED = 1_000_000
+"""Seed offset of each prompt's second image, above any number of images."""
 PROMPTS = (
     "red apple",
     "cat face",
@@ -52,7 +52,7 @@ PROMPTS = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many pictures each score is made of."""
+    """Number of images behind each score."""
 
     pairs: int = 256
     a_language: int = 96
@@ -64,17 +64,17 @@ QUICK = Sizes(pairs=48, a_language=8, timed=3)
 
 @dataclass
 class Report:
-    """Rows of a table by what they are of, other figures by name, and whether the goals were met."""
+    """The rows of the table, other figures, and the goals, each by name."""
 
     model: str
     rows: dict[str, Scores] = field(default_factory=dict[str, Scores])
     figures: dict[str, float] = field(default_factory=dict[str, float])
     goals: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
-    """Of each, the least that is wanted, and what it is."""
+    """For each goal, the minimum and the measured value."""
 
     @property
     def summary(self) -> dict[str, Any]:
-        """As one JSON object."""
+        """The report as one JSON object."""
         scores = {name: {key: _rounded(value) for key, value in asdict(row).items()} for name, row in self.rows.items()}
         return {
             "name": f"evaluate {self.model}",
@@ -88,7 +88,7 @@ def evaluate(model: str, weights: Path, folder: Path, sizes: Sizes, seed: int = 
     """Score a model with the weights below `weights` on the data in `folder`.
 
     Raises:
-        DataError: there are no data.
+        DataError: there is no training data.
         WeightsError: a network is missing.
     """
     dataset = data.load_dataset(folder, seed)
@@ -107,7 +107,7 @@ def evaluate(model: str, weights: Path, folder: Path, sizes: Sizes, seed: int = 
     draw = drawer(model, weights)
     for name, rows in (("seen", seen), ("held out", held_out)):
         text, style = captions.names()[rows], judge.styles[rows]
-        found.rows[name] = judge.of_pictures(draw(text, style, 0), rows, draw(text, style, AGAIN))
+        found.rows[name] = judge.of_pictures(draw(text, style, 0), rows, draw(text, style, SECOND_SEED))
     some = seen[: sizes.a_language]
     for language in ("en", *LANGUAGES):
         found.rows[f"seen, {language}"] = judge.of_pictures(
@@ -119,7 +119,7 @@ def evaluate(model: str, weights: Path, folder: Path, sizes: Sizes, seed: int = 
 
 
 def drawer(model: str, weights: Path) -> Draw:
-    """How a model draws 64x64 pictures, at its card's default settings. Raises WeightsError."""
+    """Return a function that generates 64x64 images with a model at its card's defaults. Raises WeightsError."""
     if model == "limner-gan":
         network = load_module(GanGenerator, weights / "limner-gan" / "gan.safetensors")
         return lambda text, style, seed: gan.draw(network, text, style, seed)
@@ -141,7 +141,7 @@ def drawer(model: str, weights: Path) -> Draw:
 
 @torch.no_grad()
 def contact_sheet(model: str, weights: Path, prompts: Sequence[str], file: Path, seed: int = 0) -> None:
-    """Draw each prompt in each style, upscaled to 256 and shown at 128 pixels, and write the sheet as a PNG."""
+    """Write a PNG with each prompt in each style, upscaled to 256 pixels and shown at 128."""
     draw, upscaler = drawer(model, weights), load_module(Upscaler, weights / "limner-vae" / "upscaler.safetensors")
     text = TextEncoder(weights / "limner-text").encode(prompts)
     rows: list[Tensor] = []
@@ -183,14 +183,14 @@ def _add_goals(found: Report, judge: Judge, weights: Path, seen: np.ndarray) -> 
 
 @torch.no_grad()
 def _from_prior(autoencoder: Autoencoder, count: int, seed: int) -> Tensor:
-    """Pictures of latents that are drawn from a normal distribution, each place and channel for itself."""
+    """Decode latents sampled from independent normal distributions."""
     latents = torch.randn(count, 16, 8, 8, generator=torch.Generator().manual_seed(seed))
     return autoencoder.decode(autoencoder.denormalise(latents)).clamp(-1, 1)
 
 
 @torch.no_grad()
 def _seconds(model: str, weights: Path, draw: Draw, repeats: int) -> float:
-    """The median time of one picture of 256x256, from its text on."""
+    """Return the median seconds of one 256x256 image, text encoding included."""
     encoder = TextEncoder(weights / "limner-text", torch.get_num_threads())
     upscaler = load_module(Upscaler, weights / "limner-vae" / "upscaler.safetensors")
     times: list[float] = []

@@ -1,4 +1,4 @@
-"""How the flow transformer is trained: rectified flow on the autoencoder's normalised latents."""
+"""Training task, loss and sampler of the flow transformer: rectified flow on the autoencoder's normalised latents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FlowTask:
     styles: Tensor  # int64 [N]
     captions: CaptionTable
     rows: np.ndarray  # the drawings to train on
-    shares: np.ndarray  # their probabilities
+    shares: np.ndarray  # their sampling probabilities
     generator: np.random.Generator
     batch: int = 128
 
@@ -42,7 +42,7 @@ class FlowTask:
         return (guess - self.latents[chosen]).square().mean(), self.batch
 
     def _conditions(self) -> tuple[np.ndarray, Tensor, Tensor, Tensor]:
-        """Draw drawings, and their text and style, of which some are left out for classifier-free guidance."""
+        """Sample drawings with text and style, some of which are dropped for classifier-free guidance."""
         chosen = self.generator.choice(self.rows, self.batch, p=self.shares)
         text = self.captions.draw(chosen, self.generator)
         style = self.styles[chosen].masked_fill(torch.rand(self.batch) < DROPPED_STYLE, len(self.network.styles))
@@ -60,7 +60,7 @@ def flow_loss(
 
 @torch.no_grad()
 def draft_score(network: Draft, task: FlowTask, rows: np.ndarray) -> float:
-    """Compute the mean squared error of drafts; 1 is what the mean of all drawings would score."""
+    """Compute the mean squared error of drafts; the mean of all drawings scores 1."""
     text = task.captions.draw(rows, np.random.default_rng(0))
     guess = network(text, task.styles[rows], torch.zeros(len(rows), dtype=torch.bool))
     return float((guess.view_as(task.latents[rows]) - task.latents[rows]).square().mean())
@@ -68,7 +68,7 @@ def draft_score(network: Draft, task: FlowTask, rows: np.ndarray) -> float:
 
 @torch.no_grad()
 def score(network: FlowTransformer, task: FlowTask, rows: np.ndarray) -> float:
-    """Compute the mean loss over drawings, at the same times, noises and captions each time."""
+    """Compute the mean loss over drawings, with the same times, noise and captions in every call."""
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
     text = task.captions.draw(rows, np.random.default_rng(0))
@@ -79,7 +79,7 @@ def score(network: FlowTransformer, task: FlowTask, rows: np.ndarray) -> float:
 
 
 def draw_times(count: int) -> Tensor:
-    """Draw logit-normal times (Esser et al. 2024): float32 [count] in (0, 1), most of them in the middle."""
+    """Sample logit-normal times (Esser et al. 2024): float32 [count] in (0, 1), denser in the middle."""
     return torch.randn(count).sigmoid()
 
 
@@ -87,9 +87,9 @@ def draw_times(count: int) -> Tensor:
 def sample(
     network: FlowTransformer, text: Tensor, style: Tensor, steps: int = 24, guidance: float = 3.0, seed: int = 0
 ) -> Tensor:
-    """Draw normalised latents [B, 16, 8, 8] by Euler steps with classifier-free guidance (Ho & Salimans 2022).
+    """Sample normalised latents [B, 16, 8, 8] by Euler steps with classifier-free guidance (Ho & Salimans 2022).
 
-    The unconditional half keeps the style, so that guidance sharpens the subject. Row i's noise is that of seed + i.
+    The unconditional half keeps the style, so guidance affects the subject only. Row i uses the noise of seed + i.
     """
     count = len(text)
     latents = torch.cat([torch.randn(1, 16, 8, 8, generator=_generator(seed + row)) for row in range(count)])

@@ -1,4 +1,4 @@
-"""How the conditional GAN is trained: two objectives to choose from, on top of a first guess that needs neither."""
+"""Training of the conditional GAN: two objectives, and an initial generator made from the draft and the decoder."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from limner_worker.networks.gan import NOISE_WIDTH, Discriminator, GanGenerator
 
 Objective = Literal["least-squares", "relativistic"]
 RECONSTRUCTION = 0.5
-"""Of the distance to the drawing itself (as in pix2pix, Isola et al. 2017): of each concept there are but four."""
+"""Weight of the distance to the drawing itself (as in pix2pix, Isola et al. 2017): a concept has only four drawings."""
 PENALTY = 0.5
 PENALTY_NOISE = 0.1
 PENALISED = 4
-"""One in so many pictures of a batch is used for the gradient penalty."""
+"""The gradient penalty uses every fourth image of a batch."""
 DROPPED_STYLE = 0.1
 
 
 class Gan(nn.Module):
-    """Both networks, so that one optimiser steps them and one checkpoint holds them."""
+    """Both networks, so that they share one optimiser and one checkpoint."""
 
     def __init__(self, generator: GanGenerator) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Gan(nn.Module):
 
 @dataclass
 class GanTask:
-    """Batches and losses; the sum of both networks' losses is so made that each gets the gradients of its own alone."""
+    """Batches and losses; in the sum of both losses, each network receives gradients from its own loss only."""
 
     network: Gan
     objective: Objective
@@ -66,11 +66,11 @@ class GanTask:
         ), self.batch
 
     def _shown(self, pictures: Tensor) -> Tensor:
-        """What the discriminator gets to see: few drawings, so each at other places and in other tones every time."""
+        """Augment images for the discriminator: there are few drawings, so position and tint vary."""
         return tint(move(pictures, turn=0.0, zoom=0.05, shift=0.1), 0.1)
 
     def _draw(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """The generator's part: the discriminator is only looked through."""
+        """Compute the generator's loss; the discriminator receives no gradients."""
         self.network.discriminator.requires_grad_(False)
         judged = self._judged(fake, text, style)
         if self.objective == "least-squares":
@@ -81,7 +81,7 @@ class GanTask:
         return loss
 
     def _judge(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """The discriminator's part; c' of the matching-aware term (Reed et al. 2016) is another drawing's text."""
+        """Compute the discriminator's loss; its matching-aware term (Reed et al. 2016) uses another drawing's text."""
         judge, seen = self.network.discriminator.judge, self.network.discriminator.look(real)
         right, wrong = judge(seen, text, style), judge(seen, text.roll(1, 0), style)
         made = self._judged(fake, text, style)
@@ -96,7 +96,7 @@ class GanTask:
         return loss + PENALTY * (flat + self._slope(fake[some], made[some], text[some], style[some]))
 
     def _slope(self, pictures: Tensor, judged: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """The judgement's squared gradient, R1 or R2, by a finite difference (Lin et al. 2025): no double backward."""
+        """Estimate the squared gradient (R1, R2) by a finite difference (Lin et al. 2025): no double backward."""
         beside = self._judged(pictures + PENALTY_NOISE * torch.randn_like(pictures), text, style)
         return ((beside - judged) / PENALTY_NOISE).square().mean()
 
@@ -106,13 +106,13 @@ class GanTask:
 
 @torch.no_grad()
 def draw(network: GanGenerator, text: Tensor, style: Tensor, seed: int = 0) -> Tensor:
-    """Draw pictures [B, 3, 64, 64] in [-1, 1]; row i's noise is that of seed + i."""
+    """Generate images [B, 3, 64, 64] in [-1, 1]; row i uses the noise of seed + i."""
     rows = [torch.randn(NOISE_WIDTH, generator=torch.Generator().manual_seed(seed + row)) for row in range(len(text))]
     return network(torch.stack(rows), text, style).clamp(-1, 1)
 
 
-def first_guess(draft: Draft, autoencoder: Autoencoder) -> GanGenerator:
-    """A generator that draws what the flow's draft and the decoder draw: blurred, and the same for every noise."""
+def initial_generator(draft: Draft, autoencoder: Autoencoder) -> GanGenerator:
+    """Build a generator equal to the flow's draft plus the decoder: blurred, and independent of the noise."""
     wide, deep = autoencoder.config["wide"], autoencoder.config["deep"]
     blocks = autoencoder.config["decoder_blocks"]
     network = GanGenerator(wide=wide, deep=deep, blocks=blocks, width=draft.config["width"])

@@ -1,4 +1,4 @@
-"""Names and keywords in other languages than English: what a drawing is called there, and how one asks for it."""
+"""Training captions in languages other than English."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 LANGUAGES = ("zh", "ja", "es", "de", "fr", "ru", "ko", "pt", "it")
-"""CLDR locales whose captions the models are trained with, beside English."""
+"""CLDR locales of the training captions besides English."""
 COLUMNS = 7
-"""Captions of each language that a concept gets; the first is its name."""
+"""Captions per concept and language; the first is the name."""
 FRAMES = {
     "zh": ("{it}的图片", "画一个{it}"),
     "ja": ("{it}の絵", "{it}のイラスト"),
@@ -27,7 +27,7 @@ def foreign_captions(
 ) -> list[tuple[str, float]]:
     """Return at most `COLUMNS` captions with their relative frequencies, the name first.
 
-    A keyword alone is the rarer the more concepts share it.
+    The frequency of a single keyword is divided by the number of concepts that share it.
     """
     others = sorted((keyword for keyword in keywords if keyword != name), key=lambda keyword: counts[keyword])
     result = [(name, 3.0), *((frame.format(it=name), 0.5) for frame in FRAMES[language])]

@@ -1,6 +1,6 @@
-"""The training loop and its state: a generator that yields after each step (after smalldiffusion).
+"""The training loop and its state: a generator that yields after each step, as in smalldiffusion.
 
-So the averaging, logging and saving stay with the caller.
+Averaging, logging and saving are left to the caller.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from limner_worker.networks.weights import write_tensors
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be continued from."""
+    """A checkpoint is damaged or belongs to another network."""
 
 
 @dataclass
 class Training:
-    """A network in training: weights, averaged weights, optimiser, and what has been done so far."""
+    """A network in training: weights, averaged weights, optimiser and progress."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -57,13 +57,13 @@ def run(
 ) -> Iterator[float]:
     """Train until `minutes` have passed, yielding each step's loss.
 
-    `losses` computes one batch's loss and its number of samples, its products of matrices in bfloat16 where the
-    processor has it; weights and optimiser stay in float32 (Muon's Gram matrices diverge in bfloat16). The learning
-    rate warms up over the first `warmup` steps of each call (two networks that chase each other do not bear a jump),
-    stays, and falls to nothing over the last third of the time (a time limit is what a user knows beforehand).
+    `losses` computes one batch's loss and its number of samples. Matrix products use bfloat16 where the processor
+    supports it; weights and optimiser stay in float32 (Muon's Gram matrices diverge in bfloat16). The learning rate
+    warms up over the first `warmup` steps of each call (adversarial training is unstable after a jump), stays
+    constant, and decays to 1 % over the last third of the time (users know a time limit, not a number of steps).
 
     Raises:
-        FloatingPointError: the loss is not a number any more.
+        FloatingPointError: the loss is not finite.
     """
     started = last = clock()
     begun = training.step
@@ -84,12 +84,12 @@ def run(
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware: then twice to four times as fast as float32."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public name for it
+    """Return whether this processor multiplies bfloat16 in hardware: two to four times as fast as float32."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - torch has no public function for it
 
 
 def update_average(training: Training, longest: float = 0.999) -> None:
-    """Move the averaged weights; the window grows with the step count, so that the start is soon forgotten."""
+    """Update the averaged weights; the window grows with the step count, so early weights lose influence quickly."""
     decay = min(longest, (1 + training.step) / (10 + training.step))
     current = training.network.state_dict()
     with torch.no_grad():
@@ -101,7 +101,7 @@ def update_average(training: Training, longest: float = 0.999) -> None:
 
 
 def save(training: Training, folder: Path) -> None:
-    """Write a checkpoint (safetensors and JSON, never pickle) that `restore` continues from."""
+    """Write a checkpoint for `restore` (safetensors and JSON, no pickle)."""
     tensors = {f"model.{name}": value for name, value in training.network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in training.average.items()}
     for index, state in training.optimizer.state_dict()["state"].items():
@@ -111,7 +111,7 @@ def save(training: Training, folder: Path) -> None:
 
 
 def restore(training: Training, folder: Path) -> bool:
-    """Continue from the checkpoint in `folder`; returns False, changing nothing, if there is none.
+    """Load the checkpoint in `folder`; returns False and changes nothing if there is none.
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another network.
@@ -125,9 +125,9 @@ def restore(training: Training, folder: Path) -> bool:
         training.network.load_state_dict(_under("model.", tensors))
         _restore_optimizer(training.optimizer, _under("optimizer.", tensors))
     except (SafetensorError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged; delete it to start anew") from error
+        raise CheckpointError(f"{path} is damaged; delete it to start from scratch") from error
     except RuntimeError as error:
-        raise CheckpointError(f"{path} belongs to another network; delete it to start anew") from error
+        raise CheckpointError(f"{path} belongs to another network; delete it to start from scratch") from error
     training.average = _under("average.", tensors)
     training.step, training.samples, training.seconds = state["step"], state["samples"], state["seconds"]
     training.history = [(int(step), float(loss)) for step, loss in state["history"]]

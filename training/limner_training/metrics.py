@@ -1,4 +1,4 @@
-"""What pictures are worth, as the image tower sees them: one home of every score that is printed of a generator."""
+"""Scores of generated images, computed from the features of the image tower."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from limner_training.data import Dataset
 from limner_worker.networks.image_tower import ImageTower, Seen
 
 Draw = Callable[[Tensor, Tensor, int], Tensor]
-"""Text [B, 384], style [B] and a seed to pictures [B, 3, 64, 64]; row i is drawn with seed + i."""
+"""Maps text [B, 384], style [B] and a seed to images [B, 3, 64, 64]; row i uses seed + i."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of a set of pictures; shares and cosines lie in 0 to 1.
+    """Scores of a set of images; shares and cosines are between 0 and 1.
 
     `top1`, `top5`: the right concept is the nearest, or among the five nearest, of all concepts' English names.
     `style`: the style is the one asked for. `frechet`: the distance of the features' Gaussians from those of the true
-    drawings (Heusel et al. 2017). `diversity`: how far two seeds of one prompt are apart, over how far two prompts are.
-    `nearest`: the mean cosine of the features with the nearest drawing that was trained on.
+    drawings (Heusel et al. 2017). `diversity`: the distance of two seeds of one prompt over that of two prompts.
+    `nearest`: the mean cosine of the features to those of the nearest training drawing.
     """
 
     top1: float
@@ -38,10 +38,10 @@ class Scores:
 
 
 class Judge:
-    """The image tower, with every concept's name and all drawings as it sees them."""
+    """The image tower, with the embeddings of all concepts' names and the features of all drawings."""
 
     def __init__(self, tower: ImageTower, captions: CaptionTable, dataset: Dataset) -> None:
-        """`captions` must have gone through the head that the tower was trained with."""
+        """Take captions embedded by the text head that the tower was trained with."""
         self.tower = tower
         self.captions = captions
         self.dataset = dataset
@@ -52,7 +52,7 @@ class Judge:
         self._drawn = self._look(to_tensor(dataset.small[: len(dataset.drawings)]))
 
     def of_pictures(self, pictures: Tensor, rows: np.ndarray, again: Tensor | None = None) -> Scores:
-        """Score pictures [B, 3, 64, 64] that should show what the drawings `rows` show; `again`, with other seeds."""
+        """Score images [B, 3, 64, 64] of the concepts of the drawings `rows`; `again` holds images of other seeds."""
         seen = self._look(pictures)
         rank = ranks(seen.concept, self.names, self.concepts[rows])
         return Scores(
@@ -65,7 +65,7 @@ class Judge:
         )
 
     def of_drawings(self, rows: np.ndarray, shown: np.ndarray | None = None) -> Scores:
-        """Score the true drawings `rows`, or other ones, `shown`, in their place."""
+        """Score the true drawings `rows`, or the drawings `shown` in their place."""
         return self.of_pictures(to_tensor(self.dataset.small[rows if shown is None else shown]), rows)
 
     def _look(self, pictures: Tensor) -> Seen:
@@ -76,19 +76,19 @@ class Judge:
     def _nearest(self, features: Tensor, rows: np.ndarray) -> float:
         known = F.normalize(self._drawn.features[self.dataset.training], dim=1)
         similarity = F.normalize(features, dim=1) @ known.T
-        # A true drawing that was trained on is its own nearest, which would say nothing.
+        # Exclude the drawing itself: a training drawing is its own nearest.
         similarity[torch.from_numpy(rows)[:, None] == torch.from_numpy(self.dataset.training)[None]] = -1
         return float(similarity.max(1).values.mean())
 
 
 def ranks(queries: Tensor, names: Tensor, right: Tensor) -> Tensor:
-    """For each query [B, 384], how many of the names [C, 384] are nearer than the right one: int64 [B]."""
+    """Return, for each query [B, 384], how many names [C, 384] are nearer than the right one: int64 [B]."""
     similarity = queries @ names.T
     return (similarity > similarity.gather(1, right[:, None])).sum(1)
 
 
 def frechet(left: Tensor, right: Tensor) -> float:
-    """The squared Fréchet distance of two sets of features [N, D], each taken for a Gaussian (Heusel et al. 2017)."""
+    """Return the squared Fréchet distance of two sets of features [N, D], fitted by Gaussians (Heusel et al. 2017)."""
     first, second = left.double(), right.double()
     both = torch.linalg.eigvals(torch.cov(first.T) @ torch.cov(second.T)).real.clamp_min(0).sqrt().sum()
     means = (first.mean(0) - second.mean(0)).square().sum()
@@ -96,7 +96,7 @@ def frechet(left: Tensor, right: Tensor) -> float:
 
 
 def diversity(left: Tensor, right: Tensor) -> float:
-    """The mean distance between rows that belong together, over that between rows that do not."""
+    """Return the mean distance between corresponding rows over that between other rows."""
     together = (left - right).norm(dim=1).mean()
     apart = (left - right.roll(1, 0)).norm(dim=1).mean()
     return float(together / apart)
@@ -104,7 +104,7 @@ def diversity(left: Tensor, right: Tensor) -> float:
 
 @torch.no_grad()
 def describe(judge: Judge, draw: Draw, count: int = 96) -> str:
-    """One line on a generator in training: how often its pictures are recognised, of known and of held-out pairs."""
+    """Return one line on a generator in training: recognition of its images for seen and for held-out pairs."""
     parts: list[str] = []
     random = np.random.default_rng(0)
     for name, rows in (("seen", judge.dataset.training), ("held-out", judge.dataset.held_out)):
@@ -115,7 +115,7 @@ def describe(judge: Judge, draw: Draw, count: int = 96) -> str:
 
 
 def describe_towers(tower: ImageTower, captions: CaptionTable, dataset: Dataset) -> str:
-    """One line on the towers in training: how often held-out drawings, and Chinese names, find their English names."""
+    """Return one line on the towers in training: how often drawings and foreign names match the English name."""
     judge = Judge(tower, captions, dataset)
     scores = judge.of_drawings(dataset.held_out)
     _, first = np.unique(dataset.concepts, return_index=True)
@@ -124,7 +124,7 @@ def describe_towers(tower: ImageTower, captions: CaptionTable, dataset: Dataset)
     languages = ", ".join(f"{code} {share:.2f}" for code, share in found.items())
     return (
         f"held-out drawings top-1 {scores.top1:.2f}, top-5 {scores.top5:.2f}, style {scores.style:.2f}; "
-        f"names that find the English one: {languages}"
+        f"names matched to the English one: {languages}"
     )
 
 

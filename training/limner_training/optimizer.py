@@ -1,4 +1,4 @@
-"""Muon for the matrices and AdamW for the rest, in float32: fewer samples for the same loss, on a CPU too."""
+"""Muon for matrices and AdamW for the rest, in float32: fewer samples for the same loss, also on a CPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; `closure` is not supported."""
         if closure is not None:
-            raise ValueError("Muon computes no closure")
+            raise ValueError("Muon does not support a closure")
         for group in self.param_groups:
             for parameter in group["params"]:
                 gradient: Tensor | None = parameter.grad
@@ -64,7 +64,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5, longest: int = 128) -> Te
     """Push the singular values of a matrix [m, n] to about 1 by Newton-Schulz iterations.
 
     The iterations run on the small Gram matrix, and on blocks of at most `longest` rows of the wide orientation
-    (Khaled et al. 2025, "MuonBP"): together a tenth of the usual work, which counts at the small batches of a CPU.
+    (Khaled et al. 2025, "MuonBP"): together a tenth of the usual work, which matters at a CPU's small batches.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     parts = next(k for k in range(-(-len(wide) // longest), len(wide) + 1) if len(wide) % k == 0)
@@ -83,7 +83,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5, longest: int = 128) -> Te
 
 
 def parameter_groups(network: nn.Module, plain: Iterable[nn.Module], weight_decay: float) -> list[dict[str, Any]]:
-    """Split trainable parameters for `Muon`: what belongs to the modules `plain`, and all vectors, go to AdamW."""
+    """Split trainable parameters for `Muon`: all vectors and the modules `plain` go to AdamW."""
     apart = {id(p) for module in plain for p in module.parameters()}
     trained = [p for p in network.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim > 1 and id(p) not in apart]

@@ -1,4 +1,4 @@
-"""What a training shows of itself: the loss curve and sheets of pictures, as PNG files."""
+"""Loss curves and contact sheets of a training run, as PNG files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def save_sheet(rows: Sequence[Tensor], path: Path, gap: int = 4) -> None:
-    """Write rows of pictures, each [B, 3, H, W] in [-1, 1], all of one size, as one PNG."""
+    """Write rows of images, each [B, 3, H, W] in [-1, 1] and all of one size, as one PNG."""
     lines = [[to_pixels(picture) for picture in row] for row in rows]
     height, width = lines[0][0].shape[:2]
     columns = max(len(line) for line in lines)
@@ -26,13 +26,13 @@ def save_sheet(rows: Sequence[Tensor], path: Path, gap: int = 4) -> None:
 
 
 def to_pixels(picture: Tensor) -> np.ndarray:
-    """float32 [3, H, W] in [-1, 1] to uint8 [H, W, 3]."""
+    """Convert float32 [3, H, W] in [-1, 1] to uint8 [H, W, 3]."""
     scaled = ((picture.detach().float().clamp(-1, 1) + 1) * 127.5).round()
     return scaled.permute(1, 2, 0).to("cpu").numpy().astype(np.uint8)
 
 
 def save_curve(history: Sequence[tuple[int, float]], path: Path, title: str) -> None:
-    """Write the loss over the steps as a PNG; nothing is written before there are two points."""
+    """Write the loss over the steps as a PNG, if there are at least two points."""
     if len(history) < 2:
         return
     figure = Figure(figsize=(7, 4), layout="tight")

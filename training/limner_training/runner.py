@@ -1,4 +1,4 @@
-"""The one home of how a training is run: progress bar, averaging, checkpoints, curves and shipped weights."""
+"""Runs a training: progress bar, averaging, checkpoints, loss curves and exported weights."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ENTRY_STEPS = 25
 
 
 def set_up(threads: int, seed: int) -> np.random.Generator:
-    """Set torch's threads and seed every generator of random numbers; returns numpy's."""
+    """Set torch's threads and seed all random number generators; returns numpy's."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     return np.random.default_rng(seed)
 
 
-def drive(
+def run_training(
     training: loop.Training,
     losses: Callable[[], tuple[Tensor, int]],
     folder: Path,
@@ -34,8 +34,8 @@ def drive(
 ) -> None:
     """Train for `minutes` with a progress bar (loss, speed, time left).
 
-    Every three minutes and at the end: a checkpoint and a loss curve in `folder`, then `ship`, whose answer is
-    shown. Ctrl-C saves too.
+    Every three minutes and at the end, save a checkpoint and a loss curve in `folder`, call `ship`, and print the
+    line that it returns. Ctrl-C saves too.
 
     Raises:
         DataError: the disk is nearly full.
@@ -55,7 +55,7 @@ def drive(
                     spent = training.seconds - started
                     note = describe(training, (training.samples - begun) / spent)
                     bar.update(task, completed=spent, note=note)
-                    # Where the output is a file there is no bar: then the log tells the same.
+                    # Without a terminal there is no progress bar: print the same as a line.
                     if not bar.console.is_terminal:
                         bar.console.print(f"{folder.name}: {note}, {spent / 60:.1f} of {minutes:g} min")
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -66,7 +66,7 @@ def drive(
 
 
 def describe(training: loop.Training, rate: float) -> str:
-    """Say in one line how far a training is."""
+    """Return one line on the progress of a training."""
     return f"step {training.step}, loss {training.history[-1][1]:.4f}, {rate:.1f} samples/s"
 
 

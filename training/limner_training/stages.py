@@ -1,4 +1,4 @@
-"""What each stage of the training is made of: its data, network, task, and the weights that it leaves behind."""
+"""The stages of the training: data, network, task and resulting weights of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from limner_training import captions as words
 from limner_training import data, flow, gan, loop, metrics, report, tower
 from limner_training import upscaler as enlargement
 from limner_training.languages import LANGUAGES
-from limner_training.runner import drive
+from limner_training.runner import run_training
 from limner_worker.generators.text_encoding.sentence_encoder import SentenceEncoder
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import Draft, FlowTransformer
@@ -36,12 +36,12 @@ SHIPPED: dict[str, dict[str, type[nn.Module]]] = {
     "limner-flow": {"flow": FlowTransformer},
     "limner-gan": {"gan": GanGenerator},
 }
-"""The folders of the package's models, and the networks in each."""
+"""The folders of the built-in models, and the networks in each."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a stage is to be trained; `folder` holds data, checkpoints and weights."""
+    """Options of a stage; `folder` holds data, checkpoints and weights."""
 
     folder: Path
     generator: np.random.Generator
@@ -60,7 +60,7 @@ class Options:
 
 
 def train_autoencoder(options: Options) -> None:
-    """Train encoder and decoder together; leaves `autoencoder.safetensors`."""
+    """Train encoder and decoder together: writes `autoencoder.safetensors`."""
     dataset = data.load_dataset(options.folder, options.seed)
     network = Autoencoder()
     training = options.begin("vae", network, (network.encoder[1], network.decoder[-2]))
@@ -71,11 +71,11 @@ def train_autoencoder(options: Options) -> None:
         pictures.measure_latents(averaged, dataset.small[dataset.training[::4]])
         return _ship_autoencoder(averaged, dataset, options.folder)
 
-    drive(training, task.losses, options.folder / "vae", options.minutes, ship)
+    run_training(training, task.losses, options.folder / "vae", options.minutes, ship)
 
 
 def train_towers(options: Options) -> None:
-    """Train the text head and the evaluator's image tower; leaves `head.safetensors` and `tower.safetensors`."""
+    """Train the text head and the evaluator's image tower: writes `head.safetensors` and `tower.safetensors`."""
     dataset = data.load_dataset(options.folder, options.seed)
     captions = words.CaptionTable.load(options.folder / "captions.safetensors")
     network = tower.TwoTowers()
@@ -97,14 +97,14 @@ def train_towers(options: Options) -> None:
         averaged = _averaged(training, network)
         save_module(averaged.head, options.folder / "head.safetensors", averaged.head.config)
         save_module(averaged.tower, options.folder / "tower.safetensors", averaged.tower.config)
-        keep_names(dataset, captions.through(averaged.head), options.folder)
+        write_names(dataset, captions.through(averaged.head), options.folder)
         return metrics.describe_towers(averaged.tower, task.captions.through(averaged.head), dataset)
 
-    drive(training, task.losses, options.folder / "text", options.minutes, ship)
+    run_training(training, task.losses, options.folder / "text", options.minutes, ship)
 
 
 def train_draft(options: Options) -> None:
-    """Train the flow transformer's draft of the latents; leaves `draft.safetensors`."""
+    """Train the flow transformer's draft of the latents: writes `draft.safetensors`."""
     dataset = data.load_dataset(options.folder, options.seed)
     network = FlowTransformer(data.STYLES)
     training = options.begin("draft", network.draft, (network.draft.text, network.draft.style, network.draft.final))
@@ -115,11 +115,11 @@ def train_draft(options: Options) -> None:
         save_module(averaged, options.folder / "draft.safetensors", averaged.config)
         return f"error {flow.draft_score(averaged, task, dataset.held_out):.4f} on held-out drawings"
 
-    drive(training, task.draft_losses, options.folder / "draft", options.minutes, ship)
+    run_training(training, task.draft_losses, options.folder / "draft", options.minutes, ship)
 
 
 def train_flow(options: Options) -> None:
-    """Train the flow transformer on the autoencoder's latents, with its draft as it is; leaves `flow.safetensors`."""
+    """Train the flow transformer on the autoencoder's latents, with a frozen draft: writes `flow.safetensors`."""
     dataset = data.load_dataset(options.folder, options.seed)
     network = FlowTransformer(data.STYLES)
     network.draft.load_state_dict(load_module(Draft, options.folder / "draft.safetensors").state_dict())
@@ -134,7 +134,7 @@ def train_flow(options: Options) -> None:
         save_module(averaged, options.folder / "flow.safetensors", averaged.config)
         return f"loss {flow.score(averaged, task, dataset.held_out):.4f} on held-out drawings"
 
-    drive(training, task.losses, options.folder / "flow", options.minutes, ship)
+    run_training(training, task.losses, options.folder / "flow", options.minutes, ship)
 
 
 def flow_task(
@@ -165,12 +165,12 @@ def flow_task(
 
 
 def train_gan(options: Options, objective: gan.Objective = "least-squares") -> None:
-    """Train the conditional GAN from the draft and the decoder; leaves `gan.safetensors`.
+    """Train the conditional GAN, initialised from the draft and the decoder: writes `gan.safetensors`.
 
-    With the other objective, to compare: `gan-relativistic.safetensors`.
+    With the other objective, for comparison, it writes `gan-relativistic.safetensors`.
     """
     dataset = data.load_dataset(options.folder, options.seed)
-    guess = gan.first_guess(
+    guess = gan.initial_generator(
         load_module(Draft, options.folder / "draft.safetensors"),
         load_module(Autoencoder, options.folder / "autoencoder.safetensors"),
     )
@@ -178,7 +178,7 @@ def train_gan(options: Options, objective: gan.Objective = "least-squares") -> N
     stage = "gan" if objective == "least-squares" else f"gan-{objective}"
     training = options.begin(stage, network, (network,))
     for group in training.optimizer.param_groups:
-        group["betas"] = (0.0, 0.99)  # momentum makes two networks that chase each other swing
+        group["betas"] = (0.0, 0.99)  # with momentum, adversarial training oscillates
     shares = words.weights(dataset.drawings)[dataset.training]
     task = gan.GanTask(
         network,
@@ -198,18 +198,18 @@ def train_gan(options: Options, objective: gan.Objective = "least-squares") -> N
         save_module(averaged, options.folder / f"{stage}.safetensors", averaged.config)
         return metrics.describe(critic, lambda text, style, seed: gan.draw(averaged, text, style, seed))
 
-    drive(training, task.losses, options.folder / stage, options.minutes, ship)
+    run_training(training, task.losses, options.folder / stage, options.minutes, ship)
 
 
-def keep_names(dataset: data.Dataset, captions: words.CaptionTable, folder: Path) -> None:
-    """Leave `names.safetensors`: what everything is called, for those who look at pictures."""
+def write_names(dataset: data.Dataset, captions: words.CaptionTable, folder: Path) -> None:
+    """Write `names.safetensors`: the embedded names of all concepts, for image recognition."""
     _, first = np.unique(dataset.concepts, return_index=True)
     names = [words.plain_name(dataset.drawings[row].name) for row in first]
     save_names(names, captions.names()[first], folder)
 
 
 def conditioning(folder: Path, weights: Path) -> words.CaptionTable:
-    """The captions in `folder` as the text head in `weights` embeds them."""
+    """Return the captions in `folder`, embedded by the text head in `weights`."""
     head = load_module(TextHead, weights / "head.safetensors")
     return words.CaptionTable.load(folder / "captions.safetensors").through(head)
 
@@ -219,7 +219,7 @@ def _styles(dataset: data.Dataset) -> Tensor:
 
 
 def train_upscaler(options: Options) -> None:
-    """Train the upscaler on clean and on decoded drawings; leaves `upscaler.safetensors`."""
+    """Train the upscaler on clean and on decoded drawings: writes `upscaler.safetensors`."""
     dataset = data.load_dataset(options.folder, options.seed)
     autoencoder = load_module(Autoencoder, options.folder / "autoencoder.safetensors")
     decoded = np.stack([report.to_pixels(picture) for picture in pictures.reconstruct(autoencoder, dataset.small)])
@@ -234,13 +234,13 @@ def train_upscaler(options: Options) -> None:
         averaged = _averaged(training, network)
         save_module(averaged, options.folder / "upscaler.safetensors", averaged.config)
         clean = enlargement.score(averaged, dataset.small[unseen], dataset.large[unseen])
-        smeared = enlargement.score(averaged, decoded[unseen], dataset.large[unseen])
+        reconstructed = enlargement.score(averaged, decoded[unseen], dataset.large[unseen])
         return (
             f"{clean[0]:.2f} dB on held-out drawings (bicubic {clean[1]:.2f}), "
-            f"{smeared[0]:.2f} dB on decoded ones (bicubic {smeared[1]:.2f})"
+            f"{reconstructed[0]:.2f} dB on decoded ones (bicubic {reconstructed[1]:.2f})"
         )
 
-    drive(training, task.losses, options.folder / "upscaler", options.minutes, ship)
+    run_training(training, task.losses, options.folder / "upscaler", options.minutes, ship)
 
 
 def embed_captions(
@@ -249,7 +249,7 @@ def embed_captions(
     threads: int = 2,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> int:
-    """Choose and embed the captions of all drawings; leaves `captions.safetensors`, returns their number."""
+    """Choose and embed the captions of all drawings: writes `captions.safetensors`, returns their number."""
     drawings = data.load_dataset(folder).drawings
     sources = data.fetched(folder)
     foreign = {language: data.read_names(sources, language) for language in LANGUAGES}
@@ -259,10 +259,10 @@ def embed_captions(
 
 
 def export(folder: Path, target: Path) -> dict[str, int]:
-    """Copy the trained networks to the folders of `target`, each at once or not at all; returns their sizes in bytes.
+    """Copy the trained networks to the folders of `target`, each atomically; returns their sizes in bytes.
 
     Raises:
-        WeightsError: one of them was not trained yet, or does not load.
+        WeightsError: a network is not trained yet, or does not load.
     """
     networks = [(model, name, kind) for model, parts in SHIPPED.items() for name, kind in parts.items()]
     for _, name, kind in networks:
@@ -280,7 +280,7 @@ def export(folder: Path, target: Path) -> dict[str, int]:
 
 
 def _averaged(training: loop.Training, network: Network, prefix: str = "") -> Network:
-    """The averaged weights of the network in training, or of the part of it whose names begin with `prefix`."""
+    """Return a copy of the network with the averaged weights whose names begin with `prefix`."""
     averaged = copy.deepcopy(network)
     state = {name.removeprefix(prefix): value for name, value in training.average.items() if name.startswith(prefix)}
     averaged.load_state_dict(state)

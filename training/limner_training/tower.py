@@ -1,4 +1,4 @@
-"""How the text head and the evaluator's image tower are trained: on each other, and on all languages together."""
+"""Contrastive training of the text head and the evaluator's image tower, in all languages together."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from limner_worker.networks.text_head import TextHead
 TEXT_WEIGHT = 0.5
 STYLE_WEIGHT = 0.5
 INPUT_NOISE = 0.006
-"""Of each of the 384 entries of a sentence: prompts are not captions."""
+"""Standard deviation of the noise added to each of the 384 entries of a sentence: prompts differ from captions."""
 
 
 class TwoTowers(nn.Module):
-    """The tower of images and the head of texts, with the temperature that their dot products are divided by."""
+    """The image tower and the text head, with the temperature that divides their dot products."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,13 +33,13 @@ class TwoTowers(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """One over the temperature, bounded as CLIP's is."""
+        """One over the temperature, at most 60; CLIP bounds it too."""
         return self.log_scale.exp().clamp(max=60.0)
 
 
 @dataclass
 class TowerTask:
-    """Batches and losses for both towers; each batch holds a concept once, drawn in one of its styles."""
+    """Batches and losses for both towers; a batch holds each concept at most once, in one style."""
 
     network: TwoTowers
     pixels: np.ndarray  # uint8 [N, 64, 64, 3]
@@ -60,7 +60,7 @@ class TowerTask:
         return loss + STYLE_WEIGHT * F.cross_entropy(seen.style, self.styles[chosen]), self.batch
 
     def _distorted(self, chosen: np.ndarray) -> Tensor:
-        """What generators do to drawings, and more."""
+        """Augment drawings with the distortions of generators, and stronger ones."""
         pictures = move(to_tensor(self.pixels[chosen]), turn=0.15, zoom=0.1, shift=0.08)
         return roughen(tint(pictures, 0.12), 0.06).clamp(-1, 1)
 
@@ -75,7 +75,7 @@ class TowerTask:
 
 
 def contrast(left: Tensor, right: Tensor, scale: Tensor) -> Tensor:
-    """The symmetric cross entropy of rows [B, 384] that belong together (Radford et al. 2021)."""
+    """Return the symmetric cross entropy of corresponding rows [B, 384] (Radford et al. 2021)."""
     similarity = scale * left @ right.T
     target = torch.arange(len(left))
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2

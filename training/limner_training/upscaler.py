@@ -1,4 +1,4 @@
-"""How the upscaler is trained and scored: on true 64-pixel drawings and on what the autoencoder makes of them."""
+"""Training task and scores of the upscaler, on original and on reconstructed 64-pixel drawings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from limner_training.autoencoder import picture_loss, psnr, to_tensor
 from limner_worker.networks.upscaler import Upscaler
 
-# A crop sees as much detail as a whole drawing, at a fraction of the work; white margins teach little.
+# A crop shows as much detail as a whole drawing at a fraction of the cost; white margins teach little.
 CROP = 32
 
 
@@ -29,7 +29,7 @@ class UpscalerTask:
     batch: int = 16
 
     def losses(self) -> tuple[Tensor, int]:
-        """Compute the loss of one random batch of crops, and its size; three in four inputs are decoded ones."""
+        """Compute the loss of one random batch of crops, and its size; three in four inputs are reconstructions."""
         small = np.empty((self.batch, CROP, CROP, 3), np.uint8)
         large = np.empty((self.batch, 4 * CROP, 4 * CROP, 3), np.uint8)
         for index, row in enumerate(self.generator.choice(self.rows, self.batch)):
@@ -44,7 +44,7 @@ class UpscalerTask:
 
 @torch.no_grad()
 def score(network: Upscaler, small: np.ndarray, large: np.ndarray) -> tuple[float, float]:
-    """Mean PSNR in decibels over pictures (uint8 [N, 64, 64, 3] and [N, 256, 256, 3]): ours, and bicubic's."""
+    """Return the mean PSNR in decibels over images (uint8 [N, 64, 64, 3] and [N, 256, 256, 3]): ours and bicubic's."""
     was_training = network.training
     network.eval()
     ours, bicubic = [], []

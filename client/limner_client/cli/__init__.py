@@ -1,1 +1,1 @@
-"""The command `limner`, one module for each group of subcommands."""
+"""The `limner` command, one module for each group of subcommands."""

@@ -1,4 +1,4 @@
-"""`limner db` and `limner doctor`: the commands of whoever runs a service, and the opening of its database."""
+"""`limner db` and `limner doctor`, and access to the configured database for other commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKS: Final = {State.OK: "[green]ok[/]", State.WARN: "[yellow]warn[/]", State.F
 
 @contextmanager
 def opened_database() -> Iterator[Database]:
-    """The configured database. Raises ServiceUnavailable, with what to do, where it cannot be used."""
+    """Open the configured database. Raises ServiceUnavailable with advice if it cannot be used."""
     with _explained():
         database = Database(Settings().resolved_database_url)
         try:
@@ -40,19 +40,19 @@ def _explained() -> Iterator[None]:
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise ServiceUnavailable(
-            f"The database cannot be used: {reason}. Look at LIMNER_DATABASE_URL, and run `limner db upgrade`."
+            f"The database cannot be used: {reason}. Check LIMNER_DATABASE_URL, and run `limner db upgrade`."
         ) from error
 
 
 @click.group()
 def db() -> None:
-    """Create or change the schema of the database in LIMNER_DATABASE_URL."""
+    """Create, upgrade or downgrade the schema of the database in LIMNER_DATABASE_URL."""
 
 
 @db.command("upgrade")
 @click.argument("revision", default="head")
 def db_upgrade(revision: str) -> None:
-    """Bring the schema to REVISION, by default the newest; creates it where there is none."""
+    """Upgrade the schema to REVISION, by default the newest. Creates the schema of an empty database."""
     with _explained():
         schema.upgrade(Settings().resolved_database_url, revision, lambda message: click.echo(message, err=True))
     click.echo(f"The schema is at {revision}.")
@@ -60,9 +60,9 @@ def db_upgrade(revision: str) -> None:
 
 @db.command("downgrade")
 @click.argument("revision")
-@click.confirmation_option(prompt="Going back deletes what the older schema has no place for. Go on?")
+@click.confirmation_option(prompt="Downgrading deletes data that the older schema cannot hold. Continue?")
 def db_downgrade(revision: str) -> None:
-    """Take the schema back to REVISION (`base` is the empty database)."""
+    """Downgrade the schema to REVISION (`base` is the empty database)."""
     with _explained():
         schema.downgrade(Settings().resolved_database_url, revision)
     click.echo(f"The schema is at {revision}.")
@@ -70,16 +70,16 @@ def db_downgrade(revision: str) -> None:
 
 @db.command("current")
 def db_current() -> None:
-    """Say whether this version can serve the schema; exit code 1 if it cannot."""
+    """Check whether this version supports the schema; exit code 1 if it does not."""
     with opened_database() as database:
         current = schema.is_current(database, Settings().resolved_database_url)
-    click.echo("The schema serves this version." if current else "The schema is another one: run `limner db upgrade`.")
+    click.echo("The schema is current." if current else "The schema is of another version: run `limner db upgrade`.")
     sys.exit(0 if current else 1)
 
 
 @click.command()
 def doctor() -> None:
-    """Say what is installed, reachable and writable here, what is wrong, and what to do; exit code 1 if it fails."""
+    """Check the installation and the configuration, with advice for each problem; exit code 1 if a check fails."""
     table = Table(box=None, show_header=False, pad_edge=False)
     failures = 0
     for check in examine(Settings()):

@@ -1,4 +1,7 @@
-"""`limner bulk`: send a file of prompts, follow it, fetch its pictures. A small state file makes it resumable."""
+"""`limner bulk`: submit a file of prompts, follow its progress and download its images; pause or resume it.
+
+A state file in the output folder makes the submission resumable.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from limner_client.cli.jobs import make_client, server_options
+from limner_client.cli.renamed import warn_renamed
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import BulkView, ImageView, JobView
@@ -32,9 +36,10 @@ from limner_shared.errors import (
 
 STATE_FILE: Final = ".limner-bulk.json"
 POLL_SECONDS: Final = 1.0
-PATIENCE_SECONDS: Final = 600.0
-"""For so long a server that has answered before may be away."""
-LONGEST_PAUSE_SECONDS: Final = 10.0
+MAX_OUTAGE_SECONDS: Final = 600.0
+"""How long a server that has answered before may be unavailable."""
+FIRST_BACKOFF_SECONDS: Final = 0.5
+MAX_BACKOFF_SECONDS: Final = 10.0
 SHOWN_LINES: Final = 10
 DOWNLOADS: Final = 4
 SUFFIXES: Final = {"image/png": ".png", "image/webp": ".webp", "image/jpeg": ".jpg"}
@@ -43,7 +48,10 @@ T = TypeVar("T")
 
 
 class ResumeFile(BaseModel):
-    """Which bulk an output folder belongs to. Until the server has named it, only the key it was sent with is known."""
+    """The resumable state file of an output folder: which bulk, from which file and server, the images belong to.
+
+    `key` is the idempotency key of the submission; `bulk_id` is empty until the server has answered it.
+    """
 
     server: str
     source_sha256: str
@@ -51,7 +59,25 @@ class ResumeFile(BaseModel):
     bulk_id: str = ""
 
 
-@click.command()
+class BulkGroup(click.Group):
+    """The group, which also accepts its former syntax `limner bulk FILE`, with a warning."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert `submit` where the command line begins with a file or an option of `submit`."""
+        first = args[0] if args else ""
+        is_option = first.startswith("-") and first not in ctx.help_option_names
+        if is_option or (first not in self.commands and Path(first).is_file()):
+            warn_renamed("bulk FILE", "bulk submit FILE")
+            args = ["submit", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=BulkGroup)
+def bulk() -> None:
+    """Submit, pause or resume a bulk: many jobs from one file. `limner cancel` cancels one."""
+
+
+@bulk.command("submit")
 @click.argument("prompts", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(
@@ -59,17 +85,17 @@ class ResumeFile(BaseModel):
     type=click.Choice(["refuse", "skip"]),
     default="refuse",
     show_default=True,
-    help="What a line that cannot be accepted does: refuse the whole file, or be skipped.",
+    help="How to handle invalid lines: refuse the whole file, or skip them.",
 )
 @server_options
-def bulk(*, prompts: Path, output: Path, on_error: str, server: str | None, key: str | None) -> None:
-    """Make the pictures of PROMPTS, a JSONL file with one job a line, and write them to the output folder.
+def bulk_submit(*, prompts: Path, output: Path, on_error: str, server: str | None, key: str | None) -> None:
+    """Generate the images of PROMPTS, a JSON Lines file with one job per line, into the output folder.
 
-    A server that is restarted is waited for. Ctrl-C stops only this command; the same command again goes on with the
-    same bulk, and fetches what is missing.
+    The command waits while the server restarts. Ctrl-C stops only this command: run it again to continue with the
+    same bulk and to download the missing images.
     """
     with make_client(server, key) as client:
-        client.models()  # a server that never answered is not waited for
+        client.models()  # fail at once if the server does not answer; only later outages are waited for
         try:
             state = open_bulk(client, prompts, output, skip_bad=on_error == "skip")
         except BadBulk as error:
@@ -77,30 +103,56 @@ def bulk(*, prompts: Path, output: Path, on_error: str, server: str | None, key:
         try:
             view = follow_bulk(client, state, output)
         except KeyboardInterrupt:
-            click.echo(f"\n{state.bulk_id} goes on at the server; the same command fetches the rest.", err=True)
+            click.echo(
+                f"\n{state.bulk_id} continues on the server; run the same command again to download the rest.", err=True
+            )
             raise
+    _report(view, output)
+
+
+@bulk.command("pause")
+@click.argument("bulk_id")
+@server_options
+def bulk_pause(*, bulk_id: str, server: str | None, key: str | None) -> None:
+    """Pause the bulk BULK_ID: its queued jobs are not released until it is resumed."""
+    with make_client(server, key) as client:
+        click.echo(f"{bulk_id} {client.pause_bulk(bulk_id).status}")
+
+
+@bulk.command("resume")
+@click.argument("bulk_id")
+@server_options
+def bulk_resume(*, bulk_id: str, server: str | None, key: str | None) -> None:
+    """Resume the paused bulk BULK_ID."""
+    with make_client(server, key) as client:
+        click.echo(f"{bulk_id} {client.resume_bulk(bulk_id).status}")
+
+
+def _report(view: BulkView, output: Path) -> None:
+    """Print the counts and write the skipped lines. Raises GenerationFailed if not every job succeeded."""
     if view.skipped is not None:
         report = output / "skipped.jsonl"
-        write_whole(report, "".join(f"{line.model_dump_json()}\n" for line in view.skipped.errors).encode())
-        click.echo(f"{view.skipped.count} lines were skipped; {report} says why (at most the first 100).", err=True)
-    click.echo(f"{view.counts.get('succeeded', 0)} of {view.total} jobs succeeded; pictures are in {output}/")
-    if view.counts.get("succeeded", 0) < view.total:
-        raise GenerationFailed(f"Some jobs failed or were canceled; {output / 'results.jsonl'} says why.")
+        write_atomically(report, "".join(f"{line.model_dump_json()}\n" for line in view.skipped.errors).encode())
+        click.echo(f"{view.skipped.count} lines were skipped; see {report} (at most the first 100).", err=True)
+    succeeded = view.counts.get("succeeded", 0)
+    click.echo(f"{succeeded} of {view.total} jobs succeeded; the images are in {output}/")
+    if succeeded < view.total:
+        raise GenerationFailed(f"Some jobs failed or were canceled; see {output / 'results.jsonl'}.")
 
 
 def _reasons(details: dict[str, Any]) -> list[str]:
-    """The first bad lines, and how many more there are."""
+    """Return one line for each of the first invalid lines, and the number of the others."""
     shown = [f"  line {error['line']}: {error['message']}" for error in details.get("errors", [])[:SHOWN_LINES]]
     more = details.get("bad_lines", len(shown)) - len(shown)
-    return shown + ([f"  … and {more} more"] if more > 0 else []) + ["--on-error skip accepts the others."]
+    return shown + ([f"  … and {more} more"] if more > 0 else []) + ["Use --on-error skip to submit only valid lines."]
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """What `call` returns; while the server is away or busy, it is called again, less and less often.
+def retry_while_unavailable(call: Callable[[], T]) -> T:
+    """Return the result of `call`, which is repeated with backoff while the server is unavailable or overloaded.
 
-    Raises its error once the server was away for PATIENCE_SECONDS.
+    Raises the last error once the outage has lasted MAX_OUTAGE_SECONDS.
     """
-    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.5
+    deadline, pause = time.monotonic() + MAX_OUTAGE_SECONDS, FIRST_BACKOFF_SECONDS
     while True:
         try:
             return call()
@@ -109,26 +161,29 @@ def patiently(call: Callable[[], T]) -> T:
                 raise
             click.echo(f"{error.message} Trying again in {pause:g} s.", err=True)
             time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, MAX_BACKOFF_SECONDS)
 
 
 def open_bulk(client: Client, prompts: Path, output: Path, *, skip_bad: bool = False) -> ResumeFile:
-    """The bulk of this folder: the one begun earlier, or a new one. Raises InvalidRequest if it is another file's."""
+    """Return the state of this folder's bulk, which is submitted unless an earlier run has done so.
+
+    Raises InvalidRequest if the folder belongs to another file or server, BadBulk if the file has invalid lines.
+    """
     file = output / STATE_FILE
     with prompts.open("rb") as source:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
     state = _read(file) or ResumeFile(server=client.server, source_sha256=digest, key=secrets.token_hex(16))
     if state.source_sha256 != digest or state.server != client.server:
         raise InvalidRequest(
-            f"{output}/ holds the pictures of another file or server ({state.bulk_id} at {state.server}): "
-            "choose another folder, or go on with the file as it was."
+            f"{output}/ holds the images of another file or server ({state.bulk_id} at {state.server}): "
+            "choose another folder, or continue with the unchanged file."
         )
     if not state.bulk_id:
-        # The key first: if this process dies before it hears the answer, the next one sends the same key.
-        write_whole(file, state.model_dump_json().encode())
-        view = patiently(lambda: client.submit_bulk(prompts, state.key, skip_bad=skip_bad))
+        # Store the key first: if this process dies before it receives the answer, the next run sends the same key.
+        write_atomically(file, state.model_dump_json().encode())
+        view = retry_while_unavailable(lambda: client.submit_bulk(prompts, state.key, skip_bad=skip_bad))
         state = state.model_copy(update={"bulk_id": view.id})
-        write_whole(file, state.model_dump_json().encode())
+        write_atomically(file, state.model_dump_json().encode())
     return state
 
 
@@ -138,11 +193,11 @@ def _read(file: Path) -> ResumeFile | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise InvalidRequest(f"{file} cannot be read: remove it to submit the bulk anew.") from error
+        raise InvalidRequest(f"{file} cannot be read: remove it to submit a new bulk.") from error
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file so that it is there complete or not at all."""
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write a file atomically: readers see either the complete file or none."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
     part.write_bytes(data)
@@ -150,7 +205,7 @@ def write_whole(file: Path, data: bytes) -> None:
 
 
 def follow_bulk(client: Client, state: ResumeFile, output: Path) -> BulkView:
-    """Show how far the bulk is and fetch pictures as they are done, until all are there."""
+    """Show the progress of the bulk and download images as jobs end; returns its final view."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -158,44 +213,44 @@ def follow_bulk(client: Client, state: ResumeFile, output: Path) -> BulkView:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    fetched, have = 0, set[Path]()
+    fetched, complete = 0, set[Path]()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(state.bulk_id, total=None)
         while True:
-            view = _look(client, state, output)
+            view = _poll(client, state, output)
             progress.update(task, completed=view.ended, total=view.total or None)
             done = view.status in ("done", "canceled") and view.ended >= view.total
-            # The results name every job so far, so they are read at each tenth and not at each picture.
+            # The results list every job, so they are read after each tenth of the jobs, not after each job.
             if done or view.ended - fetched >= max(DOWNLOADS * 2, view.total // 10):
                 fetched = view.ended
-                patiently(lambda final=done: _fetch(client, state, output, have, final=final))
+                retry_while_unavailable(lambda final=done: _download(client, state, output, complete, final=final))
             if done:
                 return view
             time.sleep(POLL_SECONDS)
 
 
-def _look(client: Client, state: ResumeFile, output: Path) -> BulkView:
+def _poll(client: Client, state: ResumeFile, output: Path) -> BulkView:
     try:
-        return patiently(lambda: client.bulk(state.bulk_id))
+        return retry_while_unavailable(lambda: client.bulk(state.bulk_id))
     except NotFound as error:
         raise NotFound(
-            f"{client.server} no longer knows {state.bulk_id}: remove {output / STATE_FILE} to submit it anew."
+            f"{client.server} does not know {state.bulk_id}: remove {output / STATE_FILE} to submit a new bulk."
         ) from error
 
 
-def _fetch(client: Client, state: ResumeFile, output: Path, have: set[Path], *, final: bool) -> None:
-    """Download what is missing or damaged, and add it to `have`; at the end, keep the results too."""
+def _download(client: Client, state: ResumeFile, output: Path, complete: set[Path], *, final: bool) -> None:
+    """Download missing and damaged images and add their files to `complete`; if `final`, keep the results file too."""
     results = output / "results.jsonl.part"
     with results.open("w", encoding="utf-8") as out, ThreadPoolExecutor(DOWNLOADS) as pool:
         pending = [
-            pool.submit(_ensure, client, image, file)
+            pool.submit(_download_if_missing, client, image, file)
             for job in _tee(client.bulk_results(state.bulk_id), out)
             for image, file in _files(job, output)
-            if file not in have
+            if file not in complete
         ]
         try:
             for download in pending:
-                have.add(download.result())
+                complete.add(download.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -218,8 +273,8 @@ def _files(job: JobView, output: Path) -> Iterator[tuple[ImageView, Path]]:
             yield image, output / (stem + SUFFIXES.get(image.media_type, ".png"))
 
 
-def _ensure(client: Client, image: ImageView, file: Path) -> Path:
-    whole = file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == image.sha256
-    if not whole:
-        write_whole(file, client.download(image))
+def _download_if_missing(client: Client, image: ImageView, file: Path) -> Path:
+    is_intact = file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == image.sha256
+    if not is_intact:
+        write_atomically(file, client.download(image))
     return file

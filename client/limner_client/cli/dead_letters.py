@@ -1,6 +1,8 @@
-"""The commands that go back to earlier work: `dead`, `replay`, `pause`, `resume`."""
+"""`limner dead-letters` and `limner replay`: run jobs again that ended earlier."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import click
 from rich.console import Console
@@ -11,34 +13,47 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.domain.replay import differences
 from limner_shared.errors import GenerationFailed, InvalidRequest
 
+SHOWN: Final = 100
+"""Dead letters in a list; the API allows no more on one page."""
 
-@click.command()
-@click.argument("ids", nargs=-1)
-@click.option("--retry", is_flag=True, help="Do the named ones again, as new jobs.")
-@click.option("--retry-all", is_flag=True, help="Do all of them again.")
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """List or retry dead letters: jobs that failed because every worker that ran them was lost."""
+
+
+@dead_letters.command("list")
 @server_options
-def dead(*, ids: tuple[str, ...], retry: bool, retry_all: bool, server: str | None, key: str | None) -> None:
-    """List the dead letters: jobs that were given up because every worker that tried them was lost."""
-    if retry_all and ids:
-        raise InvalidRequest("Name the jobs to do again, or say --retry-all, not both.")
-    if bool(ids) != retry:
-        raise InvalidRequest("Name the jobs to do again after --retry.")
+def dead_letters_list(*, server: str | None, key: str | None) -> None:
+    """List the newest dead letters with the reason of each."""
+    table = Table(Column("job", no_wrap=True), "prompt", "attempts", "why", box=None)
     with make_client(server, key) as client:
-        if retry or retry_all:
-            made = client.retry_dead(list(ids) or None)
-            click.echo("\n".join(made) if made else "There is nothing to do again.")
-            return
-        table = Table(Column("job", no_wrap=True), "prompt", "attempts", "why", box=None)
-        for job in client.jobs(dead=True, limit=100).items:
+        for job in client.jobs(dead=True, limit=SHOWN).items:
             table.add_row(job.id, short(job.prompt), str(job.attempts), job.error.message if job.error else "")
-        Console().print(table)
+    Console().print(table)
+
+
+@dead_letters.command("retry")
+@click.argument("ids", metavar="[JOB_ID]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Retry all dead letters.")
+@server_options
+def dead_letters_retry(*, ids: tuple[str, ...], every: bool, server: str | None, key: str | None) -> None:
+    """Retry the named dead letters, each as a new job, and print the ids of the new jobs."""
+    if every == bool(ids):
+        raise InvalidRequest("Name the jobs to retry, or use --all.")
+    with make_client(server, key) as client:
+        retried = client.retry_dead(list(ids) or None)
+    click.echo("\n".join(retried) if retried else "There are no dead letters to retry.")
 
 
 @click.command()
 @click.argument("job_id")
 @server_options
 def replay(*, job_id: str, server: str | None, key: str | None) -> None:
-    """Make the pictures of JOB_ID again, and say whether the bytes are the same, or else what differs."""
+    """Generate the images of JOB_ID again as a new job, and compare the bytes.
+
+    If they differ, print what differs between the receipts, and exit with code 1.
+    """
     with make_client(server, key) as client:
         again = client.replay(job_id)
         *_, ended = client.wait(again.id)
@@ -49,22 +64,4 @@ def replay(*, job_id: str, server: str | None, key: str | None) -> None:
     for old, different in pairs:
         click.echo(f"{old.image} " + ("\n  ".join(different) if different else f"the same bytes, sha256 {old.sha256}"))
     if any(different for _, different in pairs):
-        raise GenerationFailed(f"{again.id} has not the bytes of {job_id}.")
-
-
-@click.command()
-@click.argument("bulk_id")
-@server_options
-def pause(*, bulk_id: str, server: str | None, key: str | None) -> None:
-    """Start no more jobs of the bulk with BULK_ID until it is resumed."""
-    with make_client(server, key) as client:
-        click.echo(f"{bulk_id} {client.pause_bulk(bulk_id).status}")
-
-
-@click.command()
-@click.argument("bulk_id")
-@server_options
-def resume(*, bulk_id: str, server: str | None, key: str | None) -> None:
-    """Go on with the paused bulk with BULK_ID."""
-    with make_client(server, key) as client:
-        click.echo(f"{bulk_id} {client.resume_bulk(bulk_id).status}")
+        raise GenerationFailed(f"The images of {again.id} differ from those of {job_id}.")

@@ -1,4 +1,4 @@
-"""The commands that talk to a server: `generate`, `jobs`, `cancel`, `models`; and the options they share."""
+"""`limner generate`, `jobs`, `cancel` and `models`, and the options that all commands of a server share."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ PICTURE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 def server_options(command: F) -> F:
-    """Add `--server` and `--key`; the command receives `server` and `key`."""
-    key = click.option("--key", help="API key, where the server requires one. Default: LIMNER_API_KEY.")
+    """Add the options `--server` and `--key`, which the command receives as `server` and `key`."""
+    key = click.option("--key", help="API key, if the server requires one. Default: LIMNER_API_KEY.")
     server = click.option(
-        "--server", help="The server's URL. Default: LIMNER_SERVER_URL, or this machine at LIMNER_PORT."
+        "--server", help="URL of the server. Default: LIMNER_SERVER_URL, or this machine at LIMNER_PORT."
     )
     return server(key(command))
 
 
 def make_client(server: str | None, key: str | None) -> Client:
-    """A client of the named server, or of this machine's."""
+    """Return a client of the given server, or of the one on this machine."""
     settings = Settings()
     url = server or settings.server_url or f"http://127.0.0.1:{settings.port}"
     return Client(url if "://" in url else f"http://{url}", key or settings.api_key or None)
 
 
 def parse_size(text: str | None) -> tuple[int | None, int | None]:
-    """`256x256` as (width, height). Raises InvalidRequest."""
+    """Parse `256x256` as (width, height). Raises InvalidRequest."""
     if text is None:
         return None, None
     width, _, height = text.lower().partition("x")
@@ -59,12 +59,12 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
 
 
 def data_url(file: Path | None) -> str | None:
-    """A picture's file as the API takes it. Raises InvalidRequest for a name that tells of no picture."""
+    """Return an image file as a data URL. Raises InvalidRequest if its name has no image suffix."""
     if file is None:
         return None
     kind = mimetypes.guess_type(file.name)[0]
     if kind not in ("image/png", "image/jpeg", "image/webp"):
-        raise InvalidRequest(f"{file} is not named as a PNG, JPEG or WebP.")
+        raise InvalidRequest(f"{file} does not have the suffix of a PNG, JPEG or WebP file.")
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
@@ -73,18 +73,18 @@ def data_url(file: Path | None) -> str | None:
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("picture.png"))
 @click.option("--style", help="One of the model's styles.")
 @click.option("--size", help="WIDTHxHEIGHT, one of the model's sizes.")
-@click.option("--steps", type=int, help="Denoising steps: more is slower and often finer.")
-@click.option("--guidance", type=float, help="How strictly the prompt is followed.")
-@click.option("--seed", type=int, help="The same seed gives the same picture.")
-@click.option("--n", type=int, help="How many pictures; 1.")
-@click.option("--negative", help="What the picture should not show.")
+@click.option("--steps", type=int, help="Denoising steps: more are slower and often better.")
+@click.option("--guidance", type=float, help="Guidance scale: how closely the image follows the prompt.")
+@click.option("--seed", type=int, help="Random seed: the same seed gives the same image.")
+@click.option("--n", type=int, help="Number of images. Default: 1.")
+@click.option("--negative", help="Negative prompt: what the image should not show.")
 @click.option("--model", help="A name from `limner models`.")
 @click.option("--scheduler", help="One of the model's schedulers.")
-@click.option("--image", type=PICTURE, help="A picture to start from.")
-@click.option("--mask", type=PICTURE, help="White where the picture may change.")
-@click.option("--strength", type=float, help="How far from --image it may go, above 0 and at most 1.")
-@click.option("--reproducible", is_flag=True, default=None, help="The same bytes at any load.")
-@click.option("--describe", is_flag=True, help="PROMPT is in your own words; style, number and size are taken from it.")
+@click.option("--image", type=PICTURE, help="Input image to start from.")
+@click.option("--mask", type=PICTURE, help="Mask of the input image: white where it may change.")
+@click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1.")
+@click.option("--reproducible", is_flag=True, default=None, help="Generate the same bytes at any load.")
+@click.option("--describe", is_flag=True, help="Take style, number and size from PROMPT, a free description.")
 @server_options
 def generate(
     *,
@@ -99,7 +99,7 @@ def generate(
     key: str | None,
     **wanted: Any,
 ) -> None:
-    """Make the picture of PROMPT and write it to the output file."""
+    """Generate an image from PROMPT and write it to the output file."""
     width, height = parse_size(size)
     text = "description" if describe else "prompt"
     request = {text: prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
@@ -115,14 +115,14 @@ def generate(
 
 
 def output_files(output: Path, count: int) -> list[Path]:
-    """The output file itself, or as many numbered ones beside it."""
+    """Return the output file, or `count` numbered files next to it."""
     if count == 1:
         return [output]
     return [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]
 
 
 def follow(client: Client, job: JobView) -> JobView:
-    """Show a job's progress until it succeeds. Ctrl-C cancels it. Raises GenerationFailed with the reason."""
+    """Show a job's progress until it ends; Ctrl-C cancels it. Raises GenerationFailed unless it succeeds."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -144,7 +144,7 @@ def follow(client: Client, job: JobView) -> JobView:
 
 @click.command()
 @click.argument("job_id", required=False)
-@click.option("--status", type=click.Choice([state.value for state in JobState]), help="Only jobs in this state.")
+@click.option("--status", type=click.Choice([state.value for state in JobState]), help="List only jobs in this state.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @server_options
 def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | None, key: str | None) -> None:
@@ -180,7 +180,7 @@ def _state(job: JobView) -> str:
 
 
 def short(text: str) -> str:
-    """The beginning of a text, for a table's cell."""
+    """Shorten a text for a table cell."""
     return text if len(text) <= PROMPT_WIDTH else text[: PROMPT_WIDTH - 1] + "…"
 
 
@@ -188,7 +188,7 @@ def short(text: str) -> str:
 @click.argument("ids", nargs=-1, required=True)
 @server_options
 def cancel(*, ids: tuple[str, ...], server: str | None, key: str | None) -> None:
-    """Cancel the jobs and bulks with these ids."""
+    """Cancel the jobs and bulks with the given ids."""
     with make_client(server, key) as client:
         for one in ids:
             view = client.cancel_bulk(one) if one.startswith("bulk_") else client.cancel(one)
@@ -198,7 +198,7 @@ def cancel(*, ids: tuple[str, ...], server: str | None, key: str | None) -> None
 @click.command()
 @server_options
 def models(*, server: str | None, key: str | None) -> None:
-    """List the server's models and what each allows."""
+    """List the server's models and their limits."""
     table = Table("model", "title", "sizes", "styles", "steps", "guidance", "n", box=None)
     with make_client(server, key) as client:
         for model in client.models():

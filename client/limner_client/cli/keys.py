@@ -1,4 +1,4 @@
-"""`limner keys`: create, list and revoke API keys, in the database itself."""
+"""`limner keys`: create, list and revoke API keys directly in the database."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def keys() -> None:
 
 @keys.command("create")
 @click.argument("tenant")
-@click.option("--label", default="", help="What the key is for.")
+@click.option("--label", default="", help="Purpose of the key.")
 def keys_create(tenant: str, label: str) -> None:
-    """Make a key for TENANT, who is made too if not there yet. The key is shown this once."""
+    """Create a key for TENANT, and the tenant if it does not exist. The key is shown only once."""
     with opened_database() as database, database.write() as session:
         secret = api_keys.create(session, tenant, label)
     click.echo(secret)
@@ -29,7 +29,7 @@ def keys_create(tenant: str, label: str) -> None:
 
 @keys.command("list")
 def keys_list() -> None:
-    """List all keys, never their secrets."""
+    """List all keys without their secrets."""
     table = Table("key", "tenant", "label", "created", "revoked", box=None)
     with opened_database() as database, database.read() as session:
         for key, tenant in api_keys.list_keys(session):
@@ -40,7 +40,7 @@ def keys_list() -> None:
 @keys.command("revoke")
 @click.argument("key_id")
 def keys_revoke(key_id: str) -> None:
-    """Make the key with this id worthless, at once and for ever."""
+    """Revoke the key KEY_ID, immediately and permanently."""
     with opened_database() as database, database.write() as session:
         api_keys.revoke(session, key_id)
     click.echo(f"{key_id} is revoked.")

@@ -1,6 +1,6 @@
-"""The root of the command `limner`: which commands there are, how each is loaded, and how errors reach the user.
+"""The root of the `limner` command: the table of commands, lazy loading, renamed commands and error messages.
 
-No command's module is imported before it is called, so that `limner --help` is quick and needs no extra.
+A command's module is imported only when the command runs, so `limner --help` is quick and needs no extra.
 """
 
 from __future__ import annotations
@@ -14,52 +14,53 @@ from typing import Any, Final
 import click
 from pydantic import ValidationError
 
+from limner_client.cli.renamed import RENAMED, by_new_name
 from limner_shared.errors import ConfigurationError, InvalidRequest, LimnerError
 from limner_shared.settings import Settings
 
 GROUP: Final = "limner.commands"
+"""The entry point group from which other packages add commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lazy:
-    """A command by the place of its click object; `extra` must be installed for it."""
+    """A command: its line in the help, `module:attribute` of its click object, and the extra that it needs."""
 
     summary: str
-    target: str = ""
+    target: str
     extra: str | None = None
 
 
 COMMANDS: Final[dict[str, Lazy]] = {
-    "up": Lazy("Start everything on this machine and keep it running.", "limner_client.cli.run:up"),
-    "demo": Lazy("Make forty pictures from nothing, then stop everything.", "limner_client.cli.run:demo"),
-    "generate": Lazy("Make a picture from a description.", "limner_client.cli.jobs:generate"),
-    "bulk": Lazy("Make the pictures of a file of prompts; run it again to go on.", "limner_client.cli.bulk:bulk"),
+    "up": Lazy("Start the whole service on this machine and keep it running.", "limner_client.cli.run:up", "server"),
+    "demo": Lazy("Start the service, generate forty images, stop it.", "limner_client.cli.run:demo", "server"),
+    "generate": Lazy("Generate an image from a prompt.", "limner_client.cli.jobs:generate"),
+    "bulk": Lazy("Submit a file of prompts; pause or resume a bulk.", "limner_client.cli.bulk:bulk"),
     "jobs": Lazy("List your jobs, or show one.", "limner_client.cli.jobs:jobs"),
-    "cancel": Lazy("Cancel jobs.", "limner_client.cli.jobs:cancel"),
-    "replay": Lazy(
-        "Make a job's pictures again, and say whether the bytes are the same.", "limner_client.cli.dead_letters:replay"
+    "cancel": Lazy("Cancel jobs and bulks.", "limner_client.cli.jobs:cancel"),
+    "replay": Lazy("Generate a job's images again and compare the bytes.", "limner_client.cli.dead_letters:replay"),
+    "dead-letters": Lazy("List dead letters, or retry them.", "limner_client.cli.dead_letters:dead_letters"),
+    "models": Lazy("List the models and their limits.", "limner_client.cli.jobs:models"),
+    "keys": Lazy("Create, list and revoke API keys.", "limner_client.cli.keys:keys", "server"),
+    "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_client.cli.tenants:tenants", "server"),
+    "db": Lazy("Create, upgrade or downgrade the database schema.", "limner_client.cli.admin:db", "server"),
+    "doctor": Lazy("Check this installation and its configuration.", "limner_client.cli.admin:doctor", "server"),
+    "serve": Lazy("Run the web server: the HTTP API and the web page.", "limner_web.cli:serve", "web"),
+    "dispatcher": Lazy(
+        "Run the dispatcher: release queued jobs, requeue those of lost workers.",
+        "limner_dispatcher.cli:dispatcher",
+        "service",
     ),
-    "pause": Lazy("Start no more jobs of a bulk for now.", "limner_client.cli.dead_letters:pause"),
-    "resume": Lazy("Go on with a paused bulk.", "limner_client.cli.dead_letters:resume"),
-    "dead": Lazy("List the jobs that killed every worker, and do them again.", "limner_client.cli.dead_letters:dead"),
-    "models": Lazy("List the models and what each allows.", "limner_client.cli.jobs:models"),
-    "keys": Lazy("Create, list and revoke API keys.", "limner_client.cli.keys:keys"),
-    "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_client.cli.tenants:tenants"),
-    "db": Lazy("Create or change the database's schema.", "limner_client.cli.admin:db"),
-    "doctor": Lazy("Say what works here, what does not, and what to do.", "limner_client.cli.admin:doctor"),
-    # Web and worker bring these through entry points; only what help says of them stands here.
-    "serve": Lazy("Serve the HTTP API and the page.", extra="web"),
-    "dispatch": Lazy("Release queued jobs to workers, and take back what lost workers held.", extra="worker"),
-    "worker": Lazy("Generate pictures on this machine's device.", extra="worker"),
-    "compress": Lazy("Pack a picture with the built-in autoencoder.", extra="worker"),
-    "decompress": Lazy("Unpack such a picture.", extra="worker"),
-    "evaluate": Lazy("Score a built-in model's pictures.", extra="train"),
-    "train": Lazy("Train the built-in models again.", extra="train"),
+    "worker": Lazy("Run a worker: generate images on this machine's device.", "limner_worker.cli:worker", "worker"),
+    "compress": Lazy("Compress an image with the built-in autoencoder.", "limner_worker.codec.cli:compress", "worker"),
+    "decompress": Lazy("Decompress such an image.", "limner_worker.codec.cli:decompress", "worker"),
+    "evaluate": Lazy("Score a built-in model.", "limner_training.cli:evaluate", "train"),
+    "train": Lazy("Train the built-in models.", "limner_training.cli:train", "train"),
 }
 
 
 class UsageError(click.ClickException):
-    """What was typed or configured has to change before a second try."""
+    """An invalid argument or setting: the user must change it before trying again. Exit code 2."""
 
     exit_code = 2
 
@@ -68,11 +69,17 @@ class LazyGroup(click.Group):
     """A group that imports a command only to run it, and shows every expected error as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Our own in their order, then what other packages bring."""
-        return [*COMMANDS, *sorted(entry_points(group=GROUP).names - COMMANDS.keys())]
+        """Our commands in the order of the table, then those of other packages."""
+        return [*COMMANDS, *sorted(entry_points(group=GROUP).names - COMMANDS.keys() - RENAMED.keys())]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a renamed one is found by its old name too, with a warning."""
+        return super().resolve_command(ctx, by_new_name(args))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command. Raises ClickException where its extra is not installed."""
+        """Import the command. Raises ClickException if its extra is not installed."""
         if cmd_name not in self.list_commands(ctx):
             return None
         try:
@@ -84,13 +91,13 @@ class LazyGroup(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Click would import every command for its summary; ours stand in a table."""
-        names = self.list_commands(ctx)
+        """Write the summaries of the table: click would import every command to ask for its own."""
+        rows = [(name, COMMANDS[name].summary if name in COMMANDS else "") for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS.get(name, Lazy("")).summary) for name in names])
+            formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; whatever the user can mend becomes one clear line, never a traceback."""
+        """Run the command; an error that the user can correct becomes one line without a traceback."""
         try:
             return super().invoke(ctx)
         except LimnerError as error:
@@ -104,23 +111,19 @@ class LazyGroup(click.Group):
 
 
 def _load(name: str) -> object:
-    target = COMMANDS.get(name, Lazy("")).target
-    if target:
-        module, _, attribute = target.partition(":")
+    if name in COMMANDS:
+        module, _, attribute = COMMANDS[name].target.partition(":")
         return getattr(importlib.import_module(module), attribute)
-    for entry in entry_points(group=GROUP, name=name):
-        return entry.load()
-    raise click.ClickException(
-        f"The installed package does not bring `limner {name}`: install it again with pip install -e ."
-    )
+    [entry] = entry_points(group=GROUP, name=name)
+    return entry.load()
 
 
 def _missing(name: str, error: ModuleNotFoundError) -> click.ClickException:
-    extra = COMMANDS.get(name, Lazy("")).extra
+    extra = COMMANDS[name].extra if name in COMMANDS else None
     if extra is None:
         raise error
     return click.ClickException(
-        f"`limner {name}` needs the extra {extra!r} (there is no module {error.name!r}): pip install 'limner[{extra}]'"
+        f"`limner {name}` needs the extra {extra!r}: pip install 'limner[{extra}]' (no module {error.name!r})"
     )
 
 
@@ -138,9 +141,10 @@ def _bad_settings(error: ValidationError) -> ConfigurationError:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="limner")
 def cli() -> None:
-    """Limner turns descriptions into pictures, on your own machines.
+    """Limner generates images from text on your own machines.
 
-    Settings come from the environment: every variable is LIMNER_ and a name (LIMNER_PORT, LIMNER_DATA_DIR, …).
+    Settings come from environment variables: the prefix LIMNER_ and the setting's name (LIMNER_PORT,
+    LIMNER_DATA_DIR, …).
     """
 
 

@@ -1,4 +1,4 @@
-"""`limner up` and `limner demo`: the commands that run the whole stack on this machine."""
+"""`limner up` and `limner demo`: run the whole service on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from limner_shared.settings import Settings
 COLOURS: Final = {
     SUPERVISOR: "bold white",
     "web": "cyan",
-    "dispatch": "yellow",
+    "dispatcher": "yellow",
     "worker": "green",
     "worker-1": "green",
     "worker-2": "magenta",
@@ -28,12 +28,12 @@ MINIMUM_FREE_BYTES: Final = 200 << 20
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="How many worker processes.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Number of worker processes.")
 def up(workers: int) -> None:
     """Start Valkey, web, dispatcher and workers on this machine, and keep them running until Ctrl-C.
 
-    Everything is kept in LIMNER_DATA_DIR and is there again at the next start. LIMNER_REDIS_URL, LIMNER_DATABASE_URL
-    and LIMNER_BLOB_URL replace the embedded parts.
+    All state is kept in LIMNER_DATA_DIR and used again at the next start. LIMNER_REDIS_URL, LIMNER_DATABASE_URL and
+    LIMNER_BLOB_URL replace the embedded Valkey, SQLite database and image folder.
     """
     settings = Settings()
     printer = Printer(Console(stderr=False, highlight=False, soft_wrap=True))
@@ -55,23 +55,23 @@ def up(workers: int) -> None:
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"))
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="How many worker processes.")
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Number of worker processes.")
 def demo(output: Path, workers: int) -> None:
-    """Start everything anew, submit 8 prompts and a bulk of 32, write the pictures, say what it cost, stop."""
-    from limner_client.local.demo import run_demo  # noqa: PLC0415 - `limner up` needs none of what it imports
+    """Start a new service, submit 8 jobs and a bulk of 32, write the images, print times and cost, stop the service."""
+    from limner_client.local.demo import run_demo  # noqa: PLC0415 - `limner up` does not need its imports
 
     sys.exit(run_demo(output, workers))
 
 
 class Printer:
-    """One line at a time on the terminal, each with the coloured name of who said it."""
+    """Prints one line at a time, prefixed with the coloured name of the process that wrote it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
 
     def tell(self, name: str, line: str) -> None:
-        """Print one line."""
-        text = Text(f"{name:>9} ", style=COLOURS.get(name, "green")).append(Text.from_ansi(line, style="default"))
+        """Print one line of the process `name`."""
+        text = Text(f"{name:>10} ", style=COLOURS.get(name, "green")).append(Text.from_ansi(line, style="default"))
         with self._lock:
             self._console.print(text)

@@ -1,4 +1,4 @@
-"""`limner tenants`: who is served with which weight, held to which limits, and what is kept of theirs."""
+"""`limner tenants`: weights, limits and retention of the tenants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Limit(click.ParamType[float]):
         self._whole = whole
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number, or the word `none`, which stays one: None means that the option was not given."""
+        """Return the number, or the string `none`: None already means that the option was not given."""
         if str(value).lower() == "none":
             return "none"
         try:
@@ -63,21 +63,23 @@ def _say(value: float | bool | None) -> str:
 
 @tenants.command("set")
 @click.argument("name")
-@click.option("--weight", type=click.FloatRange(0.001, 1000), help="Its share of the service; 1 is everybody's.")
-@click.option("--requests-per-minute", type=Limit(1, whole=True), help="Requests answered in a minute.")
-@click.option("--max-queued", type=Limit(1, whole=True), help="Jobs queued at a time.")
-@click.option("--max-running", type=Limit(1, whole=True), help="Jobs handed out or running at a time.")
-@click.option("--cost-per-day", type=Limit(1, whole=True), help="Cost units (steps × tokens × images) a day, UTC.")
-@click.option("--keep-images-days", type=Limit(0, whole=False), help="Days after which pictures are deleted.")
-@click.option("--keep-prompts-days", type=Limit(0, whole=False), help="Days after which texts are blanked.")
-@click.option("--keep-jobs-days", type=Limit(0, whole=False), help="Days after which jobs are deleted.")
 @click.option(
-    "--share-results", type=bool, help="Whether equal requests of its own, seed and all, are drawn only once."
+    "--weight",
+    type=click.FloatRange(0.001, 1000),
+    help="Relative share of the service; 1 at first.",
 )
+@click.option("--requests-per-minute", type=Limit(1, whole=True), help="Maximum requests per minute.")
+@click.option("--max-queued", type=Limit(1, whole=True), help="Maximum number of queued jobs.")
+@click.option("--max-running", type=Limit(1, whole=True), help="Maximum number of released and running jobs.")
+@click.option("--cost-per-day", type=Limit(1, whole=True), help="Maximum cost (steps × tokens × images) per day, UTC.")
+@click.option("--keep-images-days", type=Limit(0, whole=False), help="Days after which images are deleted.")
+@click.option("--keep-prompts-days", type=Limit(0, whole=False), help="Days after which prompts are blanked.")
+@click.option("--keep-jobs-days", type=Limit(0, whole=False), help="Days after which jobs are deleted.")
+@click.option("--share-results", type=bool, help="Generate equal requests of this tenant (same seed) only once.")
 def tenants_set(name: str, **given: Any) -> None:
-    """Change what is given of the tenant NAME, who is made if there is none; `none` takes a limit away.
+    """Change the given values of the tenant NAME, which is created if needed; `none` removes a limit.
 
-    Whoever asks without a key, where none is required, is the tenant `local`.
+    Requests without a key, if keys are not required, belong to the tenant `local`.
     """
     changes = {field: None if value == "none" else value for field, value in given.items() if value is not None}
     with opened_database() as database, database.write() as session:

@@ -1,1 +1,1 @@
-"""The whole service on one machine: embedded servers, child processes, the demo and the doctor."""
+"""The service on one machine: embedded Valkey, child processes, the stack, the demo and the doctor."""

@@ -1,4 +1,4 @@
-"""The contact sheet: many small pictures on one page, each labelled with its prompt and style."""
+"""The contact sheet: small images on one page, each labelled with its prompt and style."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One picture, as file bytes, and what stands under it."""
+    """An image as file bytes, with the two lines of text below it."""
 
     picture: bytes
     title: str
@@ -34,7 +34,7 @@ class Tile:
 
 
 def contact_sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int = COLUMNS) -> Image.Image:
-    """Lay the tiles out in rows, in their order."""
+    """Draw the tiles in rows of `columns`, in their order."""
     rows = -(-len(tiles) // columns)
     width = 2 * MARGIN + columns * TILE + (columns - 1) * GAP
     height = HEADER + MARGIN + rows * (TILE + LABEL) + (rows - 1) * GAP
@@ -65,7 +65,7 @@ def _place(sheet: Image.Image, tile: Tile, left: int, top: int) -> None:
 
 
 def _rounded(size: tuple[int, int]) -> Image.Image:
-    """A mask with smooth round corners: drawn four times as large, then made small."""
+    """Return a mask with smooth round corners: drawn at four times the size, then reduced."""
     large = Image.new("L", (size[0] * 4, size[1] * 4))
     ImageDraw.Draw(large).rounded_rectangle((0, 0, large.width - 1, large.height - 1), RADIUS * 4, fill=255)
     return large.resize(size, Image.Resampling.LANCZOS)

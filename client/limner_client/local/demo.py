@@ -1,4 +1,4 @@
-"""`limner demo`: the whole service from nothing to forty pictures over HTTP, its cost, and nothing left behind."""
+"""`limner demo`: start a service, generate forty images over HTTP, report times and cost, stop and clean up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from limner_shared.errors import GenerationFailed
 from limner_shared.settings import Settings
 
 STYLES: Final = ("3d", "noto", "flat", "noto-v1")
-SINGLES: Final = (
+SINGLE_PROMPTS: Final = (
     "a red apple",
     "a happy cat face",
     "rocket",
@@ -38,7 +38,7 @@ SINGLES: Final = (
     "sunflower",
     "a birthday cake",
 )
-ORDINARY: Final = (
+BULK_PROMPTS: Final = (
     "red apple",
     "cat face",
     "rocket",
@@ -60,12 +60,12 @@ INTERRUPTED: Final = 130
 POLL_SECONDS: Final = 0.25
 PLAIN_SECONDS: Final = 2.0
 OUTSIDE: Final = ("REDIS_URL", "DATABASE_URL", "BLOB_URL", "DATA_DIR", "HOST", "PORT", "REQUIRE_KEYS", "MODELS")
-"""Settings of the user's own service that must not reach the demo's."""
+"""Settings of the user's own service that the demo must not inherit."""
 
 
 @dataclass
 class Run:
-    """What was asked and what came of it, with the moments that the costs are counted from."""
+    """The jobs of the demo, and the monotonic times from which durations are computed."""
 
     began: float
     submitted: float = 0.0
@@ -75,12 +75,12 @@ class Run:
     bulk: BulkView | None = None
 
     def done(self) -> tuple[int, int]:
-        """How many single jobs and how many of the bulk have ended."""
+        """Return how many single jobs and how many jobs of the bulk have ended."""
         return sum(job.status.terminal for job in self.singles), self.bulk.ended if self.bulk else 0
 
 
 def run_demo(output: Path, workers: int) -> int:
-    """Run it all; the exit code. Logs of every process are kept in `output`/logs."""
+    """Run the demo; returns the exit code. The log of each process is kept in `output`/logs."""
     console = Console(highlight=False)
     run = Run(time.monotonic())
     with lock_data_dir(output):
@@ -114,20 +114,21 @@ def _stack(console: Console, output: Path, data: Path, workers: int) -> Stack:
         old.unlink()
 
     def tell(name: str, line: str) -> None:
-        if name == SUPERVISOR:  # what the processes say is in their logs
+        if name == SUPERVISOR:  # the output of the processes is in their logs
             console.print(line)
 
     return Stack(settings, workers=workers, log_dir=logs, tell=tell)
 
 
 def requests() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The 8 single requests and the 32 of the bulk: each ordinary prompt in two styles, with fixed seeds."""
+    """Return the 8 single requests and the 32 of the bulk: each of 16 prompts in two styles, with fixed seeds."""
     singles = [
-        {"prompt": prompt, "style": STYLES[index % len(STYLES)], "seed": index} for index, prompt in enumerate(SINGLES)
+        {"prompt": prompt, "style": STYLES[index % len(STYLES)], "seed": index}
+        for index, prompt in enumerate(SINGLE_PROMPTS)
     ]
     bulk = [
         {"prompt": prompt, "style": STYLES[(index + 2 * turn) % len(STYLES)], "seed": 100 + 16 * turn + index}
-        for index, prompt in enumerate(ORDINARY)
+        for index, prompt in enumerate(BULK_PROMPTS)
         for turn in range(2)
     ]
     return singles, bulk
@@ -147,19 +148,24 @@ def _generate(console: Console, stack: Stack, output: Path, run: Run) -> list[Pa
         failed = [job for job in jobs if job.status is not JobState.SUCCEEDED]
         if failed:
             reason = failed[0].error.message if failed[0].error else "canceled"
-            raise GenerationFailed(f"{len(failed)} jobs failed, the first with: {reason} Logs are in {output}/logs.")
+            raise GenerationFailed(
+                f"{len(failed)} jobs failed; the first error: {reason} The logs are in {output}/logs."
+            )
         return _write(client, jobs, len(singles), output)
 
 
 def _follow(console: Console, stack: Stack, client: Client, run: Run) -> None:
     columns = (TextColumn("{task.description:>8}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks = [bars.add_task("singles", total=len(SINGLES)), bars.add_task("bulk", total=2 * len(ORDINARY))]
-        said = 0.0
+        tasks = [
+            bars.add_task("singles", total=len(SINGLE_PROMPTS)),
+            bars.add_task("bulk", total=2 * len(BULK_PROMPTS)),
+        ]
+        printed_at = 0.0
         while not stack.stopping:
             _look(client, run)
-            said = _show(console, bars, tasks, run, said)
-            if sum(run.done()) == len(SINGLES) + 2 * len(ORDINARY):
+            printed_at = _show(console, bars, tasks, run, printed_at)
+            if sum(run.done()) == len(SINGLE_PROMPTS) + 2 * len(BULK_PROMPTS):
                 return
             stack.restart_dead()
             time.sleep(POLL_SECONDS)
@@ -174,15 +180,17 @@ def _look(client: Client, run: Run) -> None:
         run.first_picture = run.ended
 
 
-def _show(console: Console, bars: Progress, tasks: Sequence[TaskID], run: Run, said: float) -> float:
-    """Move the bars; without a terminal, say a line every few seconds."""
+def _show(console: Console, bars: Progress, tasks: Sequence[TaskID], run: Run, printed_at: float) -> float:
+    """Update the progress bars, or print a line every few seconds; returns the time of the last line."""
     for task, count in zip(tasks, run.done(), strict=True):
         bars.update(task, completed=count)
     one, many = run.done()
-    complete = one + many == len(SINGLES) + 2 * len(ORDINARY)
-    if console.is_terminal or (run.ended - said < PLAIN_SECONDS and not complete):
-        return said
-    console.print(f"{run.ended - run.submitted:5.1f} s  singles {one}/{len(SINGLES)}  bulk {many}/{2 * len(ORDINARY)}")
+    complete = one + many == len(SINGLE_PROMPTS) + 2 * len(BULK_PROMPTS)
+    if console.is_terminal or (run.ended - printed_at < PLAIN_SECONDS and not complete):
+        return printed_at
+    console.print(
+        f"{run.ended - run.submitted:5.1f} s  singles {one}/{len(SINGLE_PROMPTS)}  bulk {many}/{2 * len(BULK_PROMPTS)}"
+    )
     return run.ended
 
 
@@ -196,7 +204,7 @@ def _write(client: Client, jobs: Sequence[JobView], singles: int, output: Path) 
         file.write_bytes(data)
         files.append(file)
         tiles.append(Tile(data, job.prompt, f"{job.style or 'no style'}  ·  seed {job.seed}"))
-    subtitle = f"{len(jobs)} descriptions, {len(jobs)} pictures  ·  {jobs[0].model}  ·  {jobs[0].steps} steps"
+    subtitle = f"{len(jobs)} prompts, {len(jobs)} images  ·  {jobs[0].model}  ·  {jobs[0].steps} steps"
     sheet = output / "contact-sheet.png"
     contact_sheet(tiles, "Limner", subtitle).save(sheet)
     return [*files, sheet]
@@ -208,11 +216,11 @@ def _report(console: Console, run: Run, files: Sequence[Path], output: Path) -> 
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
     cpu = sum(one.ru_utime + one.ru_stime for one in usage)
     first = (run.first_picture or run.ended) - run.submitted
-    console.print(f"\n{pictures} pictures and {output}/contact-sheet.png")
+    console.print(f"\n{pictures} images and {output}/contact-sheet.png")
     console.print(f"  service ready after    {run.submitted - run.began:6.1f} s")
-    console.print(f"  time to first picture  {first:6.1f} s")
-    console.print(f"  all pictures after     {seconds:6.1f} s  ({pictures / seconds:.2f} images/s)")
-    console.print(f"  processor time         {cpu:6.1f} s  ({cpu / pictures:.2f} s an image, starting included)")
-    console.print(f"  everything             {time.monotonic() - run.began:6.1f} s")
-    console.print("Everything is stopped. To keep it running, with its page: make up")
+    console.print(f"  first image after      {first:6.1f} s")
+    console.print(f"  all images after       {seconds:6.1f} s  ({pictures / seconds:.2f} images/s)")
+    console.print(f"  processor time         {cpu:6.1f} s  ({cpu / pictures:.2f} s an image, startup included)")
+    console.print(f"  total                  {time.monotonic() - run.began:6.1f} s")
+    console.print("The service is stopped. To run it with its web page: limner up")
     sys.stdout.flush()

