@@ -44,7 +44,7 @@ class ModelState:
     windows: dict[Lane, Window]
     aging: Aging
     shares: dict[Priority, FairShare]
-    lines: dict[Priority, WaitingQueues]
+    queues: dict[Priority, WaitingQueues]
     standing: Mapping[Lane, QueueState]
     """What its lists held at the beginning of this round."""
 
@@ -134,14 +134,14 @@ class Releaser:
         """The jobs of one class whose turn it is, by the lane that each goes into."""
         if not room:
             return {}
-        lines = state.lines[priority]
+        queues = state.queues[priority]
         tenants = release_queries.waiting_tenants(session, state.card.name, priority.rank)
-        lines.keep(tenants)
+        queues.keep(tenants)
         reader = _Reader(session, state.card.name, priority.rank)
         backlogs = Backlogs(
             tenants,
             lambda some: queries.shares(session, some),
-            lambda tenant: lines.jobs(reader, tenant),
+            lambda tenant: queues.jobs(reader, tenant),
         )
         chosen: dict[Lane, list[QueuedJob]] = {}
         met: set[str] = set()
@@ -149,7 +149,7 @@ class Releaser:
             idle = priority is not Priority.LOW and tenant not in met and backlogs.share(tenant).active == 0
             met.add(tenant)
             chosen.setdefault(_lane(state.card, priority, job, first=idle), []).append(job)
-            lines.took(tenant, job)
+            queues.took(tenant, job)
         return chosen
 
     def _publish(self, model: str, state: ModelState, released: list[Released]) -> None:
@@ -176,11 +176,11 @@ class _Reader:
     model: str
     rank: int
 
-    def lines(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
-        return release_queries.waiting_lines(self.session, self.model, self.rank, tenant, after, limit)
+    def queues(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
+        return release_queries.waiting_queues(self.session, self.model, self.rank, tenant, after, limit)
 
-    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
-        return release_queries.waiting_jobs(self.session, self.model, self.rank, tenant, flow, after, limit)
+    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        return release_queries.waiting_jobs(self.session, self.model, self.rank, tenant, queue_key, after, limit)
 
 
 class Backlogs(Mapping[str, Backlog[QueuedJob]]):

@@ -23,7 +23,7 @@ from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
-from limner_worker.stages.deduplication import Deduplicator, recipes
+from limner_worker.stages.deduplication import Deduplicator, deduplication_keys
 
 FINGERPRINT = {"model": "limner-flow", "weights": "abc", "device": "cpu"}
 ASKED = {"prompt": "a red apple", "seed": 7}
@@ -74,8 +74,17 @@ class Worker:
         Pillow.new("RGB", (8, 8), "red").save(made, "PNG")
         digest = self.blobs.put(made.getvalue())
         images = [
-            NewImage(digest, "image/png", 8, 8, 100, claim.spec.image_seed(index), {"buckets": [[1, 2]]}, recipe=recipe)
-            for index, recipe in enumerate(recipes(claim, FINGERPRINT))
+            NewImage(
+                digest,
+                "image/png",
+                8,
+                8,
+                100,
+                claim.spec.image_seed(index),
+                {"buckets": [[1, 2]]},
+                deduplication_key=key,
+            )
+            for index, key in enumerate(deduplication_keys(claim, FINGERPRINT))
         ]
         with self.database.write() as session:
             ledger.finish(session, [ledger.Result(claim.id, claim.attempt, images)])
@@ -119,7 +128,7 @@ def test_a_request_gets_the_picture_of_an_equal_one_and_its_receipt_says_so(work
     worker.begin(second)
     [image] = eventually(lambda: worker.copied.get(second.id))
     assert image.receipt == {"buckets": [[1, 2]], "shared_with": first.id}
-    assert image.recipe is None
+    assert image.deduplication_key is None
     assert worker.drawn == [first.id]
 
 
@@ -202,7 +211,7 @@ def test_nothing_is_shared_unless_the_tenant_wants_it(worker: Worker):
     allow(worker.database, "local", share=False)
     claims = [worker.claim(), worker.claim()]
     assert worker.begin(*claims) == worker.drawn
-    assert recipes(claims[0], FINGERPRINT) == ()
+    assert deduplication_keys(claims[0], FINGERPRINT) == ()
 
 
 def test_a_replay_is_drawn_again(worker: Worker):
@@ -215,14 +224,17 @@ def test_a_replay_is_drawn_again(worker: Worker):
 
 def test_a_worker_that_would_draw_it_otherwise_draws_it(worker: Worker):
     claim = worker.claim()
-    [here], [there] = recipes(claim, FINGERPRINT), recipes(claim, FINGERPRINT | {"weights": "def"})
+    [here], [there] = (
+        deduplication_keys(claim, FINGERPRINT),
+        deduplication_keys(claim, FINGERPRINT | {"weights": "def"}),
+    )
     assert here != there
 
 
 def test_a_description_that_became_the_same_conditions_is_an_equal_request(worker: Worker):
     plain = worker.claim()
     described = replace(plain, spec=plain.spec.model_copy(update={"description": "please, a red apple"}))
-    assert recipes(described, FINGERPRINT) == recipes(plain, FINGERPRINT)
+    assert deduplication_keys(described, FINGERPRINT) == deduplication_keys(plain, FINGERPRINT)
 
 
 def test_what_was_deleted_is_drawn_again(worker: Worker):
@@ -272,7 +284,7 @@ def test_forgotten_prompts_take_their_recipes_along(worker: Worker):
         session.execute(update(Tenant).values(keep_prompts_days=1.0))
         session.execute(update(Job).values(finished_at=now() - 2 * 86400))
         assert ledger.forget_prompts(session, 10) == 1
-        assert session.scalar(select(func.count()).where(Image.recipe.is_not(None))) == 0
+        assert session.scalar(select(func.count()).where(Image.deduplication_key.is_not(None))) == 0
 
 
 def test_without_the_database_jobs_are_drawn(worker: Worker, monkeypatch):

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
-from limner_shared.db.tables import Bulk, Conversation, Image, Job, Turn
+from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Image, Job
+from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
@@ -126,7 +127,7 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
     """The view of a bulk."""
     counts = queries.bulk_counts(session, row)
     open_jobs = counts[JobState.QUEUED] + counts[JobState.RUNNING]
-    status = row.state if row.state != "open" else ("running" if open_jobs else "done")
+    status = row.state if row.state != BulkState.OPEN else ("running" if open_jobs else "done")
     this = url_for("bulks.get_bulk", bulk_id=row.id)
     return BulkView(
         id=row.id,
@@ -152,7 +153,7 @@ def conversation_view(session: Session, hints: Hints, row: Conversation, *, whol
     )
 
 
-def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Turn, Job | None]]) -> list[TurnView]:
+def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[ConversationTurn, Job | None]]) -> list[TurnView]:
     """The views of turns and their jobs."""
     views = {view.id: view for view in job_views(session, hints, [job for _, job in turns if job is not None])}
     return [

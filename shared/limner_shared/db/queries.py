@@ -19,12 +19,13 @@ from limner_shared.db.tables import (
     WAITING,
     Bulk,
     Conversation,
+    ConversationTurn,
     Garbage,
     Image,
     Job,
     Tenant,
-    Turn,
 )
+from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import JobState, Lane
 from limner_shared.errors import NotFound
 
@@ -102,10 +103,14 @@ def image(session: Session, tenant_id: str, image_id: str) -> Image:
     return found
 
 
-def pictures_of(session: Session, recipes: Sequence[str]) -> dict[str, Image]:
-    """A picture made by each of these recipes, for those of which there is one."""
-    query = select(Image).where(Image.recipe.in_(recipes), text(f"images.{SHARED}"))
-    return {row.recipe: row for row in session.scalars(query.order_by(Image.id)) if row.recipe is not None}
+def pictures_of(session: Session, keys: Sequence[str]) -> dict[str, Image]:
+    """A stored picture for each of these deduplication keys; keys without one are left out."""
+    query = select(Image).where(Image.deduplication_key.in_(keys), text(f"images.{SHARED}"))
+    return {
+        row.deduplication_key: row
+        for row in session.scalars(query.order_by(Image.id))
+        if row.deduplication_key is not None
+    }
 
 
 def pictures_in_use(session: Session, digests: Sequence[str]) -> set[str]:
@@ -127,7 +132,7 @@ def position(session: Session, row: Job) -> int:
     if row.released_at is not None:
         return _count(session, released.where(tuple_(Job.lane, Job.released_at) < tuple_(row.lane, row.released_at)))
     line = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, Job.tenant_id == row.tenant_id)
-    before = _count(session, line.where(Job.flow == row.flow, Job.id < row.id, text(WAITING)))
+    before = _count(session, line.where(Job.queue_key == row.queue_key, Job.id < row.id, text(WAITING)))
     return min(POSITION_LIMIT, before + _count(session, released))
 
 
@@ -138,14 +143,14 @@ def _count(session: Session, ids: Select[str]) -> int:
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:
     """A tenant's bulk. Raises NotFound."""
     found = session.scalar(select(Bulk).where(Bulk.id == bulk_id, Bulk.tenant_id == tenant_id))
-    if found is None or found.state == "dropping":
+    if found is None or found.state == BulkState.DROPPING:
         raise NotFound(f"There is no bulk {bulk_id}.")
     return found
 
 
 def bulks(session: Session, tenant_id: str, limit: int = 20) -> list[Bulk]:
     """A tenant's newest bulks, the newest first."""
-    mine = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != "dropping")
+    mine = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != BulkState.DROPPING)
     return list(session.scalars(mine.order_by(Bulk.id.desc()).limit(limit)))
 
 
@@ -186,13 +191,13 @@ def conversations(session: Session, tenant_id: str, limit: int, before: str | No
     return list(session.scalars(query.limit(limit)))
 
 
-def turns(session: Session, conversation_id: str) -> list[tuple[Turn, Job | None]]:
+def turns(session: Session, conversation_id: str) -> list[tuple[ConversationTurn, Job | None]]:
     """A conversation's turns in the order they were said, each with its job, unless that was deleted."""
     query = (
-        select(Turn, Job)
-        .outerjoin(Job, Job.id == Turn.job_id)
-        .where(Turn.conversation_id == conversation_id)
-        .order_by(Turn.id)
+        select(ConversationTurn, Job)
+        .outerjoin(Job, Job.id == ConversationTurn.job_id)
+        .where(ConversationTurn.conversation_id == conversation_id)
+        .order_by(ConversationTurn.id)
     )
     return [(row[0], row[1]) for row in session.execute(query)]
 
@@ -216,7 +221,7 @@ def has_waiting(session: Session, model: str, rank: int) -> bool:
     """Whether any job of a model and class waits for its release."""
     waiting = select(Job.id).where(Job.model == model, Job.priority == rank, text(WAITING))
     # In the index's order: a planner that knows most jobs to be waiting would look for one among those that are done.
-    return session.scalar(waiting.order_by(Job.tenant_id, Job.flow, Job.id).limit(1)) is not None
+    return session.scalar(waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1)) is not None
 
 
 def requests_per_minute(session: Session, tenant_id: str) -> int | None:

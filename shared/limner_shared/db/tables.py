@@ -141,7 +141,7 @@ class Job(Base):
     """One accepted request. It is its own outbox: `queued` without `released_at` means "to be published".
 
     `attempt` counts claims and is the fencing token; `losses` counts the attempts whose worker was lost; `version`
-    goes up with every change that a client can see. `flow` is the line in which it waits for its release: its bulk,
+    goes up with every change that a client can see. `queue_key` is the line in which it waits for its release: its bulk,
     or its tenant's single jobs. `lane` is where it stands once released (see `jobs.Lane`). `forgotten` says what
     retention has done (see `ledger.retention`): its index finds what is due without reading what is done.
     """
@@ -151,7 +151,7 @@ class Job(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     bulk_id: Mapped[str | None] = mapped_column(ForeignKey("bulks.id"))
     bulk_line: Mapped[int | None]
-    flow: Mapped[str] = mapped_column(String(40))
+    queue_key: Mapped[str] = mapped_column("flow", String(40))
     state: Mapped[str] = mapped_column(String(10))
     version: Mapped[int] = mapped_column(default=1)
     priority: Mapped[int]
@@ -197,7 +197,7 @@ class Job(Base):
 class Image(Base):
     """One result. `receipt` is what is needed to make the same bytes again.
 
-    `recipe` is set where the tenant lets equal requests share a result: a hash of all that decides the picture.
+    `deduplication_key` is set where the tenant lets equal requests share a result: a hash of all that decides the picture.
     """
 
     __tablename__ = "images"
@@ -212,7 +212,7 @@ class Image(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     receipt: Mapped[dict[str, Any]]
     alt_text: Mapped[str | None] = mapped_column(Text)
-    recipe: Mapped[str | None] = mapped_column(String(64))
+    deduplication_key: Mapped[str | None] = mapped_column("recipe", String(64))
     created_at: Mapped[float]
     __table_args__ = (
         UniqueConstraint("job_id", "image_index"),
@@ -262,7 +262,7 @@ class Conversation(Base):
     __table_args__ = (Index(None, "tenant_id", "id"),)
 
 
-class Turn(Base):
+class ConversationTurn(Base):
     """One message and the job that it became. An edited message is another turn of the same parent.
 
     Its job may be deleted before it (retention), so `job_id` is no foreign key.

@@ -10,57 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from limner_shared.domain.card_fields import Range, Source
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, Adapter, JobRequest, JobSpec, Task, task_of
 from limner_shared.errors import CardError, InvalidRequest
-
-
-class Source(BaseModel):
-    """Where weights come from: exactly one of a local folder, a folder in an installed package, or a hub id."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: Path | None = None
-    package: str | None = Field(
-        default=None, description="`package:folder`, such as `limner_worker:models/limner-flow`."
-    )
-    hub: str | None = None
-    revision: str | None = Field(
-        default=None,
-        pattern=r"^[0-9a-f]{40}$",
-        description="The commit of the hub's repository: all 40 hex digits, so that the weights cannot change.",
-    )
-
-    @property
-    def name(self) -> str:
-        """How a message names it."""
-        return str(self.hub or self.package or self.folder)
-
-    @model_validator(mode="after")
-    def _one(self) -> Source:
-        if sum(value is not None for value in (self.folder, self.package, self.hub)) != 1:
-            raise ValueError("name exactly one of folder, package and hub")
-        if (self.hub is None) != (self.revision is None):
-            raise ValueError("hub needs its revision, the commit's 40 hex digits, and nothing else has one")
-        return self
-
-
-class Range(BaseModel):
-    """Bounds that are both allowed, and the default between them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min: float
-    max: float
-    default: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if not self.min <= self.default <= self.max:
-            raise ValueError("must be min <= default <= max")
-        return self
 
 
 class ModelCard(BaseModel):

@@ -19,7 +19,7 @@ def _storable(value: object) -> object:
 STORABLE: Final = BeforeValidator(_storable)
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TEXT), STORABLE]
 Wanted = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT), STORABLE]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE]
+StyleName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE]
 Description = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION), STORABLE
 ]
@@ -35,7 +35,7 @@ class Conditions(BaseModel):
         description="What the picture shows: subject first, then how it looks. Without style names, sizes or numbers."
     )
     negative_prompt: Text = Field(default="", description="What must not be in it, separated by commas.")
-    style: Name | None = Field(default=None, description="One of the model's styles, if one is asked for.")
+    style: StyleName | None = Field(default=None, description="One of the model's styles, if one is asked for.")
     width: int | None = Field(default=None, ge=1, le=65536, description="In pixels, if a size is asked for.")
     height: int | None = Field(default=None, ge=1, le=65536)
     n: int | None = Field(default=None, ge=1, le=1000, description="How many pictures, if a number is asked for.")

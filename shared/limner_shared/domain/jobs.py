@@ -83,7 +83,7 @@ LOSSES_TOGETHER: Final = 2
 """After so many lost workers a job runs alone; only those lost while it was alone count against it."""
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-Name = Annotated[str, StringConstraints(max_length=200)]
+RequestedName = Annotated[str, StringConstraints(max_length=200)]
 
 
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
@@ -101,7 +101,7 @@ class Adapter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name
+    name: RequestedName
     weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
 
 
@@ -121,8 +121,8 @@ class JobRequest(BaseModel):
     negative_prompt: str | None = Field(
         default=None, max_length=20_000, description="What the picture should not show."
     )
-    model: Name | None = Field(default=None, description="A name from `GET /models`.")
-    style: Name | None = Field(default=None, description="One of the model's styles.")
+    model: RequestedName | None = Field(default=None, description="A name from `GET /models`.")
+    style: RequestedName | None = Field(default=None, description="One of the model's styles.")
     width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
@@ -132,7 +132,9 @@ class JobRequest(BaseModel):
     guidance_rescale: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="Against overexposure (Lin et al. 2023)."
     )
-    scheduler: Name | None = Field(default=None, description="One of the model's schedulers; left out: its own.")
+    scheduler: RequestedName | None = Field(
+        default=None, description="One of the model's schedulers; left out: its own."
+    )
     adapters: tuple[Adapter, ...] = Field(default=(), max_length=8, description="LoRA adapters of the model.")
     image: str | None = Field(
         default=None,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
 from limner_shared.domain.conditions import Description
-from limner_shared.domain.jobs import JobRequest, Name
+from limner_shared.domain.jobs import JobRequest, RequestedName
 from limner_shared.domain.views import ConversationList, ConversationView, TurnView
 from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
@@ -25,8 +25,10 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     message: Description = Field(description="In your own words, in any language.", examples=["bluer"])
-    model: Name | None = Field(default=None, description="A name from `GET /models`; left out: the turn's before.")
-    style: Name | None = Field(default=None, description="One of the model's styles.")
+    model: RequestedName | None = Field(
+        default=None, description="A name from `GET /models`; left out: the turn's before."
+    )
+    style: RequestedName | None = Field(default=None, description="One of the model's styles.")
     width: int | None = Field(default=None, strict=True, description="Pixels.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps.")

@@ -9,8 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.tables import Job
-from limner_shared.db.tables import Turn as TurnRow
+from limner_shared.db.tables import ConversationTurn, Job
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
@@ -21,7 +20,7 @@ from limner_web.services import Services
 REMEMBERED: Final = 20
 """So many turns before a message are given to who interprets it."""
 
-Past = Sequence[tuple[TurnRow, Job | None]]
+Past = Sequence[tuple[ConversationTurn, Job | None]]
 
 
 def begin(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
@@ -100,18 +99,18 @@ def _submit(
     return submission.submit(services, tenant_id, request, key, retries, within)
 
 
-def _turn_of(session: Session, job_id: str) -> TurnRow:
+def _turn_of(session: Session, job_id: str) -> ConversationTurn:
     """The turn of a job that was made for one. Raises Gone if its conversation was deleted since."""
-    turn = session.scalar(select(TurnRow).where(TurnRow.job_id == job_id))
+    turn = session.scalar(select(ConversationTurn).where(ConversationTurn.job_id == job_id))
     if turn is None:
         raise Gone
     return turn
 
 
-def _path(turns: Past, last: str | None) -> list[tuple[TurnRow, Job | None]]:
+def _path(turns: Past, last: str | None) -> list[tuple[ConversationTurn, Job | None]]:
     """From the first turn to `last`, along the parents. Raises NotFound."""
     by_id = {turn.id: (turn, job) for turn, job in turns}
-    path: list[tuple[TurnRow, Job | None]] = []
+    path: list[tuple[ConversationTurn, Job | None]] = []
     while last is not None:
         if last not in by_id:
             raise NotFound(f"There is no turn {last} in this conversation.")
@@ -120,7 +119,7 @@ def _path(turns: Past, last: str | None) -> list[tuple[TurnRow, Job | None]]:
     return path[::-1]
 
 
-def _turn(turn: TurnRow, job: Job | None) -> Turn:
+def _turn(turn: ConversationTurn, job: Job | None) -> Turn:
     """With the conditions that its pictures were really made with; none while nobody has interpreted it."""
     return Turn(text=turn.text, conditions=None if job is None else conditions_of(job))
 

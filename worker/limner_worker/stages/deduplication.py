@@ -38,10 +38,10 @@ UNSEEN: Final = {"seed", "n", "description", "history", "given", "replay"}
 UNIT_SECONDS: Final = 300.0
 """One batch of lookups and copies that lasts longer is stalled."""
 
-Recipes = tuple[str, ...]
+DeduplicationKeys = tuple[str, ...]
 
 
-def recipes(claim: Claim, fingerprint: Mapping[str, Any]) -> Recipes:
+def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> DeduplicationKeys:
     """For each image of a job, a hash of all that decides it: tenant, conditions, seed, model, weights, device.
 
     None where results are not shared, and none for a replay, which is there to draw the picture again.
@@ -81,8 +81,8 @@ class Deduplicator:
         self._draw = draw
         self._found = found
         self._queue: SimpleQueue[JobRun | AttemptKey | None] = SimpleQueue()
-        self._drawn: dict[AttemptKey, tuple[Recipes, Lane]] = {}
-        self._waiting: dict[Recipes, list[JobRun]] = {}
+        self._drawn: dict[AttemptKey, tuple[DeduplicationKeys, Lane]] = {}
+        self._waiting: dict[DeduplicationKeys, list[JobRun]] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -94,7 +94,7 @@ class Deduplicator:
         """Jobs that are ready to be drawn. For any thread."""
         plain: list[JobRun] = []
         for job in jobs:
-            if self._recipes(job):
+            if self._keys(job):
                 self._queue.put(job)
             else:
                 plain.append(job)
@@ -115,8 +115,8 @@ class Deduplicator:
         if self._thread is not None:
             self._thread.join()
 
-    def _recipes(self, job: JobRun) -> Recipes:
-        return recipes(job.claim, self._fingerprints.get(job.claim.spec.model, {}))
+    def _keys(self, job: JobRun) -> DeduplicationKeys:
+        return deduplication_keys(job.claim, self._fingerprints.get(job.claim.spec.model, {}))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -147,11 +147,11 @@ class Deduplicator:
         return jobs
 
     def _sort(self, jobs: Sequence[JobRun]) -> None:
-        asked = {job.key: self._recipes(job) for job in jobs}
-        known = self._look({recipe for each in asked.values() for recipe in each})
+        asked = {job.key: self._keys(job) for job in jobs}
+        known = self._look({key for each in asked.values() for key in each})
         drawn: list[JobRun] = []
         for job in sorted(jobs, key=lambda job: job.claim.lane):
-            copies = self._copy(job, [known[recipe] for recipe in asked[job.key] if recipe in known])
+            copies = self._copy(job, [known[key] for key in asked[job.key] if key in known])
             if copies:
                 self._found(job, copies)
             elif any(asked[job.key] == other and lane <= job.claim.lane for other, lane in self._drawn.values()):
@@ -194,7 +194,7 @@ class Deduplicator:
 
 
 def _copied(job: JobRun, image: tables.Image) -> NewImage:
-    """Without the recipe: however often a picture is shared, one row is found."""
+    """Without the deduplication key: however often a picture is shared, one row is found."""
     return NewImage(
         sha256=image.sha256,
         media_type=image.media_type,

@@ -21,7 +21,7 @@ from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
-from limner_worker.stages.deduplication import recipes
+from limner_worker.stages.deduplication import deduplication_keys
 from limner_worker.stages.picture_files import store_picture
 
 log = get_logger(__name__)
@@ -145,8 +145,8 @@ class Publisher:
 
     def _store(self, job: JobRun, fingerprint: dict[str, Any]) -> Result:
         images = [store_picture(self._blobs, row, fingerprint) for row in job.rows]
-        shared = recipes(job.claim, fingerprint) or [None] * len(images)
-        images = [replace(image, recipe=recipe) for image, recipe in zip(images, shared, strict=True)]
+        shared = deduplication_keys(job.claim, fingerprint) or [None] * len(images)
+        images = [replace(image, deduplication_key=key) for image, key in zip(images, shared, strict=True)]
         return Result(job.id, job.claim.attempt, images)
 
     def _present_all(self, outcomes: Sequence[Outcome]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from limner_shared.db import release_queries
 from limner_shared.db.engine import insert_many, now
@@ -21,40 +22,12 @@ from limner_shared.errors import UnreadableJob
 
 
 def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float) -> list[Claim]:
-    """queued → running for whichever of these are still queued. A duplicate or stale message finds nothing to claim.
+    """queued → running for those of these jobs that are still queued; a duplicate or stale message claims nothing.
 
-    A job whose spec cannot be read fails, and the others are claimed. One of a newer version is left to newer workers.
+    A job whose spec cannot be read fails, and the others are claimed. A job whose spec has a newer version stays
+    queued for newer workers.
     """
-    readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
-    chosen = (
-        select(Job.id)
-        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), readable)
-        .with_for_update(skip_locked=True)
-    )
-    statement = (
-        update(Job)
-        .where(Job.id.in_(chosen))
-        .values(
-            state=JobState.RUNNING,
-            version=Job.version + 1,
-            attempt=Job.attempt + 1,
-            owner=owner,
-            lease_until=now() + lease_seconds,
-            started_at=func.coalesce(Job.started_at, now()),
-        )
-        .returning(
-            Job.id,
-            Job.tenant_id,
-            Job.bulk_id,
-            Job.attempt,
-            Job.version,
-            Job.lane,
-            Job.spec,
-            Job.interpretation,
-            select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares"),
-        )
-    )
-    rows = session.execute(statement, execution_options=NO_SYNC).all()
+    rows = session.execute(_claim_statement(job_ids, owner, lease_seconds), execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
     claims: list[Claim] = []
     for row in rows:
@@ -63,6 +36,26 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
         except ValueError as error:
             _fail_unreadable(session, row.id, row.attempt, error)
     return claims
+
+
+def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -> ReturningUpdate[*tuple[Any, ...]]:
+    readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
+    chosen = (
+        select(Job.id)
+        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), readable)
+        .with_for_update(skip_locked=True)
+    )
+    values = {
+        Job.state: JobState.RUNNING,
+        Job.version: Job.version + 1,
+        Job.attempt: Job.attempt + 1,
+        Job.owner: owner,
+        Job.lease_until: now() + lease_seconds,
+        Job.started_at: func.coalesce(Job.started_at, now()),
+    }
+    shares = select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares")
+    columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
+    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, shares)
 
 
 def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:
@@ -197,7 +190,7 @@ def _image_rows(result: Result) -> list[dict[str, Any]]:
             "seed": image.seed,
             "receipt": dict(image.receipt),
             "alt_text": image.alt_text,
-            "recipe": image.recipe,
+            "recipe": image.deduplication_key,
         }
         for index, image in enumerate(result.images)
     ]

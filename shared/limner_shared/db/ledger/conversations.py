@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.types import NO_SYNC
-from limner_shared.db.tables import Conversation, Turn
+from limner_shared.db.tables import Conversation, ConversationTurn
 from limner_shared.domain.ids import new_id
 from limner_shared.errors import InvalidRequest
 
@@ -30,11 +30,11 @@ def open_conversation(session: Session, tenant_id: str, first_message: str) -> s
 
 def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_id: str, text: str) -> str:
     """Note a message and the job that it became; returns the turn's id. Raises InvalidRequest for one too many."""
-    count = session.scalar(select(func.count()).where(Turn.conversation_id == conversation_id)) or 0
+    count = session.scalar(select(func.count()).where(ConversationTurn.conversation_id == conversation_id)) or 0
     if count >= MAX_TURNS:
         raise InvalidRequest(f"A conversation has at most {MAX_TURNS} turns: begin another one.", field="message")
     moment = session.scalar(select(now())) or 0.0
-    turn = Turn(
+    turn = ConversationTurn(
         id=new_id("turn"),
         conversation_id=conversation_id,
         parent_id=parent_id,
@@ -53,5 +53,7 @@ def drop_conversation(session: Session, conversation_id: str) -> None:
     """Delete a conversation with its turns; the jobs stay."""
     # Whoever adds a turn just now is waited for, and whoever comes later finds no conversation.
     session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
-    session.execute(delete(Turn).where(Turn.conversation_id == conversation_id), execution_options=NO_SYNC)
+    session.execute(
+        delete(ConversationTurn).where(ConversationTurn.conversation_id == conversation_id), execution_options=NO_SYNC
+    )
     session.execute(delete(Conversation).where(Conversation.id == conversation_id), execution_options=NO_SYNC)

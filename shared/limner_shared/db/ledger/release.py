@@ -54,7 +54,7 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
 def orphans(session: Session, model: str, limit: int) -> list[str]:
     """Jobs that a process of the version before queued without their line, or released without a lane."""
     ranks = [priority.rank for priority in Priority]
-    waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.flow == "", text(WAITING))
+    waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.queue_key == "", text(WAITING))
     released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))
     return [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
 
@@ -63,7 +63,7 @@ def backfill_legacy_jobs(session: Session, model: str, limit: int) -> None:
     """Give such jobs their line, and release them as all others."""
     ids = orphans(session, model, limit)
     if ids:
-        values = {"flow": func.coalesce(Job.bulk_id, Job.tenant_id), "released_at": None, "lane": None}
+        values = {Job.queue_key: func.coalesce(Job.bulk_id, Job.tenant_id), Job.released_at: None, Job.lane: None}
         queued = Job.id.in_(ids) & text(QUEUED)
         session.execute(update(Job).where(queued).values(values), execution_options=NO_SYNC)
 

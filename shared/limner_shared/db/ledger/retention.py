@@ -23,6 +23,7 @@ from limner_shared.db.tables import (
     GIVEN_UP,
     Bulk,
     Conversation,
+    ConversationTurn,
     Event,
     Garbage,
     IdempotencyKey,
@@ -30,9 +31,9 @@ from limner_shared.db.tables import (
     Input,
     Job,
     Tenant,
-    Turn,
     Usage,
 )
+from limner_shared.domain.bulks import BulkState
 
 DAY: Final = 86400.0
 WITHOUT_PROMPT: Final = ""
@@ -133,25 +134,30 @@ def _blank(session: Session, ids: Sequence[str]) -> None:
     _write_specs(session, _specs(session, ids), texts)
     values = {"extra": {}, "interpretation": null(), "presentation": None}
     session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
-    # A recipe is a hash of the prompt: a guess can be tested against it.
-    said = {"alt_text": None, "recipe": None}
+    # A deduplication key is a hash of the prompt: a guess can be tested against it.
+    said = {Image.alt_text: None, Image.deduplication_key: None}
     session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=NO_SYNC)
     _blank_turns(session, ids)
 
 
 def _blank_turns(session: Session, ids: Sequence[str]) -> None:
     """What was said in these jobs' turns, and what later turns' jobs were given of it."""
-    turns = session.execute(select(Turn.conversation_id, Turn.parent_id).where(Turn.job_id.in_(ids))).all()
+    turns = session.execute(
+        select(ConversationTurn.conversation_id, ConversationTurn.parent_id).where(ConversationTurn.job_id.in_(ids))
+    ).all()
     if not turns:
         return
-    session.execute(update(Turn).where(Turn.job_id.in_(ids)).values(text=WITHOUT_PROMPT), execution_options=NO_SYNC)
+    session.execute(
+        update(ConversationTurn).where(ConversationTurn.job_id.in_(ids)).values(text=WITHOUT_PROMPT),
+        execution_options=NO_SYNC,
+    )
     titled = {turn.conversation_id for turn in turns if turn.parent_id is None}
     blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
     session.execute(blank, execution_options=NO_SYNC)
     others = (
         select(Job.id, Job.spec, Job.finished_at)
-        .join(Turn, Turn.job_id == Job.id)
-        .where(Turn.conversation_id.in_({turn.conversation_id for turn in turns}))
+        .join(ConversationTurn, ConversationTurn.job_id == Job.id)
+        .where(ConversationTurn.conversation_id.in_({turn.conversation_id for turn in turns}))
     )
     told = [row for row in session.execute(others).all() if isinstance(row.spec, dict) and row.spec.get("history")]
     _write_specs(session, {row.id: row.spec for row in told if row.finished_at is not None}, {"history": []})
@@ -201,7 +207,9 @@ def _delete_jobs(session: Session, ids: Sequence[str]) -> None:
     deleted = delete(Job).where(Job.id.in_(ids)).returning(Job.bulk_id)
     bulks = {bulk for bulk in session.scalars(deleted, execution_options=NO_SYNC) if bulk is not None}
     _delete_empty_bulks(session, bulks)
-    conversations = session.scalars(select(Turn.conversation_id).where(Turn.job_id.in_(ids)).distinct()).all()
+    conversations = session.scalars(
+        select(ConversationTurn.conversation_id).where(ConversationTurn.job_id.in_(ids)).distinct()
+    ).all()
     _delete_empty_conversations(session, conversations)
 
 
@@ -209,7 +217,7 @@ def _delete_empty_bulks(session: Session, ids: set[str]) -> None:
     """Those of which no job is left; one that is still being loaded may get more."""
     for bulk_id in sorted(ids):
         if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
-            ended = (Bulk.id == bulk_id) & Bulk.state.in_(("open", "paused", "canceled"))
+            ended = (Bulk.id == bulk_id) & Bulk.state.in_((BulkState.OPEN, BulkState.PAUSED, BulkState.CANCELED))
             session.execute(delete(Bulk).where(ended), execution_options=NO_SYNC)
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id))
 
@@ -218,7 +226,11 @@ def _delete_empty_conversations(session: Session, ids: Sequence[str]) -> None:
     """Those of which no turn has its job any more; locked first, so that no turn is added meanwhile."""
     locked = select(Conversation.id).where(Conversation.id.in_(ids)).order_by(Conversation.id).with_for_update()
     for conversation_id in session.scalars(locked).all():
-        jobs = select(Job.id).join(Turn, Turn.job_id == Job.id).where(Turn.conversation_id == conversation_id)
+        jobs = (
+            select(Job.id)
+            .join(ConversationTurn, ConversationTurn.job_id == Job.id)
+            .where(ConversationTurn.conversation_id == conversation_id)
+        )
         if session.scalar(jobs.limit(1)) is None:
             drop_conversation(session, conversation_id)
 

@@ -91,7 +91,7 @@ class NewImage:
     seed: int
     receipt: Mapping[str, Any]
     alt_text: str | None = None
-    recipe: str | None = None
+    deduplication_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
