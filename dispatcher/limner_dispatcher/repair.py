@@ -71,7 +71,7 @@ class Repairs:
         run = self._isolation.run
         if time.monotonic() >= self._reaps_from:
             run("reap", self._reap)
-        run("expire", lambda: self._end(release_queries.has_late, ledger.expire))
+        run("expire", lambda: self._end(release_queries.has_overdue_job, ledger.expire))
         run("fail unknown models", self._fail_unknown)
         run("idempotency keys", self._forget_keys)
         self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
@@ -93,7 +93,7 @@ class Repairs:
             self._hints.changed(changes)
 
     def _reap(self) -> None:
-        if not self._is_due(release_queries.has_lost):
+        if not self._is_due(release_queries.has_expired_lease):
             return
         with self._leadership.write() as session:
             lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)

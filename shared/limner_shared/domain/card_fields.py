@@ -1,4 +1,4 @@
-"""The fields of a model card that are more than one value. No I/O."""
+"""Structured fields of a model card: sources of weights and ranges of values. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Source(BaseModel):
-    """Where weights come from: exactly one of a local folder, a folder in an installed package, or a hub id."""
+    """The source of weights: exactly one of a local folder, a folder in an installed package, or a hub id."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,7 +25,7 @@ class Source(BaseModel):
 
     @property
     def name(self) -> str:
-        """How a message names it."""
+        """The name for messages."""
         return str(self.hub or self.package or self.folder)
 
     @model_validator(mode="after")
@@ -38,7 +38,7 @@ class Source(BaseModel):
 
 
 class Range(BaseModel):
-    """Bounds that are both allowed, and the default between them."""
+    """Inclusive bounds, and the default between them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

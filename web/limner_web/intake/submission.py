@@ -197,9 +197,9 @@ def _recall(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
 
 def _remember(session: Session, tenant_id: str, repeat: Repeat, job_id: str) -> None:
     counted = repeat.key is None
-    ledger.store_idempotency_key(session, tenant_id, repeat.name or "", repeat.digest, job_id, anew=counted)
+    ledger.store_idempotency_key(session, tenant_id, repeat.name or "", repeat.digest, job_id, replace=counted)
     if counted and repeat.count:
-        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken, repeat.digest, job_id, anew=True)
+        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken, repeat.digest, job_id, replace=True)
 
 
 def _still_there(session: Session, tenant_id: str, job_id: str) -> str:
@@ -230,7 +230,7 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
             if not ledger.seal_bulk(session, bulk_id, reader.accepted, reader.skipped):
                 raise _given_up()
             if key is not None:
-                ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, anew=True)
+                ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, replace=True)
     except BaseException:
         _drop(services, bulk_id)
         raise
@@ -262,7 +262,7 @@ def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | No
                 ledger.drop_bulk(session, known[0])
             bulk_id = ledger.open_bulk(session, tenant_id)
             if key is not None:
-                ledger.store_idempotency_key(session, tenant_id, key, LOADING, bulk_id, anew=True)
+                ledger.store_idempotency_key(session, tenant_id, key, LOADING, bulk_id, replace=True)
             return None, bulk_id
     except IntegrityError as error:  # the same request came twice at once, and the other one was faster
         raise BulkLoading from error
