@@ -40,7 +40,8 @@ class BlobSweep:
         self._blobs = blobs
         self._aside_seconds = aside_seconds
         self._young_seconds = young_seconds
-        self._folder = secrets.randbelow(len(FOLDERS))  # a dispatcher that restarts often must not always begin at the same one
+        # A random start: a dispatcher that restarts often must not always begin at the same folder.
+        self._folder = secrets.randbelow(len(FOLDERS))
         self._looked_at = float("-inf")
 
     @property

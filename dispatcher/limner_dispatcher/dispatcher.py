@@ -95,10 +95,10 @@ class Dispatcher:
         while not stopping.wait(WATCH_SECONDS):
             for name, seconds in self._supervisor.stalled().items():
                 end_process(name, TimeoutError(f"no progress for {seconds:.0f} s"))
-            self._tell()
+            self._report()
         for thread in threads:
             thread.join(STOP_SECONDS)
-        self._tell(ended=True)
+        self._report(ended=True)
 
     # --- one round of each thread; returns the longest pause before the next one, in seconds ---
 
@@ -161,7 +161,7 @@ class Dispatcher:
             self._supervisor.idle()
             wait(pause)
 
-    def _tell(self, *, ended: bool = False) -> None:
+    def _report(self, *, ended: bool = False) -> None:
         set_aside = self.isolation.set_aside()
         report = liveness.DispatcherReport(
             owner=self.owner,

@@ -103,7 +103,7 @@ class Releaser:
 
     def _release(self, model: str, state: ModelState) -> float:
         state.standing = {}
-        standing = self._redis_queues.look(model)  # raises if Redis is unavailable, before any job is marked as released
+        standing = self._redis_queues.look(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
             again = [job for lane in Lane for job in self._lost(session, model, lane, standing[lane])]

@@ -22,7 +22,7 @@ class BreakerState(Enum):
 
 
 class Breaker:
-    """Opens after `threshold` failures in a row, for `pause_seconds`; each failed trial doubles the pause."""
+    """Opens after `threshold` consecutive failures, for `pause_seconds`; each failed trial doubles the pause."""
 
     def __init__(
         self,

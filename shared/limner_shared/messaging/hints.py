@@ -73,7 +73,7 @@ class Hints:
         self.redis = redis
 
     def changed(self, changes: Iterable[Change]) -> None:
-        """Announce new states of jobs; of the jobs of one bulk, only the first in the call."""
+        """Announce new states of jobs, for each bulk only the first; workers are told of every cancellation."""
         messages: list[tuple[str, str]] = []
         bulks: set[str] = set()
         for change in changes:
