@@ -33,8 +33,9 @@ log = get_logger(__name__)
 SQLITE_BUSY_MS = 15_000
 
 # The time limits of all connections to PostgreSQL except those of migrations. A transaction is a few short statements,
-# so a longer one is stuck. It is aborted before a lease (9 s) ends, so that a process that freezes in a transaction
-# blocks others for less time than a crash would. Settings in the database's URL take precedence.
+# so a longer one is stuck. Waits for locks and idle transactions are ended before a lease (9 s) is, so that a process
+# that freezes in a transaction blocks others for less time than a crash would. Settings in the database's URL take
+# precedence.
 CONNECT_SECONDS: Final = 5
 LOCK_SECONDS: Final = 4
 """How long a statement waits for a lock of another transaction."""
