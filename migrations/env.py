@@ -1,4 +1,4 @@
-"""Alembic's entry: takes the database's URL from its caller, and keeps locks short so that a deploy can roll."""
+"""Alembic's entry point. It takes the database's URL from its caller, and keeps locks short for rolling deploys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from limner_shared.settings import Settings
 
 
 def run() -> None:
-    """Apply migrations one after another, each in a transaction of its own; a second caller waits for the first."""
+    """Apply the migrations in order, each in its own transaction; a concurrent caller waits."""
     url = context.config.attributes.get("url") or Settings().resolved_database_url
     tell: migration_tools.Tell = context.config.attributes.get("tell", print)
     database = Database(url, limited=False)
@@ -42,7 +42,7 @@ def run() -> None:
 
 
 def _note(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
-    del step, run_args  # Alembic names all four
+    del step, run_args  # Alembic passes all four by name
     if ctx.connection is not None:
         migration_tools.note_serves_from(ctx.connection, context.script, next(iter(heads), None))
 

@@ -1,7 +1,7 @@
-"""The dispatcher: releases queued jobs into Redis fairly, and puts right whatever was lost, left or is out of date.
+"""The dispatcher: it releases queued jobs to Redis fairly, and repairs what is lost, abandoned or out of date.
 
-dispatcher: the process and its threads · leadership: which of several is the active one · duties: what fails is set
-aside, the rest goes on · release: into Redis, with fairness (who is next, as pure policy), lines (a tenant's own),
-window (how much stands there), aging and lists (what stands there now) · repair: what is lost or late · cleaning and
-blob_sweep: retention.
+dispatcher: the process and its threads · leadership: which of several dispatchers is the active one · duties: failing
+items are set aside, the rest continue · release: to Redis, with fairness (the next tenant), waiting_queues (a tenant's
+own queues), release_window (how many jobs), aging, and redis_queues (the messages in Redis) · repair: lost and overdue
+jobs · retention and blob_sweep: deletion · wakeup: the wait between rounds.
 """

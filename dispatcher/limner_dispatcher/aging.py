@@ -1,4 +1,4 @@
-"""Which lanes are starved: a lane is served only when those above it are empty, and that may be never. Pure policy."""
+"""Detects starved lanes: a lane is served only while those above it are empty, which may never happen. Pure policy."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ class _Seen:
 
 
 class Aging:
-    """Watches the oldest message of each lane: where it stays for `seconds` while lanes above move, it is starved."""
+    """Watches the oldest message of each lane. If it stays for `seconds` while lanes above move, the lane is
+    starved.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._seen: dict[Lane, _Seen] = {}
 
     def starved(self, oldest: Mapping[Lane, Hashable | None], now: float) -> list[Lane]:
-        """The lanes whose oldest message is to move up a lane now; each is told once in so many seconds."""
+        """The lanes whose oldest message should move up a lane now; each at most once in `seconds`."""
         for lane, message in oldest.items():
             seen = self._seen.get(lane)
             if seen is None:

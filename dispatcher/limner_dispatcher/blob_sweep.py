@@ -1,4 +1,4 @@
-"""What the object store holds and no row refers to: found by comparing both, and deleted after two looks."""
+"""Finds blobs without a row by comparing the object store with the database, and deletes them after two checks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from limner_shared.telemetry import get_logger
 log = get_logger(__name__)
 
 EVERY_SECONDS = 60.0
-"""One of the pictures' 256 folders is looked at each time: listing is slow, and all of them take four hours."""
+"""One of the 256 folders of pictures is checked each time, because listing is slow; all of them take four hours."""
 ASIDE_SECONDS = 600.0
-"""Longer than any worker needs from the storing of a picture to the commit of the row that refers to it: a lease."""
+"""Longer than a worker needs from storing a picture to committing its row, which is at most a lease."""
 UNFINISHED_SECONDS = 86_400.0
 YOUNG_SECONDS = 3600.0
-"""A picture that was stored so recently may still get its row."""
+"""A picture that was stored within this time may still get its row."""
 
 
 class BlobSweep:
-    """Finds pictures without a row, and ends what is set aside.
+    """Finds pictures without a row, and finishes the deletion of blobs that were set aside.
 
-    A picture is stored before the row that refers to it is committed. So what has no row goes the way of all garbage:
-    it is given up, set aside after a while unless it was written again, and deleted after another while unless a row
+    A picture is stored before its row is committed. So a picture without a row is deleted like all garbage: it is
+    marked, set aside after a grace period unless it was written again, and deleted after another one unless a row
     refers to it by then.
     """
 
@@ -40,16 +40,17 @@ class BlobSweep:
         self._blobs = blobs
         self._aside_seconds = aside_seconds
         self._young_seconds = young_seconds
-        self._folder = secrets.randbelow(len(FOLDERS))  # one that is often started again must not begin at the same
+        # A random start: a dispatcher that restarts often must not always begin at the same folder.
+        self._folder = secrets.randbelow(len(FOLDERS))
         self._looked_at = float("-inf")
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for another folder."""
+        """Whether the next folder is due."""
         return time.monotonic() - self._looked_at >= EVERY_SECONDS
 
     def look(self) -> None:
-        """Give up the pictures of the next folder that no row refers to. Raises StorageFailed."""
+        """Mark the pictures of the next folder that have no row as garbage. Raises StorageFailed."""
         self._looked_at = time.monotonic()
         folder, self._folder = FOLDERS[self._folder], (self._folder + 1) % len(FOLDERS)
         self._blobs.drop_unfinished(folder, UNFINISHED_SECONDS)
@@ -62,7 +63,7 @@ class BlobSweep:
                 log.info("found pictures that no row refers to", pictures=len(unknown))
 
     def purge(self) -> None:
-        """Put back or delete what was set aside long enough ago. Raises StorageFailed."""
+        """Put back or delete the blobs that were set aside long enough ago. Raises StorageFailed."""
         for page in self._blobs.set_aside(self._aside_seconds):
             pictures = [blob.digest for blob in page if blob.folder != INPUTS]
             inputs = [blob.digest for blob in page if blob.folder == INPUTS]

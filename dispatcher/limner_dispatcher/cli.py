@@ -15,7 +15,7 @@ from limner_shared.telemetry import configure_logging
 
 @click.command()
 def dispatcher() -> None:
-    """Release queued jobs to the workers, and take back what a lost worker held. Any number may run."""
+    """Release queued jobs to the workers, and requeue the jobs of lost workers. Several dispatchers may run."""
     settings = Settings()
     configure_logging(settings, "dispatch")
     require_current(settings.resolved_database_url)

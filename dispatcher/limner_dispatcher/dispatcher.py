@@ -1,4 +1,4 @@
-"""One dispatcher process: release, repair and cleaning, each on a thread of its own, so that none waits for another."""
+"""The dispatcher process: release, repair and cleaning run on separate threads, so that none delays another."""
 
 from __future__ import annotations
 
@@ -34,33 +34,34 @@ from limner_shared.threads import Supervisor, end_process
 
 log = get_logger(__name__)
 
-RELEASE_DUTY = "dispatch"  # the version before has this one alone: beside it, only one of both releases
+RELEASE_DUTY = "dispatch"  # the version before has only this duty: of both, only one dispatcher releases
 REPAIR_DUTY = "repair"
 CLEAN_DUTY = "clean"
 CLEAN_LEAD_SECONDS = 180.0
-"""Longer than the pauses between two cleanings."""
+"""Longer than the interval between two cleanings."""
 SHORTEST_PAUSE = 0.02
-"""Between two rounds, however fast the workers are."""
+"""The shortest pause between two rounds, for any rate of claims."""
 CLEAN_PAUSE = 1.0
 WATCH_SECONDS = 1.0
 STALLED_SECONDS = 60.0
-"""One item of release or repair: a few statements, each of which the database ends after half of this."""
+"""The limit of one item of release or repair: a few statements, each of which the database ends after half of this
+time."""
 CLEAN_STALLED_SECONDS = 900.0
-"""One duty of cleaning: up to hundreds of calls to the object store, each with time limits of its own."""
+"""The limit of one cleaning duty: up to hundreds of calls to the object store, each with its own time limits."""
 STOP_SECONDS = 10.0
 
 
 class Dispatcher:
-    """Its threads, and what they share: the database, and the memory of what fails."""
+    """The threads, and the state that they share: the database, and the record of failing items."""
 
     def __init__(
         self, settings: Settings, catalogue: Catalogue, database: Database, redis: Redis, celery: Celery
     ) -> None:
-        """`redis` is a client that returns bytes: whatever stands in a list or channel must be readable."""
+        """`redis` must return bytes, so that any content of a list or channel can be read."""
         self.owner = new_owner()
         self._settings = settings
         self._redis = redis
-        self._bell = WakeUp(redis)
+        self._wakeup = WakeUp(redis)
         self._supervisor = Supervisor(end_process)
         self.isolation = Isolation(ends_pass, before_each=self._supervisor.working)
         self._leads = {duty: Leadership(database, duty, self.owner) for duty in (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY)}
@@ -80,33 +81,35 @@ class Dispatcher:
         self._sweep = BlobSweep(database, blobs)
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until told to stop. Whatever happens to the database, Redis or the object store, this goes on; a thread
-        that fails or stalls ends the process.
+        """Run until `stopping` is set. Outages of the database, Redis or the object store do not end it; a thread that
+        fails or stalls ends the process.
         """
         log.info("dispatcher ready")
         threads = [
             self._start(
-                "release", self.release, partial(self._bell.wait, stopping=stopping), STALLED_SECONDS, stopping
+                "release", self.release, partial(self._wakeup.wait, stopping=stopping), STALLED_SECONDS, stopping
             ),
             self._start("repair", self.repair, stopping.wait, STALLED_SECONDS, stopping),
             self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
         ]
         while not stopping.wait(WATCH_SECONDS):
             for name, seconds in self._supervisor.stalled().items():
-                end_process(name, TimeoutError(f"at the same for {seconds:.0f} s"))
-            self._tell()
+                end_process(name, TimeoutError(f"no progress for {seconds:.0f} s"))
+            self._report()
         for thread in threads:
             thread.join(STOP_SECONDS)
-        self._tell(ended=True)
+        self._report(ended=True)
 
-    # --- one round of each thread; returns after how many seconds the next one should come at the latest ---
+    # --- one round of each thread; returns the longest pause before the next one, in seconds ---
 
     def release(self) -> float:
-        """Release what there is room for. Raises NotLeading, and what a database or Redis raises that is away."""
+        """Release as many jobs as there is room for. Raises NotLeading, and the errors of an unavailable database or
+        Redis.
+        """
         return max(SHORTEST_PAUSE, self._releaser.round())
 
     def repair(self) -> float:
-        """Take back what is lost, end what is late. Raises NotLeading, and what a database raises that is away."""
+        """Requeue lost jobs and fail overdue ones. Raises NotLeading, and the errors of an unavailable database."""
         try:
             self._repairs.round()
         except Exception as error:
@@ -116,7 +119,7 @@ class Dispatcher:
         return self._settings.dispatch_seconds
 
     def clean(self) -> float:
-        """Delete what is no longer kept. Raises NotLeading, and what a database raises that is away."""
+        """Delete what is past its retention. Raises NotLeading, and the errors of an unavailable database."""
         if self._cleaner.is_due or self._sweep.is_due:
             with self._leads[CLEAN_DUTY].write(CLEAN_LEAD_SECONDS):
                 pass
@@ -152,13 +155,13 @@ class Dispatcher:
             except Exception as error:
                 if not ends_pass(error):
                     raise
-                if trouble != type(error).__name__:  # say it once, not twice a second
+                if trouble != type(error).__name__:  # log it once, not twice a second
                     log.warning("database or Redis away, trying again", thread=name, error=describe(error))
                 trouble = type(error).__name__
             self._supervisor.idle()
             wait(pause)
 
-    def _tell(self, *, ended: bool = False) -> None:
+    def _report(self, *, ended: bool = False) -> None:
         set_aside = self.isolation.set_aside()
         report = liveness.DispatcherReport(
             owner=self.owner,
@@ -175,18 +178,18 @@ class Dispatcher:
             else:
                 liveness.write_report(self._redis, report)
         except RedisError:
-            return  # it will be back, or the release thread says so
+            return  # the release thread logs an outage of Redis
 
 
 def ends_pass(error: Exception) -> bool:
-    """Whether an error is not one item's, but would meet every item: then the rest of a pass is not tried."""
+    """Whether an error affects all items rather than one; then the rest of the pass is skipped."""
     return is_away(error) or isinstance(
         error, (NotLeading, OperationalError, RedisConnectionError, RedisTimeoutError, OSError)
     )
 
 
 def run_dispatcher(settings: Settings, stopping: threading.Event) -> None:
-    """Build a dispatcher from the settings and run it until told to stop."""
+    """Build a dispatcher from the settings and run it until `stopping` is set."""
     catalogue = Catalogue.load(settings.models, settings.default_model)
     database = Database(settings.resolved_database_url)
     try:

@@ -1,4 +1,4 @@
-"""What the dispatcher does again and again, item by item: one that fails is set aside, and the others go on."""
+"""The dispatcher's recurring duties, item by item: a failing item is set aside and the others continue."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from limner_shared.telemetry import get_logger
 log = get_logger(__name__)
 
 FIRST_SECONDS = 1.0
-"""After its first failure an item is tried again so soon, and after each further one twice as late."""
+"""The delay of an item's first retry; it doubles with each further failure."""
 LONGEST_SECONDS = 300.0
 LONGEST_BUSY_SECONDS = 4.0
-"""What failed because another transaction held its rows is tried again at least this often."""
+"""The longest delay for items that failed because another transaction held their rows."""
 
 
 @dataclass(slots=True)
@@ -30,10 +30,10 @@ class _Failure:
 
 
 class Isolation:
-    """Runs the items of duties and remembers which of them fail. Safe to use from several threads.
+    """Runs the items of duties and records which of them fail. Thread-safe.
 
-    An exception that `lets_through` accepts is not an item's own (the database is away, another process leads): it
-    ends the pass and goes to the caller.
+    An exception that `lets_through` accepts is not caused by the item (the database is unavailable, another process
+    leads): it ends the pass and is raised to the caller.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Isolation:
         clock: Callable[[], float] = time.monotonic,
         before_each: Callable[[], None] = lambda: None,
     ) -> None:
-        """`before_each` is called before each item: the thread says that it begins a unit of work."""
+        """`before_each` is called before each item; the thread reports a new unit of work with it."""
         self._lets_through = lets_through
         self._clock = clock
         self._before_each = before_each
@@ -53,14 +53,14 @@ class Isolation:
         self._lock = threading.Lock()
 
     def run(self, duty: str, work: Callable[[], object]) -> None:
-        """A duty that is one item."""
+        """Run a duty that is a single item."""
         self.each(duty, [duty], lambda _: work())
 
     def each(
         self, duty: str, items: Iterable[str], work: Callable[[str], object], seconds: float = float("inf")
     ) -> None:
-        """Run `work` for every item that is not set aside, in the order of their names; what no longer is an item is
-        forgotten. After `seconds` it stops, and the next pass goes on behind the last item.
+        """Run `work` for every item that is not set aside, in the order of their names; records of items that no longer
+        exist are deleted. After `seconds` it stops, and the next pass continues after the last item.
         """
         names = sorted(items)
         self._forget(duty, names)
@@ -78,7 +78,7 @@ class Isolation:
             self._finished[duty] = self._clock()
 
     def set_aside(self) -> list[SetAside]:
-        """The items that failed last, with the seconds until they are tried again."""
+        """The items whose last run failed, with the seconds until their retries."""
         now = self._clock()
         with self._lock:
             return [
@@ -94,12 +94,12 @@ class Isolation:
             ]
 
     def failures(self) -> dict[str, int]:
-        """How often an item failed since the start, by duty."""
+        """The number of failures since the start, by duty."""
         with self._lock:
             return dict(self._failures)
 
     def finished(self) -> dict[str, float]:
-        """How many seconds ago the last pass over a duty's items ended, by duty."""
+        """The seconds since the last pass over a duty's items ended, by duty."""
         now = self._clock()
         with self._lock:
             return {duty: now - at for duty, at in self._finished.items()}

@@ -1,4 +1,4 @@
-"""Who is next: deficit round robin over tenants, by cost units. Pure policy: no clock, no I/O.
+"""Fair order of tenants: deficit round robin by cost units. Pure policy: no clock, no I/O.
 
 M. Shreedhar, G. Varghese: Efficient Fair Queuing Using Deficit Round-Robin, IEEE/ACM Transactions on Networking 4(3),
 1996.
@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Costly(Protocol):
-    """What the policy needs to know of a job."""
+    """The part of a job that the policy uses."""
 
     @property
     def cost(self) -> int:
@@ -26,16 +26,16 @@ J = TypeVar("J", bound=Costly)
 
 @dataclass(slots=True)
 class Backlog(Generic[J]):
-    """What a tenant has waiting, in its order; read only as far as it is its turn."""
+    """A tenant's waiting jobs in order, read only as far as they are needed."""
 
     weight: float
     jobs: Iterator[J]
     allowed: int | None = None
-    """How many of them its limits let through now."""
+    """How many of them the tenant's limits allow now; None: all."""
     _next: J | None = None
 
     def head(self) -> J | None:
-        """The job whose turn it is within this tenant, if any."""
+        """The tenant's next job, or None."""
         if self.allowed is not None and self.allowed <= 0:
             return None
         if self._next is None:
@@ -43,28 +43,29 @@ class Backlog(Generic[J]):
         return self._next
 
     def take(self) -> None:
-        """The head goes."""
+        """Remove the head."""
         self._next = None
         if self.allowed is not None:
             self.allowed -= 1
 
 
 class FairShare:
-    """Remembers between rounds whose turn it is and what each tenant may still spend."""
+    """Keeps, between rounds, the order of the tenants and the credit of each."""
 
     def __init__(self) -> None:
         self._turns: deque[str] = deque()
         self._credit: dict[str, float] = {}
         self._begun = False
-        """Whether the tenant at the front has had its credit for this turn."""
+        """Whether the tenant at the front has received its credit for this turn."""
         self._quantum = 0.0
-        """The dearest job seen since anybody last began to wait; the same for all, or shares would not be by cost."""
+        """The highest cost of a job since the last time that no tenant waited. It is the same for all tenants, or
+        shares would not be by cost."""
 
     def choose(self, backlogs: Mapping[str, Backlog[J]], room: int) -> list[tuple[str, J]]:
-        """The next `room` jobs, each with its tenant.
+        """Return the next `room` jobs, each with its tenant.
 
-        A turn gives a tenant credit by its weight, enough at weight 1 for the dearest job in sight, and takes from it
-        what its jobs cost; what is left is kept. Who has nothing waiting keeps neither turn nor credit.
+        A turn adds credit to a tenant by its weight, at weight 1 enough for the most expensive job seen, and subtracts
+        the costs of its jobs; the rest is kept. A tenant without waiting jobs loses its turn and its credit.
         """
         for tenant in [tenant for tenant in self._turns if tenant not in backlogs]:
             self._leave(tenant)

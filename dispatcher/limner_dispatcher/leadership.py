@@ -1,5 +1,5 @@
-"""Any number of dispatchers run. For each duty a row in the database makes one of them the active one, and each of its
-transactions begins by asking whether it still is.
+"""Leadership: several dispatchers may run, and for each duty a row in the database makes one of them the leader. Each
+of the leader's transactions begins by checking that it still leads.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from limner_shared.telemetry import get_logger
 log = get_logger(__name__)
 
 LEAD_SECONDS = 5.0
-"""After so long without a word from the active dispatcher, another takes over."""
+"""The time after which another dispatcher takes over from a silent leader."""
 
 
 class NotLeading(Exception):
-    """Another dispatcher is the active one."""
+    """Another dispatcher is the leader."""
 
 
 class Leadership:
-    """One process's claim to one duty. Each duty has a thread and so a transaction of its own."""
+    """One process's leadership of one duty. Each duty has its own thread, and so its own transactions."""
 
     def __init__(self, database: Database, duty: str, owner: str) -> None:
         self._database = database
         self._duty = duty
         self._owner = owner
         self.leads = False
-        """Whether it was the active one when it last asked."""
+        """Whether this process was the leader at the last check."""
 
     @contextmanager
     def write(self, seconds: float | None = None) -> Generator[Session]:
-        """A transaction of the active one, which it stays for `seconds` (LEAD_SECONDS). Raises NotLeading."""
+        """A transaction of the leader, which renews its leadership for `seconds` (LEAD_SECONDS). Raises NotLeading."""
         with self._database.write() as session:
             leads = ledger.acquire_leadership(
                 session, self._duty, self._owner, LEAD_SECONDS if seconds is None else seconds

@@ -1,4 +1,4 @@
-"""What stands in Redis: for each lane of a model, how many messages there are and how old the oldest is."""
+"""The queues in Redis: for each lane of a model, the number of messages and the age of the oldest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from limner_shared.messaging.celery_app import queue_name
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """One lane's list; `oldest_at` is when its oldest message was released, by the database's clock."""
+    """The state of one lane's list; `oldest_at` is the release time of its oldest message, by the database's clock."""
 
     length: int
     oldest_at: float | None
@@ -24,31 +24,33 @@ class QueueState:
 
 
 class RedisQueues:
-    """Looks at the lists that Celery's messages wait in, and moves what waited long. Raises RedisError.
+    """Reads the lists of Celery's messages, and moves messages that have waited long. Raises RedisError.
 
-    The client returns bytes: a message that is not text must not keep a model's jobs from their release.
+    The client must return bytes: a message that is not text must not block the release of a model's jobs.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def look(self, model: str) -> dict[Lane, QueueState]:
-        """Every lane of a model."""
+        """The state of every lane of a model."""
         with self._redis.pipeline(transaction=True) as pipe:
             for lane in Lane:
                 pipe.llen(queue_name(model, lane))
                 pipe.lindex(queue_name(model, lane), -1)
             answers: list[Any] = pipe.execute()
-        return {lane: _standing(answers[2 * i], answers[2 * i + 1]) for i, lane in enumerate(Lane)}
+        return {lane: _queue_state(answers[2 * i], answers[2 * i + 1]) for i, lane in enumerate(Lane)}
 
     def move_up(self, model: str, lane: Lane, to: Lane) -> list[str]:
-        """Move a lane's oldest message to the end of another; the jobs it names, none if it was fetched meanwhile."""
+        """Move a lane's oldest message to the end of another lane. Returns the jobs that it names; none if a worker has
+        fetched it.
+        """
         raw = cast("bytes | None", self._redis.lmove(queue_name(model, lane), queue_name(model, to), "RIGHT", "LEFT"))
         return [] if raw is None else jobs_of(raw)[0]
 
 
 def jobs_of(raw: bytes | str) -> tuple[list[str], float | None]:
-    """The jobs that a message names, and when they were released; nothing for one that is not ours."""
+    """Parse a message: the jobs that it names and their release time; ([], None) if Limner did not write it."""
     try:
         _, kwargs, _ = json.loads(base64.b64decode(json.loads(raw)["body"]))
         jobs, at = [str(job) for job in kwargs["jobs"]], float(kwargs["at"])
@@ -57,6 +59,6 @@ def jobs_of(raw: bytes | str) -> tuple[list[str], float | None]:
     return (jobs, at) if isfinite(at) else ([], None)
 
 
-def _standing(length: int, oldest: bytes | None) -> QueueState:
+def _queue_state(length: int, oldest: bytes | None) -> QueueState:
     jobs, at = ([], None) if oldest is None else jobs_of(oldest)
     return QueueState(length, at, jobs)

@@ -1,4 +1,6 @@
-"""Release: what the workers may take next goes into Redis, fairly. One transaction for each model and round."""
+"""Release: the jobs that workers may take next are published to Redis, fairly. One transaction for each model and
+round.
+"""
 
 from __future__ import annotations
 
@@ -30,27 +32,29 @@ from limner_shared.telemetry import get_logger
 log = get_logger(__name__)
 
 FORGOTTEN_SECONDS = 3.0
-"""Released so much longer ago than the oldest message in Redis, and not claimed: its message is lost."""
+"""A job that was released this much earlier than the oldest message in Redis and is not claimed has lost its
+message."""
 FORGOTTEN_ALONE_SECONDS = 60.0
-"""A worker that is to run a job alone fetches its message, and then ends what it has in hand before it claims."""
+"""The same for a job that must run alone: its worker fetches the message, and finishes its other jobs before it
+claims."""
 SHARES_AT_ONCE = 256
 
 
 @dataclass
 class ModelState:
-    """What is remembered of one model between rounds; all of it can be lost without harm."""
+    """The state of one model between rounds; it can be lost without harm."""
 
     card: ModelCard
     windows: dict[Lane, Window]
     aging: Aging
     shares: dict[Priority, FairShare]
-    lines: dict[Priority, WaitingQueues]
+    queues: dict[Priority, WaitingQueues]
     standing: Mapping[Lane, QueueState]
-    """What its lists held at the beginning of this round."""
+    """The state of its lists at the beginning of this round."""
 
 
 class Releaser:
-    """Releases, and moves up what waited long."""
+    """Releases jobs, and moves up messages that have waited long."""
 
     def __init__(
         self,
@@ -63,15 +67,15 @@ class Releaser:
     ) -> None:
         self._settings = settings
         self._leadership = leadership
-        self._lists = lists
+        self._redis_queues = lists
         self._celery = celery
         self._isolation = isolation
         self._models = {name: self._state(card) for name, card in catalogue.cards.items()}
 
     def round(self) -> float:
-        """Release what there is room for; returns after how many seconds the next round should come at the latest.
+        """Release as many jobs as there is room for; returns the longest pause before the next round, in seconds.
 
-        Raises NotLeading, and what a database or Redis raises that is away.
+        Raises NotLeading, and the errors of an unavailable database or Redis.
         """
         pauses = [self._settings.dispatch_seconds]
 
@@ -99,7 +103,7 @@ class Releaser:
 
     def _release(self, model: str, state: ModelState) -> float:
         state.standing = {}
-        standing = self._lists.look(model)  # raises where Redis is away: then nothing is marked as released
+        standing = self._redis_queues.look(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
             again = [job for lane in Lane for job in self._lost(session, model, lane, standing[lane])]
@@ -121,27 +125,27 @@ class Releaser:
         return next_round
 
     def _lost(self, session: Session, model: str, lane: Lane, standing: QueueState) -> list[Released]:
-        """What must be in this lane's list, but is not: whatever was released before its oldest message."""
+        """Mark the lane's lost jobs as released again: those released before its oldest message and not claimed."""
         patience = FORGOTTEN_ALONE_SECONDS if lane is Lane.ALONE else FORGOTTEN_SECONDS
         if standing.length and standing.oldest_at is None:
-            return []  # not a message of ours; the worker will throw it away
+            return []  # not Limner's message; the worker discards it
         newest_lost = now() - patience if standing.oldest_at is None else standing.oldest_at - patience
         return ledger.release_again(session, model, lane, newest_lost)
 
     def _choose(
         self, session: Session, state: ModelState, priority: Priority, room: int
     ) -> Mapping[Lane, list[QueuedJob]]:
-        """The jobs of one class whose turn it is, by the lane that each goes into."""
+        """Choose the next jobs of a priority class; returns them by the lane that each goes to."""
         if not room:
             return {}
-        lines = state.lines[priority]
+        queues = state.queues[priority]
         tenants = release_queries.waiting_tenants(session, state.card.name, priority.rank)
-        lines.keep(tenants)
+        queues.keep(tenants)
         reader = _Reader(session, state.card.name, priority.rank)
         backlogs = Backlogs(
             tenants,
             lambda some: queries.shares(session, some),
-            lambda tenant: lines.jobs(reader, tenant),
+            lambda tenant: queues.jobs(reader, tenant),
         )
         chosen: dict[Lane, list[QueuedJob]] = {}
         met: set[str] = set()
@@ -149,7 +153,7 @@ class Releaser:
             idle = priority is not Priority.LOW and tenant not in met and backlogs.share(tenant).active == 0
             met.add(tenant)
             chosen.setdefault(_lane(state.card, priority, job, first=idle), []).append(job)
-            lines.took(tenant, job)
+            queues.took(tenant, job)
         return chosen
 
     def _publish(self, model: str, state: ModelState, released: list[Released]) -> None:
@@ -162,7 +166,7 @@ class Releaser:
         oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.standing.items()}
         for lane in state.aging.starved(oldest, time.monotonic()):
             to = Lane(lane - 1)
-            jobs = self._lists.move_up(model, lane, to)
+            jobs = self._redis_queues.move_up(model, lane, to)
             log.info("starved, moved up", model=model, lane=lane.name, jobs=len(jobs))
             with self._leadership.write() as session:
                 ledger.promote(session, dict.fromkeys(jobs, to))
@@ -170,21 +174,21 @@ class Releaser:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads lines from the database."""
+    """Reads waiting queues from the database."""
 
     session: Session
     model: str
     rank: int
 
-    def lines(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
-        return release_queries.waiting_lines(self.session, self.model, self.rank, tenant, after, limit)
+    def queues(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
+        return release_queries.waiting_queues(self.session, self.model, self.rank, tenant, after, limit)
 
-    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
-        return release_queries.waiting_jobs(self.session, self.model, self.rank, tenant, flow, after, limit)
+    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        return release_queries.waiting_jobs(self.session, self.model, self.rank, tenant, queue_key, after, limit)
 
 
 class Backlogs(Mapping[str, Backlog[QueuedJob]]):
-    """What waits for each tenant. Read from the database only for those whose turn comes."""
+    """The backlogs of all tenants, read from the database only for those whose turn comes."""
 
     def __init__(
         self,
@@ -200,7 +204,7 @@ class Backlogs(Mapping[str, Backlog[QueuedJob]]):
         self._backlogs: dict[str, Backlog[QueuedJob]] = {}
 
     def share(self, tenant: str) -> Share:
-        """What a tenant may have and has; asked for together with those whose turns come next."""
+        """The share of a tenant; read together with those of the tenants after it."""
         if tenant not in self._shares:
             place = self._places[tenant]
             self._shares |= self._read_shares(self._tenants[place : place + SHARES_AT_ONCE])

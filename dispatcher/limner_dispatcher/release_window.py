@@ -1,5 +1,5 @@
-"""How many released, unclaimed jobs of a model and lane stand in Redis: few enough that a newcomer waits behind few,
-enough that the workers never wait for the dispatcher's next round. Pure policy; the time is told to it.
+"""The number of released, unclaimed jobs of a model and lane in Redis: small enough that a new job waits behind few
+others, large enough that the workers never wait for the dispatcher's next round. Pure policy; the time is an argument.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WORTH_SECONDS = 0.4
-"""The window holds about so much of the workers' time, but never less than its smallest size."""
+"""The window holds about this much of the workers' time, but is never smaller than its minimum."""
 
 
 PROBE_SECONDS = 0.05
@@ -15,7 +15,9 @@ PROBE_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Window:
-    """Grows with the rate at which workers claim, and shrinks slowly when they claim less."""
+    """The window of one lane. It grows with the rate at which workers claim, and shrinks slowly when they claim
+    less.
+    """
 
     smallest: int
     largest: int
@@ -24,13 +26,13 @@ class Window:
     _at: float = 0.0
     _rate: float = 0.0
     _known: bool = False
-    """Whether the rate is: what was held lasted until the last look."""
+    """Whether the rate is known: the held jobs lasted until the last look."""
 
     def __post_init__(self) -> None:
         self.size = self.size or self.smallest
 
     def look(self, unclaimed: int, now: float) -> int:
-        """Learn from what is left of what was held after the last round; returns how many more may be released."""
+        """Update the rate from the jobs that are left of the last round; returns how many more may be released."""
         if self._held >= self.size // 2 and now > self._at:
             self._rate = max(0, self._held - unclaimed) / (now - self._at)
             self._known = unclaimed > 0 and self._rate > 0
@@ -44,15 +46,17 @@ class Window:
         return max(0, self.size - unclaimed)
 
     def fill(self, unclaimed: int, released: int, now: float) -> None:
-        """Remember what is held from now on."""
+        """Record the number of held jobs after a round."""
         self._held, self._at = unclaimed + released, now
 
     @property
     def seconds_left(self) -> float:
-        """When the next round should come: half of what is held is claimed by then, or the rate will be known."""
+        """Seconds until the next round: half of the held jobs are claimed by then, or the rate will be known."""
         return self._held / 2 / self._rate if self._known else PROBE_SECONDS
 
     @property
     def jobs_a_message(self) -> int:
-        """Several, once so many jobs pass that their messages would cost more than their work."""
+        """Jobs for each message: several once the rate is so high that single messages would cost more than their
+        jobs.
+        """
         return max(1, min(64, self.size // 8))

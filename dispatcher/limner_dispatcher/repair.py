@@ -1,7 +1,6 @@
-"""Repair: what was lost is taken back, what is past its time ends, and what was begun is gone on with.
+"""Repair: requeue lost jobs, fail overdue ones, and continue unfinished bulk operations.
 
-Each duty, and within one each bulk or model, is a transaction of its own. Most of the time nothing is due, which one
-read finds out.
+Each duty, and within one each bulk or model, has its own transaction. Usually nothing is due, which one read finds out.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from limner_shared.telemetry import get_logger
 log = get_logger(__name__)
 
 UNKNOWN_MODEL_SECONDS = 60.0
-"""A model may be new, and this dispatcher not started again yet: so long a job of it waits."""
+"""How long a job of an unknown model waits: the model may be new, and this dispatcher not yet restarted."""
 STALE_BULK_SECONDS = 60.0
-"""A bulk's loader says every few seconds that it lives; without news for so long, its web process died."""
+"""A bulk's loader reports every few seconds; after this time without a report its web process is dead."""
 IDEMPOTENCY_SECONDS = 24 * 3600.0
 RENEWAL_SECONDS = 5.0
-"""After an outage of the database workers have this long to renew their leases before any is taken back."""
+"""After a database outage workers have this long to renew their leases before any job is reaped."""
 GAP_SECONDS = 3.0
-"""Two rounds that are further apart than this: the database, or every dispatcher, was away in between."""
+"""A longer gap between two rounds means that the database, or every dispatcher, was unavailable in between."""
 SWEPT_AT_ONCE = 1000
 SWEEP_SECONDS = 1.0
-"""So long a round sweeps bulks, however many there are: leases are looked at again after it."""
+"""Time for sweeping bulks in a round, regardless of their number; afterwards the leases are checked again."""
 
 
 class Repairs:
-    """Reaps, expires, sweeps and adopts."""
+    """Reaps, expires, sweeps bulks and backfills legacy jobs."""
 
     def __init__(
         self,
@@ -58,25 +57,25 @@ class Repairs:
         self._last_round = float("-inf")
 
     def outage(self) -> None:
-        """The database was away: its workers could not renew their leases either."""
+        """Delay reaping after a database outage, because the workers could not renew their leases either."""
         self._reaps_from = time.monotonic() + RENEWAL_SECONDS
 
     def round(self) -> None:
-        """Do what is due. Raises NotLeading, and what a database raises that is away."""
+        """Run the duties that are due. Raises NotLeading, and the errors of an unavailable database."""
         with self._leadership.write():
-            pass  # still, or from now on
+            pass  # acquires or renews the leadership
         if time.monotonic() - self._last_round > GAP_SECONDS:
             self.outage()
         self._last_round = time.monotonic()
         run = self._isolation.run
         if time.monotonic() >= self._reaps_from:
             run("reap", self._reap)
-        run("expire", lambda: self._end(release_queries.has_late, ledger.expire))
+        run("expire", lambda: self._end(release_queries.has_overdue_job, ledger.expire))
         run("fail unknown models", self._fail_unknown)
-        run("idempotency keys", self._forget_keys)
+        run("idempotency keys", self._delete_old_keys)
         self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
         self._isolation.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
-        self._isolation.each("adopt", self._models, self._adopt)
+        self._isolation.each("adopt", self._models, self._backfill)
 
     def _ask(self, question: Callable[..., list[str]], *arguments: float) -> list[str]:
         with self._database.read() as session:
@@ -93,7 +92,7 @@ class Repairs:
             self._hints.changed(changes)
 
     def _reap(self) -> None:
-        if not self._is_due(release_queries.has_lost):
+        if not self._is_due(release_queries.has_expired_lease):
             return
         with self._leadership.write() as session:
             lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
@@ -105,7 +104,7 @@ class Repairs:
         fail = partial(_fail_unknown, self._models)
         self._end(lambda session: bool(set(release_queries.waiting_models(session)) - set(self._models)), fail)
 
-    def _forget_keys(self) -> None:
+    def _delete_old_keys(self) -> None:
         if self._is_due(lambda session: release_queries.has_old_keys(session, IDEMPOTENCY_SECONDS)):
             with self._leadership.write() as session:
                 ledger.delete_old_idempotency_keys(session, IDEMPOTENCY_SECONDS)
@@ -119,7 +118,7 @@ class Repairs:
             changes = ledger.sweep_bulk(session, bulk_id, SWEPT_AT_ONCE)
         self._hints.changed(changes)
 
-    def _adopt(self, model: str) -> None:
+    def _backfill(self, model: str) -> None:
         if self._is_due(lambda session: bool(ledger.orphans(session, model, 1))):
             with self._leadership.write() as session:
                 ledger.backfill_legacy_jobs(session, model, SWEPT_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Retention: once a minute, what its tenant no longer keeps is deleted, a few rows at a time."""
+"""Retention: once a minute, delete what is past its tenant's retention, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EVERY_SECONDS = 60.0
 ROWS = 500
 LISTED_EVERY_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 86_400.0
-"""A job that no worker has gone on with for so long has ended, or begins anew."""
+"""A checkpoint of this age belongs to a job that has ended or will start again from the beginning."""
 GRACE_SECONDS = 600.0
-"""A worker stores a picture before it refers to it: for so long a blob that nobody refers to may be such a one."""
+"""A worker stores a picture before its row: an unreferenced blob may get its row within this time."""
 
 
 class Cleaner:
-    """Deletes rows first, and blobs once it is sure that nobody refers to them."""
+    """Deletes rows first, and blobs once no row refers to them."""
 
     def __init__(
         self, database: Database, blobs: Blobs, grace_seconds: float = GRACE_SECONDS, input_retention_days: float = 30.0
@@ -40,11 +40,11 @@ class Cleaner:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is something to do."""
+        """Whether a cleaning is due."""
         return time.monotonic() - self._cleaned_at >= EVERY_SECONDS
 
     def clean(self) -> None:
-        """Do what is due; where there was more than fits into one transaction, the rest comes in the next call."""
+        """Run all duties, if due. If one filled its transaction, the next call continues at once."""
         if not self.is_due:
             return
         duties: list[Callable[[], int]] = [
@@ -77,7 +77,7 @@ class Cleaner:
             ledger.forget_garbage(session, deleted)
             ledger.schedule_blob_deletion(session, spared)
         if deleted:
-            log.info("deleted pictures that nobody refers to", pictures=len(deleted))
+            log.info("deleted pictures that no row refers to", pictures=len(deleted))
         return len(digests)
 
     def _delete_inputs(self) -> int:
@@ -91,7 +91,9 @@ class Cleaner:
         return len(deleted)
 
     def _delete_old(self) -> int:
-        """What no row speaks of, once an hour: listing a bucket is slow."""
+        """Delete objects that have no rows, by age: checkpoints, and inputs without a job. Hourly, because listing is
+        slow.
+        """
         if time.monotonic() - self._listed_at < LISTED_EVERY_SECONDS:
             return 0
         self._listed_at = time.monotonic()
@@ -124,9 +126,11 @@ class Cleaner:
 
 
 def _done(duty: Callable[[], int]) -> int:
-    """How many rows a duty did; one that fails is tried again after a while, and keeps the others from nothing."""
+    """The number of rows that a duty handled; 0 for one that fails, which is retried later and does not stop the
+    others.
+    """
     try:
         return duty()
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with a row must not end the retention of the others
+    except Exception as error:  # noqa: BLE001 - one damaged row must not stop the retention of the others
         log.error("a duty of retention failed, trying again", error=f"{type(error).__name__}: {error}"[:200])
         return 0

@@ -1,7 +1,8 @@
-"""The lines in which each tenant's jobs wait, in turn: its bulks, and its single jobs. Pure policy, without I/O.
+"""The queues in which each tenant's jobs wait: its bulks, and its single jobs. They take turns. Pure policy, without
+I/O.
 
-A round reads as many lines as it releases jobs, and the next one goes on where it ended; so it costs the same however
-many lines there are, and each of them has its turn.
+A round reads as many queues as it releases jobs, and the next round continues where it ended. So its cost does not
+depend on the number of queues, and each queue has its turn.
 """
 
 from __future__ import annotations
@@ -13,97 +14,97 @@ from typing import Protocol
 
 from limner_shared.db.release_queries import WaitingQueue
 
-LINES_AT_ONCE = 64
-LINES_A_ROUND = 1024
-"""So many lines that may not be released now (paused, say) are passed over for one tenant in one round."""
+QUEUES_AT_ONCE = 64
+QUEUES_A_ROUND = 1024
+"""The limit of queues without releasable jobs (paused ones, for example) that one round skips for a tenant."""
 JOBS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
-    """A queued job, as the policy sees it."""
+    """A queued job, as far as the policy needs it."""
 
     id: str
     cost: int
     losses: int
-    flow: str = ""
+    queue_key: str = ""
 
 
 class Reader(Protocol):
-    """What waits of one model and class."""
+    """Reads the waiting jobs of one model and priority class."""
 
-    def lines(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
-        """A tenant's next lines, in the order of their names."""
+    def queues(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
+        """A tenant's next queues after the key `after`, in key order."""
         ...
 
-    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
-        """The next jobs of a line: id, cost and losses."""
+    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        """The next jobs of a queue after an id: id, cost and losses."""
         ...
 
 
 class WaitingQueues:
-    """For one model and class: behind which line each tenant's next turn begins."""
+    """The position in each tenant's queues, for one model and priority class."""
 
     def __init__(self) -> None:
         self._behind: dict[str, str] = {}
 
     def keep(self, tenants: Iterable[str]) -> None:
-        """Forget every other tenant: nothing of theirs waits."""
+        """Delete the positions of all other tenants: they have no waiting jobs."""
         known = set(tenants)
-        self._behind = {tenant: flow for tenant, flow in self._behind.items() if tenant in known}
+        self._behind = {tenant: queue_key for tenant, queue_key in self._behind.items() if tenant in known}
 
     def jobs(self, reader: Reader, tenant: str) -> Iterator[QueuedJob]:
-        """A tenant's jobs, one of each line in turn, read only as far as they are asked for."""
-        return take_turns(self._open_lines(reader, tenant))
+        """A tenant's jobs, one from each queue in turn, read only as far as they are consumed."""
+        return take_turns(self._open_queues(reader, tenant))
 
     def took(self, tenant: str, job: QueuedJob) -> None:
-        """This was the last of its jobs in a round: its next turn begins behind this line."""
-        self._behind[tenant] = job.flow
+        """Record a tenant's last job in a round: its next turn begins after the job's queue."""
+        self._behind[tenant] = job.queue_key
 
-    def _open_lines(self, reader: Reader, tenant: str) -> Iterator[Iterator[QueuedJob]]:
+    def _open_queues(self, reader: Reader, tenant: str) -> Iterator[Iterator[QueuedJob]]:
         passed_over = 0
-        for line in self._lines(reader, tenant):
-            if line.open:
-                yield self._line(reader, tenant, line)
+        for queue in self._queues(reader, tenant):
+            if queue.open:
+                yield self._queue(reader, tenant, queue)
                 continue
             passed_over += 1
-            if passed_over == LINES_A_ROUND:
-                self._behind[tenant] = line.flow
+            if passed_over == QUEUES_A_ROUND:
+                self._behind[tenant] = queue.queue_key
                 return
 
-    def _lines(self, reader: Reader, tenant: str) -> Iterator[WaitingQueue]:
-        """From behind where the turn is to the end, and then from the beginning to there."""
+    def _queues(self, reader: Reader, tenant: str) -> Iterator[WaitingQueue]:
+        """All queues in cyclic order, from the tenant's position."""
         start = self._behind.get(tenant, "")
         after, wrapped = start, not start
         while True:
-            page = reader.lines(tenant, after, LINES_AT_ONCE)
-            for line in page:
-                if wrapped and start and line.flow > start:
+            page = reader.queues(tenant, after, QUEUES_AT_ONCE)
+            for queue in page:
+                if wrapped and start and queue.queue_key > start:
                     return
-                yield line
-            if len(page) == LINES_AT_ONCE:
-                after = page[-1].flow
+                yield queue
+            if len(page) == QUEUES_AT_ONCE:
+                after = page[-1].queue_key
             elif wrapped:
                 return
             else:
                 after, wrapped = "", True
 
-    def _line(self, reader: Reader, tenant: str, line: WaitingQueue) -> Iterator[QueuedJob]:
-        rows = [line.head]
+    def _queue(self, reader: Reader, tenant: str, queue: WaitingQueue) -> Iterator[QueuedJob]:
+        rows = [queue.head]
         while rows:
             for row in rows:
-                yield QueuedJob(*row, line.flow)
-            rows = reader.jobs(tenant, line.flow, rows[-1][0], JOBS_AT_ONCE)
+                yield QueuedJob(*row, queue.queue_key)
+            rows = reader.jobs(tenant, queue.queue_key, rows[-1][0], JOBS_AT_ONCE)
 
 
-def take_turns(lines: Iterator[Iterator[QueuedJob]]) -> Iterator[QueuedJob]:
-    """One from each line in turn until all are empty. A line is asked for only when the first lap comes to it."""
+def take_turns(queues: Iterator[Iterator[QueuedJob]]) -> Iterator[QueuedJob]:
+    """One job from each queue in turn until all are empty. A queue is read only when the first lap reaches it."""
     begun: deque[Iterator[QueuedJob]] = deque()
-    for line in lines:
-        job = next(line, None)
+    for queue in queues:
+        job = next(queue, None)
         if job is not None:
             yield job
-            begun.append(line)
+            begun.append(queue)
     while begun:
         job = next(begun[0], None)
         if job is None:

@@ -1,4 +1,4 @@
-"""Waits between two rounds, but only until a message says that there is something to release."""
+"""The wait between two rounds; a message that jobs wait for their release ends it early."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from redis.exceptions import RedisError
 from limner_shared.messaging.hints import WAKE_CHANNEL
 
 SHORTEST_SECONDS = 0.02
-"""However often the bell rings."""
+"""The shortest wait, for any rate of messages."""
 LOOK_SECONDS = 0.25
-"""How soon a dispatcher that is told to stop does so."""
+"""The longest delay until `stopping` is noticed."""
 
 
 class WakeUp:
-    """Hears of new jobs through Redis; while that is away, every wait is as long as it may be."""
+    """Waits for hints of new jobs in Redis; while Redis is unavailable, every wait has its full length."""
 
     def __init__(self, redis: Redis) -> None:
-        """`redis` is a client that returns bytes: a message rings whatever is in it."""
+        """`redis` must return bytes: any message ends a wait, whatever its content."""
         self._redis = redis
         self._pubsub: PubSub | None = None
 
     def wait(self, seconds: float, stopping: threading.Event) -> None:
-        """Return after so many seconds, or earlier when it rings or `stopping` is set."""
+        """Return after `seconds`, or earlier if a message arrives or `stopping` is set."""
         deadline = time.monotonic() + seconds
         stopping.wait(min(SHORTEST_SECONDS, seconds))
         while not stopping.is_set() and (left := deadline - time.monotonic()) > 0:
             try:
-                if self._rung(min(left, LOOK_SECONDS)):
+                if self._received(min(left, LOOK_SECONDS)):
                     return
             except (RedisError, OSError):
                 self._close()
                 stopping.wait(min(left, LOOK_SECONDS))
 
-    def _rung(self, seconds: float) -> bool:
+    def _received(self, seconds: float) -> bool:
         if self._pubsub is None:
             self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
             self._pubsub.subscribe(WAKE_CHANNEL)
-        rung = False
-        while self._pubsub.get_message(timeout=0 if rung else seconds):
-            rung = True  # also for those that came meanwhile
-        return rung
+        received = False
+        while self._pubsub.get_message(timeout=0 if received else seconds):
+            received = True  # this also consumes the messages that came meanwhile
+        return received
 
     def _close(self) -> None:
-        """Give the broken connection back; the next wait subscribes again."""
+        """Close the broken connection; the next wait subscribes again."""
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             with suppress(RedisError, OSError):

@@ -22,7 +22,7 @@ LEASED = sa.text("state = 'running'")
 
 
 def upgrade() -> None:
-    """Take the schema forward."""
+    """Upgrade the schema."""
     op.create_table(
         "tenants",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -140,6 +140,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     for table in ("idempotency_keys", "images", "events", "jobs", "bulks", "api_keys", "tenants"):
         op.drop_table(table)

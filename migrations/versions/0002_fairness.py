@@ -1,7 +1,7 @@
-"""Fair release: flows, lanes, a leader, tenants' weights, limits and retention, deadlines, dead letters.
+"""Fair release: queue keys, lanes, a leader, tenants' weights, limits and retention, deadlines, dead letters.
 
 Safe while the version before is running: columns are added nullable or with a default, indexes are built without
-blocking writers, and what the older code does not set is set here for the rows that are there.
+blocking writers, and values that the older code does not set are set here for existing rows.
 
 Revision: 0002
 Revises: 0001
@@ -38,7 +38,7 @@ EARLIER = [
 
 
 def upgrade() -> None:
-    """Take the schema forward."""
+    """Upgrade the schema."""
     op.add_column("tenants", sa.Column("weight", sa.Double(), nullable=False, server_default="1"))
     for name in ("requests_per_minute", "max_queued", "max_running"):
         op.add_column("tenants", sa.Column(name, sa.Integer(), nullable=True))
@@ -79,7 +79,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     _replace_indexes(drop=INDEXES, create=EARLIER)
     for name in ("retry_of", "deadline_at", "lane", "flow"):
         op.drop_column("jobs", name)
@@ -94,7 +94,7 @@ def downgrade() -> None:
 
 
 def _add_job_columns() -> None:
-    # The default stands for rows of the older code too: an empty flow is a line of its own until it is drained.
+    # The default also applies to rows of the older code: an empty flow is a queue of its own until it is drained.
     op.add_column("jobs", sa.Column("flow", sa.String(length=40), nullable=False, server_default=""))
     op.add_column("jobs", sa.Column("lane", sa.Integer(), nullable=True))
     op.add_column("jobs", sa.Column("deadline_at", sa.Double(), nullable=True))
@@ -102,7 +102,9 @@ def _add_job_columns() -> None:
 
 
 def _fill_flows() -> None:
-    """Only what has not ended needs its line; released again, it gets its lane. A few rows a transaction."""
+    """Set the queue keys of jobs that have not ended, and let them be released again, which gives them a lane. A few
+    rows in each transaction.
+    """
     fill = sa.text(
         "UPDATE jobs SET flow = coalesce(bulk_id, tenant_id),"
         " released_at = CASE WHEN state = 'queued' THEN NULL ELSE released_at END"
@@ -114,7 +116,7 @@ def _fill_flows() -> None:
 
 
 def _replace_indexes(drop: list[tuple[str, list[str], str]], create: list[tuple[str, list[str], str]]) -> None:
-    """On PostgreSQL outside of a transaction, so that nobody who writes has to wait."""
+    """Replace indexes; on PostgreSQL outside a transaction, so that no writer has to wait."""
     postgres = op.get_bind().dialect.name == "postgresql"
     with op.get_context().autocommit_block():
         for name, _, _ in drop:

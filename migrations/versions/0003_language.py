@@ -1,6 +1,6 @@
-"""Language on both sides: what was made of a description, how a picture is presented, and conversations.
+"""Interpretations of descriptions, presentations of pictures, and conversations.
 
-Safe while the version before is running: it neither reads nor writes what is added here.
+Safe while the version before is running: it neither reads nor writes these columns and tables.
 
 Revision: 0003
 Revises: 0002
@@ -19,7 +19,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Take the schema forward."""
+    """Upgrade the schema."""
     json = sa.JSON().with_variant(JSONB(), "postgresql")
     op.add_column("jobs", sa.Column("interpretation", json, nullable=True))
     op.add_column("jobs", sa.Column("presentation", sa.Text(), nullable=True))
@@ -53,7 +53,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     op.drop_table("turns")
     op.drop_table("conversations")
     op.drop_column("images", "alt_text")

@@ -1,6 +1,6 @@
-"""Equal requests may share a result: which tenants want that, and by what recipe a picture was made.
+"""Deduplication: tenants whose equal requests share a result, and the deduplication keys of pictures (column `recipe`).
 
-Safe while the version before is running: it neither reads nor writes what is added here.
+Safe while the version before is running: it neither reads nor writes these columns.
 
 Revision: 0004
 Revises: 0003
@@ -18,7 +18,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Take the schema forward."""
+    """Upgrade the schema."""
     op.add_column("tenants", sa.Column("share_results", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("images", sa.Column("recipe", sa.String(length=64), nullable=True))
     shared = sa.text("recipe IS NOT NULL")
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     op.drop_index("ix_images_recipe", "images")
     op.drop_column("images", "recipe")
     op.drop_column("tenants", "share_results")

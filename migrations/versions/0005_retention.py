@@ -1,4 +1,4 @@
-"""Retention that reads only what is due: marks on jobs, references to inputs, and when the hot tables are vacuumed.
+"""Retention that reads only due rows: marks on jobs, references to inputs, and vacuum settings of the busiest tables.
 
 Revision: 0005
 Revises: 0004
@@ -16,17 +16,17 @@ depends_on = None
 serves_from = "0004"
 
 VACUUM = {
-    # By the default a table of ten million jobs would be vacuumed after two million dead rows. The queue's partial
-    # indexes are walked many times a second, dead entries included, and the planner must know how long it is.
+    # By default a table of ten million jobs would be vacuumed only after two million dead rows. The queue's partial
+    # indexes are scanned many times a second, dead entries included, and the planner must know their sizes.
     "jobs": "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000,"
     " autovacuum_analyze_scale_factor = 0.01, autovacuum_analyze_threshold = 5000",
     "events": "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05",
     "images": "autovacuum_vacuum_scale_factor = 0.02",
     "idempotency_keys": "autovacuum_vacuum_scale_factor = 0.02",
-    # Few rows that change with every job's end, none of their indexed columns: room for it on the same page.
+    # Few rows, updated at every job's end but not in indexed columns: this leaves room for updates on the same page.
     "bulks": "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02",
 }
-# What the earlier programs left of jobs that they deleted.
+# Deletes what earlier programs left of the jobs that they deleted.
 ORPHANS = """
 UPDATE conversations SET title = '' WHERE id IN (
     SELECT conversation_id FROM turns
@@ -41,7 +41,7 @@ DELETE FROM bulks WHERE state IN ('open', 'paused', 'canceled') AND total > 0
 
 
 def upgrade() -> None:
-    """Take the schema forward."""
+    """Upgrade the schema."""
     op.add_column("jobs", sa.Column("forgotten", sa.SmallInteger(), nullable=False, server_default="0"))
     op.create_table(
         "inputs",
@@ -67,7 +67,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     if op.get_bind().dialect.name == "postgresql":
         for table, settings in VACUUM.items():
             names = ", ".join(setting.partition("=")[0].strip() for setting in settings.split(","))

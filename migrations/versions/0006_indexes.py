@@ -1,6 +1,6 @@
-"""Indexes for every filter of the API and for retention, and none that another one stands for.
+"""Indexes for every filter of the API and for retention; redundant ones are dropped.
 
-What is dropped is read by no program by its name; the queries of the programs before are served by the new ones.
+No program refers to the dropped indexes by name; the new ones serve the queries of the programs before.
 
 Revision: 0006
 Revises: 0005
@@ -32,12 +32,12 @@ DROPPED = [
 
 
 def upgrade() -> None:
-    """Take the schema forward."""
+    """Upgrade the schema."""
     build_indexes(CREATED)
     drop_indexes(DROPPED)
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     build_indexes(DROPPED)
     drop_indexes(CREATED)

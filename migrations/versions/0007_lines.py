@@ -1,6 +1,6 @@
-"""Waiting jobs by tenant and line, so that a round sees every tenant however many lines one of them has.
+"""An index of waiting jobs by tenant and queue, so that a round sees every tenant regardless of its number of queues.
 
-Safe while the version before is running: it goes on with `ix_jobs_waiting`, which a later migration may drop.
+Safe while the version before is running: it continues to use `ix_jobs_waiting`, which a later migration may drop.
 
 Revision: 0007
 Revises: 0006
@@ -27,10 +27,10 @@ CREATED = [
 
 
 def upgrade() -> None:
-    """Take the schema forward; on PostgreSQL without keeping writers waiting."""
+    """Upgrade the schema; on PostgreSQL without blocking writers."""
     build_indexes(CREATED)
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     drop_indexes(CREATED)

@@ -1,6 +1,6 @@
-"""A bulk may leave out its bad lines, and tells which they were.
+"""Bulks can skip invalid lines and record them.
 
-Safe while the version before is running: it neither reads nor writes what is added here.
+Safe while the version before is running: it neither reads nor writes this column.
 
 Revision: 0008
 Revises: 0007
@@ -20,11 +20,11 @@ serves_from = "0004"
 
 
 def upgrade() -> None:
-    """Take the schema forward."""
+    """Upgrade the schema."""
     json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
     op.add_column("bulks", sa.Column("skipped", json, nullable=True))
 
 
 def downgrade() -> None:
-    """Take the schema back."""
+    """Downgrade the schema."""
     op.drop_column("bulks", "skipped")

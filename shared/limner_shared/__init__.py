@@ -1,1 +1,1 @@
-"""What at least two of Limner's packages use."""
+"""The code that at least two of Limner's packages use."""

@@ -1,5 +1,5 @@
-"""A circuit breaker: what fails again and again is left alone for a while, then tried once. Pure policy, usable from
-any thread.
+"""A circuit breaker: a dependency that keeps failing is not called for a while, then tried once. Pure policy,
+thread-safe.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class BreakerState(Enum):
     CLOSED = "closed"
     OPEN = "open"
     TRIAL = "trial"
-    """One piece of work may begin; how it ends decides what comes next."""
+    """One unit of work may begin; its result closes or reopens the breaker."""
 
 
 class Breaker:
-    """Opens after `threshold` failures in a row, for `pause_seconds`; each failed trial doubles the pause."""
+    """Opens after `threshold` consecutive failures, for `pause_seconds`; each failed trial doubles the pause."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """Where it stands now."""
+        """The current state."""
         until = self._open_until
         if until is None:
             return BreakerState.CLOSED
@@ -51,19 +51,19 @@ class Breaker:
 
     @property
     def failing_seconds(self) -> float:
-        """Seconds since the first failure of the present row of failures; 0 after a success."""
+        """Seconds since the first of the current consecutive failures; 0 after a success."""
         since = self._failing_since
         return 0.0 if since is None else self._clock() - since
 
     def succeeded(self) -> None:
-        """Something went well: closed again."""
+        """Record a success: the breaker closes."""
         with self._lock:
             self._failures = 0
             self._pause = self._shortest
             self._failing_since = self._open_until = None
 
     def failed(self) -> None:
-        """Something failed. While open, further failures of earlier work change nothing."""
+        """Record a failure. While the breaker is open, failures of work that began earlier change nothing."""
         with self._lock:
             self._failures += 1
             if self.state is BreakerState.TRIAL or self._failures >= self._threshold:
@@ -72,7 +72,7 @@ class Breaker:
                 self._failing_since = self._clock()
 
     def trip(self) -> None:
-        """Open at once, however many failures there were; while open, nothing changes."""
+        """Open at once, regardless of the number of failures; while open, nothing changes."""
         with self._lock:
             state, now = self.state, self._clock()
             if self._failing_since is None:

@@ -1,4 +1,4 @@
-"""The one place that reads the environment: every variable is `LIMNER_` and the name of a field below."""
+"""Settings, and the only module that reads `LIMNER_` variables: each is `LIMNER_` and the name of a field below."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LIMNER_", env_ignore_empty=True, frozen=True)
 
     data_dir: Path = Field(default_factory=lambda: user_data_path("limner"))
-    """Where the embedded database, Valkey and pictures live when the three URLs below are not set."""
+    """The folder of the embedded database, Valkey and pictures, for those of the three URLs below that are not set."""
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("limner"))
     """Training data and converted models; safe to delete."""
     database_url: str = ""
@@ -61,78 +61,81 @@ class Settings(BaseSettings):
     """`file:///folder`, `s3://bucket/prefix`, `gs://…` or `az://…`."""
 
     models: Annotated[tuple[Path, ...], NoDecode] = ()
-    """More model cards: files or folders of `*.toml`, separated by commas."""
+    """Additional model cards: files or folders of `*.toml`, separated by commas."""
     default_model: str = "limner-flow"
 
     host: str = "127.0.0.1"
     port: int = 8700
     require_keys: bool | None = None
-    """Unset: keys are required unless the service listens on loopback alone."""
+    """Unset: keys are required unless the service listens only on loopback."""
     public_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
-    """Such as https://pictures.example: where a trusted proxy serves this. Without API keys, forwarded requests are
-    refused unless it is set; the proxy then decides who comes in."""
+    """The address at which a trusted proxy serves this service, such as https://pictures.example. Without API keys,
+    forwarded requests are refused unless it is set; access control is then the proxy's task."""
     web_workers: int = Field(default=2, ge=1)
     max_body_bytes: int = Field(default=16 << 20, ge=1024)
-    """Of a request that is not a bulk; a job's image and mask are the largest part of one."""
+    """Size limit of a request that is not a bulk. A job's image and mask are the largest part of a request."""
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
     max_bulk_lines: int = Field(default=1_000_000, ge=1)
 
     max_requests: int = Field(default=256, ge=1)
-    """How many requests one web process works on at a time; it refuses more. Those that only wait are not counted."""
+    """Concurrent requests of one web process; it refuses more. Requests that only wait are not counted."""
     max_streams: int = Field(default=2048, ge=1)
-    """How many event streams, long polls, waiting chats and downloads of results one web process holds."""
+    """Concurrent event streams, long polls, waiting chats and result downloads of one web process."""
     max_bulks: int = Field(default=4, ge=1)
-    """How many bulks one web process reads at a time."""
+    """Concurrent bulk uploads of one web process."""
     tenant_share: float = Field(default=0.5, gt=0, le=1)
-    """Which part of each of these three one tenant may take, where keys are required."""
+    """The fraction of each of the three limits above that one tenant may use, where keys are required."""
     upload_seconds: float = Field(default=5.0, gt=0)
-    """Each 64 KiB of a body must come within so many seconds; a slower upload is ended with 408."""
+    """Time limit for each 64 KiB of a body; a slower upload is ended with 408."""
 
     release_window: int = Field(default=64, ge=1)
-    """Released, unclaimed jobs per model and lane in Redis; more while workers take them quickly."""
+    """Released, unclaimed jobs in Redis for each model and lane; more while workers claim them quickly."""
     max_release_window: int = Field(default=4096, ge=1)
     dispatch_seconds: float = Field(default=0.5, gt=0)
     aging_seconds: float = Field(default=20.0, gt=0)
-    """A released job that waits so long moves up a lane, and again after as long."""
+    """A released job that waits this long moves up a lane, and again after the same time."""
     lease_seconds: float = Field(default=9.0, gt=0)
     input_retention_days: float = Field(default=30.0, gt=0)
-    """Pictures that were sent to start from, and that no job has, are deleted after so long; those of a job are kept as
-    long as its own pictures are."""
+    """Input pictures without a job are deleted after this many days; those of a job are kept as long as its own
+    pictures."""
     heartbeat_seconds: float = Field(default=2.0, gt=0)
     max_solo_losses: int = Field(default=2, ge=1)
-    """How many workers may be lost over a job that runs alone before it is a dead letter."""
+    """Workers that may be lost while running a job alone before the job is a dead letter."""
 
     slots: int = Field(default=16, ge=1)
-    """How many jobs of the backlog one worker holds at a time; half as many more places are kept for single jobs."""
+    """Jobs of each lane that one worker holds at a time: every lane has this many slots, and a full one does not close
+    the others. A message is fetched while its lane is below the limit; one with several jobs may exceed it."""
     device: str = "auto"
     threads: int = Field(default=1, ge=1)
-    """CPU threads of the model; one a worker is the fastest and steadiest on small machines."""
+    """CPU threads of the model. One for each worker is fastest and most consistent on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
-    """Of so much encoded text a worker's models remember each."""
+    """Embedding cache size of each model in a worker, in bytes."""
     encoder_cache_url: str = Field(default="", repr=False)
-    """A Redis in which workers share encoded texts. Not the queue's: one that may evict (`allkeys-lru`)."""
+    """A Redis in which workers share encoded texts. Do not use the queue's: this one may evict keys (`allkeys-lru`)."""
     model_memory_bytes: int | None = Field(default=None, ge=1)
-    """How much the weights of a worker's loaded models may take; those that were not used for longest go. Unset: all
-    are kept."""
+    """Memory limit for the weights of a worker's loaded models; the least recently used are unloaded. Unset: all models
+    stay loaded."""
     checkpoint_seconds: float = Field(default=15.0, gt=0)
-    """A picture that takes longer is kept half made so often, and after a crash the next worker goes on from there."""
+    """Interval between checkpoints of a picture in progress; after a crash the next worker resumes from the last
+    one."""
     step_timeout_seconds: float = Field(default=600.0, gt=0)
-    """A model's call that lasts longer hangs: the worker hands back its other jobs and ends, to be started anew."""
+    """A model call that lasts longer is treated as hung: the worker hands back its other jobs and ends, to be
+    restarted."""
     shutdown_seconds: float = Field(default=20.0, ge=0)
-    """How long a stopping worker goes on with what it holds before it hands the rest back."""
+    """How long a stopping worker continues with its jobs before it hands the rest back."""
 
     interpreter: Literal["auto", "server", "local", "rules", "off"] = "auto"
-    """Who makes conditions of descriptions: the server below, a small model in the worker, or rules. `auto` is the
-    server where one is named, and else rules; `off` takes descriptions as prompts."""
+    """What turns descriptions into conditions: the server below, a small model in the worker, or rules. `auto` uses the
+    server if one is set, and rules otherwise; `off` uses descriptions as prompts."""
     llm_url: str = ""
-    """The base of an OpenAI-compatible server, such as http://localhost:11434/v1."""
+    """The base URL of an OpenAI-compatible server, such as http://localhost:11434/v1."""
     llm_key: str = Field(default="", repr=False)
     llm_model: str = ""
     llm_timeout_seconds: float = Field(default=8.0, gt=0)
-    """For so long an answer is waited for; then rules do it."""
+    """LLM timeout in seconds; afterwards rules are used."""
 
     server_url: str = ""
-    """Which server the commands that talk to one use; empty: this machine's, at `port`."""
+    """The server that client commands talk to; empty: this machine's, at `port`."""
     api_key: str = Field(default="", repr=False)
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -147,7 +150,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then the environment, then variables by their old names."""
+        """Arguments have precedence over the environment, and the environment over variables by their old names."""
         return init_settings, env_settings, RenamedVariables(settings_cls)
 
     @field_validator("models", mode="before")
@@ -157,29 +160,29 @@ class Settings(BaseSettings):
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment that gives another process these settings, as far as they were set."""
+        """The environment variables that give these settings to another process; only fields that were set."""
         given = self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         text = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
         return {f"LIMNER_{name.upper()}": value for name, value in text.items()}
 
     @property
     def resolved_database_url(self) -> str:
-        """The database's URL; SQLite in the data folder where none is set."""
+        """The database's URL; SQLite in the data folder if none is set."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'limner.db'}"
 
     @property
     def resolved_blob_url(self) -> str:
-        """The picture store's URL; a folder in the data folder where none is set."""
+        """The picture store's URL; a folder in the data folder if none is set."""
         return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
 
     @property
     def keys_required(self) -> bool:
-        """Open on loopback, keys on any other address, unless `require_keys` says otherwise."""
+        """Whether API keys are required: `require_keys`, or, if unset, on any address except loopback."""
         return not is_loopback(self.host) if self.require_keys is None else self.require_keys
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
+    """Whether a server that listens on `host` is reachable only from this machine."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Logs: one structured line an event, to standard error. Prompts never appear in them."""
+"""Logging: one structured line for each event, on standard error. Prompts are never logged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def configure_logging(settings: Settings, process: str) -> None:
-    """Send structlog's and the standard library's records, ours and our libraries', through one renderer."""
+    """Route the records of structlog and of the standard library (Limner's and its dependencies') to one renderer."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -46,6 +46,6 @@ def configure_logging(settings: Settings, process: str) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger whose calls are `log.info("event", key=value)`."""
+    """Return a logger; its calls are `log.info("event", key=value)`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 
 from limner_shared.db import ledger
 from limner_shared.db.ledger import conversations
-from limner_shared.db.tables import Job, Tenant, Turn
+from limner_shared.db.tables import ConversationTurn, Job, Tenant
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
 from tests.api.test_bulks import both
@@ -112,7 +112,7 @@ def test_a_message_that_cannot_be_accepted_makes_nothing(client, app, body):
     conversation = begin(client)
     assert client.post(conversation["links"]["messages"], json=body).status_code == 422
     with app.extensions["limner"].database.read() as session:
-        assert session.scalar(select(func.count()).select_from(Turn)) == 1
+        assert session.scalar(select(func.count()).select_from(ConversationTurn)) == 1
 
 
 def test_the_same_message_with_the_same_key_is_one_turn_but_not_in_another_place(client):

@@ -17,7 +17,18 @@ from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger
 from limner_shared.db.ledger import NewImage
 from limner_shared.db.ledger.retention import USAGE_DAYS
-from limner_shared.db.tables import Bulk, Conversation, Event, IdempotencyKey, Image, Input, Job, Tenant, Turn, Usage
+from limner_shared.db.tables import (
+    Bulk,
+    Conversation,
+    ConversationTurn,
+    Event,
+    IdempotencyKey,
+    Image,
+    Input,
+    Job,
+    Tenant,
+    Usage,
+)
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.storage.blobs import INPUTS
 from tests.api.test_inputs import CARD, data_url
@@ -119,7 +130,7 @@ def test_of_a_tenant_that_keeps_no_jobs_nothing_is_left_anywhere(app, client, da
     assert len(files(app)) == 3
     keep(database, keep_jobs_days=0)
     clean(app)
-    tables = (Job, Image, Event, Turn, Conversation, Bulk, IdempotencyKey, Input)
+    tables = (Job, Image, Event, ConversationTurn, Conversation, Bulk, IdempotencyKey, Input)
     assert [count(database, table) for table in tables] == [0] * len(tables)
     assert said(database) == set()
     assert files(app) == []
@@ -134,7 +145,7 @@ def test_of_a_tenant_that_keeps_no_prompts_no_word_is_left_and_the_pictures_stay
     keep(database, keep_prompts_days=0)
     clean(app)
     assert said(database) == set()
-    assert (count(database, Job), count(database, Image), count(database, Turn)) == (7, 6, 3)
+    assert (count(database, Job), count(database, Image), count(database, ConversationTurn)) == (7, 6, 3)
     assert len(files(app)) == 3
 
 

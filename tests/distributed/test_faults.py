@@ -208,7 +208,7 @@ def test_a_job_that_kills_its_worker_runs_alone_and_becomes_a_dead_letter_and_it
         time.sleep(0.1)
     [dead] = nulls.jobs([poison])
     assert (dead.state, dead.error_code, dead.losses) == ("failed", "worker_lost", 4)
-    assert "nothing else in hand" in dead.error_message
+    assert "running it alone" in dead.error_message
     assert {job.state for job in nulls.jobs(innocent)} == {"succeeded"}
     assert max(job.losses for job in nulls.jobs(innocent)) <= 2
     with nulls.database.read() as session:

@@ -172,8 +172,8 @@ def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_
     with earlier.write() as session:
         for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
             assert release_queries.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
-            [line] = release_queries.waiting_lines(session, MODEL, priority.rank, "tenant_a", "", 9)
-            assert (line.flow, line.open) == (flow, True)
+            [line] = release_queries.waiting_queues(session, MODEL, priority.rank, "tenant_a", "", 9)
+            assert (line.queue_key, line.open) == (flow, True)
             ids = [
                 row[0] for row in release_queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)
             ]

@@ -323,7 +323,7 @@ def test_a_message_that_moved_up_is_not_taken_for_lost_among_younger_ones(databa
 def test_a_job_that_the_version_before_queued_without_a_line_is_released_too(database, catalogue, redis, start):
     ids = submit(database, catalogue, 2)
     with database.write() as session:
-        session.execute(update(Job).where(Job.id == ids[1]).values(flow=""))
+        session.execute(update(Job).where(Job.id == ids[1]).values(queue_key=""))
     tick(start())
     assert set(published(redis)) == set(ids)
 

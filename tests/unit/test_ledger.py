@@ -193,8 +193,8 @@ def test_lines_that_wait_are_found_with_one_look_each_and_read_in_order(database
             ledger.ensure_tenant(session, tenant, tenant)
             ledger.submit(session, tenant, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * 3)
         assert release_queries.waiting_tenants(session, "limner-flow", Priority.NORMAL.rank) == ["tenant_a", "tenant_b"]
-        [line] = release_queries.waiting_lines(session, "limner-flow", 1, "tenant_a", "", 9)
-        assert (line.flow, line.open) == ("tenant_a", True)
+        [line] = release_queries.waiting_queues(session, "limner-flow", 1, "tenant_a", "", 9)
+        assert (line.queue_key, line.open) == ("tenant_a", True)
         rows = release_queries.waiting_jobs(session, "limner-flow", 1, "tenant_a", "tenant_a", "", 2)
         assert rows[0] == line.head
         assert len(rows) == 2
@@ -217,8 +217,8 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in (1, 2)]
 
     def flows(session) -> list[str]:
-        lines = release_queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
-        return [line.flow for line in lines if line.open]
+        lines = release_queries.waiting_queues(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        return [line.queue_key for line in lines if line.open]
 
     with database.write() as session:
         kept, dropped = ledger.open_bulk(session, TENANT), ledger.open_bulk(session, TENANT)
@@ -251,7 +251,7 @@ def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(d
         ledger.submit(session, TENANT, jobs, bulk_id=bulk_id)
         ledger.seal_bulk(session, bulk_id, 5)
         ledger.cancel_bulk(session, bulk_id)
-        [line] = release_queries.waiting_lines(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
+        [line] = release_queries.waiting_queues(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
         assert not line.open
         assert [len(ledger.sweep_bulk(session, bulk_id, 2)) for _ in range(4)] == [2, 2, 1, 0]
         session.expire_all()
@@ -305,7 +305,7 @@ def test_the_position_counts_the_jobs_ahead(database, catalogue):
 def test_another_line_is_not_ahead_and_what_workers_may_take_already_is(database, catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     with database.write() as session:
-        session.execute(update(Job).where(Job.id == ids[0]).values(flow="another"))
+        session.execute(update(Job).where(Job.id == ids[0]).values(queue_key="another"))
         session.execute(update(Job).where(Job.id == ids[1]).values(released_at=now(), lane=Lane.NORMAL))
     with database.read() as session:
         assert [queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [1, 0, 1]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from limner_dispatcher.fairness import FairShare
 from limner_dispatcher.release import Backlogs
-from limner_dispatcher.waiting_queues import LINES_A_ROUND, LINES_AT_ONCE, QueuedJob, WaitingQueues
+from limner_dispatcher.waiting_queues import QUEUES_A_ROUND, QUEUES_AT_ONCE, QueuedJob, WaitingQueues
 from limner_shared.db.queries import Share
 from limner_shared.db.release_queries import WaitingQueue
 
@@ -27,15 +27,15 @@ class Queue:
     read: int = 0
     names: dict[str, list[str]] = field(default_factory=dict)
 
-    def lines(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
+    def queues(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
         names = self.names[tenant]
         first = bisect_right(names, after)
         found = [name for name in names[first:] if self.waiting[tenant][name]][:limit]
         self.read += len(found)
         return [WaitingQueue(name, "-" not in name, (self.waiting[tenant][name][0], COST, 0)) for name in found]
 
-    def jobs(self, tenant: str, flow: str, after: str, limit: int) -> list[tuple[str, int, int]]:
-        return [(job, COST, 0) for job in self.waiting[tenant][flow] if job > after][:limit]
+    def jobs(self, tenant: str, queue_key: str, after: str, limit: int) -> list[tuple[str, int, int]]:
+        return [(job, COST, 0) for job in self.waiting[tenant][queue_key] if job > after][:limit]
 
     def tenants(self) -> list[str]:
         return sorted(tenant for tenant, lines in self.waiting.items() if any(lines.values()))
@@ -74,7 +74,7 @@ class Rounds:
         chosen = self.share.choose(backlogs, room)
         for tenant, job in chosen:
             self.lines.took(tenant, job)
-            queue.waiting[tenant][job.flow].remove(job.id)
+            queue.waiting[tenant][job.queue_key].remove(job.id)
         return chosen
 
 
@@ -129,15 +129,15 @@ def test_a_round_reads_no_more_lines_than_it_releases_jobs_and_a_page_each_way()
         queue.read = 0
         chosen = rounds.release(queue, 64)
         assert len(chosen) == 64
-        assert queue.read <= 64 + 2 * 2 * LINES_AT_ONCE
+        assert queue.read <= 64 + 2 * 2 * QUEUES_AT_ONCE
 
 
 def test_a_line_behind_thousands_that_are_paused_has_its_turn_after_a_few_rounds():
     queue, rounds = queue_of([(0, 5000, 1), (1, 0, 999)]), Rounds()
     queue.waiting["tenant0"]["z"] = ["z/1"]
     queue.names["tenant0"].append("z")
-    for _ in range(5000 // LINES_A_ROUND + 1):
+    for _ in range(5000 // QUEUES_A_ROUND + 1):
         queue.read = 0
         rounds.release(queue, 4)
-        assert queue.read <= LINES_A_ROUND + 3 * LINES_AT_ONCE
+        assert queue.read <= QUEUES_A_ROUND + 3 * QUEUES_AT_ONCE
     assert not queue.waiting["tenant0"]["z"]

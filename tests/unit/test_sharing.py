@@ -65,7 +65,7 @@ class Worker:
         return replace(claim, lane=lane)
 
     def begin(self, *claims: Claim) -> list[str]:
-        self.sharing.submit([JobRun(claim, lambda: None) for claim in claims])
+        self.sharing.take([JobRun(claim, lambda: None) for claim in claims])
         return [claim.id for claim in claims]
 
     def finish(self, claim: Claim) -> None:
@@ -74,8 +74,17 @@ class Worker:
         Pillow.new("RGB", (8, 8), "red").save(made, "PNG")
         digest = self.blobs.put(made.getvalue())
         images = [
-            NewImage(digest, "image/png", 8, 8, 100, claim.spec.image_seed(index), {"buckets": [[1, 2]]}, recipe=recipe)
-            for index, recipe in enumerate(deduplication_keys(claim, FINGERPRINT))
+            NewImage(
+                digest,
+                "image/png",
+                8,
+                8,
+                100,
+                claim.spec.image_seed(index),
+                {"buckets": [[1, 2]]},
+                deduplication_key=key,
+            )
+            for index, key in enumerate(deduplication_keys(claim, FINGERPRINT))
         ]
         with self.database.write() as session:
             ledger.finish(session, [ledger.Result(claim.id, claim.attempt, images)])
@@ -90,7 +99,7 @@ class Worker:
     def leave(self, claim: Claim) -> None:
         """It has ended here, with a picture or without."""
         self.mine.discard(claim.id)
-        self.sharing.attempt_ended(JobRun(claim, lambda: None))
+        self.sharing.ended(JobRun(claim, lambda: None))
 
     def settled(self) -> None:
         """All that was said so far was heard."""
@@ -119,7 +128,7 @@ def test_a_request_gets_the_picture_of_an_equal_one_and_its_receipt_says_so(work
     worker.begin(second)
     [image] = eventually(lambda: worker.copied.get(second.id))
     assert image.receipt == {"buckets": [[1, 2]], "shared_with": first.id}
-    assert image.recipe is None
+    assert image.deduplication_key is None
     assert worker.drawn == [first.id]
 
 
@@ -215,8 +224,10 @@ def test_a_replay_is_drawn_again(worker: Worker):
 
 def test_a_worker_that_would_draw_it_otherwise_draws_it(worker: Worker):
     claim = worker.claim()
-    [here] = deduplication_keys(claim, FINGERPRINT)
-    [there] = deduplication_keys(claim, FINGERPRINT | {"weights": "def"})
+    [here], [there] = (
+        deduplication_keys(claim, FINGERPRINT),
+        deduplication_keys(claim, FINGERPRINT | {"weights": "def"}),
+    )
     assert here != there
 
 
@@ -231,10 +242,7 @@ def test_what_was_deleted_is_drawn_again(worker: Worker):
     worker.make(first)
     with worker.database.write() as session:
         digest = session.scalars(select(Image.sha256)).one()
-    worker.blobs.delete(digest, unless_written_within=-1)
-    for page in worker.blobs.set_aside(-1):
-        for blob in page:
-            worker.blobs.delete_for_good(blob)  # the bytes are gone, the row is there
+    worker.blobs.delete(digest, unless_written_within=-1)  # the bytes are gone, the row is there
     worker.begin(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
     with worker.database.write() as session:
@@ -276,12 +284,12 @@ def test_forgotten_prompts_take_their_recipes_along(worker: Worker):
         session.execute(update(Tenant).values(keep_prompts_days=1.0))
         session.execute(update(Job).values(finished_at=now() - 2 * 86400))
         assert ledger.forget_prompts(session, 10) == 1
-        assert session.scalar(select(func.count()).where(Image.recipe.is_not(None))) == 0
+        assert session.scalar(select(func.count()).where(Image.deduplication_key.is_not(None))) == 0
 
 
 def test_without_the_database_jobs_are_drawn(worker: Worker, monkeypatch):
     claim = worker.claim()
-    monkeypatch.setattr(worker.sharing, "_find_images", _broken)
+    monkeypatch.setattr(worker.sharing, "_look", _broken)
     worker.begin(claim)
     eventually(lambda: worker.drawn == [claim.id])
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
-from limner_shared.db.tables import Bulk, Conversation, Image, Job, Turn
+from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Image, Job
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
@@ -154,7 +154,7 @@ def conversation_view(
     )
 
 
-def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Turn, Job | None]]) -> list[TurnView]:
+def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[ConversationTurn, Job | None]]) -> list[TurnView]:
     """The views of turns, each with its job."""
     views = {view.id: view for view in job_views(session, hints, [job for _, job in turns if job is not None])}
     return [

@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_client.local.embedded_valkey import binary, port_in_use
 from limner_shared.db.engine import Database, is_current
-from limner_shared.domain.cards import Catalogue, ModelCard, Source
+from limner_shared.domain.card_fields import Source
+from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.liveness import DispatcherReport, read_reports
 from limner_shared.settings import Settings

@@ -1,1 +1,1 @@
-"""The database: engine, tables, queries, and every write to a job (`ledger`)."""
+"""The database: engine, tables, queries, and all writes to jobs (`ledger`)."""

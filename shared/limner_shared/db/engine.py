@@ -32,17 +32,18 @@ log = get_logger(__name__)
 
 SQLITE_BUSY_MS = 15_000
 
-# The time limits of all connections to PostgreSQL but those of migrations. A transaction is a few short statements,
-# so that whatever takes longer is stuck; it is given up before a lease (9 s) ends, so that a process that freezes in a
-# transaction holds up others for less than a crash would. What a database's URL says itself goes before these.
+# The time limits of all connections to PostgreSQL except those of migrations. A transaction is a few short statements,
+# so a longer one is stuck. Waits for locks and idle transactions are ended before a lease (9 s) is, so that a process
+# that freezes in a transaction blocks others for less time than a crash would. Settings in the database's URL take
+# precedence.
 CONNECT_SECONDS: Final = 5
 LOCK_SECONDS: Final = 4
-"""A statement waits so long for a lock that another transaction holds."""
+"""How long a statement waits for a lock of another transaction."""
 IDLE_SECONDS: Final = 6
-"""The server ends a session whose client says nothing for so long within a transaction: a frozen process."""
+"""The server ends a session that is idle in a transaction for this long: its process is frozen."""
 STATEMENT_SECONDS: Final = 30
 SILENT_SECONDS: Final = 15
-"""A peer that acknowledges nothing for so long is gone: both sides close the connection."""
+"""A peer that acknowledges nothing for this long is gone: both sides close the connection."""
 KEEPALIVE_SECONDS: Final = 5
 POSTGRESQL_LIMITS: Final = {
     "lock_timeout": LOCK_SECONDS * 1000,
@@ -53,7 +54,7 @@ POSTGRESQL_LIMITS: Final = {
     "tcp_keepalives_interval": KEEPALIVE_SECONDS,
     "tcp_keepalives_count": SILENT_SECONDS // KEEPALIVE_SECONDS,
 }
-"""The server's side, as PostgreSQL names its settings."""
+"""Limits on the server, by PostgreSQL's names of settings."""
 CLIENT_LIMITS: Final = {
     "connect_timeout": CONNECT_SECONDS,
     "tcp_user_timeout": SILENT_SECONDS * 1000,
@@ -61,28 +62,29 @@ CLIENT_LIMITS: Final = {
     "keepalives_interval": KEEPALIVE_SECONDS,
     "keepalives_count": SILENT_SECONDS // KEEPALIVE_SECONDS,
 }
-"""The client's side, as libpq names its parameters."""
+"""Limits in the client, by libpq's names of parameters."""
 
 SERVES_FROM_TABLE: Final = "alembic_version"
-"""The oldest revision whose programs the schema serves. Programs up to revision 0004 knew this table alone, and refuse
-a database where it does not name their own revision: so they go on while a later schema serves them."""
+"""The table of the oldest revision whose programs the schema serves. Programs up to revision 0004 read only this table
+and refuse a database where it does not name their own revision; so they keep running while a later schema serves
+them."""
 VERSION_TABLE: Final = "schema_revision"
-"""The revision that the schema is at, since 0005."""
+"""The table of the schema's own revision, since 0005."""
 LOCK_NOT_AVAILABLE: Final = "55P03"
 LOCK_TRIES: Final = 60
 
 
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
-"""What a database raises that is down, full, locked, read-only or cut off: the same may succeed later."""
+"""The errors of a database that is down, full, locked, read-only or disconnected: a retry may succeed later."""
 WHOLE_DATABASE: Final = ("08", "25006", "53", "57P")
-"""SQLSTATEs of troubles that every statement has: connections, read-only, resources (a full disk), shutdown."""
+"""SQLSTATEs of errors that affect every statement: connections, read-only, resources (a full disk), shutdown."""
 
 
 class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function that it is
-    """The database's clock, in seconds since 1970: the only clock that leases know.
+    """The database's clock, in seconds since 1970: the only clock that leases use.
 
-    It is read once for each statement: a clock that goes on within one (`clock_timestamp`) allows no index range, and
-    one that stands still for a transaction (PostgreSQL's own `now`) is stale after a wait for a lock.
+    It is read once for each statement. A clock that advances within a statement (`clock_timestamp`) prevents index
+    range scans, and one that is fixed for a transaction (PostgreSQL's own `now`) is stale after a wait for a lock.
     """
 
     type = Double()
@@ -100,10 +102,12 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 class Database:
-    """A pool of connections. `read` and `write` are the only ways to a transaction."""
+    """A pool of connections. All transactions use `read` or `write`."""
 
     def __init__(self, url: str, *, limited: bool = True) -> None:
-        """`limited` False is for migrations: an index over millions of rows takes its time."""
+        """`limited` False is for migrations: to build an index over millions of rows takes longer than the limits
+        allow.
+        """
         parsed = make_url(url)
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
@@ -111,7 +115,9 @@ class Database:
 
     @contextmanager
     def write(self) -> Generator[Session]:
-        """One short transaction that commits at the end. SQLite's begins IMMEDIATE, so that it never fails half-way."""
+        """A short transaction that commits at the end. On SQLite it begins IMMEDIATE, so that it never fails after it
+        began.
+        """
         with (
             Session(self.engine.execution_options(limner_write=True), expire_on_commit=False) as session,
             session.begin(),
@@ -120,7 +126,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Session]:
-        """A transaction that sees one state of the database and writes nothing."""
+        """A transaction for reads. On SQLite all its statements see one snapshot; on PostgreSQL each sees its own."""
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
 
@@ -130,19 +136,19 @@ class Database:
 
 
 def insert_many(table: type[DeclarativeBase]) -> Insert:
-    """An INSERT for many rows at once, without what the ORM would do for each of them."""
+    """An INSERT for many rows at once, without the ORM's work for each row. Its keys are names of columns."""
     return insert(table.metadata.tables[table.__tablename__])
 
 
 def insert_new(session: Session, table: type[Any], *keys: str) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that leaves a row alone whose `keys` are there already, however many write it at once."""
+    """An INSERT that skips a row whose `keys` exist already; safe with concurrent writers."""
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing(index_elements=keys)
     return sqlite.insert(table).on_conflict_do_nothing(index_elements=keys)
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the whole database is in trouble, rather than one statement: the next one would fail as well."""
+    """Whether an error affects the whole database rather than one statement: the next statement would fail as well."""
     if not isinstance(error, DATABASE_AWAY):
         return False
     state: str | None = getattr(getattr(error, "orig", None), "sqlstate", None)
@@ -152,7 +158,7 @@ def is_away(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """One line for a log: what a database says first, without the statement and its values."""
+    """Describe an error in one line for a log: a database's own first line, without the statement and its values."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     first = (str(cause).strip().splitlines() or [""])[0]
     return f"{type(cause).__name__}: {first}"[:200]
@@ -179,10 +185,10 @@ def _sqlite(path: str | None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # the driver must not begin for us
+        connection.isolation_level = None  # type: ignore[attr-defined]  # the driver must not begin transactions
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")  # an accepted job survives a power cut too
+        cursor.execute("PRAGMA synchronous = FULL")  # an accepted job survives a power failure
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
@@ -205,9 +211,9 @@ def _config(url: str, tell: Callable[[str], object] | None = None) -> Config:
 
 
 def upgrade(url: str, revision: str = "head", tell: Callable[[str], object] | None = None) -> None:
-    """Bring the database to a revision of the schema, creating it where there is none; `tell` hears what is waited for.
+    """Migrate the database to a revision of the schema, creating it if necessary; `tell` gets messages about waits.
 
-    A table that is in use is tried for again: each try holds up the table's other users for some seconds only.
+    A migration is retried while a table is in use: each try blocks the table's other users for only a few seconds.
     """
     for left in reversed(range(LOCK_TRIES)):
         try:
@@ -215,38 +221,40 @@ def upgrade(url: str, revision: str = "head", tell: Callable[[str], object] | No
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or not left:
                 raise
-            (tell or log.info)("A table that is to be changed is in use; trying again.")
+            (tell or log.info)("A table that must be changed is in use; retrying.")
         else:
             return
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the schema back to an earlier revision (`base` is the empty database)."""
+    """Migrate the schema back to an earlier revision (`base` is the empty database)."""
     command.downgrade(_config(url), revision)
 
 
 def require_current(url: str) -> None:
-    """Refuse to serve a schema that this program cannot. Raises ConfigurationError that says what to do."""
+    """Check that this program supports the schema. Raises ConfigurationError that says what to do."""
     database = Database(url)
     try:
         current = is_current(database, url)
         newer = not current and _revisions(database)[0] not in {None, *_known(url)}
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise ConfigurationError(f"The database cannot be used: {reason}; look at LIMNER_DATABASE_URL.") from error
+        raise ConfigurationError(f"The database cannot be used: {reason}; check LIMNER_DATABASE_URL.") from error
     finally:
         database.dispose()
     if newer:
-        raise ConfigurationError("The database's schema no longer serves this version: install a newer one of Limner.")
+        raise ConfigurationError(
+            "The database's schema no longer supports this version: install a newer version of Limner."
+        )
     if not current:
         raise ConfigurationError("The database does not have this version's schema: run `limner db upgrade`.")
 
 
 def is_current(database: Database, url: str) -> bool:
-    """Whether this program serves the schema: its own revision, or a later one that still serves it.
+    """Whether this program supports the schema: its own revision, or a later one that still serves it.
 
-    The migrations write down the oldest revision whose programs may go on (`serves_from`); a program that knows it is
-    one of those.
+    The migrations record the oldest revision whose programs are still served (`serves_from`); a program that knows that
+    revision is one of them.
     """
     revision, serves_from = _revisions(database)
     known = _known(url)
@@ -254,7 +262,7 @@ def is_current(database: Database, url: str) -> bool:
 
 
 def _revisions(database: Database) -> tuple[str | None, str | None]:
-    """The revision of the schema, and the oldest one whose programs it serves."""
+    """The revision of the schema, and the oldest revision whose programs it serves."""
     with database.engine.connect() as connection:
         serves_from = MigrationContext.configure(connection).get_current_revision()
         options = {"version_table": VERSION_TABLE}
@@ -263,5 +271,5 @@ def _revisions(database: Database) -> tuple[str | None, str | None]:
 
 @cache
 def _known(url: str) -> tuple[str, ...]:
-    """This program's revisions, the newest first."""
+    """The revisions that this program knows, the newest first."""
     return tuple(script.revision for script in ScriptDirectory.from_config(_config(url)).walk_revisions())

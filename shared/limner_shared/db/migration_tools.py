@@ -1,4 +1,4 @@
-"""What migrations run on: one process at a time, without the service's time limits, and with every index valid."""
+"""Tools for migrations: one process at a time, without the service's time limits, and with every index valid."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from limner_shared.db.tables import Base
 
 Tell = Callable[[str], object]
 
-ADVISORY_LOCK: Final = 0x11335  # any number that no other program uses as an advisory lock
+ADVISORY_LOCK: Final = 0x11335  # any number that no other program uses for an advisory lock
 POLL_SECONDS: Final = 0.5
 LOCK_SECONDS: Final = 5
-"""A change of a table waits so long for those who use it, while everybody else waits behind it."""
+"""How long a change of a table waits for its users; all other users wait behind it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewIndex:
-    """An index to be built: its name, table and columns, and the condition of a partial one."""
+    """An index to build: its name, table and columns, and the condition of a partial index."""
 
     name: str
     table: str
@@ -36,9 +36,9 @@ class NewIndex:
 
 @contextmanager
 def alone(connection: Connection, tell: Tell) -> Iterator[None]:
-    """Wait, however long, until no other process migrates this database; the lock ends with the process."""
+    """Wait without a limit until no other process migrates this database. The lock ends with the process."""
     if connection.dialect.name == "postgresql":
-        # Asked again and again: a transaction that waits would be waited for by the other's concurrent index build.
+        # Polled: the other process's concurrent index build would wait for a transaction that waits for this lock.
         query = text("SELECT pg_try_advisory_lock(:number)")
         _wait(lambda: _committed(connection, query), tell)
         yield
@@ -47,7 +47,7 @@ def alone(connection: Connection, tell: Tell) -> Iterator[None]:
     if not path:
         yield
         return
-    with open(f"{path}.migration-lock", "w") as file:  # noqa: PTH123 - of SQLite's own locks each statement takes its own
+    with open(f"{path}.migration-lock", "w") as file:  # noqa: PTH123 - SQLite's own locks are taken per statement
         _wait(lambda: _flocked(file.fileno()), tell)
         yield
 
@@ -75,7 +75,7 @@ def _flocked(file: int) -> bool:
 
 
 def lift_limits(connection: Connection) -> None:
-    """A service's statements must be short, a migration's need not be; only for locks it waits a short time."""
+    """Remove the service's time limits: a migration may take long. Only its waits for locks stay short."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
@@ -83,11 +83,11 @@ def lift_limits(connection: Connection) -> None:
         connection.commit()
 
 
-# --- which revision the schema is at, and which programs it serves -------------------------------------------------
+# --- the revision of the schema, and the programs that it serves -------------------------------------------------
 
 
 def open_versions(connection: Connection) -> None:
-    """Make the two tables that `database.is_current` reads, the revision taken over from an earlier program's table."""
+    """Create the two tables that `engine.is_current` reads; the revision is copied from an earlier program's table."""
     for table in (SERVES_FROM_TABLE, VERSION_TABLE):
         if not inspect(connection).has_table(table):
             key = f"CONSTRAINT {table}_pkc PRIMARY KEY (version_num)"
@@ -99,7 +99,7 @@ def open_versions(connection: Connection) -> None:
 
 
 def close_versions(connection: Connection, scripts: ScriptDirectory) -> None:
-    """Leave only the older table where an earlier program, which knows no other, is to go on."""
+    """Drop the newer table if the schema is at a revision whose programs know only the older one."""
     revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - a constant
     if revision is None or _serves_from(scripts, revision) == revision:
         connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
@@ -107,7 +107,7 @@ def close_versions(connection: Connection, scripts: ScriptDirectory) -> None:
 
 
 def note_serves_from(connection: Connection, scripts: ScriptDirectory, revision: str | None) -> None:
-    """Write down, with the migration that makes it true, the oldest program that this revision serves."""
+    """Record the oldest program that this revision serves, in the migration's own transaction."""
     connection.execute(text(f"DELETE FROM {SERVES_FROM_TABLE}"))  # noqa: S608 - a constant
     if revision is not None:
         insert = text(f"INSERT INTO {SERVES_FROM_TABLE} VALUES (:revision)")  # noqa: S608 - a constant
@@ -122,7 +122,7 @@ def _serves_from(scripts: ScriptDirectory, revision: str) -> str:
 
 
 def build_indexes(indexes: Sequence[NewIndex]) -> None:
-    """Build indexes without blocking writers; those that are there are left alone, so that it can be run again."""
+    """Build indexes without blocking writers. Existing ones are kept, so that it can run again."""
     with _concurrently() as concurrently:
         for index in indexes:
             if concurrently and index.name in _invalid(op.get_bind()):
@@ -140,7 +140,7 @@ def build_indexes(indexes: Sequence[NewIndex]) -> None:
 
 
 def drop_indexes(indexes: Sequence[NewIndex]) -> None:
-    """Drop indexes, as far as they are there, without blocking anybody."""
+    """Drop the indexes that exist, without blocking other users."""
     with _concurrently() as concurrently:
         for index in indexes:
             op.drop_index(index.name, index.table, if_exists=True, postgresql_concurrently=concurrently)
@@ -148,7 +148,7 @@ def drop_indexes(indexes: Sequence[NewIndex]) -> None:
 
 @contextmanager
 def _concurrently() -> Iterator[bool]:
-    """Outside of a transaction on PostgreSQL, and patient: a build waits for all transactions that are older."""
+    """On PostgreSQL, run outside a transaction and without a lock timeout: a build waits for all older transactions."""
     if op.get_bind().dialect.name != "postgresql":
         yield False
         return
@@ -159,7 +159,7 @@ def _concurrently() -> Iterator[bool]:
 
 
 def repair_indexes(connection: Connection, tell: Tell) -> None:
-    """Rebuild what an interrupted build left: such an index costs every writer and serves no query."""
+    """Rebuild the indexes that an interrupted build left invalid: they slow down writers and serve no query."""
     if connection.dialect.name != "postgresql":
         return
     names = _invalid(connection)
@@ -174,7 +174,7 @@ def repair_indexes(connection: Connection, tell: Tell) -> None:
 
 
 def _invalid(connection: Connection) -> list[str]:
-    """The names of our tables' indexes that no query may use."""
+    """The names of the invalid indexes of our tables."""
     query = text(
         "SELECT indexes.relname FROM pg_index JOIN pg_class indexes ON indexes.oid = indexrelid"
         " JOIN pg_class tables ON tables.oid = indrelid"

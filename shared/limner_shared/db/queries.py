@@ -1,5 +1,5 @@
-"""Every question asked about jobs, bulks and images. Reads only; each is named, limited in what it returns, and served
-by an index however many jobs there are (`bench/backlog.py` shows it at a million).
+"""The read queries on jobs, bulks and images. Each is limited in what it returns and served by an index, regardless of
+the number of jobs (`bench/backlog.py` shows it at a million).
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from limner_shared.db.tables import (
     WAITING,
     Bulk,
     Conversation,
+    ConversationTurn,
     Garbage,
     Image,
     Job,
     Tenant,
-    Turn,
 )
+from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import JobState, Lane
 from limner_shared.errors import NotFound
 
 POSITION_LIMIT = 1000
-"""Beyond this many jobs ahead, nobody needs the exact place, and counting would cost."""
+"""The largest exact position: a larger one does not matter to clients, and counting has a cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list; a field left None does not filter."""
+    """A filter of a job list; a field that is None does not filter."""
 
     state: JobState | None = None
     model: str | None = None
@@ -44,7 +45,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a tenant may have, and what it has in hand: jobs released or running."""
+    """A tenant's weight and limit, and its active jobs: released or running."""
 
     weight: float
     max_running: int | None
@@ -52,7 +53,7 @@ class Share:
 
 
 def job(session: Session, tenant_id: str, job_id: str) -> Job:
-    """A tenant's job. Raises NotFound for another tenant's as for none."""
+    """A tenant's job. Raises NotFound if it does not exist or belongs to another tenant."""
     found = session.scalar(select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id))
     if found is None:
         raise NotFound(f"There is no job {job_id}.")
@@ -60,7 +61,7 @@ def job(session: Session, tenant_id: str, job_id: str) -> Job:
 
 
 def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
-    """Those of these jobs that have ended."""
+    """The subset of these jobs that have ended."""
     terminal = [state for state in JobState if state.terminal]
     return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
 
@@ -77,7 +78,7 @@ def jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, before:
         query = query.where(text(DEAD))
     states = list(JobState) if which.state is None else [which.state]
     if which.state is not None or which.model is not None or which.bulk_id is not None:
-        # The newest of each state, each read from the end of one index: a state that few jobs have is not searched for.
+        # Read the newest of each state from the end of one index, so that no scan looks for jobs of a rare state.
         each = [select(query.where(Job.state == state).subquery().c.id) for state in states]
         query = union_all(*each).order_by(text("id DESC")).limit(limit)
     return list(session.scalars(select(Job).where(Job.id.in_(query)).order_by(Job.id.desc())))
@@ -102,32 +103,36 @@ def image(session: Session, tenant_id: str, image_id: str) -> Image:
     return found
 
 
-def pictures_of(session: Session, recipes: Sequence[str]) -> dict[str, Image]:
-    """A picture made by each of these recipes, for those of which there is one."""
-    query = select(Image).where(Image.recipe.in_(recipes), text(f"images.{SHARED}"))
-    return {row.recipe: row for row in session.scalars(query.order_by(Image.id)) if row.recipe is not None}
+def pictures_of(session: Session, keys: Sequence[str]) -> dict[str, Image]:
+    """A stored picture for each of these deduplication keys; keys without one are left out."""
+    query = select(Image).where(Image.deduplication_key.in_(keys), text(f"images.{SHARED}"))
+    return {
+        row.deduplication_key: row
+        for row in session.scalars(query.order_by(Image.id))
+        if row.deduplication_key is not None
+    }
 
 
 def pictures_in_use(session: Session, digests: Sequence[str]) -> set[str]:
-    """Those of these blobs that an image refers to."""
+    """The subset of these blobs that an image refers to."""
     return set(session.scalars(select(Image.sha256).where(Image.sha256.in_(digests))))
 
 
 def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
-    """Those of these blobs that no image refers to and that were not given up either."""
-    given_up = set(session.scalars(select(Garbage.sha256).where(Garbage.sha256.in_(digests))))
-    return sorted(set(digests) - given_up - pictures_in_use(session, digests))
+    """The subset of these blobs that no image refers to and that are not marked as garbage yet."""
+    garbage = set(session.scalars(select(Garbage.sha256).where(Garbage.sha256.in_(digests))))
+    return sorted(set(digests) - garbage - pictures_in_use(session, digests))
 
 
 def position(session: Session, row: Job) -> int:
-    """How many jobs come before this queued one, at most POSITION_LIMIT: what workers may take already, and, if it has
-    to wait for its own release, those of its own line. The other lines are served in turn with its own.
+    """How many jobs are ahead of this queued one, at most POSITION_LIMIT: the released jobs, and, if it waits for its
+    own release, the earlier ones of its own queue. The other queues are served in turn with its own.
     """
     released = select(Job.id).where(Job.model == row.model, text(RELEASED))
     if row.released_at is not None:
         return _count(session, released.where(tuple_(Job.lane, Job.released_at) < tuple_(row.lane, row.released_at)))
-    line = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, Job.tenant_id == row.tenant_id)
-    before = _count(session, line.where(Job.flow == row.flow, Job.id < row.id, text(WAITING)))
+    queue = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, Job.tenant_id == row.tenant_id)
+    before = _count(session, queue.where(Job.queue_key == row.queue_key, Job.id < row.id, text(WAITING)))
     return min(POSITION_LIMIT, before + _count(session, released))
 
 
@@ -138,19 +143,19 @@ def _count(session: Session, ids: Select[str]) -> int:
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:
     """A tenant's bulk. Raises NotFound."""
     found = session.scalar(select(Bulk).where(Bulk.id == bulk_id, Bulk.tenant_id == tenant_id))
-    if found is None or found.state == "dropping":
+    if found is None or found.state == BulkState.DROPPING:
         raise NotFound(f"There is no bulk {bulk_id}.")
     return found
 
 
 def bulks(session: Session, tenant_id: str, limit: int = 20) -> list[Bulk]:
     """A tenant's newest bulks, the newest first."""
-    mine = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != "dropping")
+    mine = select(Bulk).where(Bulk.tenant_id == tenant_id, Bulk.state != BulkState.DROPPING)
     return list(session.scalars(mine.order_by(Bulk.id.desc()).limit(limit)))
 
 
 def bulk_counts(session: Session, row: Bulk) -> dict[JobState, int]:
-    """How many of a bulk's jobs stand in each state; every state is named. Only those that run are counted here."""
+    """A bulk's job counts by state, including zeros. Only running jobs are counted here; the row has the others."""
     running = select(func.count()).where(Job.bulk_id == row.id, Job.state == JobState.RUNNING)
     counts = {
         JobState.RUNNING: session.scalar(running) or 0,
@@ -162,7 +167,7 @@ def bulk_counts(session: Session, row: Bulk) -> dict[JobState, int]:
 
 
 def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[tuple[Job, list[Image]]]:
-    """The next jobs of a bulk in the order of its lines, with their images."""
+    """The next jobs of a bulk in line order, with their images."""
     query = select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line > after_line).order_by(Job.bulk_line).limit(limit)
     rows = list(session.scalars(query))
     pictures = images(session, [row.id for row in rows])
@@ -186,22 +191,22 @@ def conversations(session: Session, tenant_id: str, limit: int, before: str | No
     return list(session.scalars(query.limit(limit)))
 
 
-def turns(session: Session, conversation_id: str) -> list[tuple[Turn, Job | None]]:
-    """A conversation's turns in the order they were said, each with its job, unless that was deleted."""
+def turns(session: Session, conversation_id: str) -> list[tuple[ConversationTurn, Job | None]]:
+    """A conversation's turns in order, each with its job, or None if that was deleted."""
     query = (
-        select(Turn, Job)
-        .outerjoin(Job, Job.id == Turn.job_id)
-        .where(Turn.conversation_id == conversation_id)
-        .order_by(Turn.id)
+        select(ConversationTurn, Job)
+        .outerjoin(Job, Job.id == ConversationTurn.job_id)
+        .where(ConversationTurn.conversation_id == conversation_id)
+        .order_by(ConversationTurn.id)
     )
     return [(row[0], row[1]) for row in session.execute(query)]
 
 
-# --- what the limits and the dispatcher ask -------------------------------------------------------------------------
+# --- for limits and the dispatcher -------------------------------------------------------------------------
 
 
 def queued_jobs(session: Session, tenant_id: str, limit: int) -> int:
-    """How many jobs of a tenant are queued; counting stops at `limit`."""
+    """A tenant's number of queued jobs; counting stops at `limit`."""
     some = select(Job.id).where(Job.tenant_id == tenant_id, text(QUEUED)).limit(limit)
     return session.scalar(select(func.count()).select_from(some.subquery())) or 0
 
@@ -213,10 +218,10 @@ def has_active(session: Session, tenant_id: str, model: str) -> bool:
 
 
 def has_waiting(session: Session, model: str, rank: int) -> bool:
-    """Whether any job of a model and class waits for its release."""
+    """Whether a job of a model and priority class waits for its release."""
     waiting = select(Job.id).where(Job.model == model, Job.priority == rank, text(WAITING))
-    # In the index's order: a planner that knows most jobs to be waiting would look for one among those that are done.
-    return session.scalar(waiting.order_by(Job.tenant_id, Job.flow, Job.id).limit(1)) is not None
+    # In the index's order: a planner that expects most jobs to be waiting would search among those that are done.
+    return session.scalar(waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1)) is not None
 
 
 def requests_per_minute(session: Session, tenant_id: str) -> int | None:
@@ -225,18 +230,18 @@ def requests_per_minute(session: Session, tenant_id: str) -> int | None:
 
 
 def max_running(session: Session, tenant_id: str) -> int | None:
-    """The tenant's limit on jobs in hand, if it has one."""
+    """The tenant's limit on active jobs, if it has one."""
     return session.scalar(select(Tenant.max_running).where(Tenant.id == tenant_id))
 
 
 def in_window(session: Session, model: str) -> dict[Lane, int]:
-    """How many jobs of a model are released and unclaimed, by lane."""
+    """The number of released, unclaimed jobs of a model, by lane."""
     query = select(Job.lane, func.count()).where(Job.model == model, text(RELEASED)).group_by(Job.lane)
     return {Lane(row[0]): row[1] for row in session.execute(query) if row[0] is not None}
 
 
 def shares(session: Session, tenant_ids: Sequence[str]) -> dict[str, Share]:
-    """What each of these tenants may have and has."""
+    """The share of each of these tenants."""
     active = (
         select(Job.tenant_id, func.count().label("jobs"))
         .where(Job.tenant_id.in_(tenant_ids), text(ACTIVE))

@@ -1,5 +1,5 @@
-"""What waits for its release, and whether anything is overdue: what the dispatcher asks, and a worker without Redis.
-Reads only; each question is served by an index however many jobs there are.
+"""The queries of the dispatcher, and of a worker without Redis: jobs that wait for their release, and overdue work.
+Each is a read served by an index, regardless of the number of jobs.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from sqlalchemy.orm import Session, aliased
 
 from limner_shared.db.engine import now
 from limner_shared.db.tables import RELEASED, RUNNING, WAITING, WITH_DEADLINE, Bulk, IdempotencyKey, Job
+from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 
-LINE_ORDER: Final = (Job.tenant_id, Job.flow, Job.id)
-"""In which the index of what waits is ordered."""
+QUEUE_ORDER: Final = (Job.tenant_id, Job.queue_key, Job.id)
+"""The order of the index of waiting jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingQueue:
-    """Jobs of a tenant that wait for their release one after another: a bulk, or its single jobs."""
+    """A tenant's jobs that are released one after another: a bulk, or its single jobs."""
 
-    flow: str
+    queue_key: str
     open: bool
-    """Whether its jobs may be released: a bulk that is loading, paused or canceled is not."""
+    """Whether its jobs may be released; not so for a bulk that is loading, paused or canceled."""
     head: tuple[str, int, int]
-    """Its oldest job: id, cost and losses."""
+    """The oldest job: id, cost and losses."""
 
 
 def waiting_models(session: Session) -> list[str]:
-    """The models for which jobs wait; one index probe each."""
+    """The models with waiting jobs; one index probe each."""
     models = select(func.min(Job.model).label("model")).where(text(WAITING)).cte("models", recursive=True)
     following = select(func.min(Job.model)).where(text(WAITING), Job.model > models.c.model).scalar_subquery()
     models = models.union_all(select(following).where(models.c.model.is_not(None)))
@@ -39,27 +40,29 @@ def waiting_models(session: Session) -> list[str]:
 
 
 def waiting_tenants(session: Session, model: str, rank: int) -> list[str]:
-    """Every tenant of which jobs of a model and class wait: one index probe each, however many lines it has."""
+    """All tenants with waiting jobs of a model and priority class; one index probe each, regardless of the number of
+    queues.
+    """
     waiting = select(Job.tenant_id).where(Job.model == model, Job.priority == rank, text(WAITING))
-    first = waiting.order_by(*LINE_ORDER).limit(1).scalar_subquery()
+    first = waiting.order_by(*QUEUE_ORDER).limit(1).scalar_subquery()
     tenants = select(first.label("tenant")).cte("tenants", recursive=True)
-    following = waiting.where(Job.tenant_id > tenants.c.tenant).order_by(*LINE_ORDER).limit(1).scalar_subquery()
+    following = waiting.where(Job.tenant_id > tenants.c.tenant).order_by(*QUEUE_ORDER).limit(1).scalar_subquery()
     tenants = tenants.union_all(select(following).where(tenants.c.tenant.is_not(None)))
     return list(session.scalars(select(tenants.c.tenant).where(tenants.c.tenant.is_not(None))))
 
 
-def waiting_lines(
+def waiting_queues(
     session: Session, model: str, rank: int, tenant_id: str, after: str, limit: int
 ) -> list[WaitingQueue]:
-    """A tenant's next lines after one of this name, in the order of their names; one index probe each."""
+    """A tenant's next queues after the key `after`, in key order; one index probe each."""
 
-    def head_after(flow: ColumnElement[str]) -> ScalarSelect[str]:
-        # Behind its last line stands another tenant's: so the order alone leads to one index, whatever the planner
-        # believes of how many lines there are.
+    def head_after(queue_key: ColumnElement[str]) -> ScalarSelect[str]:
+        # After the tenant's last queue the next row is another tenant's. So the order alone selects one index,
+        # regardless of the planner's estimate of the number of queues.
         following = select(case((waiting.c.tenant_id == tenant_id, waiting.c.id))).where(
             waiting.c.model == model,
             waiting.c.priority == rank,
-            tuple_(waiting.c.tenant_id, waiting.c.flow) > tuple_(literal(tenant_id), flow),
+            tuple_(waiting.c.tenant_id, waiting.c.flow) > tuple_(literal(tenant_id), queue_key),
             text("waiting.state = 'queued' AND waiting.released_at IS NULL"),
         )
         order = (waiting.c.tenant_id, waiting.c.flow, waiting.c.id)
@@ -67,34 +70,37 @@ def waiting_lines(
 
     waiting = Job.__table__.alias("waiting")
     heads = select(head_after(literal(after)).label("id"), literal(1).label("number")).cte("heads", recursive=True)
-    line = aliased(Job)
-    # An expression, because SQLite compares rows by an index only with what is not itself a column.
-    step = select(head_after(line.flow.concat("")), heads.c.number + 1).join_from(heads, line, line.id == heads.c.id)
+    head = aliased(Job)
+    # An expression, because SQLite uses an index for a row comparison only if the other side is not a column.
+    step = select(head_after(head.queue_key.concat("")), heads.c.number + 1).join_from(
+        heads, head, head.id == heads.c.id
+    )
     heads = heads.union_all(step.where(heads.c.number < limit))
     query = (
-        select(Job.flow, Bulk.id.is_(None) | (Bulk.state == "open"), Job.id, Job.cost, Job.losses)
+        select(Job.queue_key, Bulk.id.is_(None) | (Bulk.state == BulkState.OPEN), Job.id, Job.cost, Job.losses)
         .select_from(heads)
         .join(Job, Job.id == heads.c.id)
-        .outerjoin(Bulk, Bulk.id == Job.flow)
+        .outerjoin(Bulk, Bulk.id == Job.queue_key)
         .order_by(heads.c.number)
     )
     return [WaitingQueue(row[0], bool(row[1]), (row[2], row[3], row[4])) for row in session.execute(query)]
 
 
 def waiting_jobs(
-    session: Session, model: str, rank: int, tenant_id: str, flow: str, after: str, limit: int
+    session: Session, model: str, rank: int, tenant_id: str, queue_key: str, after: str, limit: int
 ) -> list[tuple[str, int, int]]:
-    """The next jobs of a tenant's line after an id: id, cost and losses, the oldest first."""
-    line = (Job.model == model) & (Job.priority == rank) & (Job.tenant_id == tenant_id) & (Job.flow == flow)
-    query = select(Job.id, Job.cost, Job.losses).where(line, Job.id > after, text(WAITING))
+    """The next jobs of a tenant's queue after an id, the oldest first: id, cost and losses."""
+    queue = (Job.model == model) & (Job.priority == rank) & (Job.tenant_id == tenant_id) & (Job.queue_key == queue_key)
+    query = select(Job.id, Job.cost, Job.losses).where(queue, Job.id > after, text(WAITING))
     return [(row[0], row[1], row[2]) for row in session.execute(query.order_by(Job.id).limit(limit))]
 
 
 def next_jobs(session: Session, model: str, limit: int) -> list[str]:
-    """Jobs that a worker may claim without a message: what is released, then the heads of the lines, class by class.
+    """The jobs that a worker may claim without a message: released ones, then the heads of the queues, by priority
+    class.
 
-    Not those that are to run alone: they wait for a worker that knows of it. The tenants are taken in random order:
-    nothing here remembers whose turn it is.
+    Jobs that must run alone are left out: they need a worker that knows this. The tenants are in random order, because
+    no turns are remembered here.
     """
     released = select(Job.id).where(Job.model == model, Job.lane < Lane.ALONE, text(RELEASED))
     found = list(session.scalars(released.order_by(Job.lane, Job.released_at).limit(limit)))
@@ -104,31 +110,31 @@ def next_jobs(session: Session, model: str, limit: int) -> list[str]:
         for tenant in sample(tenants, len(tenants)):
             if len(found) >= limit:
                 break
-            for line in waiting_lines(session, model, priority.rank, tenant, "", share):
-                found += _claimable(session, model, priority.rank, tenant, line, share)
+            for queue in waiting_queues(session, model, priority.rank, tenant, "", share):
+                found += _claimable(session, model, priority.rank, tenant, queue, share)
     return found[:limit]
 
 
-def _claimable(session: Session, model: str, rank: int, tenant_id: str, line: WaitingQueue, limit: int) -> list[str]:
-    if not line.open:
+def _claimable(session: Session, model: str, rank: int, tenant_id: str, queue: WaitingQueue, limit: int) -> list[str]:
+    if not queue.open:
         return []
-    rows = waiting_jobs(session, model, rank, tenant_id, line.flow, "", limit)
+    rows = waiting_jobs(session, model, rank, tenant_id, queue.queue_key, "", limit)
     return [job_id for job_id, _, losses in rows if losses < LOSSES_TOGETHER]
 
 
-def has_lost(session: Session) -> bool:
-    """Whether a lease has run out."""
+def has_expired_lease(session: Session) -> bool:
+    """Whether a lease has expired."""
     query = select(Job.lease_until).where(text(RUNNING), Job.lease_until < now()).limit(1)
     return session.scalar(query) is not None
 
 
-def has_late(session: Session) -> bool:
+def has_overdue_job(session: Session) -> bool:
     """Whether a job is past its deadline."""
     query = select(Job.deadline_at).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(1)
     return session.scalar(query) is not None
 
 
 def has_old_keys(session: Session, seconds: float) -> bool:
-    """Whether an idempotency key is older than that."""
+    """Whether an idempotency key is older than `seconds`."""
     query = select(IdempotencyKey.created_at).where(IdempotencyKey.created_at < now() - seconds).limit(1)
     return session.scalar(query) is not None

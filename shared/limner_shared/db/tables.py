@@ -1,4 +1,4 @@
-"""The database's tables and the conventions they share. Only the ledger writes jobs, images, bulks and events."""
+"""The database's tables and their shared conventions. Only the ledger writes jobs, images, bulks and events."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ NAMING = {
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
-# The conditions of the partial indexes, as literal SQL: a query that uses the same words is sure to be served by them,
-# which one with bound parameters is not once PostgreSQL has made a generic plan.
+# The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,
+# but not for one with bound parameters once it has made a generic plan.
 QUEUED: Final = "state = 'queued'"
 WAITING: Final = "state = 'queued' AND released_at IS NULL"
 RELEASED: Final = "state = 'queued' AND released_at IS NOT NULL"
@@ -47,19 +47,23 @@ GIVEN_UP: Final = "job_id IS NULL"
 
 
 def _partial(condition: str) -> dict[str, Any]:
-    """Index only the rows of a condition: the jobs that are done, most of them in time, cost these indexes nothing."""
+    """The options of an index on the rows that meet a condition. Most jobs have ended, and these indexes do not store
+    them.
+    """
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class Base(DeclarativeBase):
-    """Times are seconds since 1970 (float64) by the database's clock: one lease arithmetic for both."""
+    """The base of all tables. Times are seconds since 1970 (float64) by the database's clock, for both databases
+    alike.
+    """
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar[dict[Any, Any]] = {float: Double, dict[str, Any]: Json}
 
 
 class Tenant(Base):
-    """Who pays, is limited and is served fairly. A limit or a retention that is None does not apply."""
+    """A customer: the unit of limits, fairness and retention. A limit or a retention of None does not apply."""
 
     __tablename__ = "tenants"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -68,8 +72,8 @@ class Tenant(Base):
     weight: Mapped[float] = mapped_column(default=1.0, server_default="1")
     requests_per_minute: Mapped[int | None]
     max_queued: Mapped[int | None]  # jobs
-    max_running: Mapped[int | None]  # jobs in the window or running
-    cost_per_day: Mapped[int | None] = mapped_column(BigInteger)  # cost units accepted in a day, UTC
+    max_running: Mapped[int | None]  # jobs released or running
+    cost_per_day: Mapped[int | None] = mapped_column(BigInteger)  # cost units accepted per day, UTC
     keep_images_days: Mapped[float | None]
     keep_prompts_days: Mapped[float | None]
     keep_jobs_days: Mapped[float | None]
@@ -77,7 +81,7 @@ class Tenant(Base):
 
 
 class Usage(Base):
-    """Cost units that a tenant with a daily limit has been granted in a day (`YYYY-MM-DD`, UTC)."""
+    """Cost units granted to a tenant with a daily limit on one day (`YYYY-MM-DD`, UTC)."""
 
     __tablename__ = "usage"
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
@@ -86,7 +90,7 @@ class Usage(Base):
 
 
 class Leader(Base):
-    """Which of many processes is the active one for a duty, and until when unless it says so again."""
+    """The leader of a duty among several processes, and when its leadership ends unless it renews it."""
 
     __tablename__ = "leaders"
     duty: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -95,7 +99,7 @@ class Leader(Base):
 
 
 class ApiKey(Base):
-    """A credential of a tenant. The secret itself is never stored: `digest` is its SHA-256 in hex."""
+    """A credential of a tenant. The secret is never stored: `digest` is its SHA-256 in hex."""
 
     __tablename__ = "api_keys"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -107,27 +111,27 @@ class ApiKey(Base):
 
 
 class Bulk(Base):
-    """Many jobs submitted as one. Only while it is `open` is any of its jobs released.
+    """Many jobs submitted as one. Its jobs are released only while it is `open`.
 
-    While `loading`, `total` counts the lines so far.
+    `state` is a `domain.bulks.BulkState`. While `loading`, `total` counts the lines read so far.
     """
 
     __tablename__ = "bulks"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    state: Mapped[str] = mapped_column(String(10))  # loading, open, paused, canceled, dropped
+    state: Mapped[str] = mapped_column(String(10))  # BulkState
     total: Mapped[int]
-    succeeded: Mapped[int] = mapped_column(default=0, server_default="0")  # counted as jobs end: a poll costs the same
-    failed: Mapped[int] = mapped_column(default=0, server_default="0")  # however large the bulk is
+    succeeded: Mapped[int] = mapped_column(default=0, server_default="0")  # counted as jobs end, so that a
+    failed: Mapped[int] = mapped_column(default=0, server_default="0")  # poll costs the same for any size
     canceled: Mapped[int] = mapped_column(default=0, server_default="0")
-    skipped: Mapped[dict[str, Any] | None]  # lines that were left out: how many, and what is wrong with the first
+    skipped: Mapped[dict[str, Any] | None]  # lines that were left out: their number, and the first errors
     created_at: Mapped[float]
-    touched_at: Mapped[float]  # while loading: when its loader last wrote a line, and so was alive
+    touched_at: Mapped[float]  # while loading: when its loader last reported
     __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "state"))
 
 
 class IdempotencyKey(Base):
-    """What a tenant's `Idempotency-Key` has made: the same request again is answered with the same job or bulk."""
+    """The result of a tenant's `Idempotency-Key`: a repeated request is answered with the same job or bulk."""
 
     __tablename__ = "idempotency_keys"
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
@@ -140,10 +144,10 @@ class IdempotencyKey(Base):
 class Job(Base):
     """One accepted request. It is its own outbox: `queued` without `released_at` means "to be published".
 
-    `attempt` counts claims and is the fencing token; `losses` counts the attempts whose worker was lost; `version`
-    goes up with every change that a client can see. `flow` is the line in which it waits for its release: its bulk,
-    or its tenant's single jobs. `lane` is where it stands once released (see `jobs.Lane`). `forgotten` says what
-    retention has done (see `ledger.retention`): its index finds what is due without reading what is done.
+    `attempt` counts claims and is the fencing token. `losses` counts the attempts whose worker was lost. `version`
+    increases with every change that a client can see. `queue_key` is the queue in which it waits for its release: its
+    bulk, or its tenant's single jobs. `lane` is its lane once released (see `jobs.Lane`). `forgotten` records what
+    retention has done (see `ledger.retention`): its index finds due jobs without reading those that are done.
     """
 
     __tablename__ = "jobs"
@@ -151,7 +155,7 @@ class Job(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     bulk_id: Mapped[str | None] = mapped_column(ForeignKey("bulks.id"))
     bulk_line: Mapped[int | None]
-    flow: Mapped[str] = mapped_column(String(40))
+    queue_key: Mapped[str] = mapped_column("flow", String(40))
     state: Mapped[str] = mapped_column(String(10))
     version: Mapped[int] = mapped_column(default=1)
     priority: Mapped[int]
@@ -166,20 +170,20 @@ class Job(Base):
     released_at: Mapped[float | None]
     lane: Mapped[int | None]
     deadline_at: Mapped[float | None]
-    retry_of: Mapped[str | None] = mapped_column(String(40))  # the dead job that this one does again
+    retry_of: Mapped[str | None] = mapped_column(String(40))  # the dead letter that this job retries
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_retryable: Mapped[bool | None]
-    interpretation: Mapped[dict[str, Any] | None]  # what was made of a description (`conditions.Interpretation`)
+    interpretation: Mapped[dict[str, Any] | None]  # of a description (`conditions.Interpretation`)
     presentation: Mapped[str | None] = mapped_column(Text)  # the finished picture in a sentence or two
     forgotten: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
         Index("ix_jobs_lines", "model", "priority", "tenant_id", "flow", "id", **_partial(WAITING)),
-        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),  # of the version before
+        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),  # used by the version before
         Index("ix_jobs_released", "model", "lane", "released_at", **_partial(RELEASED)),
         Index("ix_jobs_active", "tenant_id", "model", **_partial(ACTIVE)),
         Index("ix_jobs_leased", "lease_until", **_partial(RUNNING)),
@@ -195,9 +199,10 @@ class Job(Base):
 
 
 class Image(Base):
-    """One result. `receipt` is what is needed to make the same bytes again.
+    """One picture of a job. `receipt` holds what is needed to reproduce its bytes.
 
-    `recipe` is set where the tenant lets equal requests share a result: a hash of all that decides the picture.
+    `deduplication_key` is set if the tenant lets equal requests share a result: a hash of everything that determines
+    the picture.
     """
 
     __tablename__ = "images"
@@ -212,7 +217,7 @@ class Image(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     receipt: Mapped[dict[str, Any]]
     alt_text: Mapped[str | None] = mapped_column(Text)
-    recipe: Mapped[str | None] = mapped_column(String(64))
+    deduplication_key: Mapped[str | None] = mapped_column("recipe", String(64))
     created_at: Mapped[float]
     __table_args__ = (
         UniqueConstraint("job_id", "image_index"),
@@ -221,7 +226,7 @@ class Image(Base):
 
 
 class Garbage(Base):
-    """Blobs whose image was deleted; they go too, once nobody has referred to them for a while."""
+    """Blobs whose image was deleted; they are deleted once no row has referred to them for a while."""
 
     __tablename__ = "garbage"
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -229,7 +234,9 @@ class Garbage(Base):
 
 
 class Input(Base):
-    """That a job starts from a stored picture. Without a job it is given up; the blob goes once no job has it."""
+    """A reference from a job to its stored input picture. Without a job it is obsolete; the blob is deleted when no job
+    refers to it.
+    """
 
     __tablename__ = "inputs"
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
@@ -239,19 +246,19 @@ class Input(Base):
 
 
 class Event(Base):
-    """What happened to a job, in order; never changed."""
+    """A job event. Events are appended in order and never changed."""
 
     __tablename__ = "events"
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     attempt: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(20))  # submitted, claimed, requeued, succeeded, failed, canceled
+    kind: Mapped[str] = mapped_column(String(20))  # claimed, interpreted, requeued, succeeded, failed, canceled
     detail: Mapped[dict[str, Any]]
     created_at: Mapped[float]
 
 
 class Conversation(Base):
-    """A talk in which each message makes a picture or changes the one before."""
+    """A conversation: each message generates a picture or changes the one before."""
 
     __tablename__ = "conversations"
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -262,10 +269,10 @@ class Conversation(Base):
     __table_args__ = (Index(None, "tenant_id", "id"),)
 
 
-class Turn(Base):
-    """One message and the job that it became. An edited message is another turn of the same parent.
+class ConversationTurn(Base):
+    """One message of a conversation and its job. An edited message is another turn with the same parent.
 
-    Its job may be deleted before it (retention), so `job_id` is no foreign key.
+    Retention may delete the job first, so `job_id` is not a foreign key.
     """
 
     __tablename__ = "turns"

@@ -1,1 +1,1 @@
-"""What a job is: requests, specs, model cards, conditions and the API's views. No I/O but the reading of cards."""
+"""The domain: requests, specs, states, model cards, conditions and the API's views. No I/O except reading cards."""

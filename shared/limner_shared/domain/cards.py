@@ -1,4 +1,4 @@
-"""Model cards: the files that describe the models a service can serve, and the limits of each."""
+"""Model cards: the files that describe the models and their limits."""
 
 from __future__ import annotations
 
@@ -10,61 +10,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from limner_shared.domain.card_fields import Range, Source
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, Adapter, JobRequest, JobSpec, Task, task_of
 from limner_shared.errors import CardError, InvalidRequest
 
 
-class Source(BaseModel):
-    """Where weights come from: exactly one of a local folder, a folder in an installed package, or a hub id."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: Path | None = None
-    package: str | None = Field(
-        default=None, description="`package:folder`, such as `limner_worker:models/limner-flow`."
-    )
-    hub: str | None = None
-    revision: str | None = Field(
-        default=None,
-        pattern=r"^[0-9a-f]{40}$",
-        description="The commit of the hub's repository: all 40 hex digits, so that the weights cannot change.",
-    )
-
-    @property
-    def name(self) -> str:
-        """How a message names it."""
-        return str(self.hub or self.package or self.folder)
-
-    @model_validator(mode="after")
-    def _one(self) -> Source:
-        if sum(value is not None for value in (self.folder, self.package, self.hub)) != 1:
-            raise ValueError("name exactly one of folder, package and hub")
-        if (self.hub is None) != (self.revision is None):
-            raise ValueError("hub needs its revision, the commit's 40 hex digits, and nothing else has one")
-        return self
-
-
-class Range(BaseModel):
-    """Bounds that are both allowed, and the default between them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min: float
-    max: float
-    default: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if not self.min <= self.default <= self.max:
-            raise ValueError("must be min <= default <= max")
-        return self
-
-
 class ModelCard(BaseModel):
-    """One model: where it is, how it runs, what may be asked of it."""
+    """One model: its weights, how it runs, and what a request may ask of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,36 +38,36 @@ class ModelCard(BaseModel):
     device: str | None = Field(
         default=None,
         pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
-        description="Instead of the worker's own, which it is else.",
+        description="Default: the worker's own device.",
     )
     sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
     steps: Range
     guidance: Range
-    sha256: dict[str, str] = Field(default_factory=dict, description="Of files of weights, where they must be these.")
+    sha256: dict[str, str] = Field(default_factory=dict, description="Expected hashes of weight files, by file name.")
     tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
     schedulers: tuple[str, ...] = Field(
-        default=(), description="What a request may ask for instead of the model's own."
+        default=(), description="Schedulers that a request may choose instead of the model's own."
     )
     adapters: dict[str, Source] = Field(default_factory=dict, description="LoRA adapters by name.")
-    text_batch: int = Field(default=4, ge=1, description="Texts are encoded so many at a time, always.")
+    text_batch: int = Field(default=4, ge=1, description="Texts are always encoded in batches of this size.")
     offload: Literal["none", "model", "sequential"] = "none"
     device_map: Literal["balanced"] | None = Field(
-        default=None, description="Of diffusers: spread a pipeline over several GPUs of a machine."
+        default=None, description="Of diffusers: distribute a pipeline over several GPUs of a machine."
     )
     compile: bool = Field(default=False, description="Compile the denoiser with torch.compile.")
     cuda_graphs: bool = Field(
-        default=False, description="Compile it, and replay its kernels as one CUDA graph for each batch size."
+        default=False, description="Compile the denoiser, and replay its kernels as one CUDA graph for each batch size."
     )
     max_images: int = Field(default=4, ge=1)
     max_prompt_chars: int = Field(default=1000, ge=1)
-    options: dict[str, Any] = Field(default_factory=dict, description="What only this family knows.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options specific to the family.")
     buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
 
     def tokens(self, width: int, height: int) -> int:
-        """Cost of one step of one image, in units of a 64-pixel square, for fairness and limits.
+        """The cost of one step of one image, in units of a 64-pixel square, for fairness and limits.
 
-        The built-in families draw every size on one canvas, so that all sizes cost what the default costs.
+        The built-in families draw every size on one canvas, so all sizes cost the same as the default.
         """
         if self.family != "diffusers":
             width, height = self.sizes[0]
@@ -129,7 +84,7 @@ class ModelCard(BaseModel):
 
     @property
     def takes_negative_prompts(self) -> bool:
-        """Without guidance there is nothing that a negative prompt could change."""
+        """Whether negative prompts have an effect; without guidance they have none."""
         return self.guidance.max > 1
 
     def resolve(self, request: JobRequest) -> JobSpec:
@@ -162,9 +117,10 @@ class ModelCard(BaseModel):
         )
 
     def fit(self, spec: JobSpec, conditions: Conditions) -> JobSpec:
-        """The spec with the conditions that were made of its description, as far as they are allowed.
+        """Return the spec with the conditions that were derived from its description, as far as they are allowed.
 
-        What the client chose stays; a style or size that this model lacks is left out, numbers and texts are cut.
+        Values that the client chose are kept. A style or size that this model does not have is ignored, numbers and
+        texts are cut to the limits.
         """
         changes: dict[str, Any] = {"prompt": conditions.prompt[: self.max_prompt_chars].replace("\x00", " ")}
         if self.takes_negative_prompts:
@@ -185,7 +141,7 @@ class ModelCard(BaseModel):
             raise _refuse("prompt", f"{got} of prompt and description", "one of prompt and description")
         if request.prompt is not None:
             return self._text("prompt", request.prompt)
-        # The plain words, should nothing better come of them.
+        # The description itself, in case no better prompt is derived from it.
         return (request.description or "").replace("\x00", " ")[: self.max_prompt_chars]
 
     def _given(self, request: JobRequest) -> tuple[str, ...]:
@@ -222,7 +178,7 @@ class ModelCard(BaseModel):
         return tuple(sorted(adapters, key=lambda adapter: adapter.name))
 
     def _inputs(self, request: JobRequest) -> dict[str, Any]:
-        """What the picture starts from; as the client named it, until the pictures are stored."""
+        """The input pictures, as the client named them until they are stored."""
         task = task_of(request.image, request.mask)
         if task is None:
             raise _refuse("mask", "a mask without an image", "image and mask, or neither")
@@ -256,7 +212,7 @@ def _refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
 
 
 class Catalogue:
-    """The models this process knows, by name."""
+    """The models that this process knows, by name."""
 
     def __init__(self, cards: Iterable[ModelCard], default: str) -> None:
         self.cards = {card.name: card for card in cards}
@@ -266,7 +222,8 @@ class Catalogue:
 
     @classmethod
     def load(cls, paths: Iterable[Path], default: str) -> Catalogue:
-        """The built-in cards and those under `paths` (files or folders of `*.toml`); a later name replaces an earlier.
+        """Load the built-in cards and those under `paths` (files or folders of `*.toml`); a later card replaces an
+        earlier one of the same name.
 
         Raises CardError with the file and the field at fault.
         """
@@ -275,14 +232,14 @@ class Catalogue:
         return cls([load_card(file) for file in (*built_in, *named)], default)
 
     def get(self, name: str | None) -> ModelCard:
-        """The card of `name`, or of the default model. Raises InvalidRequest for a name nobody knows."""
+        """The card of `name`, or of the default model. Raises InvalidRequest for an unknown name."""
         card = self.cards.get(name or self.default)
         if card is None:
             raise _refuse("model", repr(name), sorted(self.cards))
         return card
 
     def resolve(self, request: JobRequest) -> tuple[ModelCard, JobSpec]:
-        """The card and the complete spec of a request. Raises InvalidRequest."""
+        """Return the card and the complete spec of a request. Raises InvalidRequest."""
         if len(json.dumps(request.metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
             raise _refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
         card = self.get(request.model)

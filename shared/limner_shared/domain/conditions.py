@@ -1,4 +1,4 @@
-"""What a language model yields and a generator takes: the conditions of a picture, and where they came from. No I/O."""
+"""The conditions of a picture, which a language model returns and a generator uses, and their origin. No I/O."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ MAX_DESCRIPTION: Final = 10_000
 
 
 def _storable(value: object) -> object:
-    """PostgreSQL keeps every character but this one."""
+    """Replace NUL, the only character that PostgreSQL cannot store."""
     return value.replace("\x00", " ") if isinstance(value, str) else value
 
 
-# The check for storable text stands last, so that it runs first and the constraints see a plain string.
+# STORABLE is last, so that it runs first and the constraints see a plain string.
 STORABLE: Final = BeforeValidator(_storable)
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TEXT), STORABLE]
 Wanted = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT), STORABLE]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE]
+StyleName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), STORABLE]
 Description = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_DESCRIPTION), STORABLE
 ]
@@ -27,7 +27,7 @@ Backend = Literal["server", "local", "rules", "none"]
 
 
 class Conditions(BaseModel):
-    """What is to be drawn, and how; what is not said is left to the request and the model card."""
+    """What to draw and how; unset fields are left to the request and the model card."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,7 +35,7 @@ class Conditions(BaseModel):
         description="What the picture shows: subject first, then how it looks. Without style names, sizes or numbers."
     )
     negative_prompt: Text = Field(default="", description="What must not be in it, separated by commas.")
-    style: Name | None = Field(default=None, description="One of the model's styles, if one is asked for.")
+    style: StyleName | None = Field(default=None, description="One of the model's styles, if one is asked for.")
     width: int | None = Field(default=None, ge=1, le=65536, description="In pixels, if a size is asked for.")
     height: int | None = Field(default=None, ge=1, le=65536)
     n: int | None = Field(default=None, ge=1, le=1000, description="How many pictures, if a number is asked for.")
@@ -43,7 +43,7 @@ class Conditions(BaseModel):
 
 
 class Turn(BaseModel):
-    """What was said before in a conversation, and the conditions that it led to; None while they are not known."""
+    """An earlier message of a conversation, and the conditions that it led to; None while they are unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ class Turn(BaseModel):
 
 
 class Interpretation(BaseModel):
-    """What was made of a description, and by whom."""
+    """The result of interpreting a description, and how it was obtained."""
 
     conditions: Conditions
     backend: Backend = Field(description="A language model behind a server, a local one, rules, or the plain words.")

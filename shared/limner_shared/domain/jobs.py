@@ -1,4 +1,4 @@
-"""What a job is: the request a client sends, the spec a worker runs, and the states between them. No I/O."""
+"""Jobs: the request that a client sends, the spec that a worker runs, and the states. No I/O."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from limner_shared.domain.conditions import Description, Turn
 
 MAX_SEED: Final = 2**32 - 1
 SPEC_VERSION: Final = 1
-"""Of the specs that this version writes. A worker leaves those of a newer version to newer workers."""
+"""The version of the specs that this code writes. A worker leaves specs of a newer version to newer workers."""
 MAX_METADATA_BYTES: Final = 4096
 MAX_IMAGE_CHARS: Final = 14_000_000
-"""A `data:` URL of a picture of 10 MB."""
+"""The length of a `data:` URL of a 10 MB picture."""
 
 
 class JobState(StrEnum):
-    """Where a job stands; a terminal state is never left."""
+    """The state of a job; terminal states are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class JobState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing more will happen to the job."""
+        """Whether the state is final."""
         return not TRANSITIONS[self]
 
 
@@ -39,7 +39,7 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELED: frozenset(),
 }
-"""From each state, the states that may follow. The ledger's conditional updates ask `sources` for their guard."""
+"""The states that may follow each state. The ledger uses `sources` as the condition of its updates."""
 
 
 def sources(target: JobState) -> tuple[JobState, ...]:
@@ -48,7 +48,7 @@ def sources(target: JobState) -> tuple[JobState, ...]:
 
 
 class Priority(StrEnum):
-    """Three classes; a bulk is `low` unless it says otherwise, a single job `normal`."""
+    """The three priority classes. The default is `low` for a bulk and `normal` for a single job."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -56,15 +56,15 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 is served first."""
+        """The rank; 0 is served first."""
         return list(Priority).index(self)
 
 
 class Lane(IntEnum):
-    """Where a released job stands; a lower one is served first, by the queue and at every step of the engine.
+    """The lane of a released job; lower lanes are served first, by the queue and at every step of the engine.
 
-    A job's class decides its lane, with two exceptions: the small job of a tenant that has nothing in hand goes FIRST
-    (as FQ-CoDel, RFC 8290, treats sparse flows), and one that two workers were lost over runs ALONE.
+    The priority class decides the lane, with two exceptions: a small job of a tenant with no active jobs goes FIRST (as
+    FQ-CoDel, RFC 8290, treats sparse flows), and a job over which two workers were lost runs ALONE.
     """
 
     FIRST = 0
@@ -75,54 +75,54 @@ class Lane(IntEnum):
 
     @classmethod
     def of(cls, rank: int) -> Lane:
-        """The lane of a class."""
+        """The lane of a priority rank."""
         return cls(rank + 1)
 
 
 LOSSES_TOGETHER: Final = 2
-"""After so many lost workers a job runs alone; only those lost while it was alone count against it."""
+"""After this many lost workers a job runs alone; only later losses, while it ran alone, are charged to it."""
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-Name = Annotated[str, StringConstraints(max_length=200)]
+RequestedName = Annotated[str, StringConstraints(max_length=200)]
 
 
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
 
 
 def task_of(image: str | None, mask: str | None) -> Task | None:
-    """What a request asks for by the pictures that it gives; None for a mask without an image."""
+    """The task of a request, from the pictures that it gives; None for a mask without an image."""
     if image is None:
         return "text-to-image" if mask is None else None
     return "image-to-image" if mask is None else "inpainting"
 
 
 class Adapter(BaseModel):
-    """A LoRA adapter of the model's card, and how strongly it applies."""
+    """A LoRA adapter of the model's card, and its weight."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name
+    name: RequestedName
     weight: float = Field(default=1.0, ge=-4, le=4, allow_inf_nan=False)
 
 
 class JobRequest(BaseModel):
-    """What a client sends. A field left out takes the model card's default."""
+    """A request from a client. An omitted field takes the model card's default."""
 
     model_config = ConfigDict(extra="forbid")
 
     prompt: Prompt | None = Field(
-        default=None, description="What the picture shows, taken as it is.", examples=["a red apple"]
+        default=None, description="What the picture shows; used unchanged.", examples=["a red apple"]
     )
     description: Description | None = Field(
         default=None,
-        description="Instead of `prompt`: what you would like, in your own words and language; prompt, style, size and "
-        "number are made of it. Fields that are given beside it win.",
+        description="Instead of `prompt`: what you want, in your own words and language; prompt, style, size and "
+        "number are derived from it. Fields that are also set take precedence.",
     )
     negative_prompt: str | None = Field(
         default=None, max_length=20_000, description="What the picture should not show."
     )
-    model: Name | None = Field(default=None, description="A name from `GET /models`.")
-    style: Name | None = Field(default=None, description="One of the model's styles.")
+    model: RequestedName | None = Field(default=None, description="A name from `GET /models`.")
+    style: RequestedName | None = Field(default=None, description="One of the model's styles.")
     width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
@@ -132,20 +132,26 @@ class JobRequest(BaseModel):
     guidance_rescale: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="Against overexposure (Lin et al. 2023)."
     )
-    scheduler: Name | None = Field(default=None, description="One of the model's schedulers; left out: its own.")
+    scheduler: RequestedName | None = Field(
+        default=None, description="One of the model's schedulers; default: its own."
+    )
     adapters: tuple[Adapter, ...] = Field(default=(), max_length=8, description="LoRA adapters of the model.")
     image: str | None = Field(
         default=None,
         max_length=MAX_IMAGE_CHARS,
-        description="What to start from: the id of a picture of yours, or a `data:` URL of a PNG, JPEG or WebP.",
+        description="What to start from: the id of one of your pictures, or a `data:` URL of a PNG, JPEG or WebP.",
     )
     mask: str | None = Field(
-        default=None, max_length=MAX_IMAGE_CHARS, description="White where `image` may change; given as `image` is."
+        default=None, max_length=MAX_IMAGE_CHARS, description="White where `image` may change; same format as `image`."
     )
     strength: float | None = Field(
-        default=None, gt=0, le=1, allow_inf_nan=False, description="How far from `image` the picture may go; 0.8."
+        default=None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How far the picture may differ from `image`; default 0.8.",
     )
-    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Left out: drawn at random.")
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Default: random.")
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
     priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
     expires_in: float | None = Field(
@@ -153,21 +159,19 @@ class JobRequest(BaseModel):
         gt=0,
         le=30 * 86400,
         allow_inf_nan=False,
-        description="Seconds after which it is no longer wanted.",
+        description="Seconds after which the job expires.",
     )
-    reproducible: bool = Field(
-        default=False, description="The same request gives the same bytes, at any load; slower when little is going on."
-    )
+    reproducible: bool = Field(default=False, description="Same request, same bytes, at any load; slower at low load.")
     provenance: bool = Field(
-        default=True, description="Whether the files say which model made them, and how; never the prompt."
+        default=True, description="Whether the files record which model made them and how; never the prompt."
     )
-    metadata: dict[str, Any] = Field(
-        default_factory=dict, description="Anything of yours, at most 4 KiB as JSON in UTF-8."
-    )
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Your own data, at most 4 KiB as JSON in UTF-8.")
 
 
 class JobSpec(BaseModel):
-    """All that a worker needs: every default resolved, every value within the model card's limits. Stored as JSON."""
+    """Everything that a worker needs: all defaults are filled in, all values are within the model card's limits. Stored
+    as JSON.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -191,29 +195,29 @@ class JobSpec(BaseModel):
     strength: float | None = None
     reproducible: bool = False
     provenance: bool = False
-    """Whether the pictures' files say how they were made; earlier jobs' did not."""
+    """Whether the picture files say how they were made; those of earlier versions' jobs did not."""
     description: str | None = None
-    """What the conditions above are to be made of; until they are, `prompt` is the description itself."""
+    """The text that the conditions above are to be derived from; until then, `prompt` is the description itself."""
     history: tuple[Turn, ...] = ()
-    """In a conversation, what was said before, the oldest first."""
+    """The earlier messages of a conversation, the oldest first."""
     given: tuple[str, ...] = ()
-    """The names of the conditions that the client chose, beside a description."""
+    """The names of the conditions that the client set in addition to a description."""
     replay: tuple[tuple[int, ...], ...] = ()
-    """For each image, the batch sizes of an earlier job's calls, to make its bytes again."""
+    """For each image, the batch sizes of an earlier job's calls, to reproduce its bytes."""
 
     @property
     def task(self) -> Task:
-        """What kind of request it is."""
+        """The task of the job."""
         return task_of(self.image, self.mask) or "text-to-image"
 
     @classmethod
     def read(cls, stored: object) -> JobSpec | None:
-        """The spec that a job's row holds; None if it is damaged."""
+        """Parse the spec in a job's row; None if it is damaged."""
         try:
             return cls.model_validate(stored)
         except ValidationError:
             return None
 
     def image_seed(self, index: int) -> int:
-        """The seed of image `index`: picture k of seed s is picture 0 of seed s + k."""
+        """The seed of image `index`: image k of seed s equals image 0 of seed s + k."""
         return (self.seed + index) % (MAX_SEED + 1)

@@ -1,4 +1,4 @@
-"""To make a job's bytes again: which batch sizes its images went through, and what differs if they do not come out."""
+"""Replays: reproduce a job's bytes from its batch sizes, and explain differences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.views import ReceiptView
 
 REPLAY_OF = "replay_of"
-"""The metadata of a replay that names the job."""
+"""The metadata key of a replay that names the original job."""
 SHARED_WITH = "shared_with"
-"""In a receipt, the job that the picture was drawn for, where an equal request had been there before."""
+"""The receipt key of a picture that was reused: the job that it was generated for."""
 
 
 def run_lengths(buckets: Sequence[int]) -> list[list[int]]:
-    """[8, 8, 4] → [[8, 2], [4, 1]]: the receipt of a hundred steps stays short."""
+    """Run-length encode: [8, 8, 4] → [[8, 2], [4, 1]]. It keeps the receipt of a hundred steps short."""
     runs: list[list[int]] = []
     for bucket in buckets:
         if runs and runs[-1][0] == bucket:
@@ -26,14 +26,14 @@ def run_lengths(buckets: Sequence[int]) -> list[list[int]]:
 
 
 def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec:
-    """What makes a job's images again: alone, but padded to the sizes of the batches that each was in."""
+    """Return the spec that reproduces a job's images: run alone, but padded to the sizes of their original batches."""
     sizes = tuple(tuple(size for size, count in receipt["buckets"] for _ in range(count)) for receipt in receipts)
-    # The conditions stand in the spec already: nobody is asked again what the description means.
+    # The spec holds the conditions already: the description is not interpreted again.
     return spec.model_copy(update={"replay": sizes, "description": None, "history": (), "given": ()})
 
 
 def differences(then: ReceiptView, now: ReceiptView) -> list[str]:
-    """Why one picture's bytes are not the other's, a line each; empty if they are the same."""
+    """The reasons why the bytes of two pictures differ, one per line; empty if the pictures are identical."""
     if then.sha256 == now.sha256:
         return []
     names = sorted((then.receipt.keys() | now.receipt.keys()) - {SHARED_WITH})
@@ -42,8 +42,8 @@ def differences(then: ReceiptView, now: ReceiptView) -> list[str]:
         for name in names
         if then.receipt.get(name) != now.receipt.get(name)
     ]
-    return [f"sha256: {then.sha256} then, {now.sha256} now", *(found or ["nothing that the receipts tell"])]
+    return [f"sha256: {then.sha256} then, {now.sha256} now", *(found or ["no difference in the receipts"])]
 
 
 def _say(value: object) -> str:
-    return "not told" if value is None else str(value)
+    return "not recorded" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""What the API answers, as both sides know it: the web builds these views, the client reads them."""
+"""The API's responses: the web builds these views, the client parses them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ImageView(BaseModel):
     seed: int
     media_type: str
     bytes: int
-    alt_text: str | None = Field(default=None, description="What it shows, for those who do not see it.")
+    alt_text: str | None = Field(default=None, description="A text alternative that describes the picture.")
 
 
 class ReceiptView(BaseModel):
-    """What made a picture: the model's weights by their hashes, versions, device, and the batch size of every call."""
+    """How a picture was made: hashes of the model's weights, versions, device, and the batch size of every call."""
 
     image: str
     sha256: str
@@ -34,13 +34,13 @@ class ReceiptView(BaseModel):
 
 
 class Receipts(BaseModel):
-    """The receipts of a job's pictures, in their order."""
+    """The receipts of a job's pictures, in order."""
 
     items: list[ReceiptView]
 
 
 class ProgressView(BaseModel):
-    """Steps done of all the steps of a job's images."""
+    """Steps done and total steps, over all images of a job."""
 
     done: int
     total: int
@@ -73,22 +73,27 @@ class JobView(BaseModel):
     guidance_rescale: float = 0.0
     scheduler: str | None = None
     adapters: list[Adapter] = Field(default_factory=list[Adapter])
-    image: str | None = Field(default=None, description="SHA-256 of what it starts from, as it was fitted to the size.")
+    image: str | None = Field(default=None, description="SHA-256 of the picture to start from, fitted to the size.")
     mask: str | None = None
     strength: float | None = None
     reproducible: bool = False
-    description: str | None = Field(default=None, description="What was asked for, where it was not a plain prompt.")
-    revised_prompt: str | None = Field(default=None, description="The prompt that was made of the description.")
-    interpretation: Interpretation | None = Field(default=None, description="All that was made of the description.")
+    description: str | None = Field(
+        default=None, description="The requested description, if it was not a plain prompt."
+    )
+    revised_prompt: str | None = Field(default=None, description="The prompt that was derived from the description.")
+    interpretation: Interpretation | None = Field(
+        default=None, description="Everything that was derived from the description."
+    )
     presentation: str | None = Field(default=None, description="The finished picture in a sentence or two.")
     priority: Priority
     metadata: dict[str, Any]
     bulk: str | None
     line: int | None = Field(description="The line of the bulk that this job came from.")
     attempts: int = Field(
-        default=0, description="How many workers have begun it; more than one means that some were lost."
+        default=0,
+        description="How many times a worker began it; more than one means that a worker was lost or stopped.",
     )
-    retry_of: str | None = Field(default=None, description="The dead job that this one does again.")
+    retry_of: str | None = Field(default=None, description="The dead letter that this job retries.")
     position: int | None = Field(description="Jobs ahead of it for the same workers, while queued; at most 1000.")
     progress: ProgressView | None = Field(description="While running.")
     created_at: datetime
@@ -101,14 +106,14 @@ class JobView(BaseModel):
 
 
 class JobList(BaseModel):
-    """A page of jobs; `next` is the cursor of the page after, if there is one."""
+    """A page of jobs; `next` is the cursor of the next page, if there is one."""
 
     items: list[JobView]
     next: str | None
 
 
 class LineError(BaseModel):
-    """One line of a bulk that cannot be accepted."""
+    """An error in one line of a bulk."""
 
     line: int
     field: str | None
@@ -116,14 +121,14 @@ class LineError(BaseModel):
 
 
 class SkippedView(BaseModel):
-    """The lines that a bulk was accepted without."""
+    """The lines that were left out of a bulk."""
 
     count: int
-    errors: list[LineError] = Field(description="What is wrong with the first 100 of them.")
+    errors: list[LineError] = Field(description="The errors of the first 100.")
 
 
 class BulkView(BaseModel):
-    """A bulk and how many of its jobs stand where."""
+    """A bulk and its job counts by state."""
 
     id: str
     status: str = Field(description="loading, running, paused, done, canceling or canceled")
@@ -135,7 +140,7 @@ class BulkView(BaseModel):
 
     @property
     def ended(self) -> int:
-        """How many of its jobs are in a terminal state."""
+        """The number of its jobs in a terminal state."""
         return sum(self.counts.get(state, 0) for state in JobState if state.terminal)
 
 
@@ -146,13 +151,13 @@ class BulkList(BaseModel):
 
 
 class Retried(BaseModel):
-    """The new jobs that do dead ones again."""
+    """The new jobs that retry dead letters."""
 
     jobs: list[str]
 
 
 class TurnView(BaseModel):
-    """One message of a conversation, and the job that it became."""
+    """One message of a conversation, and its job."""
 
     id: str
     parent: str | None = Field(description="The turn that it answers; edited messages have the same one.")
@@ -162,7 +167,7 @@ class TurnView(BaseModel):
 
 
 class ConversationView(BaseModel):
-    """A conversation; in a list, without its turns."""
+    """A conversation; in a list, without turns."""
 
     id: str
     title: str
@@ -173,14 +178,14 @@ class ConversationView(BaseModel):
 
 
 class ConversationList(BaseModel):
-    """A page of conversations; `next` is the cursor of the page after, if there is one."""
+    """A page of conversations; `next` is the cursor of the next page, if there is one."""
 
     items: list[ConversationView]
     next: str | None
 
 
 class ModelView(BaseModel):
-    """What may be asked of a model."""
+    """A model and its limits."""
 
     name: str
     title: str

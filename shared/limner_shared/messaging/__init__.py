@@ -1,1 +1,1 @@
-"""Redis: the queue and the hints. Every message may be lost, and the database makes up for it."""
+"""Redis: the queue and the hints. Every message may be lost; the database is the source of truth."""

@@ -1,5 +1,5 @@
-"""The Celery app, the queues' names and the messages. A message is a hint that names jobs: it may be lost, doubled or
-late.
+"""The Celery app, the queue names and the messages. A message is a hint that names jobs: it may be lost, duplicated or
+delayed.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.settings import Settings
 
 RUN_TASK: Final = "limner.run"
-"""The one task name there is, for ever: an old worker would reject one it does not know."""
+"""The only task name. It must never change: an older worker rejects a name that it does not know."""
 MESSAGE_VERSION: Final = 1
 CONSUMED_AT_ONCE: Final = 1000
-"""Messages that Celery may have unacknowledged; how many jobs a worker really holds, its admission decides."""
+"""Messages that Celery may hold unacknowledged. The real limit on a worker's jobs is its admission."""
 
 
 def queue_name(model: str, lane: Lane) -> str:
-    """The queue of a model and lane: the Redis list of the same name."""
+    """The queue of a model and lane; the Redis list has the same name."""
     return f"limner.{model}.{lane.name.lower()}"
 
 
 def queue_names(model: str) -> list[str]:
-    """A model's queues, the first served first."""
+    """The queues of a model, in the order in which they are served."""
     return [queue_name(model, lane) for lane in Lane]
 
 
 def lane_of(queue: str) -> Lane:
-    """The lane of a queue's name."""
+    """The lane of a queue name."""
     return Lane[queue.rpartition(".")[2].upper()]
 
 
 def model_of(queue: str) -> str:
-    """The model of a queue's name."""
+    """The model of a queue name."""
     return queue.removeprefix("limner.").rpartition(".")[0]
 
 
 def _queue(name: str) -> Queue:
-    """A direct queue without an exchange: with one, its binding would live in Redis, and a flush would lose it."""
+    """A queue without an exchange: an exchange's binding is stored in Redis, and a flush would lose it."""
     return Queue(name, exchange=Exchange(""), routing_key=name)
 
 
 def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: type | str = "priority") -> Celery:
-    """The app that both sides use; a worker names the models whose queues it consumes, and in which order.
+    """Return the Celery app. A worker names the models whose queues it consumes and the order of the queues.
 
-    `queue_order` is kombu's `queue_order_strategy`: a class that is asked before each fetch for the queues to look at.
+    `queue_order` is kombu's `queue_order_strategy`: a class that selects the queues to look at before each fetch.
     """
     app = Celery("limner", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
@@ -76,12 +76,12 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
             "ack_emulation": False,
             "priority_steps": [0],
             "queue_order_strategy": queue_order,
-            "polling_interval": 0.05,  # how long one fetch waits, and so how soon a lane that opens is looked at
+            "polling_interval": 0.05,  # wait of one fetch, and so the delay until an opened lane is used
             "socket_timeout": 10,
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 5,
-            # A publish to a Redis that is away fails at once: the dispatcher publishes again.
+            # A publish while Redis is unavailable fails at once; the dispatcher publishes again.
             "max_retries": 0,
             "interval_start": 0,
         },
@@ -90,13 +90,15 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
 
 
 def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: int = 1) -> None:
-    """Put released jobs into their lanes' queues. Raises what kombu raises; the dispatcher makes up for a failure."""
+    """Publish released jobs to their lanes' queues. Raises kombu's errors; the dispatcher publishes lost messages
+    again.
+    """
     with app.producer_or_acquire() as producer:
         for lane, group in groupby(jobs, key=lambda job: job.lane):
-            of_lane = list(group)
+            lane_jobs = list(group)
             options: dict[str, Any] = {"queue": _queue(queue_name(model, lane)), "retry": False, "ignore_result": True}
             size = 1 if lane in (Lane.FIRST, Lane.ALONE) else jobs_a_message
-            for start in range(0, len(of_lane), size):
-                some = of_lane[start : start + size]
-                message = {"v": MESSAGE_VERSION, "jobs": [job.id for job in some], "at": min(job.at for job in some)}
+            for start in range(0, len(lane_jobs), size):
+                batch = lane_jobs[start : start + size]
+                message = {"v": MESSAGE_VERSION, "jobs": [job.id for job in batch], "at": min(job.at for job in batch)}
                 app.send_task(RUN_TASK, kwargs=message, producer=producer, **options)

@@ -1,4 +1,4 @@
-"""Hints through Redis: what changed, and how far a running job is. Losing one costs a poll, never a result."""
+"""Hints through Redis: changes of jobs and the progress of running ones. A lost hint costs a poll, never a result."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from limner_shared.db.ledger import Change
 from limner_shared.domain.jobs import JobState
 
 CHANNEL: Final = "limner:events"
-"""Every change and every progress, as JSON."""
+"""All changes and all progress, as JSON."""
 WAKE_CHANNEL: Final = "limner:wake"
-"""For the dispatcher: there is something to release that it need not wait for its next round to see."""
+"""Wakes the dispatcher: jobs wait for their release, so it need not wait for its next round."""
 CANCEL_CHANNEL: Final = "limner:cancel"
 """Ids of canceled jobs, for the workers."""
 PROGRESS_TTL_SECONDS: Final = 120
 WATCHED_SECONDS: Final = 5
-"""For so long whoever asked for a preview is believed to look."""
+"""How long a request for a preview counts as watching the job, in seconds."""
 PREVIEW_TTL_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Steps done of all the steps of a job's images together."""
+    """Steps done and total steps, over all images of a job."""
 
     done: int
     total: int
 
 
 class Heard(BaseModel):
-    """A message of CHANNEL: a new state of a job, or how far it is."""
+    """A message of CHANNEL: a job's new state, or its progress."""
 
     model_config = ConfigDict(frozen=True)
     id: str
@@ -51,7 +51,7 @@ class Heard(BaseModel):
 
 
 def read_message(data: bytes) -> Heard | None:
-    """What a message of CHANNEL says; None for anything that `Hints` does not send."""
+    """Parse a message of CHANNEL; None for anything that `Hints` does not send."""
     try:
         heard = Heard.model_validate_json(data)
     except ValidationError:
@@ -60,20 +60,20 @@ def read_message(data: bytes) -> Heard | None:
 
 
 def connect(url: str, *, decode_responses: bool = True) -> Redis:
-    """A client that fails fast: hints are not worth waiting for. It returns text, or else bytes."""
+    """Return a client that fails fast, because hints are not worth a wait. It returns text, or bytes."""
     return Redis.from_url(
         url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=decode_responses
     )
 
 
 class Hints:
-    """Tells and reads hints; a Redis that is away is not an error here."""
+    """Sends and reads hints; an unavailable Redis is not an error here."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
 
     def changed(self, changes: Iterable[Change]) -> None:
-        """Tell that these jobs have new states; of a bulk's jobs, one at a time stands for all."""
+        """Announce new states of jobs, for each bulk only the first; workers are told of every cancellation."""
         messages: list[tuple[str, str]] = []
         bulks: set[str] = set()
         for change in changes:
@@ -89,7 +89,7 @@ class Hints:
         self._send([(WAKE_CHANNEL, "")], {})
 
     def progressed(self, jobs: Mapping[str, tuple[str, Progress]]) -> None:
-        """Tell how far running jobs are: tenant and progress by job id."""
+        """Announce the progress of running jobs: tenant and progress by job id."""
         messages = [
             (CHANNEL, json.dumps({"id": job_id, "tenant_id": tenant, "progress": asdict(progress)}))
             for job_id, (tenant, progress) in jobs.items()
@@ -97,7 +97,7 @@ class Hints:
         self._send(messages, {f"limner:progress:{job_id}": asdict(p) for job_id, (_, p) in jobs.items()})
 
     def progress(self, job_ids: Iterable[str]) -> dict[str, Progress]:
-        """How far each of these jobs is, for those of which it is known."""
+        """The progress of each of these jobs; jobs without known progress are left out."""
         ids = list(job_ids)
         if not ids:
             return {}
@@ -107,10 +107,10 @@ class Hints:
             return {}
         return {job_id: Progress(**json.loads(value)) for job_id, value in zip(ids, values, strict=True) if value}
 
-    # --- previews: made only while somebody looks ---
+    # --- previews: made only while a client watches ---
 
     def watch(self, job_id: str) -> bytes | None:
-        """Say that somebody looks at this job now; returns the WebP of how it looked last, if there is one."""
+        """Mark a job as watched; returns its latest preview as WebP, if there is one."""
         try:
             with self.redis.pipeline(transaction=False) as pipe:
                 pipe.set(f"limner:watched:{job_id}", "", ex=WATCHED_SECONDS)
@@ -121,7 +121,7 @@ class Hints:
         return base64.b64decode(preview) if preview else None
 
     def watched(self, job_ids: Collection[str]) -> set[str]:
-        """Those of these jobs that somebody looks at."""
+        """The subset of these jobs that clients are watching."""
         if not job_ids:
             return set()
         try:
@@ -131,7 +131,7 @@ class Hints:
         return {job_id for job_id, value in zip(job_ids, found, strict=True) if value is not None}
 
     def previewed(self, job_id: str, webp: bytes) -> None:
-        """Show how a running job looks."""
+        """Store the preview of a running job."""
         with suppress(RedisError):
             self.redis.set(f"limner:preview:{job_id}", base64.b64encode(webp), ex=PREVIEW_TTL_SECONDS)
 

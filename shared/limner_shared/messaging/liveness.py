@@ -1,4 +1,6 @@
-"""What the dispatchers say of themselves, in Redis: who leads, what was done when, and what is set aside."""
+"""Dispatcher reports in Redis: which dispatcher is the leader, when each duty last ran, and which items are set
+aside.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from redis import Redis
 
 DISPATCHERS: Final = "limner:dispatcher:"
 TTL_SECONDS: Final = 15
-"""A dispatcher writes every few seconds; the report of one that is gone ends."""
+"""A dispatcher writes every second; its report expires when it is gone."""
 MOST_SET_ASIDE: Final = 50
-"""So many items are named; their number is told whatever it is."""
+"""At most this many items are listed; the count covers all of them."""
 
 
 class SetAside(BaseModel):
-    """An item of a duty that failed and waits to be tried again."""
+    """An item of a duty that failed and waits for its retry."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,52 +26,52 @@ class SetAside(BaseModel):
     error: str
     """The error's class."""
     failures: int
-    """How often it failed one time after another."""
+    """Consecutive failures."""
     retry_in: float
     """Seconds."""
 
 
 class DispatcherReport(BaseModel):
-    """One dispatcher, as it saw itself when it wrote; times are in seconds before that."""
+    """The report of one dispatcher. Times are seconds before it was written."""
 
     model_config = ConfigDict(frozen=True)
 
     owner: str
     leads: list[str]
-    """The duties for which it is the active one."""
+    """The duties for which it is the leader."""
     finished: dict[str, float]
-    """When the last pass over a duty's items ended."""
+    """Time since the last pass over a duty's items ended, by duty."""
     failures: dict[str, int]
-    """How many items failed since it started, by duty."""
+    """Failures since its start, by duty."""
     set_aside: list[SetAside]
     """At most MOST_SET_ASIDE of them."""
     set_aside_count: int
     threads: dict[str, float | None]
-    """For how long each thread is at its present unit of work; None while it waits."""
+    """Seconds that each thread has spent on its current unit of work; None while it waits."""
 
     def slow_threads(self, seconds: float) -> list[str]:
-        """The threads that are at one unit of work for longer than that."""
+        """The threads that have worked on one unit for longer than this."""
         return sorted(name for name, busy in self.threads.items() if busy is not None and busy > seconds)
 
 
 def write_report(redis: Redis, report: DispatcherReport) -> None:
-    """Say how a dispatcher is. Raises RedisError."""
+    """Write a dispatcher's report. Raises RedisError."""
     redis.set(DISPATCHERS + report.owner, report.model_dump_json(), ex=TTL_SECONDS)
 
 
 def withdraw_report(redis: Redis, owner: str) -> None:
-    """This dispatcher has ended. Raises RedisError."""
+    """Delete the report of a dispatcher that has ended. Raises RedisError."""
     redis.delete(DISPATCHERS + owner)
 
 
 def read_reports(redis: Redis) -> list[DispatcherReport]:
-    """Every live dispatcher's report; one that cannot be read is left out. Raises RedisError."""
+    """The reports of all live dispatchers; unreadable ones are left out. Raises RedisError."""
     keys: list[Any] = sorted(redis.scan_iter(match=DISPATCHERS + "*", count=1000))
     values = cast("list[Any]", redis.mget(keys)) if keys else []
     reports: list[DispatcherReport] = []
     for value in values:
         try:
             reports.append(DispatcherReport.model_validate_json(value or ""))
-        except ValidationError:  # it ended meanwhile, or is of another version
+        except ValidationError:  # it ended in the meantime, or has another version
             continue
     return reports

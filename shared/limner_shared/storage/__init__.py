@@ -1,1 +1,1 @@
-"""Pictures and other blobs, in a folder or a bucket."""
+"""Storage of pictures and other blobs, in a folder or a bucket."""

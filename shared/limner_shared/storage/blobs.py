@@ -1,8 +1,8 @@
-"""Where picture bytes live: content-addressed, in a local folder, S3, GCS or Azure through one interface.
+"""Content-addressed storage of picture bytes, in a local folder, S3, GCS or Azure through one interface.
 
-Nothing is deleted at once. A blob that is not referred to any more is set aside, where readers still find it; after a
-while it is either put back, because a row refers to it after all, or deleted for good. So an equal picture that is
-stored at the very moment of a deletion keeps its bytes, on stores that cannot delete on a condition as well.
+Deletion has two steps. An unreferenced blob is first set aside, where readers still find it; later it is either put
+back, because a row refers to it after all, or deleted permanently. So a picture with equal bytes that is stored at the
+moment of a deletion keeps its bytes, also on stores without conditional deletion.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ INPUTS: Final = "inputs"
 ASIDE: Final = "aside"
 DIGEST_CHARS: Final = 64
 FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
-"""The pictures' folders: a digest's first two characters."""
+"""The folders of the pictures: the first two characters of a digest."""
 
 
 class SetAside(NamedTuple):
-    """A blob that was set aside; `folder` is INPUTS or, for pictures, empty."""
+    """A blob that was set aside; `folder` is INPUTS, or empty for pictures."""
 
     folder: str
     digest: str
 
 
 class Blobs:
-    """Bytes by their SHA-256. A blob never changes, so that writing one twice is harmless."""
+    """Bytes by their SHA-256. Blobs never change, so a repeated write is harmless."""
 
     def __init__(self, url: str) -> None:
         self._store = Store(url)
@@ -51,13 +51,13 @@ class Blobs:
         return found
 
     def put_input(self, data: bytes) -> str:
-        """Store what a job starts from, and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
+        """Store an input picture and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
         digest = hashlib.sha256(data).hexdigest()
         self._store.put(f"{INPUTS}/{digest}", data)
         return digest
 
     def get_input(self, digest: str) -> bytes:
-        """The bytes of an input. Raises NotFound, also for one that is damaged, or StorageFailed."""
+        """The bytes of an input picture. Raises NotFound if it is missing or damaged, or StorageFailed."""
         found = self._get(f"{INPUTS}/{digest}")
         if found is None:
             raise NotFound("The picture that this job starts from is no longer stored: send it again.")
@@ -69,15 +69,15 @@ class Blobs:
         found = self._store.get(key)
         return self._store.get(f"{ASIDE}/{key}") if found is None else found
 
-    # --- checkpoints: no row speaks of them, and each is written again and again ---
+    # --- checkpoints: they have no rows, and each is overwritten repeatedly ---
 
     def keep(self, name: str, data: bytes) -> None:
-        """Store a checkpoint under a name, in place of what was there. Raises StorageFull or StorageFailed."""
-        # Losing one costs a few steps, and so it is not worth the wait for the disk: its checksum tells.
+        """Store a checkpoint under a name and replace the one before. Raises StorageFull or StorageFailed."""
+        # A lost checkpoint costs a few steps, which is not worth a wait for the disk; the checksum detects damage.
         self._store.put(_checkpoint(name), data + hashlib.sha256(data).digest(), durable=False)
 
     def kept(self, name: str) -> bytes | None:
-        """The checkpoint under this name, if there is one. Raises StorageFailed, also for one that is damaged."""
+        """The checkpoint of this name, or None. Raises StorageFailed, also for a damaged one."""
         found = self._store.get(_checkpoint(name))
         if found is None:
             return None
@@ -88,7 +88,7 @@ class Blobs:
         return data
 
     def drop(self, name: str) -> None:
-        """Forget the checkpoint under this name. Raises StorageFailed."""
+        """Delete the checkpoint of this name. Raises StorageFailed."""
         self._store.delete(_checkpoint(name))
 
     # --- deletion ---
@@ -96,7 +96,8 @@ class Blobs:
     def drop_older(
         self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
     ) -> int:
-        """Forget what was stored in INPUTS or HALF_MADE so long ago, but for the names in use; returns how many.
+        """Delete the objects in INPUTS or CHECKPOINTS that are older than `seconds` and not in use; returns their
+        number.
 
         Raises StorageFailed.
         """
@@ -108,33 +109,34 @@ class Blobs:
         return done
 
     def delete(self, digest: str, unless_written_within: float) -> bool:
-        """Set a blob aside; False if it was written less than so many seconds ago: a row may be about to refer to it.
+        """Set a blob aside; False if it was written within the last `unless_written_within` seconds, since a row may be
+        about to refer to it.
 
         Raises StorageFailed.
         """
         return self._set_aside(_key(digest), unless_written_within)
 
     def delete_input(self, digest: str, unless_written_within: float) -> bool:
-        """Set an input aside, as `delete` does. Raises StorageFailed."""
+        """Set an input picture aside, as `delete` does. Raises StorageFailed."""
         return self._set_aside(f"{INPUTS}/{digest}", unless_written_within)
 
     def set_aside(self, seconds: float) -> Iterator[list[SetAside]]:
-        """What was set aside so long ago, some at a time. Raises StorageFailed."""
+        """The blobs that were set aside more than `seconds` ago, in pages. Raises StorageFailed."""
         for page in self._store.list(ASIDE):
             old = [PurePosixPath(key) for key, age in page if age > seconds]
             yield [SetAside(INPUTS if key.parent.name == INPUTS else "", key.name) for key in old]
 
     def put_back(self, blob: SetAside) -> None:
-        """A blob that was set aside is in use. Raises StorageFailed."""
+        """Put back a blob that was set aside and is in use. Raises StorageFailed."""
         key = _place(blob)
         self._store.move(f"{ASIDE}/{key}", key)
 
     def delete_for_good(self, blob: SetAside) -> None:
-        """Delete what was set aside. Raises StorageFailed."""
+        """Delete a blob that was set aside. Raises StorageFailed."""
         self._store.delete(f"{ASIDE}/{_place(blob)}")
 
     def stored(self, folder: str, seconds: float) -> Iterator[list[str]]:
-        """The digests of the pictures in one of FOLDERS that were stored so long ago, some at a time.
+        """The digests of the pictures in one of FOLDERS that were stored more than `seconds` ago, in pages.
 
         Raises StorageFailed.
         """
@@ -143,7 +145,9 @@ class Blobs:
             yield [name for name in names if len(name) == DIGEST_CHARS]
 
     def drop_unfinished(self, folder: str, seconds: float) -> None:
-        """Delete what writers left in one of FOLDERS so long ago that died in the middle. Raises StorageFailed."""
+        """Delete the partial files in one of FOLDERS that interrupted writers left more than `seconds` ago. Raises
+        StorageFailed.
+        """
         if self.folder is None:
             return
         for page in self._store.list(folder):
@@ -169,9 +173,11 @@ def _place(blob: SetAside) -> str:
 
 
 def _key(digest: str) -> str:
-    return f"{digest[:2]}/{digest}"  # a folder of 4000 for each million: few enough, and few folders to be made
+    return f"{digest[:2]}/{digest}"  # 256 folders of about 4000 files for each million: few to create, small to list
 
 
 def _checkpoint(name: str) -> str:
-    """The version before has checkpoints without a checksum, and looks for them under the name alone."""
+    """The key of a checkpoint. The suffix distinguishes it from the version before, whose checkpoints have no
+    checksum.
+    """
     return f"{CHECKPOINTS}/{name}.sum"

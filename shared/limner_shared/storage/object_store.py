@@ -1,4 +1,4 @@
-"""Bytes by key, in a local folder or a bucket: every call ends within a time limit, and a key holds all of its bytes or
+"""Bytes by key, in a local folder or a bucket. Every call has a time limit, and a key holds either all of its bytes or
 none.
 """
 
@@ -23,21 +23,22 @@ from limner_shared.errors import StorageFailed, StorageFull
 
 CONNECT_SECONDS: Final = 5
 REQUEST_SECONDS: Final = 15
-"""One request, its body included; the client's own default is 30 s, and ten tries within three minutes."""
+"""Time limit of one request with its body. The client's own default is 30 s, and ten tries within three minutes."""
 RETRIES: Final = 2
 RETRY_SECONDS: Final = 20
-"""No further try begins after this; so a call lasts 35 s at most."""
+"""No retry begins after this, so a call lasts at most 35 s."""
 FAILURES: Final = 3
 OPEN_SECONDS: Final = 10.0
-"""After FAILURES in a row a bucket is left alone for so long: work that needs many calls must not wait for each."""
+"""After FAILURES consecutive failures a bucket is not called for this long: work with many calls must not wait for
+each."""
 LISTED_AT_ONCE: Final = 1000
 FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
-"""Options of the client that `AWS_`, `AZURE_` and `GOOGLE_` variables set; the client forgets them when others are
-given by name."""
+"""Client options that are set by `AWS_`, `AZURE_` and `GOOGLE_` variables; the client ignores those variables if other
+options are passed explicitly."""
 
 
 class Store:
-    """Every method raises StorageFull or StorageFailed."""
+    """An object store. Every method raises StorageFull or StorageFailed."""
 
     def __init__(self, url: str) -> None:
         self.folder: Path | None = None
@@ -53,7 +54,7 @@ class Store:
             self._store = _bucket(url)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
-        """Store bytes under a key. `durable`: they survive a power cut from now on."""
+        """Store bytes under a key. With `durable` they survive a power failure from then on."""
         with self._errors():
             if self.folder is not None:
                 _write_whole(self.folder / key, data, durable)
@@ -61,7 +62,7 @@ class Store:
                 self._store.put(key, data)
 
     def get(self, key: str) -> bytes | None:
-        """The bytes of a key, if there are any."""
+        """The bytes of a key, or None."""
         with self._errors():
             try:
                 return self._store.get(key).bytes().to_bytes()
@@ -69,7 +70,7 @@ class Store:
                 return None
 
     def age(self, key: str) -> float | None:
-        """How many seconds ago a key was written, if it is there."""
+        """The seconds since a key was written, or None if it does not exist."""
         with self._errors():
             try:
                 return _age(self._store.head(key)["last_modified"])
@@ -77,7 +78,7 @@ class Store:
                 return None
 
     def delete(self, key: str) -> None:
-        """Delete a key, if it is there."""
+        """Delete a key; a missing key is not an error."""
         with self._errors():
             try:
                 self._store.delete(key)
@@ -85,11 +86,10 @@ class Store:
                 return
 
     def move(self, key: str, to: str, unless_younger: float = float("-inf")) -> bool:
-        """Move a key's bytes, in place of what was there; False if it was written less than so many seconds ago.
+        """Move a key's bytes and replace `to`; False if the key was written less than `unless_younger` seconds ago.
 
-        `to` is new from then on. A key that is not there counts as moved. What is written while this is going on is
-        never lost: a folder's file is looked at after it is out of the writers' way, and a bucket keeps both copies
-        until the second look.
+        The age of `to` starts at 0. A missing key counts as moved. A concurrent write is never lost: a folder's file is
+        checked after it was moved out of the writers' way, and a bucket keeps both copies until the second check.
         """
         age = self.age(key)
         if age is None:
@@ -111,7 +111,7 @@ class Store:
         return True
 
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
-        """Every key in a folder with its age in seconds, some at a time."""
+        """All keys in a folder with their ages in seconds, in pages."""
         with self._errors():
             pages = iter(self._store.list(prefix, chunk_size=LISTED_AT_ONCE))
         while True:
@@ -124,7 +124,7 @@ class Store:
     @contextmanager
     def _errors(self) -> Iterator[None]:
         if self._breaker is not None and self._breaker.state is BreakerState.OPEN:
-            raise StorageFailed("The picture store does not answer; it is tried again in a few seconds.")
+            raise StorageFailed("The picture store does not respond; it is tried again in a few seconds.")
         try:
             yield
         except (BaseError, OSError) as error:
@@ -158,7 +158,7 @@ def _age(written: datetime) -> float:
 
 
 def _write_whole(file: Path, data: bytes, durable: bool) -> None:
-    """A file that is there complete or not at all; directly, since the store's own way costs three times as much."""
+    """Write a file that is either complete or absent. The store's own method takes three times as long."""
     part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         try:
@@ -186,7 +186,7 @@ def _write(file: Path, data: bytes, durable: bool) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name survives a power cut only after this. Windows has no such call, and needs none."""
+    """Sync a folder: only then a new name survives a power failure. Windows has no such call and does not need it."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -200,14 +200,14 @@ def _move_file(file: Path, to: Path, unless_younger: float) -> bool:
     to.parent.mkdir(parents=True, exist_ok=True)
     file.replace(to)
     if time.time() - to.stat().st_mtime < unless_younger:
-        to.replace(file)  # should it be there again, it is the same bytes
+        to.replace(file)  # if it exists again by now, it has the same bytes
         return False
     os.utime(to)
     return True
 
 
 def _is_full(error: BaseException) -> bool:
-    # The store wraps the operating system's error, and keeps only its text.
+    # The store wraps the operating system's error and keeps only its text.
     text = str(error)
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
         hint in text

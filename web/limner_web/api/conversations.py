@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
 from limner_shared.domain.conditions import Description
-from limner_shared.domain.jobs import JobRequest, Name
+from limner_shared.domain.jobs import JobRequest, RequestedName
 from limner_shared.domain.views import ConversationList, ConversationView, TurnView
 from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
@@ -27,10 +27,10 @@ class Message(BaseModel):
     message: Description = Field(
         description="What you want, in your own words and in any language.", examples=["bluer"]
     )
-    model: Name | None = Field(
+    model: RequestedName | None = Field(
         default=None, description="A name from `GET /models`. Defaults to the previous turn's model."
     )
-    style: Name | None = Field(default=None, description="One of the model's styles.")
+    style: RequestedName | None = Field(default=None, description="One of the model's styles.")
     width: int | None = Field(default=None, strict=True, description="The width, in pixels.")
     height: int | None = Field(default=None, strict=True, description="The height, in pixels.")
     steps: int | None = Field(default=None, strict=True, description="The number of denoising steps.")

@@ -47,7 +47,7 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
             if not ledger.seal_bulk(session, bulk_id, reader.accepted, reader.skipped):
                 raise _dropped_meanwhile()
             if key is not None:
-                ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, anew=True)
+                ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, replace=True)
     except BaseException:
         _drop(services, bulk_id)
         raise
@@ -68,7 +68,7 @@ def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | No
                 ledger.drop_bulk(session, known[0])
             bulk_id = ledger.open_bulk(session, tenant_id)
             if key is not None:
-                ledger.store_idempotency_key(session, tenant_id, key, LOADING, bulk_id, anew=True)
+                ledger.store_idempotency_key(session, tenant_id, key, LOADING, bulk_id, replace=True)
             return None, bulk_id
     except IntegrityError as error:  # a concurrent request with the same key has stored it first
         raise BulkLoading from error

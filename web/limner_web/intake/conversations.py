@@ -8,8 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.tables import Job
-from limner_shared.db.tables import Turn as TurnRow
+from limner_shared.db.tables import ConversationTurn, Job
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
@@ -18,7 +17,7 @@ from limner_web.intake.submission import ConversationContext, submit
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services
 
-TurnRows = Sequence[tuple[TurnRow, Job | None]]
+TurnRows = Sequence[tuple[ConversationTurn, Job | None]]
 
 
 def create(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
@@ -105,18 +104,18 @@ def _submit(
     return submit(services, tenant_id, request, header.idempotency_key, header.x_stainless_retry_count, context)
 
 
-def _turn_of(session: Session, job_id: str) -> TurnRow:
+def _turn_of(session: Session, job_id: str) -> ConversationTurn:
     """The turn that a job belongs to. Raises Gone if the conversation has been deleted."""
-    turn = session.scalar(select(TurnRow).where(TurnRow.job_id == job_id))
+    turn = session.scalar(select(ConversationTurn).where(ConversationTurn.job_id == job_id))
     if turn is None:
         raise Gone
     return turn
 
 
-def _path(turns: TurnRows, last: str | None) -> list[tuple[TurnRow, Job | None]]:
+def _path(turns: TurnRows, last: str | None) -> list[tuple[ConversationTurn, Job | None]]:
     """The turns from the first to `last`, along the parents. Raises NotFound if `last` is not among `turns`."""
     by_id = {turn.id: (turn, job) for turn, job in turns}
-    path: list[tuple[TurnRow, Job | None]] = []
+    path: list[tuple[ConversationTurn, Job | None]] = []
     while last is not None:
         if last not in by_id:
             raise NotFound(f"There is no turn {last} in this conversation.")
@@ -125,6 +124,6 @@ def _path(turns: TurnRows, last: str | None) -> list[tuple[TurnRow, Job | None]]
     return path[::-1]
 
 
-def _turn(turn: TurnRow, job: Job | None) -> Turn:
+def _turn(turn: ConversationTurn, job: Job | None) -> Turn:
     """A turn as it is stored with a job, with the conditions of its images if they are known."""
     return Turn(text=turn.text, conditions=None if job is None else conditions_of(job))

@@ -93,9 +93,9 @@ def _find(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
 
 def _store(session: Session, tenant_id: str, repeat: Repeat, job_id: str) -> None:
     counted = repeat.key is None
-    ledger.store_idempotency_key(session, tenant_id, repeat.stored_key or "", repeat.digest, job_id, anew=counted)
+    ledger.store_idempotency_key(session, tenant_id, repeat.stored_key or "", repeat.digest, job_id, replace=counted)
     if counted and repeat.retry_count:
-        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, job_id, anew=True)
+        ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, job_id, replace=True)
 
 
 def _require_job(session: Session, tenant_id: str, job_id: str) -> str:

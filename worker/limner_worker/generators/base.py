@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from limner_shared.domain.cards import ModelCard, Source
+from limner_shared.domain.card_fields import Source
+from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 

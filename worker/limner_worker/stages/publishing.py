@@ -149,7 +149,7 @@ class Publisher:
     def _store(self, job: JobRun, fingerprint: dict[str, Any]) -> Result:
         images = [store_picture(self._blobs, row, fingerprint) for row in job.rows]
         keys = deduplication_keys(job.claim, fingerprint) or [None] * len(images)
-        images = [replace(image, recipe=key) for image, key in zip(images, keys, strict=True)]
+        images = [replace(image, deduplication_key=key) for image, key in zip(images, keys, strict=True)]
         return Result(job.id, job.claim.attempt, images)
 
     def _present_all(self, outcomes: Sequence[Outcome]) -> None:

@@ -21,7 +21,7 @@ PREFIX = "lmn"
 
 
 def create(session: Session, tenant_name: str, label: str) -> str:
-    """Make a key, and its tenant where there is none of that name; the key is shown this once."""
+    """Create a key, and its tenant if none has that name. Returns the key, which cannot be shown again."""
     tenant_id = find_or_make(session, tenant_name)
     lookup, secret = secrets.token_hex(6), secrets.token_hex(20)  # 160 random bits
     values = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": _digest(secret)}
@@ -30,20 +30,20 @@ def create(session: Session, tenant_name: str, label: str) -> str:
 
 
 def list_keys(session: Session) -> Sequence[tuple[ApiKey, str]]:
-    """Every key with its tenant's name, oldest first."""
+    """All keys with their tenants' names, the oldest first."""
     query = select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id).order_by(ApiKey.created_at)
     return [(row[0], row[1]) for row in session.execute(query)]
 
 
 def revoke(session: Session, lookup: str) -> None:
-    """Let a key be valid no more. Raises NotFound for an unknown or revoked one."""
+    """Revoke a key. Raises NotFound if it is unknown or revoked."""
     statement = update(ApiKey).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None)).values(revoked_at=now())
     if session.execute(statement.returning(ApiKey.id), execution_options=NO_SYNC).first() is None:
         raise NotFound(f"There is no valid key {lookup}.")
 
 
 def authenticate(session: Session, key: str) -> str:
-    """The id of the key's tenant. Raises Unauthorized, whatever is wrong with it."""
+    """The id of the key's tenant. Raises Unauthorized, whatever makes the key invalid."""
     prefix, lookup, secret, checksum = (*key.split("_"), "", "", "", "")[:4]
     if prefix == PREFIX and checksum == _checksum(lookup, secret):  # a typo costs no query
         query = select(ApiKey.tenant_id, ApiKey.digest).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None))

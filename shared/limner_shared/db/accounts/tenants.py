@@ -1,4 +1,4 @@
-"""Tenants: their weight, their limits and what is kept of theirs."""
+"""Tenants: their weights, limits and retention."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ FIELDS = (
     "keep_jobs_days",
     "share_results",
 )
-"""What can be changed of a tenant; limits and retention may be None, and then do not apply."""
+"""The fields that can be changed; limits and retention may be None, which means that they do not apply."""
 
 
 def list_tenants(session: Session) -> Sequence[Tenant]:
-    """Every tenant, oldest first."""
+    """All tenants, the oldest first."""
     return session.scalars(select(Tenant).order_by(Tenant.created_at, Tenant.id)).all()
 
 
 def find_or_make(session: Session, name: str) -> str:
-    """The id of the tenant with this name, who is made if there is none."""
+    """Return the id of the tenant with this name, creating the tenant if necessary."""
     found = session.scalar(select(Tenant.id).where(Tenant.name == name))
     if found is None:
         found = new_id("tenant")
@@ -41,7 +41,7 @@ def find_or_make(session: Session, name: str) -> str:
 
 
 def change_tenant(session: Session, name: str, changes: Mapping[str, float | None]) -> None:
-    """Set these of FIELDS for the tenant with this name, who is made if there is none."""
+    """Set some of FIELDS for the tenant with this name, creating the tenant if necessary."""
     tenant_id = find_or_make(session, name)
     if changes:
         session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**changes), execution_options=NO_SYNC)

@@ -1,9 +1,10 @@
-"""Every write to a job, an image, a bulk or an event. Each function is one statement or a few, inside the caller's
-transaction (`Database.write`); each change of state is a conditional update, so that a late or doubled caller
-changes nothing and is told so.
+"""All writes to jobs, images, bulks and events. Each function is one statement or a few, in the caller's transaction
+(`Database.write`). Each state change is a conditional update: a late or duplicate call changes nothing, and its result
+says so.
 
-intake: into the queue · bulks: many at once · release: into Redis · attempts: a worker's claims and results ·
-ends: canceled, expired, lost, done again · retention: what is deleted, and when · conversations: talks and turns.
+intake: submission, limits and idempotency keys · bulks: many jobs at once · release: to Redis · attempts: a worker's
+claims and results · termination: cancellation, expiry, lost workers, retries of dead letters · retention: what is
+deleted, and when · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew

@@ -1,4 +1,4 @@
-"""A worker's attempt at a job: claimed, kept alive, and ended, each only while it is still the current attempt."""
+"""A worker's attempt at a job: claimed, renewed and ended, each only while it is the current attempt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from limner_shared.db import release_queries
 from limner_shared.db.engine import insert_many, now
@@ -21,40 +22,12 @@ from limner_shared.errors import UnreadableJob
 
 
 def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float) -> list[Claim]:
-    """queued → running for whichever of these are still queued. A duplicate or stale message finds nothing to claim.
+    """queued → running for those of these jobs that are still queued; a duplicate or stale message claims nothing.
 
-    A job whose spec cannot be read fails, and the others are claimed. One of a newer version is left to newer workers.
+    A job whose spec cannot be read fails, and the others are claimed. A job whose spec has a newer version stays
+    queued for newer workers.
     """
-    readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
-    chosen = (
-        select(Job.id)
-        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), readable)
-        .with_for_update(skip_locked=True)
-    )
-    statement = (
-        update(Job)
-        .where(Job.id.in_(chosen))
-        .values(
-            state=JobState.RUNNING,
-            version=Job.version + 1,
-            attempt=Job.attempt + 1,
-            owner=owner,
-            lease_until=now() + lease_seconds,
-            started_at=func.coalesce(Job.started_at, now()),
-        )
-        .returning(
-            Job.id,
-            Job.tenant_id,
-            Job.bulk_id,
-            Job.attempt,
-            Job.version,
-            Job.lane,
-            Job.spec,
-            Job.interpretation,
-            select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares"),
-        )
-    )
-    rows = session.execute(statement, execution_options=NO_SYNC).all()
+    rows = session.execute(_claim_statement(job_ids, owner, lease_seconds), execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
     claims: list[Claim] = []
     for row in rows:
@@ -65,8 +38,28 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     return claims
 
 
+def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -> ReturningUpdate[*tuple[Any, ...]]:
+    readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
+    chosen = (
+        select(Job.id)
+        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), readable)
+        .with_for_update(skip_locked=True)
+    )
+    values = {
+        Job.state: JobState.RUNNING,
+        Job.version: Job.version + 1,
+        Job.attempt: Job.attempt + 1,
+        Job.owner: owner,
+        Job.lease_until: now() + lease_seconds,
+        Job.started_at: func.coalesce(Job.started_at, now()),
+    }
+    shares = select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares")
+    columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
+    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, shares)
+
+
 def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:
-    """running → failed for a spec that does not validate; the event tells which fields, but not what stood there."""
+    """running → failed for a spec that is not valid. The event records the fields, but not their values."""
     where = error.errors(include_input=False, include_url=False) if isinstance(error, ValidationError) else []
     fields = sorted({".".join(map(str, each["loc"])) for each in where}) or [type(error).__name__]
     values = error_values(UnreadableJob()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
@@ -91,9 +84,9 @@ def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
 def interpreted(
     session: Session, job_id: str, attempt: int, interpretation: Interpretation, spec: JobSpec, cost: int
 ) -> bool:
-    """Keep what was made of a description, if its attempt still owns the job; a later attempt finds it done.
+    """Store the interpretation of a description, if the attempt still owns the job; a later attempt does not repeat it.
 
-    Raises TooManyRequests if the tenant's units for today do not suffice for what it costs more than was granted.
+    Raises TooManyRequests if the tenant's cost units for today do not cover the cost beyond what was granted.
     """
     current = _current([AttemptKey(job_id, attempt)])
     before = session.execute(select(Job.tenant_id, Job.cost).where(current)).one_or_none()
@@ -106,7 +99,9 @@ def interpreted(
 
 
 def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, lease_seconds: float) -> list[Claim]:
-    """Claim the next queued jobs of these models without a message, those released first: for when Redis is away."""
+    """Claim the next queued jobs of these models without a message, released ones first: for when Redis is
+    unavailable.
+    """
     chosen: list[str] = []
     for model in models:
         chosen += release_queries.next_jobs(session, model, limit - len(chosen))
@@ -114,7 +109,7 @@ def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, 
 
 
 def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float) -> set[AttemptKey]:
-    """Extend the leases of all these attempts in one statement; those not returned are no longer the current ones."""
+    """Extend the leases of these attempts in one statement. Returns the attempts that are still the current ones."""
     statement = (
         update(Job).where(_current(attempts)).values(lease_until=now() + lease_seconds).returning(Job.id, Job.attempt)
     )
@@ -122,27 +117,29 @@ def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float
 
 
 def forfeit(session: Session, attempts: Iterable[AttemptKey]) -> None:
-    """Let the leases of these attempts run out now: the reaper counts each as a loss, without the wait."""
+    """Expire the leases of these attempts now, so that the reaper counts each as a loss without a wait."""
     session.execute(update(Job).where(_current(attempts)).values(lease_until=now()), execution_options=NO_SYNC)
 
 
 def finish(session: Session, results: Sequence[Result]) -> list[Change]:
-    """running → succeeded with its images, for each whose attempt still owns the job; the others change nothing."""
+    """running → succeeded with its images, for each result whose attempt still owns the job; the others change
+    nothing.
+    """
     if not results:
         return []
     values = {"state": JobState.SUCCEEDED, "finished_at": now(), "lease_until": None}
-    # Of several attempts at one job only the last can be the current one.
+    # Only the last of several attempts at one job can be the current one.
     by_id = {result.job_id: result for result in sorted(results, key=lambda result: result.attempt)}
     current = _current([result.key for result in by_id.values()])
     changes = transition(session, current, values, JobState.SUCCEEDED.value)
-    _present(session, [by_id[change.id] for change in changes])
+    _store_presentations(session, [by_id[change.id] for change in changes])
     rows = [row for change in changes for row in _image_rows(by_id[change.id])]
     if rows:
         session.execute(insert_many(Image).values(created_at=now()), rows)
     return changes
 
 
-def _present(session: Session, results: Sequence[Result]) -> None:
+def _store_presentations(session: Session, results: Sequence[Result]) -> None:
     texts = [{"job": result.job_id, "text": result.presentation} for result in results if result.presentation]
     if texts:
         statement = update(Job).where(Job.id == bindparam("job")).values(presentation=bindparam("text"))
@@ -150,21 +147,23 @@ def _present(session: Session, results: Sequence[Result]) -> None:
 
 
 def fail(session: Session, result: Result) -> Change | None:
-    """running → failed with the result's error, if its attempt still owns the job; otherwise nothing, and None."""
+    """running → failed with the result's error, if its attempt still owns the job; otherwise None, and nothing
+    changes.
+    """
     if result.error is None:
-        raise ValueError("a failure needs its error")
+        raise ValueError("a failed result must have an error")
     values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
     changes = transition(session, _current([result.key]), values, JobState.FAILED.value)
     return changes[0] if changes else None
 
 
 def hand_back(session: Session, attempts: Iterable[AttemptKey], reason: str = "worker stopping") -> list[Change]:
-    """running → queued for attempts that their worker gives up; not counted as losses."""
+    """running → queued for attempts that their worker gives up; they do not count as losses."""
     return requeue(session, _current(attempts), losses=0, reason=reason)
 
 
 def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason: str) -> list[Change]:
-    """running → queued, to be released anew."""
+    """running → queued, to be released again."""
     values = {
         "state": JobState.QUEUED,
         "owner": None,
@@ -177,7 +176,7 @@ def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason
 
 
 def _current(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:
-    """The fence: each of these attempts, as far as it is the one that runs."""
+    """The fencing condition: these attempts, if they are still running and the current ones."""
     keys = [tuple(each) for each in attempts]
     pairs = tuple_(Job.id, Job.attempt).in_(keys)
     return Job.id.in_([job_id for job_id, _ in keys]) & pairs & (Job.state == JobState.RUNNING)
@@ -197,7 +196,7 @@ def _image_rows(result: Result) -> list[dict[str, Any]]:
             "seed": image.seed,
             "receipt": dict(image.receipt),
             "alt_text": image.alt_text,
-            "recipe": image.recipe,
+            "recipe": image.deduplication_key,  # the column's name
         }
         for index, image in enumerate(result.images)
     ]

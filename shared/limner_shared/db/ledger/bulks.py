@@ -1,11 +1,12 @@
-"""Bulks: many jobs at once, all or none. What is true of the whole bulk is said once, in its row, whatever its size;
-what must be done to each of its jobs is done by `sweep_bulk`, a few at a time.
+"""Bulks: many jobs at once, all or none.
 
-loading → open ⇄ paused → canceling → canceled, or loading → dropping → gone.
+What applies to a whole bulk is one write to its row, whatever the bulk's size. What must be done to each of its jobs is
+done by `sweep_bulk`, a few jobs in each transaction. The states are in `domain.bulks`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, null, select, update
@@ -16,81 +17,89 @@ from limner_shared.db.ledger.intake import refund
 from limner_shared.db.ledger.termination import cancel
 from limner_shared.db.ledger.types import NO_SYNC, Change, lock
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Job, Tenant
+from limner_shared.domain.bulks import BulkState, bulk_sources
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, sources
 
 
 def open_bulk(session: Session, tenant_id: str) -> str:
-    """Begin a bulk; its jobs wait until `seal_bulk`."""
+    """Create a bulk that is loading and return its id; its jobs wait until `seal_bulk`."""
     bulk_id = new_id("bulk")
-    values = {"id": bulk_id, "tenant_id": tenant_id, "state": "loading", "total": 0}
+    values = {"id": bulk_id, "tenant_id": tenant_id, "state": BulkState.LOADING, "total": 0}
     session.execute(insert(Bulk).values(created_at=now(), touched_at=now(), **values))
     return bulk_id
 
 
 def touch_bulk(session: Session, bulk_id: str, total: int) -> bool:
-    """Say that whoever loads this bulk is alive, and how far; False if it was given up already."""
-    return _change(session, bulk_id, ("loading",), touched_at=now(), total=total)
+    """Record that the loader is alive and has read `total` lines; False if the bulk is no longer loading."""
+    return _update(session, bulk_id, [BulkState.LOADING], touched_at=now(), total=total)
 
 
 def seal_bulk(session: Session, bulk_id: str, total: int, skipped: dict[str, Any] | None = None) -> bool:
-    """The bulk is complete: its jobs may be released; False if it was given up already.
+    """loading → open: the bulk is complete and its jobs may be released. False if it is no longer loading.
 
-    `skipped` tells of lines that were left out; see `views.SkippedView`.
+    `skipped` describes the lines that were left out; see `views.SkippedView`.
     """
-    return _change(session, bulk_id, ("loading",), state="open", total=total, skipped=skipped or null())
+    values = {"state": BulkState.OPEN, "total": total, "skipped": skipped or null()}
+    return _update(session, bulk_id, [BulkState.LOADING], **values)
 
 
 def pause_bulk(session: Session, bulk_id: str, *, paused: bool) -> bool:
-    """Release none of its jobs, or go on; what was released already goes on. False if its state does not allow it."""
-    before, after = ("open", "paused") if paused else ("paused", "open")
-    return _change(session, bulk_id, (before, after), state=after)
+    """open → paused, or back: stop or resume the release of its jobs. Jobs that were released go on.
+
+    True also if the bulk is in the wanted state already; False if its state does not allow the change.
+    """
+    target = BulkState.PAUSED if paused else BulkState.OPEN
+    return _update(session, bulk_id, [BulkState.OPEN, BulkState.PAUSED], state=target)
 
 
 def cancel_bulk(session: Session, bulk_id: str) -> None:
-    """No more of it is released from now on; `sweep_bulk` cancels its jobs, in a transaction of its own.
+    """loading, open or paused → canceling: no more of its jobs are released. `sweep_bulk` cancels the jobs later, in
+    its own transactions.
 
-    What was still loading was never accepted: its idempotency key is free again.
+    A bulk that was still loading was never accepted, so its idempotency key becomes free.
     """
-    if _change(session, bulk_id, ("loading",), state="canceling"):
+    if _update(session, bulk_id, [BulkState.LOADING], state=BulkState.CANCELING):
         _release_key(session, bulk_id)
     else:
-        _change(session, bulk_id, ("open", "paused"), state="canceling")
+        _move(session, bulk_id, BulkState.CANCELING)
 
 
 def drop_bulk(session: Session, bulk_id: str) -> bool:
-    """Forget a bulk that was never sealed, with its idempotency key; `sweep_bulk` deletes its jobs.
+    """loading → dropping: delete a bulk that was never sealed, with its idempotency key. `sweep_bulk` deletes its jobs.
 
     False if it was sealed, canceled or dropped before.
     """
-    dropped = _change(session, bulk_id, ("loading",), state="dropping")
+    dropped = _move(session, bulk_id, BulkState.DROPPING)
     if dropped:
         _release_key(session, bulk_id)
     return dropped
 
 
 def stale_bulks(session: Session, seconds: float) -> list[str]:
-    """Bulks that are loading, and whose loader has not been heard of for so long: its process died."""
-    return list(session.scalars(select(Bulk.id).where(Bulk.state == "loading", Bulk.touched_at < now() - seconds)))
+    """The loading bulks whose loader last wrote more than `seconds` ago: its process died."""
+    stale = (Bulk.state == BulkState.LOADING) & (Bulk.touched_at < now() - seconds)
+    return list(session.scalars(select(Bulk.id).where(stale)))
 
 
 def unswept_bulks(session: Session) -> list[str]:
-    """Bulks that were canceled or dropped and still have something to sweep, the oldest first."""
-    return list(session.scalars(select(Bulk.id).where(Bulk.state.in_(("canceling", "dropping"))).order_by(Bulk.id)))
+    """The bulks that were canceled or dropped and have jobs left to sweep, the oldest first."""
+    unswept = Bulk.state.in_((BulkState.CANCELING, BulkState.DROPPING))
+    return list(session.scalars(select(Bulk.id).where(unswept).order_by(Bulk.id)))
 
 
 def sweep_bulk(session: Session, bulk_id: str, limit: int) -> list[Change]:
-    """Go on with what was begun: cancel a canceled bulk's jobs, or delete a dropped one's, at most so many.
+    """Cancel the jobs of a canceled bulk, or delete those of a dropped one, at most `limit` in this transaction.
 
-    Safe to be repeated and to be done by several at once: its row is locked first, whoever finds it locked leaves it
-    to the other one, and the loader can add nothing meanwhile (`touch_bulk`). A job's own transaction locks the job
-    before its bulk; so jobs that are locked are left to the next sweep, and nothing is waited for.
+    Safe to repeat and to run concurrently: the bulk's row is locked first, a caller that finds it locked does nothing,
+    and the loader can add nothing meanwhile (`touch_bulk`). A transaction that ends a job locks the job before its
+    bulk; so the sweep leaves locked jobs to the next one, and waits for nothing.
     """
     row = select(Bulk.state, Bulk.tenant_id).where(Bulk.id == bulk_id).with_for_update(skip_locked=True)
     found = session.execute(row).one_or_none()
-    if found is not None and found.state == "canceling":
+    if found is not None and found.state == BulkState.CANCELING:
         return _cancel_some(session, bulk_id, limit)
-    if found is not None and found.state == "dropping":
+    if found is not None and found.state == BulkState.DROPPING:
         _delete_some(session, bulk_id, found.tenant_id, limit)
     return []
 
@@ -100,7 +109,7 @@ def _cancel_some(session: Session, bulk_id: str, limit: int) -> list[Change]:
     ids = lock(session, select(Job.id).where(live).limit(limit))
     changes = cancel(session, Job.id.in_(ids)) if ids else []
     if session.scalar(select(Job.id).where(live).limit(1)) is None:
-        _change(session, bulk_id, ("canceling",), state="canceled")
+        _move(session, bulk_id, BulkState.CANCELED)
     return changes
 
 
@@ -120,6 +129,12 @@ def _release_key(session: Session, bulk_id: str) -> None:
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id), execution_options=NO_SYNC)
 
 
-def _change(session: Session, bulk_id: str, states: tuple[str, ...], **values: object) -> bool:
+def _move(session: Session, bulk_id: str, target: BulkState) -> bool:
+    """Change the state, if the transition table allows it; False otherwise."""
+    return _update(session, bulk_id, bulk_sources(target), state=target)
+
+
+def _update(session: Session, bulk_id: str, states: Sequence[BulkState], **values: object) -> bool:
+    """Update a bulk that is in one of these states; False otherwise."""
     statement = update(Bulk).where(Bulk.id == bulk_id, Bulk.state.in_(states)).values(**values).returning(Bulk.id)
     return session.scalar(statement, execution_options=NO_SYNC) is not None

@@ -1,4 +1,4 @@
-"""Conversations and their turns; a turn's job is a job like any other, and outlives the conversation."""
+"""Conversations and their turns. The job of a turn is an ordinary job, and is kept when the conversation is deleted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.types import NO_SYNC
-from limner_shared.db.tables import Conversation, Turn
+from limner_shared.db.tables import Conversation, ConversationTurn
 from limner_shared.domain.ids import new_id
 from limner_shared.errors import InvalidRequest
 
@@ -18,7 +18,7 @@ TITLE_CHARS: Final = 80
 
 
 def open_conversation(session: Session, tenant_id: str, first_message: str) -> str:
-    """Begin a conversation, named after what is said first; returns its id."""
+    """Create a conversation, titled with the first message; returns its id."""
     title = " ".join(first_message.split())
     title = title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1]}…"
     moment = session.scalar(select(now())) or 0.0
@@ -29,12 +29,12 @@ def open_conversation(session: Session, tenant_id: str, first_message: str) -> s
 
 
 def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_id: str, text: str) -> str:
-    """Note a message and the job that it became; returns the turn's id. Raises InvalidRequest for one too many."""
-    count = session.scalar(select(func.count()).where(Turn.conversation_id == conversation_id)) or 0
+    """Add a message and its job; returns the turn's id. Raises InvalidRequest beyond MAX_TURNS."""
+    count = session.scalar(select(func.count()).where(ConversationTurn.conversation_id == conversation_id)) or 0
     if count >= MAX_TURNS:
-        raise InvalidRequest(f"A conversation has at most {MAX_TURNS} turns: begin another one.", field="message")
+        raise InvalidRequest(f"A conversation has at most {MAX_TURNS} turns: start a new one.", field="message")
     moment = session.scalar(select(now())) or 0.0
-    turn = Turn(
+    turn = ConversationTurn(
         id=new_id("turn"),
         conversation_id=conversation_id,
         parent_id=parent_id,
@@ -50,8 +50,10 @@ def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_
 
 
 def drop_conversation(session: Session, conversation_id: str) -> None:
-    """Delete a conversation with its turns; the jobs stay."""
-    # Whoever adds a turn just now is waited for, and whoever comes later finds no conversation.
+    """Delete a conversation with its turns; the jobs are kept."""
+    # The lock waits for a transaction that is adding a turn; a later one finds no conversation.
     session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
-    session.execute(delete(Turn).where(Turn.conversation_id == conversation_id), execution_options=NO_SYNC)
+    session.execute(
+        delete(ConversationTurn).where(ConversationTurn.conversation_id == conversation_id), execution_options=NO_SYNC
+    )
     session.execute(delete(Conversation).where(Conversation.id == conversation_id), execution_options=NO_SYNC)

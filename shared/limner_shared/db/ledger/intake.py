@@ -1,4 +1,4 @@
-"""Into the queue: jobs, the limits they are held to, and the idempotency keys that made them."""
+"""Submission: jobs, the tenants' limits, and idempotency keys."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.errors import IdempotencyConflict, TooManyRequests
 
 LOCAL_TENANT: Final = "tenant_local"
-"""Who submits while no keys are required."""
+"""The tenant of all requests while keys are not required."""
 SOON_SECONDS: Final = 10
-"""After how long a tenant whose queue is full may try again."""
+"""`retry_after` for a tenant whose queue is full."""
 DAY_SECONDS: Final = 86400
 
 
 def ensure_tenant(session: Session, tenant_id: str, name: str) -> None:
-    """Make a tenant if it is not there yet."""
+    """Create a tenant if it does not exist."""
     session.execute(insert_new(session, Tenant, "id").values(id=tenant_id, name=name, created_at=now()))
 
 
 def submit(
     session: Session, tenant_id: str, new: Sequence[NewJob], *, window: int = 0, bulk_id: str | None = None
 ) -> Submission:
-    """Queue jobs of one model and priority; where nobody waits and the `window` has room, they are released at once."""
+    """Queue jobs of one model and priority. They are released at once if no jobs wait ahead of them and the `window`
+    has room.
+    """
     lane = _lane_at_once(session, tenant_id, new, window) if window else None
     moment: float = session.scalar(select(now())) or 0.0
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
@@ -51,9 +53,9 @@ def submit(
 
 
 def reserve_quota(session: Session, tenant_id: str, jobs: int, cost: int, queued_before: int | None = None) -> int:
-    """Hold a tenant to its limits on queued jobs and on cost units a day, and count these as granted.
+    """Enforce a tenant's limits on queued jobs and on cost units per day, and count these jobs as granted.
 
-    Returns how many it has queued with these; given back as `queued_before`, it saves counting them again. Raises
+    Returns the number of queued jobs including these; passed back as `queued_before`, it saves a count. Raises
     TooManyRequests with `retry_after` in seconds.
     """
     tenant = session.get(Tenant, tenant_id)
@@ -62,7 +64,7 @@ def reserve_quota(session: Session, tenant_id: str, jobs: int, cost: int, queued
         if queued_before is None:
             queued += queries.queued_jobs(session, tenant_id, tenant.max_queued)
         if queued > tenant.max_queued:
-            message = f"At most {tenant.max_queued} jobs may be queued; {queued - jobs} are, and here are {jobs} more."
+            message = f"At most {tenant.max_queued} jobs may be queued: {queued - jobs} are, and this adds {jobs}."
             raise TooManyRequests(message, limit="max_queued", retry_after=SOON_SECONDS)
     if tenant is not None and tenant.cost_per_day is not None:
         _charge(session, tenant_id, cost, tenant.cost_per_day)
@@ -70,7 +72,7 @@ def reserve_quota(session: Session, tenant_id: str, jobs: int, cost: int, queued
 
 
 def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) -> None:
-    """Take back what was granted for jobs that never ran, each (created at, cost): on the day that it was charged."""
+    """Return the cost units of jobs that never ran, each (created at, cost), to the day on which they were charged."""
     costs: Counter[str] = Counter()
     for created_at, cost in jobs:
         costs[_date(created_at)] += cost
@@ -81,22 +83,23 @@ def refund(session: Session, tenant_id: str, jobs: Iterable[tuple[float, int]]) 
 
 
 def lock_key(session: Session, tenant_id: str, key: str) -> None:
-    """Wait for others that look up or note this key, and let them wait until this transaction ends.
+    """Lock an idempotency key until this transaction ends: others that find or store it wait.
 
-    SQLite's write transactions wait for one another anyway.
+    SQLite's write transactions exclude one another anyway.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{tenant_id} {key}", 0))))
 
 
 def store_idempotency_key(
-    session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, anew: bool = False
+    session: Session, tenant_id: str, key: str, digest: str, resource_id: str, *, replace: bool = False
 ) -> None:
-    """Note what an idempotency key has made, in the transaction that makes it; a second one for a key cannot commit.
+    """Store the resource that an idempotency key created, in the same transaction. A second row for a key cannot
+    commit.
 
-    `anew` replaces what the key made before.
+    `replace` deletes the key's earlier row.
     """
-    if anew:
+    if replace:
         delete_idempotency_key(session, tenant_id, key)
     values = {"tenant_id": tenant_id, "key": key, "digest": digest, "resource_id": resource_id}
     session.execute(insert(IdempotencyKey).values(created_at=now(), **values))
@@ -105,9 +108,10 @@ def store_idempotency_key(
 def find_idempotency_key(
     session: Session, tenant_id: str, key: str, digest: str, seconds: float | None = None
 ) -> str | None:
-    """What this key has made for the same request, if anything, and not longer ago than `seconds`.
+    """The id of the resource that this key created for the same request, or None if there is none or it is older than
+    `seconds`.
 
-    Raises IdempotencyConflict for another request.
+    Raises IdempotencyConflict if the key was used for a different request.
     """
     found = session.get(IdempotencyKey, (tenant_id, key))
     if found is not None and found.digest != digest:
@@ -118,25 +122,27 @@ def find_idempotency_key(
 
 
 def read_idempotency_key(session: Session, tenant_id: str, key: str) -> tuple[str, str] | None:
-    """What a key has made and the digest of the request that it was for, if it is known."""
+    """The resource id and the request digest of a key, or None if it is unknown."""
     found = session.get(IdempotencyKey, (tenant_id, key))
     return None if found is None else (found.resource_id, found.digest)
 
 
 def delete_idempotency_key(session: Session, tenant_id: str, key: str) -> None:
-    """Delete a key, if it is there."""
+    """Delete a key if it exists."""
     same = (IdempotencyKey.tenant_id == tenant_id) & (IdempotencyKey.key == key)
     session.execute(delete(IdempotencyKey).where(same), execution_options=NO_SYNC)
 
 
 def delete_old_idempotency_keys(session: Session, seconds: float) -> None:
-    """Delete the idempotency keys that are older."""
+    """Delete the idempotency keys that are older than `seconds`."""
     old = IdempotencyKey.created_at < now() - seconds
     session.execute(delete(IdempotencyKey).where(old), execution_options=NO_SYNC)
 
 
 def _lane_at_once(session: Session, tenant_id: str, new: Sequence[NewJob], window: int) -> Lane | None:
-    """The lane into which these may go now without passing anybody who should come first; None: the dispatcher's."""
+    """The lane into which these jobs may go now without passing jobs that come first; None leaves them to the
+    dispatcher.
+    """
     model, priority = new[0].spec.model, new[0].priority
     small = priority is not Priority.LOW and all(job.small for job in new)
     if small and not queries.has_active(session, tenant_id, model):
@@ -155,7 +161,7 @@ def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: 
         "tenant_id": tenant_id,
         "bulk_id": bulk_id,
         "bulk_line": job.bulk_line,
-        "flow": bulk_id or tenant_id,
+        "flow": bulk_id or tenant_id,  # the column's name
         "state": JobState.QUEUED,
         "version": 1,
         "priority": job.priority.rank,
@@ -180,12 +186,12 @@ def _charge(session: Session, tenant_id: str, cost: int, limit: int) -> None:
     added = update(Usage).where(mine).values(cost=Usage.cost + cost).returning(Usage.cost)
     total = session.scalar(added, execution_options=NO_SYNC) or 0
     if total > limit:
-        message = f"At most {limit} cost units a day are granted; {total - cost} are used, and this needs {cost}."
+        message = f"At most {limit} cost units a day are granted: {total - cost} are used, and this needs {cost}."
         raise TooManyRequests(message, limit="cost_per_day", retry_after=left_seconds)
 
 
 def _day(session: Session) -> tuple[str, int]:
-    """Today in UTC by the database's clock, and how many seconds it has left."""
+    """Today in UTC by the database's clock, and the seconds until it ends."""
     moment: float = session.scalar(select(now())) or 0.0
     return _date(moment), int(DAY_SECONDS - moment % DAY_SECONDS) + 1
 

@@ -1,4 +1,4 @@
-"""Into Redis: who may release, and the marks on what was released. Which jobs, the dispatcher's policy decides."""
+"""Release to Redis: leadership, and marks on released jobs. The dispatcher's policy decides which jobs are released."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from limner_shared.domain.jobs import Lane, Priority
 
 
 def acquire_leadership(session: Session, duty: str, owner: str, seconds: float) -> bool:
-    """Be or stay the active one for a duty for so long, unless another is: first statement of what only it may do.
+    """Acquire or renew the leadership of a duty for `seconds`; False if another process holds it. It must be the first
+    statement of each transaction that only the leader may execute.
 
-    Its row stays locked until the transaction ends, so that two of them never write at once. It is never waited for:
-    one that freezes with the row locked is ended by the database (`database.IDLE_SECONDS`), and meanwhile the others
-    are told at once that it leads.
+    The row stays locked until the transaction ends, so that two leaders never write at once. No process waits for it:
+    the database ends one that freezes with the row locked (`engine.IDLE_SECONDS`), and meanwhile the others get False
+    at once.
     """
     free = (Leader.owner == owner) | (Leader.until < now())
     row = select(Leader.duty).where(Leader.duty == duty, free).with_for_update(skip_locked=True)
@@ -31,19 +32,19 @@ def acquire_leadership(session: Session, duty: str, owner: str, seconds: float) 
 
 
 def release(session: Session, lane: Lane, job_ids: Sequence[str]) -> list[Released]:
-    """Put these into a lane, in this order, as far as they still wait: publish them after the commit."""
+    """Mark these jobs as released to a lane, in this order, if they still wait. Publish the result after the commit."""
     marked = {job.id: job for job in _mark(session, text(WAITING) & Job.id.in_(job_ids), lane)} if job_ids else {}
     return [marked[job_id] for job_id in job_ids if job_id in marked]
 
 
 def release_again(session: Session, model: str, lane: Lane, before: float | ColumnElement[float]) -> list[Released]:
-    """Mark anew what was released into a lane before that time and is still unclaimed: its message was lost."""
+    """Mark again the unclaimed jobs that were released to a lane before that time: their messages were lost."""
     old = text(RELEASED) & (Job.model == model) & (Job.lane == lane) & (Job.released_at < before)
     return sorted(_mark(session, old, lane))
 
 
 def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
-    """These jobs' messages were moved to the ends of other lanes, because they waited long."""
+    """Record the new lanes of jobs whose messages were moved to the ends of other lanes because of their age."""
     for lane in set(lanes.values()):
         moved = [job_id for job_id, to in lanes.items() if to == lane]
         session.execute(
@@ -52,18 +53,18 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
 
 
 def orphans(session: Session, model: str, limit: int) -> list[str]:
-    """Jobs that a process of the version before queued without their line, or released without a lane."""
+    """Jobs that the version before queued without a queue key or released without a lane."""
     ranks = [priority.rank for priority in Priority]
-    waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.flow == "", text(WAITING))
+    waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.queue_key == "", text(WAITING))
     released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))
     return [*session.scalars(waiting.limit(limit)), *session.scalars(released.limit(limit))]
 
 
 def backfill_legacy_jobs(session: Session, model: str, limit: int) -> None:
-    """Give such jobs their line, and release them as all others."""
+    """Give such jobs their queue keys, and let them be released like all others."""
     ids = orphans(session, model, limit)
     if ids:
-        values = {"flow": func.coalesce(Job.bulk_id, Job.tenant_id), "released_at": None, "lane": None}
+        values = {Job.queue_key: func.coalesce(Job.bulk_id, Job.tenant_id), Job.released_at: None, Job.lane: None}
         queued = Job.id.in_(ids) & text(QUEUED)
         session.execute(update(Job).where(queued).values(values), execution_options=NO_SYNC)
 

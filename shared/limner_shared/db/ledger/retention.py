@@ -1,7 +1,7 @@
-"""What is deleted, and when: each tenant says for how many days images, prompts and whole jobs are kept.
+"""Retention: each tenant sets for how many days images, prompts and whole jobs are kept.
 
-Each function does at most so many rows and says how many it did; what is done already, a job's `forgotten` says, so
-that it is not read again. Blobs are shared by equal pictures: one goes only once no row has referred to it, and no
+Each function handles at most `limit` rows and returns how many it handled. A job's `forgotten` records what is done, so
+that it is not read again. Equal pictures share blobs: a blob is deleted only after no row has referred to it, and no
 worker has written it again, for a while.
 """
 
@@ -23,6 +23,7 @@ from limner_shared.db.tables import (
     GIVEN_UP,
     Bulk,
     Conversation,
+    ConversationTurn,
     Event,
     Garbage,
     IdempotencyKey,
@@ -30,27 +31,27 @@ from limner_shared.db.tables import (
     Input,
     Job,
     Tenant,
-    Turn,
     Usage,
 )
+from limner_shared.domain.bulks import BulkState
 
 DAY: Final = 86400.0
 WITHOUT_PROMPT: Final = ""
 USAGE_DAYS: Final = 92
-"""What was granted in a day is kept for a quarter of a year."""
+"""Days for which usage counts are kept: a quarter of a year."""
 
 
 class Forgotten(IntFlag):
-    """What retention has done to a job, in `jobs.forgotten`."""
+    """The retention steps done to a job, stored in `jobs.forgotten`."""
 
     IMAGES = 1
     PROMPT = 2
     HISTORY_DUE = 4
-    """What was said before it in its conversation is to be forgotten as soon as it has ended."""
+    """The earlier messages in its spec must be deleted as soon as it has ended."""
 
 
 def forget_images(session: Session, limit: int) -> int:
-    """Delete the images and inputs of jobs that ended longer ago than their tenant keeps images."""
+    """Delete the images and inputs of jobs that ended before their tenant's image retention period."""
     done = 0
     for tenant, old in _tenants(session, Tenant.keep_images_days):
         ids = _due(session, tenant, _without(Forgotten.IMAGES), Job.finished_at < old, limit - done)
@@ -62,7 +63,7 @@ def forget_images(session: Session, limit: int) -> int:
 
 
 def forget_prompts(session: Session, limit: int) -> int:
-    """Blank the texts and the metadata of jobs that ended longer ago than their tenant keeps prompts."""
+    """Blank the texts and the metadata of jobs that ended before their tenant's prompt retention period."""
     done = 0
     for tenant, old in _tenants(session, Tenant.keep_prompts_days):
         ids = _due(session, tenant, _without(Forgotten.PROMPT), Job.finished_at < old, limit - done)
@@ -73,8 +74,8 @@ def forget_prompts(session: Session, limit: int) -> int:
 
 
 def forget_jobs(session: Session, limit: int) -> int:
-    """Delete jobs that ended longer ago than their tenant keeps them, with all that was made of them or said in them:
-    images, events, idempotency keys, words in conversations; and bulks and conversations of which no job is left.
+    """Delete jobs that ended before their tenant's job retention period, with everything derived from them: images,
+    events, idempotency keys, texts in conversations; and bulks and conversations without jobs.
     """
     done = 0
     for tenant, old in _tenants(session, Tenant.keep_jobs_days):
@@ -86,17 +87,17 @@ def forget_jobs(session: Session, limit: int) -> int:
 
 
 def forget_usage(session: Session) -> None:
-    """Delete the counts of what was granted on days long past."""
+    """Delete the usage counts of days that are older than USAGE_DAYS."""
     moment: float = session.scalar(select(now())) or 0.0
     old = datetime.fromtimestamp(moment - USAGE_DAYS * DAY, UTC).date().isoformat()
     session.execute(delete(Usage).where(Usage.day < old), execution_options=NO_SYNC)
 
 
-# --- which -----------------------------------------------------------------------------------------------------------
+# --- due jobs --------------------------------------------------------------------------------------------------------
 
 
 def _tenants(session: Session, days: InstrumentedAttribute[float | None]) -> Iterator[tuple[str, ColumnElement[float]]]:
-    """Each tenant that does not keep all for ever, and before when a job must have ended to be too old."""
+    """Each tenant with a retention period, and the time before which a job must have ended to be due."""
     for tenant, kept in session.execute(select(Tenant.id, days).where(days.is_not(None))).all():
         yield tenant, now() - (kept or 0.0) * DAY
 
@@ -106,7 +107,7 @@ def _without(flag: Forgotten) -> list[int]:
 
 
 def _due(session: Session, tenant: str, marks: Sequence[int], old: ColumnElement[bool], limit: int) -> Sequence[str]:
-    """A tenant's jobs that ended long enough ago and have one of these marks, the oldest first: an index range each."""
+    """A tenant's jobs that are due and have one of these marks, the oldest first: one index range for each mark."""
     if limit <= 0:
         return []
     ended = select(Job.id).where(Job.tenant_id == tenant, text(f"jobs.{FINISHED}"), old)
@@ -118,51 +119,56 @@ def _due(session: Session, tenant: str, marks: Sequence[int], old: ColumnElement
 
 
 def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
-    """With a new version, since the job looks different from now on."""
+    """Set a mark and increase the version, since the job looks different from now on."""
     if ids:
         values = {"forgotten": Job.forgotten.op("|")(int(flag)), "version": Job.version + 1}
         session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
+# --- texts -----------------------------------------------------------------------------------------------------------
 
 
 def _blank(session: Session, ids: Sequence[str]) -> None:
-    """Whatever was said, in any of its forms."""
+    """Blank everything that the client or the model wrote, in all places."""
     texts = {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT, "description": None, "history": []}
     _write_specs(session, _specs(session, ids), texts)
     values = {"extra": {}, "interpretation": null(), "presentation": None}
     session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
-    # A recipe is a hash of the prompt: a guess can be tested against it.
-    said = {"alt_text": None, "recipe": None}
+    # A deduplication key is a hash over the prompt, so a guess could be tested against it.
+    said = {Image.alt_text: None, Image.deduplication_key: None}
     session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=NO_SYNC)
     _blank_turns(session, ids)
 
 
 def _blank_turns(session: Session, ids: Sequence[str]) -> None:
-    """What was said in these jobs' turns, and what later turns' jobs were given of it."""
-    turns = session.execute(select(Turn.conversation_id, Turn.parent_id).where(Turn.job_id.in_(ids))).all()
+    """Blank these jobs' turns, and the copies of them in the specs of later turns' jobs."""
+    turns = session.execute(
+        select(ConversationTurn.conversation_id, ConversationTurn.parent_id).where(ConversationTurn.job_id.in_(ids))
+    ).all()
     if not turns:
         return
-    session.execute(update(Turn).where(Turn.job_id.in_(ids)).values(text=WITHOUT_PROMPT), execution_options=NO_SYNC)
+    session.execute(
+        update(ConversationTurn).where(ConversationTurn.job_id.in_(ids)).values(text=WITHOUT_PROMPT),
+        execution_options=NO_SYNC,
+    )
     titled = {turn.conversation_id for turn in turns if turn.parent_id is None}
     blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
     session.execute(blank, execution_options=NO_SYNC)
     others = (
         select(Job.id, Job.spec, Job.finished_at)
-        .join(Turn, Turn.job_id == Job.id)
-        .where(Turn.conversation_id.in_({turn.conversation_id for turn in turns}))
+        .join(ConversationTurn, ConversationTurn.job_id == Job.id)
+        .where(ConversationTurn.conversation_id.in_({turn.conversation_id for turn in turns}))
     )
     told = [row for row in session.execute(others).all() if isinstance(row.spec, dict) and row.spec.get("history")]
     _write_specs(session, {row.id: row.spec for row in told if row.finished_at is not None}, {"history": []})
-    # Until it has ended, a job needs what was said.
+    # A job needs the earlier messages until it has ended.
     due = {"forgotten": Job.forgotten.op("|")(int(Forgotten.HISTORY_DUE))}
     waiting = Job.id.in_([row.id for row in told if row.finished_at is None])
     session.execute(update(Job).where(waiting).values(due), execution_options=NO_SYNC)
 
 
 def _forget_histories(session: Session, limit: int) -> int:
-    """Of jobs that had not ended when something said before them was forgotten, and now have."""
+    """Delete the history of jobs that had not ended when an earlier message was deleted, and now have."""
     done = 0
     forgets = or_(Tenant.keep_prompts_days.is_not(None), Tenant.keep_jobs_days.is_not(None))
     for tenant in session.scalars(select(Tenant.id).where(forgets)).all():
@@ -201,24 +207,30 @@ def _delete_jobs(session: Session, ids: Sequence[str]) -> None:
     deleted = delete(Job).where(Job.id.in_(ids)).returning(Job.bulk_id)
     bulks = {bulk for bulk in session.scalars(deleted, execution_options=NO_SYNC) if bulk is not None}
     _delete_empty_bulks(session, bulks)
-    conversations = session.scalars(select(Turn.conversation_id).where(Turn.job_id.in_(ids)).distinct()).all()
+    conversations = session.scalars(
+        select(ConversationTurn.conversation_id).where(ConversationTurn.job_id.in_(ids)).distinct()
+    ).all()
     _delete_empty_conversations(session, conversations)
 
 
 def _delete_empty_bulks(session: Session, ids: set[str]) -> None:
-    """Those of which no job is left; one that is still being loaded may get more."""
+    """Delete the bulks without jobs; a bulk that is loading may get more."""
     for bulk_id in sorted(ids):
         if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
-            ended = (Bulk.id == bulk_id) & Bulk.state.in_(("open", "paused", "canceled"))
+            ended = (Bulk.id == bulk_id) & Bulk.state.in_((BulkState.OPEN, BulkState.PAUSED, BulkState.CANCELED))
             session.execute(delete(Bulk).where(ended), execution_options=NO_SYNC)
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id))
 
 
 def _delete_empty_conversations(session: Session, ids: Sequence[str]) -> None:
-    """Those of which no turn has its job any more; locked first, so that no turn is added meanwhile."""
+    """Delete the conversations without jobs. They are locked first, so that no turn is added meanwhile."""
     locked = select(Conversation.id).where(Conversation.id.in_(ids)).order_by(Conversation.id).with_for_update()
     for conversation_id in session.scalars(locked).all():
-        jobs = select(Job.id).join(Turn, Turn.job_id == Job.id).where(Turn.conversation_id == conversation_id)
+        jobs = (
+            select(Job.id)
+            .join(ConversationTurn, ConversationTurn.job_id == Job.id)
+            .where(ConversationTurn.conversation_id == conversation_id)
+        )
         if session.scalar(jobs.limit(1)) is None:
             drop_conversation(session, conversation_id)
 
@@ -232,7 +244,9 @@ def _delete_images(session: Session, ids: Sequence[str]) -> None:
 
 
 def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[str]:
-    """Hashes of blobs that were given up so long ago and that no image has since; those in use leave the list."""
+    """Hashes of blobs that were marked as garbage more than `grace_seconds` ago and that no image uses; blobs in use
+    are unmarked.
+    """
     old = select(Garbage.sha256).where(Garbage.since < now() - grace_seconds).order_by(Garbage.since).limit(limit)
     hashes = session.scalars(old).all()
     used = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
@@ -241,15 +255,15 @@ def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[
 
 
 def forget_garbage(session: Session, hashes: Sequence[str]) -> None:
-    """These are deleted, or in use again."""
+    """Unmark these blobs: they are deleted, or in use again."""
     session.execute(delete(Garbage).where(Garbage.sha256.in_(hashes)), execution_options=NO_SYNC)
 
 
 def schedule_blob_deletion(session: Session, hashes: Sequence[str]) -> None:
-    """Look at these again after another while."""
+    """Mark these blobs as garbage, or restart the grace period of those that are marked already."""
     if hashes:
-        again = update(Garbage).where(Garbage.sha256.in_(hashes)).values(since=now())
-        session.execute(again, execution_options=NO_SYNC)
+        restarted = update(Garbage).where(Garbage.sha256.in_(hashes)).values(since=now())
+        session.execute(restarted, execution_options=NO_SYNC)
         rows = [{"sha256": digest} for digest in hashes]
         session.execute(insert_new(session, Garbage, "sha256").values(since=now()), rows)
 
@@ -259,7 +273,7 @@ def _give_up_inputs(session: Session, ids: Sequence[str]) -> None:
 
 
 def inputs_given_up(session: Session, limit: int) -> list[str]:
-    """Hashes of inputs that jobs gave up and that no other job has; those in use leave the list."""
+    """Hashes of inputs that a job gave up and that no other job uses; the marks of those in use are deleted."""
     given_up = select(Input.sha256).where(text(GIVEN_UP)).order_by(Input.id).limit(limit)
     hashes = sorted(set(session.scalars(given_up)))
     used = inputs_in_use(session, hashes)
@@ -268,10 +282,10 @@ def inputs_given_up(session: Session, limit: int) -> list[str]:
 
 
 def inputs_in_use(session: Session, hashes: Sequence[str]) -> set[str]:
-    """Those of these inputs that a job starts from."""
+    """The subset of these inputs that a job starts from."""
     return set(session.scalars(select(Input.sha256).where(Input.sha256.in_(hashes), Input.job_id.is_not(None))))
 
 
 def forget_inputs(session: Session, hashes: Sequence[str]) -> None:
-    """That these were given up is done with."""
+    """Delete the marks of these inputs."""
     session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=NO_SYNC)

@@ -1,4 +1,4 @@
-"""How a job ends without a result: canceled, expired, or a dead letter; and how a dead letter is done again."""
+"""Jobs that end without a result: canceled, expired, or dead letters; and retries of dead letters."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REAPED_AT_ONCE: Final = 1000
 
 
 def cancel(session: Session, condition: ColumnElement[bool]) -> list[Change]:
-    """queued or running → canceled; the worker that runs one learns of it and drops it at its next step."""
+    """queued or running → canceled. A worker that runs the job is told and drops it at its next step."""
     values = {"state": JobState.CANCELED, "finished_at": now(), "lease_until": None}
     return transition(session, condition & Job.state.in_(sources(JobState.CANCELED)), values, "canceled")
 
 
 def expire(session: Session, limit: int) -> list[Change]:
-    """queued or running → failed for what is past its deadline."""
+    """queued or running → failed for jobs that are past their deadlines, at most `limit`."""
     late = lock(session, select(Job.id).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(limit))
     values = error_values(DeadlineExceeded()) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
     some = Job.id.in_(late) & Job.state.in_(sources(JobState.FAILED))
@@ -35,24 +35,29 @@ def expire(session: Session, limit: int) -> list[Change]:
 
 
 def fail_unknown(session: Session, models: Sequence[str], seconds: float, limit: int) -> list[Change]:
-    """queued → failed for jobs of models that nobody serves any more, unless they came within so many seconds."""
+    """queued → failed for jobs of models that are no longer served, unless they were created within the last
+    `seconds`.
+    """
     gone = [model for model in release_queries.waiting_models(session) if model not in models]
     if not gone:
         return []
     waits = select(Job.id).where(text(WAITING), Job.model.in_(gone), Job.created_at < now() - seconds)
     some = lock(session, waits.limit(limit))
-    error = ModelUnavailable("The job's model is no longer served here: choose another, or submit it again later.")
+    error = ModelUnavailable(
+        "The job's model is no longer served here: choose another model, or submit the job again later."
+    )
     values = error_values(error) | {"state": JobState.FAILED, "finished_at": now()}
     return transition(session, Job.id.in_(some) & (Job.state == JobState.QUEUED), values, "failed") if some else []
 
 
 def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) -> list[Change]:
-    """Take back the jobs whose lease ran out: to the queue, or failed after `max_solo_losses` workers lost over it alone.
+    """running → queued for jobs whose leases have expired; → failed once `max_solo_losses` workers were lost over a job
+    that ran alone.
 
-    At most `limit`, those whose leases ended first.
+    At most `limit` jobs, those whose leases expired first.
 
-    The first losses do not count: whoever shares a worker with a job that kills it is innocent, and is found to be so
-    by running alone.
+    The first LOSSES_TOGETHER losses are not charged: a job may have shared the worker with the job that killed it,
+    which running alone finds out.
     """
     leases = select(Job.id).where(text(RUNNING), Job.lease_until < now()).order_by(Job.lease_until)
     ids = lock(session, leases.limit(limit))
@@ -61,8 +66,8 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
     expired = Job.id.in_(ids) & (Job.state == JobState.RUNNING)
     most = LOSSES_TOGETHER + max_solo_losses
     error = WorkerLost(
-        f"{most} workers were lost while they had this job, the last {max_solo_losses} of them with nothing else in hand:"
-        " look at what is special about it, then do it again with `limner dead-letters retry`."
+        f"{most} workers were lost while running this job, the last {max_solo_losses} of them running it alone:"
+        " check what is special about it, then retry it with `limner dead-letters retry`."
     )
     values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
     given_up = expired & (Job.losses + 1 >= most)
@@ -71,10 +76,10 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
 
 
 def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:
-    """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead ones stay as they ended.
+    """Queue dead letters again as new jobs, each once; `job_ids` None means all. The dead letters stay unchanged.
 
-    A job whose stored spec is damaged is left out. Raises TooManyRequests where the tenant's limits do not let all of
-    them through; then none is queued.
+    A job whose stored spec is damaged is left out. Raises TooManyRequests, and queues none, if the tenant's limits do
+    not admit all of them.
     """
     again = aliased(Job)
     done = select(again.id).where(again.retry_of == Job.id).exists()

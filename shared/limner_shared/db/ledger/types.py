@@ -1,4 +1,4 @@
-"""What goes into the ledger and comes out of it, and the two writes that every change of state is made of."""
+"""The ledger's inputs and results, and the two writes of every state change."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
 from limner_shared.errors import LimnerError
 
 NO_SYNC: Final = {"synchronize_session": False}
-"""Execution options of a statement after which nothing loaded before is looked at again."""
+"""Execution options of a statement after which no object loaded before is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be queued. A `small` one may pass the others while its tenant has nothing in hand."""
+    """A job to queue. A `small` one may pass the others while its tenant has no active jobs."""
 
     spec: JobSpec
     cost: int
@@ -35,7 +35,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A job whose state has just changed: what the hints tell pollers and streams after the commit."""
+    """A job whose state has changed: what the hints announce to pollers and streams after the commit."""
 
     id: str
     tenant_id: str
@@ -46,7 +46,7 @@ class Change:
 
 
 class AttemptKey(NamedTuple):
-    """What identifies one attempt; a worker's every write to a job is fenced by it."""
+    """The identity of an attempt; it fences every write of a worker to a job."""
 
     job_id: str
     attempt: int
@@ -54,7 +54,7 @@ class AttemptKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that the caller now owns, until its lease ends; `attempt` fences whatever it writes."""
+    """A job that the caller owns until its lease ends; `attempt` fences its writes."""
 
     id: str
     tenant_id: str
@@ -64,24 +64,24 @@ class Claim:
     lane: Lane
     spec: JobSpec
     interpreted: bool = True
-    """Whether the spec holds all conditions; False for a description that nobody has interpreted yet."""
+    """Whether the spec holds all conditions; False for a description that has not been interpreted yet."""
     shares: bool = False
     """Whether its tenant lets equal requests share a result."""
 
     @property
     def key(self) -> AttemptKey:
-        """Which attempt it is."""
+        """The key of the attempt."""
         return AttemptKey(self.id, self.attempt)
 
     @property
     def change(self) -> Change:
-        """What the claim changed."""
+        """The state change of the claim."""
         return Change(self.id, self.tenant_id, self.bulk_id, self.spec.model, JobState.RUNNING, self.version)
 
 
 @dataclass(frozen=True, slots=True)
 class NewImage:
-    """A picture whose bytes are stored already."""
+    """A picture whose bytes are already stored."""
 
     sha256: str
     media_type: str
@@ -91,12 +91,12 @@ class NewImage:
     seed: int
     receipt: Mapping[str, Any]
     alt_text: str | None = None
-    recipe: str | None = None
+    deduplication_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How an attempt ended: with images and a sentence that presents them, or with an error."""
+    """The result of an attempt: images and a sentence that presents them, or an error."""
 
     job_id: str
     attempt: int
@@ -106,12 +106,12 @@ class Result:
 
     @property
     def key(self) -> AttemptKey:
-        """Which attempt it is of."""
+        """The key of its attempt."""
         return AttemptKey(self.job_id, self.attempt)
 
 
 class Released(NamedTuple):
-    """A job that may be published now. `at` is when, by the database's clock."""
+    """A job to publish. `at` is its release time, by the database's clock."""
 
     id: str
     lane: Lane
@@ -120,17 +120,17 @@ class Released(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What `submit` queued; `released` must be published after the commit, the rest is the dispatcher's."""
+    """The result of `submit`. Publish `released` after the commit; the dispatcher releases the others."""
 
     changes: list[Change]
     released: list[Released]
 
 
 def lock(session: Session, ids: Select[str]) -> list[str]:
-    """The jobs of this query that no other transaction has locked, locked for this one.
+    """Lock the jobs of this query that no other transaction has locked, and return their ids.
 
-    Every sweep chooses its rows so: one that a frozen process holds stops none of the others, and since a sweep waits
-    for no job, no two transactions wait for each other.
+    Every sweep selects its rows this way: a row that a frozen process holds does not block the others, and since a
+    sweep never waits for a job, it takes part in no deadlock.
     """
     return list(session.scalars(ids.with_for_update(skip_locked=True, of=Job)))
 
@@ -142,7 +142,7 @@ def transition(
     kind: str,
     detail: Mapping[str, Any] | None = None,
 ) -> list[Change]:
-    """Change the jobs that meet a condition, and record an event of each."""
+    """Update the jobs that meet a condition, and record an event for each."""
     statement = (
         update(Job)
         .where(which)
@@ -157,9 +157,9 @@ def transition(
 
 
 def _count_ends(session: Session, changes: Sequence[Change]) -> None:
-    """Keep the bulks' counts. After the jobs and in one order, so that no two transactions wait for each other.
+    """Update the bulks' counts, after the jobs and in a fixed order, so that no two transactions wait for each other.
 
-    So a transaction that ends jobs of several bulks makes all of them one `transition`.
+    For the same reason a transaction that ends jobs of several bulks must end all of them in one `transition`.
     """
     ends = Counter((change.bulk_id, change.state) for change in changes if change.bulk_id and change.state.terminal)
     for (bulk_id, state), count in sorted(ends.items()):
@@ -169,12 +169,12 @@ def _count_ends(session: Session, changes: Sequence[Change]) -> None:
 
 
 def record(session: Session, kind: str, jobs: Sequence[tuple[str, int, dict[str, Any]]]) -> None:
-    """Write one event of each (job, attempt, detail)."""
+    """Record one event for each (job, attempt, detail)."""
     if jobs:
         rows = [{"job_id": job_id, "attempt": attempt, "kind": kind, "detail": more} for job_id, attempt, more in jobs]
         session.execute(insert_many(Event).values(created_at=now()), rows)
 
 
 def error_values(error: LimnerError) -> dict[str, Any]:
-    """The columns of a job that say why it failed."""
+    """The column values that say why a job failed."""
     return {"error_code": error.code, "error_message": error.message, "error_retryable": error.retryable}

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from limner_shared.domain.cards import ModelCard, Source
+from limner_shared.domain.card_fields import Source
+from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled

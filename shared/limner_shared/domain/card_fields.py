@@ -1,0 +1,53 @@
+"""Structured fields of a model card: sources of weights and ranges of values. No I/O."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Source(BaseModel):
+    """The source of weights: exactly one of a local folder, a folder in an installed package, or a hub id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path | None = None
+    package: str | None = Field(
+        default=None, description="`package:folder`, such as `limner_worker:models/limner-flow`."
+    )
+    hub: str | None = None
+    revision: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="The commit of the hub's repository: all 40 hex digits, so that the weights cannot change.",
+    )
+
+    @property
+    def name(self) -> str:
+        """The name for messages."""
+        return str(self.hub or self.package or self.folder)
+
+    @model_validator(mode="after")
+    def _one(self) -> Source:
+        if sum(value is not None for value in (self.folder, self.package, self.hub)) != 1:
+            raise ValueError("name exactly one of folder, package and hub")
+        if (self.hub is None) != (self.revision is None):
+            raise ValueError("hub needs its revision, the commit's 40 hex digits, and nothing else has one")
+        return self
+
+
+class Range(BaseModel):
+    """Inclusive bounds, and the default between them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: float
+    max: float
+    default: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.min <= self.default <= self.max:
+            raise ValueError("must be min <= default <= max")
+        return self
