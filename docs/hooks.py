@@ -28,7 +28,8 @@ from limner_shared.settings import RENAMED, Settings
 from limner_web.app import create_app
 
 MARKER: Final = re.compile(r"<!-- generated: ([a-z-]+) -->")
-EXAMPLES: Final = Path(__file__).parent / "reference" / "examples.toml"
+DOCS: Final = Path(__file__).parent
+EXAMPLES: Final = DOCS / "reference" / "examples.toml"
 SECTIONS: Final = {
     "data_dir": "Storage and connections",
     "models": "Models",
@@ -54,6 +55,8 @@ CONSTRAINTS: Final = {
     "maxItems": "at most {} items",
     "pattern": "pattern `{}`",
 }
+TAGS: Final = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Health")
+"""The order of the API's sections; a further tag follows them."""
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
@@ -131,7 +134,7 @@ def api_document() -> dict[str, Any]:
 def api_reference() -> str:
     """Every operation of the native API, by tag, then every schema."""
     document = api_document()
-    by_tag: dict[str, list[str]] = {}
+    by_tag: dict[str, list[str]] = {tag: [] for tag in TAGS}
     for path, method, operation in operations(document):
         by_tag.setdefault(operation["tags"][0], []).append(describe_operation(path, method, operation))
     parts = [f"## {tag}\n\n" + "\n\n".join(texts) for tag, texts in by_tag.items()]
@@ -179,7 +182,9 @@ def contents(body: dict[str, Any]) -> str:
     """The media types of a body, each with its schema."""
     by_kind: dict[str, list[str]] = {}
     for media_type, value in body.get("content", {}).items():
-        by_kind.setdefault(kind(value["schema"]) if value.get("schema") else "", []).append(f"`{media_type}`")
+        schema = value.get("schema", {})
+        known = "$ref" not in schema or schema["$ref"].rpartition("/")[2] in api_document()["components"]["schemas"]
+        by_kind.setdefault(kind(schema) if schema and known else "", []).append(f"`{media_type}`")
     return "; ".join(" or ".join(types) + (f": {what}" if what else "") for what, types in by_kind.items())
 
 
@@ -278,4 +283,5 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "card": card_reference,
     "api": api_reference,
     "errors": error_reference,
+    "changelog": lambda: (DOCS.parent / "CHANGELOG.md").read_text("utf-8"),
 }
