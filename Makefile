@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only; the lock leaves pip nothing to decide and nothing to warn of.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test chaos fuzz lint format lock sbom clean browser
+.PHONY: help demo up test chaos fuzz lint docs format lock sbom clean browser
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -37,6 +37,10 @@ lint: $(STAMP) ## Check style, types and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## Build the documentation in dist/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir dist/site
+	@echo 'Built dist/site/index.html'
 
 format: $(STAMP) ## Put the code into the house's format
 	$(BIN)/ruff check --fix-only .
