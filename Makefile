@@ -46,7 +46,7 @@ format: $(STAMP) ## Put the code into the house's format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-lock: $(STAMP) ## Write the locks anew from what is installed in .venv and needed
+lock: $(STAMP) ## Write the lock files from what is installed in .venv and needed
 	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
 	lock torch.lock --torch; \
 	lock requirements.lock --dev; \

@@ -57,6 +57,7 @@ CONSTRAINTS: Final = {
 }
 TAGS: Final = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Health")
 """The order of the API's sections; a further tag follows them."""
+PROBLEM: Final = "application/problem+json"
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
@@ -164,8 +165,14 @@ def describe_operation(path: str, method: str, operation: dict[str, Any]) -> str
     if body := operation.get("requestBody"):
         lines += ["", f"Body: {contents(body)}"]
     lines += ["", *table_head("answer", "when", "body")]
+    problems: list[str] = []
     for status, answer in sorted(operation["responses"].items()):
-        lines.append(row(status, answer.get("description", ""), contents(answer)))
+        if PROBLEM in answer.get("content", {}):
+            problems.append(f"**{status}** {answer.get('description', '')}")
+        else:
+            lines.append(row(status, answer.get("description", ""), contents(answer)))
+    if problems:
+        lines += ["", f"[Problem documents](errors.md): {'; '.join(problems)}."]
     if example := api_examples().get(title):
         lines += ["", f"```bash\n{example['call'].strip()}\n```", "", f"```{example['format']}", example["answer"], "```"]
     return "\n".join(lines)
@@ -255,8 +262,8 @@ def first_line(schema: dict[str, Any]) -> str:
 
 
 def inline(value: object) -> str:
-    """A value as inline code; nothing for none at all."""
-    if value is None or value == "":
+    """A value as inline code; nothing for an empty one."""
+    if value in (None, "", [], {}):
         return ""
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
 
