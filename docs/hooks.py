@@ -174,7 +174,14 @@ def describe_operation(path: str, method: str, operation: dict[str, Any]) -> str
     if problems:
         lines += ["", f"[Problem documents](errors.md): {'; '.join(problems)}."]
     if example := api_examples().get(title):
-        lines += ["", f"```bash\n{example['call'].strip()}\n```", "", f"```{example['format']}", example["answer"], "```"]
+        lines += [
+            "",
+            f"```bash\n{example['call'].strip()}\n```",
+            "",
+            f"```{example['format']}",
+            example["answer"],
+            "```",
+        ]
     return "\n".join(lines)
 
 
