@@ -1,0 +1,123 @@
+"""The documentation: references name everything in the code, paths exist, and the site builds without a warning."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from limner_client.cli.main import cli
+from limner_shared.domain.cards import ModelCard
+from limner_shared.errors import LimnerError
+from limner_shared.settings import RENAMED, Settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+NAMED = re.compile(r"`((?:shared|web|worker|dispatcher|client|training|migrations)/[\w./]+)`")
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-W", "ignore", "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def commands(group: click.Group, path: str = "limner") -> list[str]:
+    context = click.Context(group)
+    found: list[str] = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None and not command.hidden:
+            found.append(f"{path} {name}")
+            found += commands(command, f"{path} {name}") if isinstance(command, click.Group) else []
+    return found
+
+
+def test_the_settings_reference_names_every_variable_old_and_new(hooks: ModuleType) -> None:
+    text = hooks.settings_reference()
+    assert all(f"`LIMNER_{name.upper()}`" in text for name in Settings.model_fields)
+    assert all(f"## {title}" in text for title in hooks.SECTIONS.values())
+    assert "Training data and converted models" in text
+    renamed = hooks.renamed_variables()
+    assert all(f"`LIMNER_{name.upper()}`" in renamed for pair in RENAMED.items() for name in pair)
+
+
+def test_the_model_card_reference_names_every_field_of_the_schema(hooks: ModuleType) -> None:
+    text = hooks.card_reference()
+    assert all(f"| `{name}` |" in text for name in ModelCard.model_fields)
+    assert "## Range" in text
+
+
+def test_the_api_reference_names_every_operation_and_links_only_to_schemas_that_it_has(hooks: ModuleType) -> None:
+    text = hooks.api_reference()
+    for path, method, operation in hooks.operations(hooks.api_document()):
+        assert f"### `{method.upper()} {path}`" in text
+        assert operation["summary"] in text
+    assert {f"{method.upper()} {path}" for path, method, _ in hooks.operations(hooks.api_document())} >= set(
+        hooks.api_examples()
+    )
+    assert all(f"{{#{anchor}}}" in text for anchor in re.findall(r"\]\(#([\w-]+)\)", text))
+
+
+def test_the_error_reference_names_every_code(hooks: ModuleType) -> None:
+    text = hooks.error_reference()
+    own = [error for error in LimnerError.__subclasses__() if error.__module__ == LimnerError.__module__]
+    assert all(f"`{error.code}`" in text for error in own)
+
+
+def test_every_path_that_a_page_names_exists() -> None:
+    pages = [ROOT / "README.md", *DOCS.rglob("*.md")]
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in pages
+        for path in NAMED.findall(page.read_text("utf-8"))
+        if not (ROOT / path).exists()
+    ]
+    assert missing == []
+
+
+def test_the_readme_has_at_most_150_lines_and_the_changelog_names_every_renamed_variable() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert all(f"| `LIMNER_{old.upper()}` | `LIMNER_{new.upper()}` |" in changelog for old, new in RENAMED.items())
+
+
+def test_every_decision_has_a_date_and_its_three_sections_and_is_in_the_index() -> None:
+    index = (DOCS / "decisions" / "index.md").read_text("utf-8")
+    records = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
+    for record in records:
+        text = record.read_text("utf-8")
+        assert re.search(r"^Date: \d{4}-\d\d-\d\d", text, re.MULTILINE), record.name
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], record.name
+        assert f"({record.name})" in index
+
+
+def test_the_site_builds_strictly_names_every_command_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    page = re.sub(r"<[^>]+>", "", unescape((site / "reference" / "cli.html").read_text("utf-8")))
+    words = " ".join(page.split())
+    assert all(f"Usage: {command} " in words for command in commands(cli))
+    for file in site.rglob("*.html"):
+        assert not re.findall(r'(?:src="|rel="stylesheet" href=")https?:', file.read_text("utf-8")), file.name
