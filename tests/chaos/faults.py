@@ -24,7 +24,7 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name
 from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, WAKE_CHANNEL
 from limner_shared.storage.blobs import INPUTS, Blobs
-from tests.chaos.faulty import POINTS
+from tests.chaos.fault_injection import POINTS
 from tests.chaos.servers import Disk, RedisServer, Store
 from tests.processes import Service, environment
 
@@ -103,7 +103,7 @@ def start_faulty(world: World, point: str, count: int, role: str = "worker") -> 
     world.told[-1] += f" {point} #{count} {role}"
     with (world.service.folder / f"faulty-{len(world.service.processes)}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.faulty", point, str(count), role],
+            [sys.executable, "-m", "tests.chaos.fault_injection", point, str(count), role],
             env=environment(world.service.settings),
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -27,9 +27,9 @@ from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
 from limner_shared.domain.replay import SHARED_WITH
 from limner_shared.settings import Settings
 from tests.chaos.faults import FAULTS, World
-from tests.chaos.load import Load
 from tests.chaos.oracle import Watcher, faults
 from tests.chaos.servers import Disk, Postgres, RedisServer, Sqlite, in_background
+from tests.chaos.traffic import Load
 from tests.processes import Service, eventually
 
 RECOVERED_SECONDS = 15.0

@@ -30,7 +30,7 @@ from limner_shared.db.tables import Event, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.threads import EXIT_CODE
 from tests.chaos import oracle
-from tests.chaos.faulty import POINTS
+from tests.chaos.fault_injection import POINTS
 from tests.chaos.servers import RedisServer
 from tests.distributed.proxy import Proxy
 from tests.processes import Service, environment, eventually
@@ -61,7 +61,7 @@ def start_faulty(service: Service, point: str, count: int | str) -> subprocess.P
     """A worker with a fault in it."""
     with (service.folder / f"faulty-{len(service.processes)}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.faulty", point, str(count), "worker"],
+            [sys.executable, "-m", "tests.chaos.fault_injection", point, str(count), "worker"],
             env=environment(service.settings),
             stdout=log,
             stderr=subprocess.STDOUT,

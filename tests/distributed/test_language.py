@@ -13,7 +13,7 @@ from limner_shared.db import queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Tenant
 from limner_shared.settings import Settings
-from tests.language_server import LanguageServer, language_server
+from tests.fake_llm import FakeLLM, fake_llm
 from tests.processes import TENANT, Service, eventually
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -25,14 +25,14 @@ def answer(body: dict[str, object]) -> dict[str, str]:
 
 
 @pytest.fixture
-def server() -> Iterator[LanguageServer]:
-    with language_server(answer) as built:
+def server() -> Iterator[FakeLLM]:
+    with fake_llm(answer) as built:
         yield built
 
 
 @pytest.fixture
 def service(
-    tmp_path: Path, redis_url: str, database_url: str, database: Database, server: LanguageServer
+    tmp_path: Path, redis_url: str, database_url: str, database: Database, server: FakeLLM
 ) -> Iterator[Service]:
     settings = Settings(
         data_dir=tmp_path / "data",

@@ -1,4 +1,4 @@
-"""A worker that kills itself at a named point: `python -m tests.chaos.faulty POINT COUNT worker`; `stop-POINT` stops it
+"""A worker that kills itself at a named point: `python -m tests.chaos.fault_injection POINT COUNT worker`. `stop-POINT`
 there instead, `clock SECONDS` sets its clock wrong, `poison 0` lets prompts break it, `device COUNT` breaks its device
 at that step, `model 0` makes every step fail, `freeze COUNT` stops it within its write of that number, before the
 commit. The same for a dispatcher, where it has the point.
