@@ -1,4 +1,4 @@
-"""Fixtures for every test: real servers on free ports, an empty database for each test, made by the migrations."""
+"""Fixtures for all tests: real servers on free ports, and a new database for each test, built by the migrations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def valkey() -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(valkey: str) -> str:
-    """The same Valkey, emptied."""
+    """The URL of that Valkey, after its data was deleted."""
     with Redis.from_url(valkey) as client:
         client.flushall()
     return valkey
@@ -40,8 +40,8 @@ def redis_url(valkey: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a real PostgreSQL's maintenance database."""
-    # Not pytest's folder: PostgreSQL runs as a user of its own, who may not enter that one.
+    """The URL of the maintenance database of a real PostgreSQL."""
+    # pytest's own folder does not work: PostgreSQL runs as another user, who has no access to it.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "data"
         data.mkdir()
@@ -51,7 +51,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database, once of each kind."""
+    """The URL of a database without tables. Parametrized: SQLite and PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'limner.db'}"
     return create_database(request.getfixturevalue("postgres"))
@@ -59,12 +59,12 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A migrated database, once of each kind."""
+    """The URL of a migrated database. Parametrized: SQLite and PostgreSQL."""
     return copy_database(request, tmp_path)
 
 
 def copy_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the kind that `request.param` says: a copy of one that the migrations made."""
+    """Copy the migrated database of the kind in `request.param` and return the copy's URL."""
     migrated: str = request.getfixturevalue(f"migrated_{request.param}")
     if request.param == "sqlite":
         file = tmp_path / "limner.db"
@@ -75,7 +75,7 @@ def copy_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of a migrated database, to be copied."""
+    """The path of a migrated SQLite database that tests copy."""
     file = tmp_path_factory.mktemp("migrated") / "limner.db"
     db.upgrade(f"sqlite:///{file}")
     return str(file)
@@ -83,14 +83,14 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def migrated_postgresql(postgres: str) -> str:
-    """The name of a migrated database, to be a template."""
+    """The name of a migrated PostgreSQL database that tests use as a template."""
     url = create_database(postgres)
     db.upgrade(url)
     return url.rpartition("/")[2].partition("?")[0]
 
 
 def create_database(maintenance_url: str, template: str = "template1") -> str:
-    """Make a database and return its URL."""
+    """Create a PostgreSQL database and return its URL."""
     name = f"limner_{secrets.token_hex(6)}"
     maintenance = Database(maintenance_url)
     with maintenance.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -112,7 +112,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str) -> Settings:
-    """Settings of a service of its own: SQLite, blobs in a temporary folder, the shared Valkey emptied."""
+    """Settings for one test: SQLite and blobs in a temporary folder, and the shared Valkey without data."""
     return Settings(data_dir=tmp_path / "data", redis_url=redis_url)
 
 

@@ -1,4 +1,4 @@
-"""The release before this one, out of the repository's history: what runs beside this one while a deploy rolls."""
+"""Runs the previous release, taken from the repository's history: it runs beside this one in a rolling deploy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCES: Final = ("shared", "web", "worker")
 
 
 def unpack(folder: Path) -> dict[str, str]:
-    """Write its sources into a folder; returns the environment in which Python runs them in place of these."""
+    """Write the previous release's sources to a folder; returns the environment in which Python imports them."""
     archive = subprocess.run(
         ["git", "archive", PREVIOUS, *SOURCES, "migrations"],
         cwd=ROOT,
@@ -26,7 +26,7 @@ def unpack(folder: Path) -> dict[str, str]:
 
 
 def run(environment: dict[str, str], code: str, *arguments: str) -> str:
-    """Run code in a process of the previous release; returns what it printed."""
+    """Run code in a process of the previous release; returns its standard output."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Starts the service's real processes for a test, and polls: no test sleeps for a fixed time."""
+"""Starts the real processes of the service for a test, and polls: no test sleeps for a fixed time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TENANT = ledger.LOCAL_TENANT
 
 
 def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.05) -> T:
-    """The first true result of `check`; fails the test after so many seconds, with the last result."""
+    """Poll `check` and return its first true result. Fails the test after `seconds` and shows the last result."""
     deadline = time.monotonic() + seconds
     while not (result := check()):
         assert time.monotonic() < deadline, f"still {result!r} after {seconds} s"
@@ -36,14 +36,14 @@ def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.05)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables that give a process these settings, and nothing of ours from outside."""
+    """The environment variables for a process with these settings; other LIMNER_ variables are removed."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
     return outer | settings.variables
 
 
 @dataclass
 class Service:
-    """Worker and dispatcher processes around one database, and the ledger as the front door."""
+    """Worker and dispatcher processes that use one database; jobs are submitted through the ledger."""
 
     settings: Settings
     database: Database
@@ -51,7 +51,7 @@ class Service:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, command: str, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
-        """Start `limner COMMAND`, its log in the test's folder."""
+        """Start `limner COMMAND`; its log goes to the test's folder."""
         with (self.folder / f"{command}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "limner_client.cli.main", command, *arguments],
@@ -65,26 +65,26 @@ class Service:
         return process
 
     def start_web(self) -> subprocess.Popen[bytes]:
-        """Start a web process and wait until it answers."""
+        """Start a web process and wait until it responds."""
         process = self.start("serve")
-        eventually(self.web_answers, 60)
+        eventually(self.web_responds, 60)
         return process
 
-    def web_answers(self) -> bool:
+    def web_responds(self) -> bool:
         try:
             return httpx.get(f"http://127.0.0.1:{self.settings.port}/healthz", trust_env=False).is_success
         except httpx.TransportError:
             return False
 
     def start_workers(self, count: int = 1, **options: object) -> list[subprocess.Popen[bytes]]:
-        """Start workers and wait until they say that they are ready."""
-        before = self.workers_on_board()
+        """Start workers and wait until they report that they are ready."""
+        before = self.ready_workers()
         started = [self.start("worker", **options) for _ in range(count)]
-        eventually(lambda: self.workers_on_board() >= before + count or any(p.poll() is not None for p in started), 90)
+        eventually(lambda: self.ready_workers() >= before + count or any(p.poll() is not None for p in started), 90)
         assert all(process.poll() is None for process in started), self.logs()
         return started
 
-    def workers_on_board(self) -> int:
+    def ready_workers(self) -> int:
         with Redis.from_url(self.settings.redis_url) as client:
             return len(client.keys("limner:worker:*"))
 
@@ -102,7 +102,7 @@ class Service:
             return [queries.job(session, TENANT, job_id) for job_id in ids]
 
     def wait(self, ids: list[str], seconds: float = 60) -> list[Job]:
-        """All of these jobs, once each is in a terminal state."""
+        """Wait until each of these jobs is in a terminal state, then return them."""
 
         def ended() -> bool:
             with self.database.read() as session:
@@ -115,7 +115,7 @@ class Service:
         return "\n".join(f"--- {file.name}\n{file.read_text()[-9000:]}" for file in self.folder.glob("*.log"))
 
     def stop(self) -> None:
-        """Stop whatever still runs."""
+        """Kill all processes that still run."""
         for process in self.processes:
             with suppress(ProcessLookupError):
                 process.kill()

@@ -1,4 +1,4 @@
-"""The web application on a database of its own, asked through Flask's test client."""
+"""Fixtures for the web application: each test has its own database and uses Flask's test client."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.processes import Service
 
 @pytest.fixture(params=["sqlite"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """SQLite, unless a test asks for both: the ledger, which is what differs, has tests of its own."""
+    """SQLite, unless a test is marked `both_databases`: only the ledger differs, and it has its own tests."""
     return copy_database(request, tmp_path)
 
 
 @pytest.fixture
 def make_app(settings: Settings, database_url: str, database: Database) -> Iterator[Callable[..., APIFlask]]:
-    """Makes applications on the test's database, each with settings of its own; closes them all at the end."""
+    """Creates applications with their own settings on the test's database; closes all of them at the end."""
     made: list[APIFlask] = []
 
     def make(**changes: object) -> APIFlask:
@@ -39,19 +39,19 @@ def make_app(settings: Settings, database_url: str, database: Database) -> Itera
 
 @pytest.fixture
 def app(make_app: Callable[..., APIFlask]) -> APIFlask:
-    """The application as it is on a laptop: open, on loopback."""
+    """The application as on a laptop: without keys, on loopback."""
     return make_app()
 
 
 @pytest.fixture
 def client(app: APIFlask) -> FlaskClient:
-    """Asks the application over its whole HTTP stack."""
+    """Sends requests through the application's whole HTTP stack."""
     return app.test_client()
 
 
 @pytest.fixture
 def server(settings: Settings, database_url: str, database: Database, tmp_path: Path) -> Iterator[Service]:
-    """`limner serve`, a real process on a port of its own."""
+    """`limner serve` as a real process on a free port."""
     changes = {"database_url": database_url, "port": free_port(), "web_workers": 1}
     service = Service(settings.model_copy(update=changes), database, tmp_path)
     service.start_web()

@@ -1,4 +1,4 @@
-"""A bulk while it is read, paused, resumed, canceled, and fetched as a ZIP."""
+"""Reading, pausing, resuming and canceling a bulk, and its results as a ZIP file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sqlalchemy import update
 from limner_shared.db import ledger
 from limner_shared.db.tables import Bulk, Job
 from limner_web.intake import bulk_submission
+from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import JSONL, lines, post, rows
-from tests.api.work import finish, png, start
 
 KEY = {"Idempotency-Key": "mine"}
 
 
-def jobs_of(client, bulk: dict) -> list[dict]:
+def bulk_jobs(client, bulk: dict) -> list[dict]:
     return [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
 
 
-def test_a_bulk_is_paused_and_resumed_and_neither_once_it_is_canceled(client):
+def test_a_bulk_can_be_paused_and_resumed_until_it_is_canceled(client):
     bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
     assert client.post(bulk["links"]["pause"]).json["status"] == "paused"
     assert client.post(bulk["links"]["pause"]).json["status"] == "paused"
@@ -32,9 +32,9 @@ def test_a_bulk_is_paused_and_resumed_and_neither_once_it_is_canceled(client):
     assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
 
 
-def test_the_zip_holds_every_picture_by_its_line_and_the_results(client, app):
+def test_the_zip_contains_the_results_and_each_picture_named_by_its_line(client, app):
     bulk = post(client, lines({"prompt": "one"}, {"prompt": "two", "n": 2}, {"prompt": "three"})).json
-    one, two, _ = jobs_of(client, bulk)
+    one, two, _ = bulk_jobs(client, bulk)
     pictures = {"0000001.png": png("red"), "0000002-1.png": png("green"), "0000002-2.png": png("blue")}
     red, green, blue = pictures.values()
     finish(app, start(app, one["id"]), red)
@@ -48,9 +48,9 @@ def test_the_zip_holds_every_picture_by_its_line_and_the_results(client, app):
     assert [job["status"] for job in results] == ["succeeded", "succeeded", "queued"]
 
 
-def test_the_zip_is_sent_while_it_is_written(client, app):
+def test_the_zip_is_streamed(client, app):
     bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
-    for job in jobs_of(client, bulk):
+    for job in bulk_jobs(client, bulk):
         finish(app, start(app, job["id"]), png("red"))
     answer = client.get(f"{bulk['links']['results']}?format=zip", buffered=False)
     parts = [len(part) for part in answer.iter_encoded()]
@@ -58,13 +58,13 @@ def test_the_zip_is_sent_while_it_is_written(client, app):
 
 
 def stream_to(client, body: io.RawIOBase, length: int):
-    """Send a bulk of so many bytes from a stream, as a server gives it to the application."""
+    """Send a bulk from a stream, as a server passes it to the application; `length` is its Content-Length in bytes."""
     environ = {"wsgi.input": body, "CONTENT_LENGTH": str(length)}
     return client.post("/api/v1/bulks", content_type=JSONL, headers=KEY, environ_overrides=environ)
 
 
-class CutOff(io.RawIOBase):
-    """A body that ends in the middle, as a connection that is lost."""
+class TruncatedBody(io.RawIOBase):
+    """A body that ends early, as after a lost connection."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
@@ -73,10 +73,10 @@ class CutOff(io.RawIOBase):
         return self._data.readinto(buffer)
 
 
-def test_a_body_that_is_cut_off_leaves_nothing(client, app, monkeypatch):
+def test_a_truncated_bulk_creates_nothing(client, app, monkeypatch):
     monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     data = lines(*[{"prompt": "x"}] * 9)
-    stream = CutOff(data[: len(data) // 2])
+    stream = TruncatedBody(data[: len(data) // 2])
     answer = stream_to(client, stream, len(data))
     assert 400 <= answer.status_code < 500
     assert rows(app, Job) == rows(app, Bulk) == 0
@@ -84,15 +84,15 @@ def test_a_body_that_is_cut_off_leaves_nothing(client, app, monkeypatch):
     assert rows(app, Job) == 9
 
 
-def body_that_looks(client, seen: list[dict]) -> Iterator[bytes]:
+def parts_with_requests_between(client, seen: list[dict]) -> Iterator[bytes]:
     yield lines(*[{"prompt": "x"}] * 4)
     seen.append(client.get("/api/v1/bulks").json["items"][0])
     seen.append(client.post("/api/v1/bulks", data=b"", content_type=JSONL, headers=KEY).json)
     yield lines({"prompt": "x"})
 
 
-class Looking(io.RawIOBase):
-    """A body that looks at the service while it is being read."""
+class ConcurrentBody(io.RawIOBase):
+    """A body whose parts come from an iterator, which can send other requests while this one is read."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
@@ -103,18 +103,18 @@ class Looking(io.RawIOBase):
         return len(part)
 
 
-def test_a_bulk_is_seen_while_it_is_read_and_the_same_request_meanwhile_is_told_to_wait(app, monkeypatch):
+def test_a_bulk_is_listed_while_it_is_read_and_a_repeated_request_gets_a_conflict(app, monkeypatch):
     monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     client, onlooker, seen = app.test_client(), app.test_client(), []
     data = lines(*[{"prompt": "x"}] * 5)
-    bulk = stream_to(client, Looking(body_that_looks(onlooker, seen)), len(data)).json
+    bulk = stream_to(client, ConcurrentBody(parts_with_requests_between(onlooker, seen)), len(data)).json
     loading, repeat = seen
     assert (loading["id"], loading["status"], loading["total"]) == (bulk["id"], "loading", 4)
     assert (repeat["status"], repeat["code"]) == (409, "bulk_loading")
     assert (bulk["status"], bulk["total"]) == ("running", 5)
 
 
-def test_a_bulk_that_was_abandoned_while_it_was_read_is_begun_anew_by_the_same_request(client, app, database):
+def test_a_repeated_request_restarts_a_bulk_that_was_abandoned_while_it_was_read(client, app, database):
     with database.write() as session:
         left = ledger.open_bulk(session, ledger.LOCAL_TENANT)
         ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", bulk_submission.LOADING, left)

@@ -1,4 +1,4 @@
-"""Bulks over HTTP: all lines or none, in constant memory."""
+"""Bulks over HTTP: all lines are accepted or none, in constant memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 from limner_shared.db import ledger
 from limner_shared.db.tables import Bulk, Job
 from limner_web.intake import bulk_submission
-from tests.api.work import finish, png, start
+from tests.api.fake_worker import finish, png, start
 
 JSONL = "application/jsonl"
-both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
 def lines(*bodies: object) -> bytes:
@@ -30,8 +30,8 @@ def rows(app, table) -> int:
         return session.scalar(select(func.count()).select_from(table))
 
 
-@both
-def test_a_bulk_is_accepted_followed_and_fetched_in_the_order_of_its_lines(client, app):
+@both_databases
+def test_bulk_results_come_in_the_order_of_the_lines(client, app):
     answer = post(
         client, lines({"prompt": "one"}, {"prompt": "two", "style": "flat"}) + b"\n" + lines({"prompt": "four"})
     )
@@ -52,7 +52,7 @@ def test_a_bulk_is_accepted_followed_and_fetched_in_the_order_of_its_lines(clien
     assert len(client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"]) == 3
 
 
-def test_bad_lines_are_named_by_number_and_nothing_is_queued(client, app):
+def test_errors_name_the_invalid_lines_and_nothing_is_queued(client, app):
     data = lines({"prompt": "fine"}, {"prompt": ""}) + b"not json\n" + lines(["x"], {"prompt": "x", "steps": 999})
     answer = post(client, data)
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_bulk")
@@ -65,15 +65,15 @@ def test_bad_lines_are_named_by_number_and_nothing_is_queued(client, app):
     assert rows(app, Job) == rows(app, Bulk) == 0
 
 
-def test_the_first_hundred_bad_lines_are_told_and_how_many_there_are(client, app):
+def test_the_error_lists_the_first_hundred_invalid_lines_and_their_total(client, app):
     answer = post(client, lines({"prompt": "fine"}) * 3 + lines({"prompt": "x" * 501}) * 250)
     assert (answer.status_code, answer.json["bad_lines"], len(answer.json["errors"])) == (422, 250, 100)
     assert "250 lines of 253" in answer.json["detail"]
     assert rows(app, Job) == 0
 
 
-@both
-def test_bad_lines_are_skipped_where_that_is_asked_for_and_the_bulk_tells_which(client, app):
+@both_databases
+def test_on_error_skip_skips_invalid_lines_and_the_bulk_lists_them(client, app):
     data = lines({"prompt": "one"}, {"prompt": "x" * 501}) + b"not json\n" + b"[" * 70_000 + b"\n"
     data += lines({"prompt": "\x00"}, {"prompt": "six"})
     headers = {"Idempotency-Key": "k"}
@@ -93,7 +93,7 @@ def test_bad_lines_are_skipped_where_that_is_asked_for_and_the_bulk_tells_which(
     assert client.post(url, data=data, content_type=JSONL, headers=headers).json["id"] == bulk["id"]
 
 
-def test_a_bulk_of_bad_lines_alone_is_refused_also_where_they_are_to_be_skipped(client, app):
+def test_a_bulk_without_a_valid_line_is_refused_even_with_on_error_skip(client, app):
     answer = client.post("/api/v1/bulks?on_error=skip", data=lines({}, {}), content_type=JSONL)
     assert (answer.status_code, answer.json["bad_lines"]) == (422, 2)
     assert rows(app, Bulk) == 0
@@ -110,28 +110,28 @@ def test_a_bulk_of_bad_lines_alone_is_refused_also_where_they_are_to_be_skipped(
         (b'{"prompt": "x"}\n', "application/json", 415, "unsupported_media_type"),
     ],
 )
-def test_a_bulk_that_cannot_be_read_is_refused(client, data, content_type, status, code):
+def test_an_unreadable_bulk_is_refused(client, data, content_type, status, code):
     answer = post(client, data, content_type)
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
-@both
-def test_a_bulk_whose_writing_breaks_off_leaves_nothing(client, app, monkeypatch):
+@both_databases
+def test_a_bulk_that_fails_while_it_is_stored_creates_nothing(client, app, monkeypatch):
     monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     calls = iter([True, False])
     submit = ledger.submit
 
-    def breaking(*args, **kwargs):
+    def fail_second_call(*args, **kwargs):
         if next(calls):
             return submit(*args, **kwargs)
-        raise RuntimeError("the process is in trouble")
+        raise RuntimeError("the second chunk failed")
 
-    monkeypatch.setattr(ledger, "submit", breaking)
+    monkeypatch.setattr(ledger, "submit", fail_second_call)
     assert post(client, lines(*[{"prompt": "x"}] * 5)).status_code == 500
     assert rows(app, Job) == rows(app, Bulk) == 0
 
 
-def test_every_job_of_a_bulk_can_be_canceled_at_once(client, app):
+def test_canceling_a_bulk_cancels_its_unfinished_jobs(client, app):
     bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
     first = json.loads(client.get(bulk["links"]["results"]).text.splitlines()[0])
     finish(app, start(app, first["id"]), png("red"))
@@ -140,7 +140,7 @@ def test_every_job_of_a_bulk_can_be_canceled_at_once(client, app):
     assert (canceled["counts"]["canceled"], canceled["counts"]["succeeded"]) == (2, 1)
 
 
-def test_memory_does_not_grow_with_the_bulk(client):
+def test_memory_use_does_not_grow_with_the_size_of_a_bulk(client):
     def peak(count: int) -> int:
         data = lines({"prompt": "a red apple", "metadata": {"k": "v" * 200}}) * count
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Chat completions, as far as they can be seen without a worker."""
+"""The parts of chat completions that need no worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.api.test_bulks import rows
 
 
 def ask(client, count: int, *said: str) -> None:
-    """Ask for a stream, and leave as soon as the job is made."""
+    """Request a stream and disconnect as soon as the job is created."""
     roles = ("user", "assistant")
     messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(said)]
     headers = {"X-Stainless-Retry-Count": str(count)}
@@ -17,7 +17,7 @@ def ask(client, count: int, *said: str) -> None:
         assert answer.status_code == 200
 
 
-def test_a_counted_retry_of_a_chat_is_the_same_job_and_another_chat_that_ends_in_the_same_words_is_not(client, app):
+def test_a_chat_retry_returns_the_first_job_unless_the_earlier_messages_differ(client, app):
     ask(client, 0, "a cat", "Here is a cat.", "bluer")
     ask(client, 1, "a cat", "Here is a cat.", "bluer")
     assert rows(app, Job) == 1
@@ -26,6 +26,6 @@ def test_a_counted_retry_of_a_chat_is_the_same_job_and_another_chat_that_ends_in
 
 
 @pytest.mark.parametrize("path", ["/v1/models/none", "/v1/models/%00", "/v1/nothing"])
-def test_what_is_not_there_is_told_in_openais_form(client, path):
+def test_not_found_errors_have_the_openai_format(client, path):
     answer = client.get(path)
     assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found")

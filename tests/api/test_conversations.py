@@ -1,4 +1,4 @@
-"""Conversations: each message is a job that knows what was said before it."""
+"""Conversations: each message is a job that has the earlier messages as its history."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from limner_shared.db.ledger import conversations
 from limner_shared.db.tables import ConversationTurn, Job, Tenant
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
-from tests.api.test_bulks import both
+from tests.api.fake_worker import finish, png, start
+from tests.api.test_bulks import both_databases
 from tests.api.test_keys import make_key
-from tests.api.work import finish, png, start
 
 URL = "/api/v1/conversations"
 
@@ -37,7 +37,7 @@ def spec_of(app, turn: dict) -> JobSpec:
 
 
 def interpret(app, turn: dict, prompt: str, **more: object) -> None:
-    """Play the worker that interprets the turn's job, and finishes it."""
+    """Act as the worker: interpret the turn's job and finish it."""
     claim = start(app, turn["job"]["id"])
     found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules")
     fitted = claim.spec.model_copy(update={"prompt": prompt} | more)
@@ -46,7 +46,7 @@ def interpret(app, turn: dict, prompt: str, **more: object) -> None:
     finish(app, claim, png("red"))
 
 
-def test_a_first_message_begins_a_conversation_and_becomes_a_job(client):
+def test_a_first_message_creates_a_conversation_and_a_job(client):
     conversation = begin(client, "please draw a red car", style="flat")
     [turn] = conversation["turns"]
     assert conversation["title"] == turn["message"] == turn["job"]["description"] == "please draw a red car"
@@ -55,7 +55,7 @@ def test_a_first_message_begins_a_conversation_and_becomes_a_job(client):
     assert client.get(f"/api/v1/jobs/{turn['job']['id']}").json["description"] == "please draw a red car"
 
 
-def test_a_further_message_knows_what_was_said_and_what_was_made_of_it(client, app):
+def test_a_later_message_has_the_earlier_messages_and_their_conditions(client, app):
     conversation = begin(client)
     first = conversation["turns"][0]
     interpret(app, first, "a shiny red car", seed=7)
@@ -66,11 +66,11 @@ def test_a_further_message_knows_what_was_said_and_what_was_made_of_it(client, a
     third = say(client, conversation, "as a 3d figure")
     assert [(turn.text, turn.conditions is None) for turn in spec_of(app, third).history] == [
         ("a red car", False),
-        ("bluer", True),  # nobody has interpreted it yet
+        ("bluer", True),  # not interpreted yet
     ]
 
 
-def test_an_edited_message_stands_beside_the_old_one_and_knows_nothing_of_what_followed_it(client, app):
+def test_an_edited_message_is_a_new_branch_without_the_later_messages(client, app):
     conversation = begin(client)
     first = conversation["turns"][0]
     second = say(client, conversation, "bluer")
@@ -85,7 +85,7 @@ def test_an_edited_message_stands_beside_the_old_one_and_knows_nothing_of_what_f
     assert len(client.get(conversation["links"]["self"]).json["turns"]) == 5
 
 
-def test_only_so_many_turns_are_remembered_and_allowed(client, app, monkeypatch):
+def test_the_history_and_the_number_of_turns_are_limited(client, app, monkeypatch):
     conversation = begin(client)
     for number in range(22):
         turn = say(client, conversation, f"message {number}")
@@ -94,10 +94,10 @@ def test_only_so_many_turns_are_remembered_and_allowed(client, app, monkeypatch)
     refused = client.post(conversation["links"]["messages"], json={"message": "one more"})
     assert (refused.status_code, refused.json["code"]) == (422, "invalid_request")
     with app.extensions["limner"].database.read() as session:
-        assert session.scalar(select(func.count()).select_from(Job)) == 23  # the refused one made no job
+        assert session.scalar(select(func.count()).select_from(Job)) == 23  # the refused message created no job
 
 
-def test_a_further_message_uses_the_model_of_the_one_before(client):
+def test_a_later_message_uses_the_model_of_the_previous_one(client):
     conversation = begin(client, model="limner-gan")
     assert say(client, conversation, "bluer")["job"]["model"] == "limner-gan"
     assert say(client, conversation, "bluer", model="limner-flow")["job"]["model"] == "limner-flow"
@@ -107,7 +107,7 @@ def test_a_further_message_uses_the_model_of_the_one_before(client):
     "body",
     [{}, {"message": " "}, {"message": "x" * 10_001}, {"message": "x", "prompt": "y"}, {"message": "x", "n": 99}],
 )
-def test_a_message_that_cannot_be_accepted_makes_nothing(client, app, body):
+def test_an_invalid_message_creates_no_turn(client, app, body):
     assert client.post(URL, json=body).status_code == 422
     conversation = begin(client)
     assert client.post(conversation["links"]["messages"], json=body).status_code == 422
@@ -115,7 +115,7 @@ def test_a_message_that_cannot_be_accepted_makes_nothing(client, app, body):
         assert session.scalar(select(func.count()).select_from(ConversationTurn)) == 1
 
 
-def test_the_same_message_with_the_same_key_is_one_turn_but_not_in_another_place(client):
+def test_a_repeated_key_returns_the_same_turn_and_conflicts_in_another_place(client):
     headers = {"Idempotency-Key": "k"}
     first = client.post(URL, json={"message": "a cat"}, headers=headers).json
     assert client.post(URL, json={"message": "a cat"}, headers=headers).json["id"] == first["id"]
@@ -123,9 +123,9 @@ def test_the_same_message_with_the_same_key_is_one_turn_but_not_in_another_place
     assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
 
 
-@both
+@both_databases
 @pytest.mark.parametrize("repeated", [{"Idempotency-Key": "k"}, {"X-Stainless-Retry-Count": "1"}])
-def test_a_message_that_is_sent_again_is_the_same_turn_whatever_was_said_since(client, app, repeated):
+def test_a_repeated_message_returns_its_first_turn_even_after_later_messages(client, app, repeated):
     first_try = {"X-Stainless-Retry-Count": "0"} if "Idempotency-Key" not in repeated else repeated
     conversation = begin(client)
     url = conversation["links"]["messages"]
@@ -136,8 +136,8 @@ def test_a_message_that_is_sent_again_is_the_same_turn_whatever_was_said_since(c
     assert len(client.get(conversation["links"]["self"]).json["turns"]) == 3
 
 
-@both
-def test_a_message_that_is_sent_many_times_at_once_is_one_turn(client, app):
+@both_databases
+def test_concurrent_repeats_of_a_message_create_one_turn(client, app):
     conversation = begin(client)
     url, headers = conversation["links"]["messages"], {"Idempotency-Key": "k"}
 
@@ -149,8 +149,8 @@ def test_a_message_that_is_sent_many_times_at_once_is_one_turn(client, app):
     assert len(client.get(conversation["links"]["self"]).json["turns"]) == 2
 
 
-@both
-def test_a_conversation_that_was_deleted_is_said_to_be_gone_when_its_request_comes_again(client):
+@both_databases
+def test_repeating_the_request_of_a_deleted_conversation_returns_gone(client):
     headers = {"Idempotency-Key": "k"}
     conversation = client.post(URL, json={"message": "a cat"}, headers=headers).json
     assert client.delete(conversation["links"]["self"]).status_code == 204
@@ -159,18 +159,18 @@ def test_a_conversation_that_was_deleted_is_said_to_be_gone_when_its_request_com
     assert client.post(URL, json={"message": "a cat"}, headers={"Idempotency-Key": "new"}).status_code == 201
 
 
-def test_a_request_whose_job_retention_has_deleted_is_a_new_request(client, app, database):
+def test_a_repeated_request_creates_a_new_job_after_retention_deleted_the_first(client, app, database):
     headers = {"Idempotency-Key": "k"}
     job = client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers=headers).json
     finish(app, start(app, job["id"]), png("red"))
-    keep(database, keep_jobs_days=0)
+    apply_retention(database, keep_jobs_days=0)
     again = client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers=headers)
     assert again.status_code == 202
     assert again.json["id"] != job["id"]
 
 
-@both
-def test_a_conversation_that_is_deleted_while_messages_come_answers_each_of_them(app):
+@both_databases
+def test_deleting_a_conversation_during_messages_causes_no_server_error(app):
     for number in range(10):
         conversation = begin(app.test_client(), f"round {number}")
 
@@ -184,7 +184,7 @@ def test_a_conversation_that_is_deleted_while_messages_come_answers_each_of_them
             assert set(pool.map(send, range(6))) <= {202, 204, 404, 410}
 
 
-def test_conversations_are_listed_newest_first_page_by_page(client):
+def test_conversations_are_listed_newest_first_in_pages(client):
     ids = [begin(client, f"cat {number}")["id"] for number in range(3)]
     page = client.get(URL, query_string={"limit": 2}).json
     assert [item["id"] for item in page["items"]] == ids[:0:-1]
@@ -192,14 +192,14 @@ def test_conversations_are_listed_newest_first_page_by_page(client):
     assert ([item["id"] for item in rest["items"]], rest["next"]) == (ids[:1], None)
 
 
-def test_a_deleted_conversation_is_gone_and_its_pictures_stay(client):
+def test_deleting_a_conversation_keeps_its_jobs(client):
     conversation = begin(client)
     assert client.delete(conversation["links"]["self"]).status_code == 204
     assert client.get(conversation["links"]["self"]).status_code == 404
     assert client.get(f"/api/v1/jobs/{conversation['turns'][0]['job']['id']}").status_code == 200
 
 
-def test_another_tenants_conversation_is_not_there(make_app, database):
+def test_another_tenants_conversation_is_not_found(make_app, database):
     client = make_app(require_keys=True).test_client()
     mine, yours = make_key(database, "mine"), make_key(database, "yours")
     conversation = client.post(URL, json={"message": "a cat"}, headers=mine).json
@@ -212,35 +212,35 @@ def test_another_tenants_conversation_is_not_there(make_app, database):
     assert client.get(own, headers=mine).status_code == 200
 
 
-def test_a_turn_of_another_conversation_cannot_be_followed_or_edited(client):
+def test_a_turn_of_another_conversation_cannot_be_continued_or_edited(client):
     one, other = begin(client), begin(client)
     turn = other["turns"][0]["id"]
     assert client.post(one["links"]["messages"], json={"message": "x", "after": turn}).status_code == 404
     assert client.put(f"{one['links']['self']}/turns/{turn}", json={"message": "x"}).status_code == 404
 
 
-def test_what_is_not_kept_any_more_leaves_the_conversation_too(client, app, database):
+def test_retention_also_deletes_prompts_and_jobs_from_the_conversation(client, app, database):
     conversation = begin(client)
     interpret(app, conversation["turns"][0], "a shiny red car")
-    keep(database, keep_prompts_days=0)
+    apply_retention(database, keep_prompts_days=0)
     blanked = client.get(conversation["links"]["self"]).json
     [turn] = blanked["turns"]
     assert (blanked["title"], turn["message"]) == ("", "")
     assert (turn["job"]["prompt"], turn["job"]["description"], turn["job"]["interpretation"]) == ("", None, None)
     say(client, conversation, "bluer")
-    keep(database, keep_jobs_days=0)
+    apply_retention(database, keep_jobs_days=0)
     assert client.get(conversation["links"]["self"]).json["turns"][0]["job"] is None
     assert len(spec_of(app, say(client, conversation, "greener")).history) == 2
 
 
-def test_a_conversation_goes_with_the_last_of_its_jobs(client, app, database):
+def test_a_conversation_is_deleted_with_its_last_job(client, app, database):
     conversation = begin(client)
     interpret(app, conversation["turns"][0], "a shiny red car")
-    keep(database, keep_jobs_days=0)
+    apply_retention(database, keep_jobs_days=0)
     assert client.get(conversation["links"]["self"]).status_code == 404
 
 
-def test_what_was_said_first_is_forgotten_in_later_turns_too_once_they_have_ended(client, app, database):
+def test_retention_removes_old_messages_from_the_history_of_ended_turns(client, app, database):
     conversation = begin(client)
     first = conversation["turns"][0]
     interpret(app, first, "a shiny red car")
@@ -248,13 +248,13 @@ def test_what_was_said_first_is_forgotten_in_later_turns_too_once_they_have_ende
     interpret(app, ended, "a shiny blue car")
     with database.write() as session:
         session.execute(update(Job).where(Job.id == first["job"]["id"]).values(finished_at=Job.finished_at - 86400))
-    keep(database, keep_prompts_days=0.5)
+    apply_retention(database, keep_prompts_days=0.5)
     assert (spec_of(app, ended).history, spec_of(app, ended).prompt) == ((), "a shiny blue car")
-    assert spec_of(app, waiting).history  # nobody has interpreted it yet
+    assert spec_of(app, waiting).history  # not interpreted yet
 
 
-def keep(database, **days: float) -> None:
-    """What the dispatcher does for a tenant that keeps its data for so long."""
+def apply_retention(database, **days: float) -> None:
+    """Set the tenant's retention times, in days, and delete expired data as the dispatcher does."""
     with database.write() as session:
         session.execute(update(Tenant).values(days))
     with database.write() as session:

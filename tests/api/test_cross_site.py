@@ -1,4 +1,4 @@
-"""An open service takes orders from this machine alone: not from other sites' pages, nor through unknown proxies."""
+"""A service without keys accepts changes from this machine only: not from other sites, nor through unknown proxies."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def assert_forbidden(answer) -> None:
     assert (answer.json.get("code") or answer.json["error"]["code"]) == "forbidden"
 
 
-def test_the_list_of_changes_names_every_route_that_changes_something(app):
+def test_the_list_of_changes_contains_every_route_that_changes_data(app):
     changing = {
         (method, rule.endpoint)
         for rule in app.url_map.iter_rules()
@@ -67,7 +67,7 @@ def test_the_list_of_changes_names_every_route_that_changes_something(app):
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_a_page_of_another_origin_changes_nothing(client, app, headers):
+def test_a_page_of_another_origin_cannot_change_data(client, app, headers):
     for method, path in CHANGES:
         body = {"prompt": "x"} if path.endswith("jobs") else {"message": "x"}
         assert_forbidden(client.open(path, method=method, json=body, headers=headers))
@@ -77,7 +77,7 @@ def test_a_page_of_another_origin_changes_nothing(client, app, headers):
 
 
 @pytest.mark.parametrize("headers", OWN)
-def test_a_page_of_our_own_and_what_is_no_browser_may_change_things(client, headers):
+def test_own_pages_and_clients_that_are_no_browsers_can_change_data(client, headers):
     job = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers)
     assert job.status_code == 202, job.text
     assert client.post(job.json["links"]["cancel"], headers=headers).status_code == 200
@@ -87,7 +87,7 @@ def test_a_page_of_our_own_and_what_is_no_browser_may_change_things(client, head
 
 @pytest.mark.parametrize("headers", FORWARDED)
 @pytest.mark.parametrize("path", ["/", "/api/v1/jobs", "/v1/models", "/api/v1/docs"])
-def test_an_open_service_answers_no_forwarded_request(client, headers, path):
+def test_a_service_without_keys_refuses_forwarded_requests(client, headers, path):
     assert_forbidden(client.get(path, headers=headers))
 
 
@@ -95,24 +95,24 @@ PUBLIC = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
 
 
 @pytest.fixture
-def behind(make_app) -> FlaskClient:
-    """Asks an open service that is told of its proxy."""
+def proxied_client(make_app) -> FlaskClient:
+    """The client of a service without keys that knows its proxy's public URL."""
     return make_app(public_url="https://pictures.example").test_client()
 
 
 @pytest.mark.parametrize("host", ["pictures.example", "127.0.0.1:8700"])
-def test_a_proxy_that_is_named_may_forward_for_its_own_pages(behind, host):
+def test_a_known_proxy_can_forward_requests_of_its_own_pages(proxied_client, host):
     headers = PUBLIC | {"Host": host, "Origin": "https://pictures.example", "Sec-Fetch-Site": "same-origin"}
-    assert behind.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers).status_code == 202
+    assert proxied_client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers).status_code == 202
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
-def test_behind_a_proxy_too_other_names_and_other_pages_are_refused(behind, headers):
-    assert_forbidden(behind.post("/api/v1/jobs", json={"prompt": "x"}, headers=PUBLIC | headers))
+def test_a_known_proxy_cannot_forward_other_hosts_and_origins(proxied_client, headers):
+    assert_forbidden(proxied_client.post("/api/v1/jobs", json={"prompt": "x"}, headers=PUBLIC | headers))
 
 
 @pytest.mark.parametrize("headers", [*FOREIGN, *FORWARDED, {"Host": "pictures.example"}])
-def test_where_keys_are_required_the_key_alone_decides_since_no_browser_adds_it_by_itself(make_app, database, headers):
+def test_with_required_keys_only_the_key_decides(make_app, database, headers):
     client = make_app(require_keys=True).test_client()
     refused = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers)
     assert (refused.status_code, refused.json["code"]) == (401, "unauthorized")
@@ -121,5 +121,5 @@ def test_where_keys_are_required_the_key_alone_decides_since_no_browser_adds_it_
 
 
 @pytest.mark.parametrize("host", ["localhost@evil.example", "evil.example#localhost", "localhost.evil.example"])
-def test_a_host_that_only_looks_like_loopback_is_refused(client, host):
+def test_a_host_that_resembles_loopback_is_refused(client, host):
     assert client.get("/api/v1/jobs", headers={"Host": host}).status_code == 403

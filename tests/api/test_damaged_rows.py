@@ -1,4 +1,4 @@
-"""A job whose stored request is damaged: it is shown, and its neighbours are not affected."""
+"""A job whose stored request is damaged is shown and does not affect other jobs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from sqlalchemy import update
 from limner_shared.db import ledger
 from limner_shared.db.tables import Job, Tenant
 from limner_shared.errors import WorkerLost
-from tests.api.test_forgetting import clean
-from tests.api.work import finish, png, start
+from tests.api.fake_worker import finish, png, start
+from tests.api.test_retention import run_retention
 
-both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
-damages = pytest.mark.parametrize("stored", [{}, [], 7, "text", {"prompt": 3}, {"version": 1, "prompt": "a", "n": []}])
+both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+damaged_values = pytest.mark.parametrize(
+    "stored", [{}, [], 7, "text", {"prompt": 3}, {"version": 1, "prompt": "a", "n": []}]
+)
 
 
 def damage(database, job_id: str, stored: Any) -> None:
@@ -27,9 +29,9 @@ def submit(client, prompt: str = "a cat") -> dict[str, Any]:
     return client.post("/api/v1/jobs", json={"prompt": prompt}).json
 
 
-@both
-@damages
-def test_lists_and_bulk_results_show_a_damaged_job_beside_the_others(client, app, database, stored):
+@both_databases
+@damaged_values
+def test_lists_and_bulk_results_show_a_damaged_job_and_the_others(client, app, database, stored):
     body = '{"prompt": "a cat"}\n{"prompt": "a dog"}\n'
     bulk = client.post("/api/v1/bulks", data=body, headers={"Content-Type": "application/x-ndjson"}).json
     cat, dog = client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"][::-1]
@@ -44,7 +46,7 @@ def test_lists_and_bulk_results_show_a_damaged_job_beside_the_others(client, app
     assert {json.loads(line)["id"] for line in results} == {cat["id"], dog["id"]}
 
 
-@damages
+@damaged_values
 def test_a_damaged_job_cannot_be_replayed(client, app, database, stored):
     job = submit(client)
     finish(app, start(app, job["id"]), png("red"))
@@ -58,13 +60,13 @@ def test_a_job_whose_prompt_retention_deleted_cannot_be_replayed(client, app, da
     finish(app, start(app, job["id"]), png("red"))
     with database.write() as session:
         session.execute(update(Tenant).values(keep_prompts_days=0))
-    clean(app)
+    run_retention(app)
     answer = client.post(f"/api/v1/jobs/{job['id']}/replay")
     assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
 
 
-@both
-def test_dead_jobs_are_retried_without_the_damaged_one(client, app, database):
+@both_databases
+def test_retrying_dead_letters_skips_damaged_ones(client, app, database):
     ids = [submit(client)["id"] for _ in range(2)]
     for job_id in ids:
         claim = start(app, job_id)
@@ -77,15 +79,15 @@ def test_dead_jobs_are_retried_without_the_damaged_one(client, app, database):
     assert [job["retry_of"] for job in retried] == [ids[1]]
 
 
-@both
-@damages
-def test_retention_deletes_the_prompts_of_damaged_jobs_too(client, app, database, stored):
+@both_databases
+@damaged_values
+def test_retention_also_deletes_the_prompts_of_damaged_jobs(client, app, database, stored):
     damaged, healthy = submit(client), submit(client)
     for job in (damaged, healthy):
         finish(app, start(app, job["id"]), png("red"))
     damage(database, damaged["id"], stored)
     with database.write() as session:
         session.execute(update(Tenant).values(keep_prompts_days=0))
-    clean(app)
+    run_retention(app)
     assert client.get(f"/api/v1/jobs/{healthy['id']}").json["prompt"] == ""
     assert client.get(f"/api/v1/jobs/{damaged['id']}").json["prompt"] == ""

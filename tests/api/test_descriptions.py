@@ -1,4 +1,4 @@
-"""Descriptions over HTTP: accepted as they are, and what was made of them is told."""
+"""Descriptions over HTTP: any text is accepted, and the job shows its interpretation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from limner_shared.db.ledger import NewImage
 from limner_shared.db.tables import Job
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
-from tests.api.work import start
+from tests.api.fake_worker import start
 
 URL = "/api/v1/jobs"
-both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
 def describe(client, text: str, **more: object) -> dict:
@@ -24,9 +24,9 @@ def describe(client, text: str, **more: object) -> dict:
 
 
 def draw(app, job: dict, prompt: str) -> None:
-    """Play the worker."""
+    """Act as the worker: interpret and finish the job."""
     claim = start(app, job["id"])
-    found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules", fallback="Nobody was asked.")
+    found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules", fallback="No LLM is configured.")
     with app.extensions["limner"].database.write() as session:
         fitted = claim.spec.model_copy(update={"prompt": prompt, "seed": 7})
         assert ledger.interpreted(session, claim.id, claim.attempt, found, fitted, 1)
@@ -35,16 +35,16 @@ def draw(app, job: dict, prompt: str) -> None:
         assert ledger.finish(session, [ledger.Result(claim.id, claim.attempt, [image])])
 
 
-@both
+@both_databases
 @pytest.mark.parametrize("text", ["please draw a cat", "🐱🍕", "أسد كبير", "x" * 10_000])
-def test_whatever_is_said_is_accepted_and_what_was_made_of_it_is_told(client, app, text):
+def test_any_description_is_accepted_and_its_interpretation_is_shown(client, app, text):
     job = describe(client, f" {text} ")
     assert job["description"] == text
     assert (job["revised_prompt"], job["interpretation"], job["presentation"]) == (None, None, None)
     draw(app, job, "a cat")
     done = client.get(f"{URL}/{job['id']}").json
     assert (done["status"], done["prompt"], done["revised_prompt"]) == ("succeeded", "a cat", "a cat")
-    assert (done["interpretation"]["backend"], done["interpretation"]["fallback"]) == ("rules", "Nobody was asked.")
+    assert (done["interpretation"]["backend"], done["interpretation"]["fallback"]) == ("rules", "No LLM is configured.")
     assert not {"history", "given"} & set(done)
 
 
@@ -61,14 +61,14 @@ def test_whatever_is_said_is_accepted_and_what_was_made_of_it_is_told(client, ap
         {"description": ["a cat"]},
     ],
 )
-def test_what_cannot_be_accepted_says_what_to_change(client, body):
+def test_an_invalid_description_is_refused_with_a_reason(client, body):
     answer = client.post(URL, json=body)
     assert answer.status_code == 422
     assert answer.json["code"] == "invalid_request"
     assert answer.json["detail"]
 
 
-def test_the_same_description_with_the_same_key_is_one_job(client):
+def test_a_repeated_description_with_the_same_key_is_one_job(client):
     headers = {"Idempotency-Key": "k"}
     first, second = (client.post(URL, json={"description": "a cat"}, headers=headers).json for _ in range(2))
     assert first["id"] == second["id"]
@@ -76,7 +76,7 @@ def test_the_same_description_with_the_same_key_is_one_job(client):
     assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
 
 
-def test_lines_of_a_bulk_may_be_descriptions(client):
+def test_bulk_lines_can_be_descriptions(client):
     lines = [{"description": "please draw a cat"}, {"prompt": "a dog"}]
     body = "\n".join(map(json.dumps, lines))
     answer = client.post("/api/v1/bulks", data=body, content_type="application/jsonl")
@@ -88,7 +88,7 @@ def test_lines_of_a_bulk_may_be_descriptions(client):
     }
 
 
-def test_a_replay_has_the_conditions_and_asks_nobody(client, app):
+def test_a_replay_uses_the_stored_conditions_and_is_not_interpreted_again(client, app):
     job = describe(client, "please draw a cat")
     draw(app, job, "a cat")
     again = client.post(f"{URL}/{job['id']}/replay").json

@@ -1,4 +1,4 @@
-"""A repeated request makes nothing new."""
+"""A repeated request with an idempotency key creates nothing new."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from limner_shared.db import ledger
 from limner_shared.db.ledger import NewJob
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.jobs import JobRequest, Priority
-from tests.api.test_bulks import both, lines, rows
+from tests.api.test_bulks import both_databases, lines, rows
 from tests.processes import eventually
 
 KEY = {"Idempotency-Key": "mine"}
 
 
-@both
-def test_the_same_job_with_the_same_key_is_made_once_however_often_and_fast_it_is_asked_for(client, app):
+@both_databases
+def test_concurrent_requests_with_the_same_key_create_one_job(client, app):
     def ask(_: int) -> str:
         return app.test_client().post("/api/v1/jobs", json={"prompt": "x"}, headers=KEY).json["id"]
 
@@ -29,7 +29,7 @@ def test_the_same_job_with_the_same_key_is_made_once_however_often_and_fast_it_i
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_job_whose_key_is_noted_without_the_lock_as_earlier_releases_do_is_made_once(app, database):
+def test_a_key_stored_without_the_lock_by_an_earlier_release_still_creates_one_job(app, database):
     request = JobRequest(prompt="x")
     card, spec = app.extensions["limner"].catalogue.resolve(request)
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
@@ -53,7 +53,7 @@ def test_a_job_whose_key_is_noted_without_the_lock_as_earlier_releases_do_is_mad
 
 
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/bulks"])
-def test_another_request_with_a_used_key_is_refused(client, app, path):
+def test_a_different_request_with_a_used_key_is_refused(client, app, path):
     kind = {"content_type": "application/json" if path.endswith("jobs") else "application/jsonl"}
     assert client.post(path, data='{"prompt": "x"}', headers=KEY, **kind).status_code == 202
     refused = client.post(path, data='{"prompt": "y"}', headers=KEY, **kind)
@@ -61,7 +61,7 @@ def test_another_request_with_a_used_key_is_refused(client, app, path):
     assert rows(app, Job) == 1
 
 
-def test_a_repeated_bulk_is_the_same_bulk(client, app):
+def test_a_repeated_bulk_request_returns_the_same_bulk(client, app):
     data = lines(*[{"prompt": "x"}] * 3)
     first, second = (
         client.post("/api/v1/bulks", data=data, content_type="application/jsonl", headers=KEY) for _ in range(2)
@@ -70,13 +70,13 @@ def test_a_repeated_bulk_is_the_same_bulk(client, app):
     assert (rows(app, Job), rows(app, Bulk)) == (3, 1)
 
 
-def test_without_a_key_every_request_is_its_own(client, app):
+def test_without_a_key_each_request_creates_a_job(client, app):
     for _ in range(2):
         client.post("/api/v1/jobs", json={"prompt": "x"})
     assert rows(app, Job) == 2
 
 
-def test_a_bulk_whose_loader_died_is_dropped_with_its_key_so_that_a_repeat_starts_anew(database):
+def test_dropping_a_stale_bulk_also_deletes_its_idempotency_key(database):
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, ledger.LOCAL_TENANT)
         ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", "digest", bulk_id)

@@ -11,7 +11,7 @@ import pytest
 from limner_shared.db import ledger
 from limner_shared.messaging.hints import Progress
 from limner_shared.storage.blobs import Blobs
-from tests.api.work import finish, png, start
+from tests.api.fake_worker import finish, png, start
 
 
 def submit(client, **fields) -> dict:
@@ -20,7 +20,7 @@ def submit(client, **fields) -> dict:
     return answer.json
 
 
-def test_a_job_is_accepted_with_its_place_and_where_to_look(client):
+def test_a_new_job_has_its_position_and_a_location(client):
     answer = client.post("/api/v1/jobs", json={"prompt": "a red apple", "seed": 7, "metadata": {"mine": 1}})
     assert answer.status_code == 202
     job = answer.json
@@ -30,7 +30,7 @@ def test_a_job_is_accepted_with_its_place_and_where_to_look(client):
     assert submit(client)["position"] == 1
 
 
-def test_a_job_is_followed_from_queued_to_its_pictures(client, app):
+def test_a_job_shows_its_progress_and_then_its_pictures(client, app):
     job = submit(client, n=2)
     claim = start(app, job["id"])
     services = app.extensions["limner"]
@@ -44,7 +44,7 @@ def test_a_job_is_followed_from_queued_to_its_pictures(client, app):
     assert client.get(done["images"][1]["url"]).data == png("green")
 
 
-def test_an_unchanged_job_is_a_304_and_a_changed_one_is_not(client, app):
+def test_an_unchanged_job_returns_304_and_a_changed_one_200(client, app):
     job = submit(client)
     first = client.get(job["links"]["self"])
     assert "Retry-After" in first.headers
@@ -54,7 +54,7 @@ def test_an_unchanged_job_is_a_304_and_a_changed_one_is_not(client, app):
     assert client.get(job["links"]["self"], headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
 
 
-def test_a_long_poll_answers_as_soon_as_the_job_ends(client, app):
+def test_a_long_poll_returns_as_soon_as_the_job_ends(client, app):
     job = submit(client)
     claim = start(app, job["id"])
     later = threading.Timer(0.3, lambda: finish(app, claim, png("red")))
@@ -77,7 +77,7 @@ def test_jobs_are_listed_newest_first_in_pages_and_by_state(client, app):
     assert client.get("/api/v1/jobs?model=other").json["items"] == []
 
 
-def test_a_job_can_be_canceled_until_it_has_ended(client, app):
+def test_a_job_can_be_canceled_until_it_ends(client, app):
     job = submit(client)
     assert client.post(job["links"]["cancel"]).json["status"] == "canceled"
     assert client.post(job["links"]["cancel"]).status_code == 200
@@ -87,7 +87,7 @@ def test_a_job_can_be_canceled_until_it_has_ended(client, app):
     assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
 
 
-def test_a_picture_comes_in_the_format_that_is_asked_for(client, app):
+def test_a_picture_is_returned_in_the_requested_format(client, app):
     job = submit(client)
     finish(app, start(app, job["id"]), png("red"))
     url = client.get(job["links"]["self"]).json["images"][0]["url"]
@@ -101,7 +101,7 @@ def test_a_picture_comes_in_the_format_that_is_asked_for(client, app):
     assert (refused.status_code, refused.json["code"]) == (406, "not_acceptable")
 
 
-def test_a_picture_whose_bytes_are_gone_is_not_found(client, app):
+def test_a_picture_with_deleted_bytes_is_not_found(client, app):
     job = submit(client)
     claim = start(app, job["id"])
     services = app.extensions["limner"]
@@ -133,7 +133,7 @@ def test_a_picture_whose_bytes_are_gone_is_not_found(client, app):
         ({"prompt": "x", "priority": "asap"}, "priority"),
     ],
 )
-def test_a_bad_request_is_a_problem_that_names_what_is_wrong_or_allowed(client, body, says):
+def test_an_invalid_request_returns_a_problem_with_the_field_or_the_allowed_values(client, body, says):
     answer = client.post("/api/v1/jobs", json=body)
     assert answer.status_code == 422
     assert answer.mimetype == "application/problem+json"
@@ -153,27 +153,27 @@ def test_a_bad_request_is_a_problem_that_names_what_is_wrong_or_allowed(client, 
         (b'{"prompt": "' + b"x" * (17 << 20) + b'"}', "application/json", 413, "body_too_large"),
     ],
 )
-def test_a_body_that_cannot_be_read_is_refused_with_the_reason(client, data, content_type, status, code):
+def test_an_unreadable_body_is_refused_with_a_reason(client, data, content_type, status, code):
     answer = client.post("/api/v1/jobs", data=data, content_type=content_type)
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/jobs/job_x", "/api/v1/images/img_x", "/api/v1/bulks/bulk_x", "/nowhere"])
-def test_what_is_not_there_is_a_404_with_a_code(client, path):
+def test_a_missing_resource_is_a_404_with_a_code(client, path):
     answer = client.get(path)
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 
-def test_a_job_is_accepted_at_once_while_redis_is_away(make_app):
-    lonely = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
+def test_a_job_is_accepted_quickly_without_redis(make_app):
+    client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
     started = time.monotonic()
-    job = submit(lonely)
+    job = submit(client)
     assert time.monotonic() - started < 3
-    assert lonely.get(job["links"]["self"]).json["status"] == "queued"
-    assert lonely.get("/readyz").json["status"] == "degraded"
+    assert client.get(job["links"]["self"]).json["status"] == "queued"
+    assert client.get("/readyz").json["status"] == "degraded"
 
 
-def test_a_database_that_is_away_is_a_503_that_can_be_retried(client, app):
+def test_an_unavailable_database_is_a_503(client, app):
     app.extensions["limner"].database.dispose()
     file = Path(app.extensions["limner"].settings.database_url.removeprefix("sqlite:///"))
     file.unlink()
@@ -185,7 +185,7 @@ def test_a_database_that_is_away_is_a_503_that_can_be_retried(client, app):
     assert client.get("/readyz").status_code == 503
 
 
-def test_every_answer_has_a_request_id_and_safe_headers(client):
+def test_every_response_has_a_request_id_and_security_headers(client):
     answer = client.get("/api/v1/models", headers={"X-Request-Id": "mine"})
     assert answer.headers["X-Request-Id"] == "mine"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -193,6 +193,6 @@ def test_every_answer_has_a_request_id_and_safe_headers(client):
     assert answer.json["items"][0]["sizes"] == ["256x256", "64x64"]
 
 
-def test_the_service_is_ready_when_its_parts_are(client):
+def test_the_service_is_ready_when_database_and_redis_are(client):
     ready = client.get("/readyz").json
     assert (ready["status"], ready["database"], ready["redis"]) == ("ok", "ok", "ok")

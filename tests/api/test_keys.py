@@ -1,4 +1,4 @@
-"""API keys, and who sees what."""
+"""API keys, and what a tenant can see."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 from limner_shared.db.accounts import keys
 from limner_shared.errors import NotFound, Unauthorized
-from tests.api.work import finish, png, start
+from tests.api.fake_worker import finish, png, start
 
 
 @pytest.fixture
-def closed(make_app):
-    """The application with keys required."""
+def protected_app(make_app):
+    """The application with required API keys."""
     return make_app(require_keys=True)
 
 
@@ -21,17 +21,17 @@ def make_key(database, tenant: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("header", [None, "Bearer nonsense", "Bearer lmn_a_b_c", "Basic abc", "Bearer "])
-def test_without_a_valid_key_nothing_is_told(closed, header):
+def test_a_request_without_a_valid_key_is_refused(protected_app, header):
     headers = {"Authorization": header} if header else {}
-    answer = closed.test_client().get("/api/v1/jobs", headers=headers)
+    answer = protected_app.test_client().get("/api/v1/jobs", headers=headers)
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_a_tenant_sees_its_own_jobs_and_pictures_and_nobody_elses(closed, database):
-    client = closed.test_client()
+def test_a_tenant_sees_only_its_own_jobs_and_pictures(protected_app, database):
+    client = protected_app.test_client()
     ours, theirs = make_key(database, "ours"), make_key(database, "theirs")
     job = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=ours).json
-    finish(closed, start(closed, job["id"]), png("red"))
+    finish(protected_app, start(protected_app, job["id"]), png("red"))
     url = client.get(job["links"]["self"], headers=ours).json["images"][0]["url"]
     assert client.get(url, headers=ours).status_code == 200
     for path in (job["links"]["self"], url):
@@ -40,22 +40,22 @@ def test_a_tenant_sees_its_own_jobs_and_pictures_and_nobody_elses(closed, databa
     assert client.get("/api/v1/jobs", headers=theirs).json["items"] == []
 
 
-def test_a_wrong_key_is_refused_even_where_none_is_needed(client):
+def test_a_wrong_key_is_refused_even_if_no_key_is_required(client):
     assert client.get("/api/v1/jobs", headers={"Authorization": "Bearer lmn_wrong"}).status_code == 401
 
 
-def test_keys_are_required_on_any_address_but_loopback(settings):
+def test_keys_are_required_on_all_addresses_except_loopback(settings):
     assert not settings.keys_required
     assert settings.model_copy(update={"host": "0.0.0.0"}).keys_required  # noqa: S104
     assert not settings.model_copy(update={"host": "::1"}).keys_required
 
 
-def test_an_open_service_answers_on_loopback_names_only(client):
+def test_a_service_without_keys_accepts_loopback_host_names_only(client):
     answer = client.get("/api/v1/jobs", headers={"Host": "evil.example:8700"})
     assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
 
 
-def test_a_revoked_key_is_valid_no_more_and_the_secret_is_never_stored(database):
+def test_a_revoked_key_is_refused_and_its_secret_is_not_stored(database):
     with database.write() as session:
         key = keys.create(session, "ours", "laptop")
         [(row, tenant)] = keys.list_keys(session)

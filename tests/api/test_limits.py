@@ -1,4 +1,4 @@
-"""What a tenant may ask for, and what the whole service takes on: refused at once, with when to try again."""
+"""The limits of a tenant and of the service: requests over a limit are refused at once, with Retry-After."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ JOB = {"prompt": "x"}
 
 
 @pytest.fixture
-def closed(make_app):
-    """The application with keys required."""
+def protected_app(make_app):
+    """The application with required API keys."""
     return make_app(require_keys=True)
 
 
 @pytest.fixture
-def client(closed):
-    """Asks it."""
-    return closed.test_client()
+def client(protected_app):
+    """The client of the application with required keys."""
+    return protected_app.test_client()
 
 
 @pytest.fixture
 def tenant(database):
-    """Makes a tenant with these limits; returns the headers that it asks with."""
+    """Creates a tenant with these limits; returns the tenant's request headers."""
 
     def make(name: str, **limits: float | None) -> dict[str, str]:
         with database.write() as session:
@@ -40,7 +40,7 @@ def assert_refused(answer, limit: str) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_more_requests_a_minute_than_allowed_are_refused_and_nobody_elses(client, tenant):
+def test_requests_over_the_rate_limit_are_refused_for_that_tenant_only(client, tenant):
     often, other = tenant("often", requests_per_minute=3), tenant("other")
     answers = [client.get("/api/v1/jobs", headers=often) for _ in range(5)]
     assert [answer.status_code for answer in answers[:3]] == [200] * 3
@@ -49,32 +49,32 @@ def test_more_requests_a_minute_than_allowed_are_refused_and_nobody_elses(client
     assert client.get("/api/v1/jobs", headers=other).status_code == 200
 
 
-def test_requests_are_counted_while_redis_is_away_too(make_app, tenant):
+def test_the_rate_limit_works_without_redis(make_app, tenant):
     client = make_app(require_keys=True, redis_url="redis://127.0.0.1:1/0").test_client()
     often = tenant("often", requests_per_minute=2)
     codes = [client.get("/api/v1/models", headers=often).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
 
 
-def test_no_more_jobs_are_queued_than_allowed(client, tenant, closed):
+def test_jobs_over_the_queue_limit_are_refused(client, tenant, protected_app):
     few = tenant("few", max_queued=2)
     for _ in range(2):
         assert client.post("/api/v1/jobs", json=JOB, headers=few).status_code == 202
     assert_refused(client.post("/api/v1/jobs", json=JOB, headers=few), "max_queued")
-    assert rows(closed, Job) == 2
+    assert rows(protected_app, Job) == 2
 
 
 @pytest.mark.parametrize("limits", [{"max_queued": 1500}, {"cost_per_day": 384 * 1500}])
-def test_a_bulk_that_goes_beyond_a_limit_in_its_middle_is_refused_whole(client, tenant, closed, limits):
+def test_a_bulk_that_exceeds_a_limit_is_refused_as_a_whole(client, tenant, protected_app, limits):
     few = tenant("few", **limits)
     refused = client.post("/api/v1/bulks", data=lines(JOB) * 2500, content_type=JSONL, headers=few)
     assert_refused(refused, next(iter(limits)))
-    assert rows(closed, Job) == rows(closed, Bulk) == 0
+    assert rows(protected_app, Job) == rows(protected_app, Bulk) == 0
     accepted = client.post("/api/v1/bulks", data=lines(JOB) * 1500, content_type=JSONL, headers=few)
-    assert accepted.status_code == 202, "what was refused is not counted"
+    assert accepted.status_code == 202, "the refused bulk was counted"
 
 
-def test_no_more_cost_units_a_day_are_granted_than_allowed(client, tenant):
+def test_jobs_over_the_daily_cost_limit_are_refused(client, tenant):
     poor = tenant("poor", cost_per_day=1000)
     assert client.post("/api/v1/jobs", json=JOB, headers=poor).status_code == 202
     refused = client.post("/api/v1/jobs", json=JOB | {"n": 2}, headers=poor)
@@ -83,7 +83,7 @@ def test_no_more_cost_units_a_day_are_granted_than_allowed(client, tenant):
     assert client.post("/api/v1/jobs", json=JOB, headers=poor).status_code == 202
 
 
-def test_with_all_hands_full_requests_are_refused_and_the_probes_say_so(make_app):
+def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(make_app):
     app = make_app(max_requests=1)
     client = app.test_client()
     limiter = app.extensions["limner"].limiter
@@ -96,5 +96,5 @@ def test_with_all_hands_full_requests_are_refused_and_the_probes_say_so(make_app
     assert client.get("/healthz").status_code == 200
     limiter.release(slots)
     for _ in range(3):
-        assert client.get("/api/v1/models").status_code == 200, "the slot is released with the response"
+        assert client.get("/api/v1/models").status_code == 200, "a response did not release its slot"
     assert client.get("/readyz").json["load"]["requests"] == {"held": 0, "limit": 1}

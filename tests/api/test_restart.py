@@ -1,4 +1,4 @@
-"""`limner bulk` outlives a restart of the server, while it sends and while it follows."""
+"""`limner bulk` survives a restart of the server, both while it sends and while it waits for results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 from limner_shared.db.tables import Bulk, Job
 from limner_web.app import create_app
-from tests.api.work import finish, png, start
+from tests.api.fake_worker import finish, png, start
 from tests.processes import Service, eventually
 
 
-def begin(server: Service, folder: Path, lines: int):
-    """Start `limner bulk` with so many lines."""
+def start_bulk_command(server: Service, folder: Path, lines: int):
+    """Start `limner bulk` with a file of this many lines."""
     prompts = folder / "prompts.jsonl"
     prompts.write_text('{"prompt": "x"}\n' * lines)
     return server.start("bulk", "submit", str(prompts), "-o", str(folder / "out"), "--server", address(server))
@@ -31,14 +31,14 @@ def bulks(server: Service, state: str) -> list[Bulk]:
 
 
 def restart(server: Service) -> None:
-    """Kill the web process with its workers, wait until the client has noticed, and start another."""
+    """Kill the web process and its workers, wait until the client has noticed, and start another web process."""
     os.killpg(server.processes[0].pid, signal.SIGKILL)
     server.processes[0].wait(10)
     eventually(lambda: "Trying again" in server.logs(), 60)
     server.start_web()
 
 
-def draw_everything(server: Service) -> None:
+def finish_all_jobs(server: Service) -> None:
     app = create_app(server.settings)
     with server.database.read() as session:
         ids = list(session.scalars(select(Job.id)))
@@ -47,18 +47,18 @@ def draw_everything(server: Service) -> None:
     app.extensions["limner"].database.dispose()
 
 
-def test_a_bulk_is_followed_over_a_restart_of_the_server(server, tmp_path):
-    client = begin(server, tmp_path, 3)
+def test_the_command_waits_for_its_bulk_across_a_server_restart(server, tmp_path):
+    client = start_bulk_command(server, tmp_path, 3)
     eventually(lambda: bulks(server, "open"))
     restart(server)
-    draw_everything(server)
+    finish_all_jobs(server)
     assert client.wait(60) == 0, server.logs()
     assert len(list((tmp_path / "out").glob("*.png"))) == 3
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_bulk_whose_server_is_killed_while_it_is_sent_is_sent_again_once(server, tmp_path):
-    client = begin(server, tmp_path, 20_000)
+def test_a_bulk_interrupted_by_a_server_crash_is_stored_once(server, tmp_path):
+    client = start_bulk_command(server, tmp_path, 20_000)
     eventually(lambda: bulks(server, "loading"), 60, every=0.01)
     restart(server)
     [bulk] = eventually(lambda: bulks(server, "open"), 120)

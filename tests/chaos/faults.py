@@ -1,4 +1,4 @@
-"""What is done to the service: each fault is a function that hurts it and, where it must, heals it again."""
+"""The faults: each is a function that breaks a part of the service and repairs it if necessary."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name
 from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, WAKE_CHANNEL
 from limner_shared.storage.blobs import INPUTS, Blobs
-from tests.chaos.faulty import POINTS
+from tests.chaos.fault_injection import POINTS
 from tests.chaos.servers import Disk, RedisServer, Store
 from tests.processes import Service, environment
 
 
 @dataclass
 class World:
-    """The service under test: its processes by role, which come back when they die, as under a supervisor."""
+    """The service under test, with its processes by role; dead processes are restarted, as by a supervisor."""
 
     service: Service
     redis: RedisServer
@@ -39,34 +39,34 @@ class World:
     disk: Disk
     random: random.Random
     roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    fault_log: list[str] = field(default_factory=list)
     allowed: dict[str, set[str]] = field(default_factory=dict)
-    """Ends that a fault may give a job besides `succeeded`: `canceled`, or an error code."""
+    """By job id, the ends that a fault allows besides `succeeded`: `canceled` or an error code."""
     damaged_inputs: set[str] = field(default_factory=set)
-    """SHA-256 of inputs whose files were damaged; jobs that start from them may fail."""
+    """SHA-256 digests of damaged input images; jobs that use them may fail."""
 
-    def tend(self) -> None:
-        """Start whatever is not running."""
+    def restart_dead(self) -> None:
+        """Start every process that does not run."""
         for role in ("serve", "dispatcher-1", "dispatcher-2", "worker-1", "worker-2"):
             if role not in self.roles or self.roles[role].poll() is not None:
                 self.roles[role] = self.service.start(role.partition("-")[0])
 
-    def some(self, kind: str) -> subprocess.Popen[bytes]:
-        """One process of a kind."""
+    def random_process(self, kind: str) -> subprocess.Popen[bytes]:
+        """A random process of a kind."""
         return self.roles[self.random.choice([role for role in self.roles if role.startswith(kind)])]
 
     @property
     def sqlite(self) -> bool:
-        """Whether there is one lock for all writes."""
+        """Whether the database is SQLite, which has one lock for all writes."""
         return self.store.url.startswith("sqlite")
 
     @property
     def url(self) -> str:
-        """Where the web process answers."""
+        """The URL of the web process."""
         return f"http://127.0.0.1:{self.service.settings.port}"
 
     def stop(self) -> None:
-        """End everything."""
+        """Stop all processes, servers and the disk."""
         self.service.stop()
         self.redis.stop()
         self.store.stop()
@@ -74,36 +74,36 @@ class World:
 
 
 def kill_worker(world: World) -> None:
-    world.some("worker").kill()
+    world.random_process("worker").kill()
 
 
 def kill_dispatcher(world: World) -> None:
-    world.some("dispatcher").kill()
+    world.random_process("dispatcher").kill()
 
 
 def kill_web(world: World) -> None:
-    world.some("serve").kill()
+    world.random_process("serve").kill()
 
 
 def deploy_worker(world: World) -> None:
-    world.some("worker").terminate()
+    world.random_process("worker").terminate()
 
 
 def worker_dies_at_a_point(world: World) -> None:
-    """A worker of its own, beside the others, that dies somewhere in its work."""
+    """Start an additional worker that dies at a random point of its work."""
     point, count = world.random.choice(list(POINTS)), world.random.randint(1, 12)
-    process = start_faulty(world, point, count)
+    process = start_faulty_process(world, point, count)
     with suppress(subprocess.TimeoutExpired):
         process.wait(6)
     process.kill()
 
 
-def start_faulty(world: World, point: str, count: int, role: str = "worker") -> subprocess.Popen[bytes]:
-    """A process of its own, beside the others, with a fault in it."""
-    world.told[-1] += f" {point} #{count} {role}"
-    with (world.service.folder / f"faulty-{len(world.service.processes)}.log").open("wb") as log:
+def start_faulty_process(world: World, point: str, count: int, role: str = "worker") -> subprocess.Popen[bytes]:
+    """Start an additional process with an injected fault."""
+    world.fault_log[-1] += f" {point} #{count} {role}"
+    with (world.service.folder / f"faulty-process-{len(world.service.processes)}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.faulty", point, str(count), role],
+            [sys.executable, "-m", "tests.chaos.fault_injection", point, str(count), role],
             env=environment(world.service.settings),
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -114,10 +114,10 @@ def start_faulty(world: World, point: str, count: int, role: str = "worker") -> 
 
 
 def freeze_in_a_transaction(world: World) -> None:
-    """A worker or a dispatcher stops between a statement and its commit, for longer than any lease, or for ever."""
+    """Stop a worker or dispatcher between a statement and its commit, for longer than any lease or forever."""
     role = world.random.choice(["worker", "dispatcher"])
-    process = start_faulty(world, "freeze", world.random.randint(1, 20), role)
-    # SQLite has one lock for all writes: what is stopped there stops everything until it is ended.
+    process = start_faulty_process(world, "freeze", world.random.randint(1, 20), role)
+    # SQLite has one lock for all writes: a process stopped in a write blocks all others until it is killed.
     time.sleep(3 if world.sqlite else world.service.settings.lease_seconds + world.random.uniform(1, 5))
     if world.random.random() < 0.5:
         process.send_signal(signal.SIGCONT)
@@ -126,21 +126,21 @@ def freeze_in_a_transaction(world: World) -> None:
 
 
 def break_a_device(world: World) -> None:
-    process = start_faulty(world, "device", world.random.randint(1, 15))
+    process = start_faulty_process(world, "device", world.random.randint(1, 15))
     with suppress(subprocess.TimeoutExpired):
         process.wait(10)
     process.kill()
 
 
 def move_a_clock(world: World) -> None:
-    process = start_faulty(world, "clock", world.random.choice([-7200, -30, 30, 7200]))
+    process = start_faulty_process(world, "clock", world.random.choice([-7200, -30, 30, 7200]))
     time.sleep(world.random.uniform(3, 8))
     process.terminate()
 
 
 def stop_a_process(world: World) -> None:
-    """SIGSTOP and SIGCONT of any process, for less or more than its lease."""
-    process = world.some(world.random.choice(["serve", "dispatcher", "worker"]))
+    """Send SIGSTOP and later SIGCONT to a random process, after less or more than its lease."""
+    process = world.random_process(world.random.choice(["serve", "dispatcher", "worker"]))
     process.send_signal(signal.SIGSTOP)
     time.sleep(3 if world.sqlite else world.random.uniform(1, world.service.settings.lease_seconds + 5))
     process.send_signal(signal.SIGCONT)
@@ -151,7 +151,7 @@ def outage_longer_than_a_lease(world: World) -> None:
 
 
 def damage_specs(world: World) -> None:
-    """Rows that no version can read: they fail with a reason, and concern no other."""
+    """Make specs unreadable for every version: their jobs fail with a reason and do not affect other jobs."""
     with suppress(SQLAlchemyError), world.service.database.write() as session:
         for job in session.scalars(select(Job).where(Job.state == "queued").limit(3)).all():
             job.spec = {"version": 1, "prompt": "damaged", "steps": "many"}
@@ -159,7 +159,7 @@ def damage_specs(world: World) -> None:
 
 
 def damage_inputs(world: World) -> None:
-    """Files that are cut off or flipped, as after a power cut."""
+    """Truncate or zero parts of input images, as after a power failure."""
     folder = Blobs(world.service.settings.resolved_blob_url).folder
     assert folder is not None
     for file in sorted((folder / INPUTS).glob("*"))[:3]:
@@ -173,12 +173,12 @@ def damage_inputs(world: World) -> None:
 def garbage_on_channels(world: World) -> None:
     with suppress(RedisError), world.redis.client() as client:
         for channel in (CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL):
-            for garbage in (b"\xff\xfe", b"", b"null", b"[1, 2", b'{"id": 7}', b"job_unknown", b"9" * 5000):
-                client.publish(channel, garbage)
+            for message in (b"\xff\xfe", b"", b"null", b"[1, 2", b'{"id": 7}', b"job_unknown", b"9" * 5000):
+                client.publish(channel, message)
 
 
 def cancel_some(world: World) -> None:
-    """A client cancels jobs wherever they are."""
+    """Cancel queued and running jobs, as a client."""
     with suppress(SQLAlchemyError), world.service.database.read() as session:
         live = session.scalars(select(Job.id).where(Job.state.in_(("queued", "running")))).all()
         for job_id in world.random.sample(list(live), min(5, len(live))):
@@ -190,7 +190,7 @@ def cancel_some(world: World) -> None:
 
 
 def abort_a_bulk(world: World) -> None:
-    """A client begins a bulk whose lines expire at once, and goes away in the middle or cancels it."""
+    """Begin a bulk whose lines expire at once, and disconnect before its end."""
     lines = "".join(json.dumps({"prompt": "aborted", "expires_in": 0.3}) + "\n" for _ in range(600)).encode()
     port = world.service.settings.port
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as client:
@@ -206,8 +206,8 @@ def fill_picture_store(world: World) -> None:
 
 
 def zombie_worker(world: World) -> None:
-    """It sleeps past its lease, another one does its jobs, and it wakes up with results that nobody wants."""
-    worker = world.some("worker")
+    """Stop a worker until its lease expires and another worker has its jobs; then it continues with stale results."""
+    worker = world.random_process("worker")
     worker.send_signal(signal.SIGSTOP)
     time.sleep(world.service.settings.lease_seconds + 2)
     worker.send_signal(signal.SIGCONT)
@@ -254,7 +254,7 @@ def lock_database(world: World) -> None:
 
 
 def duplicate_messages(world: World) -> None:
-    """Every job that is not done is published five times more, beside a few messages that are not ours."""
+    """Publish every unfinished job five more times, and a foreign message."""
     with suppress(Exception):
         with world.service.database.read() as session:
             ids = session.scalars(select(Job.id).where(Job.state.in_(("queued", "running")))).all()

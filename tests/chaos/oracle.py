@@ -1,4 +1,4 @@
-"""What must be true once the faults are over: nothing lost, nothing twice, nothing left."""
+"""Checks what must be true after the faults: no job is lost, duplicated or left unfinished."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from limner_worker.stages.provenance import xmp
 
 
 class Watcher(threading.Thread):
-    """Looks at the jobs again and again meanwhile: a version never goes back, an end is never left."""
+    """Polls the jobs during the faults: versions must not decrease, and terminal states must not change."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(daemon=True)
         self._database = database
         self._seen: dict[str, tuple[int, str]] = {}
         self._stopping = threading.Event()
-        self.faults: list[str] = []
+        self.violations: list[str] = []
 
     def run(self) -> None:
         while not self._stopping.wait(0.3):
@@ -37,31 +37,31 @@ class Watcher(threading.Thread):
                 with self._database.read() as session:
                     rows = session.execute(select(Job.id, Job.version, Job.state)).all()
             except SQLAlchemyError:
-                continue  # the database is what is being hurt
+                continue  # the database itself is being broken
             for job_id, version, state in rows:
                 before, was = self._seen.get(job_id, (0, "queued"))
                 if version < before:
-                    self.faults.append(f"{job_id}: version {before} went back to {version}")
+                    self.violations.append(f"{job_id}: version {before} went back to {version}")
                 if JobState(was).terminal and state != was:
-                    self.faults.append(f"{job_id}: {was} became {state}")
+                    self.violations.append(f"{job_id}: {was} became {state}")
                 self._seen[job_id] = (version, state)
 
     def stop(self) -> list[str]:
         self._stopping.set()
         self.join()
-        return self.faults
+        return self.violations
 
 
-def faults(
+def violations(
     database: Database,
     settings: Settings,
     accepted: set[str],
     allowed: Mapping[str, set[str]] = {},
     damaged_inputs: Collection[str] = (),
 ) -> list[str]:
-    """Every broken promise, as a sentence; none if all is well.
+    """Return a sentence for each violation; an empty list if there is none.
 
-    `allowed`: other ends than success that a fault may have given a job; `damaged_inputs`: inputs whose jobs may fail.
+    `allowed`: by job id, ends other than success that are allowed; `damaged_inputs`: input images whose jobs may fail.
     """
     blobs = Blobs(settings.resolved_blob_url)
     model = Null(Catalogue.load(settings.models, settings.default_model).get("null"))
@@ -69,37 +69,37 @@ def faults(
     with database.read() as session:
         jobs = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(accepted)))}
         images = session.scalars(select(Image).where(Image.job_id.in_(accepted))).all()
-        ends = Counter(
+        success_counts = Counter(
             session.scalars(select(Event.job_id).where(Event.job_id.in_(accepted), Event.kind == "succeeded"))
         )
-        # A bulk that was never complete is deleted bit by bit; its jobs were accepted from nobody.
+        # A bulk that was never complete is deleted in steps; its jobs were not accepted.
         unfinished = select(Bulk.id).where(Bulk.state.in_(("loading", "dropping", "canceling", "canceled")))
         complete = Job.bulk_id.is_(None) | Job.bulk_id.not_in(unfinished)
-        strangers = session.scalars(select(Job.id).where(Job.id.not_in(accepted), complete)).all()
-    found += [f"{job_id}: accepted and lost" for job_id in accepted - jobs.keys()]
-    found += [f"{job_id}: made twice from one request" for job_id in strangers]
-    of_job: dict[str, list[Image]] = {job_id: [] for job_id in jobs}
+        unexpected = session.scalars(select(Job.id).where(Job.id.not_in(accepted), complete)).all()
+    found += [f"{job_id}: accepted but lost" for job_id in accepted - jobs.keys()]
+    found += [f"{job_id}: created twice from one request" for job_id in unexpected]
+    images_by_job: dict[str, list[Image]] = {job_id: [] for job_id in jobs}
     for image in images:
-        of_job[image.job_id].append(image)
+        images_by_job[image.job_id].append(image)
     for job in jobs.values():
         if job.state == JobState.SUCCEEDED:
-            found += _of_success(job, ends[job.id], of_job[job.id], blobs, model)
+            found += _success_violations(job, success_counts[job.id], images_by_job[job.id], blobs, model)
         else:
-            others = allowed.get(job.id, set())
+            allowed_ends = allowed.get(job.id, set())
             if job.spec.get("image") in damaged_inputs:
-                others = others | {"damaged_input", "not_found"}
-            if job.state not in others and job.error_code not in others:
+                allowed_ends = allowed_ends | {"damaged_input", "not_found"}
+            if job.state not in allowed_ends and job.error_code not in allowed_ends:
                 found.append(f"{job.id}: {job.state} {job.error_code or ''}")
     return found
 
 
-def _of_success(job: Job, ends: int, images: list[Image], blobs: Blobs, model: Null) -> list[str]:
-    """What is wrong with a job that succeeded."""
+def _success_violations(job: Job, successes: int, images: list[Image], blobs: Blobs, model: Null) -> list[str]:
+    """Return the violations of a job that succeeded."""
     found: list[str] = []
     if job.lease_until is not None:
         found.append(f"{job.id}: still leased")
-    if ends != 1:
-        found.append(f"{job.id}: succeeded {ends} times")
+    if successes != 1:
+        found.append(f"{job.id}: succeeded {successes} times")
     spec = JobSpec.model_validate(job.spec)
     if [image.image_index for image in images] != list(range(spec.n)):
         found.append(f"{job.id}: {len(images)} images for {spec.n}")
@@ -107,5 +107,5 @@ def _of_success(job: Job, ends: int, images: list[Image], blobs: Blobs, model: N
         seed = spec.image_seed(image.image_index)
         alone = encode_png(model.decode([NullState(ImageTask(spec, seed))]).pictures()[0], xmp(spec, seed))
         if blobs.get(image.sha256) != alone:
-            found.append(f"{image.id}: not the bytes that the job makes alone")
+            found.append(f"{image.id}: not the bytes of the job run alone")
     return found

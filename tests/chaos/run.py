@@ -2,7 +2,7 @@
 
     python -m tests.chaos.run [--rounds 20] [--database postgresql|sqlite] [--seed N] [--fault NAME]…
 
-Each round's faults follow from the seed and the round's number, so that `--seed S --only R` does one again.
+The seed and the round's number determine its faults, so that `--seed S --only R` repeats one round.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
 from limner_shared.domain.replay import SHARED_WITH
 from limner_shared.settings import Settings
 from tests.chaos.faults import FAULTS, World
-from tests.chaos.load import Load
-from tests.chaos.oracle import Watcher, faults
+from tests.chaos.oracle import Watcher, violations
 from tests.chaos.servers import Disk, Postgres, RedisServer, Sqlite, in_background
+from tests.chaos.traffic import Traffic
 from tests.processes import Service, eventually
 
 RECOVERED_SECONDS = 15.0
@@ -38,7 +38,7 @@ CARD = Path(__file__).parents[1] / "models" / "null.toml"
 
 
 def build(folder: Path, kind: str, seed: int) -> World:
-    """A service of real processes around servers of its own."""
+    """Create a service of real processes with its own servers."""
     redis = RedisServer(folder)
     store = Postgres(folder) if kind == "postgresql" else Sqlite(folder)
     db.upgrade(store.url)
@@ -59,51 +59,58 @@ def build(folder: Path, kind: str, seed: int) -> World:
 
 
 def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, object]:
-    """Ask, hurt, wait, look. Returns what was done and what was found. Every other round equal requests share."""
+    """Run one round: traffic, faults, recovery and checks. Deduplication is on in odd rounds. Returns the report."""
     chosen = [fault for fault in FAULTS if fault.__name__ in names] or world.random.sample(
         FAULTS, world.random.randint(1, 4)
     )
-    world.told, world.allowed, world.damaged_inputs = [], {}, set()
+    world.fault_log, world.allowed, world.damaged_inputs = [], {}, set()
     with world.service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": number % 2 == 1})
     watcher = Watcher(world.service.database)
     watcher.start()
-    load = Load(f"http://127.0.0.1:{world.service.settings.port}", f"round-{number}-{secrets.token_hex(4)}")
-    load.start()
+    traffic = Traffic(f"http://127.0.0.1:{world.service.settings.port}", f"round-{number}-{secrets.token_hex(4)}")
+    traffic.start()
     threads = []
     for fault in chosen:
         time.sleep(world.random.uniform(0.2, 1.5))
-        world.told.append(fault.__name__)
+        world.fault_log.append(fault.__name__)
         threads.append(in_background(fault, world))
         time.sleep(0.3)
-        world.tend()
+        world.restart_dead()
     for thread in threads:
         while thread.is_alive():
             thread.join(0.2)
-            world.tend()
-    healed = time.monotonic()
-    while load.is_alive():
-        load.join(0.2)
-        world.tend()
-    sent = time.monotonic()
-    found = list(load.trouble)
-    found += wait_for_the_end(world, load.accepted)
-    recovered = time.monotonic() - max(healed, sent)
+            world.restart_dead()
+    faults_ended = time.monotonic()
+    while traffic.is_alive():
+        traffic.join(0.2)
+        world.restart_dead()
+    traffic_ended = time.monotonic()
+    found = list(traffic.failures)
+    found += wait_for_the_end(world, traffic.accepted)
+    recovery_seconds = time.monotonic() - max(faults_ended, traffic_ended)
     found += watcher.stop()
-    found += faults(world.service.database, world.service.settings, load.accepted, world.allowed, world.damaged_inputs)
-    if recovered > RECOVERED_SECONDS:
-        found.append(f"recovered only after {recovered:.1f} s")
-    done = {"round": number, "faults": world.told, "jobs": len(load.accepted), "drawn": drawn(world.service.database)}
+    found += violations(
+        world.service.database, world.service.settings, traffic.accepted, world.allowed, world.damaged_inputs
+    )
+    if recovery_seconds > RECOVERED_SECONDS:
+        found.append(f"recovered only after {recovery_seconds:.1f} s")
+    done = {
+        "round": number,
+        "faults": world.fault_log,
+        "jobs": len(traffic.accepted),
+        "drawn": count_drawn(world.service.database),
+    }
     clear(world.service.database)
-    return done | {"recovered_s": round(recovered, 1), "found": found}
+    return done | {"recovered_s": round(recovery_seconds, 1), "found": found}
 
 
 def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
-    """Until no job is queued or running; says how many never ended."""
+    """Wait until no job is queued or running; returns a sentence with the number of jobs that did not end."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     left = len(accepted)
     while time.monotonic() < deadline:
-        world.tend()
+        world.restart_dead()
         with world.service.database.read() as session:
             # An aborted bulk waits for its sweep, up to a minute if its web process died with it.
             unfinished = select(Bulk.id).where(Bulk.state.in_(("loading", "dropping")))
@@ -115,14 +122,14 @@ def wait_for_the_end(world: World, accepted: set[str]) -> list[str]:
     return [f"{left} jobs had not ended after {PATIENCE_SECONDS:.0f} s"]
 
 
-def drawn(database: Database) -> int:
-    """How many pictures were not an equal request's before."""
+def count_drawn(database: Database) -> int:
+    """The number of pictures that were not copied from an equal request."""
     with database.read() as session:
         return sum(SHARED_WITH not in receipt for receipt in session.scalars(select(Image.receipt)))
 
 
 def clear(database: Database) -> None:
-    """The next round begins with empty tables."""
+    """Empty the tables for the next round."""
     with database.write() as session:
         for table in (Image, Event, Job, IdempotencyKey, Bulk):
             session.execute(delete(table))
@@ -133,20 +140,20 @@ def clear(database: Database) -> None:
 @click.option(
     "--database", "kind", type=click.Choice(["postgresql", "sqlite"]), default="postgresql", show_default=True
 )
-@click.option("--seed", type=int, help="Default: drawn, and printed.")
-@click.option("--only", type=int, help="Only the round of this number.")
+@click.option("--seed", type=int, help="Default: random; it is printed.")
+@click.option("--only", type=int, help="Run only the round with this number.")
 @click.option("--fault", "names", multiple=True, type=click.Choice([fault.__name__ for fault in FAULTS]))
-@click.option("--keep", is_flag=True, help="Keep the processes' logs, and say where they are.")
+@click.option("--keep", is_flag=True, help="Keep the logs of the processes and print their folder.")
 def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tuple[str, ...], keep: bool) -> None:
-    """Hurt the service, and see that it keeps its promises."""
+    """Inject random faults into the service and check that no job is lost, duplicated or left unfinished."""
     seed = secrets.randbelow(2**31) if seed is None else seed
     click.echo(f"seed {seed}, {kind}")
     folder = Path(tempfile.mkdtemp(prefix="limner-chaos-"))
-    folder.chmod(0o755)  # PostgreSQL runs as a user of its own
+    folder.chmod(0o755)  # PostgreSQL runs as another user
     world = build(folder, kind, seed)
     results: list[dict[str, object]] = []
     try:
-        world.tend()
+        world.restart_dead()
         eventually(lambda: world.service.workers_on_board() == 2, 60)
         for number in [only] if only is not None else range(rounds):
             world.random.seed(f"{seed}-{number}")
@@ -168,7 +175,7 @@ def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tupl
         "rounds_with_faults_found": len(bad),
         "recovered_s": {"median": times[len(times) // 2], "max": times[-1]} if times else {},
     }
-    goal = f"nothing lost, nothing twice, recovered within {RECOVERED_SECONDS:.0f} s"
+    goal = f"no job lost or duplicated, recovery within {RECOVERED_SECONDS:.0f} s"
     click.echo(json.dumps({"name": "chaos", "figures": figures, "goal": goal, "met": not bad}))
     raise SystemExit(1 if bad else 0)
 

@@ -1,4 +1,4 @@
-"""A Redis and a database that can be killed, stopped, filled and restarted on the same port."""
+"""Redis and database servers that can be killed, stopped, filled and restarted on the same port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.processes import eventually
 
 
 class RedisServer:
-    """A Valkey without persistence: a crash forgets everything."""
+    """A Valkey without persistence: a crash loses all data."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -40,19 +40,19 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(self._answers, 10)
+        eventually(self._responds, 10)
 
     def client(self) -> Redis:
         return Redis.from_url(self.url, socket_timeout=5, decode_responses=True)
 
     def crash(self) -> None:
-        """kill -9, and start again with nothing remembered."""
+        """Kill the process with SIGKILL; `start` begins without data."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def freeze(self, seconds: float) -> None:
-        """Alive, but silent: connections stay open and nothing answers."""
+        """Stop the process for a time, in seconds: connections stay open and get no response."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
@@ -63,7 +63,7 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             with self.client() as client:
                 return bool(client.ping())
@@ -72,24 +72,24 @@ class RedisServer:
 
 
 class Store(Protocol):
-    """A database that can be hurt."""
+    """A database that can be broken."""
 
     url: str
 
     def break_connections(self) -> None:
-        """Every open connection ends, in the middle of whatever it does."""
+        """Terminate all open connections, in the middle of their work."""
 
     def crash(self) -> None:
-        """The server dies and comes back."""
+        """Kill the server and start it again."""
 
     def lock(self, seconds: float) -> None:
-        """Nothing else can write for this long."""
+        """Block all other writers for this time, in seconds."""
 
     def outage(self, seconds: float) -> None:
-        """The database is away for this long."""
+        """Make the database unavailable for this time, in seconds."""
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the database."""
 
 
 class Postgres:
@@ -107,7 +107,7 @@ class Postgres:
         self._admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chaos'")
 
     def crash(self) -> None:
-        """As `pg_ctl stop -m immediate`: no checkpoint, recovery from the log at the next start."""
+        """Stop like `pg_ctl stop -m immediate`: without a checkpoint, with recovery from the log at the next start."""
         self.outage(0)
 
     def outage(self, seconds: float) -> None:
@@ -117,7 +117,7 @@ class Postgres:
         eventually(lambda: not Path(f"/proc/{pid}").exists(), 20)
         time.sleep(seconds)
         self._server.ensure_postgres_running()
-        eventually(self._answers, 20)
+        eventually(self._responds, 20)
 
     def lock(self, seconds: float) -> None:
         engine = create_engine(self._psycopg(self.url))
@@ -135,7 +135,7 @@ class Postgres:
             connection.execute(text(statement))
         engine.dispose()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             self._admin("SELECT 1")
         except DBAPIError:
@@ -148,7 +148,7 @@ class Postgres:
 
 
 class Sqlite:
-    """A file; it has no server, and so only one fault: somebody else who holds it."""
+    """A file without a server; the only fault is a lock held by another connection."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "chaos.db"
@@ -175,7 +175,7 @@ class Sqlite:
 
 
 class Disk:
-    """A small file system for the pictures, where this machine lets a test mount one; else it is never full."""
+    """A small file system for the pictures if this machine allows mounting one; otherwise it is never full."""
 
     def __init__(self, folder: Path, megabytes: int = 64) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ class Disk:
         self._mounted = folder if mounted else None
 
     def fill(self, seconds: float) -> None:
-        """Not a byte is left for this long."""
+        """Fill the disk completely for this time, in seconds."""
         if self._mounted is None:
             return
         with suppress(OSError), self._ballast.open("wb", buffering=0) as out:
@@ -198,13 +198,13 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Unmount it."""
+        """Unmount the disk."""
         if self._mounted is not None:
             subprocess.run(["umount", "-l", str(self._mounted)], check=False)
 
 
 def in_background(action: object, *arguments: object) -> threading.Thread:
-    """Run something beside the test's own thread."""
+    """Run a function in a background thread."""
     thread = threading.Thread(target=action, args=arguments, daemon=True)  # type: ignore[arg-type]
     thread.start()
     return thread

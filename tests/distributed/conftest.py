@@ -1,4 +1,4 @@
-"""A service of real processes, on each database."""
+"""Fixtures for tests with real processes, with each database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.processes import Service
 
 @pytest.fixture
 def service(tmp_path: Path, redis_url: str, database_url: str, database: Database) -> Iterator[Service]:
-    """No process yet: a test starts those it needs."""
+    """A service without processes: a test starts those it needs."""
     settings = Settings(data_dir=tmp_path / "data", redis_url=redis_url, database_url=database_url)
     built = Service(settings, database, tmp_path)
     yield built

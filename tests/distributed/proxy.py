@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that can lose the answer to a COMMIT: it happened, and nobody was told."""
+"""A TCP proxy for PostgreSQL that can drop the response to a COMMIT: it is committed, but the client does not know."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMMIT = b"COMMIT"
 
 
 class Proxy:
-    """Forwards every connection; `lose` counts the answers to COMMIT that are still to be lost."""
+    """Forwards connections. `to_drop` is the number of COMMIT responses still to drop, `dropped` those dropped."""
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -22,8 +22,8 @@ class Proxy:
         self.url = str(
             parsed.set(host="127.0.0.1", port=self._listener.getsockname()[1], query={}).render_as_string(False)
         )
-        self.lose = 0
-        self.lost = 0
+        self.to_drop = 0
+        self.dropped = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -36,9 +36,9 @@ class Proxy:
             except OSError:
                 return
             server = self._connect()
-            told = threading.Event()
-            threading.Thread(target=self._pump, args=(client, server, told, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, client, told, False), daemon=True).start()
+            dropping = threading.Event()
+            threading.Thread(target=self._pump, args=(client, server, dropping, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, dropping, False), daemon=True).start()
 
     def _connect(self) -> socket.socket:
         host, port = self._target
@@ -48,14 +48,14 @@ class Proxy:
             return server
         return socket.create_connection((host, port))
 
-    def _pump(self, source: socket.socket, to: socket.socket, losing: threading.Event, upward: bool) -> None:
+    def _pump(self, source: socket.socket, to: socket.socket, dropping: threading.Event, upward: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                if upward and self.lose and COMMIT in data:
-                    self.lose -= 1
-                    losing.set()
-                if not upward and losing.is_set():
-                    self.lost += 1
+                if upward and self.to_drop and COMMIT in data:
+                    self.to_drop -= 1
+                    dropping.set()
+                if not upward and dropping.is_set():
+                    self.dropped += 1
                     break
                 to.sendall(data)
         for end in (source, to):

@@ -1,4 +1,4 @@
-"""Each fault by itself, with real processes, a null model and everything else real: what is accepted is done once.
+"""Single faults with real processes and a null model: every accepted job ends exactly once.
 
 `make chaos` (tests/chaos) combines them at random.
 """
@@ -30,7 +30,7 @@ from limner_shared.db.tables import Event, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.threads import EXIT_CODE
 from tests.chaos import oracle
-from tests.chaos.faulty import POINTS
+from tests.chaos.fault_injection import POINTS
 from tests.chaos.servers import RedisServer
 from tests.distributed.proxy import Proxy
 from tests.processes import Service, environment, eventually
@@ -42,26 +42,26 @@ postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis of the test's own, to be hurt."""
+    """A Redis server for this test only, which the test can break."""
     server = RedisServer(tmp_path)
     yield server
     server.stop()
 
 
 @pytest.fixture
-def nulls(service: Service, redis_server: RedisServer) -> Service:
-    """The service with the null model, and short leases so that a test need not wait long for them."""
+def null_service(service: Service, redis_server: RedisServer) -> Service:
+    """The service with the null model, and with short leases so that tests do not wait long for them to expire."""
     changes = {"models": (CARD,), "default_model": "null", "redis_url": redis_server.url}
     changes |= {"lease_seconds": 3.0, "heartbeat_seconds": 0.5}
     service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
     return service
 
 
-def start_faulty(service: Service, point: str, count: int | str) -> subprocess.Popen[bytes]:
-    """A worker with a fault in it."""
-    with (service.folder / f"faulty-{len(service.processes)}.log").open("wb") as log:
+def start_faulty_worker(service: Service, point: str, count: int | str) -> subprocess.Popen[bytes]:
+    """Start a worker with an injected fault."""
+    with (service.folder / f"faulty-worker-{len(service.processes)}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.faulty", point, str(count), "worker"],
+            [sys.executable, "-m", "tests.chaos.fault_injection", point, str(count), "worker"],
             env=environment(service.settings),
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -71,61 +71,61 @@ def start_faulty(service: Service, point: str, count: int | str) -> subprocess.P
     return process
 
 
-def assert_all_is_well(service: Service, ids: list[str], seconds: float = 40) -> None:
+def assert_all_correct(service: Service, ids: list[str], seconds: float = 40) -> None:
     try:
         service.wait(ids, seconds)
     except AssertionError as error:
         raise AssertionError(
             f"{error}: {[(job.state, job.lane) for job in service.jobs(ids)]}\n{service.logs()}"
         ) from error
-    assert oracle.faults(service.database, service.settings, set(ids)) == [], service.logs()
+    assert oracle.violations(service.database, service.settings, set(ids)) == [], service.logs()
 
 
 @pytest.mark.parametrize("point", POINTS)
 @postgresql
-def test_a_worker_that_dies_anywhere_in_its_work_loses_and_doubles_nothing(nulls, point):
-    nulls.start("dispatcher")
-    doomed = start_faulty(nulls, point, 3)
-    eventually(lambda: nulls.workers_on_board() == 1, 60)
-    ids = nulls.submit(30)
+def test_a_worker_crash_at_any_point_loses_and_duplicates_nothing(null_service, point):
+    null_service.start("dispatcher")
+    doomed = start_faulty_worker(null_service, point, 3)
+    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    ids = null_service.submit(30)
     assert doomed.wait(30) == -signal.SIGKILL
-    nulls.start_workers()
-    assert_all_is_well(nulls, ids)
+    null_service.start_workers()
+    assert_all_correct(null_service, ids)
 
 
 @pytest.mark.parametrize("point", ["in-step", "before-commit"])
 @sqlite
-def test_a_zombies_late_result_is_discarded(nulls, point):
-    nulls.start("dispatcher")
-    zombie = start_faulty(nulls, f"stop-{point}", 1)
-    eventually(lambda: nulls.workers_on_board() == 1, 60)
-    ids = nulls.submit()
-    eventually(lambda: nulls.jobs(ids)[0].state == JobState.RUNNING)
-    nulls.start("worker")
-    assert nulls.wait(ids)[0].attempt == 2
+def test_the_late_result_of_a_zombie_is_discarded(null_service, point):
+    null_service.start("dispatcher")
+    zombie = start_faulty_worker(null_service, f"stop-{point}", 1)
+    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    ids = null_service.submit()
+    eventually(lambda: null_service.jobs(ids)[0].state == JobState.RUNNING)
+    null_service.start("worker")
+    assert null_service.wait(ids)[0].attempt == 2
     zombie.send_signal(signal.SIGCONT)
-    eventually(lambda: any(word in nulls.logs() for word in ("discarded", "dropping")))
-    assert_all_is_well(nulls, ids)
+    eventually(lambda: any(word in null_service.logs() for word in ("discarded", "dropping")))
+    assert_all_correct(null_service, ids)
 
 
 @postgresql
-def test_a_step_that_hangs_ends_its_worker_and_the_others_jobs_go_on_elsewhere(nulls):
-    nulls.settings = type(nulls.settings)(
-        **nulls.settings.model_dump(exclude_unset=True) | {"step_timeout_seconds": 2.0}
+def test_a_hanging_step_ends_its_worker_and_other_jobs_run_elsewhere(null_service):
+    null_service.settings = type(null_service.settings)(
+        **null_service.settings.model_dump(exclude_unset=True) | {"step_timeout_seconds": 2.0}
     )
-    nulls.start("dispatcher")
-    hanging = start_faulty(nulls, "poison", 0)
-    eventually(lambda: nulls.workers_on_board() == 1, 60)
-    [poison] = nulls.submit(prompt="poison: hangs")
-    eventually(lambda: nulls.jobs([poison])[0].state == JobState.RUNNING)
-    others = nulls.submit(5)
-    assert hanging.wait(30) == EXIT_CODE, nulls.logs()
-    nulls.start_workers()
-    assert_all_is_well(nulls, [poison, *others])
-    assert {job.losses for job in nulls.jobs(others)} == {0}
+    null_service.start("dispatcher")
+    hanging = start_faulty_worker(null_service, "poison", 0)
+    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    [poison] = null_service.submit(prompt="poison: hangs")
+    eventually(lambda: null_service.jobs([poison])[0].state == JobState.RUNNING)
+    others = null_service.submit(5)
+    assert hanging.wait(30) == EXIT_CODE, null_service.logs()
+    null_service.start_workers()
+    assert_all_correct(null_service, [poison, *others])
+    assert {job.losses for job in null_service.jobs(others)} == {0}
 
 
-def flush(server: RedisServer) -> None:
+def flush_all(server: RedisServer) -> None:
     with server.client() as client:
         client.flushall()
 
@@ -135,7 +135,7 @@ def crash(server: RedisServer) -> None:
     server.start()
 
 
-def fill(server: RedisServer) -> None:
+def exhaust_memory(server: RedisServer) -> None:
     with server.client() as client:
         client.config_set("maxmemory", "1")
         with suppress(RedisError):
@@ -143,101 +143,105 @@ def fill(server: RedisServer) -> None:
         client.config_set("maxmemory", "0")
 
 
-def cut(server: RedisServer) -> None:
+def disconnect_clients(server: RedisServer) -> None:
     with server.client() as client:
         for kind in ("normal", "pubsub"):
             client.client_kill_filter(_type=kind, skipme=True)
 
 
-@pytest.mark.parametrize("fault", [flush, crash, fill, cut], ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    "fault", [flush_all, crash, exhaust_memory, disconnect_clients], ids=lambda fault: fault.__name__
+)
 @sqlite
-def test_whatever_becomes_of_redis_every_job_is_done_once(nulls, redis_server, fault):
-    nulls.start("dispatcher")
-    nulls.start_workers()
-    ids = nulls.submit(60)
+def test_every_job_ends_once_despite_faults_of_redis(null_service, redis_server, fault):
+    null_service.start("dispatcher")
+    null_service.start_workers()
+    ids = null_service.submit(60)
     for _ in range(2):
-        eventually(lambda: any(job.state == JobState.RUNNING for job in nulls.jobs(ids)))
+        eventually(lambda: any(job.state == JobState.RUNNING for job in null_service.jobs(ids)))
         fault(redis_server)
-    assert_all_is_well(nulls, ids)
+    assert_all_correct(null_service, ids)
 
 
 @postgresql
-def test_work_goes_on_while_redis_is_away(nulls, redis_server):
-    nulls.start("dispatcher")
-    nulls.start_workers()
+def test_jobs_run_without_redis(null_service, redis_server):
+    null_service.start("dispatcher")
+    null_service.start_workers()
     redis_server.crash()
-    ids = nulls.submit(20)
-    assert_all_is_well(nulls, ids)
+    ids = null_service.submit(20)
+    assert_all_correct(null_service, ids)
 
 
 @postgresql
-def test_another_dispatcher_takes_over_within_ten_seconds(nulls):
-    nulls.start_workers()
-    first = nulls.start("dispatcher")
-    assert_all_is_well(nulls, nulls.submit(5))
-    nulls.start("dispatcher")
+def test_a_standby_dispatcher_takes_over_within_ten_seconds(null_service):
+    null_service.start_workers()
+    first = null_service.start("dispatcher")
+    assert_all_correct(null_service, null_service.submit(5))
+    null_service.start("dispatcher")
     first.kill()
-    ids = nulls.submit(5)
+    ids = null_service.submit(5)
     started = time.monotonic()
-    nulls.wait(ids, 30)
+    null_service.wait(ids, 30)
     assert time.monotonic() - started < 10
 
 
 @sqlite
-def test_a_worker_whose_clock_is_two_hours_ahead_changes_nothing(nulls):
-    nulls.start("dispatcher")
-    nulls.start_workers()
-    start_faulty(nulls, "clock", 7200)
-    eventually(lambda: nulls.workers_on_board() == 2, 60)
-    ids = nulls.submit(100)
-    assert_all_is_well(nulls, ids)
-    assert {job.attempt for job in nulls.jobs(ids)} == {1}
+def test_a_worker_clock_two_hours_ahead_has_no_effect(null_service):
+    null_service.start("dispatcher")
+    null_service.start_workers()
+    start_faulty_worker(null_service, "clock", 7200)
+    eventually(lambda: null_service.workers_on_board() == 2, 60)
+    ids = null_service.submit(100)
+    assert_all_correct(null_service, ids)
+    assert {job.attempt for job in null_service.jobs(ids)} == {1}
 
 
 @postgresql
-def test_a_job_that_kills_its_worker_runs_alone_and_becomes_a_dead_letter_and_its_neighbours_are_done(nulls):
-    nulls.start("dispatcher")
-    workers = [start_faulty(nulls, "poison", 0)]
-    [poison] = nulls.submit(prompt="poison: exits")
-    innocent = nulls.submit(40)
+def test_a_poison_job_becomes_a_dead_letter_and_other_jobs_succeed(null_service):
+    null_service.start("dispatcher")
+    workers = [start_faulty_worker(null_service, "poison", 0)]
+    [poison] = null_service.submit(prompt="poison: exits")
+    innocent = null_service.submit(40)
     deadline = time.monotonic() + 90
-    while any(not JobState(job.state).terminal for job in nulls.jobs([poison, *innocent])):
+    while any(not JobState(job.state).terminal for job in null_service.jobs([poison, *innocent])):
         if workers[-1].poll() is not None:
-            workers.append(start_faulty(nulls, "poison", 0))
-        assert time.monotonic() < deadline, nulls.logs()
+            workers.append(start_faulty_worker(null_service, "poison", 0))
+        assert time.monotonic() < deadline, null_service.logs()
         time.sleep(0.1)
-    [dead] = nulls.jobs([poison])
+    [dead] = null_service.jobs([poison])
     assert (dead.state, dead.error_code, dead.losses) == ("failed", "worker_lost", 4)
     assert "running it alone" in dead.error_message
-    assert {job.state for job in nulls.jobs(innocent)} == {"succeeded"}
-    assert max(job.losses for job in nulls.jobs(innocent)) <= 2
-    with nulls.database.read() as session:
+    assert {job.state for job in null_service.jobs(innocent)} == {"succeeded"}
+    assert max(job.losses for job in null_service.jobs(innocent)) <= 2
+    with null_service.database.read() as session:
         kinds = session.scalars(select(Event.kind).where(Event.job_id == poison).order_by(Event.id)).all()
     assert kinds == ["claimed", "requeued"] * 3 + ["claimed", "failed"]
 
 
 @sqlite
-def test_a_job_whose_model_left_the_catalogue_fails_and_says_so(nulls):
-    [gone] = nulls.submit()
-    with nulls.database.write() as session:
+def test_a_job_of_a_removed_model_fails_with_model_unavailable(null_service):
+    [gone] = null_service.submit()
+    with null_service.database.write() as session:
         session.execute(text("UPDATE jobs SET model = 'gone', created_at = created_at - 120"))
-    nulls.start("dispatcher")
-    [job] = nulls.wait([gone])
+    null_service.start("dispatcher")
+    [job] = null_service.wait([gone])
     assert (job.state, job.error_code) == ("failed", "model_unavailable")
     assert "no longer served" in job.error_message
 
 
 @postgresql
-def test_a_lost_answer_to_a_commit_costs_a_repeat_and_never_a_second_job(nulls, database_url):
+def test_a_lost_commit_response_never_creates_a_second_job(null_service, database_url):
     proxy = Proxy(database_url)
     port = free_port()
-    nulls.settings = nulls.settings.model_copy(update={"port": port, "web_workers": 1, "database_url": proxy.url})
-    nulls.start("serve")
+    null_service.settings = null_service.settings.model_copy(
+        update={"port": port, "web_workers": 1, "database_url": proxy.url}
+    )
+    null_service.start("serve")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
-        eventually(lambda: answers(client), 30)
+        eventually(lambda: responds(client), 30)
         body = {"prompt": "x"}
         ids: list[str] = []
-        proxy.lose = 1
+        proxy.to_drop = 1
         while len(ids) < 2:
             answer = client.post("/jobs", json=body, headers={"Idempotency-Key": "once"})
             if answer.is_success:
@@ -245,13 +249,13 @@ def test_a_lost_answer_to_a_commit_costs_a_repeat_and_never_a_second_job(nulls, 
             else:
                 assert answer.status_code == 503, answer.text
     proxy.close()
-    assert proxy.lost == 1
-    with nulls.database.read() as session:
+    assert proxy.dropped == 1
+    with null_service.database.read() as session:
         assert session.scalars(select(Job.id)).all() == ids[:1]
     assert len(set(ids)) == 1
 
 
-def answers(client: httpx.Client) -> bool:
+def responds(client: httpx.Client) -> bool:
     try:
         return client.get("/models").is_success
     except httpx.HTTPError:
@@ -259,66 +263,66 @@ def answers(client: httpx.Client) -> bool:
 
 
 @pytest.fixture
-def front_door(nulls: Service) -> Iterator[httpx.Client]:
-    """The service's web process, asked over HTTP."""
-    nulls.settings = nulls.settings.model_copy(update={"port": free_port(), "web_workers": 1})
-    nulls.start("serve")
-    with httpx.Client(base_url=f"http://127.0.0.1:{nulls.settings.port}/api/v1", timeout=30) as client:
-        eventually(lambda: answers(client), 30)
+def api(null_service: Service) -> Iterator[httpx.Client]:
+    """An HTTP client for the service's web process."""
+    null_service.settings = null_service.settings.model_copy(update={"port": free_port(), "web_workers": 1})
+    null_service.start("serve")
+    with httpx.Client(base_url=f"http://127.0.0.1:{null_service.settings.port}/api/v1", timeout=30) as client:
+        eventually(lambda: responds(client), 30)
         yield client
 
 
 @postgresql
-def test_a_read_only_database_is_refused_with_503_and_the_work_goes_on_when_it_can_be_written(nulls, front_door):
-    nulls.start("dispatcher")
-    nulls.start_workers()
-    ids = nulls.submit(20)
-    name = nulls.database.engine.url.database
-    cut_others = text(
+def test_a_read_only_database_causes_503_until_it_is_writable_again(null_service, api):
+    null_service.start("dispatcher")
+    null_service.start_workers()
+    ids = null_service.submit(20)
+    name = null_service.database.engine.url.database
+    terminate_others = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
     )
-    with nulls.database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as admin:
+    with null_service.database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as admin:
         admin.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-        admin.execute(cut_others, {"name": name})
-        refused = eventually(lambda: (a := front_door.post("/jobs", json={"prompt": "x"})).status_code == 503 and a)
+        admin.execute(terminate_others, {"name": name})
+        refused = eventually(lambda: (a := api.post("/jobs", json={"prompt": "x"})).status_code == 503 and a)
         assert refused.json()["code"] == "service_unavailable"
         assert "Retry-After" in refused.headers
         admin.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
-        admin.execute(cut_others, {"name": name})
-    accepted = eventually(lambda: (a := front_door.post("/jobs", json={"prompt": "x"})).is_success and a)
-    assert_all_is_well(nulls, [*ids, accepted.json()["id"]])
+        admin.execute(terminate_others, {"name": name})
+    accepted = eventually(lambda: (a := api.post("/jobs", json={"prompt": "x"})).is_success and a)
+    assert_all_correct(null_service, [*ids, accepted.json()["id"]])
 
 
 @postgresql
-def test_a_locked_table_makes_requests_wait_and_loses_none(nulls, front_door):
-    nulls.start("dispatcher")
-    nulls.start_workers()
-    ids = nulls.submit(20)
+def test_requests_wait_for_a_locked_table(null_service, api):
+    null_service.start("dispatcher")
+    null_service.start_workers()
+    ids = null_service.submit(20)
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    with nulls.database.engine.connect() as admin, ThreadPoolExecutor(1) as pool:
+    with null_service.database.engine.connect() as admin, ThreadPoolExecutor(1) as pool:
         admin.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
-        accepted = pool.submit(front_door.post, "/jobs", json={"prompt": "x"})
+        accepted = pool.submit(api.post, "/jobs", json={"prompt": "x"})
         eventually(lambda: admin.scalar(waiting))
         admin.rollback()
         ids.append(accepted.result(30).json()["id"])
-    assert_all_is_well(nulls, ids)
+    assert_all_correct(null_service, ids)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
 @sqlite
-def test_a_full_disk_under_the_database_refuses_new_jobs_and_keeps_the_old(nulls, tmp_path):
+def test_a_full_database_disk_refuses_new_jobs_and_keeps_old_ones(null_service, tmp_path):
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False).returncode:
         pytest.skip("this machine does not let a test mount a disk")
     try:
-        full_disk(nulls, folder)
+        check_full_disk(null_service, folder)
     finally:
-        nulls.stop()
+        null_service.stop()
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def full_disk(service: Service, folder: Path) -> None:
+def check_full_disk(service: Service, folder: Path) -> None:
     file = folder / "limner.db"
     shutil.copy(service.database.engine.url.database, file)
     service.database.dispose()
@@ -328,7 +332,7 @@ def full_disk(service: Service, folder: Path) -> None:
     service.settings = service.settings.model_copy(update=changes)
     service.start("serve")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
-        eventually(lambda: answers(client), 30)
+        eventually(lambda: responds(client), 30)
         kept = [client.post("/jobs", json={"prompt": "x", "seed": n}).json()["id"] for n in range(5)]
         ballast = folder / "ballast"
         with suppress(OSError), ballast.open("wb", buffering=0) as out:
@@ -344,14 +348,14 @@ def full_disk(service: Service, folder: Path) -> None:
 
 
 @sqlite
-def test_doubled_messages_of_every_job_run_nothing_twice(nulls, redis_server):
-    nulls.start("dispatcher")
-    nulls.start_workers()
-    ids = nulls.submit(50)
-    eventually(lambda: any(job.state == JobState.RUNNING for job in nulls.jobs(ids)))
+def test_duplicate_messages_run_no_job_twice(null_service, redis_server):
+    null_service.start("dispatcher")
+    null_service.start_workers()
+    ids = null_service.submit(50)
+    eventually(lambda: any(job.state == JobState.RUNNING for job in null_service.jobs(ids)))
     with Redis.from_url(redis_server.url) as client:
         for key in client.keys("limner.null.*"):
             for message in client.lrange(key, 0, -1) * 4:
                 client.lpush(key, message)
-    assert_all_is_well(nulls, ids)
-    assert {job.attempt for job in nulls.jobs(ids)} == {1}
+    assert_all_correct(null_service, ids)
+    assert {job.attempt for job in null_service.jobs(ids)} == {1}

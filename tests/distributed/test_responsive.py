@@ -1,4 +1,4 @@
-"""A web process answers everybody while some of its clients wait, hang up, send nothing or ask for heavy work."""
+"""A web process stays responsive while clients wait, disconnect, send nothing or request expensive work."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Web:
         card.write_text(CARD)
         changes = {"port": free_port(), "web_workers": 1, "models": (card,)} | changes
         service.settings = service.settings.model_copy(update=changes)
-        # Settings tell other processes only what was set.
+        # Only explicitly set fields are passed to other processes.
         service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
         self.process = service.start("serve")
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", timeout=20, trust_env=False)
-        eventually(self._answers)
+        eventually(self._responds)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self.process.poll() is None, self.service.logs()
         try:
             return self.client.get("/healthz").is_success
@@ -65,7 +65,7 @@ class Web:
             return False
 
     def send(self, head: str, body: bytes = b"", *, key: str = "") -> socket.socket:
-        """Send a request by hand, whole or not, and return its connection."""
+        """Send a raw request, complete or not, and return its connection."""
         connection = socket.create_connection(("127.0.0.1", self.service.settings.port), timeout=20)
         lines = [head, "Host: localhost", *([f"Authorization: Bearer {key}"] if key else [])]
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
@@ -82,14 +82,14 @@ class Web:
 
 
 @pytest.fixture
-def open_(service: Service) -> Iterator[ExitStack]:
-    """Closes at the end what a test opens."""
+def stack(service: Service) -> Iterator[ExitStack]:
+    """Closes resources of a test at its end."""
     with ExitStack() as stack:
         yield stack
 
 
-def serve(service: Service, open_: ExitStack, **changes: object) -> Web:
-    return open_.enter_context(closing(Web(service, **changes)))
+def serve(service: Service, stack: ExitStack, **changes: object) -> Web:
+    return stack.enter_context(closing(Web(service, **changes)))
 
 
 def chat(web: Web, said: str, *, stream: bool = False) -> socket.socket:
@@ -98,8 +98,8 @@ def chat(web: Web, said: str, *, stream: bool = False) -> socket.socket:
     return web.send(head, body)
 
 
-def test_probes_and_pages_answer_while_submissions_wait_for_a_lock(service: Service, open_: ExitStack):
-    web = serve(service, open_)
+def test_probes_and_pages_respond_while_submissions_wait_for_a_lock(service: Service, stack: ExitStack):
+    web = serve(service, stack)
     web.submit()
     posts = ThreadPoolExecutor(20)
     with service.database.engine.connect() as connection:
@@ -110,17 +110,17 @@ def test_probes_and_pages_answer_while_submissions_wait_for_a_lock(service: Serv
         eventually(lambda: web.held("requests") == 20)
         for path in ("/healthz", "/readyz", "/", "/api/v1/openapi.json"):
             assert web.client.get(path).status_code == 200, path
-        assert not any(answer.done() for answer in answers), "the lock is held still"
+        assert not any(answer.done() for answer in answers), "a submission did not wait for the lock"
         connection.exec_driver_sql("ROLLBACK")
     assert len({answer.result() for answer in answers}) == 20
     posts.shutdown()
 
 
 @postgresql
-def test_other_clients_are_answered_while_560_chats_wait(service: Service, open_: ExitStack):
-    web = serve(service, open_, max_requests=600)  # they come at once
+def test_other_clients_get_responses_while_560_chats_wait(service: Service, stack: ExitStack):
+    web = serve(service, stack, max_requests=600)  # all chats start at the same time
     for number in range(560):
-        open_.enter_context(chat(web, f"picture number {number}"))
+        stack.enter_context(chat(web, f"picture number {number}"))
     eventually(lambda: (web.held("streams"), web.held("requests")) == (560, 0), 60)
     for path in ("/readyz", "/", "/api/v1/models", "/api/v1/jobs"):
         assert web.client.get(path).status_code == 200, path
@@ -128,8 +128,8 @@ def test_other_clients_are_answered_while_560_chats_wait(service: Service, open_
 
 
 @sqlite
-def test_a_client_that_hangs_up_frees_its_place(service: Service, open_: ExitStack):
-    web = serve(service, open_)
+def test_a_disconnected_client_frees_its_place(service: Service, stack: ExitStack):
+    web = serve(service, stack)
     job = web.submit()
     waiting = [
         *(chat(web, f"cat {number}", stream=number % 2 == 0) for number in range(10)),
@@ -144,12 +144,12 @@ def test_a_client_that_hangs_up_frees_its_place(service: Service, open_: ExitSta
 
 
 @sqlite
-def test_a_silent_upload_is_ended_and_other_tenants_bulks_are_accepted_meanwhile(service: Service, open_: ExitStack):
+def test_a_stalled_upload_is_ended_and_does_not_block_other_tenants(service: Service, stack: ExitStack):
     with service.database.write() as session:
         silent, other = keys.create(session, "silent", "test"), keys.create(session, "other", "test")
-    web = serve(service, open_, require_keys=True, upload_seconds=6.0)
+    web = serve(service, stack, require_keys=True, upload_seconds=6.0)
     head = "POST /api/v1/bulks HTTP/1.1\r\nContent-Type: application/jsonl\r\nContent-Length: 9000"
-    uploads = [open_.enter_context(web.send(head, b'{"prompt": "x"}\n', key=silent)) for _ in range(4)]
+    uploads = [stack.enter_context(web.send(head, b'{"prompt": "x"}\n', key=silent)) for _ in range(4)]
     eventually(lambda: web.held("bulks") == 2)
     answer = web.client.post(
         "/api/v1/bulks",
@@ -163,10 +163,10 @@ def test_a_silent_upload_is_ended_and_other_tenants_bulks_are_accepted_meanwhile
 
 
 @sqlite
-def test_a_body_that_drips_is_ended(service: Service, open_: ExitStack):
-    web = serve(service, open_, upload_seconds=1.0)
+def test_a_slow_body_is_ended(service: Service, stack: ExitStack):
+    web = serve(service, stack, upload_seconds=1.0)
     head = "POST /api/v1/jobs HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9000"
-    connection = open_.enter_context(web.send(head))
+    connection = stack.enter_context(web.send(head))
     connection.settimeout(0.1)
 
     def answer() -> bytes:
@@ -180,47 +180,47 @@ def test_a_body_that_drips_is_ended(service: Service, open_: ExitStack):
 
 
 @postgresql
-def test_waiting_takes_no_thread_and_no_connection(service: Service, open_: ExitStack):
-    web = serve(service, open_)
+def test_waiting_needs_no_thread_and_no_connection(service: Service, stack: ExitStack):
+    web = serve(service, stack)
     job = web.submit()
     [process] = psutil.Process(web.process.pid).children()
     threads = process.num_threads()
     for _ in range(300):
-        open_.enter_context(web.send(f"GET /api/v1/jobs/{job}?wait=25 HTTP/1.1"))
+        stack.enter_context(web.send(f"GET /api/v1/jobs/{job}?wait=25 HTTP/1.1"))
     eventually(lambda: web.held("streams") == 300)
     assert process.num_threads() <= threads + 1
 
     def transactions() -> int:
-        with elsewhere.read() as session:
+        with statistics.read() as session:
             query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = :name"
             return session.scalar(text(query), {"name": url.database})
 
     url = service.database.engine.url
-    elsewhere = Database(url.set(database="postgres").render_as_string(hide_password=False))
-    open_.callback(elsewhere.dispose)
+    statistics = Database(url.set(database="postgres").render_as_string(hide_password=False))
+    stack.callback(statistics.dispose)
     before = eventually(transactions)
     rounds = eventually(lambda: max(0, transactions() - before - 4))
-    assert rounds < 60, "one query a round asks after all jobs"
+    assert rounds < 60, "more than one query per round for all jobs"
 
 
 @sqlite
-def test_garbage_on_the_channel_is_skipped_and_streams_go_on(service: Service, open_: ExitStack):
-    web = serve(service, open_)
-    garbage = [b"{", b"\xff\xfe", b"[]", b"null", b'{"id": 1}', b'{"id": "a", "tenant_id": "b"}', b"[" * 9000]
+def test_invalid_messages_on_the_channel_are_skipped(service: Service, stack: ExitStack):
+    web = serve(service, stack)
+    invalid_messages = [b"{", b"\xff\xfe", b"[]", b"null", b'{"id": 1}', b'{"id": "a", "tenant_id": "b"}', b"[" * 9000]
     with web.client.stream("GET", "/api/v1/events") as stream, Redis.from_url(service.settings.redis_url) as redis:
         lines = stream.iter_lines()
         assert next(lines).startswith("retry")
         eventually(lambda: redis.pubsub_numsub(CHANNEL)[0][1] >= 1)
-        for message in garbage:
+        for message in invalid_messages:
             redis.publish(CHANNEL, message)
         job = web.submit()
         assert any(f'"{job}"' in line for line in lines)
-    assert web.client.get("/readyz").json()["hints"]["skipped"] == len(garbage)
+    assert web.client.get("/readyz").json()["hints"]["skipped"] == len(invalid_messages)
 
 
 @sqlite
-def test_a_store_that_hangs_does_not_hold_up_other_requests(service: Service, open_: ExitStack, monkeypatch):
-    store = open_.enter_context(socket.create_server(("127.0.0.1", 0)))  # accepts, and never answers
+def test_a_hanging_store_does_not_block_other_requests(service: Service, stack: ExitStack, monkeypatch):
+    store = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # accepts connections and never responds
     for name, value in {
         "AWS_ENDPOINT": f"http://127.0.0.1:{store.getsockname()[1]}",
         "AWS_ALLOW_HTTP": "true",
@@ -229,10 +229,10 @@ def test_a_store_that_hangs_does_not_hold_up_other_requests(service: Service, op
         "AWS_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    web = serve(service, open_, blob_url="s3://bucket/pictures")
+    web = serve(service, stack, blob_url="s3://bucket/pictures")
     picture = finished_picture(service, web.submit(), b"")
     for _ in range(20):
-        open_.enter_context(web.send(f"GET /api/v1/images/{picture} HTTP/1.1"))
+        stack.enter_context(web.send(f"GET /api/v1/images/{picture} HTTP/1.1"))
     eventually(lambda: web.held("requests") == 20)
     assert web.client.get("/readyz").status_code == 200
     web.submit()
@@ -240,7 +240,7 @@ def test_a_store_that_hangs_does_not_hold_up_other_requests(service: Service, op
 
 
 def finished_picture(service: Service, job: str, data: bytes, digest: str = "0" * 64) -> str:
-    """The id of a picture of a job that is done, as a worker would leave it."""
+    """Finish a job as a worker does and return the id of its picture."""
     with service.database.write() as session:
         [claim] = ledger.claim(session, [job], "a worker", 60)
         image = NewImage(digest, "image/png", 64, 64, len(data), 1, {})
@@ -250,16 +250,16 @@ def finished_picture(service: Service, job: str, data: bytes, digest: str = "0" 
         return session.scalar(text("SELECT id FROM images WHERE job_id = :job"), {"job": job})
 
 
-def test_nothing_blocks_the_event_loop(service: Service, open_: ExitStack, monkeypatch):
-    """gevent's own monitor reports each stretch of more than 100 ms without a switch, with the stack.
+def test_nothing_blocks_the_event_loop(service: Service, stack: ExitStack, monkeypatch):
+    """gevent's monitor reports each period of more than 100 ms without a greenlet switch, with the stack.
 
-    On a busy machine the process itself may have to wait so long for a core: code that blocks does so each time.
+    On a busy machine the process can also wait that long for a core, so only code that blocks in each try fails.
     """
     monkeypatch.setenv("GEVENT_MONITOR_THREAD_ENABLE", "1")
-    web = serve(service, open_, log_level="warning")
+    web = serve(service, stack, log_level="warning")
     for _ in range(3):
         before = len(server_log(service))
-        everything(web)
+        use_every_route(web)
         log = server_log(service)[before:]
         blocks = re.findall(r"appears to be blocked.*?Blocked Stack[^\n]*\n(.*?)\nInfo:", log, re.DOTALL)
         if not blocks:
@@ -272,8 +272,8 @@ def server_log(service: Service) -> str:
     return log.read_text()
 
 
-def everything(web: Web) -> None:
-    """Each route once, and whatever takes a lot of processor time or waits."""
+def use_every_route(web: Web) -> None:
+    """Call each route once, and those that need much processor time or wait."""
     get, post = web.client.get, web.client.post
     for path in ("/", "/conversation", "/api/v1/docs", "/api/v1/openapi.json", "/readyz", "/healthz", "/v1/models"):
         assert get(path).status_code == 200, path

@@ -1,4 +1,4 @@
-"""What goes wrong within a worker: a damaged object, a broken device, a broken model, a thread that fails."""
+"""Faults within a worker: damaged objects, a broken device, a broken model, invalid messages."""
 
 from __future__ import annotations
 
@@ -15,60 +15,65 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.hints import CANCEL_CHANNEL
 from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
 from limner_shared.threads import EXIT_CODE
-from tests.distributed.test_faults import assert_all_is_well, nulls, redis_server, start_faulty
+from tests.distributed.test_faults import assert_all_correct, null_service, redis_server, start_faulty_worker
 from tests.processes import Service, eventually
 
-__all__ = ["nulls", "redis_server"]
+__all__ = ["null_service", "redis_server"]
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 @postgresql
-def test_a_broken_device_ends_its_worker_and_the_queue_goes_on_elsewhere(nulls):
-    nulls.start("dispatcher")
-    broken = start_faulty(nulls, "device", 20)
-    eventually(lambda: nulls.workers_on_board() == 1, 60)
-    ids = nulls.submit(200)
-    assert broken.wait(30) == EXIT_CODE, nulls.logs()
-    nulls.start_workers()
-    assert_all_is_well(nulls, ids)
-    losses = [job.losses for job in nulls.jobs(ids)]
+def test_a_broken_device_ends_its_worker_and_jobs_run_elsewhere(null_service):
+    null_service.start("dispatcher")
+    broken = start_faulty_worker(null_service, "device", 20)
+    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    ids = null_service.submit(200)
+    assert broken.wait(30) == EXIT_CODE, null_service.logs()
+    null_service.start_workers()
+    assert_all_correct(null_service, ids)
+    losses = [job.losses for job in null_service.jobs(ids)]
     assert max(losses) == 1
-    assert sum(losses) <= 8, "only those in the call that broke the device are charged"
+    assert sum(losses) <= 8, "jobs outside the call that broke the device were charged"
 
 
 @postgresql
-def test_a_model_that_fails_for_every_job_is_left_alone_and_most_jobs_wait(nulls):
-    nulls.start("dispatcher")
-    start_faulty(nulls, "model", 1)
-    eventually(lambda: nulls.workers_on_board() == 1, 60)
-    ids = nulls.submit(100)
-    eventually(lambda: "closed" in board(nulls) and "null" in board(nulls).partition("closed")[2], 30)
-    eventually(lambda: {job.state for job in nulls.jobs(ids)} <= {"failed", "queued"}, 30)
-    failed = [job for job in nulls.jobs(ids) if job.state == JobState.FAILED]
-    assert 8 <= len(failed) <= 24, "those that showed that the model is broken, and those in the same calls"
+def test_the_circuit_breaker_of_a_broken_model_keeps_most_jobs_queued(null_service):
+    null_service.start("dispatcher")
+    start_faulty_worker(null_service, "model", 1)
+    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    ids = null_service.submit(100)
+    eventually(
+        lambda: (
+            "closed" in worker_reports(null_service) and "null" in worker_reports(null_service).partition("closed")[2]
+        ),
+        30,
+    )
+    eventually(lambda: {job.state for job in null_service.jobs(ids)} <= {"failed", "queued"}, 30)
+    failed = [job for job in null_service.jobs(ids) if job.state == JobState.FAILED]
+    assert 8 <= len(failed) <= 24, "only jobs that opened the circuit breaker, and those in the same calls, can fail"
     assert all("broken library" not in job.error_message for job in failed)
 
 
-def board(service: Service) -> str:
+def worker_reports(service: Service) -> str:
     with Redis.from_url(service.settings.redis_url) as client:
         return str([client.get(key) for key in client.keys("limner:worker:*")])
 
 
 @sqlite
-def test_a_job_that_cannot_be_read_fails_and_its_neighbours_are_done(nulls):
-    nulls.start_workers()
-    ids = nulls.submit(20)
-    with nulls.database.write() as session:
+def test_an_unreadable_job_fails_and_other_jobs_succeed(null_service):
+    null_service.start_workers()
+    ids = null_service.submit(20)
+    with null_service.database.write() as session:
         session.get(Job, ids[3]).spec = {"version": 1, "prompt": "x"}
-    nulls.start("dispatcher")
-    jobs = nulls.wait(ids)
+    null_service.start("dispatcher")
+    jobs = null_service.wait(ids)
     assert [job.error_code for job in jobs if job.state != "succeeded"] == ["unreadable_job"]
 
 
 @sqlite
-def test_damaged_inputs_and_checkpoints_concern_their_own_job_alone(service):
-    """The built-in model, whose jobs leave checkpoints, and a job whose input is no picture any more."""
+def test_damaged_inputs_and_checkpoints_affect_only_their_job(service):
+    """Uses the built-in model, whose jobs write checkpoints, and a job whose input image is damaged."""
     blobs = Blobs(service.settings.resolved_blob_url)
     buffer = io.BytesIO()
     Pillow.new("RGB", (64, 64), "red").save(buffer, "PNG")
@@ -90,31 +95,33 @@ def test_damaged_inputs_and_checkpoints_concern_their_own_job_alone(service):
 
 
 @sqlite
-def test_garbage_on_the_cancel_channel_does_not_make_the_worker_deaf(nulls):
-    nulls.start("dispatcher")
-    nulls.start_workers()
-    with Redis.from_url(nulls.settings.redis_url) as client:
+def test_invalid_messages_on_the_cancel_channel_are_ignored(null_service):
+    null_service.start("dispatcher")
+    null_service.start_workers()
+    with Redis.from_url(null_service.settings.redis_url) as client:
         for garbage in (b"\xff\xfe", b"", b"{}", b"job_unknown"):
             client.publish(CANCEL_CHANNEL, garbage)
-        assert_all_is_well(nulls, nulls.submit(5))
+        assert_all_correct(null_service, null_service.submit(5))
         eventually(lambda: client.pubsub_numsub(CANCEL_CHANNEL)[0][1] == 1)
 
 
 @postgresql
-def test_a_worker_that_claims_a_job_again_drops_its_earlier_attempt_and_keeps_every_slot(nulls):
-    """As after an outage of the database: the reaper took back what the worker still holds."""
+def test_claiming_a_job_again_drops_the_earlier_attempt_and_frees_its_slot(null_service):
+    """As after a database outage: the reaper requeued jobs that the worker still runs."""
     changes = {"slots": 8, "heartbeat_seconds": 20.0, "lease_seconds": 60.0}
-    nulls.settings = type(nulls.settings)(**nulls.settings.model_dump(exclude_unset=True) | changes)
-    nulls.start("dispatcher")
-    nulls.start_workers()
-    everything: list[str] = []
+    null_service.settings = type(null_service.settings)(
+        **null_service.settings.model_dump(exclude_unset=True) | changes
+    )
+    null_service.start("dispatcher")
+    null_service.start_workers()
+    all_ids: list[str] = []
     for _ in range(3):
-        ids = nulls.submit(4, steps=60)
-        everything += ids
-        eventually(lambda ids=ids: all(job.state == JobState.RUNNING for job in nulls.jobs(ids)))
-        with nulls.database.write() as session:
+        ids = null_service.submit(4, steps=60)
+        all_ids += ids
+        eventually(lambda ids=ids: all(job.state == JobState.RUNNING for job in null_service.jobs(ids)))
+        with null_service.database.write() as session:
             running = session.scalars(select(Job).where(Job.id.in_(ids))).all()
             ledger.hand_back(session, [ledger.AttemptKey(job.id, job.attempt) for job in running])
-        assert all(job.attempt == 2 for job in nulls.wait(ids))
-    assert nulls.logs().count("claimed again") == 3
-    assert_all_is_well(nulls, [*everything, *nulls.submit(12)])
+        assert all(job.attempt == 2 for job in null_service.wait(ids))
+    assert null_service.logs().count("claimed again") == 3
+    assert_all_correct(null_service, [*all_ids, *null_service.submit(12)])

@@ -1,4 +1,4 @@
-"""Several workers on one queue, and what becomes of a job when a worker or Redis goes away."""
+"""Several workers on one queue, and jobs whose worker or Redis fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def first_running(service: Service, ids: list[str]) -> Job:
     return eventually(lambda: next((job for job in service.jobs(ids) if job.state == JobState.RUNNING), None))
 
 
-def test_two_workers_share_200_jobs_and_each_is_done_exactly_once(service):
+def test_two_workers_share_200_jobs_and_each_ends_exactly_once(service):
     service.start("dispatcher")
     service.start_workers(2)
     ids = service.submit(200)
@@ -49,7 +49,7 @@ def test_two_workers_share_200_jobs_and_each_is_done_exactly_once(service):
 
 
 @sqlite
-def test_a_killed_workers_job_is_done_by_another_within_30_seconds(service):
+def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(service):
     service.start("dispatcher")
     [victim] = service.start_workers()
     [job_id] = ids = service.submit(steps=100, n=16)
@@ -59,7 +59,7 @@ def test_a_killed_workers_job_is_done_by_another_within_30_seconds(service):
     again = eventually(lambda: next((job for job in service.jobs(ids) if job.attempt == 2), None), 30)
     assert again.losses == 1
     with service.database.write() as session:
-        cancel(session, Job.id == job_id)  # that it runs again is what was to be shown
+        cancel(session, Job.id == job_id)  # the test only has to show that it runs again
 
 
 @postgresql
@@ -88,7 +88,7 @@ def test_a_stopping_worker_finishes_what_it_can(service):
 
 
 @sqlite
-def test_a_job_accepted_while_redis_is_away_runs_when_it_is_back(service):
+def test_a_job_accepted_without_redis_runs_when_redis_is_back(service):
     server = ValkeyServer()
     server.start()
     port = server.port
@@ -103,7 +103,7 @@ def test_a_job_accepted_while_redis_is_away_runs_when_it_is_back(service):
 
 
 @sqlite
-def test_a_process_refuses_a_database_that_is_not_migrated_and_says_what_to_do(service, tmp_path):
+def test_processes_refuse_a_database_that_is_not_migrated(service, tmp_path):
     service.settings = service.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'empty.db'}"})
     for command in ("serve", "dispatcher", "worker"):
         assert service.start(command).wait(60) != 0
@@ -112,21 +112,21 @@ def test_a_process_refuses_a_database_that_is_not_migrated_and_says_what_to_do(s
 
 
 @sqlite
-def test_doubled_stray_and_malformed_messages_do_no_harm(service):
+def test_duplicate_stray_and_malformed_messages_are_harmless(service):
     service.start_workers()
     ids = service.submit(3)
     celery = make_celery(service.settings)
     with Redis.from_url(service.settings.redis_url) as client:
         stray = '{"body": "bm90IGpzb24=", "headers": {}, "properties": {}}'
         client.lpush(queue_name("limner-flow", Lane.NORMAL), stray)
-        many = [Released(job_id, Lane.NORMAL, 0.0) for job_id in [*ids * 5, "job_nobody_knows"]]
+        many = [Released(job_id, Lane.NORMAL, 0.0) for job_id in [*ids * 5, "job_unknown"]]
         publish(celery, "limner-flow", many)
         assert {job.attempt for job in service.wait(ids, 60)} == {1}, service.logs()
         eventually(lambda: not any(map(client.llen, queue_names("limner-flow"))))
 
 
 @sqlite
-def test_a_long_picture_goes_on_after_a_crash_from_where_it_was_kept_and_gets_the_same_bytes(service):
+def test_a_job_resumes_from_its_checkpoint_after_a_crash_with_the_same_bytes(service):
     changes = {"checkpoint_seconds": 0.2, "lease_seconds": 3.0, "heartbeat_seconds": 0.5}
     service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
     service.start("dispatcher")
@@ -149,7 +149,7 @@ def test_a_long_picture_goes_on_after_a_crash_from_where_it_was_kept_and_gets_th
 
 
 @sqlite
-def test_a_single_job_passes_a_bulk_that_fills_the_queue(service):
+def test_a_single_job_overtakes_a_bulk_that_fills_the_queue(service):
     service.start("dispatcher")
     bulk = service.submit(150, priority=Priority.LOW, steps=6)
     eventually(lambda: all(job.released_at for job in service.jobs(bulk[:60])))
@@ -162,7 +162,7 @@ def test_a_single_job_passes_a_bulk_that_fills_the_queue(service):
 
 
 @sqlite
-def test_a_canceled_job_leaves_its_batch_and_the_worker_goes_on(service):
+def test_a_canceled_job_leaves_its_batch_and_the_worker_continues(service):
     service.start("dispatcher")
     service.start_workers()
     [doomed] = ids = service.submit(steps=100, n=16)
@@ -176,7 +176,7 @@ def test_a_canceled_job_leaves_its_batch_and_the_worker_goes_on(service):
 
 
 @postgresql
-def test_jobs_wait_while_the_disk_is_full_and_none_fails(service):
+def test_jobs_wait_while_the_disk_is_full(service):
     service.start("dispatcher")
     small, unlimited = (2000, resource.RLIM_INFINITY), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     [worker] = service.start_workers(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small))
@@ -189,7 +189,7 @@ def test_jobs_wait_while_the_disk_is_full_and_none_fails(service):
     assert {job.state for job in service.wait(ids, 120)} == {"succeeded"}, service.logs()
 
 
-def test_equal_requests_of_a_tenant_that_shares_are_drawn_once_also_when_a_worker_is_killed(service):
+def test_equal_requests_are_drawn_once_even_if_a_worker_is_killed(service):
     with service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": True})
     service.start("dispatcher")
@@ -205,4 +205,4 @@ def test_equal_requests_of_a_tenant_that_shares_are_drawn_once_also_when_a_worke
         drawn = [image for image in images if "shared_with" not in image.receipt]
     assert len(images) == 60
     assert len({image.sha256 for image in images}) == len({image.sha256 for image in drawn})
-    assert len(drawn) <= 3, "each worker draws one at most, and one was killed"
+    assert len(drawn) <= 3, "each worker draws at most one, and one worker was killed"

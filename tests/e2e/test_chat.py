@@ -1,4 +1,4 @@
-"""The official openai client talks about pictures with a running service, by changing its base URL alone."""
+"""The official openai client works with a running service if only its base URL is changed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def client(origin: str) -> Iterator[openai.OpenAI]:
 
 def ask(client: openai.OpenAI, *messages: str, **more: object):
     roles = ("user", "assistant")
-    talk = [{"role": roles[place % 2], "content": text} for place, text in enumerate(messages)]
-    return client.chat.completions.create(model="limner-gan", messages=talk, **more)
+    conversation = [{"role": roles[place % 2], "content": text} for place, text in enumerate(messages)]
+    return client.chat.completions.create(model="limner-gan", messages=conversation, **more)
 
 
 def test_a_message_is_answered_with_a_sentence_and_a_picture(client, origin):
@@ -43,20 +43,20 @@ def test_a_message_is_answered_with_a_sentence_and_a_picture(client, origin):
     assert answer.revised_prompt == "a red apple"
 
 
-def test_a_further_message_changes_the_picture_that_the_answer_linked_to(client, origin):
+def test_a_later_message_changes_the_picture_of_the_previous_answer(client, origin):
     first = ask(client, "a red car", seed=7)
     second = ask(client, "a red car", first.choices[0].message.content, "bluer")
     assert second.revised_prompt == "a blue car"
     assert second.images[0]["seed"] == 7
 
 
-def test_a_stream_ends_with_the_whole_answer(client):
+def test_a_stream_contains_the_whole_answer(client):
     chunks = list(ask(client, "a rocket", stream=True))
     assert "a rocket" in "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-def test_parts_of_a_message_are_read_as_one(client):
+def test_the_parts_of_a_message_are_joined(client):
     parts = [{"type": "text", "text": "a crown"}]
     answer = client.chat.completions.create(model="limner-gan", messages=[{"role": "user", "content": parts}])
     assert answer.revised_prompt == "a crown"
@@ -72,7 +72,7 @@ def test_parts_of_a_message_are_read_as_one(client):
         ([{"role": "user", "content": "x" * 10_001}], "limner-gan"),
     ],
 )
-def test_what_cannot_be_answered_raises_the_clients_own_error_with_a_reason(client, messages, model):
+def test_an_invalid_request_raises_the_clients_error_with_a_reason(client, messages, model):
     with pytest.raises(openai.UnprocessableEntityError) as refused:
         client.chat.completions.create(model=model, messages=messages)
     assert refused.value.code == "invalid_request"

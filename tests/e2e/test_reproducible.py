@@ -1,4 +1,4 @@
-"""The same bytes again: at any load for who asked for it, and for everybody by a replay."""
+"""Reproducible output: requests with `reproducible` give the same bytes at any load, and so does any replay."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ def client(port: int) -> Iterator[Client]:
         yield client
 
 
-def ended(client: Client, job: JobView) -> JobView:
+def wait_for_success(client: Client, job: JobView) -> JobView:
     *_, last = client.wait(job.id)
     assert last.status == "succeeded", last
     return last
 
 
 @pytest.fixture(scope="module")
-def load(client: Client) -> tuple[list[JobView], list[JobView]]:
-    """Random jobs, and among them the same request again and again, asked for as reproducible."""
+def jobs(client: Client) -> tuple[list[JobView], list[JobView]]:
+    """Run random jobs and, among them, the same reproducible request several times; returns (same, random jobs)."""
     choose = random.Random(11)
     noise: list[JobView] = []
-    same: list[JobView] = [ended(client, client.submit(SAME))]  # alone
+    same: list[JobView] = [wait_for_success(client, client.submit(SAME))]  # alone
     for number in range(30):
         steps, guidance = choose.randint(1, 20), choose.uniform(1, 9)
         request = {"prompt": f"picture {number}", "steps": steps, "guidance": guidance, "n": choose.randint(1, 3)}
         noise.append(client.submit(request | {"width": choose.choice([64, 256]), "seed": number}))
         if choose.random() < 0.3:
             same.append(client.submit(SAME))
-    return [ended(client, job) for job in same], [ended(client, job) for job in noise]
+    return [wait_for_success(client, job) for job in same], [wait_for_success(client, job) for job in noise]
 
 
 SAME = {"prompt": "a red apple", "negative_prompt": "blue", "seed": 3, "steps": 12, "reproducible": True}
 
 
-def test_a_reproducible_request_gives_the_same_bytes_at_any_load(client, load):
-    same, _ = load
+def test_a_reproducible_request_gives_the_same_bytes_at_any_load(client, jobs):
+    same, _ = jobs
     assert len(same) > 4
     assert len({job.images[0].sha256 for job in same}) == 1
     assert len({str(client.receipts(job.id)[0].receipt) for job in same}) == 1
 
 
-def test_a_replay_makes_the_bytes_of_pictures_that_were_made_among_others(client, port, load):
-    _, noise = load
+def test_a_replay_gives_the_bytes_of_pictures_from_mixed_batches(client, port, jobs):
+    _, noise = jobs
     sizes = {job.id: {size for size, _ in client.receipts(job.id)[0].receipt["buckets"]} for job in noise}
     mixed = max(noise, key=lambda job: len(sizes[job.id]))
-    assert len(sizes[mixed.id]) > 1, "no job's batches changed their size"
-    said = CliRunner().invoke(replay, [mixed.id, "--server", f"http://127.0.0.1:{port}"])
-    assert said.exit_code == 0, said.output
-    assert said.output.count("the same bytes") == mixed.n
-    assert mixed.images[0].sha256 in said.output
+    assert len(sizes[mixed.id]) > 1, "no job ran in batches of different sizes"
+    result = CliRunner().invoke(replay, [mixed.id, "--server", f"http://127.0.0.1:{port}"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("the same bytes") == mixed.n
+    assert mixed.images[0].sha256 in result.output

@@ -1,4 +1,4 @@
-"""The whole service as `limner up` starts it: the real model, a real browser, and what is left when it stops."""
+"""The whole service as started by `limner up`, with the real model and a real browser, until it stops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from limner_client.local.embedded_valkey import free_port
 
 @contextmanager
 def limner_up(data: Path, port: int, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`limner up` until it says that it is ready; interrupted at the end, as with Ctrl-C."""
+    """Run `limner up` and wait until it is ready; interrupt it at the end, as with Ctrl-C."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("LIMNER_")}
     variables = {"LIMNER_DATA_DIR": str(data), "LIMNER_PORT": str(port), "LIMNER_WEB_WORKERS": "1"} | more
     log = data.with_suffix(".log")
@@ -50,7 +50,7 @@ def ready(port: int) -> bool:
     with Client(f"http://127.0.0.1:{port}") as client:
         try:
             return bool(client.models())
-        except Exception:  # noqa: BLE001 - not up yet, whatever it says
+        except Exception:  # noqa: BLE001 - any error means that it is not up yet
             return False
 
 
@@ -65,9 +65,9 @@ def draw(port: int, prompt: str, **fields: object) -> bytes:
 
 @contextmanager
 def browser_page(port: int, path: str = "/") -> Iterator[Page]:
-    """A page in Debian's Chromium. A policy that forbids inline script holds for tests too."""
+    """A page in Debian's Chromium. The policy that forbids inline scripts applies to tests too."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium, "the page's test needs a browser: apt-get install chromium"
+    assert chromium, "the page tests need a browser: apt-get install chromium"
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
@@ -85,11 +85,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-def test_a_prompt_becomes_a_picture_on_the_page_without_a_reload(service):
+def test_the_page_shows_a_picture_without_a_reload(service):
     with browser_page(service) as page:
         page.get_by_label("Prompt").fill("red apple")
         page.get_by_label("Seed").fill("7")
-        page.get_by_label("Pictures").first.fill("16")  # enough work for its progress to be seen on any machine
+        page.get_by_label("Pictures").first.fill("16")  # enough work to show progress on any machine
         page.get_by_role("button", name="Draw").click()
         card = page.locator(".card").first
         expect(card.locator(".said")).to_contain_text("of 384", timeout=30_000)
@@ -100,7 +100,7 @@ def test_a_prompt_becomes_a_picture_on_the_page_without_a_reload(service):
         expect(page.locator(".card.succeeded").first).to_contain_text("red apple")
 
 
-def test_a_picture_is_talked_about_changed_and_a_message_said_otherwise(service):
+def test_the_conversation_page_changes_a_picture_and_edits_a_message(service):
     with browser_page(service, "/conversation") as page:
         for number, text in enumerate(("please draw a red car, 64x64", "bluer"), 1):
             page.get_by_label("Message").fill(text)
@@ -121,7 +121,7 @@ def test_a_picture_is_talked_about_changed_and_a_message_said_otherwise(service)
         expect(page.get_by_role("link", name="please draw a red car")).to_be_visible()
 
 
-def test_who_looks_at_a_running_job_sees_how_it_becomes_a_picture(service):
+def test_a_running_job_shows_a_preview(service):
     with browser_page(service) as page, Client(f"http://127.0.0.1:{service}") as client:
         job = client.submit({"prompt": "sunflower", "steps": 100, "n": 16, "seed": 3})
         preview = page.locator(f"#{job.id} .preview")
@@ -130,7 +130,7 @@ def test_who_looks_at_a_running_job_sees_how_it_becomes_a_picture(service):
         client.cancel(job.id)
 
 
-def test_the_page_says_next_to_the_form_what_the_api_refuses(service):
+def test_the_page_shows_api_errors_next_to_the_form(service):
     with browser_page(service) as page:
         page.get_by_label("Prompt").fill("red apple")
         page.get_by_label("Pictures").first.fill("99")
@@ -144,7 +144,7 @@ def test_the_same_request_gives_the_same_bytes(service):
     assert Image.open(io.BytesIO(first)).size == (256, 256)
 
 
-def test_what_was_done_survives_a_restart_and_nothing_is_left_when_it_stops(tmp_path):
+def test_results_survive_a_restart_and_no_process_remains(tmp_path):
     port = free_port()
     with limner_up(tmp_path / "data", port) as process:
         draw(port, "ghost", steps=2)

@@ -1,4 +1,4 @@
-"""Random requests made from the API's own description, by schemathesis with all its phases, against real processes.
+"""Sends random requests to real processes, generated from the OpenAPI document by all phases of schemathesis.
 
-`make fuzz`, or `python -m tests.fuzz.run --help`. hooks: what schemathesis must be told of our bodies.
+`make fuzz`, or `python -m tests.fuzz.run --help`. hooks: how schemathesis serializes our bodies.
 """

@@ -1,4 +1,4 @@
-"""What schemathesis is told: how JSON Lines are sent, and that any request may have more headers than described."""
+"""Hooks for schemathesis: it can send JSON Lines, and undocumented headers are allowed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import schemathesis
 
 @schemathesis.serializer("application/jsonl", "application/x-ndjson", "application/x-jsonlines")
 def lines(context: schemathesis.SerializationContext, value: Any) -> bytes:
-    """A body of JSON Lines as it is."""
+    """Serialize a JSON Lines body unchanged."""
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
-    """Leave out requests whose only fault is a header that the description does not name.
+    """Skip requests whose only fault is an undocumented header.
 
-    Schemathesis leaves them out itself, but for operations that have a header which is a number.
+    Schemathesis skips them itself, except for operations with a numeric header.
     """
     return not any("unknown-property" in name for name in case.headers or {})

@@ -1,4 +1,4 @@
-"""One database after the other: a web process is asked, pass by pass, until enough was asked."""
+"""Fuzzes a web process with one database after the other, in passes, until enough cases were sent."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.processes import Service
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 ROOT = CONFIG.parents[2]
 EXAMPLES = 50
-"""Of each operation in one pass."""
+"""Number of examples per operation in one pass."""
 
 
 def one_pass(port: int, folder: Path, seed: int, examples: int) -> dict[str, Any]:
-    """Ask with all of schemathesis's phases. Returns its own report, with what it printed as `output`."""
+    """Run all phases of schemathesis once. Returns its report, with its console output as `output`."""
     report = folder / f"fuzz-{seed}.json"
     words = ["--config-file", str(CONFIG), "--no-color", "run", f"http://127.0.0.1:{port}/api/v1/openapi.json"]
     words += ["--exclude-path", "/api/v1/events"]  # a stream that never ends
@@ -51,15 +51,15 @@ def one_pass(port: int, folder: Path, seed: int, examples: int) -> dict[str, Any
 
 @contextmanager
 def served(kind: str, folder: Path) -> Iterator[int]:
-    """The port of a web process over an empty database of this kind; Redis is away, which it may be at any time."""
+    """The port of a web process with an empty database of this kind and without Redis, which is optional."""
     with ExitStack() as stack:
         url = f"sqlite:///{folder / 'limner.db'}"
         if kind == "postgresql":
             (folder / "postgresql").mkdir()
             url = stack.enter_context(PostgresServer(folder / "postgresql")).get_uri()
         db.upgrade(url)
-        away = f"redis://127.0.0.1:{free_port()}/0"
-        settings = Settings(data_dir=folder, database_url=url, redis_url=away, port=free_port(), web_workers=1)
+        unreachable = f"redis://127.0.0.1:{free_port()}/0"
+        settings = Settings(data_dir=folder, database_url=url, redis_url=unreachable, port=free_port(), web_workers=1)
         database = Database(url)
         stack.callback(database.dispose)
         service = Service(settings, database, folder)
@@ -68,12 +68,12 @@ def served(kind: str, folder: Path) -> Iterator[int]:
         yield settings.port
 
 
-def ask(kind: str, cases: int, seed: int) -> dict[str, Any]:
-    """Ask a service of this kind of database at least so often; every failure is printed."""
+def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
+    """Send at least `cases` requests to a service with this kind of database; prints every failure."""
     figures: dict[str, Any] = {"seed": seed, "cases": 0, "failures": 0, "errors": 0}
     with tempfile.TemporaryDirectory(prefix="limner-fuzz-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        folder.chmod(0o755)  # PostgreSQL runs as a user of its own
+        folder.chmod(0o755)  # PostgreSQL runs as another user
         with served(kind, folder) as port:
             while figures["cases"] < cases:
                 report = one_pass(port, folder, seed, EXAMPLES)
@@ -88,15 +88,15 @@ def ask(kind: str, cases: int, seed: int) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--cases", default=10_000, show_default=True, help="At least so many for each database.")
+@click.option("--cases", default=10_000, show_default=True, help="Minimum number of cases for each database.")
 @click.option("--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Default: both.")
-@click.option("--seed", type=int, help="Default: drawn, and printed.")
+@click.option("--seed", type=int, help="Default: random; it is printed.")
 def main(cases: int, kinds: tuple[str, ...], seed: int | None) -> None:
-    """Send random requests, right and wrong ones, and see that every answer is one that the description names."""
+    """Send random valid and invalid requests and check that every response is documented."""
     seed = secrets.randbelow(2**31) if seed is None else seed
-    figures = {kind: ask(kind, cases, seed) for kind in kinds or ("sqlite", "postgresql")}
+    figures = {kind: fuzz(kind, cases, seed) for kind in kinds or ("sqlite", "postgresql")}
     met = not any(one["failures"] or one["errors"] for one in figures.values())
-    goal = f"{cases} cases a database, no 5xx, nothing that the description does not say"
+    goal = f"{cases} cases per database, no 5xx, no undocumented response"
     click.echo(json.dumps({"name": "fuzz", "figures": figures, "goal": goal, "met": met}))
     raise SystemExit(0 if met else 1)
 

@@ -1,4 +1,4 @@
-"""Rows that are there before a migration are there after it, and what the new code needs of them is filled in."""
+"""Migrations keep existing rows and fill in the columns that the new code needs."""
 
 from __future__ import annotations
 
@@ -89,31 +89,31 @@ def read(database: Database, table: str) -> Table:
 
 
 def _plain(value: object) -> object:
-    """A value as both databases give it: SQLite has JSON as text."""
+    """Return a value in the same form for both databases: SQLite returns JSON as text."""
     return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
 
 
 def columns(rows: Table, names: Table) -> Table:
-    """Only the columns that others have too."""
+    """Keep only the columns that the other table has too."""
     kept = next(iter(names.values()))
     return {key: {name: value for name, value in row.items() if name in kept} for key, row in rows.items()}
 
 
 def unreleased(jobs: Table) -> Table:
-    """As they must be after the migration: what was queued is to be released anew, into its lane."""
+    """The expected jobs after the migration: queued jobs are not released, so that they are released to a lane."""
     return {job_id: row | ({"released_at": None} if job_id in QUEUED else {}) for job_id, row in jobs.items()}
 
 
 TABLES = ("tenants", "api_keys", "bulks", "jobs", "events", "images", "idempotency_keys")
 
 
-def everything(database: Database) -> dict[str, Table]:
+def read_all(database: Database) -> dict[str, Table]:
     return {table: read(database, table) for table in TABLES}
 
 
 @pytest.fixture
-def earlier(empty_database_url: str) -> Iterator[Database]:
-    """A database of the version before, with a job in each state, alone and in a bulk."""
+def old_database(empty_database_url: str) -> Iterator[Database]:
+    """A database of the previous version, with a job in each state, alone and in a bulk."""
     db.upgrade(empty_database_url, "0001")
     database = Database(empty_database_url)
     insert(database, "tenants", [{"id": "tenant_a", "name": "a", "created_at": 1.5}])
@@ -135,9 +135,9 @@ def earlier(empty_database_url: str) -> Iterator[Database]:
     database.dispose()
 
 
-def test_what_has_not_ended_gets_its_line_and_is_to_be_released_anew(earlier, empty_database_url):
+def test_unfinished_jobs_get_a_queue_key_and_queued_ones_are_released_again(old_database, empty_database_url):
     db.upgrade(empty_database_url)
-    jobs = read(earlier, "jobs")
+    jobs = read(old_database, "jobs")
     for job_id in LIVE:
         assert jobs[job_id]["flow"] == ("bulk_1" if job_id.endswith("in_bulk") else "tenant_a")
         assert jobs[job_id]["lane"] is None
@@ -145,17 +145,17 @@ def test_what_has_not_ended_gets_its_line_and_is_to_be_released_anew(earlier, em
     assert all(jobs[job_id]["released_at"] == RUNS["released_at"] for job_id in LIVE - QUEUED)
 
 
-def test_every_other_value_is_as_it_was(earlier, empty_database_url):
-    before = everything(earlier)
+def test_all_other_values_are_unchanged(old_database, empty_database_url):
+    before = read_all(old_database)
     db.upgrade(empty_database_url)
-    after = everything(earlier)
+    after = read_all(old_database)
     before["jobs"] = unreleased(before["jobs"])
     assert {table: columns(after[table], before[table]) for table in TABLES} == before
 
 
-def test_tenants_are_unlimited_and_equal_and_bulks_know_their_ends(earlier, empty_database_url):
+def test_tenants_get_default_limits_and_bulks_their_counts(old_database, empty_database_url):
     db.upgrade(empty_database_url)
-    with earlier.read() as session:
+    with old_database.read() as session:
         assert queries.shares(session, ["tenant_a"]) == {"tenant_a": queries.Share(1.0, None, 2)}
         bulk = queries.bulk(session, "tenant_a", "bulk_1")
         assert queries.bulk_counts(session, bulk) == {
@@ -167,9 +167,9 @@ def test_tenants_are_unlimited_and_equal_and_bulks_know_their_ends(earlier, empt
         }
 
 
-def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_url):
+def test_the_new_code_continues_with_the_old_jobs(old_database, empty_database_url):
     db.upgrade(empty_database_url)
-    with earlier.write() as session:
+    with old_database.write() as session:
         for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
             assert release_queries.waiting_tenants(session, MODEL, priority.rank) == ["tenant_a"]
             [line] = release_queries.waiting_queues(session, MODEL, priority.rank, "tenant_a", "", 9)
@@ -178,30 +178,30 @@ def test_the_code_goes_on_with_the_jobs_that_were_there(earlier, empty_database_
                 row[0] for row in release_queries.waiting_jobs(session, MODEL, priority.rank, "tenant_a", flow, "", 9)
             ]
             assert ids == sorted(job_id for job_id in QUEUED if ("bulk" in job_id) == ("bulk" in flow))
-        taken_back = {change.id for change in ledger.reap(session, 2)}
-        assert taken_back == LIVE - QUEUED
+        reaped = {change.id for change in ledger.reap(session, 2)}
+        assert reaped == LIVE - QUEUED
         assert {claim.id for claim in ledger.claim_next(session, [MODEL], 9, "me", 60)} == LIVE
         [again] = ledger.retry_dead(session, "tenant_a", ["job_5_failed"], 9)
         assert again.id not in JOBS
 
 
-def test_taken_back_to_the_version_before_every_row_is_as_it_was_and_forward_again_too(earlier, empty_database_url):
-    before = everything(earlier)
+def test_downgrading_and_upgrading_again_restores_all_rows(old_database, empty_database_url):
+    before = read_all(old_database)
     before["jobs"] = unreleased(before["jobs"])
     db.upgrade(empty_database_url)
-    first = everything(earlier)
-    earlier.dispose()
+    first = read_all(old_database)
+    old_database.dispose()
     db.downgrade(empty_database_url, "0001")
-    assert everything(earlier) == before
-    earlier.dispose()
+    assert read_all(old_database) == before
+    old_database.dispose()
     db.upgrade(empty_database_url)
-    assert everything(earlier) == first
+    assert read_all(old_database) == first
 
 
-def test_more_jobs_than_one_transaction_takes_get_their_lines(earlier, empty_database_url):
+def test_more_jobs_than_fit_in_one_transaction_get_their_queue_keys(old_database, empty_database_url):
     many = [{"id": f"job_{n:05}", "tenant_id": "tenant_a", **DEFAULTS, "state": "queued"} for n in range(5001)]
-    insert(earlier, "jobs", many)
+    insert(old_database, "jobs", many)
     db.upgrade(empty_database_url)
-    with earlier.read() as session:
+    with old_database.read() as session:
         left = session.scalar(text("SELECT count(*) FROM jobs WHERE flow = '' AND state IN ('queued', 'running')"))
     assert left == 0

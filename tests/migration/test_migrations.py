@@ -1,4 +1,4 @@
-"""The migrations make the schema that the code expects, on both databases, and can be taken back."""
+"""The migrations create the schema that the code expects, with both databases, and can be reverted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _ours(name: str | None, kind: str, _parents: object) -> bool:
     return kind != "table" or name != SERVES_FROM_TABLE
 
 
-def test_the_migrated_schema_is_the_one_that_the_models_describe(database):
+def test_the_migrated_schema_matches_the_models(database):
     with database.engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "version_table": VERSION_TABLE, "include_name": _ours}
@@ -23,7 +23,7 @@ def test_the_migrated_schema_is_the_one_that_the_models_describe(database):
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_schema_can_be_taken_down_and_up_again(empty_database_url):
+def test_the_schema_can_be_downgraded_and_upgraded_again(empty_database_url):
     database_url = empty_database_url
     db.upgrade(database_url)
     opened = Database(database_url)

@@ -1,4 +1,4 @@
-"""Deploys that roll: migrations wait for each other, go on after an interruption, and earlier programs keep running."""
+"""Rolling deploys: migrations run one at a time and resume after an interruption, and earlier programs keep working."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from limner_shared.errors import ConfigurationError
 OLD_PROGRAM = """
 import sys
 from limner_shared import ledger, queries
-from limner_shared.domain.cards import Catalogue
-from limner_shared.db.engine import Database, is_current, require_current
-from limner_shared.domain.jobs import JobRequest, Lane, Priority
-from limner_shared.db.tables import Job
+from limner_shared.cards import Catalogue
+from limner_shared.database import Database, is_current, require_current
+from limner_shared.jobs import JobRequest, Lane, Priority
+from limner_shared.tables import Job
 
 url, waiting = sys.argv[1:]
 require_current(url)
@@ -79,18 +79,18 @@ def is_valid(database: Database, index: str) -> bool | None:
 
 
 def invalidate(database: Database, index: str) -> None:
-    """As a concurrent build leaves an index that was cancelled."""
+    """Mark an index as invalid, as a cancelled concurrent build leaves it."""
     write(database, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}'::regclass")  # noqa: S608
 
 
-# --- which schemas a program serves ---
+# --- schemas that a program can serve ---
 
 
 @pytest.mark.parametrize(
     ("revision", "serves_from", "served"),
     [("9999", "0008", True), ("9999", "0004", True), ("9999", "9998", False), ("0005", "0004", False)],
 )
-def test_a_program_serves_its_own_schema_and_later_ones_that_say_so(
+def test_a_program_serves_its_own_schema_and_later_compatible_ones(
     opened, empty_database_url, revision, serves_from, served
 ):
     db.upgrade(empty_database_url)
@@ -106,9 +106,7 @@ def test_a_program_serves_its_own_schema_and_later_ones_that_say_so(
             db.require_current(empty_database_url)
 
 
-def test_taken_back_to_the_schema_of_an_earlier_program_the_database_looks_as_that_one_left_it(
-    opened, empty_database_url
-):
+def test_a_downgrade_restores_the_version_table_of_earlier_programs(opened, empty_database_url):
     db.upgrade(empty_database_url)
     opened.dispose()
     db.downgrade(empty_database_url, "0003")
@@ -119,7 +117,7 @@ def test_taken_back_to_the_schema_of_an_earlier_program_the_database_looks_as_th
     assert db.is_current(opened, empty_database_url)
 
 
-def test_the_previous_release_starts_works_and_cleans_beside_this_one(opened, empty_database_url, tmp_path: Path):
+def test_the_previous_release_works_beside_this_one(opened, empty_database_url, tmp_path: Path):
     db.upgrade(empty_database_url)
     _, spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="a red apple", seed=1))
     with opened.write() as session:
@@ -127,30 +125,30 @@ def test_the_previous_release_starts_works_and_cleans_beside_this_one(opened, em
         new = ledger.NewJob(spec, 1, Priority.NORMAL)
         waiting = ledger.submit(session, ledger.LOCAL_TENANT, [new]).changes[0].id
     write(opened, "UPDATE tenants SET keep_images_days = 1, keep_prompts_days = 1, keep_jobs_days = 1")
-    theirs = previous.run(previous.unpack(tmp_path), OLD_PROGRAM, empty_database_url, waiting).split()[-1]
+    old_job_id = previous.run(previous.unpack(tmp_path), OLD_PROGRAM, empty_database_url, waiting).split()[-1]
     with opened.write() as session:
         assert queries.job(session, ledger.LOCAL_TENANT, waiting).state == JobState.SUCCEEDED
-        [claim] = ledger.claim(session, [theirs], "new", 60)
-        assert ledger.finish(session, [ledger.Result(theirs, claim.attempt)])
+        [claim] = ledger.claim(session, [old_job_id], "new", 60)
+        assert ledger.finish(session, [ledger.Result(old_job_id, claim.attempt)])
 
 
-# --- one at a time ---
+# --- one upgrade at a time ---
 
 
-def test_an_upgrade_waits_for_another_and_says_so(opened, empty_database_url):
-    told: list[str] = []
+def test_an_upgrade_waits_for_another_and_reports_it(opened, empty_database_url):
+    messages: list[str] = []
     opened.dispose()
     with ThreadPoolExecutor() as pool, closing(opened.engine.connect()) as connection:
-        with migration_tools.alone(connection, told.append):
-            waiting = pool.submit(db.upgrade, empty_database_url, "head", told.append)
-            assert eventually(lambda: told) == ["Another process migrates this database; waiting for it."]
+        with migration_tools.alone(connection, messages.append):
+            waiting = pool.submit(db.upgrade, empty_database_url, "head", messages.append)
+            assert eventually(lambda: messages) == ["Another process migrates this database; waiting for it."]
             assert not waiting.done()
             connection.invalidate()  # PostgreSQL's lock ends with its session
         waiting.result()
     assert db.is_current(opened, empty_database_url)
 
 
-def test_of_several_upgrades_at_once_all_succeed(opened, empty_database_url, tmp_path: Path):
+def test_concurrent_upgrades_all_succeed(opened, empty_database_url, tmp_path: Path):
     environment = os.environ | {"LIMNER_DATABASE_URL": empty_database_url, "LIMNER_DATA_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "limner_client.cli.main", "db", "upgrade"]
     started = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
@@ -159,10 +157,10 @@ def test_of_several_upgrades_at_once_all_succeed(opened, empty_database_url, tmp
     assert db.is_current(opened, empty_database_url)
 
 
-# --- indexes of PostgreSQL ---
+# --- PostgreSQL indexes ---
 
 
-def test_an_index_build_waits_longer_than_any_limit_of_the_service(postgres_url):
+def test_an_index_build_ignores_the_time_limits_of_the_service(postgres_url):
     db.upgrade(postgres_url, "0005")
     limits = "options=-c%20statement_timeout%3D1000%20-c%20lock_timeout%3D1000"
     limited = f"{postgres_url}{'&' if '?' in postgres_url else '?'}{limits}"
@@ -186,20 +184,20 @@ def test_an_index_build_waits_longer_than_any_limit_of_the_service(postgres_url)
     database.dispose()
 
 
-def test_an_index_whose_build_was_interrupted_is_built_again(postgres_url):
+def test_an_invalid_index_is_rebuilt(postgres_url):
     db.upgrade(postgres_url)
     database = Database(postgres_url, limited=False)
     write(database, "CREATE INDEX ix_jobs_ended_ccnew ON jobs (finished_at)")
     for name in ("ix_jobs_ended", "ix_jobs_ended_ccnew"):
         invalidate(database, name)
-    told: list[str] = []
-    db.upgrade(postgres_url, tell=told.append)
+    messages: list[str] = []
+    db.upgrade(postgres_url, tell=messages.append)
     assert [is_valid(database, name) for name in ("ix_jobs_ended", "ix_jobs_ended_ccnew")] == [True, None]
-    assert len(told) == 2
+    assert len(messages) == 2
     database.dispose()
 
 
-def test_a_migration_that_was_interrupted_among_its_indexes_goes_on(postgres_url):
+def test_a_migration_interrupted_between_indexes_resumes(postgres_url):
     db.upgrade(postgres_url, "0005")
     database = Database(postgres_url, limited=False)
     write(

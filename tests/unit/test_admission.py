@@ -1,4 +1,4 @@
-"""What a worker takes in hand, and in which order it looks for it."""
+"""Admission: which queues a worker consumes, and in which order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lanes(names: list[str]) -> list[str]:
     return [name.rpartition(".")[2] for name in names]
 
 
-def test_a_lane_closes_with_as_many_jobs_as_there_are_slots_and_opens_as_they_leave():
+def test_a_lane_closes_when_its_slots_are_used_and_reopens_when_jobs_leave():
     admission = Admission(4, MODELS)
     admission.add(queue_name("a", Lane.LOW), 3)
     assert admission.is_open(queue_name("a", Lane.LOW))
@@ -35,13 +35,13 @@ def test_a_lane_closes_with_as_many_jobs_as_there_are_slots_and_opens_as_they_le
 
 
 @pytest.mark.parametrize("full", [Lane.FIRST, Lane.HIGH, Lane.NORMAL, Lane.LOW])
-def test_a_full_lane_takes_no_place_from_another(full):
+def test_a_full_lane_takes_no_slot_from_another_lane(full):
     admission = Admission(1, MODELS)
     admission.add(queue_name("a", full), 9)
     assert [lane for lane in Lane if not admission.is_open(queue_name("a", lane))] == [full]
 
 
-def test_while_a_job_runs_alone_nothing_is_open_not_even_for_another():
+def test_all_queues_are_closed_while_a_job_runs_alone():
     admission = Admission(4, MODELS)
     admission.add(queue_name("a", Lane.ALONE), 1)
     assert not any(admission.is_open(queue_name("a", lane)) for lane in Lane)
@@ -49,13 +49,13 @@ def test_while_a_job_runs_alone_nothing_is_open_not_even_for_another():
     assert all(admission.is_open(queue_name("a", lane)) for lane in Lane)
 
 
-def test_the_better_lane_comes_first_and_models_stand_side_by_side_in_it():
+def test_queues_are_ordered_by_lane_and_then_alternate_between_models():
     names = order(Admission(1, MODELS), "a", "b").consume(99)
     assert lanes(names) == [name for lane in ("first", "high", "normal", "low", "alone") for name in (lane, lane)]
     assert {names[0], names[1]} == {queue_name("a", Lane.FIRST), queue_name("b", Lane.FIRST)}
 
 
-def test_full_lanes_are_left_out_and_looked_at_again_once_they_open():
+def test_full_lanes_are_skipped_until_they_reopen():
     admission = Admission(1, MODELS)
     strategy = order(admission, "a")
     admission.add(queue_name("a", Lane.HIGH), 1)
@@ -65,14 +65,14 @@ def test_full_lanes_are_left_out_and_looked_at_again_once_they_open():
     assert lanes(strategy.consume(99)) == ["first", "high", "normal", "alone"]
 
 
-def test_nothing_is_fetched_beside_a_job_that_runs_alone():
+def test_nothing_is_fetched_while_a_job_runs_alone():
     admission = Admission(1, MODELS)
     strategy = order(admission, "a", "b")
     admission.add(queue_name("a", Lane.ALONE), 1)
     assert strategy.consume(99) == []
 
 
-def test_models_take_turns_within_a_lane_and_the_lanes_keep_their_order():
+def test_models_take_turns_within_a_lane_without_changing_the_order_of_lanes():
     strategy = order(Admission(1, MODELS), "a", "b", "c")
     turns = []
     for _ in range(6):
@@ -85,14 +85,14 @@ def test_models_take_turns_within_a_lane_and_the_lanes_keep_their_order():
     assert turns[:3] == turns[3:]
 
 
-def test_a_queue_that_is_no_longer_consumed_does_not_come_back_with_its_last_message():
+def test_the_last_message_of_a_removed_queue_does_not_add_the_queue_again():
     strategy = order(Admission(1, MODELS), "a", "b")
     strategy.update(queue_names("a"))
     strategy.rotate(queue_name("b", Lane.NORMAL))
     assert strategy.consume(99) == queue_names("a")
 
 
-def test_a_model_whose_jobs_fail_one_after_another_is_left_alone_then_tried_with_one_job(clock):
+def test_repeated_failures_close_a_model_until_one_trial_job_succeeds(clock):
     admission = Admission(4, MODELS)
     admission.models["a"] = breaker = Breaker(3, 10, 60, clock)
     queues = [queue_name(model, Lane.NORMAL) for model in MODELS]
@@ -103,19 +103,19 @@ def test_a_model_whose_jobs_fail_one_after_another_is_left_alone_then_tried_with
     assert admission.paused() == ["a"]
     assert not admission.accepts("a")
     clock.now += 10
-    assert admission.is_open(queues[0]), "one is tried"
+    assert admission.is_open(queues[0]), "a trial job was not allowed"
     admission.add(queues[0], 1)
-    assert not admission.is_open(queues[0]), "and no other beside it"
+    assert not admission.is_open(queues[0]), "a second job was allowed during the trial"
     breaker.failed()
     admission.remove(queues[0])
     clock.now += 19
-    assert not admission.is_open(queues[0]), "each failed trial doubles the pause"
+    assert not admission.is_open(queues[0]), "the failed trial did not double the pause"
     clock.now += 1
     breaker.succeeded()
     assert all(map(admission.is_open, queues))
 
 
-def test_a_picture_store_that_fails_closes_every_queue_until_it_answers(clock):
+def test_a_failing_blob_store_closes_all_queues_until_it_recovers(clock):
     admission = Admission(4, MODELS)
     admission.store = Breaker(1, 1, 60, clock)
     admission.store.failed()
@@ -128,7 +128,7 @@ def test_a_picture_store_that_fails_closes_every_queue_until_it_answers(clock):
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test sets."""
 
     now = 100.0
 

@@ -1,4 +1,4 @@
-"""Which lanes are starved, and that nobody waits for ever."""
+"""Aging: which lanes are starved, and that no message waits forever."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from limner_dispatcher.aging import CLASSES, Aging
 from limner_shared.domain.jobs import Lane
 
 PERIOD = 20.0
-STILL = "the same message"
+UNCHANGED = "the same message"
 
 
-def told(aging: Aging, rounds: list[dict[Lane, object]], seconds: float = 1.0) -> list[tuple[float, Lane]]:
-    """When each lane is said to be starved, in rounds so many seconds apart."""
+def starved_lanes(aging: Aging, rounds: list[dict[Lane, object]], seconds: float = 1.0) -> list[tuple[float, Lane]]:
+    """The times and lanes that are reported as starved; rounds are `seconds` apart and list oldest messages."""
     found = []
     for number, oldest in enumerate(rounds):
         moment = number * seconds
@@ -21,54 +21,56 @@ def told(aging: Aging, rounds: list[dict[Lane, object]], seconds: float = 1.0) -
     return found
 
 
-def test_a_lane_that_stands_still_while_one_above_is_served_is_told_once_in_a_period():
-    rounds = [{Lane.HIGH: number, Lane.LOW: STILL} for number in range(70)]
-    assert told(Aging(PERIOD), rounds) == [(20, Lane.LOW), (40, Lane.LOW), (60, Lane.LOW)]
+def test_a_stalled_lane_below_a_served_lane_is_reported_once_per_period():
+    rounds = [{Lane.HIGH: number, Lane.LOW: UNCHANGED} for number in range(70)]
+    assert starved_lanes(Aging(PERIOD), rounds) == [(20, Lane.LOW), (40, Lane.LOW), (60, Lane.LOW)]
 
 
-def test_each_starved_lane_is_told_and_the_best_first():
-    rounds = [{Lane.FIRST: number, Lane.HIGH: STILL, Lane.NORMAL: STILL, Lane.LOW: STILL} for number in range(21)]
-    assert [lane for _, lane in told(Aging(PERIOD), rounds)] == [Lane.HIGH, Lane.NORMAL, Lane.LOW]
+def test_all_starved_lanes_are_reported_highest_first():
+    rounds = [
+        {Lane.FIRST: number, Lane.HIGH: UNCHANGED, Lane.NORMAL: UNCHANGED, Lane.LOW: UNCHANGED} for number in range(21)
+    ]
+    assert [lane for _, lane in starved_lanes(Aging(PERIOD), rounds)] == [Lane.HIGH, Lane.NORMAL, Lane.LOW]
 
 
-def test_the_first_lane_and_that_of_jobs_alone_are_never_moved():
-    rounds = [{Lane.FIRST: STILL, Lane.NORMAL: number, Lane.ALONE: STILL} for number in range(70)]
-    assert told(Aging(PERIOD), rounds) == []
+def test_the_lanes_first_and_alone_are_never_starved():
+    rounds = [{Lane.FIRST: UNCHANGED, Lane.NORMAL: number, Lane.ALONE: UNCHANGED} for number in range(70)]
+    assert starved_lanes(Aging(PERIOD), rounds) == []
 
 
 def test_without_workers_nothing_is_starved():
-    assert told(Aging(PERIOD), [{Lane.HIGH: STILL, Lane.LOW: STILL}] * 70) == []
+    assert starved_lanes(Aging(PERIOD), [{Lane.HIGH: UNCHANGED, Lane.LOW: UNCHANGED}] * 70) == []
 
 
-def test_what_is_served_below_does_not_make_a_lane_starved():
-    assert told(Aging(PERIOD), [{Lane.HIGH: STILL, Lane.LOW: number} for number in range(70)]) == []
+def test_service_in_a_lower_lane_does_not_make_a_lane_starved():
+    assert starved_lanes(Aging(PERIOD), [{Lane.HIGH: UNCHANGED, Lane.LOW: number} for number in range(70)]) == []
 
 
-def test_a_lane_that_moves_itself_is_not_starved():
+def test_a_lane_that_is_served_is_not_starved():
     rounds = [{Lane.HIGH: number, Lane.LOW: number // 15} for number in range(70)]
-    assert told(Aging(PERIOD), rounds) == []
+    assert starved_lanes(Aging(PERIOD), rounds) == []
 
 
-def test_a_message_that_came_into_an_empty_lane_above_does_not_count_as_served():
-    rounds = [{Lane.HIGH: STILL if number > 5 else None, Lane.LOW: STILL} for number in range(30)]
-    assert told(Aging(PERIOD), rounds) == []
+def test_a_first_message_in_a_higher_lane_does_not_count_as_service():
+    rounds = [{Lane.HIGH: UNCHANGED if number > 5 else None, Lane.LOW: UNCHANGED} for number in range(30)]
+    assert starved_lanes(Aging(PERIOD), rounds) == []
 
 
-def test_once_the_lane_above_stands_still_too_nothing_more_is_moved():
-    rounds = [{Lane.HIGH: min(number, 10), Lane.LOW: STILL} for number in range(70)]
-    assert told(Aging(PERIOD), rounds) == [(20, Lane.LOW)]  # at 40, nothing was served for a period
+def test_a_lane_is_not_starved_once_the_higher_lane_stalls_too():
+    rounds = [{Lane.HIGH: min(number, 10), Lane.LOW: UNCHANGED} for number in range(70)]
+    assert starved_lanes(Aging(PERIOD), rounds) == [(20, Lane.LOW)]  # at 40, nothing was served for a period
 
 
 def test_an_empty_lane_is_not_starved():
-    assert told(Aging(PERIOD), [{Lane.HIGH: number} for number in range(70)]) == []
+    assert starved_lanes(Aging(PERIOD), [{Lane.HIGH: number} for number in range(70)]) == []
 
 
 @given(
     st.integers(0, 6), st.integers(0, 6), st.sampled_from([Lane.FIRST, Lane.HIGH]), st.integers(1, 3), st.integers(0, 4)
 )
-def test_nobody_starves_under_endless_work_above(normal, low, above, served_a_round, standing):
-    """A worker takes strictly the best lane's oldest; `above` never runs dry. A lane moves one message up in a period
-    (and a round, in which the next one is first seen), so that message k has left its lane after k + 1 of these.
+def test_every_message_is_served_despite_endless_work_above(normal, low, above, served_a_round, standing):
+    """The worker always takes the oldest message of the highest lane, and `above` is never empty. A lane moves one
+    message up per period (plus the round that first sees the next one), so message k moves after k + 1 of these.
     """
     aging = Aging(PERIOD)
     lists: dict[Lane, list[str]] = {lane: [] for lane in Lane}
@@ -76,7 +78,7 @@ def test_nobody_starves_under_endless_work_above(normal, low, above, served_a_ro
     lists[Lane.LOW] = [f"low {number}" for number in range(low)]
     waiting = set(lists[Lane.NORMAL] + lists[Lane.LOW])
     moved_up: dict[str, float] = {}
-    stages = {Lane.FIRST: 3, Lane.HIGH: 2}[above]  # how often a message of LOW moves until it is where the work is
+    stages = {Lane.FIRST: 3, Lane.HIGH: 2}[above]  # moves of a LOW message until it is in `above`
     last, made = int(stages * (normal + low + 2) * (PERIOD + 1)), 0
     for moment in range(last + 1):
         while len(lists[above]) < served_a_round + standing:
@@ -89,7 +91,7 @@ def test_nobody_starves_under_endless_work_above(normal, low, above, served_a_ro
             lists[Lane(lane - 1)].append(message)
         for _ in range(served_a_round):
             best = next(lane for lane in Lane if lists[lane])
-            assert best <= above, "the work above ran dry"
+            assert best <= above, "the lane above was empty"
             waiting.discard(lists[best].pop(0))
     assert not waiting
     for lane, count in ((Lane.NORMAL, normal), (Lane.LOW, low)):

@@ -1,4 +1,4 @@
-"""The ZIP of a bulk's results: read by others' tools, and written in constant memory."""
+"""The ZIP file of a bulk's results: readable by standard tools, and written in constant memory."""
 
 from __future__ import annotations
 

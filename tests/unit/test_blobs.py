@@ -1,4 +1,4 @@
-"""The picture store, in a folder."""
+"""The blob store, in a folder and in a bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.storage.object_store import FAILURES, _is_full
 
 
-def test_bytes_are_found_by_their_digest_and_stored_once(tmp_path):
+def test_equal_bytes_are_stored_once_under_their_digest(tmp_path):
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(b"picture")
     assert digest == blobs.put(b"picture") == hashlib.sha256(b"picture").hexdigest()
@@ -25,12 +25,12 @@ def test_bytes_are_found_by_their_digest_and_stored_once(tmp_path):
     assert len([file for file in tmp_path.rglob("*") if file.is_file()]) == 1
 
 
-def test_a_digest_that_nobody_stored_is_not_found(tmp_path):
+def test_an_unknown_digest_is_not_found(tmp_path):
     with pytest.raises(NotFound):
         Blobs(tmp_path.as_uri()).get("ab" * 32)
 
 
-def test_a_store_that_cannot_be_written_says_so(tmp_path):
+def test_a_failed_write_raises_storage_failed(tmp_path):
     blobs = Blobs((tmp_path / "store").as_uri())
     (tmp_path / "store").rmdir()
     (tmp_path / "store").write_text("a file where the folder was")
@@ -38,14 +38,12 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
         blobs.put(b"picture")
 
 
-def test_a_full_disk_is_told_from_other_failures():
+def test_a_full_disk_is_distinguished_from_other_failures():
     assert _is_full(GenericError("Unable to copy data to file: No space left on device (os error 28)"))
     assert not _is_full(GenericError("Permission denied (os error 13)"))
 
 
-def test_a_picture_and_its_name_are_on_the_disk_before_put_returns_and_a_checkpoint_is_not_waited_for(
-    tmp_path, monkeypatch
-):
+def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path, monkeypatch):
     synced: list[Path] = []
     fsync = os.fsync
 
@@ -56,7 +54,7 @@ def test_a_picture_and_its_name_are_on_the_disk_before_put_returns_and_a_checkpo
     monkeypatch.setattr(os, "fsync", record)
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(b"picture")
-    # the new folder's name, the bytes under a name of their own, and then the file's name
+    # first the new folder's entry, then the bytes in a temporary file, then the final file's entry
     assert [path.parent if digest in path.name else path for path in synced] == [
         tmp_path,
         tmp_path / digest[:2],
@@ -69,7 +67,7 @@ def test_a_picture_and_its_name_are_on_the_disk_before_put_returns_and_a_checkpo
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:3], lambda data: b"?" + data[1:], lambda _: b""])
-def test_an_input_that_was_damaged_on_the_disk_is_not_given_out_and_heals_when_it_is_sent_again(tmp_path, damage):
+def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again(tmp_path, damage):
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put_input(b"an input")
     file = tmp_path / "inputs" / digest
@@ -83,7 +81,7 @@ def test_an_input_that_was_damaged_on_the_disk_is_not_given_out_and_heals_when_i
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: b"?" + data[1:], lambda _: b"", lambda _: b"x"]
 )
-def test_a_damaged_checkpoint_is_told_from_a_whole_one(tmp_path, damage):
+def test_a_damaged_checkpoint_is_detected(tmp_path, damage):
     blobs = Blobs(tmp_path.as_uri())
     blobs.keep("job-0", b"checkpoint")
     assert blobs.kept("job-0") == b"checkpoint"
@@ -96,8 +94,8 @@ def test_a_damaged_checkpoint_is_told_from_a_whole_one(tmp_path, damage):
 
 
 @pytest.fixture
-def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
-    """A bucket whose server accepts connections and says nothing."""
+def unresponsive_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
+    """A bucket whose server accepts connections and never responds."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(64)
@@ -114,15 +112,15 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
         yield Blobs("s3://pictures")
 
 
-def test_a_bucket_that_says_nothing_fails_within_its_time_limit_and_is_then_left_alone(silent):
+def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unresponsive_bucket):
     for _ in range(FAILURES):
         with pytest.raises(StorageFailed, match="cannot be used"):
-            silent.put(b"picture")
+            unresponsive_bucket.put(b"picture")
     with pytest.raises(StorageFailed, match="tried again in a few seconds"):
-        silent.get("ab" * 32)
+        unresponsive_bucket.get("ab" * 32)
 
 
-def test_what_is_set_aside_is_still_read_until_it_is_deleted_for_good(tmp_path):
+def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_path):
     blobs = Blobs(tmp_path.as_uri())
     digest, given = blobs.put(b"picture"), blobs.put_input(b"input")
     assert not blobs.delete(digest, unless_written_within=60)

@@ -1,4 +1,4 @@
-"""What makes two calls of a module equal: content where there is content, identity everywhere else."""
+"""When two calls of a module are equal: tensors and values by content, other objects by identity."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from limner_worker.generators.diffusers.call_batching import Digests, Signature,
 
 
 class Cache:
-    """As a key-value cache: its `repr` says nothing of what it holds."""
+    """Like a key-value cache: its `repr` does not show its content."""
 
     def __repr__(self) -> str:
         return "Cache()"
@@ -21,13 +21,13 @@ def call(*args, **kwargs):
     return Signature("text_encoder.forward", forward).call(args, kwargs, Digests())
 
 
-def test_calls_with_the_same_content_are_equal_though_their_tensors_are_not_the_same_objects():
+def test_calls_with_equal_content_in_different_tensors_are_equal():
     first, second = (call(torch.tensor([[1, 2]]), layers=[1, (2.5, None)]) for _ in range(2))
     assert first.key == second.key
     assert content(first) == content(second)
 
 
-def test_calls_that_differ_in_a_value_of_a_tensor_a_number_or_a_type_are_not_equal():
+def test_calls_with_different_values_or_types_are_not_equal():
     variants = [
         call(torch.tensor([[1, 2]])),
         call(torch.tensor([[1, 3]])),
@@ -39,7 +39,7 @@ def test_calls_that_differ_in_a_value_of_a_tensor_a_number_or_a_type_are_not_equ
     assert len({content(each) for each in variants}) == len(variants)
 
 
-def test_objects_whose_repr_is_equal_are_told_apart_and_their_results_are_not_remembered():
+def test_objects_with_equal_repr_are_distinguished_and_not_cached():
     ids = torch.tensor([[1, 2]])
     one, other = Cache(), Cache()
     first, second, again = (call(ids, past_key_values=cache) for cache in (one, other, one))

@@ -27,7 +27,7 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.messaging.liveness import DispatcherReport, write_report
 
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from limner_client.cli.main import main; main()"
-"""Runs the command line where a module is not installed."""
+"""Program that runs the command line as if the module named by its first argument were not installed."""
 PICTURE = b"\x89PNG not really"
 
 
@@ -42,8 +42,8 @@ def python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
 WHEN = "2026-01-01T00:00:00Z"
 
 
-class StandIn:
-    """A server of the native API's shape over real HTTP, whose answers a test can set; it counts what was asked."""
+class FakeServer:
+    """A real HTTP server with the native API's paths; a test can set its responses, and it records the requests."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -54,11 +54,11 @@ class StandIn:
         self.bad_lines: dict[str, Any] = {"status": 422, "title": "Invalid", "code": "invalid_bulk", "errors": errors}
         self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
         self.job_state = "succeeded"
-        outer = self
+        fake = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.answer(self, b"")
+                fake.answer(self, b"")
 
             def do_POST(self) -> None:
                 body = b""
@@ -69,7 +69,7 @@ class StandIn:
                     self.rfile.readline()
                 else:
                     body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.answer(self, body)
+                fake.answer(self, body)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -125,17 +125,17 @@ class StandIn:
 
 
 @pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    server = StandIn()
+def fake_server() -> Iterator[FakeServer]:
+    server = FakeServer()
     yield server
     server.server.shutdown()
     server.server.server_close()
 
 
-# --- the root ---
+# --- the root command ---
 
 
-def test_help_names_every_command_and_imports_none_of_them() -> None:
+def test_help_lists_every_command_without_importing_any() -> None:
     program = (
         "import sys; from limner_client.cli.main import cli; cli(['--help'], standalone_mode=False)\n"
         "print(sorted({'torch', 'flask', 'sqlalchemy', 'httpx', 'celery', 'rich'} & sys.modules.keys()))"
@@ -145,7 +145,7 @@ def test_help_names_every_command_and_imports_none_of_them() -> None:
     assert all(f"  {name} " in shown.stdout for name in COMMANDS)
 
 
-def test_help_of_each_of_our_commands_needs_no_torch_and_no_flask() -> None:
+def test_the_help_of_our_commands_imports_neither_torch_nor_flask() -> None:
     own = [name for name, lazy in COMMANDS.items() if lazy.extra in (None, "server", "service")]
     program = (
         "import sys; from limner_client.cli.main import cli\n"
@@ -156,7 +156,7 @@ def test_help_of_each_of_our_commands_needs_no_torch_and_no_flask() -> None:
     assert shown.stdout.splitlines()[-1] == "[]", shown.stderr
 
 
-def test_a_command_whose_extra_is_missing_names_the_extra() -> None:
+def test_a_command_with_a_missing_extra_names_the_extra() -> None:
     shown = python(WITHOUT, "numpy", "worker")
     assert shown.returncode == 1
     assert shown.stderr.splitlines()[-1] == (
@@ -165,11 +165,11 @@ def test_a_command_whose_extra_is_missing_names_the_extra() -> None:
     assert "Traceback" not in shown.stderr
 
 
-def test_a_module_that_we_forgot_is_not_blamed_on_an_extra() -> None:
+def test_a_missing_base_dependency_is_not_reported_as_a_missing_extra() -> None:
     assert "ModuleNotFoundError" in python(WITHOUT, "httpx", "jobs").stderr
 
 
-def test_a_wrong_setting_is_one_line_that_names_it() -> None:
+def test_an_invalid_setting_is_reported_in_one_line_with_its_name() -> None:
     shown = run("models", port="many")
     assert shown.exit_code == 2
     assert shown.stderr.startswith("Error: LIMNER_PORT: ")
@@ -180,11 +180,11 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert run("paint").exit_code == 2
 
 
-# --- against a server ---
+# --- commands that use a server ---
 
 
 @pytest.mark.parametrize("words", [("models",), ("jobs",), ("generate", "a red apple"), ("cancel", "job_1")])
-def test_without_a_server_it_says_where_it_looked_and_what_to_do(words: tuple[str, ...]) -> None:
+def test_without_a_server_the_error_has_the_address_and_what_to_do(words: tuple[str, ...]) -> None:
     port = str(free_port())
     shown = run(*words, port=port)
     assert shown.exit_code == 1
@@ -192,94 +192,94 @@ def test_without_a_server_it_says_where_it_looked_and_what_to_do(words: tuple[st
     assert "limner up" in shown.stderr
 
 
-def test_generate_writes_the_picture(stand_in: StandIn, tmp_path: Path) -> None:
+def test_generate_writes_the_picture(fake_server: FakeServer, tmp_path: Path) -> None:
     file = tmp_path / "new" / "apple.png"
-    shown = run("generate", "a red apple", "-o", str(file), "--size", "64x64", "--server", stand_in.url)
+    shown = run("generate", "a red apple", "-o", str(file), "--size", "64x64", "--server", fake_server.url)
     assert shown.exit_code == 0, shown.output
     assert file.read_bytes() == PICTURE
-    assert json.loads(stand_in.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64}
+    assert json.loads(fake_server.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64}
 
 
-def test_generate_sends_the_picture_to_start_from(stand_in: StandIn, tmp_path: Path) -> None:
+def test_generate_sends_the_input_image(fake_server: FakeServer, tmp_path: Path) -> None:
     start = tmp_path / "start.webp"
     start.write_bytes(b"a picture")
-    run("generate", "a boat", "-o", str(tmp_path / "a.png"), "--image", str(start), "--server", stand_in.url)
-    sent = json.loads(stand_in.bodies[0])
+    run("generate", "a boat", "-o", str(tmp_path / "a.png"), "--image", str(start), "--server", fake_server.url)
+    sent = json.loads(fake_server.bodies[0])
     assert sent["image"] == "data:image/webp;base64,YSBwaWN0dXJl"
     assert "mask" not in sent
 
 
-def test_generate_refuses_to_start_from_what_is_no_picture(stand_in: StandIn, tmp_path: Path) -> None:
+def test_generate_refuses_an_input_file_that_is_not_an_image(fake_server: FakeServer, tmp_path: Path) -> None:
     start = tmp_path / "start.txt"
     start.write_text("a boat")
-    shown = run("generate", "a boat", "--image", str(start), "--server", stand_in.url)
+    shown = run("generate", "a boat", "--image", str(start), "--server", fake_server.url)
     assert shown.exit_code == 2
     assert "PNG, JPEG or WebP" in shown.stderr
 
 
-def test_generate_shows_the_servers_own_reason(stand_in: StandIn, tmp_path: Path) -> None:
-    shown = run("generate", "a red apple", "--style", "x", "--server", stand_in.url)
+def test_generate_shows_the_servers_error_message(fake_server: FakeServer, tmp_path: Path) -> None:
+    shown = run("generate", "a red apple", "--style", "x", "--server", fake_server.url)
     assert shown.exit_code == 2
     assert shown.stderr == "Error: style: 'x' is not allowed.\n"
 
 
-def test_generate_fails_with_the_jobs_error(stand_in: StandIn, tmp_path: Path) -> None:
-    stand_in.job_state = "failed"
-    shown = run("generate", "a red apple", "-o", str(tmp_path / "a.png"), "--server", stand_in.url)
+def test_generate_fails_with_the_jobs_error(fake_server: FakeServer, tmp_path: Path) -> None:
+    fake_server.job_state = "failed"
+    shown = run("generate", "a red apple", "-o", str(tmp_path / "a.png"), "--server", fake_server.url)
     assert shown.exit_code == 1
     assert "The disk is full. (storage_full)" in shown.stderr
 
 
-def test_a_wrong_size_is_refused_before_anything_is_sent(stand_in: StandIn) -> None:
-    shown = run("generate", "a red apple", "--size", "large", "--server", stand_in.url)
+def test_an_invalid_size_is_refused_without_a_request(fake_server: FakeServer) -> None:
+    shown = run("generate", "a red apple", "--size", "large", "--server", fake_server.url)
     assert shown.exit_code == 2
-    assert not stand_in.asked
+    assert not fake_server.asked
 
 
-def test_a_damaged_picture_is_not_written(stand_in: StandIn, tmp_path: Path) -> None:
-    stand_in.damaged = True
-    shown = run("generate", "a red apple", "-o", str(tmp_path / "a.png"), "--server", stand_in.url)
+def test_a_damaged_picture_is_not_written(fake_server: FakeServer, tmp_path: Path) -> None:
+    fake_server.damaged = True
+    shown = run("generate", "a red apple", "-o", str(tmp_path / "a.png"), "--server", fake_server.url)
     assert shown.exit_code == 1
     assert "SHA-256" in shown.stderr
     assert not (tmp_path / "a.png").exists()
 
 
-def test_jobs_shows_one(stand_in: StandIn) -> None:
-    shown = run("jobs", "job_1", "--server", stand_in.url)
+def test_jobs_shows_one_job(fake_server: FakeServer) -> None:
+    shown = run("jobs", "job_1", "--server", fake_server.url)
     assert shown.exit_code == 0
     assert "a red apple" in shown.output
 
 
-def test_bulk_goes_on_where_it_was_and_fetches_only_what_is_missing(stand_in: StandIn, tmp_path: Path) -> None:
+def test_bulk_resumes_and_downloads_only_missing_pictures(fake_server: FakeServer, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
-    words = ("bulk", "submit", str(prompts), "-o", str(out), "--server", stand_in.url)
+    words = ("bulk", "submit", str(prompts), "-o", str(out), "--server", fake_server.url)
     assert run(*words).exit_code == 0
-    assert stand_in.bodies[1] == prompts.read_bytes()
+    assert fake_server.bodies[1] == prompts.read_bytes()
     assert sorted(file.name for file in out.glob("*.png")) == ["000001.png", "000002.png"]
     assert len((out / "results.jsonl").read_text().splitlines()) == 2
 
     (out / "000001.png").unlink()
     (out / "000002.png").write_bytes(b"cut off")
-    stand_in.asked.clear()
+    fake_server.asked.clear()
     assert run(*words).exit_code == 0
-    assert "POST /bulks" not in stand_in.asked
-    assert stand_in.asked.count("GET /images/1") == stand_in.asked.count("GET /images/2") == 1
+    assert "POST /bulks" not in fake_server.asked
+    assert fake_server.asked.count("GET /images/1") == fake_server.asked.count("GET /images/2") == 1
     assert {file.read_bytes() for file in out.glob("*.png")} == {PICTURE}
 
-    stand_in.asked.clear()
+    fake_server.asked.clear()
     assert run(*words).exit_code == 0
-    assert not [asked for asked in stand_in.asked if "images" in asked]
+    assert not [asked for asked in fake_server.asked if "images" in asked]
 
 
-def test_bulk_tells_which_lines_are_bad_or_skips_them(stand_in: StandIn, tmp_path: Path) -> None:
+def test_bulk_lists_the_invalid_lines_or_skips_them(fake_server: FakeServer, tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text("bad")
-    words = ("bulk", "submit", str(prompts), "-o", str(out), "--server", stand_in.url)
+    words = ("bulk", "submit", str(prompts), "-o", str(out), "--server", fake_server.url)
     refused = run(*words)
     assert refused.exit_code == 2
-    for told in ("12 lines of 14", "line 1: prompt: bad.", "line 10: prompt: bad.", "and 2 more", "--on-error skip"):
-        assert told in refused.stderr
+    for message in ("12 lines of 14", "line 1: prompt: bad.", "line 10: prompt: bad.", "and 2 more", "--on-error skip"):
+        assert message in refused.stderr
     assert "line 11" not in refused.stderr
 
     accepted = run(*words, "--on-error", "skip")
@@ -288,26 +288,26 @@ def test_bulk_tells_which_lines_are_bad_or_skips_them(stand_in: StandIn, tmp_pat
     assert len((out / "skipped.jsonl").read_text().splitlines()) == 12
 
 
-def test_bulk_does_not_wait_for_a_server_that_never_answered(tmp_path: Path) -> None:
+def test_bulk_does_not_retry_if_the_server_never_responded(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("{}")
     shown = run("bulk", "submit", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), port=str(free_port()))
     assert shown.exit_code == 1
     assert "Trying again" not in shown.stderr
 
 
-def test_bulk_refuses_a_folder_that_belongs_to_another_file(stand_in: StandIn, tmp_path: Path) -> None:
+def test_bulk_refuses_a_folder_that_belongs_to_another_file(fake_server: FakeServer, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     for text in ('{"prompt": "a"}\n', '{"prompt": "b"}\n'):
         prompts.write_text(text)
-        shown = run("bulk", "submit", str(prompts), "-o", str(tmp_path), "--server", stand_in.url)
+        shown = run("bulk", "submit", str(prompts), "-o", str(tmp_path), "--server", fake_server.url)
     assert shown.exit_code == 2
     assert "another file" in shown.stderr
 
 
-def test_bulk_says_what_to_do_with_a_state_file_that_cannot_be_read(stand_in: StandIn, tmp_path: Path) -> None:
+def test_bulk_names_an_unreadable_state_file(fake_server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).write_text("{")
     (tmp_path / "p.jsonl").write_text("{}\n")
-    shown = run("bulk", "submit", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), "--server", stand_in.url)
+    shown = run("bulk", "submit", str(tmp_path / "p.jsonl"), "-o", str(tmp_path), "--server", fake_server.url)
     assert shown.exit_code == 2
     assert STATE_FILE in shown.stderr
 
@@ -325,12 +325,12 @@ def test_bulk_says_what_to_do_with_a_state_file_that_cannot_be_read(stand_in: St
         (["resume", "bulk_1"], "bulk resume", "POST /bulks/bulk_1/resume"),
     ],
 )
-def test_a_renamed_command_still_works_and_warns_once(stand_in: StandIn, old: list[str], new: str, sent: str) -> None:
-    shown = run(*old, "--server", stand_in.url)
+def test_a_renamed_command_still_works_and_warns_once(fake_server: FakeServer, old: list[str], new: str, sent: str) -> None:
+    shown = run(*old, "--server", fake_server.url)
     assert shown.exit_code == 0, shown.output
     warning = f"Warning: `limner {old[0]}` is deprecated and will be removed; use `limner {new}`."
     assert shown.stderr.splitlines() == [warning]
-    assert f"{stand_in.asked[0]} {stand_in.bodies[0].decode()}".strip() == sent
+    assert f"{fake_server.asked[0]} {fake_server.bodies[0].decode()}".strip() == sent
 
 
 @pytest.mark.parametrize(
@@ -343,24 +343,24 @@ def test_a_renamed_command_still_works_and_warns_once(stand_in: StandIn, old: li
         (["bulk", "resume", "bulk_1"], "POST /bulks/bulk_1/resume"),
     ],
 )
-def test_the_new_names_send_the_same_requests_without_a_warning(stand_in: StandIn, words: list[str], sent: str) -> None:
-    shown = run(*words, "--server", stand_in.url)
+def test_the_new_names_send_the_same_requests_without_a_warning(fake_server: FakeServer, words: list[str], sent: str) -> None:
+    shown = run(*words, "--server", fake_server.url)
     assert shown.exit_code == 0, shown.output
     assert shown.stderr == ""
-    assert f"{stand_in.asked[0]} {stand_in.bodies[0].decode()}".strip() == sent
+    assert f"{fake_server.asked[0]} {fake_server.bodies[0].decode()}".strip() == sent
 
 
 @pytest.mark.parametrize("words", [["retry"], ["retry", "--all", "job_1"], ["list", "job_1"]])
-def test_dead_letters_refuses_an_unclear_choice_of_jobs(stand_in: StandIn, words: list[str]) -> None:
-    assert run("dead-letters", *words, "--server", stand_in.url).exit_code == 2
-    assert not stand_in.asked
+def test_dead_letters_refuses_an_unclear_choice_of_jobs(fake_server: FakeServer, words: list[str]) -> None:
+    assert run("dead-letters", *words, "--server", fake_server.url).exit_code == 2
+    assert not fake_server.asked
 
 
 @pytest.mark.parametrize("options_first", [False, True])
 def test_bulk_with_a_file_still_submits_it_and_warns_once(
-    stand_in: StandIn, tmp_path: Path, options_first: bool
+    fake_server: FakeServer, tmp_path: Path, options_first: bool
 ) -> None:
-    prompts, options = tmp_path / "prompts.jsonl", ["-o", str(tmp_path / "out"), "--server", stand_in.url]
+    prompts, options = tmp_path / "prompts.jsonl", ["-o", str(tmp_path / "out"), "--server", fake_server.url]
     prompts.write_text('{"prompt": "a"}\n')
     shown = run("bulk", *options, str(prompts)) if options_first else run("bulk", str(prompts), *options)
     assert shown.exit_code == 0, shown.output
@@ -391,23 +391,23 @@ def test_help_lists_no_old_name() -> None:
 # --- on this machine ---
 
 
-def test_db_upgrades_and_goes_back(tmp_path: Path) -> None:
-    where = {"data_dir": str(tmp_path)}
-    assert run("db", "current", **where).exit_code == 1
-    assert run("db", "upgrade", **where).exit_code == 0
-    assert run("db", "current", **where).exit_code == 0
-    assert run("db", "downgrade", "base", "--yes", **where).exit_code == 0
-    assert run("db", "current", **where).exit_code == 1
+def test_db_upgrades_and_downgrades(tmp_path: Path) -> None:
+    settings = {"data_dir": str(tmp_path)}
+    assert run("db", "current", **settings).exit_code == 1
+    assert run("db", "upgrade", **settings).exit_code == 0
+    assert run("db", "current", **settings).exit_code == 0
+    assert run("db", "downgrade", "base", "--yes", **settings).exit_code == 0
+    assert run("db", "current", **settings).exit_code == 1
 
 
-def test_db_with_a_database_out_of_reach_says_so(tmp_path: Path) -> None:
+def test_db_reports_an_unreachable_database_in_one_line(tmp_path: Path) -> None:
     shown = run("db", "upgrade", database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/limner")
     assert shown.exit_code == 1
     assert "LIMNER_DATABASE_URL" in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
 
 
-def test_doctor_names_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+def test_doctor_lists_the_problems_and_their_settings(tmp_path: Path) -> None:
     redis = f"redis://127.0.0.1:{free_port()}/0"
     shown = run("doctor", data_dir=str(tmp_path), redis_url=redis, default_model="none")
     assert shown.exit_code == 1
@@ -415,7 +415,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
         assert words in shown.output
 
 
-def test_doctor_is_content_with_an_empty_folder(tmp_path: Path) -> None:
+def test_doctor_reports_no_problem_with_an_empty_folder(tmp_path: Path) -> None:
     shown = run("doctor", data_dir=str(tmp_path), port=str(free_port()))
     assert shown.exit_code == 0, shown.output
     assert "Limner can run here." in shown.output
@@ -426,7 +426,7 @@ def report(**changed: object) -> DispatcherReport:
     return DispatcherReport.model_validate(values | {"set_aside_count": 0, "threads": {"release": None}} | changed)
 
 
-def test_doctor_says_what_the_dispatchers_have_set_aside_and_which_thread_is_slow(tmp_path, redis_url) -> None:
+def test_doctor_shows_items_set_aside_by_dispatchers_and_slow_threads(tmp_path, redis_url) -> None:
     aside = {"duty": "sweep bulks", "item": "bulk_7", "error": "IntegrityError", "failures": 4, "retry_in": 8.0}
     with Redis.from_url(redis_url) as client:
         write_report(client, report(set_aside=[aside], set_aside_count=1))
@@ -435,16 +435,16 @@ def test_doctor_says_what_the_dispatchers_have_set_aside_and_which_thread_is_slo
     assert "bulk_7" in shown.output
     [slow] = dispatcher_checks([report(threads={"cleaning": 31.0, "release": 0.1})])
     assert (slow.state, "cleaning" in slow.found, "release" in slow.found) == (State.FAIL, True, False)
-    [well] = dispatcher_checks([report()])
-    assert well.state is State.OK
+    [healthy] = dispatcher_checks([report()])
+    assert healthy.state is State.OK
     [none] = dispatcher_checks([])
     assert none.state is State.WARN
 
 
-# --- the demo's parts ---
+# --- parts of the demo ---
 
 
-def test_the_demo_asks_for_what_the_built_in_model_allows(catalogue: Catalogue) -> None:
+def test_the_requests_of_the_demo_are_valid_for_the_built_in_model(catalogue: Catalogue) -> None:
     singles, bulk = requests()
     assert (len(singles), len(bulk)) == (8, 32)
     for request in (*singles, *bulk):
@@ -453,7 +453,7 @@ def test_the_demo_asks_for_what_the_built_in_model_allows(catalogue: Catalogue) 
     assert len({(request["prompt"], request["style"]) for request in bulk}) == 32
 
 
-def test_a_contact_sheet_has_room_for_every_tile() -> None:
+def test_a_contact_sheet_shows_every_tile() -> None:
     data = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(data, "PNG")
     tile = Tile(data.getvalue(), "a prompt that is much too long to stand under so small a picture", "3d")

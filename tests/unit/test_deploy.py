@@ -45,7 +45,7 @@ def pins(file: Path) -> dict[str, str]:
     return dict(line.rstrip(" \\").split("==") for line in lines)
 
 
-def test_compose_names_only_what_it_defines(compose: dict[str, Any]) -> None:
+def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: dict[str, Any]) -> None:
     services, volumes = compose["services"], compose["volumes"]
     assert set(services) == {"redis", "postgres", "migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"}
     for name, service in services.items():
@@ -59,26 +59,26 @@ def test_compose_names_only_what_it_defines(compose: dict[str, Any]) -> None:
             assert source in volumes or (ROOT / source).is_dir(), mount
 
 
-def test_nothing_of_ours_starts_before_the_schema_is_there(compose: dict[str, Any]) -> None:
+def test_our_services_start_after_the_migration(compose: dict[str, Any]) -> None:
     for name in ("web", "dispatcher", "worker-gpu", "worker-cpu"):
         waits = compose["services"][name]["depends_on"]
         assert waits["migrate"]["condition"] == "service_completed_successfully"
         assert waits["redis"]["condition"] == "service_healthy"
 
 
-def test_only_the_cpu_profile_has_the_cpu_worker(compose: dict[str, Any]) -> None:
+def test_the_cpu_worker_is_only_in_the_cpu_profile(compose: dict[str, Any]) -> None:
     assert compose["services"]["worker-cpu"]["profiles"] == ["cpu"]
     assert "profiles" not in compose["services"]["worker-gpu"]
 
 
-def test_redis_keeps_its_file_and_throws_nothing_away(compose: dict[str, Any]) -> None:
+def test_redis_is_persistent_and_evicts_nothing(compose: dict[str, Any]) -> None:
     *_, script = compose["services"]["redis"]["command"]
     for option in ("--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction"):
         assert option in script
-    assert "PASSWORD" not in script, "arguments can be read by every process"
+    assert "PASSWORD" not in script, "other processes can read arguments"
 
 
-def test_every_service_of_ours_has_a_read_only_root_and_limits(compose: dict[str, Any]) -> None:
+def test_services_have_a_read_only_root_and_limits(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert {"mem_limit", "pids_limit"} <= set(service), name
         assert name == "postgres" or (service["read_only"] and service["tmpfs"]), name
@@ -87,7 +87,7 @@ def test_every_service_of_ours_has_a_read_only_root_and_limits(compose: dict[str
 @pytest.mark.parametrize(
     "file", [ROOT / "requirements.lock", *sorted((ROOT / "deploy").glob("*.lock"))], ids=lambda file: file.name
 )
-def test_every_locked_package_but_torch_is_pinned_by_its_content(file: Path) -> None:
+def test_locked_packages_are_pinned_by_hash_and_exclude_torch(file: Path) -> None:
     assert "torch" not in pins(file)
     blocks = re.split(r"\n(?=[a-z])", file.read_text())
     assert all("--hash=sha256:" in block for block in blocks if re.match(r"[a-z]", block))
@@ -101,7 +101,7 @@ def test_no_secret_has_a_default() -> None:
         assert operator == ":?" or (operator == ":-" and not default), name
 
 
-def test_compose_is_accepted_by_docker_where_it_is_installed() -> None:
+def test_docker_accepts_the_compose_file_if_installed() -> None:
     asked = (
         subprocess.run(["docker", "compose", "version"], capture_output=True, check=False) if _has_docker() else None
     )
@@ -116,12 +116,12 @@ def _has_docker() -> bool:
 
 
 @pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", *DEPLOY], ids=lambda file: file.name)
-def test_every_variable_is_a_setting(file: Path) -> None:
+def test_every_variable_in_the_deployment_files_is_a_setting(file: Path) -> None:
     named = set(re.findall(r"LIMNER_([A-Z_]+)", file.read_text()))
     assert {name.lower() for name in named} <= Settings.model_fields.keys() | RENAMED.keys()
 
 
-def test_every_command_exists(compose: dict[str, Any]) -> None:
+def test_every_command_in_the_deployment_files_exists(compose: dict[str, Any]) -> None:
     found = commands(compose)
     assert len(found) >= 6
     for _, *words in found:
@@ -140,11 +140,11 @@ def test_every_copied_file_exists_and_is_in_the_build_context(file: Path) -> Non
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_containers_run_as_a_user_of_their_own(file: Path) -> None:
+def test_containers_do_not_run_as_root(file: Path) -> None:
     assert re.search(r"^USER limner$", file.read_text(), re.MULTILINE)
 
 
-def test_the_web_image_has_no_torch_and_the_worker_image_no_flask() -> None:
+def test_the_web_image_is_without_torch_and_the_worker_image_without_flask() -> None:
     web, worker = pins(ROOT / "deploy/web.lock"), pins(ROOT / "deploy/worker.lock") | pins(ROOT / "torch.lock")
     assert "torch.lock" not in (ROOT / "deploy/web.Dockerfile").read_text()
     assert not {"torch", "transformers", "numpy"} & set(web)
@@ -153,9 +153,11 @@ def test_the_web_image_has_no_torch_and_the_worker_image_no_flask() -> None:
     assert {"torch", "transformers", "diffusers", "psycopg"} <= set(worker)
 
 
-def test_the_lock_pins_everything_that_the_project_asks_for() -> None:
+def test_the_lock_file_pins_all_requirements_of_the_project() -> None:
     locked = pins(ROOT / "requirements.lock") | pins(ROOT / "torch.lock")
-    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in locked.values()), "no local versions"
+    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in locked.values()), (
+        "a locked version has a local part"
+    )
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     wanted = [Requirement(line) for line in [*(requires("limner") or []), *groups["dev"]]]
     for requirement in wanted:
@@ -165,26 +167,26 @@ def test_the_lock_pins_everything_that_the_project_asks_for() -> None:
             assert requirement.specifier.contains(locked[name]), f"{requirement}: run make lock"
 
 
-def test_the_images_locks_agree_with_the_lock() -> None:
+def test_the_lock_files_of_the_images_match_the_main_lock_file() -> None:
     locked = pins(ROOT / "requirements.lock")
     for file in (ROOT / "deploy").glob("*.lock"):
         assert pins(file).items() <= locked.items(), file.name
 
 
-def test_the_example_card_is_a_card(tmp_path: Path) -> None:
+def test_the_example_card_is_valid(tmp_path: Path) -> None:
     for example in (ROOT / "deploy/cards").glob("*.toml.example"):
         copy = tmp_path / example.stem
         copy.write_text(example.read_text())
         assert load_card(copy).family == "diffusers"
 
 
-def test_ci_runs_what_the_readme_says_and_nothing_more() -> None:
+def test_ci_runs_only_make_test_and_make_lint() -> None:
     lines = (ROOT / ".ci/run").read_text().splitlines()
     assert os.access(ROOT / ".ci/run", os.X_OK)
     assert [line for line in lines if line.startswith("make")] == ["make test", "make lint"]
 
 
-def test_make_without_python_3_11_says_so(tmp_path: Path) -> None:
+def test_make_reports_a_missing_python_3_11(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "torch.lock"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     made = subprocess.run(["make", "lint", "PYTHON="], cwd=tmp_path, capture_output=True, text=True, check=False)

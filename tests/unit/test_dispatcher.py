@@ -1,4 +1,4 @@
-"""The dispatcher's rounds, on a real Valkey and both databases."""
+"""The dispatcher's rounds, with a real Valkey and both databases."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ HOUR = 60 * MINUTE
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, nothing is late unless a test says so."""
+def _long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use timeouts that a slow machine cannot reach, unless a test changes them."""
     monkeypatch.setattr(leadership, "LEAD_SECONDS", MINUTE)
     monkeypatch.setattr(release, "FORGOTTEN_SECONDS", MINUTE)
 
@@ -45,24 +45,24 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def start(
+def make_dispatcher(
     settings: Settings, catalogue: Catalogue, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable]:
-    """Make a dispatcher with some settings changed, which gives workers no time to renew what a test has let expire."""
+    """Creates dispatchers with changed settings; expired leases get no extra time for renewal."""
     monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.0)
     celery, client = make_celery(settings), connect(settings.redis_url, decode_responses=False)
 
-    def start(**changed: object) -> Dispatcher:
-        settled = settings.model_copy(update={"release_window": 8, "max_release_window": 8, **changed})
-        return Dispatcher(settled, catalogue, database, client, celery)
+    def make_dispatcher(**changed: object) -> Dispatcher:
+        changed_settings = settings.model_copy(update={"release_window": 8, "max_release_window": 8, **changed})
+        return Dispatcher(changed_settings, catalogue, database, client, celery)
 
-    yield start
+    yield make_dispatcher
     celery.close()
     client.close()
 
 
 def tick(dispatcher: Dispatcher) -> None:
-    """One round of each of its threads, one after another."""
+    """Run one round of each of the dispatcher's threads, in sequence."""
     dispatcher.repair()
     dispatcher.release()
 
@@ -75,7 +75,7 @@ def submit(
     priority: Priority = Priority.LOW,
     bulk_id: str | None = None,
 ) -> list[str]:
-    """Queue jobs, all for the dispatcher to release."""
+    """Queue jobs that the dispatcher has to release; returns their ids."""
     card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     jobs = [
         ledger.NewJob(spec, card.cost(spec), priority, bulk_line=line if bulk_id else None) for line in range(count)
@@ -98,25 +98,25 @@ def job(database: Database, job_id: str) -> Job:
 
 
 def messages(redis: Redis, lane: Lane) -> list[list[str]]:
-    """What each message of a lane names, the oldest first."""
+    """The job ids in each message of a lane, oldest message first."""
     return [jobs_of(raw)[0] for raw in reversed(redis.lrange(queue_name(MODEL, lane), 0, -1))]
 
 
 def published(redis: Redis) -> Counter[str]:
-    """How many messages name each job, in any lane."""
+    """The number of messages for each job id, over all lanes."""
     return Counter(name for lane in Lane for message in messages(redis, lane) for name in message)
 
 
-def lose(redis: Redis, lane: Lane, job_id: str) -> None:
-    """Take the message that names a job out of its list, as one that a worker fetched or that was lost."""
+def remove_message(redis: Redis, lane: Lane, job_id: str) -> None:
+    """Remove a job's message from its queue, as if a worker had fetched it or it was lost."""
     [raw] = [raw for raw in redis.lrange(queue_name(MODEL, lane), 0, -1) if job_id in jobs_of(raw)[0]]
     assert redis.lrem(queue_name(MODEL, lane), 1, raw) == 1
 
 
-def stand(
+def release_in_the_past(
     database: Database, redis: Redis, dispatcher: Dispatcher, ids: list[str], seconds_ago: list[float]
 ) -> Dispatcher:
-    """Release jobs into LOW as if it had been so long ago, each with a message of its own."""
+    """Release each job to LOW with its own message, as if this was done `seconds_ago`; returns the dispatcher."""
     tick(dispatcher)
     assert set(published(redis)) == set(ids)
     redis.flushall()
@@ -128,8 +128,10 @@ def stand(
     return dispatcher
 
 
-def test_only_one_of_two_dispatchers_releases_until_it_has_been_silent(database, catalogue, redis, start, monkeypatch):
-    first, second = start(), start()
+def test_only_the_leading_dispatcher_releases_until_its_leadership_expires(
+    database, catalogue, redis, make_dispatcher, monkeypatch
+):
+    first, second = make_dispatcher(), make_dispatcher()
     submit(database, catalogue, 20)
     tick(first)
     with pytest.raises(NotLeading):
@@ -140,7 +142,7 @@ def test_only_one_of_two_dispatchers_releases_until_it_has_been_silent(database,
         tick(second)
     assert not published(redis)
 
-    monkeypatch.setattr(leadership, "LEAD_SECONDS", -1.0)  # what it says last is out of date at once
+    monkeypatch.setattr(leadership, "LEAD_SECONDS", -1.0)  # its leadership expires at once
     tick(first)
     redis.flushall()
     monkeypatch.setattr(leadership, "LEAD_SECONDS", MINUTE)
@@ -151,8 +153,8 @@ def test_only_one_of_two_dispatchers_releases_until_it_has_been_silent(database,
         tick(first)
 
 
-def test_a_dispatcher_that_lost_its_duty_changes_no_lease(database, catalogue, start):
-    first, second = start(), start()
+def test_a_dispatcher_without_leadership_changes_no_lease(database, catalogue, make_dispatcher):
+    first, second = make_dispatcher(), make_dispatcher()
     tick(first)
     [job_id] = submit(database, catalogue)
     claim(database, job_id, lease=-1)
@@ -161,25 +163,25 @@ def test_a_dispatcher_that_lost_its_duty_changes_no_lease(database, catalogue, s
     assert job(database, job_id).state == "running"
 
 
-def test_a_thousand_jobs_of_one_tenant_do_not_hold_up_three_of_another(database, catalogue, redis, start):
+def test_a_thousand_jobs_of_one_tenant_do_not_delay_three_of_another(database, catalogue, redis, make_dispatcher):
     many, few = submit(database, catalogue, 1000), submit(database, catalogue, 3, OTHER)
-    tick(start())
+    tick(make_dispatcher())
     found = published(redis)
     assert set(few) <= set(found)
     assert set(found) - set(few) == set(many[:5])
     assert max(found.values()) == 1
 
 
-def test_a_tenant_of_twice_the_weight_gets_twice_as_much(database, catalogue, redis, start):
+def test_a_tenant_with_twice_the_weight_gets_twice_as_many_releases(database, catalogue, redis, make_dispatcher):
     light, heavy = submit(database, catalogue, 30), submit(database, catalogue, 30, OTHER)
     with database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == OTHER).values(weight=2.0))
-    tick(start(release_window=24, max_release_window=24))
+    tick(make_dispatcher(release_window=24, max_release_window=24))
     found = published(redis)
     assert (len(found.keys() & set(light)), len(found.keys() & set(heavy))) == (8, 16)
 
 
-def test_two_bulks_of_a_tenant_take_turns(database, catalogue, redis, start):
+def test_two_bulks_of_a_tenant_take_turns(database, catalogue, redis, make_dispatcher):
     bulks = []
     for count in (1000, 3):
         with database.write() as session:
@@ -187,23 +189,27 @@ def test_two_bulks_of_a_tenant_take_turns(database, catalogue, redis, start):
         bulks.append(submit(database, catalogue, count, bulk_id=bulk_id))
         with database.write() as session:
             assert ledger.seal_bulk(session, bulk_id, count)
-    tick(start())
+    tick(make_dispatcher())
     assert set(published(redis)) == {*bulks[0][:5], *bulks[1]}
 
 
-def test_the_first_small_job_of_a_tenant_with_nothing_in_hand_goes_first(database, catalogue, redis, start):
+def test_the_next_small_job_of_a_tenant_without_active_jobs_goes_to_the_first_lane(
+    database, catalogue, redis, make_dispatcher
+):
     ids = submit(database, catalogue, 3, priority=Priority.NORMAL)
-    tick(start())
+    tick(make_dispatcher())
     assert messages(redis, Lane.FIRST) == [ids[:1]]
     assert messages(redis, Lane.NORMAL) == [[ids[1]], [ids[2]]]
 
 
-def test_no_more_jobs_of_a_tenant_are_in_hand_than_its_limit_whatever_their_class(database, catalogue, redis, start):
+def test_max_running_limits_the_active_jobs_of_a_tenant_over_all_priorities(
+    database, catalogue, redis, make_dispatcher
+):
     high, low = submit(database, catalogue, 2, priority=Priority.HIGH), submit(database, catalogue, 5)
     free = submit(database, catalogue, 2, OTHER)
     with database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == TENANT).values(max_running=3))
-    dispatcher = start()
+    dispatcher = make_dispatcher()
     tick(dispatcher)
     assert set(published(redis)) == {*high, low[0], *free}
     [running] = claim(database, high[0])
@@ -215,22 +221,24 @@ def test_no_more_jobs_of_a_tenant_are_in_hand_than_its_limit_whatever_their_clas
     assert set(published(redis)) == {*high, *low[:2], *free}
 
 
-def test_what_a_flush_of_redis_lost_is_released_again_in_its_order(database, catalogue, redis, start, monkeypatch):
+def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
+    database, catalogue, redis, make_dispatcher, monkeypatch
+):
     ids = submit(database, catalogue, 5)
-    dispatcher = start()
+    dispatcher = make_dispatcher()
     tick(dispatcher)
     order = messages(redis, Lane.LOW)
     redis.flushall()
     tick(dispatcher)
-    assert not published(redis), "it may only have been fetched"
+    assert not published(redis), "released again although a worker may have fetched it"
     monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
 
 
-def test_what_was_claimed_is_not_released_again(database, catalogue, redis, start, monkeypatch):
+def test_claimed_jobs_are_not_released_again(database, catalogue, redis, make_dispatcher, monkeypatch):
     ids = submit(database, catalogue, 3)
-    dispatcher = start()
+    dispatcher = make_dispatcher()
     tick(dispatcher)
     claim(database, ids[1])
     redis.flushall()
@@ -239,24 +247,24 @@ def test_what_was_claimed_is_not_released_again(database, catalogue, redis, star
     assert set(published(redis)) == {ids[0], ids[2]}
 
 
-def test_what_still_stands_in_the_list_is_not_released_again_however_old_it_is(database, catalogue, redis, start):
+def test_queued_messages_are_not_released_again_at_any_age(database, catalogue, redis, make_dispatcher):
     ids = submit(database, catalogue, 3)
-    dispatcher = stand(database, redis, start(), ids, [HOUR, HOUR, HOUR])
+    dispatcher = release_in_the_past(database, redis, make_dispatcher(), ids, [HOUR, HOUR, HOUR])
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == [[job_id] for job_id in ids]
 
 
-def test_a_message_lost_in_the_middle_of_busy_traffic_is_found_though_the_list_is_not_empty(
-    database, catalogue, redis, start
-):
+def test_a_lost_message_is_detected_even_if_the_queue_is_not_empty(database, catalogue, redis, make_dispatcher):
     served, lost, standing = submit(database, catalogue, 3)
-    dispatcher = stand(
-        database, redis, start(), [served, lost, standing], [HOUR, HOUR - 5 * MINUTE, HOUR - 10 * MINUTE]
+    dispatcher = release_in_the_past(
+        database, redis, make_dispatcher(), [served, lost, standing], [HOUR, HOUR - 5 * MINUTE, HOUR - 10 * MINUTE]
     )
-    lose(redis, Lane.LOW, lost)
+    remove_message(redis, Lane.LOW, lost)
     tick(dispatcher)
-    assert messages(redis, Lane.LOW) == [[served], [standing]], "an older one stands there: it may yet have its turn"
-    lose(redis, Lane.LOW, served)
+    assert messages(redis, Lane.LOW) == [[served], [standing]], (
+        "released again although an older message is still queued"
+    )
+    remove_message(redis, Lane.LOW, served)
     claim(database, served)
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == [[standing], [lost]]
@@ -264,17 +272,17 @@ def test_a_message_lost_in_the_middle_of_busy_traffic_is_found_though_the_list_i
     assert messages(redis, Lane.LOW) == [[standing], [lost]]
 
 
-def test_a_message_that_is_not_ours_makes_nothing_be_released_twice(database, catalogue, redis, start):
+def test_a_foreign_message_causes_no_second_release(database, catalogue, redis, make_dispatcher):
     ids = submit(database, catalogue, 2)
-    dispatcher = stand(database, redis, start(), ids, [HOUR, HOUR])
+    dispatcher = release_in_the_past(database, redis, make_dispatcher(), ids, [HOUR, HOUR])
     redis.rpush(queue_name(MODEL, Lane.LOW), "not a message")
     tick(dispatcher)
     assert set(published(redis).values()) == {1}
 
 
-def test_a_job_over_which_two_workers_were_lost_goes_to_run_alone(database, catalogue, redis, start):
+def test_a_job_that_lost_two_workers_is_released_to_run_alone(database, catalogue, redis, make_dispatcher):
     suspect, innocent = submit(database, catalogue, 2, priority=Priority.HIGH)
-    dispatcher = start()
+    dispatcher = make_dispatcher()
     for lost in (1, 2):
         claim(database, suspect, lease=-1)
         redis.flushall()
@@ -285,17 +293,15 @@ def test_a_job_over_which_two_workers_were_lost_goes_to_run_alone(database, cata
     assert job(database, innocent).lane != Lane.ALONE
 
 
-def test_the_oldest_message_of_a_starved_lane_moves_to_the_end_of_the_one_above_and_its_jobs_lane_with_it(
-    database, catalogue, redis, start
-):
+def test_the_oldest_message_of_a_starved_lane_moves_to_the_lane_above(database, catalogue, redis, make_dispatcher):
     high = submit(database, catalogue, 4, OTHER, Priority.HIGH)
     normal = submit(database, catalogue, 2, OTHER, Priority.NORMAL)
     low = submit(database, catalogue, 2)
-    dispatcher = start(aging_seconds=1e-6)
+    dispatcher = make_dispatcher(aging_seconds=1e-6)
     tick(dispatcher)
     tick(dispatcher)
-    assert messages(redis, Lane.LOW) == [low[:1], low[1:]], "nothing above was served yet"
-    lose(redis, Lane.HIGH, high[1])  # the first one stands in FIRST
+    assert messages(redis, Lane.LOW) == [low[:1], low[1:]], "moved before the lane above was served"
+    remove_message(redis, Lane.HIGH, high[1])  # the first one is in FIRST
     claim(database, high[1])
     tick(dispatcher)
     assert messages(redis, Lane.HIGH) == [[high[2]], [high[3]], [normal[0]]]
@@ -305,14 +311,14 @@ def test_the_oldest_message_of_a_starved_lane_moves_to_the_end_of_the_one_above_
     assert lanes == {normal[0]: Lane.HIGH, normal[1]: Lane.NORMAL, low[0]: Lane.NORMAL, low[1]: Lane.LOW}
 
 
-def test_a_message_that_moved_up_is_not_taken_for_lost_among_younger_ones(database, catalogue, redis, start):
+def test_a_message_that_moved_up_is_not_treated_as_lost(database, catalogue, redis, make_dispatcher):
     low = submit(database, catalogue)
-    dispatcher = stand(database, redis, start(aging_seconds=1e-6), low, [HOUR])
+    dispatcher = release_in_the_past(database, redis, make_dispatcher(aging_seconds=1e-6), low, [HOUR])
     high = submit(database, catalogue, 3, OTHER, Priority.HIGH)
     normal = submit(database, catalogue, 3, OTHER, Priority.NORMAL)
     tick(dispatcher)
     tick(dispatcher)
-    lose(redis, Lane.HIGH, high[1])
+    remove_message(redis, Lane.HIGH, high[1])
     claim(database, high[1])
     tick(dispatcher)
     assert messages(redis, Lane.NORMAL) == [[normal[1]], [normal[2]], low]
@@ -320,21 +326,23 @@ def test_a_message_that_moved_up_is_not_taken_for_lost_among_younger_ones(databa
     assert published(redis)[low[0]] == 1
 
 
-def test_a_job_that_the_version_before_queued_without_a_line_is_released_too(database, catalogue, redis, start):
+def test_a_job_that_the_previous_version_queued_without_a_queue_key_is_released(
+    database, catalogue, redis, make_dispatcher
+):
     ids = submit(database, catalogue, 2)
     with database.write() as session:
         session.execute(update(Job).where(Job.id == ids[1]).values(queue_key=""))
-    tick(start())
+    tick(make_dispatcher())
     assert set(published(redis)) == set(ids)
 
 
-def test_a_paused_bulk_releases_nothing_until_it_goes_on(database, catalogue, redis, start):
+def test_a_paused_bulk_releases_nothing_until_it_is_resumed(database, catalogue, redis, make_dispatcher):
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, TENANT)
     ids = submit(database, catalogue, 3, bulk_id=bulk_id)
-    dispatcher = start()
+    dispatcher = make_dispatcher()
     tick(dispatcher)
-    assert not published(redis), "it is still loading"
+    assert not published(redis), "released a job of a bulk that is still loading"
     with database.write() as session:
         assert ledger.seal_bulk(session, bulk_id, 3)
         assert ledger.pause_bulk(session, bulk_id, paused=True)
@@ -346,9 +354,9 @@ def test_a_paused_bulk_releases_nothing_until_it_goes_on(database, catalogue, re
     assert set(published(redis)) == set(ids)
 
 
-def test_the_window_holds_as_much_as_it_may_and_is_filled_up_as_jobs_are_claimed(database, catalogue, redis, start):
+def test_the_release_window_is_refilled_as_jobs_are_claimed(database, catalogue, redis, make_dispatcher):
     ids = submit(database, catalogue, 20)
-    dispatcher = start()
+    dispatcher = make_dispatcher()
     for claimed in (0, 2, 5):
         claim(database, *ids[:claimed])
         tick(dispatcher)
@@ -357,10 +365,10 @@ def test_the_window_holds_as_much_as_it_may_and_is_filled_up_as_jobs_are_claimed
         assert len(published(redis)) == 8 + claimed
 
 
-def test_each_message_is_looked_at_with_the_time_of_its_release(database, catalogue, redis, start):
+def test_the_queue_state_includes_the_release_time_of_the_oldest_message(database, catalogue, redis, make_dispatcher):
     assert all(standing.oldest_at is None for standing in RedisQueues(redis).look(MODEL).values())
     [job_id] = submit(database, catalogue)
-    tick(start())
+    tick(make_dispatcher())
     standing = RedisQueues(redis).look(MODEL)[Lane.LOW]
     assert (standing.length, standing.oldest_jobs) == (1, [job_id])
     assert standing.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)

@@ -1,4 +1,4 @@
-"""The dispatcher goes on: past items that fail, locked rows, garbage in Redis and an object store that hangs."""
+"""The dispatcher continues despite failing items, locked rows, invalid data in Redis and a hanging object store."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def make(
+def make_dispatcher(
     settings: Settings, catalogue: Catalogue, database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable]:
-    """Make a dispatcher with some settings changed, without a grace for leases; its threads end with the test."""
+    """Creates dispatchers with changed settings; expired leases get no extra time. Threads end with the test."""
     monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.0)
-    celery, ending = make_celery(settings), ExitStack()
+    celery, exit_stack = make_celery(settings), ExitStack()
 
-    def make(*, run: bool = False, on: Database = database, **changed: object) -> Dispatcher:
+    def make_dispatcher(*, run: bool = False, on: Database = database, **changed: object) -> Dispatcher:
         made = Dispatcher(settings.model_copy(update=changed), catalogue, on, redis, celery)
         if run:
-            ending.enter_context(running(made))
+            exit_stack.enter_context(running(made))
         return made
 
-    with ending:
-        yield make
+    with exit_stack:
+        yield make_dispatcher
     celery.close()
 
 
 @contextmanager
 def running(dispatcher: Dispatcher) -> Iterator[None]:
-    """Its threads, until the end of the block."""
+    """Run the dispatcher's threads until the end of the block."""
     stopping = threading.Event()
     thread = threading.Thread(target=dispatcher.run, args=(stopping,), daemon=True)
     thread.start()
@@ -103,14 +103,14 @@ def state(database: Database, job_id: str) -> str | None:
         return session.scalar(select(Job.state).where(Job.id == job_id))
 
 
-def lose(database: Database, job_id: str) -> None:
-    """As if the worker of this job had died."""
+def expire_lease(database: Database, job_id: str) -> None:
+    """Claim a job with an expired lease, as if its worker had died."""
     with database.write() as session:
         assert ledger.claim(session, [job_id], "a dead worker", -1)
 
 
-def dropped(database: Database, catalogue: Catalogue) -> tuple[str, str]:
-    """A bulk that is to be deleted, with one job."""
+def dropped_bulk(database: Database, catalogue: Catalogue) -> tuple[str, str]:
+    """Create a dropped bulk with one job; returns the ids of both."""
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, TENANT)
         [change] = ledger.submit(session, TENANT, new_jobs(catalogue, bulk_line=1), bulk_id=bulk_id).changes
@@ -118,17 +118,15 @@ def dropped(database: Database, catalogue: Catalogue) -> tuple[str, str]:
     return bulk_id, change.id
 
 
-def test_a_bulk_that_cannot_be_deleted_stops_neither_the_others_nor_release_nor_reaping(
-    make, database, catalogue, redis
-):
-    (bad, job_id), (good, _) = dropped(database, catalogue), dropped(database, catalogue)
+def test_a_bulk_that_cannot_be_deleted_does_not_stop_other_work(make_dispatcher, database, catalogue, redis):
+    (bad, job_id), (good, _) = dropped_bulk(database, catalogue), dropped_bulk(database, catalogue)
     picture = {"id": "img_1", "job_id": job_id, "image_index": 0, "sha256": "ab" * 32, "media_type": "image/png"}
     picture |= {"width": 1, "height": 1, "size_bytes": 1, "seed": 1, "receipt": {}, "created_at": 1.0}
     with database.write() as session:
-        session.execute(insert(Image).values(picture))  # no code of ours can make this: it stands for any fault
+        session.execute(insert(Image).values(picture))  # our code cannot create this row: it represents any fault
     lost, waiting = submit(database, new_jobs(catalogue, 2))
-    lose(database, lost)
-    dispatcher = make()
+    expire_lease(database, lost)
+    dispatcher = make_dispatcher()
     tick(dispatcher)
     assert {lost, waiting} <= published(redis)
     with database.read() as session:
@@ -148,19 +146,19 @@ def test_a_bulk_that_cannot_be_deleted_stops_neither_the_others_nor_release_nor_
     assert good != bad
 
 
-def test_a_model_whose_list_cannot_be_read_stops_no_other_model(make, database, catalogue, redis):
+def test_a_model_with_an_unreadable_queue_does_not_stop_other_models(make_dispatcher, database, catalogue, redis):
     names = sorted(catalogue.cards)
     redis.set(queue_name(names[0], Lane.LOW), "not a list")
     ids = {name: submit(database, new_jobs(catalogue, model=name)) for name in names}
-    dispatcher = make()
+    dispatcher = make_dispatcher()
     tick(dispatcher)
     assert [published(redis, name) == set(ids[name]) for name in names[1:]] == [True] * (len(names) - 1)
     assert [aside.item for aside in dispatcher.isolation.set_aside()] == names[:1]
 
 
-def test_bytes_that_are_no_text_in_a_list_or_on_the_bell_stop_nothing(make, database, catalogue, redis):
+def test_invalid_utf8_in_a_queue_or_wakeup_message_stops_nothing(make_dispatcher, database, catalogue, redis):
     redis.rpush(queue_name(MODEL, Lane.LOW), b"\xff")
-    dispatcher = make(run=True)
+    dispatcher = make_dispatcher(run=True)
     eventually(lambda: "dispatch" in dispatcher._supervisor.activity() or dispatcher._leads["dispatch"].leads)
     for _ in range(3):
         redis.publish(WAKE_CHANNEL, b"\xff\xfe")
@@ -169,8 +167,8 @@ def test_bytes_that_are_no_text_in_a_list_or_on_the_bell_stop_nothing(make, data
 
 
 @pytest.fixture
-def silent_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a bucket whose server accepts connections and says nothing."""
+def unresponsive_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a bucket whose server accepts connections and never responds."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(64)
@@ -185,18 +183,18 @@ def silent_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield "s3://pictures"
 
 
-def test_while_the_object_store_hangs_jobs_are_released_and_lost_leases_taken_back(
-    make, database, catalogue, redis, silent_store
+def test_a_hanging_object_store_stops_neither_release_nor_reaping(
+    make_dispatcher, database, catalogue, redis, unresponsive_store
 ):
-    dispatcher = make(run=True, blob_url=silent_store)
+    dispatcher = make_dispatcher(run=True, blob_url=unresponsive_store)
     eventually(lambda: (dispatcher._supervisor.activity().get("cleaning") or 0) > 0.5)
     [lost] = submit(database, new_jobs(catalogue))
-    lose(database, lost)
+    expire_lease(database, lost)
     eventually(lambda: lost in published(redis), 10)
-    assert dispatcher._supervisor.activity()["cleaning"] is not None, "the store hangs still"
+    assert dispatcher._supervisor.activity()["cleaning"] is not None, "the store no longer hangs"
 
 
-def test_a_thread_that_stalls_ends_the_process(make, monkeypatch):
+def test_a_stalled_thread_ends_the_process(make_dispatcher, monkeypatch):
     ended: list[str] = []
     stalled = threading.Event()
     monkeypatch.setattr(module, "CLEAN_STALLED_SECONDS", 0.1)
@@ -207,19 +205,17 @@ def test_a_thread_that_stalls_ends_the_process(make, monkeypatch):
         stalled.set()
 
     monkeypatch.setattr(module, "end_process", end)
-    dispatcher = make()
+    dispatcher = make_dispatcher()
     monkeypatch.setattr(dispatcher._cleaner, "clean", stalled.wait)
     with running(dispatcher):
         eventually(lambda: ended)
     assert set(ended) == {"cleaning"}
 
 
-def test_a_dispatcher_tells_what_it_leads_and_what_is_set_aside_and_takes_it_back_when_it_ends(
-    make, database, catalogue, redis, monkeypatch
-):
+def test_a_dispatcher_publishes_a_report_until_it_ends(make_dispatcher, database, catalogue, redis, monkeypatch):
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.1)
     redis.set(queue_name(MODEL, Lane.LOW), "not a list")
-    dispatcher = make()
+    dispatcher = make_dispatcher()
 
     def report() -> liveness.DispatcherReport | None:
         found = [one for one in liveness.read_reports(redis) if one.set_aside and "clean" in one.leads]
@@ -235,18 +231,16 @@ def test_a_dispatcher_tells_what_it_leads_and_what_is_set_aside_and_takes_it_bac
     assert liveness.read_reports(redis) == []
 
 
-def test_a_report_of_another_version_is_left_out(redis):
+def test_an_unreadable_report_is_skipped(redis):
     redis.set(liveness.DISPATCHERS + "x", b"\xff{")
     redis.set(liveness.DISPATCHERS + "y", b"{}")
     assert liveness.read_reports(redis) == []
 
 
-def test_after_an_outage_leases_are_not_taken_back_before_their_workers_could_renew_them(
-    make, database, catalogue, monkeypatch
-):
+def test_leases_are_not_reaped_directly_after_an_outage(make_dispatcher, database, catalogue, monkeypatch):
     [job_id] = submit(database, new_jobs(catalogue))
-    lose(database, job_id)
-    dispatcher = make()
+    expire_lease(database, job_id)
+    dispatcher = make_dispatcher()
     monkeypatch.setattr(repair, "RENEWAL_SECONDS", 3600.0)
     dispatcher._repairs.outage()
     dispatcher.repair()
@@ -257,17 +251,17 @@ def test_after_an_outage_leases_are_not_taken_back_before_their_workers_could_re
     assert state(database, job_id) == "queued"
 
 
-# --- PostgreSQL: rows that a frozen process holds ---
+# --- PostgreSQL: rows locked by a frozen process ---
 
 
 @postgresql
-def test_a_job_whose_row_a_frozen_worker_holds_stops_no_round_for_the_others(make, database, catalogue, redis):
+def test_a_job_locked_by_a_frozen_worker_does_not_stop_other_jobs(make_dispatcher, database, catalogue, redis):
     held, lost, waiting = submit(database, new_jobs(catalogue, 3))
-    lose(database, held)
-    lose(database, lost)
+    expire_lease(database, held)
+    expire_lease(database, lost)
     with database.engine.connect() as worker:
-        worker.execute(text("UPDATE jobs SET lease_until = 0 WHERE id = :id"), {"id": held})  # and no COMMIT
-        dispatcher = make()
+        worker.execute(text("UPDATE jobs SET lease_until = 0 WHERE id = :id"), {"id": held})  # without COMMIT
+        dispatcher = make_dispatcher()
         tick(dispatcher)
         assert dispatcher.isolation.set_aside() == []
         assert published(redis) == {lost, waiting}
@@ -276,13 +270,13 @@ def test_a_job_whose_row_a_frozen_worker_holds_stops_no_round_for_the_others(mak
 
 
 @postgresql
-def test_a_standby_takes_over_from_a_leader_that_froze_in_its_transaction(
-    make, database, database_url, catalogue, redis, monkeypatch
+def test_a_standby_takes_over_from_a_leader_frozen_in_a_transaction(
+    make_dispatcher, database, database_url, catalogue, redis, monkeypatch
 ):
     monkeypatch.setattr("limner_dispatcher.leadership.LEAD_SECONDS", 0.5)
     monkeypatch.setitem(db.POSTGRESQL_LIMITS, "idle_in_transaction_session_timeout", 2000)
-    its_own = Database(database_url)
-    leader, standby = make(on=its_own), make()
+    leader_database = Database(database_url)
+    leader, standby = make_dispatcher(on=leader_database), make_dispatcher()
     [job_id] = submit(database, new_jobs(catalogue))
 
     def takes_over() -> bool:
@@ -294,14 +288,14 @@ def test_a_standby_takes_over_from_a_leader_that_froze_in_its_transaction(
         assert session.scalar(text("SELECT owner FROM leaders WHERE duty = 'dispatch'")) == leader.owner
         for _ in range(3):
             with pytest.raises(NotLeading):
-                standby.release()  # it is told at once
+                standby.release()  # fails at once
         eventually(takes_over, 20)
         assert standby._leads["dispatch"].leads
-    its_own.dispose()
+    leader_database.dispose()
 
 
 @postgresql
-def test_connections_have_time_limits_but_those_of_migrations_and_what_the_url_says_goes_first(database_url):
+def test_connections_have_time_limits_that_migrations_and_the_url_can_override(database_url):
     def shown(url: str, **options: bool) -> dict[str, str]:
         database = Database(url, **options)
         with database.engine.connect() as connection:
@@ -318,10 +312,12 @@ def test_connections_have_time_limits_but_those_of_migrations_and_what_the_url_s
     assert (own["statement_timeout"], own["lock_timeout"]) == ("5s", "4s")
 
 
-# --- many lines ---
+# --- many queues ---
 
 
-def test_ten_thousand_lines_of_one_tenant_hold_up_no_other_and_each_has_its_turn(make, database, catalogue, redis):
+def test_ten_thousand_queues_of_one_tenant_are_all_served_and_delay_no_other_tenant(
+    make_dispatcher, database, catalogue, redis
+):
     lines, room = 10_000, 1000
     bulks = [new_id("bulk") for _ in range(lines)]
     values = {"tenant_id": TENANT, "state": "open", "total": 1, "created_at": 1.0, "touched_at": 1.0}
@@ -334,7 +330,7 @@ def test_ten_thousand_lines_of_one_tenant_hold_up_no_other_and_each_has_its_turn
             [{"bulk": bulk_id, "id": job_id} for bulk_id, job_id in zip(bulks, ids, strict=True)],
         )
     others = submit(database, new_jobs(catalogue, 6), OTHER)
-    dispatcher = make(release_window=room, max_release_window=room)
+    dispatcher = make_dispatcher(release_window=room, max_release_window=room)
     statements = 0
 
     @event.listens_for(database.engine, "before_cursor_execute")

@@ -1,4 +1,4 @@
-"""What fails is set aside, the rest goes on."""
+"""Isolation: a failing item is set aside, and the other items continue."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from limner_dispatcher.duties import (
 )
 
 
-class Away(Exception):
-    """Not an item's own fault."""
+class Outage(Exception):
+    """A failure that affects all items, such as an outage."""
 
 
 class Clock:
@@ -35,11 +35,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def isolation(clock: Clock) -> Isolation:
-    return Isolation(lambda error: isinstance(error, Away), clock)
+    return Isolation(lambda error: isinstance(error, Outage), clock)
 
 
 def failing(*bad: str, error: Exception | None = None):
-    """Work that fails for these items, and what it was called with."""
+    """Return a function that fails for these items, and the list of items it was called with."""
     done: list[str] = []
 
     def work(name: str) -> None:
@@ -60,7 +60,7 @@ def test_a_failing_item_does_not_stop_the_others_and_is_reported(isolation):
     assert isolation.failures() == {"sweep": 1}
 
 
-def test_an_item_that_fails_again_and_again_is_tried_ever_more_rarely_up_to_a_limit(isolation, clock):
+def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation, clock):
     work, done = failing("b")
     pauses = []
     for _ in range(12):
@@ -73,7 +73,7 @@ def test_an_item_that_fails_again_and_again_is_tried_ever_more_rarely_up_to_a_li
     assert pauses == [min(LONGEST_SECONDS, FIRST_SECONDS * 2**n) for n in range(12)]
 
 
-def test_an_item_whose_rows_another_transaction_holds_is_tried_again_soon(isolation, clock):
+def test_an_item_with_locked_rows_is_retried_soon(isolation, clock):
     work, _ = failing("b", error=OperationalError("SELECT", {}, LockNotAvailable("locked")))
     for _ in range(9):
         isolation.each("sweep", ["b"], work)
@@ -81,23 +81,23 @@ def test_an_item_whose_rows_another_transaction_holds_is_tried_again_soon(isolat
     assert isolation.set_aside()[0].failures == 9
 
 
-def test_an_item_that_succeeds_is_no_longer_set_aside_and_one_that_is_gone_is_forgotten(isolation, clock):
+def test_an_item_is_no_longer_set_aside_after_success_or_removal(isolation, clock):
     isolation.each("sweep", ["a", "b"], failing("a", "b")[0])
     clock.now += FIRST_SECONDS
     isolation.each("sweep", ["a"], failing()[0])
     assert isolation.set_aside() == []
 
 
-def test_what_meets_every_item_ends_the_pass_and_is_no_items_failure(isolation):
-    work, done = failing("a", error=Away())
-    with pytest.raises(Away):
+def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(isolation):
+    work, done = failing("a", error=Outage())
+    with pytest.raises(Outage):
         isolation.each("sweep", ["a", "b"], work)
     assert done == ["a"]
     assert isolation.set_aside() == []
     assert isolation.finished() == {}
 
 
-def test_duties_with_items_of_the_same_name_are_told_apart(isolation):
+def test_items_of_different_duties_are_independent(isolation):
     isolation.each("release", ["flow"], failing("flow")[0])
     work, done = failing()
     isolation.each("move up", ["flow"], work)
@@ -105,7 +105,7 @@ def test_duties_with_items_of_the_same_name_are_told_apart(isolation):
     assert [aside.duty for aside in isolation.set_aside()] == ["release"]
 
 
-def test_the_report_says_when_each_duty_was_last_done(isolation, clock):
+def test_the_report_has_the_seconds_since_each_duty_finished(isolation, clock):
     isolation.run("reap", lambda: None)
     clock.now += 5
     isolation.run("expire", lambda: None)
@@ -113,7 +113,7 @@ def test_the_report_says_when_each_duty_was_last_done(isolation, clock):
 
 
 @given(st.sets(st.text("abc", min_size=1, max_size=4), min_size=1), st.integers(1, 5))
-def test_a_pass_that_is_cut_off_is_gone_on_with_so_that_every_item_has_its_turn(items, at_once):
+def test_an_interrupted_pass_continues_so_that_every_item_is_processed(items, at_once):
     clock = Clock()
     isolation = Isolation(lambda _error: False, clock)
     done: list[str] = []

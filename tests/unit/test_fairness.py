@@ -1,4 +1,4 @@
-"""Deficit round robin over tenants, for any backlogs, weights, costs and sizes of rounds."""
+"""Deficit round robin over tenants, for any backlogs, weights, costs and round sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Task:
 
 @dataclass
 class Tenant:
-    """What waits for a tenant, as a database holds it: what was not chosen is read again in the next round."""
+    """A tenant's waiting tasks, as in a database: tasks that were not chosen are read again in the next round."""
 
     costs: Iterator[int]
     weight: float = 1.0
@@ -49,7 +49,7 @@ class Tenant:
 
     @property
     def served(self) -> float:
-        """Cost by weight: what the policy is to keep equal."""
+        """Cost divided by weight, which the policy keeps equal between tenants."""
         return sum(task.cost for task in self.taken) / self.weight
 
 
@@ -72,22 +72,28 @@ ENDLESS = st.lists(st.tuples(st.lists(COSTS, min_size=1, max_size=5), WEIGHTS), 
 
 
 @given(FINITE, st.integers(0, 40))
-def test_a_round_is_filled_as_far_as_there_is_anything_that_may_go(backlogs, room):
-    may_go = sum(len(costs) if allowed is None else min(len(costs), max(0, allowed)) for costs, _, allowed in backlogs)
-    given_ = {str(i): Backlog(weight, tasks(costs), allowed) for i, (costs, weight, allowed) in enumerate(backlogs)}
-    assert len(FairShare().choose(given_, room)) == min(room, may_go)
+def test_a_round_is_filled_with_all_jobs_that_fit(backlogs, room):
+    available = sum(
+        len(costs) if allowed is None else min(len(costs), max(0, allowed)) for costs, _, allowed in backlogs
+    )
+    tenant_backlogs = {
+        str(i): Backlog(weight, tasks(costs), allowed) for i, (costs, weight, allowed) in enumerate(backlogs)
+    }
+    assert len(FairShare().choose(tenant_backlogs, room)) == min(room, available)
 
 
 @given(FINITE, st.integers(0, 40))
-def test_no_tenant_gets_more_than_its_limits_let_through(backlogs, room):
-    given_ = {str(i): Backlog(weight, tasks(costs), allowed) for i, (costs, weight, allowed) in enumerate(backlogs)}
-    counts = Counter(name for name, _ in FairShare().choose(given_, room))
+def test_no_tenant_gets_more_than_its_limit(backlogs, room):
+    tenant_backlogs = {
+        str(i): Backlog(weight, tasks(costs), allowed) for i, (costs, weight, allowed) in enumerate(backlogs)
+    }
+    counts = Counter(name for name, _ in FairShare().choose(tenant_backlogs, room))
     for i, (_, _, allowed) in enumerate(backlogs):
         assert allowed is None or counts[str(i)] <= max(0, allowed)
 
 
 @given(st.lists(st.tuples(st.lists(COSTS, max_size=8), WEIGHTS), min_size=1, max_size=5), ROOMS)
-def test_each_tenants_jobs_go_in_its_own_order_each_once_over_all_rounds(backlogs, rooms):
+def test_each_tenants_jobs_are_chosen_once_and_in_order(backlogs, rooms):
     share = FairShare()
     tenants = {str(i): Tenant(iter(costs), weight) for i, (costs, weight) in enumerate(backlogs)}
     for room in rooms:
@@ -97,7 +103,7 @@ def test_each_tenants_jobs_go_in_its_own_order_each_once_over_all_rounds(backlog
 
 
 @given(FINITE, st.integers(0, 12))
-def test_a_backlog_is_read_no_further_than_the_job_whose_turn_is_next(backlogs, room):
+def test_a_backlog_is_read_only_up_to_its_next_job(backlogs, room):
     read: Counter[str] = Counter()
 
     def counting(name: str, costs: list[int]) -> Iterator[Task]:
@@ -105,26 +111,26 @@ def test_a_backlog_is_read_no_further_than_the_job_whose_turn_is_next(backlogs, 
             read[name] += 1
             yield task
 
-    given_ = {
+    tenant_backlogs = {
         str(i): Backlog(weight, counting(str(i), costs), allowed) for i, (costs, weight, allowed) in enumerate(backlogs)
     }
-    chosen = Counter(name for name, _ in FairShare().choose(given_, room))
-    assert all(read[name] <= chosen[name] + 1 for name in given_)
+    chosen = Counter(name for name, _ in FairShare().choose(tenant_backlogs, room))
+    assert all(read[name] <= chosen[name] + 1 for name in tenant_backlogs)
 
 
 @given(ENDLESS, ROOMS)
-def test_who_always_has_work_is_never_further_from_its_share_than_a_few_of_the_dearest_jobs(backlogs, rooms):
-    """Shreedhar and Varghese, theorem 2: over any interval at most a quantum and two of the dearest jobs apart.
+def test_the_shares_of_busy_tenants_differ_by_at_most_a_few_of_the_most_expensive_jobs(backlogs, rooms):
+    """Shreedhar and Varghese, theorem 2: in any interval the difference is at most a quantum and two maximum costs.
 
-    By weight these are M / w each; the quantum, the dearest job in sight, may grow once more while a turn is under way.
+    Divided by weight these are M / w each. The quantum, the maximum visible cost, can grow once during a turn.
     """
     share = FairShare()
     tenants = {str(i): Tenant(cycle(costs), weight) for i, (costs, weight) in enumerate(backlogs)}
-    dearest = max(cost for costs, _ in backlogs for cost in costs)
+    max_cost = max(cost for costs, _ in backlogs for cost in costs)
     for room in rooms:
         serve(share, tenants, room)
         for one, other in combinations(tenants.values(), 2):
-            bound = 2 * dearest + dearest / one.weight + dearest / other.weight
+            bound = 2 * max_cost + max_cost / one.weight + max_cost / other.weight
             assert abs(one.served - other.served) <= bound
 
 
@@ -132,7 +138,7 @@ def test_who_always_has_work_is_never_further_from_its_share_than_a_few_of_the_d
 @pytest.mark.parametrize(
     "costs", [{"one": 10, "two": 10, "four": 10}, {"one": 400, "two": 20, "four": 1}], ids=["alike", "very different"]
 )
-def test_cost_is_shared_by_weight_within_5_percent_whatever_the_jobs_cost_and_however_small_the_rounds(costs, rooms):
+def test_cost_is_shared_by_weight_within_5_percent_for_any_job_costs_and_round_sizes(costs, rooms):
     share = FairShare()
     tenants = {name: Tenant(repeat(costs[name]), weight) for name, weight in SHARES.items()}
     taken, next_room, goal = 0, cycle(rooms), 700 * max(costs.values())
@@ -144,11 +150,11 @@ def test_cost_is_shared_by_weight_within_5_percent_whatever_the_jobs_cost_and_ho
 
 
 @given(st.lists(COSTS, min_size=1, max_size=5), ROOMS, ROOMS, WEIGHTS)
-def test_who_was_idle_is_served_from_then_on_like_one_who_was_never_there(costs, before, after, weight):
+def test_a_tenant_that_was_idle_is_served_like_a_new_tenant(costs, before, after, weight):
     sequences = []
     for name in ("earlier", "new"):
         share, busy = FairShare(), {"busy": Tenant(cycle(costs))}
-        # has credit left over and the next turn, and then nothing waiting for a while
+        # it has credit left and the next turn, and then no waiting jobs for a while
         serve(share, {"earlier": Tenant(iter([1, 100, 100]), weight)} | busy, 3)
         for room in before:
             serve(share, busy, room)
@@ -159,30 +165,30 @@ def test_who_was_idle_is_served_from_then_on_like_one_who_was_never_there(costs,
 
 
 @given(ENDLESS, ROOMS, COSTS, st.sampled_from([1.0, 2.0, 4.0]))
-def test_who_joins_waits_for_at_most_one_turn_of_each_other(backlogs, rooms, cost, weight):
+def test_a_new_tenant_waits_for_at_most_one_turn_of_each_other_tenant(backlogs, rooms, cost, weight):
     share = FairShare()
     tenants = {str(i): Tenant(cycle(costs), weight) for i, (costs, weight) in enumerate(backlogs)}
     for room in rooms:
         serve(share, tenants, room)
     before = {name: tenant.served * tenant.weight for name, tenant in tenants.items()}
-    everyone = tenants | {"joins": Tenant(repeat(cost), weight)}
+    all_tenants = tenants | {"joins": Tenant(repeat(cost), weight)}
     turns: list[str] = []
     for room in islice(cycle(rooms), 2000):
-        turns += [name for name, _ in serve(share, everyone, room)]
+        turns += [name for name, _ in serve(share, all_tenants, room)]
         if "joins" in turns:
             break
     ahead = turns[: turns.index("joins")]
-    dearest = max([cost, *(cost for costs, _ in backlogs for cost in costs)])
+    max_cost = max([cost, *(cost for costs, _ in backlogs for cost in costs)])
     for name, tenant in tenants.items():
         went = list(islice(reversed(tenant.taken), turns.count(name)))[::-1][: ahead.count(name)]
-        assert sum(task.cost for task in went) <= dearest * tenant.weight + dearest
+        assert sum(task.cost for task in went) <= max_cost * tenant.weight + max_cost
         assert tenant.served * tenant.weight >= before[name]
-    # and its turns are one after another: nobody comes again after somebody else came in between
+    # the turns are contiguous: no tenant is served again after another tenant was served
     changes = [name for i, name in enumerate(ahead) if i == 0 or ahead[i - 1] != name]
     assert len(changes) == len(set(changes))
 
 
-def test_who_used_up_its_limit_lets_the_others_go_on_and_comes_back_when_it_may():
+def test_a_tenant_at_its_limit_is_skipped_until_the_limit_allows_more():
     share = FairShare()
     first = share.choose({"held": Backlog(1, tasks([5] * 9), 1), "free": Backlog(1, tasks([5] * 9))}, 4)
     assert Counter(name for name, _ in first) == {"held": 1, "free": 3}

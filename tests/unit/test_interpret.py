@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.language_server import Answer, language_server
+from tests.fake_llm import Answer
+from tests.fake_llm import fake_llm as language_server
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest

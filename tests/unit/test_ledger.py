@@ -1,4 +1,4 @@
-"""The ledger, on both databases."""
+"""The ledger, with both databases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def state(database: Database, job_id: str) -> str:
         return queries.job(session, TENANT, job_id).state
 
 
-def test_a_job_goes_from_submit_to_succeeded_with_its_images(database, catalogue):
+def test_a_finished_job_has_succeeded_and_has_its_images(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
     [claimed] = claim(database, job_id)
     with database.write() as session:
@@ -45,7 +45,7 @@ def test_a_job_goes_from_submit_to_succeeded_with_its_images(database, catalogue
         assert [image.seed for image in queries.images(session, [job_id])[job_id]] == [2**32 - 1] * 2
 
 
-def test_a_job_is_claimed_once_however_often_its_message_comes(database, catalogue):
+def test_a_job_with_repeated_messages_is_claimed_once(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
     assert len(claim(database, job_id, job_id)) == 1
     assert claim(database, job_id, owner="another") == []
@@ -63,7 +63,7 @@ def test_a_late_result_of_an_earlier_attempt_changes_nothing(database, catalogue
         assert len(ledger.finish(session, [ledger.Result(job_id, second.attempt, [IMAGE])])) == 1
 
 
-def test_results_of_many_jobs_are_written_together_and_only_those_of_the_current_attempts(database, catalogue):
+def test_results_are_stored_together_for_current_attempts_only(database, catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     claims = {one.id: one for one in claim(database, *ids)}
     results = [ledger.Result(job_id, claims[job_id].attempt, [IMAGE]) for job_id in ids]
@@ -78,7 +78,7 @@ def test_results_of_many_jobs_are_written_together_and_only_those_of_the_current
         }
 
 
-def test_a_job_is_a_dead_letter_only_after_it_lost_workers_alone_and_can_be_done_again_once(database, catalogue):
+def test_a_job_becomes_a_dead_letter_after_solo_losses_and_can_be_retried_once(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
     for lost in range(1, 5):
         claim(database, job_id, lease=-1)
@@ -95,7 +95,7 @@ def test_a_job_is_a_dead_letter_only_after_it_lost_workers_alone_and_can_be_done
         assert (new.state, new.retry_of, new.losses, new.spec) == ("queued", job_id, 0, job.spec)
 
 
-def test_a_job_handed_back_by_a_stopping_worker_is_not_a_loss(database, catalogue):
+def test_handing_back_a_job_is_not_a_loss(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
     for _ in range(5):
         [held] = claim(database, job_id)
@@ -105,7 +105,7 @@ def test_a_job_handed_back_by_a_stopping_worker_is_not_a_loss(database, catalogu
         assert queries.job(session, TENANT, job_id).losses == 0
 
 
-def test_a_live_lease_is_not_reaped_and_is_renewed_for_its_own_attempt_alone(database, catalogue):
+def test_a_valid_lease_is_not_reaped_and_only_its_attempt_can_renew_it(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
     [first] = claim(database, job_id)
     with database.write() as session:
@@ -129,7 +129,7 @@ def test_a_forfeited_lease_is_reaped_at_once_and_counts_as_a_loss(database, cata
         assert queries.job(session, TENANT, job_id).losses == 1
 
 
-def test_a_job_whose_spec_cannot_be_read_fails_and_the_others_are_claimed(database, catalogue):
+def test_a_job_with_an_unreadable_spec_fails_and_the_others_are_claimed(database, catalogue):
     bad, good, newer = (submit(database, catalogue).changes[0].id for _ in range(3))
     with database.write() as session:
         session.get(Job, bad).spec = {"version": 1, "prompt": "a secret", "steps": "many"}
@@ -143,11 +143,11 @@ def test_a_job_whose_spec_cannot_be_read_fails_and_the_others_are_claimed(databa
         [detail] = session.scalars(select(Event.detail).where(Event.job_id == bad, Event.kind == "failed"))
         assert "steps" in detail["unreadable"]
         assert "secret" not in str(detail)
-        assert queries.job(session, TENANT, newer).state == "queued", "left to a worker of that version"
+        assert queries.job(session, TENANT, newer).state == "queued", "not left to a worker of the newer version"
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_a_job_is_canceled_before_its_end_and_never_after(database, catalogue, running):
+def test_a_job_can_be_canceled_only_before_it_ends(database, catalogue, running):
     job_id = submit(database, catalogue).changes[0].id
     attempt = claim(database, job_id)[0].attempt if running else 1
     with database.write() as session:
@@ -161,7 +161,7 @@ def lanes(submission: ledger.Submission) -> list[Lane]:
     return [job.lane for job in submission.released]
 
 
-def test_the_small_job_of_a_tenant_with_nothing_in_hand_goes_first_and_the_next_into_its_class(database, catalogue):
+def test_a_small_job_of_a_tenant_without_active_jobs_enters_the_first_lane(database, catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     with database.write() as session:
         small = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, small=True)
@@ -174,7 +174,7 @@ def test_the_small_job_of_a_tenant_with_nothing_in_hand_goes_first_and_the_next_
         assert lanes(ledger.submit(session, "tenant_other", [large], window=9)) == [Lane.HIGH]
 
 
-def test_jobs_are_released_at_once_only_where_nobody_waits_and_the_window_has_room(database, catalogue):
+def test_jobs_are_released_at_once_only_if_none_wait_and_the_window_has_room(database, catalogue):
     assert lanes(submit(database, catalogue, 3, window=4)) == [Lane.NORMAL] * 3
     waiting = submit(database, catalogue, 2, window=4)
     assert waiting.released == []
@@ -186,7 +186,7 @@ def test_jobs_are_released_at_once_only_where_nobody_waits_and_the_window_has_ro
         assert queries.in_window(session, "limner-flow") == {Lane.NORMAL: 5}
 
 
-def test_lines_that_wait_are_found_with_one_look_each_and_read_in_order(database, catalogue):
+def test_waiting_queues_are_listed_and_read_in_order(database, catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     with database.write() as session:
         for tenant in ("tenant_a", "tenant_b"):
@@ -203,7 +203,7 @@ def test_lines_that_wait_are_found_with_one_look_each_and_read_in_order(database
         assert release_queries.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
 
 
-def test_what_redis_forgot_is_released_again(database, catalogue):
+def test_jobs_lost_by_redis_are_released_again(database, catalogue):
     released = submit(database, catalogue, 2, window=9).released
     with database.write() as session:
         assert ledger.release_again(session, "limner-flow", Lane.NORMAL, now() - 60) == []
@@ -212,7 +212,7 @@ def test_what_redis_forgot_is_released_again(database, catalogue):
         assert ledger.release_again(session, "limner-flow", Lane.LOW, now() + 1) == []
 
 
-def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothing_when_dropped(database, catalogue):
+def test_only_sealed_and_running_bulks_are_open_and_a_dropped_one_is_deleted(database, catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in (1, 2)]
 
@@ -243,7 +243,7 @@ def test_a_bulk_waits_until_it_is_sealed_and_while_it_is_paused_and_leaves_nothi
         assert queries.bulk_jobs(session, dropped, 0, 9) == []
 
 
-def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(database, catalogue):
+def test_canceling_a_bulk_is_immediate_and_sweeps_cancel_its_jobs(database, catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in range(5)]
     with database.write() as session:
@@ -260,7 +260,7 @@ def test_a_large_bulk_is_canceled_at_once_and_its_jobs_one_sweep_after_another(d
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_a_job_past_its_deadline_fails_and_says_so(database, catalogue, running):
+def test_a_job_past_its_deadline_fails_with_deadline_exceeded(database, catalogue, running):
     _, spec = catalogue.resolve(JobRequest(prompt="x"))
     late, wanted = (ledger.NewJob(spec, 1, Priority.NORMAL, expires_in=seconds) for seconds in (-1, 60))
     with database.write() as session:
@@ -272,7 +272,7 @@ def test_a_job_past_its_deadline_fails_and_says_so(database, catalogue, running)
         assert queries.job(session, TENANT, ids[0]).error_code == "deadline_exceeded"
 
 
-def test_one_of_many_leads_until_it_has_been_silent(database):
+def test_one_owner_leads_until_its_leadership_expires(database):
     def lead(owner: str, seconds: float = 60) -> bool:
         with database.write() as session:
             return ledger.acquire_leadership(session, "dispatch", owner, seconds)
@@ -281,9 +281,7 @@ def test_one_of_many_leads_until_it_has_been_silent(database):
     assert [lead("b"), lead("a")] == [True, False]
 
 
-def test_without_redis_the_released_are_claimed_first_then_each_line_in_turn_but_none_that_must_run_alone(
-    database, catalogue
-):
+def test_claim_next_takes_released_jobs_first_and_no_job_that_must_run_alone(database, catalogue):
     first = submit(database, catalogue, 1, window=9).changes[0].id
     waiting = [change.id for change in submit(database, catalogue, 3).changes]
     for _ in range(2):
@@ -302,7 +300,7 @@ def test_the_position_counts_the_jobs_ahead(database, catalogue):
         assert [queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [0, 1, 2]
 
 
-def test_another_line_is_not_ahead_and_what_workers_may_take_already_is(database, catalogue):
+def test_the_position_counts_released_jobs_and_not_other_queues(database, catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     with database.write() as session:
         session.execute(update(Job).where(Job.id == ids[0]).values(queue_key="another"))
@@ -311,7 +309,7 @@ def test_another_line_is_not_ahead_and_what_workers_may_take_already_is(database
         assert [queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [1, 0, 1]
 
 
-def test_another_tenants_job_is_as_unknown_as_none(database, catalogue):
+def test_another_tenants_job_is_not_found(database, catalogue):
     job_id = submit(database, catalogue).changes[0].id
     with database.read() as session, pytest.raises(NotFound):
         queries.job(session, "tenant_other", job_id)

@@ -1,4 +1,4 @@
-"""The ledger against a simple model of it: whatever workers, zombies and dispatchers do in whatever order."""
+"""Checks the ledger against a simple model for any order of calls by workers, zombies and dispatchers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ENDED = {"succeeded", "failed", "canceled"}
 
 @dataclass
 class Model:
-    """What a job must look like."""
+    """The expected state of a job."""
 
     state: str = "queued"
     attempt: int = 0
@@ -47,7 +47,7 @@ class Model:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """A claim is kept after its end: whoever holds it is then a zombie, and may still try anything."""
+    """Keeps claims after their end: their holders are then zombies and can still call anything."""
 
     jobs = Bundle("jobs")
     claims = Bundle("claims")
@@ -111,19 +111,19 @@ class LedgerMachine(RuleBasedStateMachine):
         if kept:
             model.expired = False
 
-    @rule(claim=claims, well=st.booleans())
-    def finish_or_fail(self, claim: tuple[str, int, str], well: bool) -> None:
+    @rule(claim=claims, succeed=st.booleans())
+    def finish_or_fail(self, claim: tuple[str, int, str], succeed: bool) -> None:
         job, attempt, _ = claim
         model = self.models[job]
         with self.database.write() as session:
-            if well:
+            if succeed:
                 change = ledger.finish(session, [ledger.Result(job, attempt, [IMAGE])])
             else:
                 change = ledger.fail(session, ledger.Result(job, attempt, error=GenerationFailed()))
         assert bool(change) == (model.state == "running" and model.attempt == attempt)
         if change:
-            model.state = "succeeded" if well else "failed"
-            model.images += well
+            model.state = "succeeded" if succeed else "failed"
+            model.images += succeed
 
     @rule(claim=consumes(claims))
     def hand_back(self, claim: tuple[str, int, str]) -> None:
@@ -158,7 +158,7 @@ class LedgerMachine(RuleBasedStateMachine):
             model.released = given_up and model.released
 
     @invariant()
-    def the_database_is_as_the_model_says(self) -> None:
+    def the_database_matches_the_model(self) -> None:
         if not hasattr(self, "models"):
             return
         with self.database.read() as session:
@@ -171,5 +171,5 @@ class LedgerMachine(RuleBasedStateMachine):
                 model.versions.append(row.version)
 
 
-def test_no_order_of_calls_breaks_the_ledgers_promises():
+def test_the_ledger_matches_its_model_for_any_order_of_calls():
     run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))

@@ -1,4 +1,4 @@
-"""The built-in networks keep their shapes, start gently, and survive being stored."""
+"""The built-in networks: shapes, initial outputs, and saving and loading of weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def small_autoencoder() -> Autoencoder:
 
 
 def small_flow() -> FlowTransformer:
-    """A small transformer with all layers awake: as built, its last layer gives zeros."""
+    """A small transformer with random weights in all layers: a new one has a last layer of zeros."""
     torch.manual_seed(0)
     network = FlowTransformer(STYLES, width=48, depth=2, heads=2, modulation=16, draft_width=16)
     for parameter in network.parameters():
@@ -43,7 +43,7 @@ def flow_inputs(count: int = 3) -> dict[str, Tensor]:
     }
 
 
-def test_the_autoencoder_folds_a_picture_into_latents_and_back() -> None:
+def test_the_autoencoder_encodes_and_decodes_with_the_expected_shapes() -> None:
     network = small_autoencoder()
     mean, logvar = network.encode(torch.zeros(2, 3, 64, 64))
     assert mean.shape == logvar.shape == (2, 16, 8, 8)
@@ -64,7 +64,7 @@ def test_an_untrained_flow_predicts_no_motion() -> None:
 
 
 @torch.no_grad()
-def test_the_flow_listens_to_time_text_and_style() -> None:
+def test_the_flow_depends_on_time_text_and_style() -> None:
     network, inputs = small_flow(), flow_inputs()
     before = network(**inputs)
     assert before.shape == (3, 16, 8, 8)
@@ -79,22 +79,22 @@ def test_the_flow_listens_to_time_text_and_style() -> None:
 
 
 @torch.no_grad()
-def test_a_null_text_hides_the_text() -> None:
+def test_a_null_text_replaces_the_text() -> None:
     network, inputs = small_flow(), flow_inputs()
     inputs["text_null"] = torch.ones(3, dtype=torch.bool)
     torch.testing.assert_close(network(**inputs), network(**{**inputs, "text": -inputs["text"]}))
 
 
 @torch.no_grad()
-def test_a_row_of_the_flow_does_not_depend_on_its_companions() -> None:
+def test_a_row_does_not_depend_on_the_other_rows_of_its_batch() -> None:
     network, inputs = small_flow(), flow_inputs()
     together = network(**inputs)
     alone = network(**{name: value[1:2] for name, value in inputs.items()})
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_a_flow_patch_is_put_back_where_it_was_taken() -> None:
-    """With one patch changed, an attention-free network changes at that place only."""
+def test_a_patch_of_the_flow_returns_to_its_position() -> None:
+    """In a network without attention, a change of one patch affects only that position."""
     network, inputs = small_flow(), flow_inputs(1)
     for block in network.blocks:
         nn.init.zeros_(block.project.weight)
@@ -109,7 +109,7 @@ def test_a_flow_patch_is_put_back_where_it_was_taken() -> None:
 
 
 @torch.no_grad()
-def test_the_flow_sees_its_draft_and_doubts_it_only_while_training() -> None:
+def test_the_flow_uses_its_draft_and_drops_it_only_in_training() -> None:
     network, inputs = small_flow(), flow_inputs()
     before = network(**inputs)
     torch.testing.assert_close(network(**inputs), before)
@@ -120,7 +120,7 @@ def test_the_flow_sees_its_draft_and_doubts_it_only_while_training() -> None:
     torch.testing.assert_close(network.train()(**inputs), blind)
 
 
-def test_times_have_different_embeddings() -> None:
+def test_different_times_have_different_embeddings() -> None:
     embedded = sinusoid(torch.linspace(0, 1, 50))
     assert embedded.shape == (50, 128)
     assert (torch.cdist(embedded, embedded) + 100 * torch.eye(50)).min() > 0.1
@@ -132,13 +132,13 @@ def test_an_untrained_upscaler_enlarges_bilinearly() -> None:
     torch.testing.assert_close(network(picture), plain)
 
 
-def test_the_upscaler_stays_within_the_range_of_pictures() -> None:
+def test_the_upscaler_output_is_clamped_to_the_range_of_pictures() -> None:
     network = Upscaler(channels=8, convolutions=1).eval()
     nn.init.constant_(network.last.bias, 5.0)
     assert network(torch.zeros(1, 3, 8, 8)).max() == 1.0
 
 
-def test_stored_weights_come_back_with_their_shape_and_in_float32(tmp_path: Path) -> None:
+def test_saved_weights_are_loaded_as_float32(tmp_path: Path) -> None:
     network, path = small_flow(), tmp_path / "flow.safetensors"
     save_module(network, path, network.config)
     loaded = load_module(FlowTransformer, path)
@@ -151,7 +151,7 @@ def test_stored_weights_come_back_with_their_shape_and_in_float32(tmp_path: Path
     assert [file.name for file in tmp_path.iterdir()] == ["flow.safetensors"]
 
 
-def test_stored_weights_are_halves(tmp_path: Path) -> None:
+def test_weights_are_saved_as_float16(tmp_path: Path) -> None:
     network, path = small_autoencoder(), tmp_path / "autoencoder.safetensors"
     save_module(network, path, network.config)
     with safe_open(path, framework="pt") as file:
@@ -159,7 +159,7 @@ def test_stored_weights_are_halves(tmp_path: Path) -> None:
         assert json.loads(file.metadata()["config"])["wide"] == 16
 
 
-def test_missing_foreign_and_damaged_weights_are_told_apart(tmp_path: Path) -> None:
+def test_missing_foreign_and_damaged_weights_have_different_errors(tmp_path: Path) -> None:
     network, path = small_autoencoder(), tmp_path / "autoencoder.safetensors"
     with pytest.raises(WeightsError, match="no weights at"):
         load_module(Autoencoder, path)

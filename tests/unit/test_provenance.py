@@ -1,4 +1,4 @@
-"""A picture's file says that a model made it, and how; never what was asked for."""
+"""Provenance: a picture's file says which model made it and how, and never contains the prompt."""
 
 from __future__ import annotations
 
@@ -22,34 +22,41 @@ def spec(catalogue) -> JobSpec:
     return catalogue.resolve(JobRequest(prompt='a "secret" <cat>', seed=7, style="flat"))[1]
 
 
-def facts(packet: str) -> dict[str, str]:
-    """The attributes of the packet's only description, without their namespaces."""
+def attributes(packet: str) -> dict[str, str]:
+    """The attributes of the packet's only description, without namespaces."""
     [description] = ET.fromstring(packet.split("?>", 1)[1].rpartition("<?")[0])[0]  # noqa: S314 - our own
     return {name.rpartition("}")[2]: value for name, value in description.attrib.items()}
 
 
-def test_a_packet_names_the_tool_the_kind_of_source_and_how_it_was_made(spec):
-    told = facts(xmp(spec, 9))
-    assert (told["CreatorTool"], told["DigitalSourceType"]) == ("Limner", SOURCE_TYPE)
-    assert (told["model"], told["seed"], told["steps"], told["style"]) == ("limner-flow", "9", "24", "flat")
+def test_a_packet_contains_the_tool_the_source_type_and_the_parameters(spec):
+    attributes_found = attributes(xmp(spec, 9))
+    assert (attributes_found["CreatorTool"], attributes_found["DigitalSourceType"]) == ("Limner", SOURCE_TYPE)
+    assert (
+        attributes_found["model"],
+        attributes_found["seed"],
+        attributes_found["steps"],
+        attributes_found["style"],
+    ) == ("limner-flow", "9", "24", "flat")
 
 
-def test_what_was_asked_for_is_not_told(spec):
+def test_a_packet_does_not_contain_the_prompt(spec):
     assert "secret" not in xmp(spec, 9)
 
 
 @pytest.mark.parametrize("kind", ["webp", "jpeg"])
-def test_other_formats_keep_it(spec, kind):
+def test_other_formats_keep_the_packet(spec, kind):
     png = encode_png(PICTURE, xmp(spec, 9))
     with Image.open(io.BytesIO(png)) as stored, Image.open(io.BytesIO(_convert(png, kind))) as converted:
         assert stored.info[PNG_KEY] == xmp(spec, 9)
         assert converted.info["xmp"].decode() == xmp(spec, 9)
 
 
-def test_the_same_request_has_the_same_bytes_and_who_wants_none_of_it_gets_pixels_alone(spec, catalogue):
+def test_equal_requests_have_equal_bytes_and_provenance_can_be_disabled(spec, catalogue):
     assert encode_png(PICTURE, xmp(spec, 9)) == encode_png(PICTURE, xmp(spec.model_copy(), 9))
     with Image.open(io.BytesIO(encode_png(PICTURE))) as plain:
         assert plain.info == {}
     assert spec.provenance
     assert not catalogue.resolve(JobRequest(prompt="x", provenance=False))[1].provenance
-    assert not JobSpec.model_validate(spec.model_dump(exclude={"provenance"})).provenance  # of an earlier version
+    assert not JobSpec.model_validate(
+        spec.model_dump(exclude={"provenance"})
+    ).provenance  # a spec of an earlier version

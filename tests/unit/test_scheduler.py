@@ -1,4 +1,4 @@
-"""The batching policy, for any sequence of arrivals, steps and departures."""
+"""The batching policy, for any sequence of added rows, steps and removed rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(scheduler: Scheduler[Row], limit: int = 1000) -> list[list[Row]]:
         for row in batch:
             row.taken.append(turn)
         scheduler.remove([row for row in batch if len(row.taken) == row.steps])
-    raise AssertionError("the scheduler never ran dry")
+    raise AssertionError("the scheduler still has rows")
 
 
 def schedule(rows: list[Row]) -> Scheduler[Row]:
@@ -51,7 +51,7 @@ def schedule(rows: list[Row]) -> Scheduler[Row]:
 
 
 @given(ROWS)
-def test_every_row_takes_exactly_its_steps_and_nothing_is_left(rows):
+def test_every_row_takes_exactly_its_steps(rows):
     scheduler = schedule(rows)
     run(scheduler)
     assert all(len(row.taken) == row.steps for row in rows)
@@ -59,14 +59,14 @@ def test_every_row_takes_exactly_its_steps_and_nothing_is_left(rows):
 
 
 @given(ROWS)
-def test_a_batch_holds_one_key_and_never_more_rows_than_its_capacity(rows):
+def test_a_batch_has_one_key_and_at_most_its_capacity(rows):
     for batch in run(schedule(rows)):
         assert len({row.key for row in batch}) == 1
         assert len(batch) <= CAPACITY
 
 
 @given(ROWS)
-def test_the_best_lane_goes_first_and_others_only_fill_the_padding(rows):
+def test_the_highest_lane_goes_first_and_other_lanes_only_fill_the_padding(rows):
     scheduler = schedule(rows)
     left = {id(row): row for row in rows}
     for _ in range(MAX_SKIPPED_TURNS):  # no row has been skipped often enough to go first
@@ -76,7 +76,7 @@ def test_the_best_lane_goes_first_and_others_only_fill_the_padding(rows):
         best = min(row.lane for row in left.values())
         first = [row for row in batch if row.lane == best]
         waiting = [row for row in left.values() if row.lane == best and row.key == batch[0].key]
-        assert first, "the best lane was passed over"
+        assert first, "the highest lane was skipped"
         assert len(first) == min(len(waiting), CAPACITY)
         assert len(batch) <= bucket_for(len(first), BUCKETS)
         for row in batch:
@@ -89,7 +89,7 @@ def test_the_best_lane_goes_first_and_others_only_fill_the_padding(rows):
 
 @settings(deadline=None)
 @given(ROWS, st.integers(1, 6))
-def test_nobody_is_passed_over_for_ever_however_many_come_first(rows, flood):
+def test_every_row_is_served_despite_a_flood_of_higher_lanes(rows, flood):
     scheduler = schedule(rows)
     for key in "ab" * flood:
         scheduler.add(Row(key, 1, lane=0), 0)
@@ -98,7 +98,7 @@ def test_nobody_is_passed_over_for_ever_however_many_come_first(rows, flood):
         batch = scheduler.next_batch()
         unserved -= {id(row) for row in batch}
         scheduler.remove(batch)
-        for row in batch:  # whoever goes is followed by one who comes first
+        for row in batch:  # each removed row is replaced by a new one in the first lane
             scheduler.add(Row(row.key, 1, lane=0), 0)
     assert not unserved
 
@@ -113,14 +113,14 @@ def test_two_keys_take_turns_within_a_lane(rows):
 
 
 @given(ROWS)
-def test_rows_of_one_lane_and_length_begin_in_the_order_of_their_age(rows):
+def test_rows_of_one_lane_and_length_start_in_order_of_arrival(rows):
     run(schedule(rows))
     for key, lane, steps in {(row.key, row.lane, row.steps) for row in rows}:
         starts = [row.taken[0] for row in rows if (row.key, row.lane, row.steps) == (key, lane, steps)]
         assert starts == sorted(starts)
 
 
-def test_a_short_row_passes_long_ones_that_came_before_it():
+def test_a_short_row_goes_before_longer_rows_that_arrived_earlier():
     long = [Row("a", steps=40) for _ in range(CAPACITY)]
     scheduler = schedule(long)
     for turn in range(3):
@@ -132,12 +132,12 @@ def test_a_short_row_passes_long_ones_that_came_before_it():
 
 
 @pytest.mark.parametrize("steps", [1, 10, 60])
-def test_a_long_row_waits_only_for_those_that_come_within_twice_its_length(steps):
+def test_a_long_row_waits_only_for_rows_that_arrive_within_twice_its_length(steps):
     long = Row("a", steps=steps, lane=1)
     scheduler = schedule([long])
     turn = 0
     while len(long.taken) < steps:
-        for _ in range(CAPACITY):  # as much new work in every turn as there is room for
+        for _ in range(CAPACITY):  # a full batch of new rows in every turn
             scheduler.add(Row("a", steps=1), 1)
         batch = scheduler.next_batch()
         for row in batch:
@@ -148,7 +148,7 @@ def test_a_long_row_waits_only_for_those_that_come_within_twice_its_length(steps
 
 
 @given(ROWS, st.data())
-def test_a_dropped_row_takes_no_further_step(rows, data):
+def test_a_removed_row_takes_no_further_step(rows, data):
     scheduler = schedule(rows)
     dropped = [row for row in rows if data.draw(st.booleans())]
     scheduler.next_batch()
@@ -159,7 +159,7 @@ def test_a_dropped_row_takes_no_further_step(rows, data):
 
 
 @given(ROWS, st.data())
-def test_a_row_whose_key_changes_keeps_its_place_and_takes_all_its_steps(rows, data):
+def test_a_row_with_a_changed_key_still_takes_all_its_steps(rows, data):
     scheduler = schedule(rows)
     left = len(rows)
     for _ in range(1000):
@@ -178,7 +178,7 @@ def test_a_row_whose_key_changes_keeps_its_place_and_takes_all_its_steps(rows, d
     assert all(len(row.taken) == row.steps for row in rows)
 
 
-def test_the_smallest_bucket_that_fits_is_taken():
+def test_bucket_for_returns_the_smallest_bucket_that_fits():
     assert [bucket_for(size, (1, 2, 4, 8)) for size in (1, 2, 3, 5, 8)] == [1, 2, 4, 8, 8]
     with pytest.raises(ValueError, match="no bucket"):
         bucket_for(9, (1, 2, 4, 8))

@@ -30,7 +30,7 @@ time.sleep(300)
 """
 
 
-def silent(name: str, line: str) -> None:
+def ignore_output(name: str, line: str) -> None:
     pass
 
 
@@ -54,7 +54,7 @@ def child(folder: Path, program: str, name: str = "child", **options: object) ->
     )
 
 
-def test_valkey_keeps_its_state_over_a_restart(server: EmbeddedValkey) -> None:
+def test_valkey_keeps_its_data_across_a_restart(server: EmbeddedValkey) -> None:
     server.start()
     with Redis.from_url(server.url) as client:
         client.set("kept", "yes")
@@ -66,7 +66,7 @@ def test_valkey_keeps_its_state_over_a_restart(server: EmbeddedValkey) -> None:
         assert client.get("kept") == b"yes"
 
 
-def test_valkey_keeps_its_state_when_it_is_killed(server: EmbeddedValkey) -> None:
+def test_valkey_keeps_its_data_when_it_is_killed(server: EmbeddedValkey) -> None:
     server.start()
     with Redis.from_url(server.url) as client:
         client.set("kept", "yes")
@@ -78,13 +78,13 @@ def test_valkey_keeps_its_state_when_it_is_killed(server: EmbeddedValkey) -> Non
         assert client.get("kept") == b"yes"
 
 
-def test_valkey_listens_on_loopback_alone(server: EmbeddedValkey) -> None:
+def test_valkey_listens_on_loopback_only(server: EmbeddedValkey) -> None:
     server.start()
     with Redis.from_url(server.url) as client:
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent process")
 def test_valkey_dies_with_a_killed_parent(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", FAKE_PARENT, tmp_path], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -94,7 +94,7 @@ def test_valkey_dies_with_a_killed_parent(tmp_path: Path) -> None:
     eventually(lambda: not is_alive(pid) and not port_in_use("127.0.0.1", port), 10)
 
 
-def test_a_valkey_left_behind_is_stopped_before_a_new_one_starts(tmp_path: Path, server: EmbeddedValkey) -> None:
+def test_an_orphaned_valkey_is_stopped_before_a_new_one_starts(tmp_path: Path, server: EmbeddedValkey) -> None:
     orphan = EmbeddedValkey(server.folder, tmp_path / "orphan.log")
     orphan.start()
     server.start()
@@ -105,7 +105,7 @@ def test_a_valkey_left_behind_is_stopped_before_a_new_one_starts(tmp_path: Path,
     orphan.child.close()
 
 
-def test_a_pid_file_that_names_another_process_harms_nobody(tmp_path: Path) -> None:
+def test_a_pid_file_of_another_process_kills_nothing(tmp_path: Path) -> None:
     bystander = child(tmp_path, "import time; time.sleep(300)")
     pid_file(tmp_path).write_text(f"{bystander.pid}\n")
     assert stop_orphan(tmp_path) is None
@@ -114,16 +114,16 @@ def test_a_pid_file_that_names_another_process_harms_nobody(tmp_path: Path) -> N
     bystander.close()
 
 
-def test_a_child_writes_its_lines_to_its_log_and_to_the_listener(tmp_path: Path) -> None:
-    heard: list[tuple[str, str]] = []
-    talker = child(tmp_path, "print('one'); print('two')", tell=lambda name, line: heard.append((name, line)))
+def test_the_output_of_a_child_goes_to_its_log_and_the_listener(tmp_path: Path) -> None:
+    lines: list[tuple[str, str]] = []
+    talker = child(tmp_path, "print('one'); print('two')", tell=lambda name, line: lines.append((name, line)))
     assert talker.wait(10)
     talker.close()
-    assert heard == [("child", "one"), ("child", "two")]
+    assert lines == [("child", "one"), ("child", "two")]
     assert (tmp_path / "child.log").read_text() == "one\ntwo\n"
 
 
-def test_killing_a_child_ends_what_it_started(tmp_path: Path) -> None:
+def test_closing_a_child_also_kills_its_children(tmp_path: Path) -> None:
     program = "import subprocess as s; print(s.Popen(['sleep', '300']).pid, flush=True); import time; time.sleep(300)"
     parent = child(tmp_path, program)
     eventually(lambda: parent.tail, 10)
@@ -132,15 +132,15 @@ def test_killing_a_child_ends_what_it_started(tmp_path: Path) -> None:
     eventually(lambda: not is_alive(grandchild), 5)
 
 
-def test_two_stacks_never_share_a_folder(tmp_path: Path) -> None:
-    taken = rf"process {os.getpid()}\) runs in .*LIMNER_DATA_DIR"
-    with lock_data_dir(tmp_path), pytest.raises(ConfigurationError, match=taken), lock_data_dir(tmp_path):
+def test_two_stacks_cannot_use_the_same_folder(tmp_path: Path) -> None:
+    message = rf"process {os.getpid()}\) runs in .*LIMNER_DATA_DIR"
+    with lock_data_dir(tmp_path), pytest.raises(ConfigurationError, match=message), lock_data_dir(tmp_path):
         pass
     with lock_data_dir(tmp_path):
         pass
 
 
-def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
+def test_a_killed_stack_releases_its_folder(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from limner_client.local.stack import lock_data_dir\n"
         "with lock_data_dir(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
@@ -153,7 +153,7 @@ def test_a_killed_stack_holds_no_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(ConfigurationError, match="cannot be used as the data folder"),
@@ -162,21 +162,21 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_port_in_use_is_named_with_the_variable_that_changes_it(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        stack = Stack(Settings(data_dir=tmp_path, port=port), workers=1, log_dir=tmp_path, tell=silent)
+def test_a_port_in_use_is_reported_with_its_variable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as message:
+        port = message.getsockname()[1]
+        stack = Stack(Settings(data_dir=tmp_path, port=port), workers=1, log_dir=tmp_path, tell=ignore_output)
         with pytest.raises(ConfigurationError, match=rf"Port {port} .*LIMNER_PORT={port + 1}"):
             stack.start()
         stack.stop()
 
 
-def test_a_stack_whose_process_does_not_start_says_why_and_leaves_nothing(
+def test_a_failed_start_reports_the_reason_and_stops_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LIMNER_RELEASE_WINDOW", "many")  # which every process refuses
+    monkeypatch.setenv("LIMNER_RELEASE_WINDOW", "many")  # every process refuses this value
     settings = Settings.model_construct(data_dir=tmp_path, port=free_port(), _fields_set={"data_dir", "port"})
-    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=silent)
+    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=ignore_output)
     try:
         with pytest.raises(ServiceUnavailable, match="LIMNER_RELEASE_WINDOW"):
             stack.start()
@@ -187,10 +187,10 @@ def test_a_stack_whose_process_does_not_start_says_why_and_leaves_nothing(
     assert not port_in_use("127.0.0.1", settings.port)
 
 
-def test_what_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_a_dead_process_is_restarted_after_a_pause(tmp_path: Path) -> None:
+    lines: list[str] = []
     settings = Settings(data_dir=tmp_path, port=free_port())
-    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=lambda *words: said.append(words[1]))
+    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=lambda *words: lines.append(words[1]))
     service = stack.services[0]
     service.command = (sys.executable, "-c", "import time; time.sleep(300)")
     for other in stack.services[1:]:
@@ -201,7 +201,7 @@ def test_what_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
         assert first is not None
         os.kill(first.pid, signal.SIGKILL)
         eventually(lambda: (stack.restart_dead(), service.child not in (None, first))[1], 10)
-        assert any("was killed by signal 9; it is restarted in" in line for line in said)
+        assert any("was killed by signal 9; it is restarted in" in line for line in lines)
     finally:
         started = time.monotonic()
         stack.stop()
@@ -209,11 +209,11 @@ def test_what_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_child_goes_on_while_its_log_cannot_be_written() -> None:
+def test_a_child_continues_if_its_log_cannot_be_written() -> None:
     command = [sys.executable, "-c", "[print('y' * 99) for _ in range(5000)]"]
     child = Child("talker", command, environment=os.environ, log_file=Path("/dev/full"))
     try:
-        assert child.wait(30), "its output was not read any more, and it stood still"
+        assert child.wait(30), "its output was no longer read, so it blocked"
         assert child.exit_code == 0
     finally:
         child.close()

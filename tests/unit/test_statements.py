@@ -1,4 +1,4 @@
-"""No statement that any process issues reads a table that grows with the jobs: each is served by an index."""
+"""Every statement of every process uses an index: none scans a table that grows with the number of jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def filled(database: Database, catalogue: Catalogue) -> Database:
     return database
 
 
-def test_every_statement_is_served_by_an_index(
+def test_every_statement_uses_an_index(
     filled: Database, database_url: str, settings: Settings, catalogue: Catalogue, tmp_path: Path
 ):
     settings = settings.model_copy(update={"database_url": database_url, "data_dir": tmp_path / "data"})

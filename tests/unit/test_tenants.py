@@ -12,7 +12,7 @@ from limner_shared.db.engine import Database, upgrade
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs `limner tenants …` on a database of its own."""
+    """Runs `limner tenants …` with its own database."""
     monkeypatch.setenv("LIMNER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     upgrade(f"sqlite:///{tmp_path / 'limner.db'}")
@@ -23,7 +23,7 @@ def run(tmp_path, monkeypatch):
     return invoke
 
 
-def test_a_tenant_is_made_once_and_changed_as_often_as_you_like(database: Database):
+def test_a_tenant_is_created_once_and_can_be_changed(database: Database):
     with database.write() as session:
         tenants.change_tenant(session, "acme", {"weight": 2.0, "max_queued": 10})
         tenants.change_tenant(session, "acme", {"max_queued": None})
@@ -32,7 +32,7 @@ def test_a_tenant_is_made_once_and_changed_as_often_as_you_like(database: Databa
         assert (acme.weight, acme.max_queued, acme.cost_per_day) == (2.0, None, None)
 
 
-def test_the_command_sets_clears_and_lists(run):
+def test_the_command_sets_clears_and_lists_limits(run):
     assert run("set", "acme", "--weight", "4", "--max-queued", "10", "--keep-images-days", "0.5").exit_code == 0
     assert run("set", "acme", "--max-queued", "none").exit_code == 0
     row = next(line for line in run().output.splitlines() if "acme" in line)
@@ -42,7 +42,7 @@ def test_the_command_sets_clears_and_lists(run):
 @pytest.mark.parametrize(
     "option", [("--weight", "0"), ("--max-queued", "0"), ("--max-running", "1.5"), ("--keep-jobs-days", "-1")]
 )
-def test_a_wrong_value_is_a_usage_error_that_changes_nothing(run, option):
+def test_an_invalid_value_is_a_usage_error_and_changes_nothing(run, option):
     result = run("set", "acme", *option)
     assert result.exit_code == 2
     assert option[0] in result.output

@@ -1,4 +1,4 @@
-"""Supervised threads: a failure is reported once, and a stall is seen."""
+"""Supervised threads: a failure is reported once, and a stalled thread is detected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from limner_shared.threads import Supervisor
 
 
-def test_an_exception_that_leaves_a_thread_is_reported_once_with_its_name() -> None:
+def test_an_unhandled_exception_is_reported_once_with_the_thread_name() -> None:
     reported: list[tuple[str, str]] = []
     supervisor = Supervisor(lambda name, error: reported.append((name, str(error))))
 
@@ -27,7 +27,7 @@ def test_a_thread_that_returns_is_not_a_failure() -> None:
     assert supervisor.activity() == {}
 
 
-def test_a_failing_task_of_a_pool_is_reported() -> None:
+def test_a_failing_pool_task_is_reported() -> None:
     reported: list[str] = []
     supervisor = Supervisor(lambda name, error: reported.append(f"{name}: {error}"))
     pool = supervisor.pool("store", 2)
@@ -40,7 +40,7 @@ def test_a_failing_task_of_a_pool_is_reported() -> None:
     assert reported == ["store: no disk"]
 
 
-def test_a_thread_is_stalled_while_one_unit_of_work_lasts_longer_than_its_limit() -> None:
+def test_a_thread_is_stalled_if_a_unit_of_work_exceeds_its_limit() -> None:
     now = [100.0]
     supervisor = Supervisor(clock=lambda: now[0])
     began, waits, go_on, end = (threading.Event() for _ in range(4))

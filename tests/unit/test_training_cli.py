@@ -1,4 +1,4 @@
-"""The training commands work together, from drawings to weights and scores, and explain what they lack."""
+"""The training commands work together, from drawings to weights and scores, and report missing input."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(*arguments: str) -> str:
     return result.output
 
 
-def test_the_stages_lead_from_drawings_to_shipped_weights_and_their_scores(cache: Path, tmp_path: Path) -> None:
+def test_the_stages_train_and_export_all_weights(cache: Path, tmp_path: Path) -> None:
     write_drawings(cache)
     foreign = {"zh": {"rocket": ("火箭", ("飞船",))}}
     table = words.caption_table(
@@ -61,7 +61,7 @@ def test_the_stages_lead_from_drawings_to_shipped_weights_and_their_scores(cache
 
 
 @pytest.mark.parametrize("model", evaluation.MODELS)
-def test_an_evaluation_prints_its_table_its_goals_and_a_sheet(
+def test_an_evaluation_prints_its_figures_and_goals_and_writes_a_sheet(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     write_drawings(cache)
@@ -81,21 +81,21 @@ def test_an_evaluation_prints_its_table_its_goals_and_a_sheet(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_without_data_says_which_command_makes_them(cache: Path, stage: str) -> None:
+def test_a_stage_without_data_names_the_command_that_creates_it(cache: Path, stage: str) -> None:
     result = CliRunner().invoke(train, [stage])
     assert result.exit_code == 1
     assert "limner train data" in result.output
     assert not cache.exists()
 
 
-def test_a_stage_without_the_one_before_names_the_missing_weights(cache: Path) -> None:
+def test_a_stage_without_its_predecessor_names_the_missing_weights(cache: Path) -> None:
     write_drawings(cache)
     result = CliRunner().invoke(train, ["upscaler"])
     assert result.exit_code == 1
     assert "there are no weights at" in result.output
 
 
-def test_every_command_explains_itself() -> None:
+def test_every_command_has_help() -> None:
     output = run("--help")
     for command in (*STAGES, "data", "export", "all"):
         assert f"  {command} " in output

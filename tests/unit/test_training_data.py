@@ -1,4 +1,4 @@
-"""The training data are found, drawn and refused as they should be: without npm, on three small packages."""
+"""Finding, rasterising and checking the training data, without npm and with small packages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_icons(folder: Path, names: dict[str, str], characters: dict[str, str],
 
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, Path]:
-    """Four styles with an apple; one has a flag and a skin tone too, one names its icons by CLDR alone."""
+    """Four styles with an apple; one also has a flag and a skin tone, one names its icons only by CLDR."""
     folders = {key: tmp_path / key for key in data.PACKAGES}
     apple = {"1f34e": "red-apple"}
     more = {**apple, "1f44b-1f3fb": "waving-light", "1f1eb-1f1f7": "flag-france"}
@@ -46,7 +46,7 @@ def sources(tmp_path: Path) -> dict[str, Path]:
     return folders
 
 
-def test_a_drawing_is_found_in_every_style_with_its_name(sources: dict[str, Path]) -> None:
+def test_a_concept_is_found_in_every_style_with_its_name(sources: dict[str, Path]) -> None:
     found = [drawing for drawing, _ in data.find_drawings(sources)]
     assert [drawing.style for drawing in found] == list(data.STYLES)
     assert {(d.concept, d.name, d.keywords, d.category) for d in found} == {
@@ -60,12 +60,12 @@ def test_skin_tones_and_flags_are_variants(concept: str) -> None:
     assert not data.is_variant("1f34e")
 
 
-def test_svg_and_webp_are_drawn_on_white(sources: dict[str, Path]) -> None:
+def test_svg_and_webp_are_rasterised_on_white(sources: dict[str, Path]) -> None:
     drawn = {drawing.style: data.rasterise(source) for drawing, source in data.find_drawings(sources)}
     assert drawn["noto"].shape == (256, 256, 3)
     assert drawn["noto"][128, 10].tolist() == [255, 0, 0]
     assert drawn["noto"][128, 250].tolist() == [255, 255, 255]
-    assert drawn["3d"].min() == 255  # wholly transparent
+    assert drawn["3d"].min() == 255  # fully transparent
 
 
 def test_a_damaged_package_is_named(sources: dict[str, Path]) -> None:
@@ -87,13 +87,13 @@ def _key_of(package: str) -> str:
     return next(key for key, value in data.PACKAGES.items() if value == package)
 
 
-def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_npm_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(data.DataError, match="npm was not found"):
         data.fetch("some@1.0.0", tmp_path)
 
 
-def test_what_npm_says_reaches_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_npm_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise subprocess.CalledProcessError(1, "npm", stderr="npm error 404 not found")
 
@@ -102,7 +102,7 @@ def test_what_npm_says_reaches_the_user(tmp_path: Path, monkeypatch: pytest.Monk
         data.fetch("some@1.0.0", tmp_path)
 
 
-def test_a_full_disk_is_refused_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         free: int = 1_000_000
 
@@ -111,7 +111,7 @@ def test_a_full_disk_is_refused_before_anything_is_fetched(tmp_path: Path, monke
         data.prepare(tmp_path)
 
 
-def test_the_split_is_the_same_for_a_seed_and_leaves_the_rest_to_training() -> None:
+def test_the_split_is_deterministic_and_the_rest_is_training_data() -> None:
     first = data.split(6_000)
     assert len(np.unique(first)) == 256
     assert np.array_equal(first, data.split(6_000))
@@ -120,12 +120,12 @@ def test_the_split_is_the_same_for_a_seed_and_leaves_the_rest_to_training() -> N
     assert sorted([*dataset.training, *first]) == list(range(6_000))
 
 
-def test_missing_data_say_which_command_makes_them(tmp_path: Path) -> None:
+def test_missing_data_names_the_command_that_creates_it(tmp_path: Path) -> None:
     with pytest.raises(data.DataError, match="limner train data"):
         data.load_dataset(tmp_path)
 
 
-def test_the_cache_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert data.cache_folder() == tmp_path / "limner" / "training"
     monkeypatch.delenv("XDG_CACHE_HOME")

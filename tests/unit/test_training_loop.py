@@ -1,4 +1,4 @@
-"""The training loop learns, stops in time, averages, and continues exactly where it was left."""
+"""The training loop: learning, time limit, weight averages, and exact continuation from a checkpoint."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ def losses_of(module: nn.Module) -> Callable[[], tuple[Tensor, int]]:
     return lambda: ((module(inputs) - inputs[:, :2]).square().mean(), 5)
 
 
-def ticking(seconds: float) -> Callable[[], float]:
-    """Return a clock that moves on by `seconds` each time it is read."""
+def ticking_clock(seconds: float) -> Callable[[], float]:
+    """Return a clock that advances by `seconds` each time it is read."""
     times: Iterator[float] = itertools.count(0.0, seconds)
     return lambda: next(times)
 
 
-def test_training_lowers_the_loss_and_counts_what_it_did() -> None:
+def test_training_lowers_the_loss_and_counts_steps_and_samples() -> None:
     training = loop.begin(network(), 0.02)
-    losses = list(loop.run(training, losses_of(training.network), 1.0, warmup=5, clock=ticking(0.5)))
+    losses = list(loop.run(training, losses_of(training.network), 1.0, warmup=5, clock=ticking_clock(0.5)))
     assert losses[-1] < losses[0] / 5
     assert training.step == len(losses)
     assert training.samples == 5 * len(losses)
 
 
-def test_training_stops_when_its_time_is_over() -> None:
+def test_training_stops_at_its_time_limit() -> None:
     training = loop.begin(network(), 0.01)
-    assert len(list(loop.run(training, losses_of(training.network), 1.0, clock=ticking(10.0)))) == 3
+    assert len(list(loop.run(training, losses_of(training.network), 1.0, clock=ticking_clock(10.0)))) == 3
     assert training.seconds == pytest.approx(60, abs=10)
 
 
-def test_the_learning_rate_warms_up_and_falls_to_nearly_nothing() -> None:
+def test_the_learning_rate_warms_up_and_decays_to_almost_zero() -> None:
     training = loop.begin(network(), 0.01)
     rates = [
         training.optimizer.param_groups[0]["lr"]
-        for _ in loop.run(training, losses_of(training.network), 1.0, warmup=10, clock=ticking(0.2))
+        for _ in loop.run(training, losses_of(training.network), 1.0, warmup=10, clock=ticking_clock(0.2))
     ]
     assert rates[0] == pytest.approx(0.001)
     assert max(rates) == pytest.approx(0.01)
     assert rates[-1] < 0.001
 
 
-def test_a_loss_that_is_no_number_stops_the_training() -> None:
+def test_a_nan_loss_stops_the_training() -> None:
     training = loop.begin(network(), 0.01)
     with pytest.raises(FloatingPointError, match="nan at step 0"):
         next(loop.run(training, lambda: (torch.tensor(float("nan")), 1), 1.0))
@@ -65,27 +65,27 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 def test_the_average_follows_the_weights() -> None:
     training = loop.begin(network(), 0.01)
     before = training.average["0.weight"].clone()
-    for _ in loop.run(training, losses_of(training.network), 0.1, clock=ticking(0.5)):
+    for _ in loop.run(training, losses_of(training.network), 0.1, clock=ticking_clock(0.5)):
         loop.update_average(training)
     current = training.network.state_dict()["0.weight"]
     assert 0 < (training.average["0.weight"] - current).norm() < (before - current).norm()
 
 
-def test_a_restored_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+def test_a_restored_training_continues_identically(tmp_path: Path) -> None:
     first = loop.begin(network(), 0.01)
-    list(loop.run(first, losses_of(first.network), 0.1, clock=ticking(0.5)))
+    list(loop.run(first, losses_of(first.network), 0.1, clock=ticking_clock(0.5)))
     first.history.append((first.step, 0.5))
     loop.save(first, tmp_path)
     second = loop.begin(network(), 0.01)
     assert loop.restore(second, tmp_path)
     assert (second.step, second.samples, second.history) == (first.step, first.samples, first.history)
     for training in (first, second):
-        list(loop.run(training, losses_of(training.network), 0.1, clock=ticking(0.5)))
+        list(loop.run(training, losses_of(training.network), 0.1, clock=ticking_clock(0.5)))
     for name, value in first.network.state_dict().items():
         torch.testing.assert_close(value, second.network.state_dict()[name])
 
 
-def test_there_is_nothing_to_restore_at_first(tmp_path: Path) -> None:
+def test_a_new_training_has_nothing_to_restore(tmp_path: Path) -> None:
     assert not loop.restore(loop.begin(network(), 0.01), tmp_path)
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
         loop.restore(loop.begin(network(), 0.01), tmp_path)
 
 
-def test_a_drive_leaves_a_checkpoint_a_curve_and_what_ship_makes(
+def test_a_run_writes_a_checkpoint_a_curve_and_the_exported_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training, shipped = loop.begin(network(), 0.01), []
@@ -116,7 +116,7 @@ def test_a_drive_leaves_a_checkpoint_a_curve_and_what_ship_makes(
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24), (260, 300)])
-def test_orthogonalising_evens_out_the_singular_values(shape: tuple[int, int]) -> None:
+def test_orthogonalising_equalises_the_singular_values(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(shape) @ torch.diag(torch.logspace(0, -1, shape[1]))
     result = orthogonalise(matrix, longest=300)
@@ -132,19 +132,19 @@ def test_orthogonalising_in_blocks_keeps_the_size_of_the_update() -> None:
     assert blocks.square().mean() == pytest.approx(whole.square().mean(), rel=0.5)
 
 
-def test_plain_layers_and_vectors_are_left_to_adamw() -> None:
+def test_excluded_layers_and_vectors_use_adamw() -> None:
     module = network()
     matrices, others = parameter_groups(module, [module[1]], 0.1)
     assert matrices["params"] == [module[0].weight]
     assert len(others["params"]) == 3
 
 
-def test_muon_takes_no_closure() -> None:
+def test_muon_refuses_a_closure() -> None:
     with pytest.raises(ValueError, match="no closure"):
         Muon(parameter_groups(network(), [], 0.0), 0.1).step(lambda: 0.0)
 
 
-def test_a_sheet_has_a_row_for_each_row(tmp_path: Path) -> None:
+def test_a_sheet_has_one_row_per_tensor(tmp_path: Path) -> None:
     report.save_sheet([torch.zeros(3, 3, 8, 8), torch.ones(3, 3, 8, 8)], tmp_path / "sheet.png", gap=2)
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.size == (3 * 10 + 2, 2 * 10 + 2)

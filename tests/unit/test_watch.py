@@ -1,4 +1,4 @@
-"""Waiting for jobs: one look for all who wait, and lost hints found out."""
+"""Long polls: waiting clients share one read of the job, and lost hints are detected."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 class View:
-    """As much of a job's view as waiting needs."""
+    """The part of a job's view that waiting needs."""
 
     def __init__(self, state: str) -> None:
         self.status = JobState(state)
 
 
-class Room:
-    """Clients that wait for one job."""
+class WatchedJob:
+    """A job, and clients that wait for it."""
 
     def __init__(self, database: Database, redis_url: str, catalogue) -> None:
         self.database = database
         self.hints = Hints(connect(redis_url))
-        self.others = self.listeners()
-        self.looks = 0
-        self.here = True
+        self.other_listeners = self.listeners()
+        self.reads = 0
+        self.connected = True
         supervisor = Supervisor()
         self.watches = Watches(Listener(connect(redis_url, decode_responses=False), supervisor), database, supervisor)
         card, spec = catalogue.resolve(JobRequest(prompt="x"))
@@ -47,14 +47,14 @@ class Room:
     def listeners(self) -> int:
         return self.hints.redis.pubsub_numsub(CHANNEL)[0][1]
 
-    def look(self) -> View:
-        self.looks += 1
+    def read(self) -> View:
+        self.reads += 1
         with self.database.read() as session:
             return View(queries.job(session, TENANT, self.job_id).state)
 
     def wait(self, seen: threading.Semaphore, seconds: float = 600) -> View:
         views: list[View] = []
-        for view in self.watches.follow(TENANT, self.job_id, seconds, self.look, lambda: not self.here):
+        for view in self.watches.follow(TENANT, self.job_id, seconds, self.read, lambda: not self.connected):
             views.append(view)
             seen.release()
         return views[-1]
@@ -65,63 +65,65 @@ class Room:
 
 
 @pytest.fixture
-def room(database, redis_url, catalogue) -> Room:
-    return Room(database, redis_url, catalogue)
+def watched(database, redis_url, catalogue) -> WatchedJob:
+    return WatchedJob(database, redis_url, catalogue)
 
 
-def test_all_who_wait_for_a_job_share_one_look_at_its_end(room):
+def test_all_clients_that_wait_for_a_job_share_one_read_at_its_end(watched):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(20) as clients:
-        views = [clients.submit(room.wait, seen) for _ in range(20)]
+        views = [clients.submit(watched.wait, seen) for _ in range(20)]
         for _ in range(20):
             seen.acquire()
-        before = room.looks
-        room.hints.changed(room.cancel())
+        before = watched.reads
+        watched.hints.changed(watched.cancel())
         assert {view.result().status for view in views} == {JobState.CANCELED}
-    assert room.looks - before <= 1, "none if the first look of another was the last"
+    assert watched.reads - before <= 1, "more than one read (0 is possible if another client's first read was the last)"
 
 
-def test_progress_costs_no_look(room):
+def test_progress_hints_cause_no_read(watched):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(1) as clients:
-        view = clients.submit(room.wait, seen)
+        view = clients.submit(watched.wait, seen)
         seen.acquire()
-        eventually(lambda: room.listeners() > room.others)
+        eventually(lambda: watched.listeners() > watched.other_listeners)
         for done in range(50):
-            message = f'{{"id": "{room.job_id}", "tenant_id": "{TENANT}", "progress": {{"done": {done}, "total": 50}}}}'
-            room.hints.redis.publish(CHANNEL, message)
-        room.hints.changed(room.cancel())
+            message = (
+                f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "progress": {{"done": {done}, "total": 50}}}}'
+            )
+            watched.hints.redis.publish(CHANNEL, message)
+        watched.hints.changed(watched.cancel())
         assert view.result().status is JobState.CANCELED
-    assert room.looks == 2
+    assert watched.reads == 2
 
 
-def test_an_end_of_which_no_hint_came_is_found_out(room):
+def test_the_end_of_a_job_is_detected_without_a_hint(watched):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(1) as clients:
-        view = clients.submit(room.wait, seen)
+        view = clients.submit(watched.wait, seen)
         seen.acquire()
-        room.cancel()
+        watched.cancel()
         assert eventually(view.done)
         assert view.result().status is JobState.CANCELED
 
 
-def test_a_hint_that_says_what_is_not_true_ends_nothing(room):
+def test_a_false_hint_does_not_end_the_wait(watched):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(1) as clients:
-        view = clients.submit(room.wait, seen)
+        view = clients.submit(watched.wait, seen)
         seen.acquire()
-        eventually(lambda: room.listeners() > room.others)
-        message = f'{{"id": "{room.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
-        room.hints.redis.publish(CHANNEL, message)
-        eventually(lambda: room.looks == 2)
+        eventually(lambda: watched.listeners() > watched.other_listeners)
+        message = f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
+        watched.hints.redis.publish(CHANNEL, message)
+        eventually(lambda: watched.reads == 2)
         assert not view.done()
-        room.hints.changed(room.cancel())
+        watched.hints.changed(watched.cancel())
         assert view.result().status is JobState.CANCELED
-    assert room.looks == 3
+    assert watched.reads == 3
 
 
-def test_waiting_ends_when_its_time_is_over_or_its_client_is_gone(room):
-    assert room.wait(threading.Semaphore(0), seconds=0.2).status is JobState.QUEUED
-    assert room.looks == 1, "it has just been looked at"
-    room.here = False
-    assert room.wait(threading.Semaphore(0)).status is JobState.QUEUED
+def test_waiting_ends_at_its_timeout_or_when_the_client_disconnects(watched):
+    assert watched.wait(threading.Semaphore(0), seconds=0.2).status is JobState.QUEUED
+    assert watched.reads == 1, "the job was read again directly after the first read"
+    watched.connected = False
+    assert watched.wait(threading.Semaphore(0)).status is JobState.QUEUED

@@ -1,4 +1,4 @@
-"""Hints through a real Valkey."""
+"""Hints: lossy notifications through a real Valkey."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def change(state: JobState) -> Change:
     return Change("job_1", "tenant", None, "limner-flow", state, 2)
 
 
-def test_progress_can_be_read_by_job_and_heard_by_all(redis_url):
+def test_progress_can_be_read_per_job_and_is_published_to_all(redis_url):
     hints = Hints(connect(redis_url))
     with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CHANNEL)
@@ -27,7 +27,7 @@ def test_progress_can_be_read_by_job_and_heard_by_all(redis_url):
     assert hints.progress(["job_1", "job_2"]) == {"job_1": Progress(3, 24)}
 
 
-def test_a_cancellation_is_told_to_the_workers_too(redis_url):
+def test_a_cancellation_is_also_published_to_the_workers(redis_url):
     hints = Hints(connect(redis_url))
     with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CANCEL_CHANNEL)
@@ -35,14 +35,14 @@ def test_a_cancellation_is_told_to_the_workers_too(redis_url):
         assert eventually(lambda: pubsub.get_message(timeout=1))["data"] == "job_1"
 
 
-def test_nothing_is_raised_while_redis_is_away():
+def test_hints_raise_nothing_without_redis():
     hints = Hints(connect("redis://127.0.0.1:1/0"))
     hints.changed([change(JobState.CANCELED)])
     hints.progressed({"job_1": ("tenant", Progress(1, 2))})
     assert hints.progress(["job_1"]) == {}
 
 
-def test_what_is_published_is_understood_and_all_else_is_none(redis_url):
+def test_published_messages_can_be_read(redis_url):
     hints = Hints(connect(redis_url))
     with connect(redis_url, decode_responses=False).pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CHANNEL)
@@ -55,5 +55,5 @@ def test_what_is_published_is_understood_and_all_else_is_none(redis_url):
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
-def test_any_message_can_be_read(message):
+def test_an_invalid_message_is_read_as_none(message):
     assert read_message(message if isinstance(message, bytes) else json.dumps(message).encode()) is None

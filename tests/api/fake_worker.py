@@ -1,4 +1,4 @@
-"""Plays the worker through the ledger, for tests of the web alone."""
+"""Acts as the worker through the ledger, for tests of the web application without a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SmolLM2 itself: converted from its package, loaded, and held to the words that it was given."""
+"""The prompt enricher with the real SmolLM2: converted from its package and loaded; it keeps the given words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.stages.interpretation.client import LanguageError
 from limner_worker.stages.interpretation.prompt_enricher import WEIGHTS, LocalModel, put_whole
 
-pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # transformers' own, about its own formats
+pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # warnings of transformers about its own formats
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
     return built
 
 
-def test_a_prompt_comes_back_first_with_a_few_words_more_at_most(model):
+def test_an_enriched_prompt_starts_with_the_prompt_and_adds_a_few_words(model):
     prompts = ["a blue car", "a smiling cat with sunglasses", "一只猫", "a red apple", "a blue car"]
     richer = model.enrich(prompts)
     assert len(richer) == len(prompts)
@@ -29,7 +29,7 @@ def test_a_prompt_comes_back_first_with_a_few_words_more_at_most(model):
     assert any(text != prompt for text, prompt in zip(richer, prompts, strict=True))
 
 
-def test_of_two_workers_that_convert_it_at_once_the_first_is_kept(tmp_path):
+def test_the_first_of_two_concurrent_conversions_is_kept(tmp_path):
     made = [tmp_path / name for name in ("first", "second")]
     for folder in made:
         folder.mkdir()
@@ -38,13 +38,13 @@ def test_of_two_workers_that_convert_it_at_once_the_first_is_kept(tmp_path):
     assert (tmp_path / "model" / WEIGHTS).read_text() == "first"
 
 
-def test_until_it_is_loaded_it_says_so(tmp_path, monkeypatch):
+def test_enriching_fails_while_the_model_is_loading(tmp_path, monkeypatch):
     monkeypatch.setattr("limner_worker.stages.interpretation.prompt_enricher.LocalModel._load", lambda _: None)
     with pytest.raises(LanguageError, match="still being loaded"):
         LocalModel(tmp_path, Supervisor()).enrich(["a cat"])
 
 
-def test_without_its_package_it_says_what_to_install(tmp_path, monkeypatch):
+def test_a_missing_package_is_reported_with_the_extra_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("limner_worker.stages.interpretation.prompt_enricher.PACKAGE", "no_such_package")
     absent = LocalModel(tmp_path, Supervisor())
     absent.wait()

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer says what is wrong with it: never a 500, on either database."""
+"""Malformed input gets an error that explains it, never a 500, on both databases."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.domain.jobs import MAX_METADATA_BYTES
-from tests.api.test_bulks import both, lines, post
+from tests.api.test_bulks import both_databases, lines, post
 
 NUL, SURROGATE = "a\x00b", '"\\ud800"'
 ID = "job_01j9z3w6q4x7job01j9z3w6q4x"
 CHAT = '{"messages": [{"role": "user", "content": "a cat"}, {"role": "user", "content": %s}]}'
 NESTED = "[" * 400 + "]" * 400
-pytestmark = both
+pytestmark = both_databases
 
 
 def body(field: str, value: str) -> str:
-    """A job whose field has this value, in JSON as it is written."""
+    """The JSON text of a job request whose field has this value, given as JSON text."""
     return f'{{"prompt": "x", {json.dumps(field)}: {value}}}'
 
 
 @pytest.mark.parametrize("kind", ["jobs", "bulks", "images", "conversations"])
 @pytest.mark.parametrize("id_", ["%00", "job_%00", "%ED%A0%80", "a" * 300, "job_' OR 1=1"])
-def test_a_malformed_id_names_nothing(client, kind, id_):
+def test_a_malformed_id_is_not_found(client, kind, id_):
     answer = client.get(f"/api/v1/{kind}/{id_}")
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
@@ -42,7 +42,7 @@ def test_a_malformed_id_names_nothing(client, kind, id_):
         "/conversations/%00/messages",
     ],
 )
-def test_a_malformed_id_names_nothing_to_be_changed(client, path):
+def test_a_change_with_a_malformed_id_is_not_found(client, path):
     answer = client.post(f"/api/v1{path}", json={"message": "x"})
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
@@ -51,7 +51,7 @@ def test_a_malformed_id_names_nothing_to_be_changed(client, path):
     "query", ["cursor=%00", "bulk=%00", "model=a%00b", "cursor=%ED%A0%80%00", "limit=99999999999999999999", "state=%00"]
 )
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/conversations"])
-def test_a_filter_that_cannot_be_looked_for_is_refused(client, path, query):
+def test_an_invalid_filter_is_refused(client, path, query):
     answer = client.get(f"{path}?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
 
@@ -77,7 +77,7 @@ BAD_VALUES = {
     "seed beyond 64 bits": body("seed", "1" + "0" * 40),
     "an unknown field with NUL in its name": body(NUL, "1"),
 }
-NO_JSON = {
+INVALID_JSON = {
     "NaN": body("guidance", "NaN"),
     "Infinity": body("metadata", '{"k": Infinity}'),
     "-Infinity": body("metadata", '{"k": -Infinity}'),
@@ -88,7 +88,7 @@ NO_JSON = {
 
 
 @pytest.mark.parametrize("data", BAD_VALUES.values(), ids=BAD_VALUES.keys())
-def test_a_value_that_cannot_be_stored_is_refused_in_a_job_and_in_a_line_of_a_bulk(client, data):
+def test_an_unstorable_value_is_refused_in_a_job_and_in_a_bulk_line(client, data):
     answer = client.post("/api/v1/jobs", data=data, content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request"), answer.text
     if len(data) < 60_000:
@@ -96,8 +96,8 @@ def test_a_value_that_cannot_be_stored_is_refused_in_a_job_and_in_a_line_of_a_bu
         assert (refused.status_code, refused.json["errors"][0]["line"]) == (422, 2)
 
 
-@pytest.mark.parametrize("data", NO_JSON.values(), ids=NO_JSON.keys())
-def test_what_is_no_json_is_refused_in_a_job_and_in_a_line_of_a_bulk(client, data):
+@pytest.mark.parametrize("data", INVALID_JSON.values(), ids=INVALID_JSON.keys())
+def test_invalid_json_is_refused_in_a_job_and_in_a_bulk_line(client, data):
     answer = client.post("/api/v1/jobs", data=data, content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_body")
     refused = post(client, lines({"prompt": "x"}) + (data.encode() if isinstance(data, str) else data))
@@ -114,7 +114,7 @@ def test_what_is_no_json_is_refused_in_a_job_and_in_a_line_of_a_bulk(client, dat
         ("/v1/chat/completions", CHAT),
     ],
 )
-def test_a_value_that_cannot_be_stored_is_refused_everywhere(client, path, data, value):
+def test_an_unstorable_value_is_refused_on_the_other_routes(client, path, data, value):
     answer = client.post(path, data=data % value, content_type="application/json")
     assert answer.status_code == 422, answer.text
 
@@ -129,12 +129,12 @@ def test_an_idempotency_key_is_at_most_255_printable_characters(client, path, ke
 
 
 @pytest.mark.parametrize("count", ["-1", "x", "9" * 5000, "1.5"])
-def test_a_count_of_retries_is_a_number(client, count):
+def test_a_retry_count_must_be_a_number(client, count):
     for path, data in (("/api/v1/jobs", {"prompt": "x"}), ("/v1/chat/completions", json.loads(CHAT % '"a dog"'))):
         assert client.post(path, json=data, headers={"X-Stainless-Retry-Count": count}).status_code == 422
 
 
-def test_a_key_with_a_right_checksum_but_characters_that_no_key_has_is_not_valid(make_app):
+def test_an_api_key_with_invalid_characters_and_a_correct_checksum_is_refused(make_app):
     client = make_app(require_keys=True).test_client()
     for lookup in ("a\x00b", "caf\xe9"):
         token = f"lmn_{lookup}_x_{zlib.crc32(f'{lookup}_x'.encode()):08x}"
@@ -142,20 +142,20 @@ def test_a_key_with_a_right_checksum_but_characters_that_no_key_has_is_not_valid
         assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_what_can_be_stored_comes_back_as_it_was_sent(client):
+def test_metadata_is_returned_unchanged(client):
     metadata = {"k": "\u00e9\U0001f600\u2028\x01", "n": [2**63 - 1, -(2**63), 1.5, 0.1, None, True], "d": {"a": [[[]]]}}
     job = client.post("/api/v1/jobs", json={"prompt": "x\x07\ufffe", "metadata": metadata}).json
     assert client.get(job["links"]["self"]).json["metadata"] == metadata
 
 
-def test_metadata_is_measured_in_bytes_as_they_are_sent(client):
+def test_the_metadata_limit_counts_utf8_bytes(client):
     fits = {"k": "\u00e9" * ((MAX_METADATA_BYTES - 9) // 2)}
     assert client.post("/api/v1/jobs", json={"prompt": "x", "metadata": fits}).status_code == 202
     refused = client.post("/api/v1/jobs", json={"prompt": "x", "metadata": {"k": "\u00e9" * (MAX_METADATA_BYTES // 2)}})
     assert (refused.status_code, refused.json["field"]) == (422, "metadata")
 
 
-def test_an_error_of_the_database_does_not_tell_what_was_asked(database, caplog):
+def test_database_errors_do_not_contain_query_parameters(database, caplog):
     caplog.set_level(logging.DEBUG)
     with database.read() as session, pytest.raises(SQLAlchemyError, match="no_such_table") as caught:
         session.execute(text("SELECT 1 FROM no_such_table WHERE a = :prompt"), {"prompt": "a secret cat"})

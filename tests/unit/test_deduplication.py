@@ -1,4 +1,4 @@
-"""Equal requests are drawn once: what counts as equal, who waits for whom, and what becomes of those who wait."""
+"""Deduplication: which requests are equal, which job waits for which, and what happens to the waiting jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.deduplication import Deduplicator, deduplication_keys
 
 FINGERPRINT = {"model": "limner-flow", "weights": "abc", "device": "cpu"}
-ASKED = {"prompt": "a red apple", "seed": 7}
+REQUEST = {"prompt": "a red apple", "seed": 7}
 
 
 @pytest.fixture
@@ -35,19 +35,21 @@ def blobs(tmp_path) -> Blobs:
 
 
 class Worker:
-    """A worker with everything real but the engine and the publisher: it notes what is to be drawn and what is not."""
+    """A worker without engine and publisher: it records the ids of drawn jobs and the images copied to other jobs."""
 
     def __init__(self, database: Database, blobs: Blobs, catalogue: Catalogue) -> None:
         self.database, self.blobs, self.catalogue = database, blobs, catalogue
-        self.mine: set[str] = set()
+        self.active: set[str] = set()
         self.drawn: list[str] = []
         self.copied: dict[str, list[NewImage]] = {}
         fingerprints = dict.fromkeys(catalogue.cards, FINGERPRINT)
-        self.sharing = Deduplicator(database, blobs, fingerprints, Supervisor(), self._is_mine, self._draw, self._copy)
-        self.sharing.start()
+        self.deduplicator = Deduplicator(
+            database, blobs, fingerprints, Supervisor(), self._is_active, self._draw, self._copy
+        )
+        self.deduplicator.start()
 
-    def _is_mine(self, job: JobRun) -> bool:
-        return job.id in self.mine
+    def _is_active(self, job: JobRun) -> bool:
+        return job.id in self.active
 
     def _draw(self, jobs) -> None:
         self.drawn += [job.id for job in jobs]
@@ -56,23 +58,23 @@ class Worker:
         self.copied[job.id] = list(images)
 
     def claim(self, tenant: str = ledger.LOCAL_TENANT, lane: Lane = Lane.NORMAL, **request: object) -> Claim:
-        card, spec = self.catalogue.resolve(JobRequest.model_validate(ASKED | request))
+        card, spec = self.catalogue.resolve(JobRequest.model_validate(REQUEST | request))
         with self.database.write() as session:
             new = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)
             job_id = ledger.submit(session, tenant, [new]).changes[0].id
             [claim] = ledger.claim(session, [job_id], "a worker", 60)
-        self.mine.add(job_id)
+        self.active.add(job_id)
         return replace(claim, lane=lane)
 
-    def begin(self, *claims: Claim) -> list[str]:
-        self.sharing.take([JobRun(claim, lambda: None) for claim in claims])
+    def take(self, *claims: Claim) -> list[str]:
+        self.deduplicator.take([JobRun(claim, lambda: None) for claim in claims])
         return [claim.id for claim in claims]
 
     def finish(self, claim: Claim) -> None:
-        """Its picture is stored and committed."""
-        made = io.BytesIO()
-        Pillow.new("RGB", (8, 8), "red").save(made, "PNG")
-        digest = self.blobs.put(made.getvalue())
+        """Store the job's picture and commit its result."""
+        buffer = io.BytesIO()
+        Pillow.new("RGB", (8, 8), "red").save(buffer, "PNG")
+        digest = self.blobs.put(buffer.getvalue())
         images = [
             NewImage(
                 digest,
@@ -88,54 +90,54 @@ class Worker:
         ]
         with self.database.write() as session:
             ledger.finish(session, [ledger.Result(claim.id, claim.attempt, images)])
-        self.leave(claim)
+        self.end(claim)
 
-    def make(self, claim: Claim) -> None:
-        """From its beginning to its end."""
-        self.begin(claim)
+    def draw_and_finish(self, claim: Claim) -> None:
+        """Take the job, wait until it is drawn, and finish it."""
+        self.take(claim)
         eventually(lambda: claim.id in self.drawn)
         self.finish(claim)
 
-    def leave(self, claim: Claim) -> None:
-        """It has ended here, with a picture or without."""
-        self.mine.discard(claim.id)
-        self.sharing.ended(JobRun(claim, lambda: None))
+    def end(self, claim: Claim) -> None:
+        """End the job, with or without a picture."""
+        self.active.discard(claim.id)
+        self.deduplicator.ended(JobRun(claim, lambda: None))
 
-    def settled(self) -> None:
-        """All that was said so far was heard."""
-        [last] = self.begin(self.claim(prompt=f"a probe {time.monotonic_ns()}"))
+    def process_pending(self) -> None:
+        """Wait until all earlier messages are processed."""
+        [last] = self.take(self.claim(prompt=f"a probe {time.monotonic_ns()}"))
         eventually(lambda: last in self.drawn)
         self.drawn.remove(last)
 
 
 @pytest.fixture
 def worker(database: Database, blobs: Blobs, catalogue: Catalogue) -> Iterator[Worker]:
-    allow(database, "local")
+    set_sharing(database, "local")
     built = Worker(database, blobs, catalogue)
     yield built
-    built.sharing.stop()
+    built.deduplicator.stop()
 
 
-def allow(database: Database, name: str, *, share: bool = True) -> str:
+def set_sharing(database: Database, name: str, *, share: bool = True) -> str:
     with database.write() as session:
         tenants.change_tenant(session, name, {"share_results": share})
         return tenants.find_or_make(session, name)
 
 
-def test_a_request_gets_the_picture_of_an_equal_one_and_its_receipt_says_so(worker: Worker):
+def test_an_equal_request_gets_the_same_picture_and_its_receipt_names_the_source(worker: Worker):
     first, second = worker.claim(), worker.claim()
-    worker.make(first)
-    worker.begin(second)
+    worker.draw_and_finish(first)
+    worker.take(second)
     [image] = eventually(lambda: worker.copied.get(second.id))
     assert image.receipt == {"buckets": [[1, 2]], "shared_with": first.id}
     assert image.deduplication_key is None
     assert worker.drawn == [first.id]
 
 
-def test_who_comes_while_an_equal_one_is_drawn_waits_for_it(worker: Worker):
+def test_requests_wait_while_an_equal_one_is_drawn(worker: Worker):
     first, *others = claims = [worker.claim() for _ in range(5)]
-    worker.begin(*claims)
-    worker.settled()
+    worker.take(*claims)
+    worker.process_pending()
     assert worker.drawn == [first.id]
     assert not worker.copied
     worker.finish(first)
@@ -143,31 +145,31 @@ def test_who_comes_while_an_equal_one_is_drawn_waits_for_it(worker: Worker):
     assert worker.drawn == [first.id]
 
 
-def test_if_the_one_that_is_drawn_is_lost_another_is_drawn(worker: Worker):
+def test_a_waiting_job_is_drawn_if_the_first_is_lost(worker: Worker):
     first, second, third = (worker.claim() for _ in range(3))
-    worker.begin(first, second, third)
-    worker.settled()
-    worker.leave(first)
+    worker.take(first, second, third)
+    worker.process_pending()
+    worker.end(first)
     eventually(lambda: worker.drawn == [first.id, second.id])
-    worker.settled()
+    worker.process_pending()
     worker.finish(second)
     eventually(lambda: set(worker.copied) == {third.id})
 
 
-def test_one_that_left_while_it_waited_is_neither_drawn_nor_waited_for(worker: Worker):
+def test_a_job_that_ended_while_waiting_is_not_drawn(worker: Worker):
     first, second, third = (worker.claim() for _ in range(3))
-    worker.begin(first, second, third)
-    worker.settled()
-    worker.leave(second)
-    worker.leave(first)
+    worker.take(first, second, third)
+    worker.process_pending()
+    worker.end(second)
+    worker.end(first)
     eventually(lambda: worker.drawn == [first.id, third.id])
 
 
-def test_nobody_waits_for_a_job_of_a_lower_lane(worker: Worker):
+def test_a_job_does_not_wait_for_one_of_a_lower_lane(worker: Worker):
     slow, urgent = worker.claim(lane=Lane.LOW), worker.claim(lane=Lane.FIRST)
-    worker.begin(slow)
-    worker.settled()
-    worker.begin(urgent)
+    worker.take(slow)
+    worker.process_pending()
+    worker.take(urgent)
     eventually(lambda: worker.drawn == [slow.id, urgent.id])
 
 
@@ -185,101 +187,101 @@ def test_nobody_waits_for_a_job_of_a_lower_lane(worker: Worker):
     ],
     ids=str,
 )
-def test_requests_that_differ_in_what_is_seen_are_drawn_each(worker: Worker, other):
+def test_requests_with_different_results_are_drawn_separately(worker: Worker, other):
     first, second = worker.claim(), worker.claim(**other)
-    worker.make(first)
-    worker.begin(second)
+    worker.draw_and_finish(first)
+    worker.take(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
 
 
-def test_a_picture_of_several_is_found_by_who_asks_for_it_alone(worker: Worker):
-    both, second = worker.claim(n=2), worker.claim(seed=8)
-    worker.make(both)
-    worker.begin(second)
+def test_one_picture_of_a_multi_picture_job_is_shared(worker: Worker):
+    two_pictures, second = worker.claim(n=2), worker.claim(seed=8)
+    worker.draw_and_finish(two_pictures)
+    worker.take(second)
     assert [image.seed for image in eventually(lambda: worker.copied.get(second.id))] == [8]
 
 
-def test_tenants_do_not_see_each_others_pictures(worker: Worker):
-    other = allow(worker.database, "other")
+def test_pictures_are_not_shared_between_tenants(worker: Worker):
+    other = set_sharing(worker.database, "other")
     first, second = worker.claim(), worker.claim(tenant=other)
-    worker.make(first)
-    worker.begin(second)
+    worker.draw_and_finish(first)
+    worker.take(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
 
 
-def test_nothing_is_shared_unless_the_tenant_wants_it(worker: Worker):
-    allow(worker.database, "local", share=False)
+def test_nothing_is_shared_unless_the_tenant_allows_it(worker: Worker):
+    set_sharing(worker.database, "local", share=False)
     claims = [worker.claim(), worker.claim()]
-    assert worker.begin(*claims) == worker.drawn
+    assert worker.take(*claims) == worker.drawn
     assert deduplication_keys(claims[0], FINGERPRINT) == ()
 
 
 def test_a_replay_is_drawn_again(worker: Worker):
     first, again = worker.claim(), worker.claim()
-    worker.make(first)
+    worker.draw_and_finish(first)
     spec = again.spec.model_copy(update={"replay": ((1, 1),)})
-    worker.begin(replace(again, spec=spec))
+    worker.take(replace(again, spec=spec))
     assert worker.drawn == [first.id, again.id]
 
 
-def test_a_worker_that_would_draw_it_otherwise_draws_it(worker: Worker):
+def test_the_deduplication_key_depends_on_the_weights(worker: Worker):
     claim = worker.claim()
-    [here], [there] = (
+    [key], [other_key] = (
         deduplication_keys(claim, FINGERPRINT),
         deduplication_keys(claim, FINGERPRINT | {"weights": "def"}),
     )
-    assert here != there
+    assert key != other_key
 
 
-def test_a_description_that_became_the_same_conditions_is_an_equal_request(worker: Worker):
+def test_a_description_with_equal_conditions_is_an_equal_request(worker: Worker):
     plain = worker.claim()
     described = replace(plain, spec=plain.spec.model_copy(update={"description": "please, a red apple"}))
     assert deduplication_keys(described, FINGERPRINT) == deduplication_keys(plain, FINGERPRINT)
 
 
-def test_what_was_deleted_is_drawn_again(worker: Worker):
+def test_deleted_pictures_are_drawn_again(worker: Worker):
     first, second, third = (worker.claim() for _ in range(3))
-    worker.make(first)
+    worker.draw_and_finish(first)
     with worker.database.write() as session:
         digest = session.scalars(select(Image.sha256)).one()
-    worker.blobs.delete(digest, unless_written_within=-1)  # the bytes are gone, the row is there
-    worker.begin(second)
+    worker.blobs.delete(digest, unless_written_within=-1)  # deletes the bytes and keeps the row
+    worker.take(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
     with worker.database.write() as session:
         session.execute(delete(Image))
-    worker.leave(second)
-    worker.begin(third)
+    worker.end(second)
+    worker.take(third)
     eventually(lambda: worker.drawn == [first.id, second.id, third.id])
 
 
 def test_a_damaged_picture_is_not_shared(worker: Worker):
     first, second = worker.claim(), worker.claim()
-    worker.make(first)
+    worker.draw_and_finish(first)
     with worker.database.read() as session:
         digest = session.scalars(select(Image.sha256)).one()
     assert worker.blobs.folder is not None
     (worker.blobs.folder / digest[:2] / digest).write_bytes(b"damaged")
-    worker.begin(second)
+    worker.take(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
     assert not worker.copied
 
 
-def test_a_shared_picture_is_written_anew_so_that_no_cleaner_takes_it_first(worker: Worker):
+def test_sharing_a_picture_renews_its_write_time_to_protect_it_from_retention(worker: Worker):
     first, second = worker.claim(), worker.claim()
-    worker.make(first)
+    worker.draw_and_finish(first)
     with worker.database.read() as session:
         digest = session.scalars(select(Image.sha256)).one()
     assert worker.blobs.folder is not None
     file = worker.blobs.folder / digest[:2] / digest
     os.utime(file, (1, 1))
-    worker.begin(second)
+    worker.take(second)
     eventually(lambda: second.id in worker.copied)
     assert not worker.blobs.delete(digest, unless_written_within=60)
 
 
-def test_forgotten_prompts_take_their_recipes_along(worker: Worker):
+def test_deleting_prompts_also_deletes_the_deduplication_keys(worker: Worker):
     first = worker.claim()
-    worker.make(first)
+    worker.draw_and_finish(first)
     with worker.database.write() as session:
         session.execute(update(Tenant).values(keep_prompts_days=1.0))
         session.execute(update(Job).values(finished_at=now() - 2 * 86400))
@@ -287,10 +289,10 @@ def test_forgotten_prompts_take_their_recipes_along(worker: Worker):
         assert session.scalar(select(func.count()).where(Image.deduplication_key.is_not(None))) == 0
 
 
-def test_without_the_database_jobs_are_drawn(worker: Worker, monkeypatch):
+def test_jobs_are_drawn_if_the_database_lookup_fails(worker: Worker, monkeypatch):
     claim = worker.claim()
-    monkeypatch.setattr(worker.sharing, "_look", _broken)
-    worker.begin(claim)
+    monkeypatch.setattr(worker.deduplicator, "_look", _broken)
+    worker.take(claim)
     eventually(lambda: worker.drawn == [claim.id])
 
 

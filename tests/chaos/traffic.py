@@ -1,6 +1,6 @@
-"""What is asked of the service meanwhile: a bulk and single jobs over HTTP, each asked for again until it is accepted.
+"""The traffic during the faults: a bulk and single jobs over HTTP, each repeated until it is accepted.
 
-Every request has its idempotency key, so that a lost answer costs a repeat and never a second job.
+Every request has an idempotency key, so that a lost response causes a repeat and never a second job.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from PIL import Image
 
 BULK, SINGLES = 150, 50
 FROM_A_PICTURE = 10
-"""Single jobs that start from a picture of their own."""
+"""Number of single jobs with an input image."""
 EQUAL = 25
-"""After so many they come again: where their tenant shares results, equal ones are drawn once."""
+"""Seeds repeat after this number of jobs: with deduplication, equal ones are drawn once."""
 GIVE_UP_SECONDS = 60
 
 
 def picture(number: int) -> str:
-    """A `data:` URL of a small PNG."""
+    """The `data:` URL of a small PNG."""
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16), (number * 20, 80, 160)).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-class Load(threading.Thread):
-    """Sends 200 jobs; `accepted` are the ids of those that got a 2xx, `trouble` says what could not be sent."""
+class Traffic(threading.Thread):
+    """Sends 200 jobs; `accepted` has the ids of those with a 2xx response, `failures` what could not be sent."""
 
     def __init__(self, url: str, name: str) -> None:
         super().__init__(daemon=True)
         self.url = url
         self.name_ = name
         self.accepted: set[str] = set()
-        self.trouble: list[str] = []
+        self.failures: list[str] = []
 
     def run(self) -> None:
         with httpx.Client(base_url=f"{self.url}/api/v1", timeout=10) as client:
             lines = "".join(json.dumps({"prompt": "a line", "seed": n % EQUAL}) + "\n" for n in range(BULK))
             bulk = self._until_accepted(client, "/bulks", f"{self.name_}-bulk", lines, "application/jsonl")
             for number in range(SINGLES):
-                request: dict[str, object] = {"prompt": "a single one", "seed": 1000 + number % EQUAL}
+                request: dict[str, object] = {"prompt": "a single job", "seed": 1000 + number % EQUAL}
                 if number < FROM_A_PICTURE:
                     request["image"] = picture(number)
                 body = json.dumps(request)
@@ -69,7 +69,7 @@ class Load(threading.Thread):
             except (httpx.HTTPError, ValueError):
                 pass
             time.sleep(0.2)
-        self.trouble.append(f"{path} was not accepted within {GIVE_UP_SECONDS} s")
+        self.failures.append(f"{path} was not accepted within {GIVE_UP_SECONDS} s")
         return None
 
     def _ids(self, client: httpx.Client, results: object) -> set[str]:
@@ -83,6 +83,6 @@ class Load(threading.Thread):
                 raise ValueError(f"{len(ids)} lines")
             except (httpx.HTTPError, ValueError) as error:
                 if time.monotonic() > deadline:
-                    self.trouble.append(f"the bulk's results: {error}")
+                    self.failures.append(f"the bulk's results: {error}")
                     return set()
                 time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What is cut off on its way is never taken for the whole: a real server, and a socket that closes early."""
+"""A truncated request is never accepted as complete: a real server, and a socket that closes early."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNKED = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode()
 
 
 def send_and_close(service: Service, data: bytes) -> tuple[int, dict]:
-    """Send these bytes, say that no more will come, and read the answer."""
+    """Send these bytes, close the socket for writing, and return the response's status and body."""
     with socket.create_connection(("127.0.0.1", service.settings.port), timeout=30) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
@@ -40,7 +40,7 @@ def rows(service: Service) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("kept", [len(LINES) // 2, len(LINES) // 100 * 51, len(LINES) - 1, len(LINES) - 2, 0])
-def test_a_bulk_of_which_fewer_bytes_come_than_were_declared_is_refused_and_can_be_sent_again(server, kept):
+def test_a_bulk_shorter_than_its_content_length_is_refused_and_can_be_repeated(server, kept):
     status, problem = send_and_close(server, DECLARED + LINES[:kept])
     assert (status, problem["code"]) == (400, "malformed_body")
     assert f"{kept} of {len(LINES)} bytes" in problem["detail"]
@@ -54,7 +54,7 @@ def test_a_bulk_of_which_fewer_bytes_come_than_were_declared_is_refused_and_can_
     [b"", b"0\r\n", f"{len(LINES):x}\r\n".encode() + LINES[:-7], b"zz\r\n"],
     ids=["no final chunk", "no end of trailers", "in a chunk", "no size"],
 )
-def test_a_bulk_in_chunks_without_the_final_one_is_refused_and_can_be_sent_again(server, end):
+def test_a_chunked_bulk_without_its_final_chunk_is_refused_and_can_be_repeated(server, end):
     status, problem = send_and_close(server, CHUNKED + chunk(LINES[: len(LINES) // 2]) + end)
     assert (status, problem["code"]) == (400, "malformed_body")
     assert rows(server) == (0, 0)
@@ -62,13 +62,13 @@ def test_a_bulk_in_chunks_without_the_final_one_is_refused_and_can_be_sent_again
     assert (status, bulk["total"]) == (202, 100)
 
 
-def test_a_last_line_without_its_newline_is_taken_at_the_declared_end(server):
+def test_the_last_line_needs_no_newline(server):
     data = LINES[:-1]
     status, bulk = send_and_close(server, f"{HEAD}Content-Length: {len(data)}\r\n\r\n".encode() + data)
     assert (status, bulk["total"]) == (202, 100)
 
 
-def test_a_job_that_is_cut_off_is_refused(server):
+def test_a_truncated_job_request_is_refused(server):
     head = (
         "POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
     )

@@ -1,4 +1,4 @@
-"""Image-to-image and inpainting: what a client may start from, and what is stored of it."""
+"""Image-to-image and inpainting: which input images are accepted, and how they are stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from limner_shared.domain.jobs import JobRequest
 from limner_web.input_images import fit
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.input_images import load_inputs
-from tests.api.work import finish, png, start
+from tests.api.fake_worker import finish, png, start
 
 CARD = """
 name = "painter"
@@ -54,40 +54,40 @@ def stored(app, answer) -> Image.Image:
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_a_data_url_is_fitted_to_the_size_and_stored(app, client, kind):
+def test_an_image_from_a_data_url_is_resized_and_stored(app, client, kind):
     picture = stored(app, submit(client, image=data_url(Image.new("RGB", (100, 100), "red"), kind)))
     assert (picture.size, picture.format, picture.mode) == ((64, 32), "PNG", "RGB")
     assert all(abs(a - b) < 5 for a, b in zip(picture.getpixel((30, 16)), (254, 0, 0), strict=True))
 
 
-def test_a_picture_of_one_s_own_is_named_by_its_id(app, client):
+def test_a_tenant_can_start_from_its_own_picture_by_id(app, client):
     first = submit(client).json["id"]
     finish(app, start(app, first), png("green"))
     image = client.get(f"/api/v1/jobs/{first}").json["images"][0]["id"]
     assert stored(app, submit(client, image=image, strength=0.5)).getpixel((0, 0)) == (0, 128, 0)
 
 
-def test_what_is_transparent_becomes_white_and_what_lies_on_its_side_is_turned(app, client):
+def test_transparency_becomes_white_and_the_exif_orientation_is_applied(app, client):
     clear = Image.new("RGBA", (64, 32), (0, 0, 0, 0))
     assert stored(app, submit(client, image=data_url(clear))).getpixel((5, 5)) == (255, 255, 255)
     wide = Image.new("RGB", (32, 64), "black")
     wide.paste("white", (0, 32, 32, 64))
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees
     turned = stored(app, submit(client, image=data_url(wide, "jpeg", exif=exif)))
     left, right = (turned.getpixel((x, 16))[0] for x in (5, 60))
     assert left > 200
     assert right < 50
 
 
-def test_a_job_says_what_it_starts_from_and_not_the_whole_picture(client):
+def test_a_job_shows_the_digests_of_its_input_images(client):
     url = data_url(Image.new("RGB", (64, 32), "blue"))
     job = submit(client, image=url, mask=url, strength=0.7).json
     assert len(job["image"]) == len(job["mask"]) == 64
     assert job["strength"] == 0.7
 
 
-def test_a_worker_finds_the_pictures_in_the_rows_of_the_job(app, client):
+def test_the_worker_loads_the_input_images_into_the_job_rows(app, client):
     services = app.extensions["limner"]
     request = {"image": data_url(Image.new("RGB", (64, 32), "blue")), "mask": data_url(Image.new("L", (64, 32), 255))}
     spec = services.catalogue.resolve(JobRequest(prompt="a boat", n=2, **request))[1]
@@ -103,14 +103,14 @@ BAD = {
     "not base64": ("data:image/png;base64,%%%", "base64"),
     "no picture": ("data:image/png;base64," + base64.b64encode(b"hello").decode(), "not an image"),
     "an address": ("http://example.org/boat.png", "the id of an image"),
-    "a stranger": ("img_01arz3ndektsv4rrffq69g5fav", "no image img_"),
+    "an unknown id": ("img_01arz3ndektsv4rrffq69g5fav", "no image img_"),
     "cut off": (data_url(Image.effect_noise((64, 64), 50))[: 22 + 4 * 700], "damaged"),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("field", ["image", "mask"])
-def test_what_cannot_be_started_from_is_refused_with_the_field_and_the_reason(client, what, field):
+def test_an_invalid_input_image_is_refused_with_the_field_and_the_reason(client, what, field):
     value, reason = BAD[what]
     good = data_url(Image.new("RGB", (64, 32)))
     answer = submit(client, **({"image": good, "mask": good} | {field: value}))
@@ -120,33 +120,33 @@ def test_what_cannot_be_started_from_is_refused_with_the_field_and_the_reason(cl
     assert client.get("/api/v1/jobs").json["items"] == []
 
 
-def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(client):
+def test_an_image_with_too_many_pixels_is_refused_before_decoding(client):
     answer = submit(client, image=data_url(Image.new("1", (12_000, 12_000))))
     assert answer.status_code == 422
     assert "megapixels" in answer.json["detail"]
 
 
-def test_a_picture_of_too_many_bytes_is_refused(client):
+def test_an_image_with_too_many_bytes_is_refused(client):
     junk = base64.b64encode(bytes(10_000_001)).decode()
     answer = submit(client, image=f"data:image/png;base64,{junk}")
     assert (answer.status_code, "10 MB" in answer.json["detail"]) == (422, True)
 
 
-def test_a_mask_needs_an_image_and_strength_too(client):
+def test_mask_and_strength_require_an_image(client):
     for field, value in (("mask", data_url(Image.new("L", (64, 32)))), ("strength", 0.5)):
         answer = submit(client, **{field: value})
         assert answer.status_code == 422
         assert "image" in answer.json["detail"]
 
 
-def test_a_model_that_cannot_do_it_refuses_it(make_app):
+def test_a_model_without_the_task_refuses_an_image(make_app):
     client = make_app().test_client()
     answer = submit(client, image=data_url(Image.new("RGB", (64, 32))))
     assert answer.status_code == 422
     assert "text-to-image" in answer.json["detail"]
 
 
-def test_a_bulk_with_a_bad_picture_is_refused_by_its_line(client):
+def test_a_bulk_with_an_invalid_image_is_refused_with_the_line(client):
     good = json.dumps({"prompt": "a boat", "image": data_url(Image.new("RGB", (64, 32), "red"))})
     bad = json.dumps({"prompt": "a boat", "image": "img_01arz3ndektsv4rrffq69g5fav"})
     headers = {"Content-Type": "application/x-ndjson"}
@@ -170,7 +170,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 @pytest.mark.parametrize(
     ("kind", "mode", "side"), [("PNG", "RGBA", 4096), ("JPEG", "RGB", 5000), ("WEBP", "RGBA", 3547)]
 )
-def test_the_largest_pictures_are_fitted_in_bounded_memory(tmp_path, kind, mode, side, field):
+def test_the_largest_images_are_resized_in_bounded_memory(tmp_path, kind, mode, side, field):
     file = tmp_path / "large"
     Image.new(mode, (side, side), "red").save(file, kind, **({"progressive": True} if kind == "JPEG" else {}))
     measured = subprocess.run(
@@ -180,7 +180,7 @@ def test_the_largest_pictures_are_fitted_in_bounded_memory(tmp_path, kind, mode,
 
 
 @pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2999, 1501)])
-def test_a_large_picture_looks_the_same_when_it_is_shrunk_before_it_is_fitted(size):
+def test_shrinking_a_large_image_before_resizing_does_not_change_the_result(size):
     small = Image.linear_gradient("L").resize((64, 32)).convert("RGB")
     stored = Image.open(io.BytesIO(fit(encoded(small.resize(size)), "image", (64, 32))))
     plain = ImageOps.fit(small.resize(size), (64, 32), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Bulks that are canceled or dropped, however their jobs ended meanwhile and whoever else is at work on them."""
+"""Canceling and dropping bulks while their jobs end and other processes work on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lines(catalogue: Catalogue, numbers: Sequence[int], **more: object) -> list[
 
 
 def load(database: Database, catalogue: Catalogue, count: int, **more: object) -> str:
-    """A bulk of so many jobs that is still loading."""
+    """Create a bulk that is still loading and has `count` jobs; returns its id."""
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, TENANT)
         ledger.reserve_quota(session, TENANT, count, 10 * count)
@@ -45,17 +45,17 @@ def rows(database: Database, table: type) -> int:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def used(database: Database) -> dict[str, int]:
+def usage_by_day(database: Database) -> dict[str, int]:
     with database.read() as session:
         return {row.day: row.cost for row in session.execute(select(Usage.day, Usage.cost))}
 
 
-def test_a_dropped_bulk_goes_with_the_events_of_jobs_that_expired_or_were_canceled_meanwhile(database, catalogue):
+def test_dropping_a_bulk_deletes_the_events_of_its_expired_and_canceled_jobs(database, catalogue):
     bulk_id = load(database, catalogue, 3, expires_in=-1)
     with database.write() as session:
         assert len(ledger.expire(session, 1)) == 1
-        some = session.scalar(select(Job.id).where(Job.state == "queued"))
-        assert len(ledger.cancel(session, Job.id == some)) == 1
+        queued_id = session.scalar(select(Job.id).where(Job.state == "queued"))
+        assert len(ledger.cancel(session, Job.id == queued_id)) == 1
     assert rows(database, Event) == 2
     with database.write() as session:
         assert ledger.drop_bulk(session, bulk_id)
@@ -64,17 +64,19 @@ def test_a_dropped_bulk_goes_with_the_events_of_jobs_that_expired_or_were_cancel
     assert [rows(database, table) for table in (Event, Job, Bulk)] == [0, 0, 0]
 
 
-def test_every_table_whose_rows_hold_a_job_is_known_to_the_code_that_deletes_jobs():
-    holding = {
+def test_only_known_tables_prevent_the_deletion_of_a_job():
+    referencing = {
         table.name
         for table in Base.metadata.tables.values()
         for key in table.foreign_keys
         if key.column.table.name == "jobs" and key.ondelete is None
     }
-    assert holding == {"events", "images"}, "a bulk that is dropped has no images; what else keeps a job?"
+    assert referencing == {"events", "images"}, (
+        "sweep_bulk must delete the rows of every table that references jobs (dropped bulks have no images)"
+    )
 
 
-def test_two_sweepers_at_once_delete_a_dropped_bulk_without_leaving_a_job_behind(database, catalogue):
+def test_two_concurrent_sweepers_delete_a_dropped_bulk_completely(database, catalogue):
     bulk_id = load(database, catalogue, 60)
     with database.write() as session:
         ledger.drop_bulk(session, bulk_id)
@@ -91,7 +93,7 @@ def test_two_sweepers_at_once_delete_a_dropped_bulk_without_leaving_a_job_behind
     assert rows(database, Job) == 0
 
 
-def test_a_bulk_is_dropped_although_its_loader_still_writes(database, catalogue):
+def test_a_bulk_can_be_dropped_while_its_loader_writes(database, catalogue):
     bulk_id = load(database, catalogue, 5)
     together = Barrier(2)
 
@@ -102,7 +104,7 @@ def test_a_bulk_is_dropped_although_its_loader_still_writes(database, catalogue)
                 if not ledger.touch_bulk(session, bulk_id, start):
                     return start
                 ledger.submit(session, TENANT, lines(catalogue, range(start, start + 5)), bulk_id=bulk_id)
-        raise AssertionError("it was never told")
+        raise AssertionError("touch_bulk never reported the dropped bulk")
 
     def dropper() -> None:
         together.wait()
@@ -118,7 +120,7 @@ def test_a_bulk_is_dropped_although_its_loader_still_writes(database, catalogue)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_job_that_another_transaction_holds_is_left_to_the_next_sweep(database, catalogue):
+def test_a_sweep_skips_jobs_locked_by_another_transaction(database, catalogue):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
         ledger.drop_bulk(session, bulk_id)
@@ -132,7 +134,7 @@ def test_a_job_that_another_transaction_holds_is_left_to_the_next_sweep(database
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_bulk_that_another_sweeper_has_is_not_waited_for(database, catalogue):
+def test_a_sweep_does_not_wait_for_a_bulk_locked_by_another_sweeper(database, catalogue):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
         ledger.drop_bulk(session, bulk_id)
@@ -142,7 +144,7 @@ def test_a_bulk_that_another_sweeper_has_is_not_waited_for(database, catalogue):
         assert rows(database, Job) == 3
 
 
-def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_tells_its_loader(database, catalogue):
+def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_stops_its_loader(database, catalogue):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
         ledger.store_idempotency_key(session, TENANT, "mine", "", bulk_id)
@@ -173,9 +175,9 @@ def limited(database: Database) -> Iterator[Database]:
     return database
 
 
-def test_what_was_charged_yesterday_is_refunded_to_yesterday(limited, catalogue):
+def test_a_refund_goes_to_the_day_of_the_charge(limited, catalogue):
     bulk_id = load(limited, catalogue, 5)
-    [(today, cost)] = used(limited).items()
+    [(today, cost)] = usage_by_day(limited).items()
     assert cost == 50
     with limited.write() as session:
         moved = session.scalar(select(Job.created_at).limit(1)) - DAY
@@ -184,7 +186,7 @@ def test_what_was_charged_yesterday_is_refunded_to_yesterday(limited, catalogue)
         session.add(Usage(tenant_id=TENANT, day=yesterday, cost=25))
         ledger.drop_bulk(session, bulk_id)
     sweep(limited, bulk_id)
-    assert used(limited) == {yesterday: 5, today: 20}
+    assert usage_by_day(limited) == {yesterday: 5, today: 20}
 
 
 def test_a_refund_never_makes_usage_negative(limited, catalogue):
@@ -193,10 +195,10 @@ def test_a_refund_never_makes_usage_negative(limited, catalogue):
         session.execute(update(Usage).values(cost=7))
         ledger.drop_bulk(session, bulk_id)
     sweep(limited, bulk_id)
-    assert set(used(limited).values()) == {0}
+    assert set(usage_by_day(limited).values()) == {0}
 
 
-def test_dead_letters_are_done_again_only_within_their_tenants_limits(database, catalogue):
+def test_retrying_dead_letters_respects_the_tenants_limits(database, catalogue):
     load(database, catalogue, 3)
     with database.write() as session:
         session.execute(update(Job).values(state="failed", error_code="worker_lost", bulk_id=None, finished_at=1.0))
@@ -213,13 +215,13 @@ def test_dead_letters_are_done_again_only_within_their_tenants_limits(database, 
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_two_transactions_that_end_jobs_of_the_same_bulks_never_wait_for_each_other_in_a_circle(database, catalogue):
-    """Results of different attempts used to be written one attempt after another, each with bulk rows of its own."""
+def test_finishing_jobs_of_the_same_bulks_concurrently_does_not_deadlock(database, catalogue):
+    """Regression: results were written one attempt after another, and each attempt locked its own bulk rows."""
     bulks = [load(database, catalogue, 80) for _ in range(2)]
     with database.write() as session:
         ids = {bulk: list(session.scalars(select(Job.id).where(Job.bulk_id == bulk))) for bulk in bulks}
         ledger.claim(session, [*ids[bulks[0]], *ids[bulks[1]]], "me", 60)
-        for number, bulk in enumerate(bulks):  # each finisher meets the two bulks in another order
+        for number, bulk in enumerate(bulks):  # the finishers lock the two bulks in different orders
             for half, chosen in enumerate((ids[bulk][:40], ids[bulk][40:])):
                 session.execute(update(Job).where(Job.id.in_(chosen)).values(attempt=1 + (number + half) % 2))
     results = [

@@ -1,9 +1,16 @@
-"""A worker that kills itself at a named point: `python -m tests.chaos.faulty POINT COUNT worker`; `stop-POINT` stops it
-there instead, `clock SECONDS` sets its clock wrong, `poison 0` lets prompts break it, `device COUNT` breaks its device
-at that step, `model 0` makes every step fail, `freeze COUNT` stops it within its write of that number, before the
-commit. The same for a dispatcher, where it has the point.
+"""Runs a process with an injected fault: `python -m tests.chaos.fault_injection FAULT COUNT worker|dispatch`.
 
-The points are seams of the worker, wrapped here, so that the product has no code for its own tests.
+FAULT is one of:
+
+- a name in POINTS: the process kills itself when it reaches that point for the COUNTth time;
+- `stop-POINT`: it stops there instead;
+- `clock`: its clock is ahead by COUNT seconds;
+- `poison`: certain prompts break the worker (COUNT is not used);
+- `device`: the device fails from step COUNT on;
+- `model`: every step from COUNT on fails;
+- `freeze`: it stops within its COUNTth write, before the commit.
+
+The points are methods of the worker that are wrapped here, so that the product contains no code for its own tests.
 """
 
 from __future__ import annotations
@@ -38,7 +45,7 @@ POINTS: dict[str, tuple[type, str, str]] = {
 
 
 def die_at(point: str, count: int, end: Callable[[], None]) -> None:
-    """Let this process end, or stop, when it comes to the point for the `count`th time."""
+    """Call `end` when this process reaches the point for the `count`th time."""
     owner, name, when = POINTS[point]
     original: Callable[..., Any] = getattr(owner, name)
     passed = 0
@@ -57,13 +64,13 @@ def die_at(point: str, count: int, end: Callable[[], None]) -> None:
 
 
 def kill() -> None:
-    """End this process at once."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def between_writes() -> Callable[[], None]:
-    """What stops this process while none of its threads is writing: one that is stopped with SQLite's only write lock
-    in its hands, as a heartbeat may be, would stop every other writer too."""
+def make_stop_between_writes() -> Callable[[], None]:
+    """Return a function that stops this process while none of its threads writes: a thread stopped while it holds
+    SQLite's only write lock, for example a heartbeat, would block all other writers too."""
     writing = threading.Lock()
     write = Database.write
 
@@ -74,7 +81,7 @@ def between_writes() -> Callable[[], None]:
 
     def stop() -> None:
         with writing:
-            # To this thread: sent to the process, the signal may find it only after its next write began.
+            # The signal goes to this thread: sent to the process, it could arrive after the next write began.
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     Database.write = one_at_a_time
@@ -82,7 +89,7 @@ def between_writes() -> Callable[[], None]:
 
 
 def freeze_in_a_write(count: int) -> None:
-    """Let this process stop within its `count`th write, with whatever rows that has locked."""
+    """Stop this process within its `count`th write, while it holds the row locks of that write."""
     write = Database.write
     writes = 0
 
@@ -99,13 +106,13 @@ def freeze_in_a_write(count: int) -> None:
 
 
 def skew_clock(seconds: float) -> None:
-    """Let this process believe that it is so much later; the database's clock is right."""
+    """Set this process's clock ahead by `seconds`; the database's clock stays correct."""
     right = time.time
     time.time = lambda: right() + seconds
 
 
 def main() -> None:
-    """Arrange the fault, and be the worker."""
+    """Install the fault, then run the command line."""
     point, count = sys.argv[1], sys.argv[2]
     if point == "clock":
         skew_clock(float(count))
@@ -116,7 +123,7 @@ def main() -> None:
     elif point == "freeze":
         freeze_in_a_write(int(count))
     elif point.startswith("stop-"):
-        die_at(point.removeprefix("stop-"), int(count), between_writes())
+        die_at(point.removeprefix("stop-"), int(count), make_stop_between_writes())
     else:
         die_at(point, int(count), kill)
     sys.argv = ["limner", *sys.argv[3:]]
@@ -124,7 +131,7 @@ def main() -> None:
 
 
 def break_steps(message: str, count: int) -> None:
-    """Let every step from the `count`th on raise, as a broken device or a broken library does."""
+    """Make every step from the `count`th on raise an error, as a broken device or library does."""
     step = Null.step
     steps = 0
 
@@ -139,7 +146,7 @@ def break_steps(message: str, count: int) -> None:
 
 
 def poison() -> None:
-    """Let prompts do what a model's bad input can do."""
+    """Make the null model exit, hang or raise for certain prompts, as with bad input of a real model."""
     step = Null.step
 
     def poisoned(self: Null, states: Any) -> None:

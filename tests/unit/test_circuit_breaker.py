@@ -1,4 +1,4 @@
-"""What fails again and again is left alone for a while, then tried once."""
+"""The circuit breaker: it opens after repeated failures and allows one trial after a pause."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Clock:
         return self.now
 
 
-def test_it_opens_after_failures_in_a_row_only():
+def test_only_consecutive_failures_open_the_breaker():
     breaker = Breaker(3, 10, 40, Clock())
-    for well in (False, False, True, False, False):
-        breaker.succeeded() if well else breaker.failed()
+    for success in (False, False, True, False, False):
+        breaker.succeeded() if success else breaker.failed()
     assert breaker.state is BreakerState.CLOSED
     breaker.failed()
     assert breaker.state is BreakerState.OPEN
 
 
-def test_each_failed_trial_doubles_the_pause_up_to_the_longest():
+def test_each_failed_trial_doubles_the_pause_up_to_the_maximum():
     clock = Clock()
     breaker = Breaker(1, 10, 40, clock)
     pauses = []
@@ -34,7 +34,7 @@ def test_each_failed_trial_doubles_the_pause_up_to_the_longest():
     assert pauses == [10, 20, 40, 40]
 
 
-def test_a_trial_that_goes_well_closes_it_and_the_next_pause_is_the_shortest_again():
+def test_a_successful_trial_closes_the_breaker_and_resets_the_pause():
     clock = Clock()
     breaker = Breaker(1, 10, 40, clock)
     for _ in range(2):
@@ -47,7 +47,7 @@ def test_a_trial_that_goes_well_closes_it_and_the_next_pause_is_the_shortest_aga
     assert breaker.state is BreakerState.TRIAL
 
 
-def test_failures_of_earlier_work_change_nothing_while_it_is_open():
+def test_failures_of_earlier_work_do_not_extend_the_pause():
     clock = Clock()
     breaker = Breaker(1, 10, 40, clock)
     breaker.failed()

@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks OpenAI's chat completions, well or badly, as a test wants."""
+"""A real HTTP server with OpenAI's chat completions API; a test sets its correct or wrong answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = dict[str, Any] | tuple[int, bytes]
-"""A message of the assistant, or a status and a body of its own."""
+"""An assistant message, or an HTTP status and a raw body."""
 
 
 class Server(ThreadingHTTPServer):
@@ -18,15 +18,15 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
 
-class LanguageServer:
-    """What it was asked, and what it answers: a function of the request's body."""
+class FakeLLM:
+    """Records the request bodies in `asked`; `answer` computes each answer from the request body."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], Answer]) -> None:
         self.answer = answer
         self.asked: list[dict[str, Any]] = []
         self.closing = threading.Event()
         self.trickle = 0.0
-        """Seconds before each byte of an answer."""
+        """Delay before each byte of an answer, in seconds; 0 sends the answer at once."""
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,8 +65,8 @@ def completion(message: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def language_server(answer: Callable[[dict[str, Any]], Answer]) -> Iterator[LanguageServer]:
-    server = LanguageServer(answer)
+def fake_llm(answer: Callable[[dict[str, Any]], Answer]) -> Iterator[FakeLLM]:
+    server = FakeLLM(answer)
     try:
         yield server
     finally:

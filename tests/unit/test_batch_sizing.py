@@ -1,4 +1,4 @@
-"""How large batches may be: within memory, and no larger than pays."""
+"""Batch sizing: batches fit into memory and are no larger than is useful."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ def measure(sizer: BatchSizer, seconds: dict[int, float]) -> None:
             sizer.record_success("key", size, taken, BUCKETS)
 
 
-def test_nothing_known_allows_every_size():
+def test_without_measurements_all_sizes_are_allowed():
     assert BatchSizer().allowed_sizes("key", BUCKETS) == [1, 2, 4, 8]
 
 
-def test_a_device_that_larger_batches_make_no_faster_gets_the_smallest_that_is_as_fast():
+def test_sizes_that_do_not_increase_throughput_are_not_allowed():
     sizer = BatchSizer()
     measure(sizer, {1: 1.0, 2: 1.5, 4: 2.6, 8: 5.2})
     assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4]
 
 
-def test_a_device_that_larger_batches_make_faster_gets_the_largest():
+def test_all_sizes_are_allowed_if_larger_batches_increase_throughput():
     sizer = BatchSizer()
     measure(sizer, {1: 1.0, 2: 1.1, 4: 1.2, 8: 1.5})
     assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4, 8]
 
 
-def test_a_size_is_not_judged_before_the_largest_is_measured():
+def test_sizes_are_not_limited_before_the_largest_is_measured():
     sizer = BatchSizer()
     measure(sizer, {1: 1.0, 2: 2.0})
     assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4, 8]
 
 
-def test_what_runs_out_of_memory_is_halved_and_grows_again_after_many_calls_that_went_well():
+def test_running_out_of_memory_halves_the_limit_until_enough_calls_succeed():
     sizer = BatchSizer()
     sizer.record_out_of_memory("key", 8)
     assert sizer.allowed_sizes("key", BUCKETS) == [1, 2, 4]
@@ -47,7 +47,7 @@ def test_what_runs_out_of_memory_is_halved_and_grows_again_after_many_calls_that
     assert sizer.allowed_sizes("key", BUCKETS)[-1] == 8
 
 
-def test_one_key_s_memory_is_not_another_s():
+def test_a_memory_limit_applies_to_its_key_only():
     sizer = BatchSizer()
     sizer.record_out_of_memory("large", 8)
     assert sizer.allowed_sizes("small", BUCKETS) == [1, 2, 4, 8]
@@ -62,7 +62,7 @@ def test_one_key_s_memory_is_not_another_s():
     ),
     st.sets(st.sampled_from([1, 2, 3, 4, 6, 8]), min_size=1),
 )
-def test_there_is_always_a_size_and_never_one_that_the_card_does_not_have(events, buckets):
+def test_at_least_one_size_is_allowed_and_all_are_from_the_card(events, buckets):
     sizer = BatchSizer()
     for what, size, seconds in events:
         if what == "took":
@@ -76,7 +76,7 @@ def test_there_is_always_a_size_and_never_one_that_the_card_does_not_have(events
 
 
 @given(st.sets(st.sampled_from([1, 2, 3, 5, 6, 8]), min_size=2), st.integers(1, 8))
-def test_a_limit_is_never_for_ever(buckets, size):
+def test_a_memory_limit_is_always_lifted_again(buckets, size):
     sizer = BatchSizer()
     sizer.record_out_of_memory("key", size)
     for _ in range(GROW_AFTER * len(buckets)):

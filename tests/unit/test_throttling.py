@@ -1,4 +1,4 @@
-"""What one web process takes on, in all and of one tenant."""
+"""The concurrency limits of one web process, in total and per tenant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from limner_web.throttling import ConcurrencyLimiter, Slots
 KINDS = ("requests", "streams", "bulks")
 
 
-def gate(**changes: object) -> ConcurrencyLimiter:
+def make_limiter(**changes: object) -> ConcurrencyLimiter:
     return ConcurrencyLimiter(Settings(require_keys=True, **changes))
 
 
@@ -30,8 +30,8 @@ def enter(limiter: ConcurrencyLimiter, tenant: str, *kinds: str) -> Slots:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tenant_that_takes_all_it_can_leaves_room_for_another(kind: str):
-    full = gate(max_requests=8, max_streams=8, max_bulks=8)
+def test_one_tenant_cannot_take_all_places(kind: str):
+    full = make_limiter(max_requests=8, max_streams=8, max_bulks=8)
     for _ in range(4):
         enter(full, "greedy", kind)
     for _ in range(20):
@@ -43,14 +43,14 @@ def test_a_tenant_that_takes_all_it_can_leaves_room_for_another(kind: str):
         enter(full, "third", kind)
 
 
-def test_without_keys_the_one_tenant_may_take_all():
+def test_without_keys_the_single_tenant_can_take_all_places():
     assert ConcurrencyLimiter(Settings(max_bulks=4)).shares["bulks"] == 4
-    assert gate(max_bulks=4).shares["bulks"] == 2
-    assert gate(max_bulks=1).shares["bulks"] == 1
+    assert make_limiter(max_bulks=4).shares["bulks"] == 2
+    assert make_limiter(max_bulks=1).shares["bulks"] == 1
 
 
-def test_what_only_waits_is_no_request_any_more():
-    one = gate(max_requests=2)
+def test_a_waiting_stream_does_not_count_as_a_request():
+    one = make_limiter(max_requests=2)
     waiting = enter(one, "a", "requests", "streams")
     with pytest.raises(TooManyRequests):
         enter(one, "a", "requests")
@@ -60,18 +60,18 @@ def test_what_only_waits_is_no_request_any_more():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(KINDS), min_size=1), st.booleans())))
-def test_whatever_comes_and_goes_the_counts_are_right(requests):
-    here = gate(max_requests=6, max_streams=4, max_bulks=3)
+def test_the_counts_are_correct_for_any_sequence_of_requests(requests):
+    limiter = make_limiter(max_requests=6, max_streams=4, max_bulks=3)
     held: list[Slots] = []
-    for tenant, kinds, leaves in requests:
-        if leaves and held:
-            here.release(held.pop(0))
+    for tenant, kinds, leave_first in requests:
+        if leave_first and held:
+            limiter.release(held.pop(0))
         with suppress(Overloaded, TooManyRequests):
-            held.append(enter(here, tenant, *sorted(kinds)))
+            held.append(enter(limiter, tenant, *sorted(kinds)))
         for kind in KINDS:
-            assert here.held[kind] == sum(kind in slots.kinds for slots in held) <= here.limits[kind]
+            assert limiter.held[kind] == sum(kind in slots.kinds for slots in held) <= limiter.limits[kind]
             of_tenant = [sum(kind in p.kinds for p in held if p.tenant_id == one) for one in "abc"]
-            assert max(of_tenant) <= here.shares[kind]
+            assert max(of_tenant) <= limiter.shares[kind]
     for slots in held:
-        here.release(slots)
-    assert not +here.held
+        limiter.release(slots)
+    assert not +limiter.held

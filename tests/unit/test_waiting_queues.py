@@ -1,4 +1,4 @@
-"""Whose turn it is within a tenant and between tenants, however many lines each of them has."""
+"""The order of releases within a tenant and between tenants, for any number of queues per tenant."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COST = 7
 
 @dataclass
 class Queue:
-    """What waits, by tenant and line, as a database would read it; a line with a minus is not open."""
+    """Waiting jobs by tenant and queue, as read from a database; a queue with a minus in its name is not open."""
 
     waiting: dict[str, dict[str, list[str]]]
     read: int = 0
@@ -45,7 +45,7 @@ class Queue:
 
 
 def queue_of(sizes: list[tuple[int, int, int]]) -> Queue:
-    """For each tenant (open lines, closed lines, jobs a line)."""
+    """Create waiting jobs; `sizes` has (open queues, closed queues, jobs per queue) for each tenant."""
     waiting: dict[str, dict[str, list[str]]] = {}
     for number, (opened, closed, jobs) in enumerate(sizes):
         names = [f"line{i:05}" for i in range(opened)] + [f"line{i:05}-" for i in range(closed)]
@@ -57,13 +57,13 @@ def queue_of(sizes: list[tuple[int, int, int]]) -> Queue:
 
 @dataclass
 class Rounds:
-    """The dispatcher's memory between rounds."""
+    """The dispatcher's state between rounds."""
 
     share: FairShare = field(default_factory=FairShare)
     lines: WaitingQueues = field(default_factory=WaitingQueues)
 
     def release(self, queue: Queue, room: int) -> list[tuple[str, QueuedJob]]:
-        """One round; what it chooses no longer waits."""
+        """Run one round; chosen jobs are removed from the waiting jobs."""
         tenants = queue.tenants()
         self.lines.keep(tenants)
         backlogs = Backlogs(
@@ -88,7 +88,7 @@ ROOMS = st.lists(st.sampled_from([1, 2, 7, 64, 300]), min_size=3, max_size=12)
 
 @settings(max_examples=40, deadline=None)
 @given(SIZES, ROOMS)
-def test_tenants_with_equal_jobs_are_served_equally_however_many_lines_each_has(sizes, rooms):
+def test_tenants_are_served_equally_for_any_number_of_queues(sizes, rooms):
     queue, rounds = queue_of(sizes), Rounds()
     served: Counter[str] = Counter()
     for room in rooms:
@@ -102,7 +102,7 @@ def test_tenants_with_equal_jobs_are_served_equally_however_many_lines_each_has(
 
 @settings(max_examples=40, deadline=None)
 @given(SIZES, ROOMS)
-def test_each_line_of_a_tenant_has_its_turn_before_any_has_two_more_than_another(sizes, rooms):
+def test_the_queues_of_a_tenant_take_turns(sizes, rooms):
     queue, rounds = queue_of(sizes), Rounds()
     for room in islice(cycle(rooms), 40):
         rounds.release(queue, room)
@@ -114,7 +114,7 @@ def test_each_line_of_a_tenant_has_its_turn_before_any_has_two_more_than_another
 
 @settings(max_examples=20, deadline=None)
 @given(SIZES, st.sampled_from([64, 300]))
-def test_every_open_job_is_released_once_and_no_other(sizes, room):
+def test_exactly_the_open_jobs_are_released_once(sizes, room):
     queue, rounds = queue_of(sizes), Rounds()
     released: Counter[str] = Counter()
     while chosen := rounds.release(queue, room):
@@ -123,7 +123,7 @@ def test_every_open_job_is_released_once_and_no_other(sizes, room):
     assert len(released) == sum(opened * jobs for opened, _, jobs in sizes)
 
 
-def test_a_round_reads_no_more_lines_than_it_releases_jobs_and_a_page_each_way():
+def test_a_round_reads_at_most_one_queue_per_released_job_and_a_few_pages():
     queue, rounds = queue_of([(10_000, 0, 1), (3, 0, 1)]), Rounds()
     for _ in range(20):
         queue.read = 0
@@ -132,7 +132,7 @@ def test_a_round_reads_no_more_lines_than_it_releases_jobs_and_a_page_each_way()
         assert queue.read <= 64 + 2 * 2 * QUEUES_AT_ONCE
 
 
-def test_a_line_behind_thousands_that_are_paused_has_its_turn_after_a_few_rounds():
+def test_a_queue_behind_thousands_of_paused_ones_is_served_within_a_few_rounds():
     queue, rounds = queue_of([(0, 5000, 1), (1, 0, 999)]), Rounds()
     queue.waiting["tenant0"]["z"] = ["z/1"]
     queue.names["tenant0"].append("z")

@@ -1,4 +1,4 @@
-"""Web, dispatcher and worker as they run on servers: processes of their own around one PostgreSQL and one Redis."""
+"""Web, dispatcher and worker as separate processes with one PostgreSQL and one Redis, as on servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.processes import Service, eventually
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_job_and_a_bulk_go_over_http_to_their_pictures(service: Service):
+def test_a_job_and_a_bulk_over_http_give_pictures(service: Service):
     service.settings = service.settings.model_copy(update={"port": free_port(), "web_workers": 2})
     service.start("serve")
     service.start("dispatcher")
@@ -35,12 +35,12 @@ def test_a_job_and_a_bulk_go_over_http_to_their_pictures(service: Service):
 def reachable(client: Client) -> bool:
     try:
         return bool(client.models())
-    except Exception:  # noqa: BLE001 - not up yet, whatever it says
+    except Exception:  # noqa: BLE001 - any error means that it is not up yet
         return False
 
 
 def until_done(client: Client, job_id: str):
-    """The stream's events, until the job has ended; the first look may find it so already."""
+    """Yield the stream's events until the job has succeeded, which the first check may already find."""
     for event in client.events():
         yield event
         if client.job(job_id).status == "succeeded":

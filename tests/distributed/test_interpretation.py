@@ -1,4 +1,4 @@
-"""Descriptions on their way through a real worker: interpreted once, kept, presented, whatever a server does."""
+"""Descriptions in a real worker: interpreted once, stored and presented, for any behaviour of the LLM server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from limner_shared.db import queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Tenant
 from limner_shared.settings import Settings
-from tests.language_server import LanguageServer, language_server
+from tests.fake_llm import FakeLLM, fake_llm
 from tests.processes import TENANT, Service, eventually
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -25,14 +25,14 @@ def answer(body: dict[str, object]) -> dict[str, str]:
 
 
 @pytest.fixture
-def server() -> Iterator[LanguageServer]:
-    with language_server(answer) as built:
+def server() -> Iterator[FakeLLM]:
+    with fake_llm(answer) as built:
         yield built
 
 
 @pytest.fixture
 def service(
-    tmp_path: Path, redis_url: str, database_url: str, database: Database, server: LanguageServer
+    tmp_path: Path, redis_url: str, database_url: str, database: Database, server: FakeLLM
 ) -> Iterator[Service]:
     settings = Settings(
         data_dir=tmp_path / "data",
@@ -55,7 +55,7 @@ def describe(service: Service, text: str, **more: object) -> str:
     return job_id
 
 
-def test_a_description_becomes_conditions_pictures_and_a_presentation(service):
+def test_a_description_gives_conditions_pictures_and_a_presentation(service):
     service.start("worker", "--model", "null")
     described, plain = describe(service, "a cat with a hat"), service.submit(prompt="a dog")[0]
     job, other = service.wait([described, plain])
@@ -72,7 +72,7 @@ def test_a_description_becomes_conditions_pictures_and_a_presentation(service):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_language_model_that_hangs_costs_a_moment_and_the_job_tells_of_it(service, server):
+def test_a_hanging_llm_is_replaced_by_rules_after_the_timeout(service, server):
     server.answer = lambda _: {"content": str(server.closing.wait(60))}
     service.start("worker", "--model", "null")
     [job] = service.wait([describe(service, "please draw a cat without a hat")])
@@ -84,7 +84,7 @@ def test_a_language_model_that_hangs_costs_a_moment_and_the_job_tells_of_it(serv
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_another_attempt_takes_the_conditions_that_are_there_and_asks_nobody(service, server):
+def test_a_second_attempt_uses_the_stored_conditions(service, server):
     victim = service.start("worker", "--model", "null")
     job_id = describe(service, "a cat with a hat", steps=1000)
     eventually(lambda: service.jobs([job_id])[0].interpretation)
@@ -98,7 +98,7 @@ def test_another_attempt_takes_the_conditions_that_are_there_and_asks_nobody(ser
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_description_cannot_ask_for_more_than_the_tenants_day_allows(service, server):
+def test_a_description_cannot_exceed_the_daily_cost_limit_of_the_tenant(service, server):
     with service.database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == TENANT).values(cost_per_day=5))
     service.start("worker", "--model", "null")
