@@ -101,7 +101,7 @@ def test_a_program_serves_its_own_schema_and_later_compatible_ones(
     if served:
         db.require_current(empty_database_url)
     else:
-        advice = "install a newer one" if revision == "9999" else "limner db upgrade"
+        advice = "install a newer version" if revision == "9999" else "limner db upgrade"
         with pytest.raises(ConfigurationError, match=advice):
             db.require_current(empty_database_url)
 
