@@ -74,8 +74,8 @@ def _guard_open_service(settings: Settings) -> None:
         )
     if request.method not in SAFE_METHODS and _is_foreign(f"{public.scheme}://{public.netloc}"):
         raise Forbidden(
-            "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program, or"
-            " require API keys (LIMNER_REQUIRE_KEYS=true)."
+            "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program,"
+            " or require API keys (LIMNER_REQUIRE_KEYS=true)."
         )
 
 
