@@ -90,7 +90,8 @@ def test_the_commands_that_talk_to_a_server_need_no_extra(server: Service, tmp_p
     assert (tmp_path / "boat.png").read_bytes() == (tmp_path / "out" / "000001.png").read_bytes() == png("red")
     assert "succeeded" in limner("jobs", ids[0])
     assert "There are no dead letters to retry." in limner("dead-letters", "retry", "--all")
-    assert limner("cancel", ids[0]) == f"{ids[0]} succeeded\n"
+    refused = python(COMMAND, "cancel", ids[0], *address, **more)
+    assert refused.stderr == "Error: The job has succeeded already and cannot be canceled.\n"
 
 
 def queued(table: str) -> list[str]:

@@ -325,7 +325,9 @@ def test_bulk_names_an_unreadable_state_file(fake_server: FakeServer, tmp_path: 
         (["resume", "bulk_1"], "bulk resume", "POST /bulks/bulk_1/resume"),
     ],
 )
-def test_a_renamed_command_still_works_and_warns_once(fake_server: FakeServer, old: list[str], new: str, sent: str) -> None:
+def test_a_renamed_command_still_works_and_warns_once(
+    fake_server: FakeServer, old: list[str], new: str, sent: str
+) -> None:
     shown = run(*old, "--server", fake_server.url)
     assert shown.exit_code == 0, shown.output
     warning = f"Warning: `limner {old[0]}` is deprecated and will be removed; use `limner {new}`."
@@ -343,7 +345,9 @@ def test_a_renamed_command_still_works_and_warns_once(fake_server: FakeServer, o
         (["bulk", "resume", "bulk_1"], "POST /bulks/bulk_1/resume"),
     ],
 )
-def test_the_new_names_send_the_same_requests_without_a_warning(fake_server: FakeServer, words: list[str], sent: str) -> None:
+def test_the_new_names_send_the_same_requests_without_a_warning(
+    fake_server: FakeServer, words: list[str], sent: str
+) -> None:
     shown = run(*words, "--server", fake_server.url)
     assert shown.exit_code == 0, shown.output
     assert shown.stderr == ""

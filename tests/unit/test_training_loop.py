@@ -140,7 +140,7 @@ def test_excluded_layers_and_vectors_use_adamw() -> None:
 
 
 def test_muon_refuses_a_closure() -> None:
-    with pytest.raises(ValueError, match="no closure"):
+    with pytest.raises(ValueError, match="does not support a closure"):
         Muon(parameter_groups(network(), [], 0.0), 0.1).step(lambda: 0.0)
 
 
