@@ -154,7 +154,7 @@ def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tupl
     results: list[dict[str, object]] = []
     try:
         world.restart_dead()
-        eventually(lambda: world.service.workers_on_board() == 2, 60)
+        eventually(lambda: world.service.ready_workers() == 2, 60)
         for number in [only] if only is not None else range(rounds):
             world.random.seed(f"{seed}-{number}")
             results.append(one_round(world, number, names))

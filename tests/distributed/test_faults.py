@@ -86,7 +86,7 @@ def assert_all_correct(service: Service, ids: list[str], seconds: float = 40) ->
 def test_a_worker_crash_at_any_point_loses_and_duplicates_nothing(null_service, point):
     null_service.start("dispatcher")
     doomed = start_faulty_worker(null_service, point, 3)
-    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    eventually(lambda: null_service.ready_workers() == 1, 60)
     ids = null_service.submit(30)
     assert doomed.wait(30) == -signal.SIGKILL
     null_service.start_workers()
@@ -98,7 +98,7 @@ def test_a_worker_crash_at_any_point_loses_and_duplicates_nothing(null_service, 
 def test_the_late_result_of_a_zombie_is_discarded(null_service, point):
     null_service.start("dispatcher")
     zombie = start_faulty_worker(null_service, f"stop-{point}", 1)
-    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    eventually(lambda: null_service.ready_workers() == 1, 60)
     ids = null_service.submit()
     eventually(lambda: null_service.jobs(ids)[0].state == JobState.RUNNING)
     null_service.start("worker")
@@ -115,7 +115,7 @@ def test_a_hanging_step_ends_its_worker_and_other_jobs_run_elsewhere(null_servic
     )
     null_service.start("dispatcher")
     hanging = start_faulty_worker(null_service, "poison", 0)
-    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    eventually(lambda: null_service.ready_workers() == 1, 60)
     [poison] = null_service.submit(prompt="poison: hangs")
     eventually(lambda: null_service.jobs([poison])[0].state == JobState.RUNNING)
     others = null_service.submit(5)
@@ -190,7 +190,7 @@ def test_a_worker_clock_two_hours_ahead_has_no_effect(null_service):
     null_service.start("dispatcher")
     null_service.start_workers()
     start_faulty_worker(null_service, "clock", 7200)
-    eventually(lambda: null_service.workers_on_board() == 2, 60)
+    eventually(lambda: null_service.ready_workers() == 2, 60)
     ids = null_service.submit(100)
     assert_all_correct(null_service, ids)
     assert {job.attempt for job in null_service.jobs(ids)} == {1}

@@ -27,7 +27,7 @@ postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 def test_a_broken_device_ends_its_worker_and_jobs_run_elsewhere(null_service):
     null_service.start("dispatcher")
     broken = start_faulty_worker(null_service, "device", 20)
-    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    eventually(lambda: null_service.ready_workers() == 1, 60)
     ids = null_service.submit(200)
     assert broken.wait(30) == EXIT_CODE, null_service.logs()
     null_service.start_workers()
@@ -41,7 +41,7 @@ def test_a_broken_device_ends_its_worker_and_jobs_run_elsewhere(null_service):
 def test_the_circuit_breaker_of_a_broken_model_keeps_most_jobs_queued(null_service):
     null_service.start("dispatcher")
     start_faulty_worker(null_service, "model", 1)
-    eventually(lambda: null_service.workers_on_board() == 1, 60)
+    eventually(lambda: null_service.ready_workers() == 1, 60)
     ids = null_service.submit(100)
     eventually(
         lambda: (

@@ -405,7 +405,7 @@ def test_db_upgrades_and_downgrades(tmp_path: Path) -> None:
 
 
 def test_db_reports_an_unreachable_database_in_one_line(tmp_path: Path) -> None:
-    shown = run("db", "upgrade", database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/limner")
+    shown = run("db", "upgrade", database_url=f"postgresql://unknown@127.0.0.1:{free_port()}/limner")
     assert shown.exit_code == 1
     assert "LIMNER_DATABASE_URL" in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
