@@ -44,10 +44,10 @@ def t5_tokenizer() -> Any:
     )
 
 
-def clip_text(projection: bool = False, width: int = 16) -> Any:
+def clip_text(projection: bool = False, width: int = 16, positions: int = 16) -> Any:
     config = t.CLIPTextConfig(
         vocab_size=200, hidden_size=width, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=16, bos_token_id=0, eos_token_id=1, pad_token_id=1, projection_dim=width,
+        max_position_embeddings=positions, bos_token_id=0, eos_token_id=1, pad_token_id=1, projection_dim=width,
     )  # fmt: skip
     return t.CLIPTextModelWithProjection(config) if projection else t.CLIPTextModel(config)
 
@@ -66,10 +66,11 @@ def unet(**more: Any) -> d.UNet2DConditionModel:
     return d.UNet2DConditionModel(**shape | more)
 
 
-def vae(channels: int = 4, **more: Any) -> d.AutoencoderKL:
+def vae(channels: int = 4, *, widths: tuple[int, ...] = (8, 16), **more: Any) -> d.AutoencoderKL:
     return d.AutoencoderKL(
-        block_out_channels=(8, 16), latent_channels=channels, norm_num_groups=4, sample_size=32,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, **more,
+        block_out_channels=widths, latent_channels=channels, norm_num_groups=4, sample_size=32,
+        down_block_types=("DownEncoderBlock2D",) * len(widths), up_block_types=("UpDecoderBlock2D",) * len(widths),
+        **more,
     )  # fmt: skip
 
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from limner_worker.generators.diffusers.call_batching import Digests, Signature, content
+from limner_worker.generators.diffusers.call_batching import (
+    Digests,
+    Signature,
+    UnknownLayout,
+    content,
+    join,
+    owned,
+    part,
+)
 
 
 class Cache:
@@ -47,3 +56,49 @@ def test_objects_with_equal_repr_are_distinguished_and_not_cached():
     assert first.key == again.key
     assert content(first) is None
     assert content(call(ids, layers=[Cache()])) is None
+
+
+def denoise(sample, img_ids=None, camera=None, position_ids=None): ...
+
+
+def denoiser_call(**arguments):
+    return Signature("transformer.forward", denoise).call((torch.randn(2, 4),), arguments, Digests())
+
+
+def test_positions_must_be_equal_to_be_joined_and_are_given_for_every_row():
+    wide, tall = torch.arange(24).view(2, 4, 3), torch.arange(24).flip(0).view(2, 4, 3)
+    first, second, other = (denoiser_call(img_ids=ids) for ids in (wide, wide.clone(), tall))
+    assert first.key == second.key != other.key
+    assert not first.alone
+    assert join([first, second], 2)["img_ids"].shape == (4, 4, 3)
+
+
+def test_a_tensor_of_which_it_is_not_known_how_its_rows_are_read_is_never_joined():
+    assert denoiser_call(camera=torch.randn(2, 3)).alone
+    assert not denoiser_call(camera=torch.tensor(1.0)).alone
+
+
+def encode(input_ids, pixel_values=None, past_key_values=None): ...
+
+
+def test_a_text_encoder_s_input_that_has_no_rows_is_not_joined_or_padded():
+    signature = Signature("text_encoder.forward", encode, shares=False)
+    ids = torch.tensor([[1, 2]])
+    assert not signature.call((ids,), {}, Digests()).alone
+    assert signature.call((ids,), {"pixel_values": torch.randn(64, 8)}, Digests()).alone
+    assert signature.call((ids,), {"past_key_values": Cache()}, Digests()).alone
+
+
+def test_a_result_without_rows_is_not_divided_and_what_holds_all_rows_is_left_out_of_each_share():
+    calls = [call(torch.tensor([[1, 2]])) for _ in range(2)]
+    with pytest.raises(UnknownLayout):
+        part((torch.randn(5, 2, 3),), calls, 2)
+    shares = part({"text": torch.tensor([[1.0], [2.0]]), "cache": Cache(), "loss": torch.tensor(0.5)}, calls, 2)
+    assert [share["text"].tolist() for share in shares] == [[[1.0]], [[2.0]]]
+    assert [share["cache"] for share in shares] == [None, None]
+    assert owned({"cache": Cache()}) == {"cache": None}
+
+
+def test_a_call_without_a_tensor_is_refused_with_the_module_s_name():
+    with pytest.raises(TypeError, match=r"transformer\.forward is called without a tensor"):
+        Signature("transformer.forward", denoise).call((None,), {}, Digests())

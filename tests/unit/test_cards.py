@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import MAX_SEED, TRANSITIONS, JobRequest, JobState, sources
 from limner_shared.errors import CardError, InvalidRequest
@@ -143,3 +143,34 @@ def test_white_space_and_nul_alone_are_no_conditions():
         "prompt": "a cat",
         "style": "flat",
     }
+
+
+def image_card(**more):
+    about = {
+        "name": "painter",
+        "title": "Painter",
+        "family": "diffusers",
+        "source": {"folder": "nowhere"},
+        "sizes": [(64, 64)],
+        "steps": {"min": 1, "max": 50, "default": 4},
+        "guidance": {"min": 0, "max": 20, "default": 5},
+        "tasks": ["text-to-image", "image-to-image"],
+    }
+    return ModelCard.model_validate(about | more)
+
+
+def test_a_strength_that_leaves_no_step_is_refused_and_left_out_it_is_what_the_documentation_says():
+    card = image_card()
+    for fields in ({"strength": 0.2}, {"strength": 0.05, "steps": 19}, {"steps": 1}):
+        with pytest.raises(InvalidRequest, match="steps of at least 1") as refused:
+            card.resolve(JobRequest(prompt="a", image="0" * 64, **fields))
+        assert refused.value.details["field"] == "strength"
+    assert card.resolve(JobRequest(prompt="a", image="0" * 64)).strength == 0.8
+    assert "0.8" in (JobRequest.model_fields["strength"].description or "")
+    assert card.resolve(JobRequest(prompt="a")).strength is None
+
+
+def test_sizes_that_no_pipeline_of_diffusers_draws_are_refused_with_the_card(tmp_path):
+    with pytest.raises(ValidationError, match=r"100x64.*multiples of 8"):
+        image_card(sizes=[(64, 64), (100, 64)])
+    assert image_card(family="null", sizes=[(100, 64)]).sizes == ((100, 64),)

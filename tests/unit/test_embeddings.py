@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from limner_client.local.embedded_valkey import free_port
-from limner_worker.generators.diffusers.call_batching import filled, leaves
+from limner_worker.generators.nested_tensors import filled, leaves
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
 from limner_worker.generators.text_encoding.shared_cache import Embeddings, SharedTexts
 

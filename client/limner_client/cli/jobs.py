@@ -82,7 +82,7 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--scheduler", help="One of the model's schedulers.")
 @click.option("--image", type=PICTURE, help="Input image to start from.")
 @click.option("--mask", type=PICTURE, help="Mask of the input image: white where it may change.")
-@click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1.")
+@click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1; default 0.8.")
 @click.option("--reproducible", is_flag=True, default=None, help="Generate the same bytes at any load.")
 @click.option("--describe", is_flag=True, help="Take style, number and size from PROMPT, a free description.")
 @server_options

@@ -8,14 +8,18 @@ import tomllib
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from limner_shared.domain.card_fields import Range, Source
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, Adapter, JobRequest, JobSpec, Task, task_of
 from limner_shared.errors import CardError, InvalidRequest
+
+CELL: Final = 8
+"""Pixels along one side of a latent cell of diffusers' pipelines."""
+DEFAULT_STRENGTH: Final = 0.8
 
 
 class ModelCard(BaseModel):
@@ -64,6 +68,13 @@ class ModelCard(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict, description="Options specific to the family.")
     buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
 
+    @model_validator(mode="after")
+    def _drawable(self) -> ModelCard:
+        wrong = [f"{w}x{h}" for w, h in self.sizes if self.family == "diffusers" and (w % CELL or h % CELL)]
+        if wrong:
+            raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {CELL} pixels")
+        return self
+
     def tokens(self, width: int, height: int) -> int:
         """The cost of one step of one image, in units of a 64-pixel square, for fairness and limits.
 
@@ -93,6 +104,7 @@ class ModelCard(BaseModel):
         Raises InvalidRequest with `field` and `allowed` in its details.
         """
         width, height = self._size(request)
+        steps = self._number("steps", request.steps, self.steps)
         if request.negative_prompt and not self.takes_negative_prompts:
             raise _refuse("negative_prompt", "a negative prompt", "none: this model has no guidance")
         return JobSpec(
@@ -102,14 +114,14 @@ class ModelCard(BaseModel):
             style=self._style(request.style),
             width=width,
             height=height,
-            steps=int(self._number("steps", request.steps, self.steps)),
+            steps=int(steps),
             guidance=self._number("guidance", request.guidance, self.guidance),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
             n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
             guidance_rescale=request.guidance_rescale or 0.0,
             scheduler=self._scheduler(request.scheduler),
             adapters=self._adapters(request.adapters),
-            **self._inputs(request),
+            **self._inputs(request, int(steps)),
             reproducible=request.reproducible,
             provenance=request.provenance,
             description=request.description,
@@ -177,7 +189,7 @@ class ModelCard(BaseModel):
             raise _refuse("adapters", "the same name twice", "each adapter once")
         return tuple(sorted(adapters, key=lambda adapter: adapter.name))
 
-    def _inputs(self, request: JobRequest) -> dict[str, Any]:
+    def _inputs(self, request: JobRequest, steps: int) -> dict[str, Any]:
         """The input pictures, as the client named them until they are stored."""
         task = task_of(request.image, request.mask)
         if task is None:
@@ -187,7 +199,12 @@ class ModelCard(BaseModel):
             raise _refuse(field, task, list(self.tasks))
         if request.strength is not None and request.image is None:
             raise _refuse("strength", "strength without an image", "strength only with image")
-        return {"image": request.image, "mask": request.mask, "strength": request.strength}
+        if request.image is None:
+            return {}
+        strength = DEFAULT_STRENGTH if request.strength is None else request.strength
+        if int(steps * strength) < 1:
+            raise _refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
+        return {"image": request.image, "mask": request.mask, "strength": strength}
 
     def _size(self, request: JobRequest) -> tuple[int, int]:
         if request.width is None and request.height is None:

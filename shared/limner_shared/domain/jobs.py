@@ -149,7 +149,7 @@ class JobRequest(BaseModel):
         gt=0,
         le=1,
         allow_inf_nan=False,
-        description="How far the picture may differ from `image`; default 0.8.",
+        description="How far the picture may differ from `image`; default 0.8. Takes `strength` × `steps` steps.",
     )
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED, strict=True, description="Default: random.")
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
 from limner_worker.generators.base import Picture
-from limner_worker.generators.diffusers.call_batching import owned
+from limner_worker.generators.nested_tensors import owned
 
 T = TypeVar("T")
 Compute = Callable[..., Any]

@@ -47,8 +47,11 @@ def _diffusers(card: ModelCard, device: str, settings: Settings) -> Generator:
         from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
         from limner_worker.generators.diffusers.pipeline import DiffusersPipeline  # noqa: PLC0415
+        from limner_worker.generators.diffusers.self_check import check_rows  # noqa: PLC0415
     except ImportError as error:
         raise CardError(f"{card.name} needs diffusers: pip install 'limner[diffusers]'.") from error
     transformers_logging.set_verbosity_error()  # its progress bars and load reports are not for a service's log
     transformers_logging.disable_progress_bar()
-    return DiffusersPipeline(card, device, settings.encoder_cache_bytes, settings.encoder_cache_url)
+    pipeline = DiffusersPipeline(card, device, settings.encoder_cache_bytes, settings.encoder_cache_url)
+    check_rows(pipeline, settings.cache_dir / "checks")
+    return pipeline

@@ -12,16 +12,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner_worker.generators.nested_tensors import PLAIN, map_leaves, plain_or_none
+
 TIMES: Final = ("timestep", "timesteps")
 """Arguments that some pipelines give once for all rows, though each row may have its own."""
+PER_ROW: Final = frozenset({
+    "sample", "hidden_states", "x", "z", "latents", "timestep", "timesteps", "t", "timestep_r", "timestep_ratio",
+    "timestep_cond", "guidance", "class_labels", "attention_mask", "encoder_attention_mask", "encoder_hidden_states",
+    "encoder_hidden_states_mask", "encoder_hidden_states_2", "encoder_attention_mask_2", "encoder_hidden_states_t5",
+    "encoder_mask", "text_embedding_mask", "text_embedding_mask_t5", "pooled_projections", "pooled_embeds", "cap_feats",
+    "text_embeds", "image_embeds", "image_meta_size", "resolution", "aspect_ratio", "time_ids", "original_size",
+    "target_size", "crop_coords", "pooled_text_emb", "micro_conds", "clip_text", "clip_text_pooled", "clip_img",
+    "effnet", "text_bth", "text_lens", "proj_embedding", "input_ids", "token_type_ids", "inputs_embeds",
+})  # fmt: skip
+"""Arguments whose rows the modules of diffusers and transformers treat each by itself."""
+POSITIONS: Final = frozenset({"img_ids", "txt_ids", "position_ids", "image_rotary_emb"})
+"""Arguments with a row for each row, of which a module may read one for all: they must be equal to be joined."""
 IGNORED: Final = ("generator",)
 """Arguments that the modules called here do not read."""
 MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
 """Texts whose length varies from image to image (Qwen-Image), and the argument that masks what they are padded with."""
-PLAIN: Final = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
-"""Types whose values are compared by content."""
 OBJECT: Final = "object"
 """Begins the identity of a value of any other type."""
+APART: Final = "apart"
+"""Begins what stands for a tensor of which it is not known how its rows are read."""
 TEXT_MULTIPLE: Final = 64
 """A text with a mask is padded to a multiple of so many tokens, so that few lengths remain and a row's result depends
 on its own length alone."""
@@ -37,6 +51,8 @@ class Call:
     rows: int
     key: Hashable
     """Calls of equal key may be made as one."""
+    alone: bool = False
+    """It cannot be joined, not even with itself: what it is given has no known rows."""
 
     @property
     def device(self) -> torch.device:
@@ -44,26 +60,37 @@ class Call:
         return next(value.device for value in self.arguments.values() if isinstance(value, Tensor))
 
 
+class UnknownLayout(Exception):
+    """What a joined call returned has no known rows."""
+
+
 class Signature:
     """Knows a function's parameters, and so turns calls of it into `Call`s."""
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], *, shares: bool = True) -> None:
+        """`shares`: calls may have tensors in common, such as positions. What a text encoder is given has rows, or is
+        not understood.
+        """
         self.name = name
+        self._shares = shares
         self._signature = inspect.signature(function)
 
     def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], digests: Digests) -> Call:
-        """A call as the pipeline made it, with its key."""
+        """A call as the pipeline made it, with its key. Raises TypeError for one without rows."""
         bound = self._signature.bind(*args, **kwargs)
         arguments = {name: value for name, value in bound.arguments.items() if name not in IGNORED}
         extra = [name for name, p in self._signature.parameters.items() if p.kind is p.VAR_KEYWORD]
         for name in extra:
             arguments |= arguments.pop(name, {})
-        rows = next(len(value) for value in arguments.values() if isinstance(value, (Tensor, list)))
+        rows = next((len(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
+        if rows is None:
+            raise TypeError(f"{self.name} is called without a tensor")
         for name, mask in MASKS.items():
             if mask in self._signature.parameters and arguments.get(name) is not None:
                 _pad_text(arguments, name, mask)
         key = tuple((name, _signature(name, value, rows, digests)) for name, value in sorted(arguments.items()))
-        return Call(self.name, arguments, rows, (self.name, rows, key))
+        alone = _names(key, (APART, OBJECT) if self._shares else (APART, OBJECT, "shared"))
+        return Call(self.name, arguments, rows, (self.name, rows, key), alone)
 
 
 class Digests:
@@ -79,7 +106,7 @@ class Digests:
             known = self._known[id(tensor)] = (tensor, _digest(tensor))
         return known[1]
 
-    def identity(self, value: Any) -> Hashable:
+    def identity(self, value: Any) -> tuple[Hashable, ...]:
         """What tells a value from any other. Values of known types are compared by content, all else by identity:
         what an object's `repr` shows of it may be the same for two that differ, such as two key-value caches.
 
@@ -102,39 +129,14 @@ def content(call: Call) -> str | None:
     that could be compared.
     """
     identity = Digests().identity({name: call.arguments[name] for name in sorted(call.arguments)})
-    return None if _names_object(identity) else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
+    return None if _names(identity, (OBJECT,)) else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
 
 
-def _names_object(identity: Hashable) -> bool:
+def _names(identity: Hashable, marks: Sequence[str]) -> bool:
     if not isinstance(identity, tuple):
         return False
     parts = cast("tuple[Hashable, ...]", identity)
-    return parts[:1] == (OBJECT,) or any(_names_object(part) for part in parts)
-
-
-def leaves(output: Any) -> list[Tensor]:
-    """The tensors of an output, always in the same order."""
-    found: list[Tensor] = []
-    _map(output, lambda leaf: found.append(leaf) if isinstance(leaf, Tensor) else None)
-    return found
-
-
-def filled(example: Any, tensors: Sequence[Tensor]) -> Any:
-    """An output like the example with these tensors in it; None if they cannot be such ones. Texts differ in length."""
-    if [(each.ndim, each.dtype) for each in leaves(example)] != [(each.ndim, each.dtype) for each in tensors]:
-        return None
-    rest = iter(tensors)
-    return _map(example, lambda leaf: next(rest).to(leaf.device) if isinstance(leaf, Tensor) else leaf)
-
-
-def size_in_bytes(output: Any) -> int:
-    """How much memory the tensors of an output take."""
-    return sum(tensor.nbytes for tensor in leaves(output))
-
-
-def owned(output: Any) -> Any:
-    """A copy that keeps no larger tensor alive, as a part of a batch does."""
-    return _map(output, lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
+    return bool(parts) and (parts[0] in marks or any(_names(part, marks) for part in parts))
 
 
 def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
@@ -144,7 +146,11 @@ def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
 
 
 def part(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
-    """Each call's own share of what the call for all returned."""
+    """Each call's own share of what the call for all returned. Objects of unknown type, such as the key-value cache of
+    all rows, are left out of a share. Raises UnknownLayout for a tensor that does not have the rows of all.
+    """
+    if size == 1:
+        return [output]
     rows = calls[0].rows
     return [_part(output, slice(index * rows, (index + 1) * rows), size * rows) for index in range(len(calls))]
 
@@ -165,16 +171,24 @@ def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:
 
 def _signature(name: str, value: Any, rows: int, digests: Digests) -> Hashable:
     if isinstance(value, Tensor):
-        if name in TIMES and value.ndim <= 1:
-            return "time"
-        if value.ndim and len(value) == rows:
-            return "rows", tuple(value.shape[1:]), str(value.dtype)
-        return "shared", tuple(value.shape), str(value.dtype), digests.of(value)
+        return _tensor_signature(name, value, rows, digests)
     if isinstance(value, list) and len(value) == rows:
-        return ("list", *(_item(item, digests) for item in value))
+        items = cast("list[Any]", value)
+        return ("list", *(_item(item, digests) if name in PER_ROW else digests.identity(item) for item in items))
     if type(value) is dict:
-        return tuple((key, _signature(key, inner, rows, digests)) for key, inner in sorted(value.items()))
+        named = cast("dict[str, Any]", value)
+        return tuple((key, _signature(key, inner, rows, digests)) for key, inner in sorted(named.items()))
     return "same", digests.identity(value)
+
+
+def _tensor_signature(name: str, value: Tensor, rows: int, digests: Digests) -> Hashable:
+    if name in TIMES and value.ndim <= 1:
+        return "time"
+    if not value.ndim or len(value) != rows:
+        return "shared", tuple(value.shape), str(value.dtype), digests.of(value)
+    if name in PER_ROW:
+        return "rows", tuple(value.shape[1:]), str(value.dtype)
+    return ("equal", *digests.identity(value)) if name in POSITIONS else (APART, name)
 
 
 def _item(item: Any, digests: Digests) -> Hashable:
@@ -197,16 +211,10 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
 
 def _part(output: Any, mine: slice, total: int) -> Any:
     def leaf(value: Any) -> Any:
-        whole = isinstance(value, (Tensor, list)) and len(value) == total
-        return value[mine] if whole else value
+        if isinstance(value, list) or (isinstance(value, Tensor) and value.ndim):
+            if len(cast("list[Any]", value)) != total:
+                raise UnknownLayout(f"{len(cast('list[Any]', value))} instead of {total} rows")
+            return value[mine]
+        return value if isinstance(value, Tensor) else plain_or_none(value)
 
-    return _map(output, leaf)
-
-
-def _map(value: Any, leaf: Callable[[Any], Any]) -> Any:
-    """Apply `leaf` to the tensors and lists in tuples and in the output classes of transformers and diffusers."""
-    if isinstance(value, Mapping):
-        return type(value)(**{key: _map(inner, leaf) for key, inner in value.items()})
-    if isinstance(value, tuple):
-        return tuple(_map(inner, leaf) for inner in value)
-    return leaf(value)
+    return map_leaves(output, leaf)

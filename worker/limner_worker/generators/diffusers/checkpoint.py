@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+
+
+class Output(dict[str, Any]):
+    """Values by name and by number, as an output class of diffusers gives them."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return list(self.values())[key] if isinstance(key, (int, slice)) else super().__getitem__(key)
 
 
 class Checkpoint:
@@ -70,12 +83,15 @@ class Checkpoint:
 def _describe(output: Any) -> Any:
     if isinstance(output, Tensor):
         return {"tensor": list(output.shape)}
-    kind = "list" if isinstance(output, list) else "tuple"
-    return {kind: [_describe(item) for item in output]}
+    if isinstance(output, Mapping):
+        return {"named": {str(name): _describe(item) for name, item in output.items()}}
+    return {"list" if isinstance(output, list) else "tuple": [_describe(item) for item in output]}
 
 
 def _zeros(shape: Any, dtype: torch.dtype, device: torch.device) -> Any:
     [(kind, inner)] = shape.items()
     if kind == "tensor":
         return torch.zeros(inner, dtype=dtype, device=device)
+    if kind == "named":
+        return Output({name: _zeros(item, dtype, device) for name, item in inner.items()})
     return (list if kind == "list" else tuple)(_zeros(item, dtype, device) for item in inner)

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForInpainting
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from diffusers.schedulers.scheduling_flow_match_heun_discrete import FlowMatchHeunDiscreteScheduler
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
-from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
-from limner_shared.errors import CardError
-from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
+from limner_shared.telemetry import get_logger
+from limner_worker.generators.base import ImageTask, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
-from limner_worker.generators.diffusers.call_batching import Call, content, join, owned, part
+from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, part
 from limner_worker.generators.diffusers.latent_preview import Projection
-from limner_worker.generators.diffusers.suspended_run import Kind, PipelineImage, tap
+from limner_worker.generators.diffusers.own_pipeline import own_pipeline
+from limner_worker.generators.diffusers.pipeline_loading import Loaded
+from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
+from limner_worker.generators.diffusers.suspended_run import Kind, PipelineImage, picture_of, tap
+from limner_worker.generators.nested_tensors import owned
 from limner_worker.generators.text_encoding.shared_cache import Embeddings, SharedTexts
 from limner_worker.networks.weights import weights_size
 
-FLOW_SCHEDULERS = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler)
-"""They do not name each other as compatible. A third one, FlowMatchLCMScheduler, draws noise that no seed governs."""
+log = get_logger(__name__)
+
 DENOISERS = ("transformer", "unet")
-DECODE = "vae.decode"
-TASKS = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
 
 class DiffusersPipeline:
@@ -51,23 +46,14 @@ class DiffusersPipeline:
         Of encoded texts so many bytes are remembered, and all shared in the Redis at `cache_url`.
         """
         self.card = card
-        # Where weights move between steps, a decode beside them could read what is being moved.
-        self._device = Device(device, beside=card.offload == "none" and card.device_map is None)
-        try:
-            folder = _folder(card.source)
-            self._weights = checked_hashes(folder, card.sha256)
-            self.pipeline: Any = _load(card, folder, device)
-            self._schedulers = {name: _scheduler_class(self.pipeline, name) for name in card.schedulers}
-            self._pipelines = {
-                task: TASKS[task].from_pipe(self.pipeline) if task in TASKS else self.pipeline for task in card.tasks
-            }
-            for pipeline in self._pipelines.values():
-                pipeline.set_progress_bar_config(disable=True)
-            for name, source in card.adapters.items():
-                self.pipeline.load_lora_weights(str(locate(source)), adapter_name=name, use_safetensors=True)
-        except Exception as error:
-            # Over somebody's files a library may raise anything; the other models are served all the same.
-            raise CardError(f"{card.name}: {card.source.name} does not load: {error}") from error
+        self._loaded = Loaded.of(card, device)
+        self.pipeline: Any = self._loaded.pipeline
+        # Where weights move or change their dtype between steps, a decode beside them could read what is being changed.
+        still = card.offload == "none" and card.device_map is None and not self._loaded.casts_its_vae
+        self._device = Device(device, beside=still)
+        self._shared = SharedModules(self.pipeline.components, lambda: self._device.settle(decodes=True))
+        self.calls: dict[str, Kind] = {}
+        """What is joined, by the names of the calls."""
         self._functions: dict[str, Any] = {}  # what each tapped method was, to be called for many images
         for name, module in self.pipeline.components.items():
             if isinstance(module, nn.Module):
@@ -89,7 +75,34 @@ class DiffusersPipeline:
             kind, method = Kind.DECODE, "decode"
         else:
             return
+        self.calls[f"{name}.{method}"] = kind
         self._functions[f"{name}.{method}"] = tap(module, method, kind, f"{name}.{method}")
+
+    # --- what its check asks ---
+
+    @property
+    def apart(self) -> set[str]:
+        """Names of calls that are made for one image at a time."""
+        return self._shared.apart
+
+    @torch.inference_mode()
+    def alone(self, task: ImageTask) -> NDArray[np.float32]:
+        """What the pipeline itself draws, as float32 in [0, 1]."""
+        pipeline, scheduler, arguments = self._loaded.call_of(task)
+        try:
+            return picture_of(own_pipeline(pipeline, scheduler)(**arguments))
+        finally:
+            self._shared.capture()
+            self._shared.enter(AS_LOADED)
+
+    @contextmanager
+    def forgetful(self) -> Iterator[None]:
+        """Within it no encoded text is remembered."""
+        texts, self._texts = self._texts, Embeddings(0)
+        try:
+            yield
+        finally:
+            self._texts = texts
 
     # --- what the engine asks ---
 
@@ -149,7 +162,8 @@ class DiffusersPipeline:
         if state.clean is None or not isinstance(getattr(self.pipeline, "vae", None), AutoencoderKL):
             return None
         if self._projection is None:
-            self._device.settle(decodes=True)  # SDXL's VAE changes its dtype around each of them
+            self._device.settle(decodes=True)
+            self._shared.enter(AS_LOADED)
             self._projection = Projection(self.pipeline.vae)
         return self._projection.picture(state.clean, state.task.spec.width, state.task.spec.height)
 
@@ -158,13 +172,13 @@ class DiffusersPipeline:
         return {
             "pipeline": type(self.pipeline).__name__,
             "source": self.card.source.model_dump(mode="json", exclude_none=True),
-            "weights": self._weights,
+            "weights": self._loaded.weights,
             "diffusers": diffusers.__version__,
             "torch": torch.__version__,
             "device": str(self._device.torch),
             "dtype": self.card.dtype,
             "sampler": type(self.pipeline.scheduler).__name__,
-        }
+        } | ({"apart": sorted(self.apart)} if self.apart else {})
 
     # --- calls ---
 
@@ -184,10 +198,12 @@ class DiffusersPipeline:
         comparable = [key for key, what in zip(keys, contents, strict=True) if what is not None]
         found = self._texts.find(name, list(dict.fromkeys(comparable)))
         unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
+        size = 1 if images[0].solitary else size
         for start in range(0, len(unknown), size):
             some = list(unknown.items())[start : start + size]
-            outputs = self._call([image.call for _, image in some], size, images[0].adapters)
-            new = {key: owned(output) for (key, _), output in zip(some, outputs, strict=True)}
+            outputs = self._call([image for _, image in some], size)
+            named = dict(zip(dict(some), outputs, strict=True))
+            new = {key: owned(output) if key in comparable else output for key, output in named.items()}
             self._texts.keep(name, {key: output for key, output in new.items() if key in comparable})
             found |= new
         for key, image in zip(keys, images, strict=True):
@@ -203,16 +219,22 @@ class DiffusersPipeline:
             image.resume(result)
 
     def _results(self, images: Sequence[PipelineImage]) -> list[Any]:
-        with padding([image.task for image in images], self.card.buckets) as size:
-            return self._call([image.call for image in images], size, images[0].adapters)
+        buckets = (1,) if images[0].solitary else self.card.buckets
+        with padding([image.task for image in images], buckets) as size:
+            return self._call(images, 1 if images[0].solitary else size)
 
-    def _call(self, calls: Sequence[Call], size: int, adapters: tuple[tuple[str, float], ...]) -> list[Any]:
-        name = calls[0].name
-        self._use(adapters)
-        arguments = join(calls, size)
-        if name == DECODE and self.pipeline.vae.dtype != arguments["z"].dtype:
-            self.pipeline.vae.to(arguments["z"].dtype)  # SDXL's own code casts its VAE up and down around each decode
-        return part(self._functions[name](**arguments), calls, size)
+    def _call(self, images: Sequence[PipelineImage], size: int) -> list[Any]:
+        """Make these images' calls as one, padded to `size`; one by one where the result cannot be told apart."""
+        calls = [image.call for image in images]
+        self._use(images[0].adapters)
+        self._shared.enter(images[0].changes)
+        function = self._functions[calls[0].name]
+        try:
+            return part(function(**join(calls, size)), calls, size)
+        except UnknownLayout as error:
+            self._shared.apart.add(calls[0].name)
+            log.info("made for one image at a time", model=self.card.name, module=calls[0].name, reason=str(error))
+            return [function(**call.arguments) for call in calls]
 
     def _use(self, adapters: tuple[tuple[str, float], ...]) -> None:
         if adapters == self._active:
@@ -227,80 +249,9 @@ class DiffusersPipeline:
     # --- one image ---
 
     def _image(self, task: ImageTask) -> PipelineImage:
-        spec = task.spec
-        pipeline = self._pipelines[spec.task]
-        config = self.pipeline.scheduler.config
-        scheduler = (self._schedulers[spec.scheduler] if spec.scheduler else type(self.pipeline.scheduler)).from_config(
-            config
-        )
-        given = {
-            "prompt": spec.prompt,
-            "negative_prompt": spec.negative_prompt or None,
-            "width": spec.width,
-            "height": spec.height,
-            "num_inference_steps": spec.steps,
-            self._guidance: spec.guidance,
-            "guidance_rescale": spec.guidance_rescale,
-            "generator": torch.Generator("cpu").manual_seed(task.seed),
-            "output_type": "np",
-            "image": None if task.image is None else Image.fromarray(task.image),
-            "mask_image": None if task.mask is None else Image.fromarray(task.mask),
-            "strength": spec.strength,
-        }
-        takes = inspect.signature(pipeline.__call__).parameters  # not every pipeline has negative prompts, or a mask
-        arguments = {name: value for name, value in given.items() if name in takes and value is not None}
-        arguments |= self.card.options.get("arguments", {})
+        pipeline, scheduler, arguments = self._loaded.call_of(task)
         pausing = not any(name.startswith(DENOISERS) for name in self._functions)
-        return PipelineImage(task, pipeline, scheduler, arguments, pausing=pausing)
-
-    @property
-    def _guidance(self) -> str:
-        """What a pipeline calls the strength of classifier-free guidance, where a distilled one takes both."""
-        denoiser = getattr(self.pipeline, "transformer", None)
-        distilled = getattr(getattr(denoiser, "config", None), "guidance_embeds", None)
-        takes = inspect.signature(self.pipeline.__call__).parameters
-        return "true_cfg_scale" if distilled is False and "true_cfg_scale" in takes else "guidance_scale"
-
-
-def _folder(source: Source) -> Path:
-    """Where the pipeline's files are, once a hub's are fetched."""
-    if source.hub is None:
-        return locate(source)
-    return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
-
-
-def _load(card: ModelCard, folder: Path, device: str) -> Any:
-    pipeline: Any = DiffusionPipeline.from_pretrained(
-        str(folder),
-        dtype=getattr(torch, card.dtype),
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        device_map=card.device_map,
-    )
-    if card.device_map is not None:
-        return pipeline  # accelerate has put it where it fits
-    if card.offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    elif card.offload == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=device)
-    else:
-        pipeline.to(device)
-    if device.startswith("cuda"):
-        for module in pipeline.components.values():
-            if isinstance(module, nn.Module) and any(isinstance(part, nn.Conv2d) for part in module.modules()):
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return pipeline
-
-
-def _scheduler_class(pipeline: Any, name: str) -> Any:
-    """A scheduler that can stand in for the pipeline's own. Raises ValueError that names those that can."""
-    own = type(pipeline.scheduler)
-    flows = FLOW_SCHEDULERS if own in FLOW_SCHEDULERS else ()
-    allowed = {cls.__name__: cls for cls in (own, *pipeline.scheduler.compatibles, *flows)}
-    if name not in allowed:
-        raise ValueError(f"the scheduler {name!r} does not fit; those that do: {', '.join(sorted(allowed))}")
-    return allowed[name]
+        return PipelineImage(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)
 
 
 def _require_finite(call: Call | None) -> None:

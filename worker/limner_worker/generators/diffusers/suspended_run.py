@@ -8,8 +8,8 @@ result. So any pipeline, any scheduler and any guidance work as their authors wr
 
 from __future__ import annotations
 
-import copy
 import functools
+import inspect
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from enum import Enum
@@ -17,16 +17,19 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
-from limner_worker.generators.diffusers.checkpoint import Checkpoint
+from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
+from limner_worker.generators.diffusers.own_pipeline import own_pipeline
+from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
+COLOUR_DIMENSIONS: Final = 3
 UNWINDINGS: Final = 3
 """A pipeline that calls a module while it cleans up is suspended again, and ended again."""
 
@@ -53,7 +56,7 @@ def tap(owner: Any, method: str, kind: Kind, name: str) -> Callable[..., Any]:
     Called by anybody but an image, it does what it always did.
     """
     original = getattr(owner, method)
-    signature = Signature(name, original)
+    signature = Signature(name, original, shares=kind is not Kind.ENCODE)
 
     @functools.wraps(original)
     def tapped(*args: Any, **kwargs: Any) -> Any:
@@ -70,13 +73,24 @@ class PipelineImage:
     """The state of one image, as `base.RowState`."""
 
     def __init__(
-        self, task: ImageTask, pipeline: Any, scheduler: Any, arguments: dict[str, Any], *, pausing: bool
+        self,
+        task: ImageTask,
+        pipeline: Any,
+        scheduler: Any,
+        arguments: dict[str, Any],
+        shared: SharedModules,
+        *,
+        pausing: bool,
     ) -> None:
-        """`pipeline` is the loaded one, `scheduler` this image's own; `arguments` are those of the pipeline's call.
+        """`pipeline` is the loaded one, `scheduler` this image's own; `arguments` are those of the pipeline's call,
+        `shared` the modules that its code may change for as long as it runs.
 
         `pausing`: none of its denoiser's calls will be handed out, so that it pauses after each step instead.
         """
         self._pausing = pausing
+        self._shared = shared
+        self.changes = AS_LOADED
+        """What its code has changed on the shared modules."""
         self.task = task
         self.pending: Call | None = None
         self.kind: Kind | None = None
@@ -86,7 +100,7 @@ class PipelineImage:
         self._digests = Digests()
         self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
         self._moves = 0
-        self._pipe: Any = _copy(pipeline, scheduler)
+        self._pipe: Any = own_pipeline(pipeline, scheduler)
         self._scheduler = scheduler
         self._of_a_flow = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         self._generator: torch.Generator = arguments["generator"]
@@ -94,15 +108,26 @@ class PipelineImage:
         self._output: Any = None
         self._denoised: Any = None
         self._resumed = Checkpoint.read(task.checkpoint)
+        scheduler.set_timesteps = functools.wraps(scheduler.set_timesteps)(
+            functools.partial(_set_timesteps, scheduler.set_timesteps, task.spec.steps)
+        )
+        self._seeds_steps = "generator" in inspect.signature(scheduler.step).parameters
         scheduler.step = functools.wraps(scheduler.step)(functools.partial(self._move, scheduler.step))
-        self._run = _Run(lambda _: self._pipe(**arguments).images[0])
+        self._run = _Run(lambda _: picture_of(self._pipe(**arguments)))
         self._run.image = self
 
     @property
     def key(self) -> Hashable:
         """What is called, with which adapters, on tensors of which shapes."""
-        call = id(self) if self.kind is Kind.PAUSE else None if self.pending is None else self.pending.key
-        return self.task.alone, self._adapters, call
+        call = None if self.pending is None else self.pending.key
+        return self.task.alone, self._adapters, self.changes.key, call, id(self) if self.solitary else None
+
+    @property
+    def solitary(self) -> bool:
+        """Whether what it waits for must be done for it alone."""
+        if self.pending is None:
+            return self.kind is Kind.PAUSE
+        return self.pending.alone or self.changes.alone or self.pending.name in self._shared.apart
 
     @property
     def adapters(self) -> tuple[tuple[str, float], ...]:
@@ -124,8 +149,9 @@ class PipelineImage:
     @property
     def steps_done(self) -> int:
         """Moves of the scheduler as a share of all that it will make: some make two for a step, some skip a part."""
-        total = len(self._scheduler.timesteps) if self._scheduler.timesteps is not None else 0
-        return self.task.spec.steps if self.finished else self.task.spec.steps * self._moves // max(1, total)
+        timesteps = getattr(self._scheduler, "timesteps", None)  # some have none until the pipeline has set them
+        total = max(1, 0 if timesteps is None else len(timesteps))
+        return self.task.spec.steps if self.finished else self.task.spec.steps * min(self._moves, total) // total
 
     def resume(self, value: Any = None) -> None:
         """Go on with the result of the pending call, up to the next one or the end; what fails is kept as `error`."""
@@ -139,7 +165,7 @@ class PipelineImage:
             self.error = error.with_traceback(None)
             return
         if self._run.dead:
-            self.picture = np.asarray(outcome)
+            self.picture = outcome
 
     def close(self) -> None:
         """End the image's greenlet, if it has not ended, and break every reference cycle through this image.
@@ -149,22 +175,33 @@ class PipelineImage:
         for _ in range(UNWINDINGS):
             if not self._run.dead:
                 with suppress(Exception):  # what a pipeline raises while it cleans up concerns no picture
-                    self._run.throw(GreenletExit)
-        vars(self._scheduler).pop("step", None)
+                    self._within(self._run.throw, GreenletExit)
+        for name in ("step", "set_timesteps"):
+            vars(self._scheduler).pop(name, None)
         vars(self._run).clear()
         self.pending = self.kind = self.picture = None
+        self.changes = AS_LOADED
+        self._shared.enter(AS_LOADED)
         self._latents = self._output = self._denoised = self._resumed = self._pipe = None
         self._digests = Digests()
 
     def suspend(self, kind: Kind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand a call out, and return what it is resumed with."""
-        self.kind = kind
         self.pending = signature.call(args, kwargs, self._digests)
+        self.kind = kind
         return getcurrent().parent.switch()  # type: ignore[union-attr]
 
     def _switch(self, value: Any) -> Any:
         self.pending = self.kind = None
-        return self._run.switch(value)
+        return self._within(self._run.switch, value)
+
+    def _within(self, go_on: Callable[..., Any], *args: Any) -> Any:
+        """Let the image's code run with the shared modules as that code left them."""
+        self._shared.enter(self.changes)
+        try:
+            return go_on(*args)
+        finally:
+            self.changes: Changes = self._shared.capture()
 
     def _made_before(self) -> Any:
         """What stands for the result of a call that an earlier attempt has made; None from there on."""
@@ -197,7 +234,12 @@ class PipelineImage:
             sample = kwargs["sample"] if "sample" in kwargs else args[2]
             if not self._skipping:
                 sample = self._resumed.restore(self._scheduler, self._generator, sample.device)  # type: ignore[union-attr]
-            return sample, sample
+            plain = kwargs.get("return_dict") is False
+            return (
+                (sample, sample) if plain else Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
+            )
+        if self._seeds_steps:  # a pipeline that gives no generator would have noise drawn that no seed governs
+            kwargs.setdefault("generator", self._generator)
         result = original(*args, **kwargs)
         self._moves += 1
         self._latents = result[0]
@@ -208,9 +250,18 @@ class PipelineImage:
         return result
 
 
-def _copy(pipeline: DiffusionPipeline, scheduler: Any) -> Any:
-    """A pipeline with the same modules, its own scheduler and its own room for what a call remembers."""
-    mine: Any = copy.copy(pipeline)
-    mine.scheduler = scheduler
-    mine.maybe_free_model_hooks = lambda: None  # the modules belong to everybody: they stay where they are
-    return mine
+def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(*args, **kwargs)
+    except (ValueError, IndexError, RuntimeError) as error:
+        name = type(getattr(original, "__self__", None)).__name__
+        raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
+
+
+def picture_of(output: Any) -> NDArray[np.float32]:
+    """The first picture of a pipeline's output, under whatever name. Raises TypeError for what is no picture."""
+    pictures = next(iter(output.values()))
+    picture = pictures[0] if isinstance(pictures, (list, np.ndarray)) else None
+    if not isinstance(picture, np.ndarray) or picture.ndim != COLOUR_DIMENSIONS:
+        raise TypeError(f"{type(output).__name__} has no picture of height, width and colours")
+    return picture

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.diffusers.call_batching import filled, leaves, size_in_bytes
+from limner_worker.generators.nested_tensors import filled, leaves, size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
 
 log = get_logger(__name__)

@@ -1,0 +1,52 @@
+"""Only what a module treats row by row is joined; all else is equal, or is called alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+from tests.engine import odd_pipelines, pipelines
+from tests.engine.test_diffusers_pipeline import job_of, reference, run
+
+from limner_shared.settings import Settings
+from limner_worker.generators.diffusers.suspended_run import PipelineImage
+from limner_worker.generators.registry import load
+
+
+def test_wide_and_tall_pictures_of_equal_token_count_keep_their_positions(tmp_path: Path) -> None:
+    arguments = {"arguments": {"max_sequence_length": 64, "text_encoder_out_layers": [1]}}
+    sizes = [(64, 32), (32, 64)]
+    card = odd_pipelines.saved(odd_pipelines.flux_2, tmp_path, sizes=sizes, options=arguments)
+    generator = load(card, Settings(device="cpu"))
+    shapes = [{"width": width, "height": height} for width, height in sizes * 2]
+    jobs = [job_of(card, str(n), {"prompt": "a cat", "seed": n, "steps": 3} | shape) for n, shape in enumerate(shapes)]
+    assert run(generator, jobs) == {}
+    assert max(max(job.rows[0].task.buckets) for job in jobs) > 1, "no two shared a call"
+    for job in jobs:
+        assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
+
+
+def turned(output: Any) -> Any:
+    return transformers.modeling_outputs.BaseModelOutput(last_hidden_state=output[0].transpose(0, 1))
+
+
+def test_a_text_encoder_whose_rows_are_not_its_first_dimension_is_called_for_one_text_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    generator: Any = load(card, Settings(device="cpu"))
+    encode = generator._functions["text_encoder.forward"]
+    generator._functions["text_encoder.forward"] = lambda **given: turned(encode(**given))
+    resume = PipelineImage.resume
+
+    def turned_back(self: PipelineImage, value: Any = None) -> None:
+        resume(self, turned(value) if isinstance(value, transformers.modeling_outputs.BaseModelOutput) else value)
+
+    monkeypatch.setattr(PipelineImage, "resume", turned_back)
+    jobs = [job_of(card, prompt, {"prompt": prompt, "seed": 1}) for prompt in ("a cat", "two dogs", "a boat")]
+    assert run(generator, jobs) == {}
+    for job in jobs:
+        assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec

@@ -1,0 +1,98 @@
+"""A card whose requests would fail, or give what they should not, is refused when it is loaded, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from tests.engine import odd_pipelines, pipelines
+from tests.engine.test_diffusers_pipeline import job_of, run
+
+from limner_shared.errors import CardError
+from limner_shared.settings import Settings
+from limner_worker.generators.diffusers.pipeline_checks import check
+from limner_worker.generators.registry import load
+
+
+def refusal(card: Any) -> str:
+    with pytest.raises(CardError) as refused:
+        load(card, Settings(device="cpu"))
+    return refused.value.message
+
+
+def test_a_pipeline_that_needs_a_control_picture(tmp_path: Path) -> None:
+    assert "its controlnet needs a control picture" in refusal(odd_pipelines.saved(odd_pipelines.controlnet, tmp_path))
+
+
+def test_a_size_that_the_pipeline_would_round(tmp_path: Path) -> None:
+    card = odd_pipelines.saved(pipelines.flux, tmp_path, sizes=[(32, 32), (40, 32)])
+    pipe = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
+    pipe.register_modules(vae=pipelines.vae(widths=(4, 4, 4, 4), shift_factor=0.06))
+    pipe.save_pretrained(tmp_path / "coarse")
+    card = odd_pipelines.card(tmp_path / "coarse", sizes=[(32, 32), (40, 32)])
+    assert "40x32: this pipeline draws multiples of 16 pixels only" in refusal(card)
+
+
+def test_a_scheduler_that_needs_a_package_which_is_not_there(tmp_path: Path) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, schedulers=["DPMSolverSDEScheduler"])
+    assert "DPMSolverSDEScheduler needs a package: " in refusal(card)
+    assert "torchsde" in refusal(card)
+
+
+def test_steps_that_the_pipeline_s_own_scheduler_refuses(tmp_path: Path) -> None:
+    pipeline = pipelines.stable_diffusion(tmp_path / "tokenizers")
+    pipeline.scheduler = diffusers.LCMScheduler(steps_offset=1)
+    pipeline.save_pretrained(tmp_path / "lcm", safe_serialization=True)
+    card = odd_pipelines.card(tmp_path / "lcm", steps={"min": 1, "max": 60, "default": 4})
+    assert "LCMScheduler refuses 60 steps" in refusal(card)
+
+
+def test_steps_that_only_the_scheduler_of_a_request_refuses_fail_it_with_the_reason(tmp_path: Path) -> None:
+    steps = {"min": 1, "max": 60, "default": 4}
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, schedulers=["LCMScheduler"], steps=steps)
+    requests = {"many": {"steps": 60, "scheduler": "LCMScheduler"}, "few": {"steps": 2, "scheduler": "LCMScheduler"}}
+    jobs = [job_of(card, name, {"prompt": "a cat"} | request) for name, request in requests.items()]
+    errors = run(load(card, Settings(device="cpu")), jobs)
+    assert list(errors) == ["many"]
+    assert "the scheduler LCMScheduler does not take 60 steps" in errors["many"].message
+
+
+class Straying(diffusers.DDIMScheduler):
+    """Draws noise from torch's general generator."""
+
+    def step(self, model_output: Any, timestep: Any, sample: Any, return_dict: bool = True) -> Any:
+        return (sample + torch.randn(sample.shape),)
+
+
+def test_a_scheduler_whose_noise_no_seed_governs(tmp_path: Path) -> None:
+    pipeline = SimpleNamespace(components={}, scheduler=Straying())
+    with pytest.raises(ValueError, match="Straying draws noise that no seed governs"):
+        check(pipeline, odd_pipelines.card(tmp_path))
+    pipeline.scheduler = diffusers.DDIMScheduler()
+    check(pipeline, odd_pipelines.card(tmp_path))
+
+
+def test_a_pipeline_whose_processor_needs_torchvision(tmp_path: Path) -> None:
+    parts = pipelines.stable_diffusion(tmp_path / "tokenizers")
+    parts.save_pretrained(tmp_path / "omnigen", safe_serialization=True)
+    index = (tmp_path / "omnigen/model_index.json").read_text()
+    (tmp_path / "omnigen/model_index.json").write_text(
+        index.replace("StableDiffusionPipeline", "OmniGenPipeline").replace('"unet"', '"transformer"')
+    )
+    (tmp_path / "omnigen/unet").rename(tmp_path / "omnigen/transformer")
+    assert "needs the package torchvision, which is not installed" in refusal(odd_pipelines.card(tmp_path / "omnigen"))
+
+
+def test_noise_that_a_pipeline_would_leave_to_chance_is_governed_by_the_seed(tmp_path: Path) -> None:
+    more = {"options": {"arguments": {"max_sequence_length": 32}}, "schedulers": ["FlowMatchLCMScheduler"]}
+    card = odd_pipelines.saved(pipelines.flux, tmp_path, **more)
+    generator = load(card, Settings(device="cpu"))
+    request = {"prompt": "a cat", "seed": 1, "steps": 3, "scheduler": "FlowMatchLCMScheduler"}
+    first, second = job_of(card, "a", request), job_of(card, "b", request)
+    assert run(generator, [first]) == run(generator, [second]) == {}
+    assert np.array_equal(first.rows[0].picture, second.rows[0].picture)

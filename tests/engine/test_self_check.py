@@ -1,0 +1,140 @@
+"""When a pipeline is loaded, it is found out which of its calls may be joined; one that does not work is refused."""
+
+from __future__ import annotations
+
+import functools
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+import transformers
+from tests.engine import odd_pipelines, pipelines
+from tests.engine.test_diffusers_pipeline import job_of, reference, run
+
+from limner_shared.domain.cards import ModelCard
+from limner_shared.settings import Settings
+from limner_worker.generators.diffusers import self_check
+from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
+from limner_worker.generators.model_cache import ModelCache
+from limner_worker.generators.registry import load
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(device="cpu", cache_dir=tmp_path / "cache")
+
+
+def mix_rows(monkeypatch: pytest.MonkeyPatch, cls: Any) -> None:
+    """Let a module give each row a little of all others, as one does that packs rows into one sequence."""
+    forward = cls.forward
+
+    @functools.wraps(forward)
+    def mixing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        output = forward(self, *args, **kwargs)
+        first = output[0] + 0.3 * output[0].mean(dim=0, keepdim=True)
+        return (first, *output[1:]) if isinstance(output, tuple) else type(output)(first)
+
+    monkeypatch.setattr(cls, "forward", mixing)
+
+
+@pytest.mark.parametrize(
+    ("cls", "call"),
+    [
+        (diffusers.UNet2DConditionModel, "unet.forward"),
+        (transformers.CLIPTextModel, "text_encoder.forward"),
+    ],
+)
+def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cls: Any, call: str
+) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    assert load(card, settings(tmp_path)).apart == set()
+    (tmp_path / "cache").rename(tmp_path / "cache of the module that does not mix")
+    mix_rows(monkeypatch, cls)
+    generator: Any = load(card, settings(tmp_path))
+    assert generator.apart == {call}
+    assert generator.fingerprint()["apart"] == [call]
+    jobs = [job_of(card, prompt, {"prompt": prompt, "seed": 1}) for prompt in ("a cat", "two dogs", "a boat")]
+    assert run(generator, jobs) == {}
+    for job in jobs:
+        assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
+
+
+def test_the_outcome_is_kept_for_the_same_weights_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    drawn: list[str] = []
+    alone = DiffusersPipeline.alone
+
+    def counted(self: DiffusersPipeline, task: Any) -> Any:
+        drawn.append(self.card.name)
+        return alone(self, task)
+
+    monkeypatch.setattr(DiffusersPipeline, "alone", counted)
+    load(card, settings(tmp_path))
+    assert len(drawn) == 2
+    load(card, settings(tmp_path))
+    assert len(drawn) == 2
+    [file] = (tmp_path / "cache/checks").iterdir()
+    file.write_text("{")
+    load(card, settings(tmp_path))
+    assert len(drawn) == 4, "a damaged file was believed"
+    pipe = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
+    pipe.unet.conv_in.weight.data += 0.01
+    pipe.save_pretrained(card.source.folder, safe_serialization=True)
+    load(card, settings(tmp_path))
+    assert len(drawn) == 6, "other weights were believed to be the same"
+
+
+def needs_a_picture(folder: Path) -> Any:
+    parts = pipelines.stable_diffusion(folder).components
+    parts["unet"] = pipelines.unet(in_channels=9)
+    return diffusers.StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
+
+
+def test_a_pipeline_that_does_not_work_is_refused_and_the_other_models_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    bad = odd_pipelines.saved(needs_a_picture, tmp_path, name="bad")
+    residents = ModelCache([bad, good], partial(load, settings=settings(tmp_path)))
+    assert list(residents.cards) == ["odd"]
+    assert "text-to-image does not work with this pipeline" in capsys.readouterr().out + caplog.text
+
+
+def test_pictures_in_half_precision_may_differ_a_little_and_not_much() -> None:
+    picture = np.full((8, 8, 3), 0.5, np.float32)
+    near, other = picture + 0.01, np.random.default_rng(0).random((8, 8, 3), np.float32)
+    assert self_check.equal([near], [picture], exact=False)
+    assert not self_check.equal([near], [picture], exact=True)
+    assert not self_check.equal([other], [picture], exact=False)
+
+
+def test_every_task_of_a_card_is_tried(tmp_path: Path) -> None:
+    tasks = ["text-to-image", "image-to-image", "inpainting"]
+    card: ModelCard = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, tasks=tasks)
+    with torch.inference_mode():
+        assert load(card, settings(tmp_path)).apart == set()
+
+
+def test_a_card_that_joins_nothing_is_checked_too(tmp_path: Path) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, buckets=(1,))
+    assert load(card, settings(tmp_path)).apart == set()
+
+
+def test_a_device_that_is_full_at_the_time_leaves_a_model_unchecked_and_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+
+    def full(_self: DiffusersPipeline, _task: Any) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffusersPipeline, "alone", full)
+        load(card, settings(tmp_path))
+    assert not (tmp_path / "cache/checks").exists()
+    load(card, settings(tmp_path))
+    assert (tmp_path / "cache/checks").exists()

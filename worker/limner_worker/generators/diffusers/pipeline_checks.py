@@ -1,0 +1,109 @@
+"""What of a pipeline is refused when it is loaded, with the reason: before a request fails of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Final
+
+import torch
+from diffusers.guiders.guider_utils import BaseGuidance
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_flow_match_heun_discrete import FlowMatchHeunDiscreteScheduler
+from diffusers.schedulers.scheduling_flow_match_lcm import FlowMatchLCMScheduler
+from diffusers.schedulers.scheduling_lcm import LCMScheduler
+from diffusers.schedulers.scheduling_sasolver import SASolverScheduler
+from diffusers.schedulers.scheduling_tcd import TCDScheduler
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+
+from limner_shared.domain.cards import ModelCard
+
+FLOWS: Final = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler, FlowMatchLCMScheduler)
+DIFFUSIONS: Final = (LCMScheduler, TCDScheduler, SASolverScheduler)
+"""Those that do not name each other as compatible, though each stands in for the others: of flows, and, for LoRAs that
+make a model fast, beside those that diffusers lists."""
+CONTROLS: Final = ("controlnet", "adapter")
+"""Components that need a picture which a request cannot give."""
+TRIAL_STEPS: Final = 3
+
+
+def check(pipeline: Any, card: ModelCard) -> None:
+    """Raises ValueError with the reason for which the card's requests would fail, or give what they should not."""
+    for name, value in pipeline.components.items():
+        if name in CONTROLS and value is not None:
+            raise ValueError(f"its {name} needs a control picture, which requests cannot give")
+        if isinstance(value, BaseGuidance) and type(value).prepare_models is not BaseGuidance.prepare_models:
+            raise ValueError(f"the {name} {type(value).__name__} changes the denoiser's layers, which images share")
+    processor = getattr(getattr(pipeline, "image_processor", None), "config", None)
+    factor = int(getattr(processor, "vae_scale_factor", None) or getattr(pipeline, "vae_scale_factor", 1))
+    wrong = [f"{width}x{height}" for width, height in card.sizes if width % factor or height % factor]
+    if wrong:
+        raise ValueError(f"sizes: {', '.join(wrong)}: this pipeline draws multiples of {factor} pixels only")
+    config = pipeline.scheduler.config
+    _check_scheduler(type(pipeline.scheduler), config, (card.steps.min, card.steps.max))
+    for cls in schedulers(pipeline, card).values():
+        _check_scheduler(cls, config, (card.steps.default,))
+
+
+def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
+    """The classes that the card's `schedulers` name. Raises ValueError with those that fit for one that does not."""
+    own = type(pipeline.scheduler)
+    more = FLOWS if own in FLOWS else DIFFUSIONS if own.__name__ in _diffusions() else ()
+    fit = {cls.__name__: cls for cls in (own, *pipeline.scheduler.compatibles, *more)}
+    for name in card.schedulers:
+        if name not in fit:
+            raise ValueError(f"the scheduler {name!r} does not fit; those that do: {', '.join(sorted(fit))}")
+    return {name: fit[name] for name in card.schedulers}
+
+
+def why(error: BaseException) -> str:
+    """What an error of a library says; what to install, where that is the cause."""
+    if find_spec("torchvision") is None and (isinstance(error, NameError) or "torchvision" in str(error).lower()):
+        return f"it needs the package torchvision, which is not installed ({_first_line(error)})"
+    return str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _diffusions() -> set[str]:
+    return {each.name for each in KarrasDiffusionSchedulers} | {cls.__name__ for cls in DIFFUSIONS}
+
+
+def _check_scheduler(cls: Any, config: Any, all_steps: Sequence[float]) -> None:
+    for steps in all_steps:
+        try:
+            _set_steps(cls.from_config(config), int(steps))
+        except ImportError as error:
+            raise ValueError(f"the scheduler {cls.__name__} needs a package: {_first_line(error)}") from error
+        except Exception as error:
+            raise ValueError(f"the scheduler {cls.__name__} refuses {steps:g} steps: {error}") from error
+    try:
+        same = torch.equal(_walk(cls, config, 0), _walk(cls, config, 1))
+    except Exception:  # noqa: BLE001 - it may want more than it is given here; then nothing is known against it
+        return
+    if not same:
+        raise ValueError(f"the scheduler {cls.__name__} draws noise that no seed governs")
+
+
+def _set_steps(scheduler: Any, steps: int) -> None:
+    takes = inspect.signature(scheduler.set_timesteps).parameters
+    shifts = "mu" in takes and getattr(scheduler.config, "use_dynamic_shifting", False)
+    scheduler.set_timesteps(steps, **({"mu": 1.0} if shifts else {}))
+
+
+def _walk(cls: Any, config: Any, stray_seed: int) -> torch.Tensor:
+    """Where a few steps lead with a seed of its own, whatever torch's general generator gives."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stray_seed)
+        scheduler: Any = cls.from_config(config)
+        _set_steps(scheduler, TRIAL_STEPS)
+        given = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+        sample = torch.ones(1, 4, 2, 2)
+        for time in scheduler.timesteps:
+            scaled = scheduler.scale_model_input(sample, time) if hasattr(scheduler, "scale_model_input") else sample
+            sample = scheduler.step(0.1 * scaled, time, sample, return_dict=False, **given)[0]
+    return sample.nan_to_num()

@@ -1,0 +1,130 @@
+"""Loads a card's pipeline, and says how each request is put to it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForInpainting
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from PIL import Image
+from torch import nn
+
+from limner_shared.domain.card_fields import Source
+from limner_shared.domain.cards import ModelCard
+from limner_shared.errors import CardError
+from limner_worker.generators.base import ImageTask, checked_hashes, locate
+from limner_worker.generators.diffusers.pipeline_checks import check, schedulers, why
+
+GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
+TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pipeline and its variants for other tasks, which share its modules."""
+
+    card: ModelCard
+    pipeline: Any
+    pipelines: Mapping[str, Any]
+    """By task."""
+    schedulers: Mapping[str, Any]
+    """The classes that a request may name."""
+    weights: dict[str, str]
+    """SHA-256 of each file of weights."""
+
+    @classmethod
+    def of(cls, card: ModelCard, device: str) -> Loaded:
+        """Load the card's pipeline. Raises CardError with the reason."""
+        try:
+            folder = _folder(card.source)
+            weights = checked_hashes(folder, card.sha256)
+            pipeline = _load(card, folder, device)
+            check(pipeline, card)
+            fit = schedulers(pipeline, card)
+            pipelines = {task: TASKS[task].from_pipe(pipeline) if task in TASKS else pipeline for task in card.tasks}
+            for each in pipelines.values():
+                each.set_progress_bar_config(disable=True)
+            for name, source in card.adapters.items():
+                pipeline.load_lora_weights(str(locate(source)), adapter_name=name, use_safetensors=True)
+        except Exception as error:
+            # Over somebody's files a library may raise anything; the other models are served all the same.
+            raise CardError(f"{card.name}: {card.source.name} does not load: {why(error)}") from error
+        return cls(card, pipeline, pipelines, fit, weights)
+
+    @property
+    def casts_its_vae(self) -> bool:
+        """Whether its code casts the VAE to float32 around each decode, as SDXL's does."""
+        vae: Any = getattr(self.pipeline, "vae", None)
+        return bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
+
+    def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
+        """The pipeline that draws an image, a scheduler of its own, and the arguments of the pipeline's call."""
+        spec = task.spec
+        pipeline = self.pipelines[spec.task]
+        own = type(self.pipeline.scheduler)
+        scheduler = (self.schedulers[spec.scheduler] if spec.scheduler else own).from_config(
+            self.pipeline.scheduler.config
+        )
+        given = {
+            "prompt": spec.prompt,
+            "negative_prompt": spec.negative_prompt or None,
+            "width": spec.width,
+            "height": spec.height,
+            "num_inference_steps": spec.steps,
+            self._guidance: spec.guidance,
+            "guidance_rescale": spec.guidance_rescale,
+            "generator": torch.Generator("cpu").manual_seed(task.seed),
+            "output_type": "np",
+            "image": None if task.image is None else Image.fromarray(task.image),
+            "mask_image": None if task.mask is None else Image.fromarray(task.mask),
+            "strength": spec.strength,
+        }
+        takes = inspect.signature(pipeline.__call__).parameters  # not every pipeline has negative prompts, or a mask
+        arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+        return pipeline, scheduler, arguments | self.card.options.get("arguments", {})
+
+    @property
+    def _guidance(self) -> str:
+        """What a pipeline calls the strength of classifier-free guidance, where a distilled one takes both."""
+        denoiser = getattr(self.pipeline, "transformer", None)
+        distilled = getattr(getattr(denoiser, "config", None), "guidance_embeds", None)
+        takes = inspect.signature(self.pipeline.__call__).parameters
+        if distilled is False and "true_cfg_scale" in takes:
+            return "true_cfg_scale"
+        return next((name for name in GUIDANCE if name in takes), GUIDANCE[0])
+
+
+def _folder(source: Source) -> Path:
+    """Where the pipeline's files are, once a hub's are fetched."""
+    if source.hub is None:
+        return locate(source)
+    return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
+
+
+def _load(card: ModelCard, folder: Path, device: str) -> Any:
+    pipeline: Any = DiffusionPipeline.from_pretrained(
+        str(folder),
+        dtype=getattr(torch, card.dtype),
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        device_map=card.device_map,
+    )
+    if card.device_map is not None:
+        return pipeline  # accelerate has put it where it fits
+    if card.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif card.offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+    if device.startswith("cuda"):
+        for module in pipeline.components.values():
+            if isinstance(module, nn.Module) and any(isinstance(part, nn.Conv2d) for part in module.modules()):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return pipeline
