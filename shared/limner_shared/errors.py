@@ -29,6 +29,12 @@ class InvalidRequest(LimnerError):
     code, title, status = "invalid_request", "Invalid request", 422
 
 
+class NegativePromptUnsupported(InvalidRequest):
+    """This model cannot leave out what a negative prompt names: leave `negative_prompt` empty."""
+
+    code, title = "negative_prompt_unsupported", "Negative prompt unsupported"
+
+
 class MalformedBody(LimnerError):
     """The body could not be read."""
 

@@ -51,7 +51,7 @@ def test_jobs_that_differ_in_steps_guidance_seed_and_style_share_a_batch_and_sta
     specs = [
         spec(catalogue, steps=3, seed=1, guidance=1.0),
         spec(catalogue, "cat face", steps=6, seed=2, guidance=5.0, style="flat"),
-        spec(catalogue, "rocket", steps=5, seed=3, style="noto", negative_prompt="blue"),
+        spec(catalogue, "rocket", steps=5, seed=3, style="noto").model_copy(update={"negative_prompt": "blue"}),
     ]
     together = generate(flow, specs)
     for picture, one in zip(together, specs, strict=True):

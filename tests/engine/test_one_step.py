@@ -68,3 +68,31 @@ def test_a_receipt_names_the_weights_and_the_text_encoder(model):
     receipt = model.fingerprint()
     assert set(receipt["weights"]) == {"gan.safetensors"}
     assert len(receipt["text_encoder"]) == 64
+
+
+def test_a_sentence_is_drawn_as_the_name_in_it_and_its_task_tells_so(model, catalogue):
+    tasks = [ImageTask(one, one.seed) for one in (spec(catalogue, "a purple rocket in the snow"), spec(catalogue))]
+    sentence, name = model.start(tasks)
+    assert [task.drawn_as for task in tasks] == ["rocket", None]
+    [rocket] = model.start([ImageTask(spec(catalogue, "rocket"), 7)])
+    assert float(sentence.conditioning.text @ rocket.conditioning.text) > 0.999
+    assert float(name.conditioning.text @ rocket.conditioning.text) < 0.9
+
+
+def test_a_job_from_before_there_were_names_is_drawn_by_its_whole_prompt_as_then(model, catalogue):
+    now = spec(catalogue, "a purple rocket in the snow")
+    then = type(now).model_validate({key: value for key, value in now.model_dump().items() if key != "nearest_name"})
+    task = ImageTask(then, then.seed)
+    [state] = model.start([task])
+    assert task.drawn_as is None
+    [rocket] = model.start([ImageTask(spec(catalogue, "rocket"), 7)])
+    assert float(state.conditioning.text @ rocket.conditioning.text) < 0.9
+    assert not np.array_equal(generate(model, then)[0], generate(model, now)[0])
+
+
+def test_a_name_in_another_language_is_drawn_as_the_english_one_and_nothing_is_said_to_be_left_out(model, catalogue):
+    task = ImageTask(spec(catalogue, "ein roter Apfel"), 7)
+    [state] = model.start([task])
+    [apple] = model.start([ImageTask(spec(catalogue, "red apple"), 7)])
+    assert float(state.conditioning.text @ apple.conditioning.text) > 0.999
+    assert task.drawn_as is None

@@ -27,7 +27,7 @@ from limner_shared.errors import CardError, InvalidRequest
         ({"n": 17}, "n", "1 to 16"),
         ({"model": "dall-e"}, "model", "limner-flow"),
         ({"prompt": "x" * 501}, "prompt", "500"),
-        ({"negative_prompt": "x" * 501}, "negative_prompt", "500"),
+        ({"negative_prompt": "a hat"}, "negative_prompt", "cannot leave things out"),
         ({"prompt": "a\x00b"}, "prompt", "NUL"),
         ({"metadata": {"a": "x" * 5000}}, "metadata", "4096"),
     ],
@@ -57,7 +57,7 @@ def test_a_request_of_the_wrong_shape_is_refused(fields):
 
 def test_what_is_left_out_takes_the_cards_default_and_a_random_seed(catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="  a red apple "))
-    assert (spec.prompt, spec.width, spec.height, spec.steps) == ("a red apple", 256, 256, 24)
+    assert (spec.prompt, spec.width, spec.height, spec.steps) == ("a red apple", 256, 256, 8)
     assert spec.style == card.styles[0]
     assert spec.seed != catalogue.resolve(JobRequest(prompt="x"))[1].seed
 
@@ -131,6 +131,19 @@ def test_a_model_without_guidance_refuses_a_negative_prompt_and_ignores_an_inter
         catalogue.resolve(JobRequest(prompt="a cat", negative_prompt="hat", model="limner-gan"))
     card, spec = catalogue.resolve(JobRequest(description="a cat without a hat", model="limner-gan"))
     assert card.fit(spec, Conditions(prompt="a cat", negative_prompt="hat")).negative_prompt == ""
+
+
+def test_a_model_that_cannot_leave_things_out_refuses_a_negative_prompt_and_keeps_an_interpreted_one_apart(catalogue):
+    with pytest.raises(InvalidRequest, match="limner-flow cannot leave things out") as refused:
+        catalogue.resolve(JobRequest(prompt="a cat", negative_prompt="hat"))
+    assert (refused.value.code, refused.value.status) == ("negative_prompt_unsupported", 422)
+    card, spec = catalogue.resolve(JobRequest(description="a cat without a hat"))
+    fitted = card.fit(spec, Conditions(prompt="a cat", negative_prompt="hat"))
+    assert (fitted.negative_prompt, fitted.dropped_negative) == ("", "hat")
+    other = card.model_copy(update={"negative_prompts": True})
+    assert other.resolve(JobRequest(prompt="a cat", negative_prompt="hat")).negative_prompt == "hat"
+    fitted = other.fit(spec, Conditions(prompt="a cat", negative_prompt="hat"))
+    assert (fitted.negative_prompt, fitted.dropped_negative) == ("hat", "")
 
 
 def test_white_space_and_nul_alone_are_no_conditions():

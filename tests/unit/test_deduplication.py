@@ -180,7 +180,6 @@ def test_a_job_does_not_wait_for_one_of_a_lower_lane(worker: Worker):
         {"seed": 8},
         {"steps": 3},
         {"guidance": 1.5},
-        {"negative_prompt": "worms"},
         {"reproducible": True},
         {"provenance": False},
         {"n": 2},

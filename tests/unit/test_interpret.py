@@ -292,9 +292,54 @@ def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversati
 
 
 def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
-    _, spec = catalogue.resolve(JobRequest(description="a cat", negative_prompt="hat", n=3, style="flat"))
+    _, spec = catalogue.resolve(JobRequest(description="a cat", n=3, style="flat"))
+    spec = spec.model_copy(update={"negative_prompt": "hat"})
     assert presentation.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
     assert presentation.alt_text(spec) == "a cat (flat)"
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("draw a purple cat", "The model does not know all of “a purple cat”"),
+        ("zeichne eine lila Katze", "kennt das Modell nicht"),
+        ("dibuja un gato morado con sombrero", "no conoce todo"),
+        ("dessine un chat violet et une table", "ne connaît pas tout"),
+        ("нарисуй фиолетового кота", "знает не всё"),
+        ("画一只紫色的猫", "模型不认识"),
+        ("紫の猫を描いて", "すべてを知りません"),
+        ("보라색 고양이를 그려 줘", "알지는 못합니다"),
+    ],
+)
+def test_a_picture_that_shows_less_than_was_asked_for_is_presented_as_what_it_shows(catalogue, text, own):
+    _, spec = catalogue.resolve(JobRequest(description=text))
+    spec = spec.model_copy(update={"prompt": "a purple cat", "style": None, "dropped_negative": "hat"})
+    before = presentation.by_rules(spec.model_copy(update={"dropped_negative": ""}))
+    told = presentation.by_rules(spec, drawn_as="CAT")
+    assert "CAT" in told
+    assert own in told
+    assert "hat" in told
+    assert told.count("a purple cat") == 1, "only where it says what the model does not know"
+    assert "a purple cat" in before
+    assert own not in before
+    assert presentation.alt_text(spec, "CAT") == "CAT"
+
+
+def test_a_server_is_told_what_was_left_out_and_what_could_not_be(catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="a purple cat without a hat"))
+    spec = spec.model_copy(update={"dropped_negative": "hat"})
+    with language_server(lambda _: {"content": "A cat."}) as server:
+        presentation.by_server(ChatClient(server.url, "m"), spec, drawn_as="cat")
+    facts = server.asked[0]["messages"][1]["content"]
+    assert "drawn as: cat" in facts
+    assert "could not be left out: hat" in facts
+
+
+def test_a_long_prompt_is_quoted_in_part_so_that_the_whole_answer_is_told(catalogue):
+    _, spec = catalogue.resolve(JobRequest(prompt="a cat " * 80))
+    told = presentation.by_rules(spec, drawn_as="cat")
+    assert told.endswith("it drew this, and left out the rest.")
+    assert len(told) < presentation.MAX_CHARS
 
 
 def test_a_presentation_holds_nothing_that_a_database_refuses(catalogue):

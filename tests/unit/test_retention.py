@@ -28,6 +28,7 @@ from limner_shared.storage.blobs import FOLDERS, INPUTS, Blobs
 from limner_shared.storage.object_store import Store
 
 TENANT = ledger.LOCAL_TENANT
+RECEIPT = {"seed": 7, "drawn_as": "red apple"}
 KEEPER = "tenant_keeper"
 DAY = 86400.0
 NO_GRACE = -1.0
@@ -44,9 +45,10 @@ def make_ended_job(database: Database, catalogue: Catalogue, blobs: Blobs) -> Ca
     """Creates a job that ended `days` ago: succeeded with these pictures, or failed without any; returns its id."""
 
     def make_ended_job(*pictures: bytes, days: float = 0, tenant: str = TENANT) -> str:
-        card, spec = catalogue.resolve(JobRequest(prompt="a red apple", negative_prompt="worms", seed=7))
+        card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=7))
+        spec = spec.model_copy(update={"negative_prompt": "worms", "dropped_negative": "leaves"})
         new = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, metadata={"mine": 1})
-        images = [NewImage(blobs.put(data), "image/png", 64, 64, len(data), 7, {}) for data in pictures]
+        images = [NewImage(blobs.put(data), "image/png", 64, 64, len(data), 7, RECEIPT) for data in pictures]
         with database.write() as session:
             ledger.ensure_tenant(session, tenant, tenant)
             job_id = ledger.submit(session, tenant, [new]).changes[0].id
@@ -129,8 +131,11 @@ def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(database, b
     old, young = make_ended_job(b"old", days=7.01), make_ended_job(b"young", days=6.99)
     before = job(database, old).spec
     run_retention(database, blobs)
-    assert job(database, old).spec == before | {"prompt": "", "negative_prompt": ""}
+    assert job(database, old).spec == before | {"prompt": "", "negative_prompt": "", "dropped_negative": ""}
     assert job(database, old).extra == {}
+    with database.read() as session:
+        receipts = {image.job_id: image.receipt for image in session.scalars(select(Image))}
+    assert receipts == {old: {"seed": 7}, young: RECEIPT}
     assert (job(database, young).spec, job(database, young).extra) == (before, {"mine": 1})
     assert count(database, Image) == 2
 

@@ -10,10 +10,11 @@ from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
+from limner_worker.generators.builtin.known_names import save_names
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED, WeightsError
 from limner_worker.stages.interpretation import image_recognition, presentation
-from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer, save_names
+from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
 from limner_worker.stages.interpretation.stage import Presenter, recognizers_of
 
 TEXT = SHIPPED / "limner-text"
@@ -26,6 +27,23 @@ def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
     states = model.start([ImageTask(spec, spec.seed)])
     model.step(states)
     return model.decode(states).pictures()[0]
+
+
+class Eyes:
+    """A sight that sees what it is told to, or fails."""
+
+    def __init__(self, seen: list[tuple[str, float]] | None) -> None:
+        self.seen = seen
+        self.asked: list[str] = []
+
+    def __call__(self, picture: np.ndarray, prompt: str) -> list[tuple[str, float]]:
+        self.asked.append(prompt)
+        if self.seen is None:
+            raise RuntimeError("no eyes")
+        return self.seen
+
+    def translated(self, name: str, language: str) -> str:
+        return name if language == "en" else f"{name} in {language}"
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +87,25 @@ def test_built_in_models_are_looked_at_and_others_are_not(catalogue):
 def test_a_picture_that_looks_like_something_else_is_presented_with_that(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
     picture = np.zeros((64, 64, 3), np.uint8)
-    words = Presenter(sights={spec.model: lambda *_: [("hibiscus", 0.8)]})(spec, picture)
+    words = Presenter(sights={spec.model: Eyes([("hibiscus", 0.8)])})(spec, picture)
     assert words.endswith("To my eye it looks most like “hibiscus”.")
-    assert "eye" not in Presenter(sights={spec.model: lambda *_: []})(spec, picture)
+    assert "eye" not in Presenter(sights={spec.model: Eyes([])})(spec, picture)
     assert "eye" not in presentation.by_rules(spec)
 
 
-def test_a_look_that_fails_costs_no_words(catalogue):
-    def broken(*_: object) -> list[tuple[str, float]]:
-        raise RuntimeError("no eyes")
+def test_a_picture_that_is_drawn_as_a_name_is_compared_with_that_name_and_told_in_the_users_language(catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="zeichne eine lila Katze auf dem Sofa"))
+    spec = spec.model_copy(update={"prompt": "lila Katze auf dem Sofa", "style": None})
+    eyes = Eyes([])
+    words = Presenter(sights={spec.model: eyes})(spec, np.zeros((64, 64, 3), np.uint8), "cat")
+    assert eyes.asked == ["cat"]
+    assert words == (
+        "Hier ist dein Bild: cat in de. "
+        "Alles in „lila Katze auf dem Sofa“ kennt das Modell nicht: "
+        "Es hat nur dies gezeichnet und den Rest weggelassen."
+    )
 
+
+def test_a_look_that_fails_costs_no_words(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
-    assert "a purple flower" in Presenter(sights={spec.model: broken})(spec, np.zeros((64, 64, 3), np.uint8))
+    assert "a purple flower" in Presenter(sights={spec.model: Eyes(None)})(spec, np.zeros((64, 64, 3), np.uint8))

@@ -16,6 +16,7 @@ from limner_training import autoencoder as pictures
 from limner_training import captions as words
 from limner_training import upscaler as enlargement
 from limner_training.data import Drawing
+from limner_worker.generators.builtin.known_names import save_known, save_names
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import Draft, FlowTransformer
 from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
@@ -23,7 +24,6 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, save_module
-from limner_worker.stages.interpretation.image_recognition import save_names
 
 APPLE = Drawing("1f34e", "noto", "red apple", ("fruit", "red"), "Food & Drink")
 CAT = Drawing("1f431", "flat", "cat face", ("cat", "pet", "animal"), "Animals & Nature")
@@ -373,5 +373,8 @@ def test_export_copies_all_networks_or_reports_missing_weights(tmp_path: Path) -
     with pytest.raises(WeightsError, match="no weights"):
         stages.export(cache, target)
     save_names(["red apple"], torch.eye(1, 384), cache)
+    with pytest.raises(WeightsError, match="no weights"):
+        stages.export(cache, target)
+    save_known([], torch.empty(0, 384), {}, cache)
     assert {name.split("/")[1] for name in stages.export(cache, target)} == set(networks)
-    assert {file.stem for file in target.glob("limner-*/*.safetensors")} == {*networks, "names"}
+    assert {file.stem for file in target.glob("limner-*/*.safetensors")} == {*networks, "names", "known"}

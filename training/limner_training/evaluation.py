@@ -26,7 +26,7 @@ from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import load_module
 
 MODELS = ("limner-vae", "limner-gan", "limner-flow")
-STEPS, GUIDANCE = 24, 3.0
+STEPS, GUIDANCE = 8, 3.0
 """The flow's settings: the defaults of its card."""
 SECOND_SEED = 1_000_000
 """Seed offset of each prompt's second image, above any number of images."""

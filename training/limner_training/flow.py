@@ -85,7 +85,7 @@ def draw_times(count: int) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    network: FlowTransformer, text: Tensor, style: Tensor, steps: int = 24, guidance: float = 3.0, seed: int = 0
+    network: FlowTransformer, text: Tensor, style: Tensor, steps: int = 8, guidance: float = 3.0, seed: int = 0
 ) -> Tensor:
     """Sample normalised latents [B, 16, 8, 8] by Euler steps with classifier-free guidance (Ho & Salimans 2022).
 

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from limner_training import autoencoder as pictures
 from limner_training import captions as words
-from limner_training import data, flow, gan, loop, metrics, report, tower
+from limner_training import data, flow, gan, loop, metrics, naming, report, tower
 from limner_training import upscaler as enlargement
 from limner_training.languages import LANGUAGES
 from limner_training.runner import run_training
+from limner_worker.generators.builtin.known_names import KNOWN, NAMES
 from limner_worker.generators.text_encoding.sentence_encoder import SentenceEncoder
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import Draft, FlowTransformer
@@ -27,7 +28,6 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, save_module
-from limner_worker.stages.interpretation.image_recognition import NAMES, save_names
 
 Network = TypeVar("Network", bound=nn.Module)
 SHIPPED: dict[str, dict[str, type[nn.Module]]] = {
@@ -97,7 +97,7 @@ def train_towers(options: Options) -> None:
         averaged = _averaged(training, network)
         save_module(averaged.head, options.folder / "head.safetensors", averaged.head.config)
         save_module(averaged.tower, options.folder / "tower.safetensors", averaged.tower.config)
-        write_names(dataset, captions.through(averaged.head), options.folder)
+        naming.write_names(dataset, captions.through(averaged.head), averaged.head, options.folder)
         return metrics.describe_towers(averaged.tower, task.captions.through(averaged.head), dataset)
 
     run_training(training, task.losses, options.folder / "text", options.minutes, ship)
@@ -201,13 +201,6 @@ def train_gan(options: Options, objective: gan.Objective = "least-squares") -> N
     run_training(training, task.losses, options.folder / stage, options.minutes, ship)
 
 
-def write_names(dataset: data.Dataset, captions: words.CaptionTable, folder: Path) -> None:
-    """Write `names.safetensors`: the embedded names of all concepts, for image recognition."""
-    _, first = np.unique(dataset.concepts, return_index=True)
-    names = [words.plain_name(dataset.drawings[row].name) for row in first]
-    save_names(names, captions.names()[first], folder)
-
-
 def conditioning(folder: Path, weights: Path) -> words.CaptionTable:
     """Return the captions in `folder`, embedded by the text head in `weights`."""
     head = load_module(TextHead, weights / "head.safetensors")
@@ -249,12 +242,16 @@ def embed_captions(
     threads: int = 2,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> int:
-    """Choose and embed the captions of all drawings: writes `captions.safetensors`, returns their number."""
+    """Choose and embed the captions of all drawings; returns their number.
+
+    Writes `captions.safetensors`, and `translations.json` with the names in other languages.
+    """
     drawings = data.load_dataset(folder).drawings
     sources = data.fetched(folder)
     foreign = {language: data.read_names(sources, language) for language in LANGUAGES}
     table = words.caption_table(drawings, foreign, SentenceEncoder(threads).encode, generator, on_progress)
     table.save(folder / "captions.safetensors")
+    naming.write_translations(foreign, folder)
     return len(table.embeddings)
 
 
@@ -267,15 +264,17 @@ def export(folder: Path, target: Path) -> dict[str, int]:
     networks = [(model, name, kind) for model, parts in SHIPPED.items() for name, kind in parts.items()]
     for _, name, kind in networks:
         load_module(kind, folder / f"{name}.safetensors")
-    if not (folder / NAMES).is_file():
-        raise WeightsError(f"there are no weights at {folder / NAMES}")
+    for name in (NAMES, KNOWN):
+        if not (folder / name).is_file():
+            raise WeightsError(f"there are no weights at {folder / name}")
     sizes: dict[str, int] = {}
     for model, name, _ in networks:
         (target / model).mkdir(parents=True, exist_ok=True)
         temporary = target / model / f".{name}.safetensors"
         shutil.copyfile(folder / f"{name}.safetensors", temporary)
         sizes[f"{model}/{name}"] = temporary.replace(target / model / f"{name}.safetensors").stat().st_size
-    shutil.copyfile(folder / NAMES, target / "limner-text" / NAMES)
+    for name in (NAMES, KNOWN):
+        shutil.copyfile(folder / name, target / "limner-text" / name)
     return sizes
 
 

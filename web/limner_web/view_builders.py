@@ -183,6 +183,7 @@ def model_view(card: ModelCard, default: str) -> ModelView:
         guidance=card.guidance.model_dump(),
         max_images=card.max_images,
         max_prompt_chars=card.max_prompt_chars,
+        negative_prompts=card.takes_negative_prompts,
     )
 
 

@@ -14,8 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from limner_shared.domain.card_fields import Range, Source
 from limner_shared.domain.conditions import Conditions
-from limner_shared.domain.jobs import MAX_METADATA_BYTES, MAX_SEED, Adapter, JobRequest, JobSpec, Task, task_of
-from limner_shared.errors import CardError, InvalidRequest
+from limner_shared.domain.jobs import (
+    MAX_METADATA_BYTES,
+    MAX_SEED,
+    Adapter,
+    JobRequest,
+    JobSpec,
+    NearestName,
+    Task,
+    task_of,
+)
+from limner_shared.errors import CardError, InvalidRequest, NegativePromptUnsupported
 
 CELL: Final = 8
 """Pixels along one side of a latent cell of diffusers' pipelines."""
@@ -37,6 +46,10 @@ class ModelCard(BaseModel):
         default=None, description="Of the built-in families: the folder of a text head."
     )
     codec: Source | None = Field(default=None, description="Of the built-in families: autoencoder and upscaler.")
+    nearest_name: NearestName | None = Field(
+        default=None,
+        description="Of the built-in families: draw a prompt as the nearest name that the model was trained with.",
+    )
     preview: Source | None = Field(default=None, description="Of latent-flow: a one-step model for the first previews.")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str | None = Field(
@@ -63,6 +76,7 @@ class ModelCard(BaseModel):
     cuda_graphs: bool = Field(
         default=False, description="Compile the denoiser, and replay its kernels as one CUDA graph for each batch size."
     )
+    negative_prompts: bool = Field(default=True, description="Whether the model can leave out what a request names.")
     max_images: int = Field(default=4, ge=1)
     max_prompt_chars: int = Field(default=1000, ge=1)
     options: dict[str, Any] = Field(default_factory=dict, description="Options specific to the family.")
@@ -96,7 +110,7 @@ class ModelCard(BaseModel):
     @property
     def takes_negative_prompts(self) -> bool:
         """Whether negative prompts have an effect; without guidance they have none."""
-        return self.guidance.max > 1
+        return self.negative_prompts and self.guidance.max > 1
 
     def resolve(self, request: JobRequest) -> JobSpec:
         """Fill in defaults and check every limit.
@@ -106,7 +120,12 @@ class ModelCard(BaseModel):
         width, height = self._size(request)
         steps = self._number("steps", request.steps, self.steps)
         if request.negative_prompt and not self.takes_negative_prompts:
-            raise _refuse("negative_prompt", "a negative prompt", "none: this model has no guidance")
+            reason = "cannot leave things out" if self.guidance.max > 1 else "has no guidance"
+            raise NegativePromptUnsupported(
+                f"negative_prompt: a negative prompt is not allowed here: {self.name} {reason}.",
+                field="negative_prompt",
+                allowed="none",
+            )
         return JobSpec(
             prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
@@ -119,6 +138,7 @@ class ModelCard(BaseModel):
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
             n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
             guidance_rescale=request.guidance_rescale or 0.0,
+            nearest_name=self.nearest_name,
             scheduler=self._scheduler(request.scheduler),
             adapters=self._adapters(request.adapters),
             **self._inputs(request, int(steps)),
@@ -135,8 +155,8 @@ class ModelCard(BaseModel):
         texts are cut to the limits.
         """
         changes: dict[str, Any] = {"prompt": conditions.prompt[: self.max_prompt_chars].replace("\x00", " ")}
-        if self.takes_negative_prompts:
-            changes["negative_prompt"] = conditions.negative_prompt[: self.max_prompt_chars].replace("\x00", " ")
+        negative = conditions.negative_prompt[: self.max_prompt_chars].replace("\x00", " ")
+        changes["negative_prompt" if self.takes_negative_prompts else "dropped_negative"] = negative
         if conditions.style in self.styles:
             changes["style"] = conditions.style
         if conditions.n is not None:

@@ -168,6 +168,18 @@ class JobRequest(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict, description="Your own data, at most 4 KiB as JSON in UTF-8.")
 
 
+class NearestName(BaseModel):
+    """When a prompt is drawn as one of the names that a model knows. All figures are cosines of embeddings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least: float = Field(ge=-1, le=1, description="A prompt further than this from every name is drawn as it is.")
+    keep: float = Field(ge=-1, le=1, description="A prompt at least this near to a name is drawn as it is.")
+    margin: float = Field(
+        default=0.0, ge=0, le=2, description="By so much may a name that the prompt contains be further than another."
+    )
+
+
 class JobSpec(BaseModel):
     """Everything that a worker needs: all defaults are filled in, all values are within the model card's limits. Stored
     as JSON.
@@ -187,6 +199,12 @@ class JobSpec(BaseModel):
     seed: int
     n: int = 1
     guidance_rescale: float = 0.0
+    dropped_negative: str = ""
+    """What a description wanted left out, where the model cannot leave things out."""
+    nearest_name: NearestName | None = None
+    """The model card's rule when the job was accepted; None, as in jobs before there was one, draws every prompt as it
+    is.
+    """
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
     image: str | None = None

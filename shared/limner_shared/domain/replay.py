@@ -10,6 +10,8 @@ from limner_shared.domain.views import ReceiptView
 
 REPLAY_OF = "replay_of"
 """The metadata key of a replay that names the original job."""
+DRAWN_AS = "drawn_as"
+"""In a receipt, the name that was drawn instead of a prompt that says more."""
 SHARED_WITH = "shared_with"
 """The receipt key of a picture that was reused: the job that it was generated for."""
 

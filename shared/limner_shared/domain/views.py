@@ -198,6 +198,7 @@ class ModelView(BaseModel):
     guidance: dict[str, float]
     max_images: int
     max_prompt_chars: int
+    negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
 
 
 class ModelList(BaseModel):

@@ -40,6 +40,8 @@ class ImageTask:
     """White where inpainting may change it."""
     checkpoint: bytes | None = None
     """Where an earlier attempt got to, as its state's `checkpoint` told."""
+    drawn_as: str | None = None
+    """The name that a built-in model draws instead of a prompt that says more; known once it has started."""
     buckets: list[int] = field(default_factory=list)
     """The padded batch size of each call so far: texts, steps, decode."""
 

@@ -22,7 +22,7 @@ from limner_shared.db import queries, tables
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import AttemptKey, Claim, NewImage
 from limner_shared.domain.jobs import Lane
-from limner_shared.domain.replay import SHARED_WITH
+from limner_shared.domain.replay import DRAWN_AS, SHARED_WITH
 from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
@@ -32,7 +32,7 @@ from limner_worker.stages.interpretation.presentation import alt_text
 
 log = get_logger(__name__)
 
-IGNORED_FIELDS: Final = {"seed", "n", "description", "history", "given", "replay"}
+IGNORED_FIELDS: Final = {"seed", "n", "description", "history", "given", "replay", "dropped_negative"}
 """Spec fields that do not affect a picture: each picture's own seed is hashed, and texts have become conditions."""
 
 UNIT_SECONDS: Final = 300.0
@@ -214,5 +214,5 @@ def _copied(job: JobRun, image: tables.Image) -> NewImage:
         size_bytes=image.size_bytes,
         seed=image.seed,
         receipt={**image.receipt, SHARED_WITH: image.job_id},
-        alt_text=alt_text(job.claim.spec),
+        alt_text=alt_text(job.claim.spec, image.receipt.get(DRAWN_AS)),
     )

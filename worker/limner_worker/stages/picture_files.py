@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.db.ledger import NewImage
-from limner_shared.domain.replay import run_lengths
+from limner_shared.domain.replay import DRAWN_AS, run_lengths
 from limner_shared.errors import GenerationFailed
 from limner_shared.storage.blobs import Blobs
 from limner_worker.engine.job_run import Row
@@ -29,6 +29,8 @@ def store_picture(blobs: Blobs, row: Row, fingerprint: dict[str, Any]) -> NewIma
     png = encode_png(row.picture, xmp(spec, row.task.seed) if spec.provenance else None)
     height, width, _ = row.picture.shape
     receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
+    if row.task.drawn_as is not None:
+        receipt[DRAWN_AS] = row.task.drawn_as
     if spec.scheduler:
         receipt["sampler"] = spec.scheduler
     return NewImage(
@@ -39,7 +41,7 @@ def store_picture(blobs: Blobs, row: Row, fingerprint: dict[str, Any]) -> NewIma
         size_bytes=len(png),
         seed=row.task.seed,
         receipt=receipt,
-        alt_text=alt_text(spec),
+        alt_text=alt_text(spec, row.task.drawn_as),
     )
 
 

@@ -34,6 +34,7 @@ from limner_shared.db.tables import (
     Usage,
 )
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.replay import DRAWN_AS
 
 DAY: Final = 86400.0
 WITHOUT_PROMPT: Final = ""
@@ -130,14 +131,28 @@ def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
 
 def _blank(session: Session, ids: Sequence[str]) -> None:
     """Blank everything that the client or the model wrote, in all places."""
-    texts = {"prompt": WITHOUT_PROMPT, "negative_prompt": WITHOUT_PROMPT, "description": None, "history": []}
-    _write_specs(session, _specs(session, ids), texts)
+    words = dict.fromkeys(("prompt", "negative_prompt", "dropped_negative"), WITHOUT_PROMPT)
+    _write_specs(session, _specs(session, ids), words | {"description": None, "history": []})
     values = {"extra": {}, "interpretation": null(), "presentation": None}
     session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
     # A deduplication key is a hash over the prompt, so a guess could be tested against it.
     said = {Image.alt_text: None, Image.deduplication_key: None}
     session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=NO_SYNC)
+    _blank_receipts(session, ids)
     _blank_turns(session, ids)
+
+
+def _blank_receipts(session: Session, ids: Sequence[str]) -> None:
+    """What was drawn instead of a prompt tells of the prompt; the receipt is complete without it."""
+    found = session.execute(select(Image.id, Image.receipt).where(Image.job_id.in_(ids)))
+    rows = [
+        {"image": row.id, "new_receipt": {key: value for key, value in row.receipt.items() if key != DRAWN_AS}}
+        for row in found
+        if DRAWN_AS in row.receipt
+    ]
+    if rows:
+        statement = update(Image).where(Image.id == bindparam("image")).values(receipt=bindparam("new_receipt"))
+        session.connection().execute(statement, rows)
 
 
 def _blank_turns(session: Session, ids: Sequence[str]) -> None:

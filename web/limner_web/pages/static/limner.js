@@ -5,6 +5,7 @@ const form = $("#ask");
 const models = Object.fromEntries(JSON.parse($("#models").textContent).map((model) => [model.name, model]));
 const cards = new Map(); // job id -> {job, element}
 let cursor = null;
+const takesNegative = (name) => Boolean(models[name]?.negative_prompts);
 
 // --- the form ------------------------------------------------------------------------------------------------
 
@@ -14,6 +15,7 @@ function offerChoices() {
   fill(form.elements.style, model.styles);
   fill(form.elements.size, model.sizes);
   $("[data-field=style]").hidden = !model.styles.length;
+  $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
   form.elements.n.max = model.max_images;
   for (const name of ["steps", "guidance"]) {
     const { min, max, default: value } = model[name];
@@ -27,7 +29,7 @@ function readForm() {
   const number = (name) => (form.elements[name].value === "" ? undefined : Number(form.elements[name].value));
   return {
     prompt: form.elements.prompt.value,
-    negative_prompt: form.elements.negative_prompt.value || undefined,
+    negative_prompt: (takesNegative(form.elements.model.value) && form.elements.negative_prompt.value) || undefined,
     model: form.elements.model.value,
     style: form.elements.style.value || undefined,
     width, height, n: number("n"), seed: number("seed"), steps: number("steps"), guidance: number("guidance"),
@@ -136,7 +138,7 @@ async function enlarge(job, image, src) {
   const viewer = $("#viewer");
   $(".prompt", viewer).textContent = job.prompt;
   $(".facts", viewer).textContent = facts(job, image.seed);
-  Object.assign($("img", viewer), { src, alt: job.prompt });
+  Object.assign($("img", viewer), { src, alt: image.alt_text || job.prompt });
   $(".saves", viewer).replaceChildren(...(await downloads(job, image)));
   viewer.showModal();
 }
@@ -144,7 +146,7 @@ $("#viewer .close").onclick = () => $("#viewer").close();
 $("#viewer").addEventListener("click", (event) => { if (event.target === event.currentTarget) event.currentTarget.close(); });
 
 function requestOf({ prompt, negative_prompt, model, style, width, height, steps, guidance, n }) {
-  return { prompt, negative_prompt: negative_prompt || undefined, model, style: style || undefined, width, height, steps, guidance, n };
+  return { prompt, negative_prompt: (takesNegative(model) && negative_prompt) || undefined, model, style: style || undefined, width, height, steps, guidance, n };
 }
 
 function reuse(job) {

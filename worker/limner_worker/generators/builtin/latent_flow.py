@@ -194,7 +194,7 @@ class LatentFlow:
         """Weights by their SHA-256, and what ran them."""
         return {
             "weights": self._hashes,
-            "text_encoder": self._encoder.sha256,
+            **self._encoder.fingerprint(),
             "torch": torch.__version__,
             "device": str(self.device),
             "dtype": self.card.dtype,

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -30,8 +31,17 @@ log = get_logger(__name__)
 UNIT_SECONDS = 600.0
 """One batch of descriptions that lasts longer is stalled; each question to a server has a time limit of its own."""
 
-ImageRecognizer = Callable[[Picture, str], Sequence[tuple[str, float]]]
-"""What a picture looks like rather than its prompt: names of things and how sure that is, the surest first."""
+
+class ImageRecognizer(Protocol):
+    """Looks at the pictures of a model, and knows its names."""
+
+    def __call__(self, picture: Picture, prompt: str) -> Sequence[tuple[str, float]]:
+        """What a picture looks like rather than its prompt: names and how sure that is, the surest first."""
+        ...
+
+    def translated(self, name: str, language: str) -> str:
+        """A name in another language, or the same where it has none."""
+        ...
 
 
 def server_of(settings: Settings) -> ChatClient | None:
@@ -182,26 +192,35 @@ class Presenter:
         """Whether somebody is asked, which may take a while."""
         return self._server is not None and spec.description is not None
 
-    def __call__(self, spec: JobSpec, picture: Picture | None = None) -> str | None:
-        """A sentence or two, for a job that was described; None for a plain prompt. Never raises."""
+    def __call__(self, spec: JobSpec, picture: Picture | None = None, drawn_as: str | None = None) -> str | None:
+        """A few sentences, for a job that was described; None for a plain prompt. Never raises.
+
+        `drawn_as` is the name that was drawn instead of all of the prompt.
+        """
         if spec.description is None:
             return None
-        seen = self._look(spec, picture)
+        language = presentation.language_for(spec)
+        seen = [(self._say(spec, name, language), sure) for name, sure in self._look(spec, picture, drawn_as)]
+        named = None if drawn_as is None else self._say(spec, drawn_as, language)
         if self._server is not None:
             try:
-                return presentation.by_server(self._server, spec, seen)
+                return presentation.by_server(self._server, spec, seen, named)
             except LanguageError as error:
                 log.info("presented by rules", reason=str(error))
             except Exception:
                 log.exception("a question to the language model's server went wrong")
-        return presentation.by_rules(spec, seen)
+        return presentation.by_rules(spec, seen, named)
 
-    def _look(self, spec: JobSpec, picture: Picture | None) -> Sequence[tuple[str, float]]:
+    def _say(self, spec: JobSpec, name: str, language: str) -> str:
+        sight = self._sights.get(spec.model)
+        return name if sight is None else sight.translated(name, language)
+
+    def _look(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None) -> Sequence[tuple[str, float]]:
         sight = self._sights.get(spec.model)
         if sight is None or picture is None:
             return []
         try:
-            return sight(picture, spec.prompt)
+            return sight(picture, drawn_as or spec.prompt)
         except Exception:  # it is a help only
             log.exception("could not look at a picture")
             return []
