@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from limner_web.app import create_app
-from tests.api.work import finish, png, start
+from tests.api.fake_worker import finish, png, start
 from tests.processes import Service, environment, eventually
 
 HIDE = """

@@ -67,7 +67,7 @@ class Worker:
         return replace(claim, lane=lane)
 
     def take(self, *claims: Claim) -> list[str]:
-        self.deduplicator.take([JobRun(claim, lambda: None) for claim in claims])
+        self.deduplicator.submit([JobRun(claim, lambda: None) for claim in claims])
         return [claim.id for claim in claims]
 
     def finish(self, claim: Claim) -> None:
@@ -101,7 +101,7 @@ class Worker:
     def end(self, claim: Claim) -> None:
         """End the job, with or without a picture."""
         self.active.discard(claim.id)
-        self.deduplicator.ended(JobRun(claim, lambda: None))
+        self.deduplicator.attempt_ended(JobRun(claim, lambda: None))
 
     def process_pending(self) -> None:
         """Wait until all earlier messages are processed."""
@@ -243,7 +243,10 @@ def test_deleted_pictures_are_drawn_again(worker: Worker):
     worker.draw_and_finish(first)
     with worker.database.write() as session:
         digest = session.scalars(select(Image.sha256)).one()
-    worker.blobs.delete(digest, unless_written_within=-1)  # deletes the bytes and keeps the row
+    worker.blobs.delete(digest, unless_written_within=-1)
+    for page in worker.blobs.set_aside(-1):
+        for blob in page:
+            worker.blobs.delete_for_good(blob)  # deletes the bytes and keeps the row
     worker.take(second)
     eventually(lambda: worker.drawn == [first.id, second.id])
     with worker.database.write() as session:
@@ -290,7 +293,7 @@ def test_deleting_prompts_also_deletes_the_deduplication_keys(worker: Worker):
 
 def test_jobs_are_drawn_if_the_database_lookup_fails(worker: Worker, monkeypatch):
     claim = worker.claim()
-    monkeypatch.setattr(worker.deduplicator, "_look", _broken)
+    monkeypatch.setattr(worker.deduplicator, "_find_images", _broken)
     worker.take(claim)
     eventually(lambda: worker.drawn == [claim.id])
 
