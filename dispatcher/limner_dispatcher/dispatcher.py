@@ -24,7 +24,7 @@ from limner_dispatcher.wakeup import WakeUp
 from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
-from limner_shared.messaging import liveness
+from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
@@ -163,20 +163,20 @@ class Dispatcher:
 
     def _report(self, *, ended: bool = False) -> None:
         set_aside = self.isolation.set_aside()
-        report = liveness.DispatcherReport(
+        report = reports.DispatcherReport(
             owner=self.owner,
             leads=[duty for duty, leadership in self._leads.items() if leadership.leads],
             finished=self.isolation.finished(),
             failures=self.isolation.failures(),
-            set_aside=set_aside[: liveness.MOST_SET_ASIDE],
+            set_aside=set_aside[: reports.MOST_SET_ASIDE],
             set_aside_count=len(set_aside),
             threads=self._supervisor.activity(),
         )
         try:
             if ended:
-                liveness.withdraw_report(self._redis, self.owner)
+                reports.delete_report(self._redis, reports.DispatcherReport, self.owner)
             else:
-                liveness.write_report(self._redis, report)
+                reports.write_report(self._redis, report)
         except RedisError:
             return  # the release thread logs an outage of Redis
 

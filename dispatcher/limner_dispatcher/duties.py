@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from limner_shared.db.engine import DATABASE_AWAY, describe
-from limner_shared.messaging.liveness import SetAside
+from limner_shared.messaging.reports import SetAside
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)

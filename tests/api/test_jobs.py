@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from limner_shared.db import ledger
 from limner_shared.messaging.hints import Progress
+from limner_shared.messaging.reports import DispatcherReport, SetAside, WorkerReport, delete_report, write_report
 from limner_shared.storage.blobs import Blobs
 from tests.api.fake_worker import finish, png, start
 
@@ -196,3 +198,27 @@ def test_every_response_has_a_request_id_and_security_headers(client):
 def test_the_service_is_ready_when_database_and_redis_are(client):
     ready = client.get("/readyz").json
     assert (ready["status"], ready["database"], ready["redis"]) == ("ok", "ok", "ok")
+    assert (ready["dispatchers"]["running"], ready["workers"]["running"]) == (0, 0)
+
+
+def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(client, redis_url):
+    aside = SetAside(duty="sweep bulks", item="bulk_7", error="IntegrityError", failures=4, retry_in=8.0)
+    dispatcher = DispatcherReport(
+        owner="a",
+        leads=["dispatch"],
+        finished={},
+        failures={},
+        set_aside=[aside],
+        set_aside_count=1,
+        threads={"release": 0.1, "cleaning": 40.0},
+    )
+    values = {"models": ["limner-flow"], "device": "cpu", "held": 3, "closed": ["limner-flow"], "stalled": ["engine"]}
+    with Redis.from_url(redis_url) as redis:
+        write_report(redis, dispatcher)
+        write_report(redis, WorkerReport(owner="b", **values))
+        ready = client.get("/readyz").json
+        delete_report(redis, DispatcherReport, "a")
+        delete_report(redis, WorkerReport, "b")
+    assert ready["status"] == "ok"
+    assert ready["dispatchers"] == {"running": 1, "leads": ["dispatch"], "set_aside": 1, "stalled": ["cleaning"]}
+    assert ready["workers"] == {"running": 1, "held": 3, "paused": ["limner-flow"], "stalled": ["engine"]}

@@ -91,7 +91,7 @@ def test_the_commands_that_talk_to_a_server_need_no_extra(server: Service, tmp_p
     assert "succeeded" in limner("jobs", ids[0])
     assert "There are no dead letters to retry." in limner("dead-letters", "retry", "--all")
     refused = python(COMMAND, "cancel", ids[0], *address, **more)
-    assert refused.stderr == "Error: The job has succeeded already and cannot be canceled.\n"
+    assert refused.stderr == "Error: The job has already succeeded, so it cannot be canceled.\n"
 
 
 def queued(table: str) -> list[str]:

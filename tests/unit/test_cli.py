@@ -20,11 +20,11 @@ from limner_client.cli.bulk import STATE_FILE
 from limner_client.cli.main import COMMANDS, cli
 from limner_client.local.contact_sheet import Tile, contact_sheet
 from limner_client.local.demo import requests
-from limner_client.local.doctor import State, dispatcher_checks
+from limner_client.local.doctor import State, dispatcher_checks, worker_checks
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.messaging.liveness import DispatcherReport, write_report
+from limner_shared.messaging.reports import DispatcherReport, WorkerReport, write_report
 
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from limner_client.cli.main import main; main()"
 """Program that runs the command line as if the module named by its first argument were not installed."""
@@ -442,6 +442,18 @@ def test_doctor_shows_items_set_aside_by_dispatchers_and_slow_threads(tmp_path, 
     [healthy] = dispatcher_checks([report()])
     assert healthy.state is State.OK
     [none] = dispatcher_checks([])
+    assert none.state is State.WARN
+
+
+@pytest.mark.parametrize(
+    ("changed", "state"),
+    [({}, State.OK), ({"closed": ["limner-flow"]}, State.WARN), ({"stalled": ["engine"]}, State.FAIL)],
+)
+def test_doctor_shows_paused_models_and_stalled_threads_of_workers(changed: dict[str, Any], state: State) -> None:
+    values = {"owner": "b", "models": ["limner-flow"], "device": "cpu", "held": 3, "closed": [], "stalled": []}
+    [found] = worker_checks([WorkerReport.model_validate(values | changed)])
+    assert found.state is state
+    [none] = worker_checks([])
     assert none.state is State.WARN
 
 

@@ -25,7 +25,7 @@ from limner_shared.db.tables import Bulk, Image, Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
-from limner_shared.messaging import liveness
+from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery, queue_name
 from limner_shared.messaging.hints import WAKE_CHANNEL, connect
 from limner_shared.settings import Settings
@@ -217,8 +217,12 @@ def test_a_dispatcher_publishes_a_report_until_it_ends(make_dispatcher, database
     redis.set(queue_name(MODEL, Lane.LOW), "not a list")
     dispatcher = make_dispatcher()
 
-    def report() -> liveness.DispatcherReport | None:
-        found = [one for one in liveness.read_reports(redis) if one.set_aside and "clean" in one.leads]
+    def report() -> reports.DispatcherReport | None:
+        found = [
+            one
+            for one in reports.read_reports(redis, reports.DispatcherReport)
+            if one.set_aside and "clean" in one.leads
+        ]
         return found[0] if found else None
 
     with running(dispatcher):
@@ -228,13 +232,13 @@ def test_a_dispatcher_publishes_a_report_until_it_ends(make_dispatcher, database
     assert (found.set_aside[0].duty, found.set_aside[0].item, found.set_aside_count) == ("release", MODEL, 1)
     assert found.failures["release"] >= 1
     assert set(found.threads) == {"release", "repair", "cleaning"}
-    assert liveness.read_reports(redis) == []
+    assert reports.read_reports(redis, reports.DispatcherReport) == []
 
 
 def test_an_unreadable_report_is_skipped(redis):
-    redis.set(liveness.DISPATCHERS + "x", b"\xff{")
-    redis.set(liveness.DISPATCHERS + "y", b"{}")
-    assert liveness.read_reports(redis) == []
+    redis.set(reports.DISPATCHERS + "x", b"\xff{")
+    redis.set(reports.DISPATCHERS + "y", b"{}")
+    assert reports.read_reports(redis, reports.DispatcherReport) == []
 
 
 def test_leases_are_not_reaped_directly_after_an_outage(make_dispatcher, database, catalogue, monkeypatch):

@@ -7,7 +7,9 @@ from typing import Any
 
 from apiflask import APIBlueprint
 
+from limner_shared.messaging.reports import SLOW_SECONDS
 from limner_web.services import get_services
+from limner_web.serving.probe import Health
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
@@ -29,7 +31,9 @@ def readyz() -> tuple[dict[str, Any], int]:
 
     `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run; `overloaded` if the
     process has reached its limit of concurrent requests; or `unavailable` if the database cannot be used. `load` gives
-    the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read.
+    the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read. `dispatchers`
+    and `workers` summarise the reports of the running ones: items set aside after failures, threads that make no
+    progress, and models that a worker has paused after failures.
     """
     services = get_services()
     found = services.probe.check()
@@ -43,5 +47,33 @@ def readyz() -> tuple[dict[str, Any], int]:
     else:
         status = "ok" if found.redis == "ok" else "degraded"
     code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
-    hints = {"skipped": services.listener.skipped}
-    return {"status": status, "database": found.database, "redis": found.redis, "load": load, "hints": hints}, code
+    answer = {
+        "status": status,
+        "database": found.database,
+        "redis": found.redis,
+        "load": load,
+        "hints": {"skipped": services.listener.skipped},
+        "dispatchers": _dispatchers(found),
+        "workers": _workers(found),
+    }
+    return answer, code
+
+
+def _dispatchers(health: Health) -> dict[str, Any]:
+    reports = health.dispatchers
+    return {
+        "running": len(reports),
+        "leads": sorted({duty for report in reports for duty in report.leads}),
+        "set_aside": sum(report.set_aside_count for report in reports),
+        "stalled": sorted({name for report in reports for name in report.slow_threads(SLOW_SECONDS)}),
+    }
+
+
+def _workers(health: Health) -> dict[str, Any]:
+    reports = health.workers
+    return {
+        "running": len(reports),
+        "held": sum(report.held for report in reports),
+        "paused": sorted({name for report in reports for name in report.closed}),
+        "stalled": sorted({name for report in reports for name in report.stalled}),
+    }

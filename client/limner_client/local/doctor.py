@@ -23,7 +23,7 @@ from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.errors import LimnerError
-from limner_shared.messaging.liveness import DispatcherReport, read_reports
+from limner_shared.messaging.reports import SLOW_SECONDS, DispatcherReport, WorkerReport, read_reports
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 
@@ -43,7 +43,6 @@ DEVICE_PROGRAM: Final = (
 )
 LOW_BYTES: Final = 2 << 30
 NO_BYTES: Final = 200 << 20
-SLOW_SECONDS: Final = 30.0
 SHOWN_SET_ASIDE: Final = 3
 NEWEST_TRIED: Final = (3, 13)
 
@@ -161,7 +160,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
     try:
         with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as client:
             info: dict[str, Any] = client.info()
-            dispatchers = read_reports(client)
+            dispatchers, workers = read_reports(client, DispatcherReport), read_reports(client, WorkerReport)
     except (RedisError, ValueError) as error:
         yield Check("redis", State.FAIL, str(error), "Check LIMNER_REDIS_URL and that the server runs.")
         return
@@ -177,6 +176,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
         advice = "Set maxmemory-policy noeviction: Redis must not evict queues."
         yield Check("redis memory", State.FAIL, str(info.get("maxmemory_policy")), advice)
     yield from dispatcher_checks(dispatchers)
+    yield from worker_checks(workers)
 
 
 def dispatcher_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
@@ -198,6 +198,22 @@ def dispatcher_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
             yield Check(name, State.WARN, found, "Its log says why they fail; they are retried.")
         else:
             yield Check(name, State.OK, f"leads {leads}")
+
+
+def worker_checks(reports: Sequence[WorkerReport]) -> Iterator[Check]:
+    """Yield one check for each worker's report, or a warning if none runs."""
+    if not reports:
+        yield Check("worker", State.WARN, "none is running", "Start `limner worker`: it generates the pictures.")
+    for report in reports:
+        name = f"worker {report.owner}"
+        if report.stalled:
+            advice = "It ends itself soon, and its supervisor should start it again. Its log says what it waits for."
+            yield Check(name, State.FAIL, f"stalled: {', '.join(report.stalled)}", advice)
+        elif report.closed:
+            advice = "Its log says what failed; it tries again after a pause."
+            yield Check(name, State.WARN, f"paused after failures: {', '.join(report.closed)}", advice)
+        else:
+            yield Check(name, State.OK, f"{', '.join(report.models)} on {report.device}; {report.held} jobs")
 
 
 def _blobs(settings: Settings) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared.db.engine import Database, is_current
+from limner_shared.messaging.reports import DispatcherReport, WorkerReport, read_reports
 from limner_web.serving import cooperative
 
 FRESH_SECONDS: Final = 1.0
@@ -26,10 +28,12 @@ TIME_LIMITS: Final[dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of the database and Redis: `ok`, or what is wrong."""
+    """The state of the database and Redis, `ok` or what is wrong, and the reports of the other processes."""
 
     database: str
     redis: str
+    dispatchers: Sequence[DispatcherReport] = ()
+    workers: Sequence[WorkerReport] = ()
 
 
 class Probe:
@@ -51,7 +55,7 @@ class Probe:
         """Return a result that is at most FRESH_SECONDS old."""
         with self._lock:
             if time.monotonic() - self._checked_at > FRESH_SECONDS:
-                self._health = Health(self._check_database(), self._check_redis())
+                self._health = self._check_redis(self._check_database())
                 self._checked_at = time.monotonic()
             return self._health
 
@@ -62,9 +66,10 @@ class Probe:
             return "away"
         return "ok" if migrated else "not migrated: run `limner db upgrade`"
 
-    def _check_redis(self) -> str:
+    def _check_redis(self, database: str) -> Health:
         try:
-            self._redis.ping()
+            dispatchers = read_reports(self._redis, DispatcherReport)
+            workers = read_reports(self._redis, WorkerReport)
         except RedisError:
-            return "away"
-        return "ok"
+            return Health(database, "away")
+        return Health(database, "ok", dispatchers, workers)

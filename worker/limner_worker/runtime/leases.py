@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 
@@ -14,6 +13,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.domain.ids import new_owner
 from limner_shared.messaging.hints import CANCEL_CHANNEL
+from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
@@ -22,7 +22,6 @@ from limner_worker.runtime.held_jobs import HeldJobs
 
 log = get_logger(__name__)
 
-WORKER_TTL_SECONDS = 30
 RETRY_SECONDS = 0.5
 """Interval of renewal attempts while the database is away: after an outage every second counts."""
 UNIT_SECONDS = 300.0
@@ -40,9 +39,9 @@ class Leases:
         held: HeldJobs,
         threads: Supervisor,
         abort: Callable[[Sequence[JobRun]], None],
-        status: Callable[[], dict[str, object]],
+        report: Callable[[str], WorkerReport],
     ) -> None:
-        """`status` returns the content of the worker's entry in Redis."""
+        """`report` returns the worker's report for its owner name."""
         self.owner = new_owner()
         self._settings = settings
         self._database = database
@@ -50,7 +49,7 @@ class Leases:
         self._held = held
         self._threads = threads
         self._abort = abort
-        self._status = status
+        self._report = report
         self.redis_is_away = False
         """Whether the last write to Redis failed."""
         self._stopping = threading.Event()
@@ -112,12 +111,11 @@ class Leases:
                 self._stopping.wait(1)  # the next renewal finds canceled jobs
 
     def _announce(self, *, present: bool) -> None:
-        key = f"limner:worker:{self.owner}"
         try:
             if present:
-                self._redis.set(key, json.dumps(self._status()), ex=WORKER_TTL_SECONDS)
+                write_report(self._redis, self._report(self.owner))
             else:
-                self._redis.delete(key)
+                delete_report(self._redis, WorkerReport, self.owner)
         except RedisError:
             self.redis_is_away = True
         else:

@@ -14,6 +14,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
 from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, StorageFull
 from limner_shared.messaging.hints import Hints, connect
+from limner_shared.messaging.reports import WorkerReport
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
@@ -64,7 +65,7 @@ class WorkerService:
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
-        self._leases = Leases(settings, database, redis, held, threads, self._abort, self._status)
+        self._leases = Leases(settings, database, redis, held, threads, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
@@ -254,15 +255,15 @@ class WorkerService:
 
     # --- health, and the end of the process ---
 
-    def _status(self) -> dict[str, object]:
-        """Return the content of the worker's entry in Redis."""
-        return {
-            "models": self._models,
-            "device": self._settings.device,
-            "held": len(self._held),
-            "closed": self._admission.paused(),
-            "stalled": sorted(self._threads.stalled()),
-        }
+    def _report(self, owner: str) -> WorkerReport:
+        return WorkerReport(
+            owner=owner,
+            models=list(self._models),
+            device=self._settings.device,
+            held=len(self._held),
+            closed=self._admission.paused(),
+            stalled=sorted(self._threads.stalled()),
+        )
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:
         suspects = self._engine.suspects if name == "engine" else self._held.keys()

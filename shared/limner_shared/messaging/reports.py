@@ -1,0 +1,107 @@
+"""Reports of dispatchers and workers in Redis, for `/readyz`, `limner doctor` and monitoring. A process writes its own
+every few seconds, and it expires when the process is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from redis import Redis
+
+DISPATCHERS: Final = "limner:dispatcher:"
+WORKERS: Final = "limner:worker:"
+DISPATCHER_TTL_SECONDS: Final = 15
+WORKER_TTL_SECONDS: Final = 30
+"""A worker renews its report with its leases, and so less often while the database is away."""
+SLOW_SECONDS: Final = 30.0
+"""A dispatcher's thread that works on one item for longer than this is reported as stalled."""
+MOST_SET_ASIDE: Final = 50
+"""At most this many items are listed; the count covers all of them."""
+
+
+class SetAside(BaseModel):
+    """An item of a duty that failed and waits for its retry."""
+
+    model_config = ConfigDict(frozen=True)
+
+    duty: str
+    item: str
+    error: str
+    """The error's class."""
+    failures: int
+    """Consecutive failures."""
+    retry_in: float
+    """Seconds."""
+
+
+class DispatcherReport(BaseModel):
+    """The report of one dispatcher. Times are seconds before it was written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    leads: list[str]
+    """The duties for which it is the leader."""
+    finished: dict[str, float]
+    """Time since the last pass over a duty's items ended, by duty."""
+    failures: dict[str, int]
+    """Failures since its start, by duty."""
+    set_aside: list[SetAside]
+    """At most MOST_SET_ASIDE of them."""
+    set_aside_count: int
+    threads: dict[str, float | None]
+    """Seconds that each thread has spent on its current unit of work; None while it waits."""
+
+    def slow_threads(self, seconds: float) -> list[str]:
+        """The threads that have worked on one unit for longer than this."""
+        return sorted(name for name, busy in self.threads.items() if busy is not None and busy > seconds)
+
+
+class WorkerReport(BaseModel):
+    """The report of one worker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    models: list[str]
+    """The models it serves."""
+    device: str
+    held: int
+    """Jobs between claim and commit."""
+    closed: list[str]
+    """What an open circuit breaker keeps it from: names of models, or `store`."""
+    stalled: list[str]
+    """Threads that exceed the time limit of one unit of work."""
+
+
+Report = DispatcherReport | WorkerReport
+SomeReport = TypeVar("SomeReport", DispatcherReport, WorkerReport)
+
+
+def write_report(redis: Redis, report: Report) -> None:
+    """Write a process's report. Raises RedisError."""
+    seconds = DISPATCHER_TTL_SECONDS if isinstance(report, DispatcherReport) else WORKER_TTL_SECONDS
+    redis.set(_prefix(type(report)) + report.owner, report.model_dump_json(), ex=seconds)
+
+
+def delete_report(redis: Redis, kind: type[Report], owner: str) -> None:
+    """Delete the report of a process that ends. Raises RedisError."""
+    redis.delete(_prefix(kind) + owner)
+
+
+def read_reports(redis: Redis, kind: type[SomeReport]) -> list[SomeReport]:
+    """The reports of all live processes of a kind; unreadable ones are left out. Raises RedisError."""
+    keys: list[Any] = sorted(redis.scan_iter(match=_prefix(kind) + "*", count=1000))
+    values = cast("list[Any]", redis.mget(keys)) if keys else []
+    reports: list[SomeReport] = []
+    for value in values:
+        try:
+            reports.append(kind.model_validate_json(value or ""))
+        except ValidationError:  # it ended in the meantime, or has another version
+            continue
+    return reports
+
+
+def _prefix(kind: type[Report]) -> str:
+    return DISPATCHERS if kind is DispatcherReport else WORKERS
