@@ -9,6 +9,7 @@ from limner_shared.db.tables import Bulk, Job
 from tests.api.test_bulks import JSONL, lines, rows
 
 JOB = {"prompt": "x"}
+COSTLY = JOB | {"steps": 24}
 
 
 @pytest.fixture
@@ -67,20 +68,20 @@ def test_jobs_over_the_queue_limit_are_refused(client, tenant, protected_app):
 @pytest.mark.parametrize("limits", [{"max_queued": 1500}, {"cost_per_day": 384 * 1500}])
 def test_a_bulk_that_exceeds_a_limit_is_refused_as_a_whole(client, tenant, protected_app, limits):
     few = tenant("few", **limits)
-    refused = client.post("/api/v1/bulks", data=lines(JOB) * 2500, content_type=JSONL, headers=few)
+    refused = client.post("/api/v1/bulks", data=lines(COSTLY) * 2500, content_type=JSONL, headers=few)
     assert_refused(refused, next(iter(limits)))
     assert rows(protected_app, Job) == rows(protected_app, Bulk) == 0
-    accepted = client.post("/api/v1/bulks", data=lines(JOB) * 1500, content_type=JSONL, headers=few)
+    accepted = client.post("/api/v1/bulks", data=lines(COSTLY) * 1500, content_type=JSONL, headers=few)
     assert accepted.status_code == 202, "the refused bulk was counted"
 
 
 def test_jobs_over_the_daily_cost_limit_are_refused(client, tenant):
     poor = tenant("poor", cost_per_day=1000)
-    assert client.post("/api/v1/jobs", json=JOB, headers=poor).status_code == 202
-    refused = client.post("/api/v1/jobs", json=JOB | {"n": 2}, headers=poor)
+    assert client.post("/api/v1/jobs", json=COSTLY, headers=poor).status_code == 202
+    refused = client.post("/api/v1/jobs", json=COSTLY | {"n": 2}, headers=poor)
     assert_refused(refused, "cost_per_day")
     assert int(refused.headers["Retry-After"]) <= 86_401
-    assert client.post("/api/v1/jobs", json=JOB, headers=poor).status_code == 202
+    assert client.post("/api/v1/jobs", json=COSTLY, headers=poor).status_code == 202
 
 
 def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(make_app):

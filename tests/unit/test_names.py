@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from pydantic import ValidationError
@@ -11,11 +9,11 @@ from pydantic import ValidationError
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import NearestName
 from limner_worker.generators.builtin.known_names import KNOWN, Named, Names, save_names
-from limner_worker.generators.text_encoding import sentence_encoder
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
+from limner_worker.networks import weights
 from limner_worker.networks.weights import WeightsError
 
-SHIPPED = Path(sentence_encoder.__file__).parent / "models" / "limner-text"
+SHIPPED = weights.SHIPPED / "limner-text"
 
 
 @pytest.fixture(scope="module")

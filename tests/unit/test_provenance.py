@@ -36,7 +36,7 @@ def test_a_packet_contains_the_tool_the_source_type_and_the_parameters(spec):
         attributes_found["seed"],
         attributes_found["steps"],
         attributes_found["style"],
-    ) == ("limner-flow", "9", "24", "flat")
+    ) == ("limner-flow", "9", "8", "flat")
 
 
 def test_a_packet_does_not_contain_the_prompt(spec):
