@@ -49,33 +49,43 @@ class RenamedVariables(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """All configuration; sizes in bytes, times in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="LIMNER_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LIMNER_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+    )
 
     data_dir: Path = Field(default_factory=lambda: user_data_path("limner"))
     """The folder of the embedded database, Valkey and pictures, for those of the three URLs below that are not set."""
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("limner"))
     """Training data and converted models; safe to delete."""
     database_url: str = ""
+    """`postgresql://user:password@host/name` or `sqlite:///file`; empty: SQLite in `data_dir`."""
     redis_url: str = "redis://127.0.0.1:6379/0"
+    """The queue. `limner up` starts an embedded Valkey if it is not set."""
     blob_url: str = ""
-    """`file:///folder`, `s3://bucket/prefix`, `gs://…` or `az://…`."""
+    """The picture store: `file:///folder`, `s3://bucket/prefix`, `gs://…` or `az://…`; empty: a folder in `data_dir`."""
 
     models: Annotated[tuple[Path, ...], NoDecode] = ()
     """Additional model cards: files or folders of `*.toml`, separated by commas."""
     default_model: str = "limner-flow"
+    """The model of requests that name none."""
 
     host: str = "127.0.0.1"
+    """The address that the web server listens on."""
     port: int = 8700
+    """The port that the web server listens on."""
     require_keys: bool | None = None
     """Unset: keys are required unless the service listens only on loopback."""
     public_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
     """The address at which a trusted proxy serves this service, such as https://pictures.example. Without API keys,
     forwarded requests are refused unless it is set; access control is then the proxy's task."""
     web_workers: int = Field(default=2, ge=1)
+    """Web processes; each serves thousands of connections."""
     max_body_bytes: int = Field(default=16 << 20, ge=1024)
     """Size limit of a request that is not a bulk. A job's image and mask are the largest part of a request."""
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
+    """Size limit of a bulk upload, in bytes."""
     max_bulk_lines: int = Field(default=1_000_000, ge=1)
+    """The most jobs in one bulk."""
 
     max_requests: int = Field(default=256, ge=1)
     """Concurrent requests of one web process; it refuses more. Requests that only wait are not counted."""
@@ -91,14 +101,18 @@ class Settings(BaseSettings):
     release_window: int = Field(default=64, ge=1)
     """Released, unclaimed jobs in Redis for each model and lane; more while workers claim them quickly."""
     max_release_window: int = Field(default=4096, ge=1)
+    """The limit to which the release window grows."""
     dispatch_seconds: float = Field(default=0.5, gt=0)
+    """The longest pause between two rounds of the dispatcher; new jobs end it early."""
     aging_seconds: float = Field(default=20.0, gt=0)
     """A released job that waits this long moves up a lane, and again after the same time."""
     lease_seconds: float = Field(default=9.0, gt=0)
+    """A worker that does not renew its leases for this long is lost, and its jobs are requeued."""
     input_retention_days: float = Field(default=30.0, gt=0)
     """Input pictures without a job are deleted after this many days; those of a job are kept as long as its own
     pictures."""
     heartbeat_seconds: float = Field(default=2.0, gt=0)
+    """Interval at which a worker renews its leases; keep it well below `lease_seconds`."""
     max_solo_losses: int = Field(default=2, ge=1)
     """Workers that may be lost while running a job alone before the job is a dead letter."""
 
@@ -106,6 +120,7 @@ class Settings(BaseSettings):
     """Jobs of each lane that one worker holds at a time: every lane has this many slots, and a full one does not close
     the others. A message is fetched while its lane is below the limit; one with several jobs may exceed it."""
     device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; a model card may name another one."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model. One for each worker is fastest and most consistent on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
@@ -130,16 +145,21 @@ class Settings(BaseSettings):
     llm_url: str = ""
     """The base URL of an OpenAI-compatible server, such as http://localhost:11434/v1."""
     llm_key: str = Field(default="", repr=False)
+    """API key of the language model server."""
     llm_model: str = ""
+    """The name of the model on that server."""
     llm_timeout_seconds: float = Field(default=8.0, gt=0)
     """LLM timeout in seconds; afterwards rules are used."""
 
     server_url: str = ""
     """The server that client commands talk to; empty: this machine's, at `port`."""
     api_key: str = Field(default="", repr=False)
+    """The API key that client commands send."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The lowest level that is logged."""
     log_format: Literal["console", "json"] = "console"
+    """Log lines for people or as JSON objects."""
 
     @classmethod
     def settings_customise_sources(
