@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     """The queue. `limner up` starts an embedded Valkey if it is not set."""
     blob_url: str = ""
-    """The picture store: `file:///folder`, `s3://bucket/prefix`, `gs://…` or `az://…`; empty: a folder in `data_dir`."""
+    """The picture store: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`; empty: a folder in `data_dir`."""
 
     models: Annotated[tuple[Path, ...], NoDecode] = ()
     """Additional model cards: files or folders of `*.toml`, separated by commas."""
