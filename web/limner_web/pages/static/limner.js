@@ -73,7 +73,12 @@ form.elements.prompt.addEventListener("keydown", (event) => {
 
 // --- the gallery ---------------------------------------------------------------------------------------------
 
-const facts = (job, seed = job.seed) => [job.style, `${job.width} × ${job.height}`, `seed ${seed}`].filter(Boolean).join(" · ");
+// The alternative text says what a picture shows; the built-in models may draw only part of a prompt.
+const drawnAs = (job) => {
+  const shown = job.images[0]?.alt_text?.replace(` (${job.style})`, "");
+  return shown && shown !== job.prompt ? `drawn as “${shown}”` : null;
+};
+const facts = (job, seed = job.seed) => [drawnAs(job), job.style, `${job.width} × ${job.height}`, `seed ${seed}`].filter(Boolean).join(" · ");
 
 function show(job, first) {
   let card = cards.get(job.id);
@@ -82,7 +87,6 @@ function show(job, first) {
     cards.set(job.id, card);
     card.element.id = job.id;
     $(".prompt", card.element).textContent = job.prompt;
-    $(".facts", card.element).textContent = facts(job);
     $(".cancel", card.element).onclick = () => tryAction(async () => show(await (await call(`jobs/${job.id}/cancel`, { method: "POST" })).json()));
     $(".again", card.element).onclick = () => tryAction(() => submit(requestOf(job)));
     $(".reuse", card.element).onclick = () => reuse(job);
@@ -99,6 +103,7 @@ function paint({ job, element }) {
   $(".cancel", element).hidden = ended.has(job.status);
   $(".state", element).hidden = job.status === "succeeded";
   $(".said", element).textContent = statusText(job);
+  $(".facts", element).textContent = facts(job);
   const bar = $("progress", element);
   bar.hidden = job.status !== "running";
   if (job.progress) bar.value = job.progress.done / job.progress.total;
