@@ -22,7 +22,7 @@ async def make(client: httpx.AsyncClient, prompt: str) -> None:
     job, etag = answer.json(), answer.headers["ETag"]
     while job["status"] not in FINAL:
         answer = await client.get(job["links"]["self"], params={"wait": 20}, headers={"If-None-Match": etag})
-        if answer.status_code != httpx.codes.NOT_MODIFIED:
+        if answer.status_code != 304:  # 304: not modified
             answer.raise_for_status()
             job, etag = answer.json(), answer.headers["ETag"]
     print(prompt, job["status"], *(image["url"] for image in job["images"]))

@@ -12,9 +12,10 @@ SERVER = os.environ.get("LIMNER_SERVER_URL", "http://127.0.0.1:8700")
 def main(prompt: str, file: Path) -> None:
     """Submit one job, print each change of its status, save its picture."""
     with Client(SERVER, os.environ.get("LIMNER_API_KEY")) as client:
-        submitted = client.submit({"prompt": prompt, "model": "limner-gan", "seed": 7})
-        for job in client.wait(submitted.id):
-            print(job.id, job.status)
+        job = client.submit({"prompt": prompt, "model": "limner-gan", "seed": 7})
+        for seen in client.wait(job.id):
+            print(seen.id, seen.status)
+            job = seen
         if job.error is not None:
             raise SystemExit(f"{job.error.code}: {job.error.message}")
         file.write_bytes(client.download(job.images[0]))
