@@ -81,7 +81,7 @@ def outcome(build: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
     joined = _joined(generator, card)
     if joined is None:
         return cls, "**wrong**"
-    apart = ", ".join(sorted(generator.apart)) or ("" if joined else "its denoiser")
+    apart = ", ".join(sorted(generator.unbatched_calls)) or ("" if joined else "its denoiser")
     return cls, f"per image: {apart}" if apart else "batched"
 
 

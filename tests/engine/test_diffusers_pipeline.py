@@ -27,7 +27,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.diffusers import pipeline, suspended_run
-from limner_worker.generators.diffusers.latent_preview import Projection
+from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 
@@ -306,7 +306,7 @@ def test_a_preview_s_colours_are_those_of_the_picture(packed):
     latents = (vae.encode(pixels).latent_dist.mode() - vae.config.shift_factor) * vae.config.scaling_factor
     if packed:
         latents = diffusers.FluxPipeline._pack_latents(latents, 1, 4, 4, 6)
-    shown = Projection(vae).picture(latents, width=48, height=32)
+    shown = LatentPreview(vae).picture(latents, width=48, height=32)
     expected = (colours[0].movedim(0, -1).numpy() + 1) * 127.5
     assert np.abs(shown - expected).max() <= 1
 
@@ -315,7 +315,7 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder):
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, name, {"prompt": name, "seed": 1}) for name in ("good", "bad", "fine")]
-    resume = suspended_run.PipelineImage.resume
+    resume = suspended_run.SuspendedRun.resume
 
     def poisoned(self: Any, value: Any = None) -> None:
         if self.task.spec.prompt == "bad" and isinstance(value, tuple):
@@ -323,7 +323,7 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder):
         resume(self, value)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suspended_run.PipelineImage, "resume", poisoned)
+        patch.setattr(suspended_run.SuspendedRun, "resume", poisoned)
         errors = run(generator, jobs)
     assert list(errors) == ["bad"]
     assert "finite" in errors["bad"].message
@@ -377,7 +377,7 @@ def test_a_pickle_is_never_read(folder, tmp_path):
 def test_a_file_of_weights_that_is_not_the_one_the_card_expects_is_refused(folder):
     card = card_of("stable_diffusion", folder)
     name = "unet/diffusion_pytorch_model.safetensors"
-    with pytest.raises(CardError, match=f"{name} has [0-9a-f]{{64}}, and the card says 00"):
+    with pytest.raises(CardError, match=f"{name} has [0-9a-f]{{64}}, but the card expects 00"):
         load(card.model_copy(update={"sha256": {name: "00"}}), Settings(device="cpu"))
 
 

@@ -51,11 +51,11 @@ def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cls: Any, call: str
 ) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
-    assert load(card, settings(tmp_path)).apart == set()
+    assert load(card, settings(tmp_path)).unbatched_calls == set()
     (tmp_path / "cache").rename(tmp_path / "cache of the module that does not mix")
     mix_rows(monkeypatch, cls)
     generator: Any = load(card, settings(tmp_path))
-    assert generator.apart == {call}
+    assert generator.unbatched_calls == {call}
     assert generator.fingerprint()["apart"] == [call]
     jobs = [job_of(card, prompt, {"prompt": prompt, "seed": 1}) for prompt in ("a cat", "two dogs", "a boat")]
     assert run(generator, jobs) == {}
@@ -66,13 +66,13 @@ def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
 def test_the_outcome_is_kept_for_the_same_weights_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
     drawn: list[str] = []
-    alone = DiffusersPipeline.alone
+    alone = DiffusersPipeline.draw_alone
 
     def counted(self: DiffusersPipeline, task: Any) -> Any:
         drawn.append(self.card.name)
         return alone(self, task)
 
-    monkeypatch.setattr(DiffusersPipeline, "alone", counted)
+    monkeypatch.setattr(DiffusersPipeline, "draw_alone", counted)
     load(card, settings(tmp_path))
     assert len(drawn) == 2
     load(card, settings(tmp_path))
@@ -116,12 +116,12 @@ def test_every_task_of_a_card_is_tried(tmp_path: Path) -> None:
     tasks = ["text-to-image", "image-to-image", "inpainting"]
     card: ModelCard = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, tasks=tasks)
     with torch.inference_mode():
-        assert load(card, settings(tmp_path)).apart == set()
+        assert load(card, settings(tmp_path)).unbatched_calls == set()
 
 
 def test_a_card_that_joins_nothing_is_checked_too(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, buckets=(1,))
-    assert load(card, settings(tmp_path)).apart == set()
+    assert load(card, settings(tmp_path)).unbatched_calls == set()
 
 
 def test_a_device_that_is_full_at_the_time_leaves_a_model_unchecked_and_served(
@@ -133,7 +133,7 @@ def test_a_device_that_is_full_at_the_time_leaves_a_model_unchecked_and_served(
         raise torch.OutOfMemoryError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(DiffusersPipeline, "alone", full)
+        patch.setattr(DiffusersPipeline, "draw_alone", full)
         load(card, settings(tmp_path))
     assert not (tmp_path / "cache/checks").exists()
     load(card, settings(tmp_path))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.fake_llm import Answer
-from tests.fake_llm import fake_llm as language_server
+from tests.fake_llm import Answer, fake_llm
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
@@ -25,7 +24,7 @@ def says(**conditions: object) -> Answer:
 
 
 def interpreted(catalogue, answer: Answer, description: str = "a cat with a hat please", seconds: float = 5):
-    with language_server(lambda _: answer) as server:
+    with fake_llm(lambda _: answer) as server:
         client = ChatClient(server.url, "a-model", "a-key", seconds)
         [found] = Interpreter(client)([request(catalogue, description)])
         client.close()
@@ -78,7 +77,7 @@ def test_an_answer_that_cannot_be_used_leaves_it_to_the_rules_and_is_told(catalo
 
 
 def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
-    with language_server(lambda _: {"content": "{}"} if server.closing.wait(30) else {}) as server:
+    with fake_llm(lambda _: {"content": "{}"} if server.closing.wait(30) else {}) as server:
         client = ChatClient(server.url, "a-model", seconds=0.2)
         [found] = Interpreter(client)([request(catalogue, "a cat")])
         server.closing.set()
@@ -87,7 +86,7 @@ def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
 
 
 def test_an_answer_that_trickles_in_is_not_waited_for_either(catalogue):
-    with language_server(lambda _: {"content": "x" * 10_000}) as server:
+    with fake_llm(lambda _: {"content": "x" * 10_000}) as server:
         server.trickle = 0.05
         [found] = Interpreter(ChatClient(server.url, "a-model", seconds=0.3))([request(catalogue, "a cat")])
         server.closing.set()
@@ -97,7 +96,7 @@ def test_an_answer_that_trickles_in_is_not_waited_for_either(catalogue):
 
 def test_a_server_in_trouble_is_left_alone_for_a_while_and_then_asked_again(catalogue):
     now = [0.0]
-    with language_server(lambda _: (503, b"")) as server:
+    with fake_llm(lambda _: (503, b"")) as server:
         interpreter = Interpreter(ChatClient(server.url, "m", clock=lambda: now[0]))
         for _ in range(FAILURES):
             [found] = interpreter([request(catalogue, "a cat")])
@@ -111,7 +110,7 @@ def test_a_server_in_trouble_is_left_alone_for_a_while_and_then_asked_again(cata
 
 
 def test_refusals_and_nonsense_are_the_descriptions_affair_and_do_not_rest_the_server(catalogue):
-    with language_server(lambda _: {"content": "no"}) as server:
+    with fake_llm(lambda _: {"content": "no"}) as server:
         interpreter = Interpreter(ChatClient(server.url, "m"))
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(5)] == ["rules"] * 5
         server.answer = lambda _: says(prompt="a cat")
@@ -124,7 +123,7 @@ def test_thoughts_before_the_answer_are_not_the_answer(catalogue):
 
 
 def test_a_server_that_is_not_there_leaves_it_to_the_rules(catalogue):
-    with language_server(lambda _: {}) as server:
+    with fake_llm(lambda _: {}) as server:
         url = server.url
     [found] = Interpreter(ChatClient(url, "a-model"))([request(catalogue, "a cat")])
     assert (found.backend, found.fallback) == ("rules", "The language model's server cannot be reached.")
@@ -134,7 +133,7 @@ def test_a_server_that_knows_no_schemas_is_asked_again_without(catalogue):
     def answer(body):
         return (400, b"{}") if "response_format" in body else {"content": '{"prompt": "a cat"}'}
 
-    with language_server(answer) as server:
+    with fake_llm(answer) as server:
         [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "a cat")])
     assert (found.backend, len(server.asked)) == ("server", 2)
 
@@ -175,7 +174,7 @@ def test_seeds_and_styles_that_nobody_asked_for_or_that_do_not_exist_are_dropped
 
 def test_in_a_conversation_the_server_hears_what_was_said_and_made_before(catalogue):
     before = Turn(text="a red car", conditions=Conditions(prompt="a red car", seed=7))
-    with language_server(lambda _: says(prompt="a blue car", seed=7)) as server:
+    with fake_llm(lambda _: says(prompt="a blue car", seed=7)) as server:
         [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "bluer", before)])
     assert "a red car" in server.asked[0]["messages"][0]["content"]
     assert (found.conditions.prompt, found.conditions.seed) == ("a blue car", 7)
@@ -185,7 +184,7 @@ def test_a_batch_is_asked_together_and_each_answer_stays_with_its_question(catal
     def answer(body):
         return says(prompt=f"{body['messages'][-1]['content']}, painted")
 
-    with language_server(answer) as server:
+    with fake_llm(answer) as server:
         found = Interpreter(ChatClient(server.url, "m"))([request(catalogue, f"cat {n}") for n in range(20)])
     assert [each.conditions.prompt for each in found] == [f"cat {n}, painted" for n in range(20)]
 
@@ -286,7 +285,7 @@ def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversati
     assert presentation.by_rules(spec) == "Hier ist das geänderte Bild: ein rotes Auto."
     another = spec.model_copy(update={"seed": 8})
     assert presentation.by_rules(another) == "Hier ist dein Bild: ein rotes Auto."
-    with language_server(lambda _: {"content": "Es ist da."}) as server:
+    with fake_llm(lambda _: {"content": "Es ist da."}) as server:
         presentation.by_server(ChatClient(server.url, "m"), spec)
     assert "changed from: ein rotes Auto" in server.asked[0]["messages"][1]["content"]
 
@@ -328,7 +327,7 @@ def test_a_picture_that_shows_less_than_was_asked_for_is_presented_as_what_it_sh
 def test_a_server_is_told_what_was_left_out_and_what_could_not_be(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple cat without a hat"))
     spec = spec.model_copy(update={"dropped_negative": "hat"})
-    with language_server(lambda _: {"content": "A cat."}) as server:
+    with fake_llm(lambda _: {"content": "A cat."}) as server:
         presentation.by_server(ChatClient(server.url, "m"), spec, drawn_as="cat")
     facts = server.asked[0]["messages"][1]["content"]
     assert "drawn as: cat" in facts
@@ -345,16 +344,16 @@ def test_a_long_prompt_is_quoted_in_part_so_that_the_whole_answer_is_told(catalo
 def test_a_presentation_holds_nothing_that_a_database_refuses(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a \x00cat"))
     assert spec.description == "a  cat"
-    with language_server(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
+    with fake_llm(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Your cat !"
 
 
 def test_a_server_presents_within_bounds(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat"))
-    with language_server(lambda _: {"content": " Here is your cat! "}) as server:
+    with fake_llm(lambda _: {"content": " Here is your cat! "}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Here is your cat!"
     with (
-        language_server(lambda _: {"content": "meow " * 500}) as server,
+        fake_llm(lambda _: {"content": "meow " * 500}) as server,
         pytest.raises(LanguageError, match="too long"),
     ):
         presentation.by_server(ChatClient(server.url, "m"), spec)

@@ -10,17 +10,17 @@ import torch
 from torch.nn import functional as F
 
 from limner_worker.generators.base import Picture
-from limner_worker.generators.builtin.known_names import Names
+from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 
 TOWER: Final = "tower.safetensors"
 SIZE: Final = 64
-SURE: Final = 0.53
+MIN_COSINE: Final = 0.53
 """The least cosine of a picture and a name that is worth telling: true drawings have about 0.6 with their own."""
 
-CLEARLY: Final = 0.2
+MIN_MARGIN: Final = 0.2
 """By so much a name must be nearer than the prompt itself."""
 
 
@@ -31,7 +31,7 @@ class EvaluatorRecognizer:
         """Load all from a text encoder's folder. Raises WeightsError or EncoderError for what is missing."""
         self._tower = load_module(ImageTower, folder / TOWER)
         self._encoder = TextEncoder(folder)
-        self._names = Names(folder)
+        self._names = KnownNames(folder)
         self._lock = threading.Lock()
 
     def translated(self, name: str, language: str) -> str:
@@ -46,7 +46,7 @@ class EvaluatorRecognizer:
         pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         seen = self._tower(F.adaptive_avg_pool2d(pixels, SIZE)).concept[0]
         best = (self._names.embeddings @ seen).topk(min(count, len(self._names.names)))
-        if float(seen @ asked) > float(best.values[0]) - CLEARLY:
+        if float(seen @ asked) > float(best.values[0]) - MIN_MARGIN:
             return []
         found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        return [(self._names.names[place], score) for score, place in found if score >= SURE]
+        return [(self._names.names[place], score) for score, place in found if score >= MIN_COSINE]

@@ -39,7 +39,7 @@ _PHRASE = re.compile(r"^[a-z][a-z' -]*$")
 _PLAIN = re.compile(r"^[\x20-\x7e]+$")
 
 
-class LocalModel:
+class PromptEnricher:
     """Loads on a thread of its own; until that is done, it says so."""
 
     name = "SmolLM2-135M-Instruct"

@@ -24,7 +24,7 @@ from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import AT_ONCE, Interpreter, Request
-from limner_worker.stages.interpretation.prompt_enricher import LocalModel
+from limner_worker.stages.interpretation.prompt_enricher import PromptEnricher
 
 log = get_logger(__name__)
 
@@ -59,7 +59,7 @@ def server_of(settings: Settings) -> ChatClient | None:
 
 def interpreter_of(settings: Settings, server: ChatClient | None, threads: Supervisor) -> Interpreter:
     """Who turns descriptions into conditions, as the settings say."""
-    local = LocalModel(settings.cache_dir, threads) if settings.interpreter == "local" else None
+    local = PromptEnricher(settings.cache_dir, threads) if settings.interpreter == "local" else None
     return Interpreter(server, local, plain=settings.interpreter == "off")
 
 
@@ -88,7 +88,7 @@ class InterpretationStage:
         cards: Mapping[str, ModelCard],
         threads: Supervisor,
         ready: Callable[[Sequence[JobRun]], None],
-        dropped: Callable[[JobRun], None],
+        aborted: Callable[[JobRun], None],
     ) -> None:
         """`ready` gets jobs whose spec is complete; `dropped` those that another attempt owns, or that failed here."""
         self._database = database
@@ -96,7 +96,7 @@ class InterpretationStage:
         self._cards = cards
         self._threads = threads
         self._ready = ready
-        self._dropped = dropped
+        self._aborted = aborted
         self._queue: SimpleQueue[JobRun | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -105,7 +105,7 @@ class InterpretationStage:
         """Begin to work."""
         self._thread = self._threads.start("interpretation", self._run, limit_seconds=UNIT_SECONDS)
 
-    def take(self, jobs: Sequence[JobRun]) -> None:
+    def submit(self, jobs: Sequence[JobRun]) -> None:
         """Jobs that nobody has interpreted yet."""
         for job in jobs:
             self._queue.put(job)
@@ -133,7 +133,7 @@ class InterpretationStage:
                     continue
             except Exception:
                 log.exception("could not keep an interpretation", job=job.id)
-            self._dropped(job)
+            self._aborted(job)
         if kept:
             self._ready(kept)
 
@@ -183,10 +183,12 @@ class InterpretationStage:
 class Presenter:
     """Words for finished pictures of described jobs. For the publisher's threads."""
 
-    def __init__(self, server: ChatClient | None = None, sights: Mapping[str, ImageRecognizer] | None = None) -> None:
-        """`sights` tell of some models' pictures what is to be seen in them."""
+    def __init__(
+        self, server: ChatClient | None = None, recognizers: Mapping[str, ImageRecognizer] | None = None
+    ) -> None:
+        """`recognizers` tell of some models' pictures what is to be seen in them."""
         self._server = server
-        self._sights = sights or {}
+        self._recognizers = recognizers or {}
 
     def asks(self, spec: JobSpec) -> bool:
         """Whether somebody is asked, which may take a while."""
@@ -212,15 +214,15 @@ class Presenter:
         return presentation.by_rules(spec, seen, named)
 
     def _say(self, spec: JobSpec, name: str, language: str) -> str:
-        sight = self._sights.get(spec.model)
-        return name if sight is None else sight.translated(name, language)
+        recognizer = self._recognizers.get(spec.model)
+        return name if recognizer is None else recognizer.translated(name, language)
 
     def _look(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None) -> Sequence[tuple[str, float]]:
-        sight = self._sights.get(spec.model)
-        if sight is None or picture is None:
+        recognizer = self._recognizers.get(spec.model)
+        if recognizer is None or picture is None:
             return []
         try:
-            return sight(picture, drawn_as or spec.prompt)
+            return recognizer(picture, drawn_as or spec.prompt)
         except Exception:  # it is a help only
             log.exception("could not look at a picture")
             return []

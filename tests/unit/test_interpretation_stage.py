@@ -72,11 +72,11 @@ class Stage:
 
     def __init__(self, database: Database, catalogue: Catalogue, interpreter: Interpreter) -> None:
         self.ready: list[JobRun] = []
-        self.dropped: list[JobRun] = []
-        self.understanding = InterpretationStage(
-            database, interpreter, catalogue.cards, Supervisor(), self.ready.extend, self.dropped.append
+        self.aborted: list[JobRun] = []
+        self.stage = InterpretationStage(
+            database, interpreter, catalogue.cards, Supervisor(), self.ready.extend, self.aborted.append
         )
-        self.understanding.start()
+        self.stage.start()
 
 
 class Faulty(Interpreter):
@@ -94,12 +94,12 @@ class Faulty(Interpreter):
 def test_a_fault_loses_its_batch_to_another_attempt_and_the_next_goes_on(database, catalogue):
     stage = Stage(database, catalogue, Faulty())
     first, second = (run_of(database, catalogue, description="please draw a cat") for _ in range(2))
-    stage.understanding.take([first])
-    eventually(lambda: stage.dropped)
-    stage.understanding.take([second])
+    stage.stage.submit([first])
+    eventually(lambda: stage.aborted)
+    stage.stage.submit([second])
     eventually(lambda: stage.ready)
-    stage.understanding.stop()
-    assert (stage.dropped, stage.ready) == ([first], [second])
+    stage.stage.stop()
+    assert (stage.aborted, stage.ready) == ([first], [second])
     assert second.claim.spec.prompt == "a cat"
 
 
@@ -120,10 +120,10 @@ def test_the_end_waits_for_the_batch_in_progress_alone(database, catalogue):
     interpreter = Slow()
     stage = Stage(database, catalogue, interpreter)
     first = run_of(database, catalogue, description="a cat")
-    stage.understanding.take([first])
+    stage.stage.submit([first])
     assert interpreter.began.wait(30)
-    stage.understanding.take([run_of(database, catalogue, description="a dog") for _ in range(2 * AT_ONCE)])
-    stopper = threading.Thread(target=stage.understanding.stop)
+    stage.stage.submit([run_of(database, catalogue, description="a dog") for _ in range(2 * AT_ONCE)])
+    stopper = threading.Thread(target=stage.stage.stop)
     stopper.start()
     interpreter.go.set()
     stopper.join(30)
@@ -134,14 +134,14 @@ def test_a_job_that_was_canceled_meanwhile_is_dropped(database, catalogue):
     interpreter = Slow()
     stage = Stage(database, catalogue, interpreter)
     run = run_of(database, catalogue, description="a cat")
-    stage.understanding.take([run])
+    stage.stage.submit([run])
     assert interpreter.began.wait(30)
     with database.write() as session:
         ledger.cancel(session, Job.id == run.id)
     interpreter.go.set()
-    eventually(lambda: stage.dropped)
-    stage.understanding.stop()
-    assert (stage.dropped, stage.ready) == ([run], [])
+    eventually(lambda: stage.aborted)
+    stage.stage.stop()
+    assert (stage.aborted, stage.ready) == ([run], [])
 
 
 class Waiting:

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from limner_client.local.embedded_valkey import free_port
 from limner_worker.generators.nested_tensors import filled, leaves
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
-from limner_worker.generators.text_encoding.shared_cache import Embeddings, SharedTexts
+from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
 
 ABOUT = {"head": "abc"}
 ROOM = 1 << 20
@@ -38,7 +38,7 @@ def redis(redis_url: str) -> Redis:
 
 def worker(url: str, about: dict[str, str] = ABOUT, max_bytes: int = ROOM) -> tuple[CachedEncoder, list[str]]:
     encode = Counting()
-    return CachedEncoder(encode, Embeddings(max_bytes, SharedTexts.at(url, about))), encode.encoded
+    return CachedEncoder(encode, EmbeddingCache(max_bytes, SharedEmbeddingCache.at(url, about))), encode.encoded
 
 
 def test_a_text_is_encoded_once():

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import NearestName
-from limner_worker.generators.builtin.known_names import KNOWN, Named, Names, save_names
+from limner_worker.generators.builtin.known_names import KNOWN, KnownNames, NameMatch, save_names
 from limner_worker.generators.text_encoding import sentence_encoder
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.networks.weights import WeightsError
@@ -19,8 +19,8 @@ SHIPPED = Path(sentence_encoder.__file__).parent / "models" / "limner-text"
 
 
 @pytest.fixture(scope="module")
-def names() -> Names:
-    return Names(SHIPPED)
+def names() -> KnownNames:
+    return KnownNames(SHIPPED)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def rule() -> NearestName:
 
 
 @pytest.fixture
-def drawn(names: Names, encoder: TextEncoder, rule: NearestName):
-    def drawn(text: str) -> Named | None:
-        return names.instead_of(text, encoder.encode([text])[0], rule)
+def drawn(names: KnownNames, encoder: TextEncoder, rule: NearestName):
+    def drawn(text: str) -> NameMatch | None:
+        return names.find(text, encoder.encode([text])[0], rule)
 
     return drawn
 
@@ -48,7 +48,7 @@ def test_every_english_name_is_drawn_as_it_is(names, rule):
     changed = [
         name
         for name, embedding in zip(names.names, names.embeddings, strict=True)
-        if names.instead_of(name, embedding, rule) is not None
+        if names.find(name, embedding, rule) is not None
     ]
     assert changed == []
 
@@ -87,7 +87,7 @@ def test_a_name_in_another_language_is_drawn_as_the_english_name_and_leaves_noth
 def test_a_text_near_no_name_is_drawn_as_it_is(names, rule):
     embedding = torch.nn.functional.normalize(-names.embeddings.mean(0), dim=0)
     assert float((names.embeddings @ embedding).max()) < rule.least
-    assert names.instead_of("xkcd", embedding, rule) is None
+    assert names.find("xkcd", embedding, rule) is None
 
 
 def test_a_name_is_told_in_other_languages_and_as_it_is_where_there_is_no_other(names):
@@ -99,14 +99,14 @@ def test_a_name_is_told_in_other_languages_and_as_it_is_where_there_is_no_other(
 
 def test_names_alone_are_enough_and_a_damaged_file_is_refused(tmp_path, rule):
     save_names(["apple"], torch.eye(1, 384), tmp_path)
-    few = Names(tmp_path)
-    found = few.instead_of("my apple", 0.6 * few.embeddings[0], rule)
+    few = KnownNames(tmp_path)
+    found = few.find("my apple", 0.6 * few.embeddings[0], rule)
     assert found is not None
     assert (found.name, found.exact) == ("apple", False)
     assert few.translated("apple", "de") == "apple"
     (tmp_path / KNOWN).write_bytes(b"nonsense")
-    with pytest.raises(WeightsError, match="no file of names"):
-        Names(tmp_path)
+    with pytest.raises(WeightsError, match="not a names file"):
+        KnownNames(tmp_path)
 
 
 def test_a_rule_with_a_figure_that_is_no_cosine_is_refused(catalogue):

@@ -12,7 +12,7 @@ from limner_worker.generators.diffusers.call_batching import (
     content,
     join,
     owned,
-    part,
+    split,
 )
 
 
@@ -92,8 +92,8 @@ def test_a_text_encoder_s_input_that_has_no_rows_is_not_joined_or_padded():
 def test_a_result_without_rows_is_not_divided_and_what_holds_all_rows_is_left_out_of_each_share():
     calls = [call(torch.tensor([[1, 2]])) for _ in range(2)]
     with pytest.raises(UnknownLayout):
-        part((torch.randn(5, 2, 3),), calls, 2)
-    shares = part({"text": torch.tensor([[1.0], [2.0]]), "cache": Cache(), "loss": torch.tensor(0.5)}, calls, 2)
+        split((torch.randn(5, 2, 3),), calls, 2)
+    shares = split({"text": torch.tensor([[1.0], [2.0]]), "cache": Cache(), "loss": torch.tensor(0.5)}, calls, 2)
     assert [share["text"].tolist() for share in shares] == [[[1.0]], [[2.0]]]
     assert [share["cache"] for share in shares] == [None, None]
     assert owned({"cache": Cache()}) == {"cache": None}

@@ -55,7 +55,7 @@ def look() -> EvaluatorRecognizer:
 def test_what_a_picture_shows_instead_of_its_prompt_is_named(catalogue, look, drawing, asked):
     seen = look(drawn(catalogue, drawing), asked)
     assert drawing in [name for name, _ in seen]
-    assert all(score >= image_recognition.SURE for _, score in seen)
+    assert all(score >= image_recognition.MIN_COSINE for _, score in seen)
 
 
 @pytest.mark.parametrize("prompt", ["red apple", "a rocket", "ein roter Apfel", "披萨"])
@@ -71,7 +71,7 @@ def test_in_noise_nothing_is_seen(look):
 def test_a_folder_without_names_is_refused(tmp_path):
     for name in ("tower.safetensors", "head.safetensors"):
         (tmp_path / name).symlink_to(TEXT / name)
-    with pytest.raises(WeightsError, match="no file of names"):
+    with pytest.raises(WeightsError, match="not a names file"):
         EvaluatorRecognizer(tmp_path)
     save_names(["a", "b"], torch.eye(2, 384), tmp_path)
     assert EvaluatorRecognizer(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
@@ -87,9 +87,9 @@ def test_built_in_models_are_looked_at_and_others_are_not(catalogue):
 def test_a_picture_that_looks_like_something_else_is_presented_with_that(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
     picture = np.zeros((64, 64, 3), np.uint8)
-    words = Presenter(sights={spec.model: Eyes([("hibiscus", 0.8)])})(spec, picture)
+    words = Presenter(recognizers={spec.model: Eyes([("hibiscus", 0.8)])})(spec, picture)
     assert words.endswith("To my eye it looks most like “hibiscus”.")
-    assert "eye" not in Presenter(sights={spec.model: Eyes([])})(spec, picture)
+    assert "eye" not in Presenter(recognizers={spec.model: Eyes([])})(spec, picture)
     assert "eye" not in presentation.by_rules(spec)
 
 
@@ -97,7 +97,7 @@ def test_a_picture_that_is_drawn_as_a_name_is_compared_with_that_name_and_told_i
     _, spec = catalogue.resolve(JobRequest(description="zeichne eine lila Katze auf dem Sofa"))
     spec = spec.model_copy(update={"prompt": "lila Katze auf dem Sofa", "style": None})
     eyes = Eyes([])
-    words = Presenter(sights={spec.model: eyes})(spec, np.zeros((64, 64, 3), np.uint8), "cat")
+    words = Presenter(recognizers={spec.model: eyes})(spec, np.zeros((64, 64, 3), np.uint8), "cat")
     assert eyes.asked == ["cat"]
     assert words == (
         "Hier ist dein Bild: cat in de. "
@@ -108,4 +108,4 @@ def test_a_picture_that_is_drawn_as_a_name_is_compared_with_that_name_and_told_i
 
 def test_a_look_that_fails_costs_no_words(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
-    assert "a purple flower" in Presenter(sights={spec.model: Eyes(None)})(spec, np.zeros((64, 64, 3), np.uint8))
+    assert "a purple flower" in Presenter(recognizers={spec.model: Eyes(None)})(spec, np.zeros((64, 64, 3), np.uint8))

@@ -126,5 +126,5 @@ def test_a_worker_without_any_model_says_so(catalogue):
     def fail(_card):
         raise CardError("gone")
 
-    with pytest.raises(CardError, match="nothing to do"):
+    with pytest.raises(CardError, match="has no work"):
         ModelCache([catalogue.get("limner-flow")], fail)
