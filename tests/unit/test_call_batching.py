@@ -11,9 +11,9 @@ from limner_worker.generators.diffusers.call_batching import (
     UnknownLayout,
     content,
     join,
-    owned,
     split,
 )
+from limner_worker.generators.nested_tensors import owned
 
 
 class Cache:

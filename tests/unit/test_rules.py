@@ -59,6 +59,8 @@ def test_no_text_takes_the_rules_long(part):
 @pytest.mark.parametrize(
     ("text", "prompt", "asked"),
     [
+        ("an icon for messages", "an icon for messages", {}),
+        ("a cake for me, with candles", "a cake, with candles", {}),
         ("no smoking sign", "no smoking sign", {"negative_prompt": ""}),
         ("a set of 5 icons of fruit", "fruit", {"n": 5}),
         ("1000000 pictures of a cat", "a cat", {"n": 1000}),

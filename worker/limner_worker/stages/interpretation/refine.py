@@ -13,18 +13,15 @@ from limner_worker.stages.interpretation.colours import colour_in, coloured, par
 from limner_worker.stages.interpretation.texts import WIDE, Pattern, compiled, shortened, stripped, tidy
 
 MOST: Final = 1000
-NUMBER: Final = "|".join(sorted((*patterns.NUMBERS, r"\d{1,7}"), key=len, reverse=True))
 _CHATTER, _UNDO, _ALSO = compiled((changes.CHATTER, changes.UNDO, changes.ALSO))
 _WITH = re.compile(rf"(?<!\w)({'|'.join(changes.WITH)})(?!\w)", re.IGNORECASE)
-MORE, *_COUNT = compiled(source.replace("{number}", NUMBER) for source in (changes.MORE, *changes.COUNT_ALONE))
+MORE, *_COUNT = compiled((changes.MORE, *changes.COUNT_ALONE))
 _POLITE, _SAME, _REMOVE, _LESS = map(compiled, (changes.POLITE, changes.SAME, changes.REMOVE, changes.LESS))
 _REPLACE, _PART, _AGAIN, _FILLERS = map(compiled, (changes.REPLACE, changes.PART, changes.AGAIN, changes.FILLERS))
 _CHANGE, _CHANGE_AFTER = compiled(changes.CHANGE), compiled(changes.CHANGE_AFTER)
-_HOW, _PLACED = compiled(changes.HOW), compiled(changes.PLACED)
+_COMPARATIVES, _PLACED = compiled(changes.COMPARATIVES), compiled(changes.PLACED)
 _NAMES = {place: compiled(sources) for place, sources in changes.NAMES.items()}
-_INDEFINITE = re.compile(r"(an?|eine?n?|un|une|una) \w", re.IGNORECASE)
-_LINK = re.compile(r"^[\s,、，]*(and|und|y|et|и|but|aber|pero|mais|но)?(?!\w)[\s,、，]*", re.IGNORECASE)
-_OF_THE_THING = re.compile(r"^(the|a|an|his|her|its|den|die|das|der|el|la|los|las|le|les|l') ?\b", re.IGNORECASE)
+_INDEFINITE, _LINK, _DETERMINER = compiled((changes.INDEFINITE, changes.LINK, changes.DETERMINER))
 
 
 @dataclass
@@ -153,7 +150,7 @@ def _added(change: _Change, rest: str) -> bool:
     if any(pattern.search(rest) for pattern in _PLACED):
         change.append(tidy(rest), " ")
         return True
-    if any(pattern.search(rest) for pattern in _HOW):
+    if any(pattern.search(rest) for pattern in _COMPARATIVES):
         change.append(tidy(rest))
         return True
     left, first = _strip_first(_CHANGE, rest)
@@ -215,20 +212,9 @@ def _count(text: str) -> int | None:
 
 
 def number(match: re.Match[str]) -> int | None:
-    """The number that one of the groups of a pattern of counting holds."""
-    for name, value in match.groupdict().items():
-        if value and name != "what":
-            if value.isdecimal():
-                return min(MOST, int(value)) or None
-            table = (
-                patterns.CJK_NUMBERS
-                if name in ("cjk", "ja")
-                else patterns.KOREAN_NUMBERS
-                if name[:2] == "ko"
-                else patterns.NUMBERS
-            )
-            return table.get(value.lower())
-    return None
+    """Return the number in the group `n` of a match, at most MOST; None for 0."""
+    value = match["n"]
+    return min(MOST, int(value)) or None if value.isdecimal() else patterns.NUMBERS.get(value.lower())
 
 
 def _bare_style(text: str, styles: Sequence[str]) -> str | None:
@@ -242,20 +228,19 @@ def _removed(prompt: str, thing: str) -> str:
     if not name:
         return prompt
     if thing[0] >= WIDE:
-        return tidy(re.sub(rf"[戴带穿有着]*{name}(的|を(かぶった|つけた)|의)?", "", prompt)) or prompt
-    with_it = rf"[\s,]*(\b(with|and|wearing|mit|und|con|y|avec|et|с|и)\s+)?((an?|the|eine?[mnr]?|una?|une)\s+)?{name}\b"
-    return tidy(re.sub(with_it, "", prompt, flags=re.IGNORECASE)) or prompt
+        return tidy(re.sub(rf"{changes.WORN_BEFORE}{name}{changes.WORN_AFTER}", "", prompt)) or prompt
+    return tidy(re.sub(rf"{changes.WITH_BEFORE}{name}\b", "", prompt, flags=re.IGNORECASE)) or prompt
 
 
 def _thing(text: str) -> str:
-    return tidy(_OF_THE_THING.sub("", text.strip(), count=1)) or tidy(text)
+    return tidy(_DETERMINER.sub("", text.strip(), count=1)) or tidy(text)
 
 
 def _tells(text: str) -> bool:
     """Whether it begins or ends like something that changes or adds."""
     if _WITH.match(text):
         return True
-    found = any(pattern.search(text) for pattern in (*_CHANGE, *_HOW, *_PLACED, *_REMOVE, *_CHANGE_AFTER))
+    found = any(pattern.search(text) for pattern in (*_CHANGE, *_COMPARATIVES, *_PLACED, *_REMOVE, *_CHANGE_AFTER))
     colour = colour_in(text)
     return bool(text) and (found or (colour is not None and _is_filler(text.replace(colour[2].group(), " "))))
 

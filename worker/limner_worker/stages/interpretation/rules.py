@@ -8,7 +8,7 @@ from functools import cache
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation import emoji, patterns
-from limner_worker.stages.interpretation.refine import MORE, NUMBER, Found, number, refined
+from limner_worker.stages.interpretation.refine import MORE, Found, number, refined
 from limner_worker.stages.interpretation.texts import Pattern, compiled, joined, shortened, tidy
 
 READ = 1500
@@ -16,8 +16,7 @@ READ = 1500
 MAX_SIDE = 65536
 ROUNDS = 8
 """So many words of asking may stand before one another."""
-_COUNTED = compiled(source.replace("{number}", NUMBER) for source in patterns.COUNTED)
-_WITHOUT = compiled(source.replace("{thing}", patterns.THING) for source in patterns.WITHOUT)
+_COUNTED, _WITHOUT = compiled(patterns.COUNTED), compiled(patterns.WITHOUT)
 _DANGLING = re.compile(patterns.DANGLING, re.IGNORECASE)
 _SEED, _SIZE = compiled(patterns.SEED), compiled(patterns.SIZE)
 _LEAD_INS = compiled(rf"^[\s¿¡]*{source}[\s,:!]*" for source in (*patterns.LEAD_INS, *patterns.PICTURE_OF))
@@ -25,7 +24,7 @@ _TAILS = compiled(rf"{source}\s*[.!?。！？]*\s*$" for source in patterns.TAIL
 _POLITE_TAILS = compiled(rf"{source}\s*[.!?。！？]*\s*$" for source in patterns.POLITE_TAILS)
 _SHAPES = {shape: compiled(sources) for shape, sources in patterns.SHAPES.items()}
 _JOINED_TWICE = re.compile(patterns.JOINED_TWICE, re.IGNORECASE)
-_AFTER = compiled(patterns.PICTURES_AFTER)
+_ASIDES, _AFTER = compiled(patterns.ASIDES), compiled(patterns.PICTURES_AFTER)
 
 
 def interpret(
@@ -126,7 +125,7 @@ def _subject(text: str) -> str:
     """What is left of a text without the asking; empty if nothing is."""
     for _ in range(ROUNDS):
         before = text
-        text = shortened(text, (*_LEAD_INS, *_TAILS, *_AFTER))
+        text = shortened(text, (*_LEAD_INS, *_ASIDES, *_TAILS, *_AFTER))
         if before == text:
             break
     return tidy(_DANGLING.sub("", f" {tidy(text)}"))
