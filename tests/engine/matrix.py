@@ -1,7 +1,7 @@
-"""`make matrix`: every text-to-image pipeline of diffusers, and what becomes of it, for docs/pipelines.md.
+"""`make matrix`: support for every text-to-image pipeline of diffusers, written to docs/pipelines.md.
 
-The classes come from the library, so those of a new version appear by themselves. Each for which a tiny random pipeline
-can be built is loaded as a card would load it, and a mixed batch is compared with `pipe(…)`.
+The classes are listed from the library, so those of a new version are included. Each class with a tiny random pipeline
+here is loaded through a card, and a mixed batch is compared with `pipe(…)`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Made by `make matrix` with diffusers {version}. Its text-to-image pipelines, as 
 
 
 def text_to_image() -> Iterator[str]:
-    """The names of all pipelines that draw a picture of a text and need nothing else."""
+    """Yield the names of all pipelines that draw a picture from a text only."""
     for name in sorted(dir(diffusers)):
         cls = getattr(diffusers, name, None)
         if not (inspect.isclass(cls) and issubclass(cls, DiffusionPipeline)) or cls is DiffusionPipeline:
@@ -69,7 +69,7 @@ def text_to_image() -> Iterator[str]:
 
 
 def outcome(build: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
-    """The class of a pipeline, and what becomes of it."""
+    """Return the class of a pipeline and how it is supported."""
     name = build.__name__
     more = {"options": {"arguments": ARGUMENTS.get(name, {})}, "sizes": SIZES.get(name, [(32, 32), (64, 32)])}
     card = odd_pipelines.saved(build, folder, **more)
@@ -86,7 +86,7 @@ def outcome(build: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
 
 
 def _joined(generator: Any, card: ModelCard) -> bool | None:
-    """Whether two images shared a call of the denoiser; None if one of them is not as alone."""
+    """Return whether two images shared a denoiser call; None if a picture differs from the one drawn alone."""
     jobs = [
         job_of(card, prompt, {"prompt": prompt, "steps": 2 + seed, "seed": seed})
         for seed, prompt in enumerate(("a cat", "a dog"))
@@ -101,7 +101,7 @@ def _joined(generator: Any, card: ModelCard) -> bool | None:
 
 
 def main() -> int:
-    """Write the table; 1 if a pipeline gives other pictures than alone."""
+    """Write the table; return 1 if a pipeline draws other pictures in a batch than alone."""
     found: dict[str, str] = {}
     for build in BUILDERS:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Only what a module treats row by row is joined; all else is equal, or is called alone."""
+"""Only arguments that a module processes row by row are joined; others must be equal, or the call is separate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who interprets a description, what is believed of the answer, and what happens when there is none."""
+"""Interpretation by a server or a local model: how answers are checked, and when rules take over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fake_llm import Answer, fake_llm
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation import presentation, prompt_enricher
-from limner_worker.stages.interpretation.client import FAILURES, REST_SECONDS, ChatClient, LanguageError
+from limner_worker.stages.interpretation.client import FAILURES, OPEN_SECONDS, ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 
 
@@ -31,7 +31,7 @@ def interpreted(catalogue, answer: Answer, description: str = "a cat with a hat 
     return found, server
 
 
-def test_a_servers_conditions_are_taken(catalogue):
+def test_a_servers_conditions_are_used(catalogue):
     found, server = interpreted(catalogue, says(prompt="a cat in a top hat", style="flat", n=2))
     assert (found.backend, found.model, found.fallback) == ("server", "a-model", None)
     assert (found.conditions.prompt, found.conditions.style, found.conditions.n) == ("a cat in a top hat", "flat", 2)
@@ -40,7 +40,7 @@ def test_a_servers_conditions_are_taken(catalogue):
     assert asked["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
 
 
-def test_json_within_other_words_is_found(catalogue):
+def test_json_within_other_text_is_found(catalogue):
     found, _ = interpreted(catalogue, {"content": 'Sure!\n```json\n{"prompt": "a cat"}\n```'})
     assert found.backend == "server"
 
@@ -49,34 +49,34 @@ def test_json_within_other_words_is_found(catalogue):
     ("answer", "reason"),
     [
         ({"content": "I like cats."}, "not JSON"),
-        ({"content": ""}, "said nothing"),
-        ({"content": None, "refusal": "No."}, "refused"),
+        ({"content": ""}, "is empty"),
+        ({"content": None, "refusal": "No."}, "refused to answer"),
         (says(prompt=""), "prompt"),
         (says(prompt=" \x00 "), "prompt"),
         (says(prompt="x" * 20_001), "prompt"),
         (says(prompt="a cat", sampler="ddim"), "sampler"),
         (says(prompt="a cat", n=-3), "n"),
         (says(prompt=["a cat"]), "prompt"),
-        ((500, b"oh"), "answered 500"),
-        ((200, b"<html>"), "another form"),
-        ((200, b'{"choices": []}'), "another form"),
-        ((200, b"[1]"), "another form"),
-        ((200, b'{"choices": [{"message": "a cat"}]}'), "another form"),
-        ((200, b"[" * 100_000), "another form"),
+        ((500, b"oh"), "answered with status 500"),
+        ((200, b"<html>"), "OpenAI's format"),
+        ((200, b'{"choices": []}'), "OpenAI's format"),
+        ((200, b"[1]"), "OpenAI's format"),
+        ((200, b'{"choices": [{"message": "a cat"}]}'), "OpenAI's format"),
+        ((200, b"[" * 100_000), "OpenAI's format"),
         ({"content": "{" * 100_000}, "not JSON"),
         ({"content": '{"prompt": "a \\ud83d"}'}, "prompt"),
-        ((200, b" " * (2 << 20)), "far too long"),
-        ((302, b""), "answered 302"),
+        ((200, b" " * (2 << 20)), "is too long"),
+        ((302, b""), "answered with status 302"),
     ],
 )
-def test_an_answer_that_cannot_be_used_leaves_it_to_the_rules_and_is_told(catalogue, answer, reason):
+def test_after_an_unusable_answer_rules_interpret_and_the_reason_is_recorded(catalogue, answer, reason):
     found, _ = interpreted(catalogue, answer)
     assert found.backend == "rules"
     assert found.conditions.prompt == "a cat with a hat"
     assert reason in found.fallback
 
 
-def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
+def test_rules_interpret_after_a_timeout(catalogue):
     with fake_llm(lambda _: {"content": "{}"} if server.closing.wait(30) else {}) as server:
         client = ChatClient(server.url, "a-model", seconds=0.2)
         [found] = Interpreter(client)([request(catalogue, "a cat")])
@@ -85,7 +85,7 @@ def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
     assert "0.2 seconds" in found.fallback
 
 
-def test_an_answer_that_trickles_in_is_not_waited_for_either(catalogue):
+def test_the_timeout_also_limits_an_answer_that_arrives_slowly(catalogue):
     with fake_llm(lambda _: {"content": "x" * 10_000}) as server:
         server.trickle = 0.05
         [found] = Interpreter(ChatClient(server.url, "a-model", seconds=0.3))([request(catalogue, "a cat")])
@@ -94,22 +94,22 @@ def test_an_answer_that_trickles_in_is_not_waited_for_either(catalogue):
     assert found.seconds < 5
 
 
-def test_a_server_in_trouble_is_left_alone_for_a_while_and_then_asked_again(catalogue):
+def test_a_failing_server_opens_the_circuit_breaker_and_is_asked_again_later(catalogue):
     now = [0.0]
     with fake_llm(lambda _: (503, b"")) as server:
         interpreter = Interpreter(ChatClient(server.url, "m", clock=lambda: now[0]))
         for _ in range(FAILURES):
             [found] = interpreter([request(catalogue, "a cat")])
-            assert "answered 503" in found.fallback
+            assert "answered with status 503" in found.fallback
         [found] = interpreter([request(catalogue, "a cat")])
-        assert "left alone" in found.fallback
+        assert "not asked for a while" in found.fallback
         assert len(server.asked) == FAILURES
-        now[0] += REST_SECONDS
+        now[0] += OPEN_SECONDS
         server.answer = lambda _: says(prompt="a cat")
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(2)] == ["server"] * 2
 
 
-def test_refusals_and_nonsense_are_the_descriptions_affair_and_do_not_rest_the_server(catalogue):
+def test_refusals_and_unusable_answers_do_not_open_the_circuit_breaker(catalogue):
     with fake_llm(lambda _: {"content": "no"}) as server:
         interpreter = Interpreter(ChatClient(server.url, "m"))
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(5)] == ["rules"] * 5
@@ -117,19 +117,19 @@ def test_refusals_and_nonsense_are_the_descriptions_affair_and_do_not_rest_the_s
         assert interpreter([request(catalogue, "a cat")])[0].backend == "server"
 
 
-def test_thoughts_before_the_answer_are_not_the_answer(catalogue):
+def test_reasoning_before_the_answer_is_ignored(catalogue):
     found, _ = interpreted(catalogue, {"content": '<think>{"prompt": "a dog"}?</think>{"prompt": "a cat"}'})
     assert found.conditions.prompt == "a cat"
 
 
-def test_a_server_that_is_not_there_leaves_it_to_the_rules(catalogue):
+def test_rules_interpret_if_the_server_is_unreachable(catalogue):
     with fake_llm(lambda _: {}) as server:
         url = server.url
     [found] = Interpreter(ChatClient(url, "a-model"))([request(catalogue, "a cat")])
     assert (found.backend, found.fallback) == ("rules", "The language model's server cannot be reached.")
 
 
-def test_a_server_that_knows_no_schemas_is_asked_again_without(catalogue):
+def test_a_server_without_response_format_is_asked_again_without_it(catalogue):
     def answer(body):
         return (400, b"{}") if "response_format" in body else {"content": '{"prompt": "a cat"}'}
 
@@ -156,18 +156,18 @@ def test_the_users_words_are_never_lost(catalogue):
         ("нарисуй кота", "рыжий кот на крыше", True),
     ],
 )
-def test_which_words_are_enough_to_be_believed(catalogue, description, answer, kept):
+def test_a_prompt_that_shares_no_content_word_gets_the_users_words(catalogue, description, answer, kept):
     found, _ = interpreted(catalogue, says(prompt=answer), description)
     assert (found.conditions.prompt == answer) is kept
     assert found.conditions.prompt.endswith(answer)
 
 
-def test_a_translation_is_believed(catalogue):
+def test_a_translated_prompt_is_used(catalogue):
     found, _ = interpreted(catalogue, says(prompt="a red apple"), "请画一个红苹果")
     assert found.conditions.prompt == "a red apple"
 
 
-def test_seeds_and_styles_that_nobody_asked_for_or_that_do_not_exist_are_dropped(catalogue):
+def test_seeds_and_styles_that_were_not_requested_or_do_not_exist_are_dropped(catalogue):
     found, _ = interpreted(catalogue, says(prompt="a cat", seed=12345, style="cubist"))
     assert (found.conditions.seed, found.conditions.style) == (None, None)
 

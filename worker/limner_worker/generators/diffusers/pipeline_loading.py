@@ -90,7 +90,7 @@ class LoadedPipeline:
 
     @property
     def _guidance(self) -> str:
-        """The name of the classifier-free guidance argument, also if the pipeline has one for distilled guidance too."""
+        """The argument for classifier-free guidance, which some pipelines have in addition to distilled guidance."""
         denoiser = getattr(self.pipeline, "transformer", None)
         distilled = getattr(getattr(denoiser, "config", None), "guidance_embeds", None)
         takes = inspect.signature(self.pipeline.__call__).parameters

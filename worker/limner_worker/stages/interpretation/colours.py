@@ -34,12 +34,12 @@ _ARTICLE = re.compile(r"(an?|the) (?=\w)", re.IGNORECASE)
 
 def colour_in(text: str) -> tuple[Language, Colour, re.Match[str]] | None:
     """Return the language, the colour and the match of the first colour in a text."""
-    hits = [
-        (match.start(), -match.end(), language, colour, match)
-        for language, colour, p in _COLOURS
-        if (match := p.search(text))
+    hits: list[tuple[int, int, tuple[Language, Colour, re.Match[str]]]] = [
+        (match.start(), -match.end(), (language, colour, match))
+        for language, colour, pattern in _COLOURS
+        if (match := pattern.search(text))
     ]
-    return min(hits, key=lambda hit: hit[:2])[2:] if hits else None
+    return min(hits, key=lambda hit: hit[:2])[2] if hits else None
 
 
 def colour_word(prompt: str, language: Language, colour: Colour) -> str:

@@ -1,4 +1,4 @@
-"""Refinements by rules: what a message changes about the pictures before it, or that it is about another. No I/O."""
+"""Refinements by rules: what a message changes about earlier pictures, or that it starts a new one. No I/O."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INDEFINITE, _LINK, _DETERMINER = compiled((changes.INDEFINITE, changes.LINK, ch
 
 @dataclass
 class Found:
-    """What was found in a text, and what is left of it."""
+    """The conditions found in a text, and the rest of the text."""
 
     text: str
     negative: list[str] = field(default_factory=list[str])
@@ -35,19 +35,19 @@ class Found:
     n: int | None = None
     seed: int | None = None
     more: bool = False
-    """A number of others, not of the same again."""
+    """Whether the number means other pictures, not the same ones again."""
 
 
 @dataclass
 class _Change:
-    """The picture before, on its way to the next one."""
+    """The changes to the previous picture."""
 
     before: Conditions
     prompt: str
     negative: list[str]
     n: int | None
     another: bool = False
-    """Another one like it: a new seed."""
+    """Whether another picture like it is wanted, with a new seed."""
 
     def append(self, text: str, separator: str = ", ") -> None:
         wide = "\u2e80" <= self.prompt[-1] < "\uac00"
@@ -55,9 +55,9 @@ class _Change:
 
 
 def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions]) -> Conditions | None:
-    """The picture before, or the one that is named, with what a message changes; None if it is about another.
+    """Return the previous or the named picture with the changes of a message; None for a message about another picture.
 
-    What is changed keeps its seed; "again" and "three more" are others like it.
+    A changed picture keeps its seed; "again" and "three more" get new ones.
     """
     text = found.text.strip(" .!?。！？")
     if _CHATTER.fullmatch(text):
@@ -97,7 +97,7 @@ def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
 
 
 def _is_about(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
-    """Make the change that the text tells of; False if it tells of none."""
+    """Apply the change that the text describes; return False if it describes none."""
     rest, same = _strip_first(_SAME, rest)
     again = False
     if not same:
@@ -115,7 +115,7 @@ def _is_about(change: _Change, rest: str, found: Found, styles: Sequence[str]) -
 
 
 def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
-    """One of the ways to say what shall be different."""
+    """Apply the first kind of change that the text matches; return False if none does."""
     if (count := _count(rest)) is not None:
         change.n, change.another = count, change.another or bool(MORE.search(rest))
         return True
@@ -134,7 +134,7 @@ def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> b
 
 
 def _also(change: _Change, text: str) -> bool:
-    """Something more, as in "and a dog?"."""
+    """Add something, as in "and a dog?"."""
     match = _ALSO.search(text)
     if match is None or not tidy(match["what"]):
         return False
@@ -163,7 +163,7 @@ def _added(change: _Change, rest: str) -> bool:
 
 
 def _recoloured(change: _Change, rest: str) -> bool:
-    """Nothing but a colour ("make it blue", "a bit bluer", "もっと青く"), or one first and then something more."""
+    """Apply a colour ("make it blue", "a bit bluer", "もっと青く"), alone or followed by another change."""
     left = _strip_first(_CHANGE_AFTER, _strip_first(_CHANGE, rest)[0])[0]
     found = colour_in(left)
     if found is None or _INDEFINITE.match(left.strip()):
@@ -197,7 +197,7 @@ def _part(change: _Change, rest: str) -> bool:
 
 
 def _named(text: str, previous: Sequence[Conditions]) -> tuple[Conditions | None, str]:
-    """Which earlier picture is meant ("the first one"), and the text without its name."""
+    """Return the earlier picture that a text names ("the first one"), and the text without its name."""
     for place, names in _NAMES.items():
         for pattern in names:
             if match := pattern.search(text):
@@ -223,7 +223,7 @@ def _bare_style(text: str, styles: Sequence[str]) -> str | None:
 
 
 def _removed(prompt: str, thing: str) -> str:
-    """The prompt without "with a hat", where a hat is not wanted any more."""
+    """Return the prompt without a thing that is no longer wanted, such as "with a hat"."""
     name = re.escape(_thing(thing))
     if not name:
         return prompt
@@ -237,7 +237,7 @@ def _thing(text: str) -> str:
 
 
 def _tells(text: str) -> bool:
-    """Whether it begins or ends like something that changes or adds."""
+    """Return whether a text begins or ends like a change or an addition."""
     if _WITH.match(text):
         return True
     found = any(pattern.search(text) for pattern in (*_CHANGE, *_COMPARATIVES, *_PLACED, *_REMOVE, *_CHANGE_AFTER))
