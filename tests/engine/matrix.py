@@ -41,14 +41,14 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
 SIZES: Final = {"kandinsky_5": [(1024, 1024)]}
 HEAD: Final = """# Pipelines of diffusers
 
-Made by `make matrix` with diffusers {version}. Its text-to-image pipelines, as the library lists them:
+Made by `make matrix` with diffusers {version}. The library's text-to-image pipelines and their support:
 
-- **batched**: a mixed batch of a tiny random pipeline gave what `pipe(…)` gives alone, within 1/255.
-- **per image**: the same, with the denoiser, or the calls named, called for one image at a time.
-- **refused**: a card of it is refused when it is loaded, for the reason given.
-- **checked at load**: no tiny pipeline is built here; like every pipeline it is compared with itself at load.
+- **batched**: a mixed batch of a tiny random pipeline gave the pictures that `pipe(…)` gives alone, within 1/255.
+- **per image**: the same, with the denoiser or the named calls made for one image at a time.
+- **refused**: a card of it is refused at load, with the reason given.
+- **checked at load**: the tests have no tiny pipeline of it; like every pipeline, it is checked at load.
 
-| pipeline | what becomes of it |
+| pipeline | support |
 |---|---|
 """
 

@@ -146,9 +146,9 @@ def test_the_users_words_are_never_lost(catalogue):
 @pytest.mark.parametrize(
     ("description", "answer", "kept"),
     [
-        ("a cat with a hat", "a sunset with the clouds", False),  # "with" is no content
+        ("a cat with a hat", "a sunset with the clouds", False),  # "with" is not a content word
         ("cats", "a tabby cat", True),
-        ("一只红色的猫", "一座蓝色的山", True),  # a colour is something, though little
+        ("一只红色的猫", "一座蓝色的山", True),  # a shared colour is enough
         ("一只猫", "一个人在海边的照片", False),
         ("ひまわりの絵", "ひまわり、青空", True),
         ("りんごを描いて", "海と空", False),
@@ -172,7 +172,7 @@ def test_seeds_and_styles_that_were_not_requested_or_do_not_exist_are_dropped(ca
     assert (found.conditions.seed, found.conditions.style) == (None, None)
 
 
-def test_in_a_conversation_the_server_hears_what_was_said_and_made_before(catalogue):
+def test_in_a_conversation_the_server_gets_the_earlier_turns(catalogue):
     before = Turn(text="a red car", conditions=Conditions(prompt="a red car", seed=7))
     with fake_llm(lambda _: says(prompt="a blue car", seed=7)) as server:
         [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "bluer", before)])
@@ -180,7 +180,7 @@ def test_in_a_conversation_the_server_hears_what_was_said_and_made_before(catalo
     assert (found.conditions.prompt, found.conditions.seed) == ("a blue car", 7)
 
 
-def test_a_batch_is_asked_together_and_each_answer_stays_with_its_question(catalogue):
+def test_the_answers_to_a_batch_are_matched_to_their_descriptions(catalogue):
     def answer(body):
         return says(prompt=f"{body['messages'][-1]['content']}, painted")
 
@@ -189,7 +189,7 @@ def test_a_batch_is_asked_together_and_each_answer_stays_with_its_question(catal
     assert [each.conditions.prompt for each in found] == [f"cat {n}, painted" for n in range(20)]
 
 
-def test_without_a_language_model_rules_do_it_and_off_takes_the_words_as_they_are(catalogue):
+def test_without_a_language_model_rules_interpret_and_off_uses_the_description_as_prompt(catalogue):
     [rules] = Interpreter()([request(catalogue, "please draw a cat")])
     [plain] = Interpreter(plain=True)([request(catalogue, "please draw a cat")])
     assert (rules.backend, rules.conditions.prompt, rules.fallback) == ("rules", "a cat", None)
@@ -239,7 +239,7 @@ def test_a_local_model_only_adds_to_what_the_rules_found(catalogue):
         ("", "a fox"),
     ],
 )
-def test_what_a_small_model_adds_is_cut_at_the_first_thing_that_is_no_short_phrase(text, kept):
+def test_a_small_models_addition_ends_before_the_first_thing_that_is_not_a_short_phrase(text, kept):
     assert prompt_enricher.added("a fox", text) == kept
 
 
@@ -256,7 +256,7 @@ def test_what_a_small_model_adds_is_cut_at_the_first_thing_that_is_no_short_phra
         ("빨간 사과", "ko"),
     ],
 )
-def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, description, language):
+def test_a_picture_is_presented_in_the_language_of_its_description(catalogue, description, language):
     _, spec = catalogue.resolve(JobRequest(description=description))
     assert presentation.language_of(description) == language
     assert description in presentation.by_rules(spec)
@@ -273,7 +273,7 @@ def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, desc
         ("cat", "en"),
     ],
 )
-def test_languages_are_told_apart_by_small_words_and_letters(text, language):
+def test_languages_are_recognized_by_small_words_and_letters(text, language):
     assert presentation.language_of(text) == language
 
 
@@ -290,7 +290,7 @@ def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversati
     assert "changed from: ein rotes Auto" in server.asked[0]["messages"][1]["content"]
 
 
-def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
+def test_a_presentation_names_number_style_and_omitted_things(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat", n=3, style="flat"))
     spec = spec.model_copy(update={"negative_prompt": "hat"})
     assert presentation.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
@@ -310,7 +310,7 @@ def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
         ("보라색 고양이를 그려 줘", "알지는 못합니다"),
     ],
 )
-def test_a_picture_that_shows_less_than_was_asked_for_is_presented_as_what_it_shows(catalogue, text, own):
+def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(catalogue, text, own):
     _, spec = catalogue.resolve(JobRequest(description=text))
     spec = spec.model_copy(update={"prompt": "a purple cat", "style": None, "dropped_negative": "hat"})
     before = presentation.by_rules(spec.model_copy(update={"dropped_negative": ""}))
@@ -324,7 +324,7 @@ def test_a_picture_that_shows_less_than_was_asked_for_is_presented_as_what_it_sh
     assert presentation.alt_text(spec, "CAT") == "CAT"
 
 
-def test_a_server_is_told_what_was_left_out_and_what_could_not_be(catalogue):
+def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple cat without a hat"))
     spec = spec.model_copy(update={"dropped_negative": "hat"})
     with fake_llm(lambda _: {"content": "A cat."}) as server:
@@ -334,21 +334,21 @@ def test_a_server_is_told_what_was_left_out_and_what_could_not_be(catalogue):
     assert "could not be left out: hat" in facts
 
 
-def test_a_long_prompt_is_quoted_in_part_so_that_the_whole_answer_is_told(catalogue):
+def test_a_long_prompt_is_quoted_in_part_so_that_the_presentation_is_complete(catalogue):
     _, spec = catalogue.resolve(JobRequest(prompt="a cat " * 80))
     told = presentation.by_rules(spec, drawn_as="cat")
     assert told.endswith("it drew this, and left out the rest.")
     assert len(told) < presentation.MAX_CHARS
 
 
-def test_a_presentation_holds_nothing_that_a_database_refuses(catalogue):
+def test_a_presentation_has_no_characters_that_a_database_refuses(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a \x00cat"))
     assert spec.description == "a  cat"
     with fake_llm(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Your cat !"
 
 
-def test_a_server_presents_within_bounds(catalogue):
+def test_a_servers_presentation_has_a_length_limit(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat"))
     with fake_llm(lambda _: {"content": " Here is your cat! "}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Here is your cat!"
@@ -359,7 +359,7 @@ def test_a_server_presents_within_bounds(catalogue):
         presentation.by_server(ChatClient(server.url, "m"), spec)
 
 
-def test_in_a_conversation_the_last_message_that_tells_its_language_decides(catalogue):
+def test_the_last_message_of_a_recognizable_language_decides_the_language(catalogue):
     assert presentation.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
     assert presentation.language_of("3d", "请画一个红苹果") == "zh"
     assert presentation.language_of("3d") == "en"

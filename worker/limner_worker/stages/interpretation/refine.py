@@ -72,7 +72,7 @@ def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions])
     before = previous[-1] if named is None else named
     n = found.n or (1 if named is not None else before.n)
     change = _Change(before, before.prompt, list(found.negative), n)
-    known = _is_about(change, rest, found, styles) or _also(change, text)
+    known = _apply_message(change, rest, found, styles) or _also(change, text)
     if not known and named is None:
         return None
     return _concluded(change, found, named is not None)
@@ -96,7 +96,7 @@ def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
     )
 
 
-def _is_about(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
+def _apply_message(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
     """Apply the change that the text describes; return False if it describes none."""
     rest, same = _strip_first(_SAME, rest)
     again = False
