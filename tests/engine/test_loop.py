@@ -185,7 +185,7 @@ def test_a_job_that_raises_in_the_model_fails_alone_with_a_plain_reason(engine, 
     running.submit([job(catalogue, "a"), job(catalogue, "poison", fault), job(catalogue, "b")])
     done = heard.wait(3)
     assert done["a"] == done["b"] == "generated"
-    assert "could not make this picture" in done["poison"] or "not finite" in done["poison"]
+    assert "could not generate this picture" in done["poison"] or "not finite" in done["poison"]
     assert "must not read" not in done["poison"]
     eventually(lambda: all(state.closed for state in generator.states))
 
@@ -356,7 +356,7 @@ def test_a_job_whose_decode_fails_at_the_end_fails_alone(engine, catalogue):
     generator.decoded.set()
     done = heard.wait(3)
     assert (done["a"], done["c"]) == ("generated", "generated")
-    assert "could not make this picture" in done["b"]
+    assert "could not generate this picture" in done["b"]
 
 
 def test_a_job_aborted_during_its_decode_is_not_reported(engine, catalogue):

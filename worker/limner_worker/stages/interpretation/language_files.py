@@ -29,7 +29,7 @@ Colour = Literal["red", "blue", "green", "yellow", "orange", "purple", "pink", "
 
 
 def _checked(source: str) -> str:
-    """Raise ValueError for what is not a regular expression once its placeholders are filled."""
+    """Return the source. Raise ValueError if it is not a regular expression once its placeholders are filled."""
     try:
         re.compile(re.sub(r"\{[a-z]+\}", "x", source))
     except re.error as error:
@@ -46,7 +46,7 @@ class _Table(BaseModel):
 
 
 class Script(_Table):
-    """A range of characters that tells the language; of several languages in a text the one of lowest rank counts."""
+    """A range of characters that identifies a language; among several in a text, the lowest rank decides."""
 
     first: str
     last: str
@@ -247,9 +247,9 @@ class Language(_Table):
     grammar: str = ""
     """Words without content; two prompts that share only these share nothing."""
     small_words: str = ""
-    """Frequent words that tell the language."""
+    """Frequent words that identify the language."""
     letters: str = ""
-    """Letters that tell the language."""
+    """Letters that identify the language."""
     connectives: Connectives = Connectives()
     requests: Requests = Requests()
     pictures: Pictures = Pictures()
@@ -282,7 +282,7 @@ UNSPACED: Final = tuple(language for language in LANGUAGES if language.unspaced)
 
 
 def by_script(text: str) -> Language | None:
-    """Return the language that a script in the text tells; None for scripts of several languages."""
+    """Return the language whose script occurs in the text; None if the text has no such script."""
     scripts = [(language.script.rank, language) for language in LANGUAGES if language.script is not None]
     ranked = [language for _, language in sorted(scripts, key=lambda each: each[0])]
     return next((each for each in ranked if each.script is not None and each.script.occurs_in(text)), None)
