@@ -24,7 +24,7 @@ from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from limner_worker.stages.interpretation.client import ChatClient
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
-from limner_worker.stages.interpretation.prompt_enricher import LocalModel
+from limner_worker.stages.interpretation.prompt_enricher import PromptEnricher
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "descriptions.jsonl"
 RESULTS = Path(__file__).parent / "results"
@@ -82,7 +82,7 @@ def main(quick: bool, url: str | None, model: str) -> None:
     """Measure, and print the figures."""
     rows = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
     backends = {"rules": Interpreter()}
-    local = LocalModel(Settings().cache_dir, Supervisor())
+    local = PromptEnricher(Settings().cache_dir, Supervisor())
     local.wait()
     if local.failure is None:
         backends["local"] = Interpreter(local=local)

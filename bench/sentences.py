@@ -23,7 +23,7 @@ from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Picture, locate
-from limner_worker.generators.builtin.known_names import Names
+from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
@@ -62,7 +62,7 @@ class Scorer:
 
     def __init__(self, card: ModelCard) -> None:
         folder = locate(card.text_encoder or card.source)
-        self.card, self.generator, self.names = card, load(card, Settings(device="cpu")), Names(folder)
+        self.card, self.generator, self.names = card, load(card, Settings(device="cpu")), KnownNames(folder)
         self._tower = load_module(ImageTower, folder / TOWER)
 
     def cosines(self, specs: Sequence[JobSpec]) -> torch.Tensor:

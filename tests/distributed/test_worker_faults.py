@@ -85,7 +85,7 @@ def test_damaged_inputs_and_checkpoints_affect_only_their_job(service):
         damaged, resumed = session.get(Job, ids[1]), session.get(Job, ids[2])
         damaged.spec = damaged.spec | {"image": digest}
         resumed.attempt = 1
-    blobs.keep(f"{ids[2]}-0", b"{}\nnothing of the kind")
+    blobs.store_checkpoint(f"{ids[2]}-0", b"{}\nnothing of the kind")
     (blobs.folder / CHECKPOINTS / f"{ids[2]}-0").write_bytes(b"\x00\xff not even JSON")
     service.start("dispatcher")
     service.start_workers()

@@ -14,7 +14,7 @@ from limner_worker.generators.registry import load
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What pipelines' checks find out is not kept beyond the tests."""
+    """Use a temporary cache, so that results of pipeline checks do not outlive the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIMNER_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -1,7 +1,7 @@
-"""`make matrix`: every text-to-image pipeline of diffusers, and what becomes of it, for docs/pipelines.md.
+"""`make matrix`: support for every text-to-image pipeline of diffusers, written to docs/pipelines.md.
 
-The classes come from the library, so those of a new version appear by themselves. Each for which a tiny random pipeline
-can be built is loaded as a card would load it, and a mixed batch is compared with `pipe(…)`.
+The classes are listed from the library, so those of a new version are included. Each class with a tiny random pipeline
+here is loaded through a card, and a mixed batch is compared with `pipe(…)`.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
 SIZES: Final = {"kandinsky_5": [(1024, 1024)]}
 HEAD: Final = """# Pipelines of diffusers
 
-Made by `make matrix` with diffusers {version}. Its text-to-image pipelines, as the library lists them:
+Made by `make matrix` with diffusers {version}. The library's text-to-image pipelines and their support:
 
-- **batched**: a mixed batch of a tiny random pipeline gave what `pipe(…)` gives alone, within 1/255.
-- **per image**: the same, with the denoiser, or the calls named, called for one image at a time.
-- **refused**: a card of it is refused when it is loaded, for the reason given.
-- **checked at load**: no tiny pipeline is built here; like every pipeline it is compared with itself at load.
+- **batched**: a mixed batch of a tiny random pipeline gave the pictures that `pipe(…)` gives alone, within 1/255.
+- **per image**: the same, with the denoiser or the named calls made for one image at a time.
+- **refused**: a card of it is refused at load, with the reason given.
+- **checked at load**: the tests have no tiny pipeline of it; like every pipeline, it is checked at load.
 
-| pipeline | what becomes of it |
+| pipeline | support |
 |---|---|
 """
 
 
 def text_to_image() -> Iterator[str]:
-    """The names of all pipelines that draw a picture of a text and need nothing else."""
+    """Yield the names of all pipelines that draw a picture from a text only."""
     for name in sorted(dir(diffusers)):
         cls = getattr(diffusers, name, None)
         if not (inspect.isclass(cls) and issubclass(cls, DiffusionPipeline)) or cls is DiffusionPipeline:
@@ -69,7 +69,7 @@ def text_to_image() -> Iterator[str]:
 
 
 def outcome(build: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
-    """The class of a pipeline, and what becomes of it."""
+    """Return the class of a pipeline and how it is supported."""
     name = build.__name__
     more = {"options": {"arguments": ARGUMENTS.get(name, {})}, "sizes": SIZES.get(name, [(32, 32), (64, 32)])}
     card = odd_pipelines.saved(build, folder, **more)
@@ -81,12 +81,12 @@ def outcome(build: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
     joined = _joined(generator, card)
     if joined is None:
         return cls, "**wrong**"
-    apart = ", ".join(sorted(generator.apart)) or ("" if joined else "its denoiser")
+    apart = ", ".join(sorted(generator.unbatched_calls)) or ("" if joined else "its denoiser")
     return cls, f"per image: {apart}" if apart else "batched"
 
 
 def _joined(generator: Any, card: ModelCard) -> bool | None:
-    """Whether two images shared a call of the denoiser; None if one of them is not as alone."""
+    """Return whether two images shared a denoiser call; None if a picture differs from the one drawn alone."""
     jobs = [
         job_of(card, prompt, {"prompt": prompt, "steps": 2 + seed, "seed": seed})
         for seed, prompt in enumerate(("a cat", "a dog"))
@@ -101,7 +101,7 @@ def _joined(generator: Any, card: ModelCard) -> bool | None:
 
 
 def main() -> int:
-    """Write the table; 1 if a pipeline gives other pictures than alone."""
+    """Write the table; return 1 if a pipeline draws other pictures in a batch than alone."""
     found: dict[str, str] = {}
     for build in BUILDERS:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Tiny random pipelines that change what they share, or whose calls cannot simply be joined."""
+"""Tiny random pipelines that change their shared modules, or whose calls need special treatment to be joined."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from limner_shared.domain.cards import ModelCard
 
 
 def pag(folder: Path) -> Any:
-    """Replaces attention processors of the denoiser for as long as a call lasts."""
+    """A pipeline that replaces attention processors of the denoiser for the duration of a call."""
     return d.StableDiffusionPAGPipeline(
         text_encoder=clip_text(), tokenizer=clip_tokenizer(folder), unet=unet(), vae=vae(),
         scheduler=d.DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
@@ -33,14 +33,14 @@ def pag(folder: Path) -> Any:
 
 
 def overflowing(folder: Path) -> Any:
-    """SDXL with a VAE that gives no finite picture in float16."""
+    """SDXL with a VAE that overflows in float16."""
     pipeline = stable_diffusion_xl(folder)
     pipeline.vae.decoder.conv_in.weight.data *= 1e5
     return pipeline
 
 
 def kandinsky_22(folder: Path) -> Any:
-    """Two pipelines in one, which share a scheduler with it."""
+    """A combination of two pipelines that share a scheduler with it."""
     return d.KandinskyV22CombinedPipeline(
         unet=d.UNet2DConditionModel(
             in_channels=4, out_channels=8, addition_embed_type="image", layers_per_block=1,
@@ -70,7 +70,7 @@ def kandinsky_22(folder: Path) -> Any:
 
 
 def hunyuan_image(folder: Path, guider: Any = None) -> Any:
-    """Its guider remembers the steps before."""
+    """A pipeline whose guider keeps state between steps."""
     text = t.Qwen2_5_VLConfig(
         text_config={
             "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2,
@@ -104,7 +104,7 @@ def hunyuan_image(folder: Path, guider: Any = None) -> Any:
 
 
 def flux_2(folder: Path) -> Any:
-    """Its denoiser reads the positions of one row for all."""
+    """A pipeline whose denoiser uses the positions of the first row for all rows."""
     config = t.Qwen3Config(
         hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
         vocab_size=200, max_position_embeddings=512, head_dim=8,
@@ -127,7 +127,7 @@ def flux_2(folder: Path) -> Any:
 
 
 def latent_diffusion(folder: Path) -> Any:
-    """Reads its scheduler's and its denoiser's results by name."""
+    """A pipeline that reads the outputs of its scheduler and denoiser by name."""
     return d.LDMTextToImagePipeline(
         vqvae=vae(widths=(4, 4, 4, 4)), bert=clip_text(positions=77), unet=unet(),
         tokenizer=clip_tokenizer(folder), scheduler=d.DDIMScheduler(clip_sample=False, steps_offset=1),
@@ -135,7 +135,7 @@ def latent_diffusion(folder: Path) -> Any:
 
 
 def kandinsky_5(folder: Path) -> Any:
-    """Gives its picture under a name of its own."""
+    """A pipeline that returns its picture under an unusual name."""
     text = t.Qwen2_5_VLConfig(
         text_config={
             "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -159,7 +159,7 @@ def kandinsky_5(folder: Path) -> Any:
 
 
 def controlnet(folder: Path) -> Any:
-    """Needs a second picture."""
+    """A pipeline that needs a control picture."""
     parts = stable_diffusion(folder).components
     return d.StableDiffusionControlNetPipeline(
         **parts, requires_safety_checker=False, controlnet=d.ControlNetModel.from_unet(
@@ -169,14 +169,14 @@ def controlnet(folder: Path) -> Any:
 
 
 def saved(build: Callable[[Path], Any], folder: Path, **more: Any) -> ModelCard:
-    """The pipeline with random weights, saved as safetensors, and a card for it."""
+    """Save a pipeline with random weights as safetensors, and return a card for it."""
     torch.manual_seed(0)
     build(folder / "tokenizers").save_pretrained(folder / build.__name__, safe_serialization=True)
     return card(folder / build.__name__, **more)
 
 
 def card(folder: Path, **more: Any) -> ModelCard:
-    """A card for a saved pipeline."""
+    """Return a card for a saved pipeline."""
     about: dict[str, Any] = {
         "name": "odd",
         "title": "Odd",

@@ -1,4 +1,4 @@
-"""Tiny random pipelines of diffusers, one of each family, built from configs and saved as a user's own would be."""
+"""Tiny random pipelines of diffusers, one of each family, built from configs and saved like a user's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORDS = [chr(code) for code in range(33, 127)]
 
 
 def clip_tokenizer(folder: Path) -> t.CLIPTokenizer:
-    """One token a letter."""
+    """Return a tokenizer with a token for each letter."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = ["<|startoftext|>", "<|endoftext|>", *WORDS, *(letter + "</w>" for letter in WORDS)]
     (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(vocabulary)}))
@@ -27,7 +27,7 @@ def clip_tokenizer(folder: Path) -> t.CLIPTokenizer:
 
 
 def fast_tokenizer(kind: Any, **more: Any) -> Any:
-    """One token a letter, for the encoders that came after CLIP."""
+    """Return a tokenizer with a token for each letter, for the encoders after CLIP."""
     special = ["<pad>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>"]
     vocabulary = {token: index for index, token in enumerate([*special, *WORDS, " ", "\n"])}
     pad, end, unknown, *_ = special
@@ -37,7 +37,7 @@ def fast_tokenizer(kind: Any, **more: Any) -> Any:
 
 
 def t5_tokenizer() -> Any:
-    """One token a letter."""
+    """Return a tokenizer with a token for each letter."""
     special = ["<pad>", "</s>", "<unk>"]
     return t.T5TokenizerFast(
         vocab=[*((token, 0.0) for token in special), *((letter, -1.0) for letter in ["▁", *WORDS])]
@@ -190,7 +190,7 @@ def save(family: str, folder: Path) -> Path:
 
 
 def save_lora(family: str, folder: Path) -> Path:
-    """A random LoRA adapter of the family's denoiser."""
+    """Save a random LoRA adapter for the family's denoiser, and return its folder."""
     torch.manual_seed(1)
     pipeline = d.DiffusionPipeline.from_pretrained(folder / family)
     pipeline.unet.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))

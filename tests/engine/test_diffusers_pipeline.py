@@ -1,4 +1,4 @@
-"""Through our engine, in mixed batches, a request gives what diffusers' own `pipe(…)` gives for it alone."""
+"""A request in mixed batches of the engine gives the picture that diffusers' `pipe(…)` gives for it alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.diffusers import pipeline, suspended_run
-from limner_worker.generators.diffusers.latent_preview import Projection
+from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 
@@ -38,7 +38,7 @@ FLOWS = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]
 
 @dataclass(frozen=True)
 class Family:
-    """What a card of the family says, beyond what all say."""
+    """The fields of a family's card beyond the common ones."""
 
     schedulers: list[str]
     tasks: list[str] = field(default_factory=lambda: ["text-to-image"])
@@ -86,7 +86,7 @@ def card_of(family: str, folder: Path) -> ModelCard:
 
 
 class Collector:
-    """Hears of every picture; hands in the next jobs whenever one took a step, so that they join running batches."""
+    """Records every picture; submits the next jobs at each step, so that they join running batches."""
 
     def __init__(self, jobs: Sequence[JobRun]) -> None:
         self.later = list(jobs)
@@ -132,7 +132,7 @@ def claimed(spec: JobSpec, name: str) -> JobRun:
 
 
 def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
-    """Let the engine make all, and return what failed."""
+    """Run all jobs in an engine, and return the errors of those that failed."""
     heard = Collector(jobs)
     heard.engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), **options)
     heard.engine.start()
@@ -143,7 +143,7 @@ def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, Lim
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """An image to start from, and a mask."""
+    """Return an input image and a mask."""
     noise = np.random.default_rng(0)
     mask = np.zeros((32, 32, 3), np.uint8)
     mask[:, 16:] = 255
@@ -166,7 +166,7 @@ def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
 
 
 def reference(card: ModelCard, job: JobRun) -> np.ndarray:
-    """What diffusers makes of the request, alone, as its documentation says to ask."""
+    """Return the picture that diffusers draws for the request alone, called as its documentation says."""
     spec, task = job.claim.spec, job.rows[0].task
     pipe: Any = diffusers.DiffusionPipeline.from_pretrained(card.source.folder, dtype=getattr(torch, card.dtype))
     if spec.scheduler:
@@ -227,7 +227,7 @@ def test_a_mixed_batch_equals_the_pipeline_alone(family, folder):
         assert np.abs(found - expected * 255).max() <= 1, job.claim.spec
 
 
-def test_a_pipeline_of_unknown_parts_runs_image_by_image_and_tells_of_each_step(folder, monkeypatch):
+def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_each_step(folder, monkeypatch):
     monkeypatch.setattr(pipeline, "DENOISERS", ("unheard of",))
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
@@ -240,7 +240,7 @@ def test_a_pipeline_of_unknown_parts_runs_image_by_image_and_tells_of_each_step(
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1
 
 
-def test_a_card_whose_folder_is_missing_says_which(tmp_path):
+def test_a_card_with_a_missing_folder_is_refused_with_its_name(tmp_path):
     file = tmp_path / "gone.toml"
     file.write_text(CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[]))
     with pytest.raises(CardError, match="nowhere"):
@@ -248,7 +248,7 @@ def test_a_card_whose_folder_is_missing_says_which(tmp_path):
 
 
 @pytest.mark.parametrize("scheduler", FAMILIES["stable_diffusion"].schedulers)
-def test_a_half_made_picture_goes_on_in_another_process_to_the_same_bytes(folder, scheduler):
+def test_an_image_resumes_from_a_checkpoint_in_another_process_to_the_same_bytes(folder, scheduler):
     card = card_of("stable_diffusion", folder)
     request = {"prompt": "a cat", "seed": 1, "steps": 6, "scheduler": scheduler}
     whole, first, second = (job_of(card, name, request).rows[0].task for name in ("whole", "first", "second"))
@@ -286,7 +286,7 @@ def test_a_preview_shows_each_cell_of_the_latents_as_a_colour(folder, family, si
 
 
 class Mixing:
-    """A VAE whose four latents are known mixtures of the colours of its cells, of 8 pixels across."""
+    """A VAE whose four latents are known mixtures of the colours of its cells, which are 8 pixels wide."""
 
     config = SimpleNamespace(scaling_factor=0.2, shift_factor=0.1, block_out_channels=(1, 1, 1, 1))
     device, dtype = torch.device("cpu"), torch.float32
@@ -299,14 +299,14 @@ class Mixing:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_preview_s_colours_are_those_of_the_picture(packed):
+def test_a_preview_has_the_colours_of_the_picture(packed):
     vae = Mixing()
     colours = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(1)) * 2 - 1
     pixels = torch.nn.functional.interpolate(colours, scale_factor=8.0, mode="nearest")
     latents = (vae.encode(pixels).latent_dist.mode() - vae.config.shift_factor) * vae.config.scaling_factor
     if packed:
         latents = diffusers.FluxPipeline._pack_latents(latents, 1, 4, 4, 6)
-    shown = Projection(vae).picture(latents, width=48, height=32)
+    shown = LatentPreview(vae).picture(latents, width=48, height=32)
     expected = (colours[0].movedim(0, -1).numpy() + 1) * 127.5
     assert np.abs(shown - expected).max() <= 1
 
@@ -315,7 +315,7 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder):
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, name, {"prompt": name, "seed": 1}) for name in ("good", "bad", "fine")]
-    resume = suspended_run.PipelineImage.resume
+    resume = suspended_run.SuspendedRun.resume
 
     def poisoned(self: Any, value: Any = None) -> None:
         if self.task.spec.prompt == "bad" and isinstance(value, tuple):
@@ -323,13 +323,13 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder):
         resume(self, value)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suspended_run.PipelineImage, "resume", poisoned)
+        patch.setattr(suspended_run.SuspendedRun, "resume", poisoned)
         errors = run(generator, jobs)
     assert list(errors) == ["bad"]
     assert "finite" in errors["bad"].message
 
 
-def test_a_lora_adapter_applies_to_those_who_ask_for_it_alone(folder):
+def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder):
     plain_card = card_of("stable_diffusion", folder)
     pipelines.save_lora("stable_diffusion", folder)
     file = folder / "lora.toml"
@@ -361,7 +361,7 @@ def test_a_scheduler_that_does_not_fit_is_refused_with_those_that_do(folder):
         load(card, Settings(device="cpu"))
 
 
-def test_a_pickle_is_never_read(folder, tmp_path):
+def test_pickled_weights_are_never_read(folder, tmp_path):
     card = card_of("stable_diffusion", folder)
     copy = tmp_path / "pickled"
     shutil.copytree(folder / "stable_diffusion", copy)
@@ -374,14 +374,14 @@ def test_a_pickle_is_never_read(folder, tmp_path):
         )
 
 
-def test_a_file_of_weights_that_is_not_the_one_the_card_expects_is_refused(folder):
+def test_a_weights_file_with_another_hash_than_the_card_expects_is_refused(folder):
     card = card_of("stable_diffusion", folder)
     name = "unet/diffusion_pytorch_model.safetensors"
-    with pytest.raises(CardError, match=f"{name} has [0-9a-f]{{64}}, and the card says 00"):
+    with pytest.raises(CardError, match=f"{name} has [0-9a-f]{{64}}, but the card expects 00"):
         load(card.model_copy(update={"sha256": {name: "00"}}), Settings(device="cpu"))
 
 
-def test_a_damaged_file_of_weights_is_refused_with_its_model_s_name(folder, tmp_path):
+def test_a_damaged_weights_file_is_refused_with_the_models_name(folder, tmp_path):
     card = card_of("stable_diffusion", folder)
     copy = tmp_path / "damaged"
     shutil.copytree(folder / "stable_diffusion", copy)
@@ -398,7 +398,7 @@ def elsewhere(card: ModelCard, folder: Path) -> ModelCard:
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion_xl", "stable_diffusion_3", "z_image"])
-def test_texts_that_another_worker_has_encoded_come_from_redis_and_give_the_same_bytes(folder, family, redis_url):
+def test_embeddings_of_another_worker_come_from_redis_and_give_the_same_bytes(folder, family, redis_url):
     card = card_of(family, folder)
     settings = Settings(device="cpu", encoder_cache_url=redis_url)
     one, other = load(card, settings), load(card, settings)
@@ -413,7 +413,7 @@ def test_texts_that_another_worker_has_encoded_come_from_redis_and_give_the_same
 
 
 def count_texts(generator: Any) -> list[str]:
-    """The text encoders that are called from now on."""
+    """Record the names of the text encoders that are called from now on."""
     called: list[str] = []
     for name, function in list(generator._functions.items()):
         if name.startswith("text_encoder"):

@@ -1,4 +1,4 @@
-"""The built-in generator: steps are shared, pictures are not changed by it."""
+"""The built-in generator: jobs share steps without changing each other's pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start(flow: LatentFlow, *specs: JobSpec) -> list[FlowState]:
 
 
 def generate(flow: LatentFlow, specs: list[JobSpec]) -> list[np.ndarray]:
-    """Run all to their ends in one batch, each leaving when it is done."""
+    """Run all in one batch, which each leaves when it is finished."""
     states = start(flow, *specs)
     active = list(states)
     while active:
@@ -37,7 +37,7 @@ def test_the_same_request_gives_the_same_bytes(flow, catalogue):
     assert np.array_equal(first[0], second[0])
 
 
-def test_a_rows_bits_do_not_depend_on_its_companions_at_a_fixed_batch_size(flow, catalogue):
+def test_at_a_fixed_batch_size_other_rows_change_no_bit(flow, catalogue):
     one = start(flow, spec(catalogue))[0]
     flow.step([one])
     flow.step([one, *start(flow, spec(catalogue, "rocket"), spec(catalogue, "pizza"))])
@@ -47,7 +47,7 @@ def test_a_rows_bits_do_not_depend_on_its_companions_at_a_fixed_batch_size(flow,
     assert torch.equal(one.latents, other.latents)
 
 
-def test_jobs_that_differ_in_steps_guidance_seed_and_style_share_a_batch_and_stay_themselves(flow, catalogue):
+def test_jobs_of_different_steps_guidance_seed_and_style_share_a_batch_without_mixing(flow, catalogue):
     specs = [
         spec(catalogue, steps=3, seed=1, guidance=1.0),
         spec(catalogue, "cat face", steps=6, seed=2, guidance=5.0, style="flat"),
@@ -60,7 +60,7 @@ def test_jobs_that_differ_in_steps_guidance_seed_and_style_share_a_batch_and_sta
 
 
 @pytest.mark.parametrize("size", [64, 256])
-def test_a_picture_has_the_size_that_was_asked_for(flow, catalogue, size):
+def test_a_picture_has_the_requested_size(flow, catalogue, size):
     picture = generate(flow, [spec(catalogue, width=size, height=size)])[0]
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
@@ -79,7 +79,7 @@ def test_different_seeds_and_different_prompts_give_different_pictures(flow, cat
     assert not np.array_equal(a, c)
 
 
-def test_a_card_that_says_so_draws_in_half_precision_nearly_the_same_and_the_receipt_tells(flow, catalogue):
+def test_half_precision_draws_nearly_the_same_and_is_recorded_in_the_receipt(flow, catalogue):
     half = load(flow.card.model_copy(update={"dtype": "bfloat16"}), Settings(device="cpu"))
     [exact], [rough] = (generate(each, [spec(catalogue)]) for each in (flow, half))
     assert 0 < np.abs(exact.astype(int) - rough).mean() < 2

@@ -1,4 +1,4 @@
-"""Canceled and finished jobs leave nothing behind: no run, no greenlet, no tensor."""
+"""Canceled and finished jobs leave no run, greenlet or tensor behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JOBS, AT_ONCE = 1000, 8
 
 
 class SilentHints:
-    """Where the reporter would tell: a Redis is not what is tested here."""
+    """Hints without a Redis, which this test does not need."""
 
     def changed(self, _changes: object) -> None: ...
 
@@ -39,7 +39,7 @@ class SilentHints:
 
 
 class Canceling:
-    """Drops each job at a step that was drawn for it, as a cancel does; a few are let to their end."""
+    """Cancels each job at a random step; a few jobs finish before theirs."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
@@ -62,7 +62,7 @@ class Canceling:
             assert self.engine is not None
             self.engine.abort([job])
             self._end(job, "canceled")
-            self.reporter.report_progress(job)  # as one that was under way when the job ended
+            self.reporter.report_progress(job)  # a report in progress when the job ends
 
     def generated(self, jobs: Sequence[JobRun]) -> None:
         for job in jobs:
@@ -95,7 +95,7 @@ def alive() -> Counter[str]:
     return found
 
 
-def test_a_thousand_jobs_canceled_at_random_steps_leave_nothing(folder):
+def test_a_thousand_jobs_canceled_at_random_steps_leave_no_objects(folder):
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu", encoder_cache_bytes=0))
     threads = Supervisor()
@@ -121,4 +121,4 @@ def test_a_thousand_jobs_canceled_at_random_steps_leave_nothing(folder):
     assert listener.ended["canceled"] > JOBS // 2
     assert listener.ended["generated"] > 0
     growth = {kind: after[kind] - before[kind] for kind in after}
-    assert max(growth.values()) <= AT_ONCE, "the last jobs may still be named by a frame of the engine's thread"
+    assert max(growth.values()) <= AT_ONCE, "a frame of the engine's thread may still refer to the last jobs"

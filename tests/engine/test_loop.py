@@ -1,4 +1,4 @@
-"""The engine's thread: what fails, fails alone; what is dropped, stops."""
+"""The engine's thread: a failing job fails alone, and an aborted one stops."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class State:
 
 
 class Scripted:
-    """A generator that does what its prompts say: the faults that a real model cannot be asked for."""
+    """A generator whose prompts select faults that a real model does not produce on request."""
 
     def __init__(self, card) -> None:
         self.card = card
@@ -59,9 +59,9 @@ class Scripted:
         self.gate = threading.Semaphore(0)
         self.gated = False
         self.room = 1000
-        """More rows than that are out of memory."""
+        """The most rows that fit into memory."""
         self.beside = False
-        """Decodes take until `decoded` is set, and the steps go on."""
+        """Whether decodes wait until `decoded` is set while steps continue."""
         self.decoded = threading.Event()
 
     nbytes = 100
@@ -106,7 +106,7 @@ class Scripted:
 
 
 class AsyncDecode:
-    """A decode that a device is at work on; some show only at its end that they went wrong."""
+    """A decode in progress; some fail only at the end."""
 
     seconds = 0.1
 
@@ -124,7 +124,7 @@ class AsyncDecode:
 
 
 class Heard:
-    """Remembers what the engine told, and lets a test wait for it."""
+    """A listener that records the engine's calls and lets a test wait for them."""
 
     def __init__(self) -> None:
         self.done: dict[str, str] = {}
@@ -180,7 +180,7 @@ def job(catalogue: Catalogue, name: str, prompt: str = "fine", lane: int = 1, **
 
 
 @pytest.mark.parametrize("fault", ["bad start", "bad step", "bad row", "bad state", "not finite"])
-def test_a_job_that_breaks_the_model_fails_alone_with_a_plain_reason(engine, catalogue, fault):
+def test_a_job_that_raises_in_the_model_fails_alone_with_a_plain_reason(engine, catalogue, fault):
     running, generator, heard = engine
     running.submit([job(catalogue, "a"), job(catalogue, "poison", fault), job(catalogue, "b")])
     done = heard.wait(3)
@@ -204,7 +204,7 @@ def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogu
     assert heard.done == {}, "the others are handed back, not failed"
 
 
-def test_a_checkpoint_that_cannot_be_read_costs_its_steps_and_nothing_else(engine, catalogue):
+def test_a_job_with_an_unreadable_checkpoint_starts_over(engine, catalogue):
     running, _, heard = engine
     jobs = [job(catalogue, "resumed"), job(catalogue, "other")]
     jobs[0].rows[0].task.checkpoint, jobs[0].rows[0].task.buckets = b"damaged", [8, 8]
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_cannot_be_read_costs_its_steps_and_nothing_else(engin
     assert jobs[0].rows[0].task.buckets == []
 
 
-def test_a_job_of_a_model_that_this_worker_does_not_have_is_left_to_others(engine, catalogue):
+def test_a_job_of_a_model_that_this_worker_does_not_serve_is_handed_back(engine, catalogue):
     running, _, heard = engine
     stray = job(catalogue, "a")
     stray.claim = Claim("a", "tenant", None, 1, 2, 1, stray.claim.spec.model_copy(update={"model": "gone"}))
@@ -235,7 +235,7 @@ def test_jobs_join_a_batch_between_two_steps(engine, catalogue):
     assert 2 in generator.batches
 
 
-def test_a_dropped_job_leaves_at_the_next_step_and_is_never_told_of(engine, catalogue):
+def test_an_aborted_job_leaves_at_the_next_step_without_a_report(engine, catalogue):
     running, generator, heard = engine
     generator.gated = True
     dropped = job(catalogue, "dropped", steps=100)
@@ -246,7 +246,7 @@ def test_a_dropped_job_leaves_at_the_next_step_and_is_never_told_of(engine, cata
     assert generator.batches[-1] == 1 or len(generator.batches) == 3
 
 
-def test_a_job_of_several_images_is_done_when_all_of_them_are(engine, catalogue):
+def test_a_job_of_several_images_finishes_with_the_last_of_them(engine, catalogue):
     running, _, heard = engine
     several = job(catalogue, "several", n=11)
     running.submit([several])
@@ -255,7 +255,7 @@ def test_a_job_of_several_images_is_done_when_all_of_them_are(engine, catalogue)
     assert all(row.picture is not None for row in several.rows)
 
 
-def test_out_of_memory_makes_smaller_batches_of_the_same_jobs_and_later_larger_ones_again(engine, catalogue):
+def test_out_of_memory_reduces_the_batch_size_until_later(engine, catalogue):
     running, generator, heard = engine
     generator.room = 2
     running.submit([job(catalogue, f"first {n}") for n in range(8)])
@@ -267,14 +267,14 @@ def test_out_of_memory_makes_smaller_batches_of_the_same_jobs_and_later_larger_o
     assert max(generator.batches) > 4
 
 
-def test_a_picture_that_does_not_fit_even_alone_fails_with_what_would(engine, catalogue):
+def test_a_picture_that_does_not_fit_alone_fails_with_the_size_that_would(engine, catalogue):
     running, generator, heard = engine
     generator.room = 0
     running.submit([job(catalogue, "a"), job(catalogue, "b")])
     assert all("256×256" in why and "smaller size" in why for why in heard.wait(2).values())
 
 
-def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
+def test_a_long_job_is_checkpointed_periodically(catalogue):
     generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
@@ -284,7 +284,7 @@ def test_a_long_job_is_kept_half_made_from_time_to_time(catalogue):
     assert heard.kept["long"][-2:] == [b"step 2", b"step 3"]
 
 
-def test_a_call_that_hangs_is_known_by_its_jobs(engine, catalogue):
+def test_the_jobs_of_a_hanging_call_are_suspects(engine, catalogue):
     running, generator, heard = engine
     generator.gated = True
     assert running.stuck_attempts(0) is None
@@ -297,7 +297,7 @@ def test_a_call_that_hangs_is_known_by_its_jobs(engine, catalogue):
     heard.wait(1)
 
 
-def test_only_what_is_watched_is_shown_and_a_preview_that_fails_harms_nothing(engine, catalogue):
+def test_only_watched_jobs_get_previews_and_a_failed_preview_affects_nothing(engine, catalogue):
     running, _, heard = engine
     jobs = [job(catalogue, name) for name in ("watched", "alone")] + [job(catalogue, "bad", "bad preview")]
     jobs[0].watched = jobs[2].watched = True
@@ -306,7 +306,7 @@ def test_only_what_is_watched_is_shown_and_a_preview_that_fails_harms_nothing(en
     assert set(heard.shown) == {"watched"}
 
 
-def test_a_fault_of_the_engine_itself_ends_its_thread_and_every_job_is_suspect(catalogue, monkeypatch):
+def test_an_error_in_the_engine_ends_its_thread_and_makes_every_job_suspect(catalogue, monkeypatch):
     generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
     engine = Engine(
         ModelCache([generator.card], lambda _card: generator),
@@ -324,7 +324,7 @@ def test_a_fault_of_the_engine_itself_ends_its_thread_and_every_job_is_suspect(c
     assert engine.suspects == {AttemptKey("a", 1)}
 
 
-def test_a_checkpoint_that_cannot_be_written_harms_nothing(catalogue, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_affects_no_job(catalogue, monkeypatch):
     def fault(_: object) -> bytes:
         raise TypeError("cannot be written")
 
@@ -337,7 +337,7 @@ def test_a_checkpoint_that_cannot_be_written_harms_nothing(catalogue, monkeypatc
     engine.stop()
 
 
-def test_other_jobs_take_steps_while_one_is_decoded(engine, catalogue):
+def test_steps_continue_during_a_decode(engine, catalogue):
     running, generator, heard = engine
     generator.beside = True
     running.submit([job(catalogue, "first", steps=1), job(catalogue, "second", steps=40)])
@@ -347,7 +347,7 @@ def test_other_jobs_take_steps_while_one_is_decoded(engine, catalogue):
     assert heard.wait(2) == {"first": "generated", "second": "generated"}
 
 
-def test_a_job_whose_decode_fails_at_its_end_fails_alone(engine, catalogue):
+def test_a_job_whose_decode_fails_at_the_end_fails_alone(engine, catalogue):
     running, generator, heard = engine
     generator.beside = True
     running.submit(
@@ -359,7 +359,7 @@ def test_a_job_whose_decode_fails_at_its_end_fails_alone(engine, catalogue):
     assert "could not generate this picture" in done["b"]
 
 
-def test_a_job_that_is_dropped_while_it_is_decoded_is_not_told_of(engine, catalogue):
+def test_a_job_aborted_during_its_decode_is_not_reported(engine, catalogue):
     running, generator, heard = engine
     generator.beside = generator.gated = True
     dropped = job(catalogue, "dropped", steps=1)

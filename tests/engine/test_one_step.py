@@ -1,4 +1,4 @@
-"""The built-in instant model: one step, the same bytes for the same request, whoever else is in the batch."""
+"""The built-in instant model: one step, and the same bytes for the same request in any batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def generate(model: OneStep, *specs: JobSpec) -> list[np.ndarray]:
     return model.decode(states).pictures()
 
 
-def test_the_same_request_gives_the_same_bytes_and_another_seed_or_prompt_others(model, catalogue):
+def test_equal_requests_give_equal_bytes_and_other_seeds_or_prompts_different_ones(model, catalogue):
     first, again, seed, prompt = (
         generate(model, one)[0]
         for one in (spec(catalogue), spec(catalogue), spec(catalogue, seed=8), spec(catalogue, "rocket"))
@@ -43,20 +43,20 @@ def test_the_same_request_gives_the_same_bytes_and_another_seed_or_prompt_others
     assert not np.array_equal(first, prompt)
 
 
-def test_at_a_fixed_batch_size_companions_change_no_bit(model, catalogue):
+def test_at_a_fixed_batch_size_other_rows_change_no_bit(model, catalogue):
     one, others = spec(catalogue), [spec(catalogue, "ghost", seed=n) for n in range(3)]
     left, right = generate(model, one, *others), generate(model, *others[::-1], one)
     assert np.array_equal(left[0], right[-1])
 
 
 @pytest.mark.parametrize("size", [64, 256])
-def test_a_picture_has_the_size_that_was_asked_for(model, catalogue, size):
+def test_a_picture_has_the_requested_size(model, catalogue, size):
     [picture] = generate(model, spec(catalogue, width=size, height=size))
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
 
 
-def test_what_is_not_finite_fails_alone(model, catalogue):
+def test_an_image_that_is_not_finite_fails_alone(model, catalogue):
     states: list[OneStepState] = model.start([ImageTask(spec(catalogue), 1), ImageTask(spec(catalogue), 2)])
     states[0].noise = torch.full_like(states[0].noise, float("nan"))
     model.step(states)
@@ -70,7 +70,7 @@ def test_a_receipt_names_the_weights_and_the_text_encoder(model):
     assert len(receipt["text_encoder"]) == 64
 
 
-def test_a_sentence_is_drawn_as_the_name_in_it_and_its_task_tells_so(model, catalogue):
+def test_a_sentence_is_drawn_as_the_name_it_contains_and_the_task_records_it(model, catalogue):
     tasks = [ImageTask(one, one.seed) for one in (spec(catalogue, "a purple rocket in the snow"), spec(catalogue))]
     sentence, name = model.start(tasks)
     assert [task.drawn_as for task in tasks] == ["rocket", None]
@@ -79,7 +79,7 @@ def test_a_sentence_is_drawn_as_the_name_in_it_and_its_task_tells_so(model, cata
     assert float(name.conditioning.text @ rocket.conditioning.text) < 0.9
 
 
-def test_a_job_from_before_there_were_names_is_drawn_by_its_whole_prompt_as_then(model, catalogue):
+def test_a_job_from_before_known_names_is_drawn_from_its_whole_prompt(model, catalogue):
     now = spec(catalogue, "a purple rocket in the snow")
     then = type(now).model_validate({key: value for key, value in now.model_dump().items() if key != "nearest_name"})
     task = ImageTask(then, then.seed)
@@ -90,7 +90,7 @@ def test_a_job_from_before_there_were_names_is_drawn_by_its_whole_prompt_as_then
     assert not np.array_equal(generate(model, then)[0], generate(model, now)[0])
 
 
-def test_a_name_in_another_language_is_drawn_as_the_english_one_and_nothing_is_said_to_be_left_out(model, catalogue):
+def test_a_name_in_another_language_is_drawn_as_the_english_one_without_a_record(model, catalogue):
     task = ImageTask(spec(catalogue, "ein roter Apfel"), 7)
     [state] = model.start([task])
     [apple] = model.start([ImageTask(spec(catalogue, "red apple"), 7)])

@@ -1,4 +1,4 @@
-"""When a pipeline is loaded, it is found out which of its calls may be joined; one that does not work is refused."""
+"""The check at load finds the calls that may be joined, and refuses a pipeline that does not work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def mix_rows(monkeypatch: pytest.MonkeyPatch, cls: Any) -> None:
-    """Let a module give each row a little of all others, as one does that packs rows into one sequence."""
+    """Make a module mix its rows, like one that packs them into one sequence."""
     forward = cls.forward
 
     @functools.wraps(forward)
@@ -51,11 +51,11 @@ def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cls: Any, call: str
 ) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
-    assert load(card, settings(tmp_path)).apart == set()
-    (tmp_path / "cache").rename(tmp_path / "cache of the module that does not mix")
+    assert load(card, settings(tmp_path)).unbatched_calls == set()
+    (tmp_path / "cache").rename(tmp_path / "cache without mixing")
     mix_rows(monkeypatch, cls)
     generator: Any = load(card, settings(tmp_path))
-    assert generator.apart == {call}
+    assert generator.unbatched_calls == {call}
     assert generator.fingerprint()["apart"] == [call]
     jobs = [job_of(card, prompt, {"prompt": prompt, "seed": 1}) for prompt in ("a cat", "two dogs", "a boat")]
     assert run(generator, jobs) == {}
@@ -63,16 +63,16 @@ def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
 
 
-def test_the_outcome_is_kept_for_the_same_weights_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_is_stored_for_the_same_weights_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
     drawn: list[str] = []
-    alone = DiffusersPipeline.alone
+    alone = DiffusersPipeline.draw_alone
 
     def counted(self: DiffusersPipeline, task: Any) -> Any:
         drawn.append(self.card.name)
         return alone(self, task)
 
-    monkeypatch.setattr(DiffusersPipeline, "alone", counted)
+    monkeypatch.setattr(DiffusersPipeline, "draw_alone", counted)
     load(card, settings(tmp_path))
     assert len(drawn) == 2
     load(card, settings(tmp_path))
@@ -80,12 +80,12 @@ def test_the_outcome_is_kept_for_the_same_weights_and_card(tmp_path: Path, monke
     [file] = (tmp_path / "cache/checks").iterdir()
     file.write_text("{")
     load(card, settings(tmp_path))
-    assert len(drawn) == 4, "a damaged file was believed"
+    assert len(drawn) == 4, "a damaged file was used"
     pipe = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
     pipe.unet.conv_in.weight.data += 0.01
     pipe.save_pretrained(card.source.folder, safe_serialization=True)
     load(card, settings(tmp_path))
-    assert len(drawn) == 6, "other weights were believed to be the same"
+    assert len(drawn) == 6, "the result for other weights was used"
 
 
 def needs_a_picture(folder: Path) -> Any:
@@ -99,12 +99,12 @@ def test_a_pipeline_that_does_not_work_is_refused_and_the_other_models_are_serve
 ) -> None:
     good = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
     bad = odd_pipelines.saved(needs_a_picture, tmp_path, name="bad")
-    residents = ModelCache([bad, good], partial(load, settings=settings(tmp_path)))
-    assert list(residents.cards) == ["odd"]
+    models = ModelCache([bad, good], partial(load, settings=settings(tmp_path)))
+    assert list(models.cards) == ["odd"]
     assert "text-to-image does not work with this pipeline" in capsys.readouterr().out + caplog.text
 
 
-def test_pictures_in_half_precision_may_differ_a_little_and_not_much() -> None:
+def test_pictures_in_half_precision_may_differ_slightly() -> None:
     picture = np.full((8, 8, 3), 0.5, np.float32)
     near, other = picture + 0.01, np.random.default_rng(0).random((8, 8, 3), np.float32)
     assert self_check.equal([near], [picture], exact=False)
@@ -116,15 +116,15 @@ def test_every_task_of_a_card_is_tried(tmp_path: Path) -> None:
     tasks = ["text-to-image", "image-to-image", "inpainting"]
     card: ModelCard = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, tasks=tasks)
     with torch.inference_mode():
-        assert load(card, settings(tmp_path)).apart == set()
+        assert load(card, settings(tmp_path)).unbatched_calls == set()
 
 
-def test_a_card_that_joins_nothing_is_checked_too(tmp_path: Path) -> None:
+def test_a_card_without_batches_is_checked_too(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, buckets=(1,))
-    assert load(card, settings(tmp_path)).apart == set()
+    assert load(card, settings(tmp_path)).unbatched_calls == set()
 
 
-def test_a_device_that_is_full_at_the_time_leaves_a_model_unchecked_and_served(
+def test_a_model_is_served_unchecked_if_the_memory_is_full_during_its_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
@@ -133,7 +133,7 @@ def test_a_device_that_is_full_at_the_time_leaves_a_model_unchecked_and_served(
         raise torch.OutOfMemoryError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(DiffusersPipeline, "alone", full)
+        patch.setattr(DiffusersPipeline, "draw_alone", full)
         load(card, settings(tmp_path))
     assert not (tmp_path / "cache/checks").exists()
     load(card, settings(tmp_path))

@@ -1,4 +1,4 @@
-"""What a pipeline's code changes on the modules that images share concerns that image alone."""
+"""A pipeline's changes to the shared modules affect only the image whose code made them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_attention_processors_of_one_image_do_not_change_another(tmp_path: Path)
     assert_equal_to_the_pipeline_alone(odd_pipelines.saved(odd_pipelines.pag, tmp_path))
 
 
-def test_an_image_that_is_canceled_leaves_no_processor_behind(tmp_path: Path) -> None:
+def test_a_canceled_image_leaves_no_attention_processor_behind(tmp_path: Path) -> None:
     card = odd_pipelines.saved(odd_pipelines.pag, tmp_path)
     generator: Any = load(card, Settings(device="cpu"))
     before = dict(generator.pipeline.unet.attn_processors)
@@ -49,7 +49,7 @@ def test_an_image_that_is_canceled_leaves_no_processor_behind(tmp_path: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")
-def test_every_image_of_a_batch_is_decoded_in_the_dtype_that_its_pipeline_casts_the_vae_to(tmp_path: Path) -> None:
+def test_a_batch_is_decoded_in_the_dtype_that_the_pipeline_casts_the_vae_to(tmp_path: Path) -> None:
     card = odd_pipelines.saved(odd_pipelines.overflowing, tmp_path, dtype="float16")
     generator: Any = load(card, Settings(device="cpu"))
     requests = [{"prompt": "a cat", "seed": seed, "steps": 2} for seed in range(4)]
@@ -67,7 +67,7 @@ def test_every_image_of_a_batch_is_decoded_in_the_dtype_that_its_pipeline_casts_
 
 
 @pytest.mark.filterwarnings("ignore:`callback_steps` is deprecated:FutureWarning")
-def test_each_image_has_its_own_of_every_scheduler_of_a_combined_pipeline(tmp_path: Path) -> None:
+def test_each_image_has_its_own_copy_of_every_scheduler_of_a_combined_pipeline(tmp_path: Path) -> None:
     assert_equal_to_the_pipeline_alone(odd_pipelines.saved(odd_pipelines.kandinsky_22, tmp_path))
 
 

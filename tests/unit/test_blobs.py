@@ -62,7 +62,7 @@ def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path, mo
     ]
     assert digest in synced[1].name
     synced.clear()
-    blobs.keep("job-0", b"checkpoint")
+    blobs.store_checkpoint("job-0", b"checkpoint")
     assert synced == []
 
 
@@ -83,14 +83,14 @@ def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again
 )
 def test_a_damaged_checkpoint_is_detected(tmp_path, damage):
     blobs = Blobs(tmp_path.as_uri())
-    blobs.keep("job-0", b"checkpoint")
-    assert blobs.kept("job-0") == b"checkpoint"
+    blobs.store_checkpoint("job-0", b"checkpoint")
+    assert blobs.load_checkpoint("job-0") == b"checkpoint"
     [file] = (tmp_path / "half-made").iterdir()
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(StorageFailed, match="damaged"):
-        blobs.kept("job-0")
-    blobs.drop("job-0")
-    assert blobs.kept("job-0") is None
+        blobs.load_checkpoint("job-0")
+    blobs.delete_checkpoint("job-0")
+    assert blobs.load_checkpoint("job-0") is None
 
 
 @pytest.fixture

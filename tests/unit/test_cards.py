@@ -1,4 +1,4 @@
-"""Model cards: what is refused, and that the answer says what is allowed."""
+"""Model cards: requests beyond their limits are refused, with the allowed values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from limner_shared.errors import CardError, InvalidRequest
         ({"metadata": {"a": "x" * 5000}}, "metadata", "4096"),
     ],
 )
-def test_a_value_beyond_the_cards_limits_is_refused_with_what_is_allowed(catalogue, request_fields, field, allowed):
+def test_a_value_beyond_the_cards_limits_is_refused_with_the_allowed_ones(catalogue, request_fields, field, allowed):
     with pytest.raises(InvalidRequest) as refused:
         catalogue.resolve(JobRequest(**{"prompt": "a red apple"} | request_fields))
     assert refused.value.details["field"] == field
@@ -55,7 +55,7 @@ def test_a_request_of_the_wrong_shape_is_refused(fields):
         JobRequest.model_validate(fields)
 
 
-def test_what_is_left_out_takes_the_cards_default_and_a_random_seed(catalogue):
+def test_omitted_fields_take_the_cards_defaults_and_a_random_seed(catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="  a red apple "))
     assert (spec.prompt, spec.width, spec.height, spec.steps) == ("a red apple", 256, 256, 8)
     assert spec.style == card.styles[0]
@@ -115,7 +115,7 @@ def test_a_description_is_its_own_prompt_until_it_is_interpreted(catalogue):
     assert spec.given == ("style",)
 
 
-def test_conditions_are_taken_as_far_as_the_card_allows_and_the_client_did_not_choose(catalogue):
+def test_conditions_apply_within_the_cards_limits_to_fields_that_the_client_did_not_set(catalogue):
     card, spec = catalogue.resolve(JobRequest(description="cats", style="flat", seed=3))
     wild = Conditions(prompt="a cat\0" * 200, style="3d", width=64, height=64, n=900, seed=5)
     fitted = card.fit(spec, wild)
@@ -133,7 +133,7 @@ def test_a_model_without_guidance_refuses_a_negative_prompt_and_ignores_an_inter
     assert card.fit(spec, Conditions(prompt="a cat", negative_prompt="hat")).negative_prompt == ""
 
 
-def test_a_model_that_cannot_leave_things_out_refuses_a_negative_prompt_and_keeps_an_interpreted_one_apart(catalogue):
+def test_a_model_without_negative_prompts_refuses_one_and_records_an_interpreted_one_as_dropped(catalogue):
     with pytest.raises(InvalidRequest, match="limner-flow cannot leave things out") as refused:
         catalogue.resolve(JobRequest(prompt="a cat", negative_prompt="hat"))
     assert (refused.value.code, refused.value.status) == ("negative_prompt_unsupported", 422)
@@ -146,7 +146,7 @@ def test_a_model_that_cannot_leave_things_out_refuses_a_negative_prompt_and_keep
     assert (fitted.negative_prompt, fitted.dropped_negative) == ("hat", "")
 
 
-def test_white_space_and_nul_alone_are_no_conditions():
+def test_blank_prompts_and_nul_characters_are_refused():
     for blank in (" ", "\0", " \0 "):
         with pytest.raises(ValidationError):
             Conditions(prompt=blank)
@@ -172,7 +172,7 @@ def image_card(**more):
     return ModelCard.model_validate(about | more)
 
 
-def test_a_strength_that_leaves_no_step_is_refused_and_left_out_it_is_what_the_documentation_says():
+def test_a_strength_that_leaves_no_step_is_refused_and_the_default_is_the_documented_one():
     card = image_card()
     for fields in ({"strength": 0.2}, {"strength": 0.05, "steps": 19}, {"steps": 1}):
         with pytest.raises(InvalidRequest, match="steps of at least 1") as refused:
@@ -183,7 +183,7 @@ def test_a_strength_that_leaves_no_step_is_refused_and_left_out_it_is_what_the_d
     assert card.resolve(JobRequest(prompt="a")).strength is None
 
 
-def test_sizes_that_no_pipeline_of_diffusers_draws_are_refused_with_the_card(tmp_path):
+def test_a_diffusers_card_with_sizes_not_divisible_by_8_is_refused(tmp_path):
     with pytest.raises(ValidationError, match=r"100x64.*multiples of 8"):
         image_card(sizes=[(64, 64), (100, 64)])
     assert image_card(family="null", sizes=[(100, 64)]).sizes == ((100, 64),)

@@ -1,17 +1,16 @@
-"""Who interprets a description, what is believed of the answer, and what happens when there is none."""
+"""Interpretation by a server or a local model: how answers are checked, and when rules take over."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from tests.fake_llm import Answer
-from tests.fake_llm import fake_llm as language_server
+from tests.fake_llm import Answer, fake_llm
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation import presentation, prompt_enricher
-from limner_worker.stages.interpretation.client import FAILURES, REST_SECONDS, ChatClient, LanguageError
+from limner_worker.stages.interpretation.client import FAILURES, OPEN_SECONDS, ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 
 
@@ -25,14 +24,14 @@ def says(**conditions: object) -> Answer:
 
 
 def interpreted(catalogue, answer: Answer, description: str = "a cat with a hat please", seconds: float = 5):
-    with language_server(lambda _: answer) as server:
+    with fake_llm(lambda _: answer) as server:
         client = ChatClient(server.url, "a-model", "a-key", seconds)
         [found] = Interpreter(client)([request(catalogue, description)])
         client.close()
     return found, server
 
 
-def test_a_servers_conditions_are_taken(catalogue):
+def test_a_servers_conditions_are_used(catalogue):
     found, server = interpreted(catalogue, says(prompt="a cat in a top hat", style="flat", n=2))
     assert (found.backend, found.model, found.fallback) == ("server", "a-model", None)
     assert (found.conditions.prompt, found.conditions.style, found.conditions.n) == ("a cat in a top hat", "flat", 2)
@@ -41,7 +40,7 @@ def test_a_servers_conditions_are_taken(catalogue):
     assert asked["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
 
 
-def test_json_within_other_words_is_found(catalogue):
+def test_json_within_other_text_is_found(catalogue):
     found, _ = interpreted(catalogue, {"content": 'Sure!\n```json\n{"prompt": "a cat"}\n```'})
     assert found.backend == "server"
 
@@ -50,35 +49,35 @@ def test_json_within_other_words_is_found(catalogue):
     ("answer", "reason"),
     [
         ({"content": "I like cats."}, "not JSON"),
-        ({"content": ""}, "said nothing"),
-        ({"content": None, "refusal": "No."}, "refused"),
+        ({"content": ""}, "is empty"),
+        ({"content": None, "refusal": "No."}, "refused to answer"),
         (says(prompt=""), "prompt"),
         (says(prompt=" \x00 "), "prompt"),
         (says(prompt="x" * 20_001), "prompt"),
         (says(prompt="a cat", sampler="ddim"), "sampler"),
         (says(prompt="a cat", n=-3), "n"),
         (says(prompt=["a cat"]), "prompt"),
-        ((500, b"oh"), "answered 500"),
-        ((200, b"<html>"), "another form"),
-        ((200, b'{"choices": []}'), "another form"),
-        ((200, b"[1]"), "another form"),
-        ((200, b'{"choices": [{"message": "a cat"}]}'), "another form"),
-        ((200, b"[" * 100_000), "another form"),
+        ((500, b"oh"), "answered with status 500"),
+        ((200, b"<html>"), "OpenAI's format"),
+        ((200, b'{"choices": []}'), "OpenAI's format"),
+        ((200, b"[1]"), "OpenAI's format"),
+        ((200, b'{"choices": [{"message": "a cat"}]}'), "OpenAI's format"),
+        ((200, b"[" * 100_000), "OpenAI's format"),
         ({"content": "{" * 100_000}, "not JSON"),
         ({"content": '{"prompt": "a \\ud83d"}'}, "prompt"),
-        ((200, b" " * (2 << 20)), "far too long"),
-        ((302, b""), "answered 302"),
+        ((200, b" " * (2 << 20)), "is too long"),
+        ((302, b""), "answered with status 302"),
     ],
 )
-def test_an_answer_that_cannot_be_used_leaves_it_to_the_rules_and_is_told(catalogue, answer, reason):
+def test_after_an_unusable_answer_rules_interpret_and_the_reason_is_recorded(catalogue, answer, reason):
     found, _ = interpreted(catalogue, answer)
     assert found.backend == "rules"
     assert found.conditions.prompt == "a cat with a hat"
     assert reason in found.fallback
 
 
-def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
-    with language_server(lambda _: {"content": "{}"} if server.closing.wait(30) else {}) as server:
+def test_rules_interpret_after_a_timeout(catalogue):
+    with fake_llm(lambda _: {"content": "{}"} if server.closing.wait(30) else {}) as server:
         client = ChatClient(server.url, "a-model", seconds=0.2)
         [found] = Interpreter(client)([request(catalogue, "a cat")])
         server.closing.set()
@@ -86,8 +85,8 @@ def test_a_server_that_does_not_answer_in_time_is_not_waited_for(catalogue):
     assert "0.2 seconds" in found.fallback
 
 
-def test_an_answer_that_trickles_in_is_not_waited_for_either(catalogue):
-    with language_server(lambda _: {"content": "x" * 10_000}) as server:
+def test_the_timeout_also_limits_an_answer_that_arrives_slowly(catalogue):
+    with fake_llm(lambda _: {"content": "x" * 10_000}) as server:
         server.trickle = 0.05
         [found] = Interpreter(ChatClient(server.url, "a-model", seconds=0.3))([request(catalogue, "a cat")])
         server.closing.set()
@@ -95,46 +94,46 @@ def test_an_answer_that_trickles_in_is_not_waited_for_either(catalogue):
     assert found.seconds < 5
 
 
-def test_a_server_in_trouble_is_left_alone_for_a_while_and_then_asked_again(catalogue):
+def test_a_failing_server_opens_the_circuit_breaker_and_is_asked_again_later(catalogue):
     now = [0.0]
-    with language_server(lambda _: (503, b"")) as server:
+    with fake_llm(lambda _: (503, b"")) as server:
         interpreter = Interpreter(ChatClient(server.url, "m", clock=lambda: now[0]))
         for _ in range(FAILURES):
             [found] = interpreter([request(catalogue, "a cat")])
-            assert "answered 503" in found.fallback
+            assert "answered with status 503" in found.fallback
         [found] = interpreter([request(catalogue, "a cat")])
-        assert "left alone" in found.fallback
+        assert "not asked for a while" in found.fallback
         assert len(server.asked) == FAILURES
-        now[0] += REST_SECONDS
+        now[0] += OPEN_SECONDS
         server.answer = lambda _: says(prompt="a cat")
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(2)] == ["server"] * 2
 
 
-def test_refusals_and_nonsense_are_the_descriptions_affair_and_do_not_rest_the_server(catalogue):
-    with language_server(lambda _: {"content": "no"}) as server:
+def test_refusals_and_unusable_answers_do_not_open_the_circuit_breaker(catalogue):
+    with fake_llm(lambda _: {"content": "no"}) as server:
         interpreter = Interpreter(ChatClient(server.url, "m"))
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(5)] == ["rules"] * 5
         server.answer = lambda _: says(prompt="a cat")
         assert interpreter([request(catalogue, "a cat")])[0].backend == "server"
 
 
-def test_thoughts_before_the_answer_are_not_the_answer(catalogue):
+def test_reasoning_before_the_answer_is_ignored(catalogue):
     found, _ = interpreted(catalogue, {"content": '<think>{"prompt": "a dog"}?</think>{"prompt": "a cat"}'})
     assert found.conditions.prompt == "a cat"
 
 
-def test_a_server_that_is_not_there_leaves_it_to_the_rules(catalogue):
-    with language_server(lambda _: {}) as server:
+def test_rules_interpret_if_the_server_is_unreachable(catalogue):
+    with fake_llm(lambda _: {}) as server:
         url = server.url
     [found] = Interpreter(ChatClient(url, "a-model"))([request(catalogue, "a cat")])
     assert (found.backend, found.fallback) == ("rules", "The language model's server cannot be reached.")
 
 
-def test_a_server_that_knows_no_schemas_is_asked_again_without(catalogue):
+def test_a_server_without_response_format_is_asked_again_without_it(catalogue):
     def answer(body):
         return (400, b"{}") if "response_format" in body else {"content": '{"prompt": "a cat"}'}
 
-    with language_server(answer) as server:
+    with fake_llm(answer) as server:
         [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "a cat")])
     assert (found.backend, len(server.asked)) == ("server", 2)
 
@@ -147,9 +146,9 @@ def test_the_users_words_are_never_lost(catalogue):
 @pytest.mark.parametrize(
     ("description", "answer", "kept"),
     [
-        ("a cat with a hat", "a sunset with the clouds", False),  # "with" is no content
+        ("a cat with a hat", "a sunset with the clouds", False),  # "with" is not a content word
         ("cats", "a tabby cat", True),
-        ("一只红色的猫", "一座蓝色的山", True),  # a colour is something, though little
+        ("一只红色的猫", "一座蓝色的山", True),  # a shared colour is enough
         ("一只猫", "一个人在海边的照片", False),
         ("ひまわりの絵", "ひまわり、青空", True),
         ("りんごを描いて", "海と空", False),
@@ -157,40 +156,40 @@ def test_the_users_words_are_never_lost(catalogue):
         ("нарисуй кота", "рыжий кот на крыше", True),
     ],
 )
-def test_which_words_are_enough_to_be_believed(catalogue, description, answer, kept):
+def test_a_prompt_that_shares_no_content_word_gets_the_users_words(catalogue, description, answer, kept):
     found, _ = interpreted(catalogue, says(prompt=answer), description)
     assert (found.conditions.prompt == answer) is kept
     assert found.conditions.prompt.endswith(answer)
 
 
-def test_a_translation_is_believed(catalogue):
+def test_a_translated_prompt_is_used(catalogue):
     found, _ = interpreted(catalogue, says(prompt="a red apple"), "请画一个红苹果")
     assert found.conditions.prompt == "a red apple"
 
 
-def test_seeds_and_styles_that_nobody_asked_for_or_that_do_not_exist_are_dropped(catalogue):
+def test_seeds_and_styles_that_were_not_requested_or_do_not_exist_are_dropped(catalogue):
     found, _ = interpreted(catalogue, says(prompt="a cat", seed=12345, style="cubist"))
     assert (found.conditions.seed, found.conditions.style) == (None, None)
 
 
-def test_in_a_conversation_the_server_hears_what_was_said_and_made_before(catalogue):
+def test_in_a_conversation_the_server_gets_the_earlier_turns(catalogue):
     before = Turn(text="a red car", conditions=Conditions(prompt="a red car", seed=7))
-    with language_server(lambda _: says(prompt="a blue car", seed=7)) as server:
+    with fake_llm(lambda _: says(prompt="a blue car", seed=7)) as server:
         [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "bluer", before)])
     assert "a red car" in server.asked[0]["messages"][0]["content"]
     assert (found.conditions.prompt, found.conditions.seed) == ("a blue car", 7)
 
 
-def test_a_batch_is_asked_together_and_each_answer_stays_with_its_question(catalogue):
+def test_the_answers_to_a_batch_are_matched_to_their_descriptions(catalogue):
     def answer(body):
         return says(prompt=f"{body['messages'][-1]['content']}, painted")
 
-    with language_server(answer) as server:
+    with fake_llm(answer) as server:
         found = Interpreter(ChatClient(server.url, "m"))([request(catalogue, f"cat {n}") for n in range(20)])
     assert [each.conditions.prompt for each in found] == [f"cat {n}, painted" for n in range(20)]
 
 
-def test_without_a_language_model_rules_do_it_and_off_takes_the_words_as_they_are(catalogue):
+def test_without_a_language_model_rules_interpret_and_off_uses_the_description_as_prompt(catalogue):
     [rules] = Interpreter()([request(catalogue, "please draw a cat")])
     [plain] = Interpreter(plain=True)([request(catalogue, "please draw a cat")])
     assert (rules.backend, rules.conditions.prompt, rules.fallback) == ("rules", "a cat", None)
@@ -240,7 +239,7 @@ def test_a_local_model_only_adds_to_what_the_rules_found(catalogue):
         ("", "a fox"),
     ],
 )
-def test_what_a_small_model_adds_is_cut_at_the_first_thing_that_is_no_short_phrase(text, kept):
+def test_a_small_models_addition_ends_before_the_first_thing_that_is_not_a_short_phrase(text, kept):
     assert prompt_enricher.added("a fox", text) == kept
 
 
@@ -257,7 +256,7 @@ def test_what_a_small_model_adds_is_cut_at_the_first_thing_that_is_no_short_phra
         ("빨간 사과", "ko"),
     ],
 )
-def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, description, language):
+def test_a_picture_is_presented_in_the_language_of_its_description(catalogue, description, language):
     _, spec = catalogue.resolve(JobRequest(description=description))
     assert presentation.language_of(description) == language
     assert description in presentation.by_rules(spec)
@@ -274,7 +273,7 @@ def test_a_picture_is_presented_in_the_language_it_was_asked_for(catalogue, desc
         ("cat", "en"),
     ],
 )
-def test_languages_are_told_apart_by_small_words_and_letters(text, language):
+def test_languages_are_recognized_by_small_words_and_letters(text, language):
     assert presentation.language_of(text) == language
 
 
@@ -286,12 +285,12 @@ def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversati
     assert presentation.by_rules(spec) == "Hier ist das geänderte Bild: ein rotes Auto."
     another = spec.model_copy(update={"seed": 8})
     assert presentation.by_rules(another) == "Hier ist dein Bild: ein rotes Auto."
-    with language_server(lambda _: {"content": "Es ist da."}) as server:
+    with fake_llm(lambda _: {"content": "Es ist da."}) as server:
         presentation.by_server(ChatClient(server.url, "m"), spec)
     assert "changed from: ein rotes Auto" in server.asked[0]["messages"][1]["content"]
 
 
-def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
+def test_a_presentation_names_number_style_and_omitted_things(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat", n=3, style="flat"))
     spec = spec.model_copy(update={"negative_prompt": "hat"})
     assert presentation.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
@@ -311,7 +310,7 @@ def test_a_presentation_tells_number_style_and_what_was_left_out(catalogue):
         ("보라색 고양이를 그려 줘", "알지는 못합니다"),
     ],
 )
-def test_a_picture_that_shows_less_than_was_asked_for_is_presented_as_what_it_shows(catalogue, text, own):
+def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(catalogue, text, own):
     _, spec = catalogue.resolve(JobRequest(description=text))
     spec = spec.model_copy(update={"prompt": "a purple cat", "style": None, "dropped_negative": "hat"})
     before = presentation.by_rules(spec.model_copy(update={"dropped_negative": ""}))
@@ -325,42 +324,42 @@ def test_a_picture_that_shows_less_than_was_asked_for_is_presented_as_what_it_sh
     assert presentation.alt_text(spec, "CAT") == "CAT"
 
 
-def test_a_server_is_told_what_was_left_out_and_what_could_not_be(catalogue):
+def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple cat without a hat"))
     spec = spec.model_copy(update={"dropped_negative": "hat"})
-    with language_server(lambda _: {"content": "A cat."}) as server:
+    with fake_llm(lambda _: {"content": "A cat."}) as server:
         presentation.by_server(ChatClient(server.url, "m"), spec, drawn_as="cat")
     facts = server.asked[0]["messages"][1]["content"]
     assert "drawn as: cat" in facts
     assert "could not be left out: hat" in facts
 
 
-def test_a_long_prompt_is_quoted_in_part_so_that_the_whole_answer_is_told(catalogue):
+def test_a_long_prompt_is_quoted_in_part_so_that_the_presentation_is_complete(catalogue):
     _, spec = catalogue.resolve(JobRequest(prompt="a cat " * 80))
     told = presentation.by_rules(spec, drawn_as="cat")
     assert told.endswith("it drew this, and left out the rest.")
     assert len(told) < presentation.MAX_CHARS
 
 
-def test_a_presentation_holds_nothing_that_a_database_refuses(catalogue):
+def test_a_presentation_has_no_characters_that_a_database_refuses(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a \x00cat"))
     assert spec.description == "a  cat"
-    with language_server(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
+    with fake_llm(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Your cat !"
 
 
-def test_a_server_presents_within_bounds(catalogue):
+def test_a_servers_presentation_has_a_length_limit(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat"))
-    with language_server(lambda _: {"content": " Here is your cat! "}) as server:
+    with fake_llm(lambda _: {"content": " Here is your cat! "}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Here is your cat!"
     with (
-        language_server(lambda _: {"content": "meow " * 500}) as server,
+        fake_llm(lambda _: {"content": "meow " * 500}) as server,
         pytest.raises(LanguageError, match="too long"),
     ):
         presentation.by_server(ChatClient(server.url, "m"), spec)
 
 
-def test_in_a_conversation_the_last_message_that_tells_its_language_decides(catalogue):
+def test_the_last_message_of_a_recognizable_language_decides_the_language(catalogue):
     assert presentation.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
     assert presentation.language_of("3d", "请画一个红苹果") == "zh"
     assert presentation.language_of("3d") == "en"

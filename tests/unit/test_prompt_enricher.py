@@ -6,14 +6,14 @@ import pytest
 
 from limner_shared.threads import Supervisor
 from limner_worker.stages.interpretation.client import LanguageError
-from limner_worker.stages.interpretation.prompt_enricher import WEIGHTS, LocalModel, put_whole
+from limner_worker.stages.interpretation.prompt_enricher import WEIGHTS, PromptEnricher, put_whole
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")  # warnings of transformers about its own formats
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LocalModel:
-    built = LocalModel(tmp_path_factory.mktemp("cache"), Supervisor())
+def model(tmp_path_factory: pytest.TempPathFactory) -> PromptEnricher:
+    built = PromptEnricher(tmp_path_factory.mktemp("cache"), Supervisor())
     built.wait()
     assert built.failure is None
     return built
@@ -39,14 +39,14 @@ def test_the_first_of_two_concurrent_conversions_is_kept(tmp_path):
 
 
 def test_enriching_fails_while_the_model_is_loading(tmp_path, monkeypatch):
-    monkeypatch.setattr("limner_worker.stages.interpretation.prompt_enricher.LocalModel._load", lambda _: None)
+    monkeypatch.setattr("limner_worker.stages.interpretation.prompt_enricher.PromptEnricher._load", lambda _: None)
     with pytest.raises(LanguageError, match="still being loaded"):
-        LocalModel(tmp_path, Supervisor()).enrich(["a cat"])
+        PromptEnricher(tmp_path, Supervisor()).enrich(["a cat"])
 
 
 def test_a_missing_package_is_reported_with_the_extra_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("limner_worker.stages.interpretation.prompt_enricher.PACKAGE", "no_such_package")
-    absent = LocalModel(tmp_path, Supervisor())
+    absent = PromptEnricher(tmp_path, Supervisor())
     absent.wait()
     with pytest.raises(LanguageError, match=r"pip install 'limner\[language\]'"):
         absent.enrich(["a cat"])

@@ -71,12 +71,12 @@ class Blobs:
 
     # --- checkpoints: they have no rows, and each is overwritten repeatedly ---
 
-    def keep(self, name: str, data: bytes) -> None:
+    def store_checkpoint(self, name: str, data: bytes) -> None:
         """Store a checkpoint under a name and replace the one before. Raises StorageFull or StorageFailed."""
         # A lost checkpoint costs a few steps, which is not worth a wait for the disk; the checksum detects damage.
         self._store.put(_checkpoint(name), data + hashlib.sha256(data).digest(), durable=False)
 
-    def kept(self, name: str) -> bytes | None:
+    def load_checkpoint(self, name: str) -> bytes | None:
         """The checkpoint of this name, or None. Raises StorageFailed, also for a damaged one."""
         found = self._store.get(_checkpoint(name))
         if found is None:
@@ -87,7 +87,7 @@ class Blobs:
             raise StorageFailed("The checkpoint is damaged.")
         return data
 
-    def drop(self, name: str) -> None:
+    def delete_checkpoint(self, name: str) -> None:
         """Delete the checkpoint of this name. Raises StorageFailed."""
         self._store.delete(_checkpoint(name))
 

@@ -66,7 +66,7 @@ class FaultIsolator:
         if error is None:
             return
         if device_faults.is_out_of_memory(error):
-            device_faults.release()
+            device_faults.release_cached_memory()
             if rows[0].key is not None:
                 self._sizer.record_out_of_memory(rows[0].key, self._padded_size(rows))
             log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model)

@@ -1,4 +1,4 @@
-"""The protocol of a family of generators: what the engine asks of one, and what it gives to it."""
+"""The protocol between the engine and a generator family."""
 
 from __future__ import annotations
 
@@ -24,139 +24,139 @@ Picture = NDArray[np.uint8]
 
 @dataclass(eq=False, slots=True)
 class ImageTask:
-    """One image to be made, and the sizes of the batches it took part in.
+    """One image to generate, and the padded sizes of the batches that it took part in.
 
-    A row's bits depend on the size that its batch is padded to, but not on its companions there. So whoever knows the
-    sizes can make the same bytes again: `replay` gives them, in the order of the calls, and then the image is alone in
-    its batches. `reproducible` means the largest size always, which gives the same bytes at any load.
+    A row's bits depend on the size that its batch is padded to, but not on the other rows in it. The sizes are
+    therefore enough to reproduce the same bytes: `replay` yields them in the order of the calls, and the image is then
+    alone in its batches. `reproducible` pads every batch to the largest size, which gives the same bytes at any load.
     """
 
     spec: JobSpec
     seed: int
     replay: Iterator[int] | None = None
     image: Picture | None = None
-    """What an image-to-image or inpainting request starts from."""
+    """The input image of an image-to-image or inpainting request."""
     mask: Picture | None = None
-    """White where inpainting may change it."""
+    """The inpainting mask; white marks what may change."""
     checkpoint: bytes | None = None
-    """Where an earlier attempt got to, as its state's `checkpoint` told."""
+    """The state of an earlier attempt, as `RowState.checkpoint` returned it."""
     drawn_as: str | None = None
-    """The name that a built-in model draws instead of a prompt that says more; known once it has started."""
+    """The known name that a built-in model draws in place of a longer prompt; set by `Generator.start`."""
     buckets: list[int] = field(default_factory=list)
-    """The padded batch size of each call so far: texts, steps, decode."""
+    """The padded batch sizes of the calls so far: text encoding, steps, decode."""
 
     @property
     def alone(self) -> Hashable:
-        """Part of a key: what is replayed shares a batch with nobody."""
+        """Part of `RowState.key`: a replayed image never shares a batch."""
         return None if self.replay is None else id(self)
 
 
 class RowState(Protocol):
-    """What the engine reads of a generator's state of one image."""
+    """The part of a generator's state of one image that the engine reads."""
 
     task: ImageTask
 
     @property
     def key(self) -> Hashable:
-        """What must be equal for two states to share the next call. It may change from step to step."""
+        """States with equal keys may share the next call. The key may change from step to step."""
         ...
 
     @property
     def steps_done(self) -> int:
-        """How many of `task.spec.steps` are behind it."""
+        """The number of steps done, out of `task.spec.steps`."""
         ...
 
     @property
     def finished(self) -> bool:
-        """Whether what comes next is its decode."""
+        """Whether all steps are done and the decode is next."""
         ...
 
     @property
     def error(self) -> Exception | None:
-        """Why this image, and no other of its batch, cannot go on."""
+        """The error that ends this image without affecting the others in its batch; None while there is none."""
         ...
 
     def checkpoint(self) -> bytes | None:
-        """All that another worker needs to go on from here; None for a state that cannot be kept, or need not be."""
+        """Everything that another worker needs to resume from here; None if the state cannot or need not be stored."""
         ...
 
     def close(self) -> None:
-        """Release what it holds: its picture is made, or is not wanted. Called once, on the engine's thread."""
+        """Release the state's resources after it is decoded or dropped. Called once, on the engine's thread."""
         ...
 
 
 class Decoding(Protocol):
-    """Pictures that the device may still be at work on while it takes other images' next steps."""
+    """A decode that the device may still be computing while it runs the next steps of other images."""
 
     def done(self) -> bool:
-        """Whether `pictures` would not wait."""
+        """Return whether `pictures` would return without waiting."""
         ...
 
     def pictures(self) -> list[Picture]:
-        """Wait for them; asked for once."""
+        """Wait for the pictures and return them. Called once."""
         ...
 
     @property
     def seconds(self) -> float:
-        """What the device took, once it is done."""
+        """The device time in seconds, once the decode is done."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A `Decoding` that was done at once, in no time."""
+    """A `Decoding` that was complete from the start."""
 
     result: list[Picture]
     seconds: float = 0.0
 
     def done(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def pictures(self) -> list[Picture]:
-        """Here they are."""
+        """Return the pictures."""
         return self.result
 
 
 class Generator(Protocol):
-    """One loaded model. All methods run on the engine's thread; each either changes every state given or raises.
+    """One loaded model. All methods run on the engine's thread; each changes every given state or raises.
 
-    The engine keeps batches within `card.buckets`; states share a call only where their keys are equal.
+    The engine keeps batches within `card.buckets`, and only states with equal keys share a call.
     """
 
     card: ModelCard
 
     @property
     def nbytes(self) -> int:
-        """How much memory its weights take."""
+        """The size of the weights in bytes."""
         ...
 
     def start(self, tasks: Sequence[ImageTask]) -> list[Any]:
-        """The first state of each task: texts encoded in one batch, noise drawn from the seed."""
+        """Return the first state of each task, with texts encoded in one batch and noise drawn from the seed."""
         ...
 
     def step(self, states: Sequence[Any]) -> None:
-        """One call of the denoiser for all these states. What concerns one of them alone is left in its `error`."""
+        """Call the denoiser once for all these states. An error of a single image is stored in its `error`."""
         ...
 
     def decode(self, states: Sequence[Any]) -> Decoding:
-        """Begin the pictures of finished states, which stay as they are until the pictures are there.
+        """Begin to decode finished states; they must not change until the pictures are there.
 
-        One that is not finite raises FloatingPointError, here or from `Decoding.pictures`.
+        A picture that is not finite raises FloatingPointError, here or from `Decoding.pictures`.
         """
         ...
 
     def preview(self, state: Any) -> Picture | None:
-        """Roughly what an unfinished image will look like, in any size; None where that cannot be told cheaply."""
+        """A rough preview of an unfinished image, of any size; None if there is no cheap one."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:
-        """What a receipt says of the model: hashes, versions, device, dtype, sampler."""
+        """The model's entry in a receipt: hashes, versions, device, dtype and sampler."""
         ...
 
 
 def bucket_for(size: int, buckets: Sequence[int]) -> int:
-    """The smallest bucket that holds `size` rows. Raises ValueError when none does."""
+    """Return the smallest bucket that holds `size` rows. Raises ValueError if none does."""
     for bucket in sorted(buckets):
         if size <= bucket:
             return bucket
@@ -164,16 +164,16 @@ def bucket_for(size: int, buckets: Sequence[int]) -> int:
 
 
 def padded_size(tasks: Sequence[ImageTask], buckets: Sequence[int]) -> int:
-    """The size that a call for all these images is padded to, unless it is replayed.
+    """Return the size that a call for all these images is padded to, unless it is replayed.
 
-    Raises ValueError when there are more than the largest bucket holds.
+    Raises ValueError for more images than the largest bucket holds.
     """
     return max(buckets) if any(task.spec.reproducible for task in tasks) else bucket_for(len(tasks), buckets)
 
 
 @contextmanager
 def padding(tasks: Sequence[ImageTask], buckets: Sequence[int]) -> Iterator[int]:
-    """The size that a call for all these images is padded to; noted in each of them once the call went well."""
+    """Yield the size that a call for all these images is padded to; record it in each image after the call succeeds."""
     replay = tasks[0].replay
     size = padded_size(tasks, buckets) if replay is None else next(replay, 1)
     yield size
@@ -182,7 +182,7 @@ def padding(tasks: Sequence[ImageTask], buckets: Sequence[int]) -> Iterator[int]
 
 
 def locate(source: Source) -> Path:
-    """The local folder of a card's source. Raises CardError when it is not there; a hub id is not for this function."""
+    """Return the local folder of a card's source. Raises CardError if it does not exist or the source is on a hub."""
     if source.package is not None:
         package, _, folder = source.package.partition(":")
         spec = find_spec(package)
@@ -192,21 +192,21 @@ def locate(source: Source) -> Path:
     elif source.folder is not None:
         path = source.folder
     else:
-        raise CardError(f"{source.hub!r} is on a hub, and this family reads local folders only.")
+        raise CardError(f"{source.hub!r} is on a hub, but this family reads local folders only.")
     if not path.is_dir():
         raise CardError(f"The model's folder {path} does not exist.")
     return path
 
 
 def checked_hashes(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 in hex of each file of weights below a folder.
+    """Return the SHA-256 in hex of each weights file in a folder and its subfolders.
 
-    Raises CardError for one that is not what the card expects, or is missing.
+    Raises CardError for a file that is missing or differs from what the card expects.
     """
     found = {file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(folder.rglob("*.safetensors"))}
     for name, digest in expected.items():
         if found.get(name) != digest.lower():
-            raise CardError(f"sha256: {name} has {found.get(name, 'no such file')}, and the card says {digest}.")
+            raise CardError(f"sha256: {name} has {found.get(name, 'no such file')}, but the card expects {digest}.")
     return found
 
 

@@ -1,7 +1,7 @@
-"""What a GPU can do better than wait: copies from pinned memory, decodes beside the next steps, compiled denoisers.
+"""GPU features: copies from pinned memory, decodes on a stream of their own, compiled denoisers.
 
-On a CPU all of it is the plain thing. The CUDA side follows PyTorch's notes on CUDA semantics (streams, pinned memory,
-caching allocator) and on `torch.compile`; docs/gpu.md says what of it was run.
+On a CPU each of them is the plain operation. The CUDA side follows PyTorch's notes on CUDA semantics (streams, pinned
+memory, caching allocator) and on `torch.compile`; docs/gpu.md lists what has been run on hardware.
 """
 
 from __future__ import annotations
@@ -21,60 +21,64 @@ from limner_worker.generators.nested_tensors import owned
 T = TypeVar("T")
 Compute = Callable[..., Any]
 EACH_SHAPE: Final[dict[str, Any]] = {"dynamic": False, "recompile_limit": 64}
-"""Shapes are a card's sizes times its buckets; beyond so many torch would go on without compiling."""
+"""Compile each shape by itself, up to 64. A model has a shape for each size and bucket of its card; beyond the limit
+torch would continue without compiling."""
 
 
 class Device:
-    """Where a model runs. For the engine's thread."""
+    """The device that a model runs on. For the engine's thread."""
 
-    def __init__(self, name: str, *, beside: bool = True) -> None:
-        """`beside`: decodes have a stream of their own. Not for a model whose weights move while others compute."""
+    def __init__(self, name: str, *, own_decode_stream: bool = True) -> None:
+        """`own_decode_stream`: decodes use a separate stream. Not for a model whose weights move between calls."""
         self.torch = torch.device(name)
         self._cuda = self.torch.type == "cuda"
         if self._cuda:
             compute_deterministically()
-        self._stream = torch.cuda.Stream(self.torch) if self._cuda and beside else None
+        self._stream = torch.cuda.Stream(self.torch) if self._cuda and own_decode_stream else None
 
     @property
-    def kind(self) -> str:
-        """What may compute other last bits than another."""
+    def name(self) -> str:
+        """The device's model name; devices of other models may differ in the last bits."""
         return torch.cuda.get_device_name(self.torch) if self._cuda else self.torch.type
 
-    def put(self, tensor: Tensor) -> Tensor:
-        """A tensor of the CPU, on the device; nobody waits for the copy but what reads it."""
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Return a copy of a CPU tensor on the device; on CUDA only operations that read it wait for the copy."""
         return tensor.pin_memory().to(self.torch, non_blocking=True) if self._cuda else tensor.to(self.torch)
 
-    def fetch(self, tensor: Tensor) -> Tensor:
-        """The way back, within `beside`: it is there once the decode is done."""
+    def to_host(self, tensor: Tensor) -> Tensor:
+        """Return a copy on the CPU; within `decode_async` on CUDA it is complete once the decode is done."""
         if not self._cuda:
             return tensor.cpu()
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         return host.copy_(tensor, non_blocking=True)
 
-    def settle(self, *, decodes: bool = False) -> None:
-        """Wait for the steps: so their time is known, and who comes next waits for one at most. `decodes`: for all."""
+    def synchronize(self, *, decodes: bool = False) -> None:
+        """Wait for the queued steps, and with `decodes` for decodes too.
+
+        This makes the time of steps known, and a new job waits for at most one step.
+        """
         if self._cuda:
             torch.cuda.current_stream(self.torch).synchronize()
             if decodes and self._stream is not None:
                 self._stream.synchronize()
 
     def autocast(self, card: ModelCard) -> torch.autocast:
-        """Matrix products in the card's dtype."""
+        """Return a context in which matrix products run in the card's dtype."""
         dtype = getattr(torch, card.dtype)
         return torch.autocast(self.torch.type, dtype, enabled=dtype is not torch.float32)
 
-    def beside(self, compute: Callable[[], T], then: Callable[[T], list[Picture]]) -> AsyncDecode[T]:
-        """Begin a decode: `compute` now, while the device goes on, and `then` when the pictures are asked for.
+    def decode_async(self, compute: Callable[[], T], then: Callable[[T], list[Picture]]) -> AsyncDecode[T]:
+        """Begin a decode: run `compute` now without waiting for the device, and `then` when the pictures are requested.
 
-        What `compute` reads must be kept by the caller until then, and must have been settled.
+        The inputs of `compute` must be synchronized beforehand, and the caller must keep them until then.
         """
         return AsyncDecode(compute, then, self._stream)
 
 
 def compute_deterministically() -> None:
-    """Choose the same kernels every time: what a receipt promises holds for the same batch sizes on the same device.
+    """Make torch choose deterministic kernels, so that a receipt holds for the same batch sizes on the same device.
 
-    PyTorch, "Reproducibility". Operations without a deterministic kernel warn, and go on.
+    See PyTorch, "Reproducibility". Operations without a deterministic kernel warn and continue.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
@@ -83,7 +87,7 @@ def compute_deterministically() -> None:
 
 
 class AsyncDecode(Generic[T]):
-    """A decode in progress, as `base.Decoding`; without a stream it is done at once."""
+    """A decode in progress, as `base.Decoding`; without a stream it completes at once."""
 
     def __init__(
         self, compute: Callable[[], T], then: Callable[[T], list[Picture]], stream: torch.cuda.Stream | None
@@ -92,7 +96,7 @@ class AsyncDecode(Generic[T]):
         self._stream = stream
         self._events: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
         started = time.perf_counter()
-        with torch.inference_mode(), torch.cuda.stream(stream):  # None changes nothing
+        with torch.inference_mode(), torch.cuda.stream(stream):  # a stream of None changes nothing
             if stream is None:
                 self._result = compute()
             else:
@@ -104,38 +108,40 @@ class AsyncDecode(Generic[T]):
         self._took = time.perf_counter() - started
 
     def done(self) -> bool:
-        """Whether `pictures` would not wait."""
+        """Return whether `pictures` would return without waiting."""
         return self._events is None or self._events[1].query()
 
     def pictures(self) -> list[Picture]:
-        """Wait for them."""
+        """Wait for the pictures and return them."""
         if self._events is not None:
             self._events[1].synchronize()
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             pictures = self._then(self._result)
         if self._stream is not None:
-            # A pipeline's own code may change its VAE on this stream (SDXL's dtype); steps and encodes come after that.
+            # A pipeline's own code may cast its VAE on this stream (SDXL), so later steps and encodes must wait for it.
             torch.cuda.default_stream(self._stream.device).wait_stream(self._stream)
         return pictures
 
     @property
     def seconds(self) -> float:
-        """What the device took, once it is done."""
+        """The device time in seconds, once the decode is done."""
         return self._took if self._events is None else self._events[0].elapsed_time(self._events[1]) / 1000
 
 
 def compiled(call: Compute, card: ModelCard) -> Compute:
-    """The call as the card wants it compiled: for each shape by itself, so that a picture's bits do not depend on which
-    shapes came before. With CUDA graphs, one is recorded for each.
+    """Return the call, compiled as the card says.
+
+    Each shape is compiled separately, so that a picture's bits do not depend on the shapes that came before. With CUDA
+    graphs, one graph is recorded for each shape.
     """
     if card.cuda_graphs:
-        return _of_graphs(torch.compile(call, mode="reduce-overhead", **EACH_SHAPE))
+        return _with_cuda_graphs(torch.compile(call, mode="reduce-overhead", **EACH_SHAPE))
     return torch.compile(call, **EACH_SHAPE) if card.compile else call
 
 
-def _of_graphs(call: Compute) -> Compute:
+def _with_cuda_graphs(call: Compute) -> Compute:
     def replayed(*args: Any, **kwargs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
-        return owned(call(*args, **kwargs))  # the graph writes into the same memory when it is run again
+        return owned(call(*args, **kwargs))  # the next replay of the graph overwrites the same memory
 
     return replayed

@@ -1,4 +1,4 @@
-"""Faults of a device: memory that is full, which passes, and a context that is broken, which ends the process."""
+"""Device faults: full memory, which is temporary, and a broken context, which ends the process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import gc
 import sys
 from typing import Final
 
-SIGNS: Final = ("out of memory", "can't allocate memory", "not enough memory")
-"""How torch's allocators say it where they raise a plain RuntimeError."""
+OUT_OF_MEMORY_MESSAGES: Final = ("out of memory", "can't allocate memory", "not enough memory")
+"""Messages with which torch's allocators report full memory where they raise a plain RuntimeError."""
 
 
-BROKEN: Final = (
+BROKEN_CONTEXT_MESSAGES: Final = (
     "CUDA error",
     "HIP error",
     "CUBLAS_STATUS_",
@@ -23,30 +23,30 @@ BROKEN: Final = (
     "uncorrectable ECC error",
     "Engine reset",
 )
-"""How torch tells that a device's context cannot be used any more. After such an error every later call fails too, and
-only a new process gets a new context (CUDA runtime API, "Error Handling": sticky errors)."""
+"""Messages with which torch reports that a device's context is unusable. After such an error every later call fails
+too, and only a new process gets a new context (CUDA runtime API, "Error Handling": sticky errors)."""
 
 
 def is_device_broken(error: BaseException) -> bool:
-    """Whether no later call in this process can succeed on the device."""
+    """Return whether every later call on the device must fail in this process."""
     if is_out_of_memory(error):
         return False
     return type(error).__name__ == "AcceleratorError" or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in BROKEN)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in BROKEN_CONTEXT_MESSAGES)
     )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the same work may succeed on fewer rows."""
+    """Return whether the same work may succeed with fewer rows."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS))
+        or (isinstance(error, RuntimeError) and any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES))
     )
 
 
-def release() -> None:
-    """Give back what is cached; without torch, and without loading it, that is Python's own garbage."""
+def release_cached_memory() -> None:
+    """Collect garbage, and empty torch's CUDA cache if torch is loaded; does not import torch."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

@@ -1,4 +1,4 @@
-"""Which of a worker's models are loaded: all that fit into its memory, and of more, those that were used last."""
+"""The loaded models of a worker: all that fit into its memory, otherwise the most recently used."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Load = Callable[[ModelCard], Generator]
 
 
 class ModelCache:
-    """For the engine's thread, once made.
+    """A least-recently-used cache of loaded models. After construction, for the engine's thread only.
 
-    A model is unloaded by forgetting it, so that a device and the machine both get their memory back; what is loaded
-    again comes from the files' pages, which the operating system mostly still has.
+    Unloading drops the last reference to a model, which frees both device and host memory. Loading it again reads
+    the weights files, which the operating system mostly still has in its page cache.
     """
 
     def __init__(self, cards: Iterable[ModelCard], load: Load, max_bytes: int | None = None) -> None:
-        """Load each card's model once, to know that it works and how large it is; one that does not is left out.
+        """Load each card's model once, to check that it loads and to measure it; leave out those that fail.
 
-        Raises CardError if none works.
+        Raises CardError if no model loads.
         """
         self._load = load
         self._max_bytes = max_bytes
-        self._loaded: dict[str, Generator] = {}  # the last used stand last
+        self._loaded: dict[str, Generator] = {}  # least recently used first
         self._sizes: dict[str, int] = {}
         self.cards: dict[str, ModelCard] = {}
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
@@ -49,42 +49,42 @@ class ModelCache:
             log.info("model loaded", model=card.name)
         self.fingerprints = fingerprints
         if not self.cards:
-            raise CardError("No model could be loaded, so this worker has nothing to do; the reasons are in its log.")
+            raise CardError("No model could be loaded, so this worker has no work; its log has the reasons.")
 
     def get(self, name: str) -> Generator:
-        """A loaded model. Raises KeyError if it is not."""
+        """Return a loaded model. Raises KeyError if it is not loaded."""
         return self._loaded[name]
 
     def ensure_loaded(self, name: str, busy: Collection[str]) -> bool:
-        """Have a model loaded, and others unloaded for it as needed; False while those that are busy leave no room.
+        """Load a model if needed, unloading others to make room; return False while the busy models leave no room.
 
-        Raises CardError if it does not load any more, and KeyError if this worker does not serve it.
+        Raises CardError if the model no longer loads, and KeyError if this worker does not serve it.
         """
-        known = self._loaded.pop(name, None)
-        if known is None:
+        generator = self._loaded.pop(name, None)
+        if generator is None:
             if not self._make_room(self._sizes[name], busy):
                 return False
             started = time.monotonic()
-            known = self._load(self.cards[name])
+            generator = self._load(self.cards[name])
             log.info("model loaded again", model=name, seconds=round(time.monotonic() - started, 2))
-        self._loaded[name] = known
+        self._loaded[name] = generator
         return True
 
     def _make_room(self, size: int, busy: Collection[str]) -> bool:
-        """Unload what was not used for longest. A model that is too large for all the room gets it for itself."""
+        """Unload the least recently used idle models; a model larger than the limit is loaded alone."""
         if self._max_bytes is None:
             return True
         idle = [name for name in self._loaded if name not in busy]
         left = sum(self._sizes[name] for name in self._loaded)
-        going: list[str] = []
+        evicted: list[str] = []
         while idle and left + size > self._max_bytes:
-            going.append(idle.pop(0))
-            left -= self._sizes[going[-1]]
+            evicted.append(idle.pop(0))
+            left -= self._sizes[evicted[-1]]
         if left and left + size > self._max_bytes:
             return False
-        for name in going:
+        for name in evicted:
             del self._loaded[name]
-            log.info("model unloaded, to make room", model=name)
-        if going:
-            device_faults.release()
+            log.info("model unloaded to make room", model=name)
+        if evicted:
+            device_faults.release_cached_memory()
         return True

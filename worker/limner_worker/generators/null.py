@@ -1,5 +1,6 @@
-"""No model at all: a plain picture whose colour is made from the seed. It shows what everything around a model costs
-and keeps; benchmarks and fault tests run it with everything else real.
+"""A generator without a model: a picture of one colour, taken from the seed.
+
+Benchmarks and fault tests use it to measure and to test everything around a model, with everything else real.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from limner_worker.generators.base import Decoded, ImageTask, Picture, padding
 
 @dataclass(eq=False, slots=True)
 class NullState:
-    """One image on its way."""
+    """The state of one image."""
 
     task: ImageTask
     steps_done: int = 0
@@ -25,7 +26,7 @@ class NullState:
 
     @property
     def key(self) -> Hashable:
-        """Every size is alike."""
+        """All images may share a batch."""
         return self.task.alone
 
     @property
@@ -34,15 +35,15 @@ class NullState:
         return self.steps_done >= self.task.spec.steps
 
     def checkpoint(self) -> bytes | None:
-        """A picture that costs nothing is not worth keeping half made."""
+        """Always None: the picture costs nothing to generate again."""
         return None
 
     def close(self) -> None:
-        """Its tensors go with it."""
+        """Do nothing: there are no resources to release."""
 
 
 class Null:
-    """A generator whose every step takes `step_ms` milliseconds (the card's `options`), however many rows share it."""
+    """A generator whose steps take `step_ms` milliseconds (from the card's `options`) for any number of rows."""
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
@@ -50,15 +51,15 @@ class Null:
 
     @property
     def nbytes(self) -> int:
-        """There are no weights."""
+        """Always 0: there are no weights."""
         return 0
 
     def start(self, tasks: Sequence[ImageTask]) -> list[NullState]:
-        """Nothing to prepare."""
+        """Return the first state of each task."""
         return [NullState(task) for task in tasks]
 
     def step(self, states: Sequence[NullState]) -> None:
-        """Let the time pass."""
+        """Sleep for `step_ms` and count the step."""
         with padding([state.task for state in states], self.card.buckets):
             if self._seconds:
                 time.sleep(self._seconds)
@@ -66,16 +67,16 @@ class Null:
                 state.steps_done += 1
 
     def decode(self, states: Sequence[NullState]) -> Decoded:
-        """uint8 [height, width, 3] of one colour."""
+        """Return pictures of one colour each, as uint8 [height, width, 3]."""
         with padding([state.task for state in states], self.card.buckets):
             return Decoded([_picture(state.task) for state in states])
 
     def preview(self, state: NullState) -> Picture | None:
-        """It looks the same from the beginning."""
+        """Return the final picture."""
         return _picture(state.task)
 
     def fingerprint(self) -> dict[str, Any]:
-        """There is nothing to tell."""
+        """Return the card's name only."""
         return {"model": self.card.name}
 
 

@@ -1,4 +1,4 @@
-"""The families of generators: which class loads a model card, and on which device."""
+"""The registry of generator families: the class that loads a model card, and the device it runs on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from limner_shared.settings import Settings
 from limner_worker.generators.base import Generator
 from limner_worker.generators.null import Null
 
-# torch takes seconds to import and much memory, so only the families that need it import it.
+# torch takes seconds and much memory to import, so only the families that need it import it.
 
 
 def load(card: ModelCard, settings: Settings) -> Generator:
-    """Load one model. Raises CardError."""
+    """Load the model of a card. Raises CardError."""
     if card.family == "null":
         return Null(card)
     import torch  # noqa: PLC0415
@@ -23,7 +23,7 @@ def load(card: ModelCard, settings: Settings) -> Generator:
 
 
 def pick_device(wanted: str) -> str:
-    """The device of a setting; `auto` is the first of CUDA, Apple's GPU and the CPU that exists."""
+    """Return the device that a setting names; `auto` is the first available of CUDA, Apple's GPU and the CPU."""
     import torch  # noqa: PLC0415
 
     if wanted != "auto":
@@ -47,11 +47,11 @@ def _diffusers(card: ModelCard, device: str, settings: Settings) -> Generator:
         from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 
         from limner_worker.generators.diffusers.pipeline import DiffusersPipeline  # noqa: PLC0415
-        from limner_worker.generators.diffusers.self_check import check_rows  # noqa: PLC0415
+        from limner_worker.generators.diffusers.self_check import check_batching  # noqa: PLC0415
     except ImportError as error:
         raise CardError(f"{card.name} needs diffusers: pip install 'limner[diffusers]'.") from error
-    transformers_logging.set_verbosity_error()  # its progress bars and load reports are not for a service's log
+    transformers_logging.set_verbosity_error()  # keep its progress bars and load reports out of the service's log
     transformers_logging.disable_progress_bar()
     pipeline = DiffusersPipeline(card, device, settings.encoder_cache_bytes, settings.encoder_cache_url)
-    check_rows(pipeline, settings.cache_dir / "checks")
+    check_batching(pipeline, settings.cache_dir / "checks")
     return pipeline

@@ -173,7 +173,7 @@ class WorkerService:
             log.warning("claimed again, dropping earlier attempts", jobs=[job.id for job in earlier])
             self._abort(earlier)
         self._reporter.add(jobs)
-        self._interpretation.take([job for job in jobs if not job.claim.interpreted])
+        self._interpretation.submit([job for job in jobs if not job.claim.interpreted])
         self._schedule([job for job in jobs if job.claim.interpreted])
 
     def _schedule(self, jobs: Sequence[JobRun]) -> None:

@@ -33,7 +33,7 @@ class CheckpointStore:
 
     def _write(self, name: str, data: bytes) -> None:
         try:
-            self._blobs.keep(name, data)
+            self._blobs.store_checkpoint(name, data)
         except (StorageFailed, StorageFull) as error:
             log.warning("could not store a checkpoint", image=name, error=error.code)
 
@@ -45,7 +45,7 @@ class CheckpointStore:
 
     def _load_row(self, job: JobRun, row: Row) -> None:
         try:
-            data = self._blobs.kept(_name(job.id, row.index))
+            data = self._blobs.load_checkpoint(_name(job.id, row.index))
         except StorageFailed:
             return
         if data is None:
@@ -86,7 +86,7 @@ class CheckpointStore:
 
     def _delete(self, name: str) -> None:
         try:
-            self._blobs.drop(name)
+            self._blobs.delete_checkpoint(name)
         except StorageFailed as error:
             log.warning("could not delete a checkpoint; the dispatcher will", image=name, error=error.code)
 

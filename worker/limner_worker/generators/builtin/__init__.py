@@ -1,1 +1,1 @@
-"""The built-in families: the latent flow model and the conditional GAN."""
+"""The built-in generator families: the latent flow model and the conditional GAN."""

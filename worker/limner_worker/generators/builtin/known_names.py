@@ -1,4 +1,4 @@
-"""The names that a built-in model was trained with, and when a prompt is drawn as one of them."""
+"""The names that a built-in model was trained with, and the rule for drawing a prompt as one of them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from limner_worker.networks.weights import WeightsError, write_tensors
 NAMES: Final = "names.safetensors"
 KNOWN: Final = "known.safetensors"
 LONGEST: Final = 6
-"""Words, or characters of a script without spaces, in a name that is looked for within a text."""
+"""The most words, or characters of a script without spaces, of a name that is searched for within a text."""
 WIDE: Final = "\u2e80"
-"""From here on lie the scripts that are written without spaces."""
+"""The first character of the scripts that are written without spaces."""
 SHORTEST: Final = 3
-"""Letters of a name that is looked for within a text; shorter ones are other languages' small words."""
+"""The fewest letters of a name that is searched for within a text; shorter ones are function words elsewhere."""
 _WORD = re.compile(r"[\w'-]+")
 _ARTICLES = (
     "an? the ein eine einen der die das den un une le la les el los las una unos unas il lo gli i uno um uma o os as"
@@ -32,23 +32,23 @@ _MARKS = " .!?\u3002\uff01\uff1f"
 _ARTICLE = re.compile(rf"^(?:{'|'.join(_ARTICLES.split())})\s+|^l'\s*")
 
 
-class Named(NamedTuple):
-    """What is drawn instead of a text."""
+class NameMatch(NamedTuple):
+    """The name that is drawn in place of a text."""
 
     name: str
     embedding: Tensor  # float32 [384]
     exact: bool
-    """Whether the text is the name itself, in another language: then nothing of it is left out."""
+    """Whether the text is the name itself in another language, so that the drawing omits nothing."""
 
 
-class Names:
-    """Every concept's English name with its conditioning, its names in other languages, and everyday captions.
+class KnownNames:
+    """The English name of every concept with its conditioning, its names in other languages, and everyday captions.
 
-    The captions ("blue car" for what CLDR calls "sport utility vehicle") were trained with as well as the names.
+    The captions ("blue car" for CLDR's "sport utility vehicle") were trained along with the names.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read `names.safetensors` and, if it is there, `known.safetensors` from a text encoder's folder.
+        """Read `names.safetensors` and, if it exists, `known.safetensors` from a text encoder's folder.
 
         Raises WeightsError for a file that is missing or damaged.
         """
@@ -60,7 +60,7 @@ class Names:
         self._places = {
             name: place for names in (*translations.values(), self._texts) for place, name in enumerate(names) if name
         }
-        self._heads: dict[str, list[int]] = {}  # of English names of several words, by the last one
+        self._heads: dict[str, list[int]] = {}  # by the last word of English names of several words
         for place, name in enumerate(self.names):
             *before, last = name.split()
             if before:
@@ -68,10 +68,10 @@ class Names:
         files = [file for file in (folder / NAMES, folder / KNOWN) if file.is_file()]
         self.sha256 = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
-    def instead_of(self, text: str, embedding: Tensor, rule: NearestName) -> Named | None:
-        """The name to draw in place of a text with conditioning `embedding` [384]; None if the text itself is drawn.
+    def find(self, text: str, embedding: Tensor, rule: NearestName) -> NameMatch | None:
+        """Return the name to draw in place of a text with conditioning `embedding` [384]; None to draw the text itself.
 
-        The result depends on this text alone, never on its batch.
+        The result depends on this text only, never on its batch.
         """
         cosines = self._all @ embedding
         nearest = int(cosines.argmax())
@@ -79,16 +79,16 @@ class Names:
             return None
         plain = _plain(text)
         exact = self._places.get(plain)
-        said = self._said(plain) if exact is None else [exact]
-        place = max(said, key=lambda place: float(cosines[place]), default=nearest)
-        if cosines[place] < cosines[nearest] - rule.margin:  # another language's word, or one that means little here
+        contained = self._names_within(plain) if exact is None else [exact]
+        place = max(contained, key=lambda place: float(cosines[place]), default=nearest)
+        if cosines[place] < cosines[nearest] - rule.margin:  # a word of another language, or one of little weight here
             place = nearest
-        if place == nearest and place not in said and float(cosines[nearest]) < rule.least:
+        if place == nearest and place not in contained and float(cosines[nearest]) < rule.least:
             return None
-        return Named(self._texts[place], self._all[place].clone(), exact=place == exact)
+        return NameMatch(self._texts[place], self._all[place].clone(), exact=place == exact)
 
-    def _said(self, plain: str) -> Collection[int]:
-        """The places of names that a text contains, in any language; else of those that end in one of its words."""
+    def _names_within(self, plain: str) -> Collection[int]:
+        """Return the indices of the names in a text, in any language; else of names that end in one of its words."""
         words = _WORD.findall(plain)
         spaced = [" ".join(words[at : at + size]) for size in range(1, LONGEST + 1) for at in range(len(words))]
         spaced += [part.removesuffix("s") for part in spaced]
@@ -99,39 +99,39 @@ class Names:
         return found or {place for part in spaced for place in self._heads.get(part, ())}
 
     def translated(self, name: str, language: str) -> str:
-        """A name in another language, as CLDR has it; the name itself where it has none."""
+        """Return CLDR's translation of a name; the name itself if there is none."""
         place = self._places.get(name, len(self.names))
         names = self._translations.get(language, ())
         return (names[place] if place < len(names) else "") or name
 
 
 def save_names(names: Sequence[str], embeddings: Tensor, folder: Path) -> None:
-    """Store names and their conditioning [names, 384] where `Names` reads them."""
+    """Store names and their conditioning [names, 384] for `KnownNames` to read."""
     _write(folder / NAMES, embeddings, names=names)
 
 
 def save_known(
     captions: Sequence[str], embeddings: Tensor, translations: Mapping[str, Sequence[str]], folder: Path
 ) -> None:
-    """Store captions with their conditioning [captions, 384], and by language the names in the order of the names."""
+    """Store captions with their conditioning [captions, 384], and translations of the names by language, in order."""
     _write(folder / KNOWN, embeddings, names=captions, translations=translations)
 
 
 def _write(file: Path, embeddings: Tensor, **texts: object) -> None:
-    told = {key: json.dumps(value, ensure_ascii=False) for key, value in texts.items()}
-    write_tensors(file, {"embeddings": embeddings.half()}, told)
+    metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in texts.items()}
+    write_tensors(file, {"embeddings": embeddings.half()}, metadata)
 
 
 def _read(file: Path) -> tuple[list[str], Tensor, dict[str, list[str]]]:
     try:
         with safe_open(file, framework="pt") as opened:
-            told = opened.metadata()
-            texts, translations = json.loads(told["names"]), json.loads(told.get("translations", "{}"))
+            metadata = opened.metadata()
+            texts, translations = json.loads(metadata["names"]), json.loads(metadata.get("translations", "{}"))
             return texts, opened.get_tensor("embeddings").float(), translations
     except Exception as error:
-        raise WeightsError(f"{file} is no file of names: {error}") from error
+        raise WeightsError(f"{file} is not a names file: {error}") from error
 
 
 def _plain(text: str) -> str:
-    """As names are written: lower case, without an article before them or a mark after them."""
+    """Return the text in the form of the names: lower case, without a leading article or final punctuation."""
     return _ARTICLE.sub("", " ".join(text.lower().replace("\u2019", "'").split()).strip(_MARKS)).strip()

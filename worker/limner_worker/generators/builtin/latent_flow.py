@@ -24,34 +24,34 @@ from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
 
 LATENT_SHAPE = (16, 8, 8)
-ROUGH = 0.35
-"""Up to this share of the steps a preview is the instant model's picture, if there is one: the flow's is a blur yet."""
+INSTANT_PREVIEW_SHARE = 0.35
+"""Until this share of the steps a preview shows the instant model's picture, if any; the flow's is still a blur."""
 
 
 @dataclass(eq=False, slots=True)
 class FlowState:
-    """One image between steps."""
+    """The state of one image between steps."""
 
     task: ImageTask
     latents: Tensor  # float32 [16, 8, 8], normalised
     conditioning: Conditioning
-    velocity: Tensor | None = None  # float32 [16, 8, 8], of the last step
+    velocity: Tensor | None = None  # float32 [16, 8, 8], from the last step
     steps_done: int = 0
     error: Exception | None = None
 
     @property
     def spec(self) -> JobSpec:
-        """What was asked for."""
+        """The resolved request."""
         return self.task.spec
 
     @property
     def key(self) -> Hashable:
-        """Everything shares a batch: seed, steps, guidance, prompts and even size differ freely."""
+        """All images may share a batch, whatever their seed, steps, guidance, prompt or even size."""
         return self.task.alone
 
     @property
     def time(self) -> float:
-        """How far from noise (0) to data (1)."""
+        """The position between noise (0) and data (1)."""
         return self.steps_done / self.spec.steps
 
     @property
@@ -60,23 +60,23 @@ class FlowState:
         return self.steps_done >= self.spec.steps
 
     def checkpoint(self) -> bytes | None:
-        """The latents and how many steps they are old, as safetensors."""
+        """Return the latents and the number of steps done as safetensors; None before the first step."""
         steps = torch.tensor(self.steps_done)
         return save({"latents": self.latents.cpu(), "steps_done": steps}) if self.steps_done > 0 else None
 
     def close(self) -> None:
-        """Its tensors go with it."""
+        """Do nothing: the tensors are freed with the state."""
 
 
 class LatentFlow:
     """Euler steps of a rectified flow (Liu et al. 2023) with classifier-free guidance (Ho & Salimans 2022).
 
-    At a fixed batch size a row's bits do not depend on its companions; so every forward pass is padded to one of the
-    card's buckets. Noise is drawn per image, on the CPU, in float32: the same on every device.
+    At a fixed batch size a row's bits do not depend on the other rows, so every forward pass is padded to one of the
+    card's buckets. Noise is drawn for each image on the CPU in float32, which makes it the same on every device.
     """
 
     def __init__(self, card: ModelCard, device: str, encoder: Encoder) -> None:
-        """Load weights from the card's folders. Raises CardError with what is missing."""
+        """Load weights from the card's folders. Raises CardError if weights are missing or damaged."""
         self.card = card
         self._device = Device(device)
         self.device = self._device.torch
@@ -100,36 +100,36 @@ class LatentFlow:
 
     @property
     def nbytes(self) -> int:
-        """Of the networks; the text encoder is shared."""
+        """The size of the networks in bytes, without the shared text encoder."""
         modules = (self.autoencoder, self.flow, self.upscaler, self.instant)
         return sum(weights_size(module) for module in modules if module is not None)
 
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[FlowState]:
-        """Encode what is not remembered, and draw each image's noise from its seed."""
+        """Encode the texts that are not cached, and draw each image's noise from its seed."""
         return [
             self._start(task, conditioning)
             for task, conditioning in zip(tasks, self._encoder(tasks, self.flow.styles), strict=True)
         ]
 
     def _start(self, task: ImageTask, conditioning: Conditioning) -> FlowState:
-        kept = load(task.checkpoint) if task.checkpoint else {"latents": _noise(task.seed)}
+        stored = load(task.checkpoint) if task.checkpoint else {"latents": _noise(task.seed)}
         return FlowState(
             task=task,
-            latents=self._device.put(kept["latents"]),
+            latents=self._device.to_device(stored["latents"]),
             conditioning=conditioning,
-            steps_done=int(kept.get("steps_done", torch.tensor(0))),
+            steps_done=int(stored.get("steps_done", torch.tensor(0))),
         )
 
     @torch.inference_mode()
     def step(self, states: Sequence[FlowState]) -> None:
-        """One Euler step each, from wherever each is, by the step size that each needs."""
+        """Advance each image by one Euler step, with the times and step sizes of its own schedule."""
         with padding([state.task for state in states], self.card.buckets) as size:
             moved, velocity = self._moved([*states, *[states[0]] * (size - len(states))])
         for row, state in enumerate(states):
             state.latents, state.velocity = moved[row], velocity[row]
             state.steps_done += 1
-        self._device.settle()
+        self._device.synchronize()
 
     def _moved(self, padded: Sequence[FlowState]) -> tuple[Tensor, Tensor]:
         latents = torch.stack([state.latents for state in padded])  # [B, 16, 8, 8]
@@ -140,33 +140,33 @@ class LatentFlow:
         return latents + sizes * velocity, velocity
 
     def _numbers(self, values: list[float]) -> Tensor:
-        """float32 [B, 1, 1, 1]: one for each image."""
-        return self._device.put(torch.tensor(values)).view(-1, 1, 1, 1)
+        """Return one number for each image as float32 [B, 1, 1, 1] on the device."""
+        return self._device.to_device(torch.tensor(values)).view(-1, 1, 1, 1)
 
     def _velocity(self, states: Sequence[FlowState], latents: Tensor) -> Tensor:
-        """Velocities [2B, 16, 8, 8] with and without the conditioning, in one forward pass."""
-        times = self._device.put(torch.tensor([state.time for state in states]))
+        """Return velocities [2B, 16, 8, 8] with and without the conditioning, from one forward pass."""
+        times = self._device.to_device(torch.tensor([state.time for state in states]))
         wanted = [state.conditioning for state in states]
         empty = torch.zeros_like(wanted[0].text)
         negatives = [empty if each.negative is None else each.negative for each in wanted]
         nulls = [False] * len(states) + [each.negative is None for each in wanted]
-        styles = [each.style for each in wanted] * 2  # guidance is away from no text, within the style
+        styles = [each.style for each in wanted] * 2  # guidance removes the text and keeps the style
         with self._device.autocast(self.card):
             velocity = self._denoiser(
                 torch.cat([latents, latents]),
                 torch.cat([times, times]),
                 torch.stack([*(each.text for each in wanted), *negatives]),
-                self._device.put(torch.tensor(styles)),
-                self._device.put(torch.tensor(nulls)),
+                self._device.to_device(torch.tensor(styles)),
+                self._device.to_device(torch.tensor(nulls)),
             )
         return velocity.float()
 
     @torch.inference_mode()
     def decode(self, states: Sequence[FlowState]) -> AsyncDecode[list[Tensor]]:
-        """Latents to pixels, and to 256x256 where that is asked for. Raises FloatingPointError for NaN."""
+        """Decode latents to pixels, upscaled to 256x256 if requested. Raises FloatingPointError for NaN."""
         if not all(torch.isfinite(state.latents).all() for state in states):
             raise FloatingPointError("the latents are not finite")
-        return self._device.beside(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
+        return self._device.decode_async(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
 
     def _pixels(self, states: Sequence[FlowState]) -> list[Tensor]:
         with padding([state.task for state in states], self.card.buckets) as size:
@@ -174,13 +174,13 @@ class LatentFlow:
             latents = self.autoencoder.denormalise(torch.stack([state.latents for state in padded]))
             small = self.autoencoder.decode(latents).clamp(-1, 1)  # [B, 3, 64, 64]
         return [
-            self._device.fetch(sized(small[row], state.spec.width, self.upscaler)) for row, state in enumerate(states)
+            self._device.to_host(sized(small[row], state.spec.width, self.upscaler)) for row, state in enumerate(states)
         ]
 
     @torch.inference_mode()
     def preview(self, state: FlowState) -> Picture | None:
-        """64x64: at first what the instant model draws, then where the last step's velocity would lead."""
-        if self.instant is not None and (state.velocity is None or state.time < ROUGH):
+        """Return 64x64 pixels: first the instant model's picture, then the image that the last velocity leads to."""
+        if self.instant is not None and (state.velocity is None or state.time < INSTANT_PREVIEW_SHARE):
             noise = torch.randn(1, NOISE_WIDTH, generator=torch.Generator("cpu").manual_seed(state.task.seed))
             style = torch.tensor([state.conditioning.style], device=self.device)
             drawn = self.instant(noise.to(self.device), state.conditioning.text[None], style)
@@ -191,7 +191,7 @@ class LatentFlow:
         return to_pixels(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0]).cpu().numpy()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Weights by their SHA-256, and what ran them."""
+        """Return the SHA-256 of the weights, and the software, device and sampler that ran them."""
         return {
             "weights": self._hashes,
             **self._encoder.fingerprint(),

@@ -1,4 +1,4 @@
-"""The conditional GAN: one forward pass a picture."""
+"""The conditional GAN, which needs one forward pass for each picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from limner_worker.networks.weights import WeightsError, load_module, weights_si
 
 @dataclass(eq=False, slots=True)
 class OneStepState:
-    """One image, before and after its step."""
+    """The state of one image before and after its step."""
 
     task: ImageTask
     noise: Tensor  # float32 [128]
@@ -32,32 +32,32 @@ class OneStepState:
 
     @property
     def key(self) -> Hashable:
-        """Everything shares a batch."""
+        """All images may share a batch."""
         return self.task.alone
 
     @property
     def steps_done(self) -> int:
-        """Of one."""
+        """0, or all steps."""
         return 0 if self.small is None else self.task.spec.steps
 
     @property
     def finished(self) -> bool:
-        """Whether only the enlargement is left."""
+        """Whether only the upscaling is left."""
         return self.small is not None
 
     def checkpoint(self) -> bytes | None:
-        """What takes one step is not worth keeping half made."""
+        """Always None: an image of one step is generated again instead."""
         return None
 
     def close(self) -> None:
-        """Its tensors go with it."""
+        """Do nothing: the tensors are freed with the state."""
 
 
 class OneStep:
-    """A `GanGenerator` and the upscaler; noise is drawn per image, on the CPU, in float32."""
+    """A `GanGenerator` and the upscaler; noise is drawn for each image on the CPU in float32."""
 
     def __init__(self, card: ModelCard, device: str, encoder: Encoder) -> None:
-        """Load weights from the card's folders. Raises CardError with what is missing."""
+        """Load weights from the card's folders. Raises CardError if weights are missing or damaged."""
         self.card = card
         self._device = Device(device)
         self.device = self._device.torch
@@ -74,24 +74,24 @@ class OneStep:
 
     @property
     def nbytes(self) -> int:
-        """Of both networks; the text encoder is shared."""
+        """The size of both networks in bytes, without the shared text encoder."""
         return weights_size(self.gan) + weights_size(self.upscaler)
 
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[OneStepState]:
-        """Encode what is not remembered, and draw each image's noise from its seed."""
+        """Encode the texts that are not cached, and draw each image's noise from its seed."""
         conditionings = self._encoder(tasks, self.gan.styles)
         return [
-            OneStepState(task, self._device.put(_noise(task.seed)), conditioning)
+            OneStepState(task, self._device.to_device(_noise(task.seed)), conditioning)
             for task, conditioning in zip(tasks, conditionings, strict=True)
         ]
 
     @torch.inference_mode()
     def step(self, states: Sequence[OneStepState]) -> None:
-        """The only one."""
+        """Run the single forward pass."""
         with padding([state.task for state in states], self.card.buckets) as size:
             padded = [*states, *[states[0]] * (size - len(states))]
-            styles = self._device.put(torch.tensor([state.conditioning.style for state in padded]))
+            styles = self._device.to_device(torch.tensor([state.conditioning.style for state in padded]))
             with self._device.autocast(self.card):
                 pictures = self._draw(
                     torch.stack([state.noise for state in padded]),
@@ -102,24 +102,24 @@ class OneStep:
             if not torch.isfinite(pictures[row]).all():
                 state.error = FloatingPointError("the picture is not finite")
             state.small = pictures[row].clamp(-1, 1)
-        self._device.settle()
+        self._device.synchronize()
 
     @torch.inference_mode()
     def decode(self, states: Sequence[OneStepState]) -> AsyncDecode[list[Tensor]]:
-        """The pictures, enlarged where that is asked for."""
-        return self._device.beside(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
+        """Convert the pictures to pixels, upscaled if requested."""
+        return self._device.decode_async(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
 
     def _pixels(self, states: Sequence[OneStepState]) -> list[Tensor]:
         drawn = [(state.small, state.task.spec.width) for state in states if state.small is not None]
-        return [self._device.fetch(sized(small, width, self.upscaler)) for small, width in drawn]
+        return [self._device.to_host(sized(small, width, self.upscaler)) for small, width in drawn]
 
     def preview(self, state: OneStepState) -> Picture | None:
-        """There is nothing before the picture itself."""
+        """Always None: there is no state before the final picture."""
         del state
         return None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Weights by their SHA-256, and what ran them."""
+        """Return the SHA-256 of the weights, and the software, device and sampler that ran them."""
         return {
             "weights": self._hashes,
             **self._encoder.fingerprint(),

@@ -1,4 +1,4 @@
-"""From a network's pictures to the pixels that are delivered."""
+"""Conversion of a network's pictures to the pixels that are delivered."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from limner_worker.networks.upscaler import Upscaler
 
 
 def to_pixels(picture: Tensor) -> Tensor:
-    """[3, H, W] in [-1, 1] to uint8 [H, W, 3], on the same device."""
+    """Convert [3, H, W] in [-1, 1] to uint8 [H, W, 3] on the same device."""
     return (picture.clamp(-1, 1) + 1).mul(127.5).round().byte().permute(1, 2, 0).contiguous()
 
 
 def sized(small: Tensor, width: int, upscaler: Upscaler) -> Tensor:
-    """A picture [3, 64, 64] in [-1, 1], as it is or four times as large: uint8 [H, W, 3].
+    """Convert a picture [3, 64, 64] in [-1, 1] to uint8 [H, W, 3] of 64x64, or of 256x256 by the upscaler.
 
-    One at a time: a batch gains nothing at 256x256, and only those who ask for it pay.
+    One picture at a time: a batch gains nothing at 256x256, and only the requests for that size pay for it.
     """
     return to_pixels(small if width == small.shape[-1] else upscaler(small[None])[0])

@@ -1,1 +1,1 @@
-"""Any diffusers pipeline, batched with others at each call of its modules."""
+"""The diffusers family: any pipeline, with the module calls of many images joined into batches."""

@@ -1,4 +1,4 @@
-"""Calls of one module by many images, made as one: what may share a call, how inputs are joined and outputs parted."""
+"""Batching of module calls: which calls may be joined, how inputs are concatenated and outputs split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from limner_worker.generators.nested_tensors import PLAIN, map_leaves, plain_or_none
 
 TIMES: Final = ("timestep", "timesteps")
-"""Arguments that some pipelines give once for all rows, though each row may have its own."""
+"""Arguments that some pipelines pass once for all rows, although each row may have its own."""
 PER_ROW: Final = frozenset({
     "sample", "hidden_states", "x", "z", "latents", "timestep", "timesteps", "t", "timestep_r", "timestep_ratio",
     "timestep_cond", "guidance", "class_labels", "attention_mask", "encoder_attention_mask", "encoder_hidden_states",
@@ -25,58 +25,58 @@ PER_ROW: Final = frozenset({
     "target_size", "crop_coords", "pooled_text_emb", "micro_conds", "clip_text", "clip_text_pooled", "clip_img",
     "effnet", "text_bth", "text_lens", "proj_embedding", "input_ids", "token_type_ids", "inputs_embeds",
 })  # fmt: skip
-"""Arguments whose rows the modules of diffusers and transformers treat each by itself."""
+"""Arguments whose rows the modules of diffusers and transformers process independently."""
 POSITIONS: Final = frozenset({"img_ids", "txt_ids", "position_ids", "image_rotary_emb"})
-"""Arguments with a row for each row, of which a module may read one for all: they must be equal to be joined."""
+"""Arguments with a row for each image of which a module may read only the first: joined calls must have equal ones."""
 IGNORED: Final = ("generator",)
 """Arguments that the modules called here do not read."""
 MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
-"""Texts whose length varies from image to image (Qwen-Image), and the argument that masks what they are padded with."""
+"""Text arguments whose length varies between images (Qwen-Image), with the argument that masks their padding."""
 OBJECT: Final = "object"
-"""Begins the identity of a value of any other type."""
+"""The first item of the identity of a value of any other type."""
 APART: Final = "apart"
-"""Begins what stands for a tensor of which it is not known how its rows are read."""
+"""The first item of the signature of a tensor whose rows may not be independent."""
 TEXT_MULTIPLE: Final = 64
-"""A text with a mask is padded to a multiple of so many tokens, so that few lengths remain and a row's result depends
-on its own length alone."""
+"""Texts with a mask are padded to a multiple of this number of tokens, so that few lengths remain and a row's result
+depends on its own length only."""
 
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One image's call of a module. It brings `rows` rows: two where guidance asks with and without the text."""
+    """One image's call of a module, with `rows` rows: two if guidance evaluates it with and without the text."""
 
     name: str
-    """Which module, such as `transformer` or `vae.decode`."""
+    """The module and method, such as `unet.forward` or `vae.decode`."""
     arguments: dict[str, Any]
     rows: int
     key: Hashable
-    """Calls of equal key may be made as one."""
+    """Calls with equal keys may be joined."""
     alone: bool = False
-    """It cannot be joined, not even with itself: what it is given has no known rows."""
+    """Whether the call can never be joined or padded, because the rows of an argument are unknown."""
 
     @property
     def device(self) -> torch.device:
-        """Where its tensors are."""
+        """The device of the call's tensors."""
         return next(value.device for value in self.arguments.values() if isinstance(value, Tensor))
 
 
 class UnknownLayout(Exception):
-    """What a joined call returned has no known rows."""
+    """The output of a joined call cannot be split into rows."""
 
 
 class Signature:
-    """Knows a function's parameters, and so turns calls of it into `Call`s."""
+    """Turns calls of one function into `Call`s, by the names of its parameters."""
 
     def __init__(self, name: str, function: Callable[..., Any], *, shares: bool = True) -> None:
-        """`shares`: calls may have tensors in common, such as positions. What a text encoder is given has rows, or is
-        not understood.
+        """`shares` allows tensors without rows that are common to all calls, such as positions. A text encoder's
+        arguments must have rows to be joined.
         """
         self.name = name
         self._shares = shares
         self._signature = inspect.signature(function)
 
     def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], digests: Digests) -> Call:
-        """A call as the pipeline made it, with its key. Raises TypeError for one without rows."""
+        """Return the pipeline's call with its key. Raises TypeError for a call without a tensor or list."""
         bound = self._signature.bind(*args, **kwargs)
         arguments = {name: value for name, value in bound.arguments.items() if name not in IGNORED}
         extra = [name for name, p in self._signature.parameters.items() if p.kind is p.VAR_KEYWORD]
@@ -94,23 +94,23 @@ class Signature:
 
 
 class Digests:
-    """Digests of tensors that all rows share, such as positions; one image gives the same tensor at every step."""
+    """A cache of digests of shared tensors, such as positions; an image passes the same tensor at every step."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Tensor, str]] = {}
 
     def of(self, tensor: Tensor) -> str:
-        """SHA-256 of the values."""
+        """Return the SHA-256 of a tensor's values."""
         known = self._known.get(id(tensor))
         if known is None:
             known = self._known[id(tensor)] = (tensor, _digest(tensor))
         return known[1]
 
     def identity(self, value: Any) -> tuple[Hashable, ...]:
-        """What tells a value from any other. Values of known types are compared by content, all else by identity:
-        what an object's `repr` shows of it may be the same for two that differ, such as two key-value caches.
+        """Return an identity that distinguishes a value from any other. Known types are compared by content, all other
+        objects by identity: two different objects, such as two key-value caches, may have the same `repr`.
 
-        The value must be kept alive for as long as its identity is used.
+        The caller must keep the value alive while it uses the identity.
         """
         if value is None or isinstance(value, PLAIN):
             return type(value).__name__, value
@@ -125,8 +125,8 @@ class Digests:
 
 
 def content(call: Call) -> str | None:
-    """SHA-256 of everything that a call is given: equal calls have equal results. None where a value has no content
-    that could be compared.
+    """Return the SHA-256 of all arguments: calls with equal content have equal results. None if an argument cannot be
+    compared by content.
     """
     identity = Digests().identity({name: call.arguments[name] for name in sorted(call.arguments)})
     return None if _names(identity, (OBJECT,)) else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
@@ -140,19 +140,19 @@ def _names(identity: Hashable, marks: Sequence[str]) -> bool:
 
 
 def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
-    """The arguments of one call for all of these, filled up with the first one's rows to `size` images."""
+    """Return the arguments of one joined call, padded to `size` images with the rows of the first."""
     filled = [*calls, *[calls[0]] * (size - len(calls))]
     return {name: _join(name, [call.arguments[name] for call in filled], filled[0].rows) for name in calls[0].arguments}
 
 
-def part(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
-    """Each call's own share of what the call for all returned. Objects of unknown type, such as the key-value cache of
-    all rows, are left out of a share. Raises UnknownLayout for a tensor that does not have the rows of all.
+def split(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
+    """Split the output of a joined call into the output of each call. Objects of unknown type, such as the key-value
+    cache of all rows, are replaced by None. Raises UnknownLayout for a tensor that does not have the rows of all calls.
     """
     if size == 1:
         return [output]
     rows = calls[0].rows
-    return [_part(output, slice(index * rows, (index + 1) * rows), size * rows) for index in range(len(calls))]
+    return [_split(output, slice(index * rows, (index + 1) * rows), size * rows) for index in range(len(calls))]
 
 
 def _digest(tensor: Tensor) -> str:
@@ -192,7 +192,7 @@ def _tensor_signature(name: str, value: Tensor, rows: int, digests: Digests) -> 
 
 
 def _item(item: Any, digests: Digests) -> Hashable:
-    """What two items of a list must have in common; a module that takes a list copes with different lengths."""
+    """The signature of a list item. Modules that take a list accept items of different lengths."""
     return (item.ndim, str(item.dtype)) if isinstance(item, Tensor) else digests.identity(item)
 
 
@@ -209,7 +209,7 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
     return first
 
 
-def _part(output: Any, mine: slice, total: int) -> Any:
+def _split(output: Any, mine: slice, total: int) -> Any:
     def leaf(value: Any) -> Any:
         if isinstance(value, list) or (isinstance(value, Tensor) and value.ndim):
             if len(cast("list[Any]", value)) != total:

@@ -1,4 +1,4 @@
-"""What a half-made image of a diffusers pipeline is: latents, the scheduler's memory, the random generator's state."""
+"""Checkpoints of unfinished images: the latents, the scheduler's state and the random generator's state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Output(dict[str, Any]):
-    """Values by name and by number, as an output class of diffusers gives them."""
+    """Values by name and by index, like an output class of diffusers."""
 
     def __getattr__(self, name: str) -> Any:
         if name in self:
@@ -24,18 +24,18 @@ class Output(dict[str, Any]):
 
 
 class Checkpoint:
-    """Read from safetensors, never from pickle."""
+    """The state of an unfinished image, stored as safetensors and never as pickle."""
 
     def __init__(self, moves: int, shape: list[Any], tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         self.moves = moves
-        """How often the scheduler moved."""
+        """The number of scheduler steps done."""
         self._shape = shape
         self._tensors = tensors
         self._values = values
 
     @classmethod
     def write(cls, moves: int, latents: Tensor, denoised: Any, scheduler: Any, generator: torch.Generator) -> bytes:
-        """Everything, as one safetensors file in memory."""
+        """Return the state as one safetensors file in memory."""
         tensors: dict[str, Tensor] = {"latents": latents, "generator": generator.get_state()}
         values: dict[str, Any] = {}
         for name, value in vars(scheduler).items():
@@ -52,7 +52,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, data: bytes | None) -> Checkpoint | None:
-        """What `write` made; None for None."""
+        """Read what `write` returned; None gives None."""
         if data is None:
             return None
         length = int.from_bytes(data[:8], "little")
@@ -60,11 +60,11 @@ class Checkpoint:
         return cls(about["moves"], about["shape"], load(data), about["values"])
 
     def denoised(self, device: torch.device) -> Any:
-        """Zeros in the shape of the denoiser's output, for the steps that need not be taken again."""
+        """Return zeros in the shape of the denoiser's output, for the steps that are not computed again."""
         return _zeros(self._shape, self._tensors["latents"].dtype, device)
 
     def restore(self, scheduler: Any, generator: torch.Generator, device: torch.device) -> Tensor:
-        """Put the memories back; returns the latents."""
+        """Restore the state of the scheduler and of the random generator; return the latents."""
         for name, value in self._values.items():
             if isinstance(value, int):
                 items = [self._tensors.get(f"scheduler.{name}.{index}") for index in range(value)]

@@ -1,4 +1,4 @@
-"""From the latents of any VAE straight to small pictures, by a linear map: rough, and thousands of times cheaper."""
+"""Preview pictures directly from the latents of any VAE by a linear map: rough, but thousands of times cheaper."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from limner_worker.generators.base import Picture
 
 EXAMPLES: Final = 16
 CELLS: Final = 8
-"""Of each example's colours, so many across."""
+"""The width and height of each example, in latent cells."""
 LARGEST: Final = 128
-"""Pixels of a preview's longer side at most."""
+"""The largest longer side of a preview, in pixels."""
 
 
-class Projection:
-    """One colour for each cell of the latents, fitted by least squares to what the VAE makes of patches of colour.
+class LatentPreview:
+    """A map from latent cells to colours, fitted by least squares to the VAE's encodings of colour patches.
 
-    Others ship such a map for each known VAE; this one is measured when it is first needed, and so fits every VAE.
+    Other programs ship such a map for each known VAE; this one is fitted when first needed and therefore fits any VAE.
     """
 
     def __init__(self, vae: Any) -> None:
-        """`vae`: an AutoencoderKL of diffusers. Takes a few of its encodings."""
+        """Fit the map to `vae`, an AutoencoderKL of diffusers; costs one encoding of EXAMPLES small pictures."""
         self._scale = float(vae.config.scaling_factor or 1.0)
         self._shift = float(vae.config.shift_factor or 0.0)
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        """Pixels for each cell of the latents, across."""
+        """The width of a latent cell in pixels."""
         colours = torch.rand(EXAMPLES, 3, CELLS, CELLS, generator=torch.Generator().manual_seed(0)) * 2 - 1
         patches = F.interpolate(colours, scale_factor=self.factor, mode="nearest").to(vae.device, vae.dtype)
         latents = vae.encode(patches).latent_dist.mode().float().cpu()  # [16, C, 8, 8]
@@ -36,10 +36,13 @@ class Projection:
         self._map = torch.linalg.lstsq(_with_one(rows), colours.movedim(1, -1).flatten(0, -2)).solution  # [C + 1, 3]
 
     def picture(self, latents: Tensor, width: int, height: int) -> Picture | None:
-        """Latents [1, C, h, w], or packed as [1, tokens, 4 C], of an image of so many pixels; None for any others."""
-        if latents.ndim == 3:  # noqa: PLR2004 - FLUX and its like pack patches of 2x2 into tokens
+        """Return a preview of latents [1, C, h, w] or packed [1, tokens, 4 C]; None for any other shape.
+
+        `width` and `height` are the image's, in pixels.
+        """
+        if latents.ndim == 3:  # noqa: PLR2004 - FLUX and similar models pack patches of 2x2 into tokens
             latents = _unpacked(latents, height // self.factor, width // self.factor)
-        if latents.ndim != 4 or latents.shape[1] != len(self._map) - 1:  # noqa: PLR2004 - a video's have five
+        if latents.ndim != 4 or latents.shape[1] != len(self._map) - 1:  # noqa: PLR2004 - a video has five dimensions
             return None
         cells = latents.detach().float().cpu() / self._scale + self._shift
         colours = _with_one(cells.movedim(1, -1)) @ self._map  # [1, h, w, 3]

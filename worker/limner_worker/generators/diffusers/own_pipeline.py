@@ -1,4 +1,4 @@
-"""An image's own copy of a pipeline: the same modules, and its own of everything that remembers something."""
+"""An image's own copy of a pipeline, which shares the modules and copies everything that has state."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 
 def own_pipeline(pipeline: DiffusionPipeline, scheduler: Any) -> Any:
-    """A copy that uses `scheduler`; its other schedulers and its guiders are copies too, as are pipelines within it."""
+    """Return a copy that uses `scheduler`; other schedulers, guiders and inner pipelines are copied too."""
     return _copy(pipeline, {id(getattr(pipeline, "scheduler", None)): scheduler})
 
 
 def _copy(pipeline: DiffusionPipeline, copies: dict[int, Any]) -> Any:
-    """`copies`: what was copied already, by the original's identity: parts of a combined pipeline share schedulers."""
+    """`copies` holds earlier copies by the original's identity: parts of a combined pipeline share schedulers."""
     mine: Any = copy.copy(pipeline)
     for name, value in vars(pipeline).items():
         if id(value) not in copies:
@@ -27,6 +27,6 @@ def _copy(pipeline: DiffusionPipeline, copies: dict[int, Any]) -> Any:
             elif isinstance(value, BaseGuidance):
                 copies[id(value)] = copy.deepcopy(value)
         if id(value) in copies:
-            vars(mine)[name] = copies[id(value)]  # not by setattr, which writes it into the configuration too
-    mine.maybe_free_model_hooks = lambda: None  # the modules belong to all images: they stay where they are
+            vars(mine)[name] = copies[id(value)]  # setattr would also write it into the configuration
+    mine.maybe_free_model_hooks = lambda: None  # all images share the modules, so none may move them
     return mine

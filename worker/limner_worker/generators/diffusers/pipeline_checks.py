@@ -1,4 +1,4 @@
-"""What of a pipeline is refused when it is loaded, with the reason: before a request fails of it."""
+"""Checks at load: a pipeline whose requests would fail or give wrong results is refused with the reason."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from limner_shared.domain.cards import ModelCard
 
 FLOWS: Final = (FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler, FlowMatchLCMScheduler)
 DIFFUSIONS: Final = (LCMScheduler, TCDScheduler, SASolverScheduler)
-"""Those that do not name each other as compatible, though each stands in for the others: of flows, and, for LoRAs that
-make a model fast, beside those that diffusers lists."""
+"""Schedulers that are interchangeable but do not list each other as compatible: those of flow matching, and, beside
+those that diffusers lists, those for LoRAs that reduce the number of steps."""
 CONTROLS: Final = ("controlnet", "adapter")
-"""Components that need a picture which a request cannot give."""
+"""Components that need an additional picture, which requests cannot give."""
 TRIAL_STEPS: Final = 3
 
 
 def check(pipeline: Any, card: ModelCard) -> None:
-    """Raises ValueError with the reason for which the card's requests would fail, or give what they should not."""
+    """Raise ValueError with the reason if the card's requests would fail or give wrong results."""
     for name, value in pipeline.components.items():
         if name in CONTROLS and value is not None:
             raise ValueError(f"its {name} needs a control picture, which requests cannot give")
@@ -47,7 +47,7 @@ def check(pipeline: Any, card: ModelCard) -> None:
 
 
 def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
-    """The classes that the card's `schedulers` name. Raises ValueError with those that fit for one that does not."""
+    """Return the classes of the card's `schedulers`. Raises ValueError, with those that fit, for one that does not."""
     own = type(pipeline.scheduler)
     more = FLOWS if own in FLOWS else DIFFUSIONS if own.__name__ in _diffusions() else ()
     fit = {cls.__name__: cls for cls in (own, *pipeline.scheduler.compatibles, *more)}
@@ -57,8 +57,8 @@ def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
     return {name: fit[name] for name in card.schedulers}
 
 
-def why(error: BaseException) -> str:
-    """What an error of a library says; what to install, where that is the cause."""
+def explain(error: BaseException) -> str:
+    """Return a library's error message, or which package to install if a missing one is the cause."""
     if find_spec("torchvision") is None and (isinstance(error, NameError) or "torchvision" in str(error).lower()):
         return f"it needs the package torchvision, which is not installed ({_first_line(error)})"
     return str(error)
@@ -81,11 +81,11 @@ def _check_scheduler(cls: Any, config: Any, all_steps: Sequence[float]) -> None:
         except Exception as error:
             raise ValueError(f"the scheduler {cls.__name__} refuses {steps:g} steps: {error}") from error
     try:
-        same = torch.equal(_walk(cls, config, 0), _walk(cls, config, 1))
-    except Exception:  # noqa: BLE001 - it may want more than it is given here; then nothing is known against it
+        same = torch.equal(_trial(cls, config, 0), _trial(cls, config, 1))
+    except Exception:  # noqa: BLE001 - it may need arguments that are not given here, which proves nothing against it
         return
     if not same:
-        raise ValueError(f"the scheduler {cls.__name__} draws noise that no seed governs")
+        raise ValueError(f"the scheduler {cls.__name__} draws noise that the seed does not determine")
 
 
 def _set_steps(scheduler: Any, steps: int) -> None:
@@ -94,8 +94,8 @@ def _set_steps(scheduler: Any, steps: int) -> None:
     scheduler.set_timesteps(steps, **({"mu": 1.0} if shifts else {}))
 
 
-def _walk(cls: Any, config: Any, stray_seed: int) -> torch.Tensor:
-    """Where a few steps lead with a seed of its own, whatever torch's general generator gives."""
+def _trial(cls: Any, config: Any, stray_seed: int) -> torch.Tensor:
+    """Return the result of a few steps with a seeded generator, after seeding torch's global one with `stray_seed`."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stray_seed)

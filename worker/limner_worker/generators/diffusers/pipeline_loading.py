@@ -1,4 +1,4 @@
-"""Loads a card's pipeline, and says how each request is put to it."""
+"""Loading a card's pipeline, and the arguments with which each request calls it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, checked_hashes, locate
-from limner_worker.generators.diffusers.pipeline_checks import check, schedulers, why
+from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A pipeline and its variants for other tasks, which share its modules."""
+class LoadedPipeline:
+    """A loaded pipeline with its variants for other tasks, which share its modules."""
 
     card: ModelCard
     pipeline: Any
     pipelines: Mapping[str, Any]
-    """By task."""
+    """Pipelines by task."""
     schedulers: Mapping[str, Any]
-    """The classes that a request may name."""
+    """The scheduler classes that a request may choose, by name."""
     weights: dict[str, str]
-    """SHA-256 of each file of weights."""
+    """SHA-256 of each weights file."""
 
     @classmethod
-    def of(cls, card: ModelCard, device: str) -> Loaded:
+    def of(cls, card: ModelCard, device: str) -> LoadedPipeline:
         """Load the card's pipeline. Raises CardError with the reason."""
         try:
             folder = _folder(card.source)
@@ -52,18 +52,18 @@ class Loaded:
             for name, source in card.adapters.items():
                 pipeline.load_lora_weights(str(locate(source)), adapter_name=name, use_safetensors=True)
         except Exception as error:
-            # Over somebody's files a library may raise anything; the other models are served all the same.
-            raise CardError(f"{card.name}: {card.source.name} does not load: {why(error)}") from error
+            # A library may raise anything over a user's files; the other models must still be served.
+            raise CardError(f"{card.name}: {card.source.name} does not load: {explain(error)}") from error
         return cls(card, pipeline, pipelines, fit, weights)
 
     @property
     def casts_its_vae(self) -> bool:
-        """Whether its code casts the VAE to float32 around each decode, as SDXL's does."""
+        """Whether the pipeline casts the VAE to float32 around each decode, as SDXL does in float16."""
         vae: Any = getattr(self.pipeline, "vae", None)
         return bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
 
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
-        """The pipeline that draws an image, a scheduler of its own, and the arguments of the pipeline's call."""
+        """Return the pipeline for an image, a scheduler of its own, and the arguments of the pipeline's call."""
         spec = task.spec
         pipeline = self.pipelines[spec.task]
         own = type(self.pipeline.scheduler)
@@ -84,13 +84,13 @@ class Loaded:
             "mask_image": None if task.mask is None else Image.fromarray(task.mask),
             "strength": spec.strength,
         }
-        takes = inspect.signature(pipeline.__call__).parameters  # not every pipeline has negative prompts, or a mask
+        takes = inspect.signature(pipeline.__call__).parameters  # some pipelines take no negative prompt or mask
         arguments = {name: value for name, value in given.items() if name in takes and value is not None}
         return pipeline, scheduler, arguments | self.card.options.get("arguments", {})
 
     @property
     def _guidance(self) -> str:
-        """What a pipeline calls the strength of classifier-free guidance, where a distilled one takes both."""
+        """The argument for classifier-free guidance, which some pipelines have in addition to distilled guidance."""
         denoiser = getattr(self.pipeline, "transformer", None)
         distilled = getattr(getattr(denoiser, "config", None), "guidance_embeds", None)
         takes = inspect.signature(self.pipeline.__call__).parameters
@@ -100,7 +100,7 @@ class Loaded:
 
 
 def _folder(source: Source) -> Path:
-    """Where the pipeline's files are, once a hub's are fetched."""
+    """Return the folder of the pipeline's files, after a download if they are on a hub."""
     if source.hub is None:
         return locate(source)
     return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
@@ -116,7 +116,7 @@ def _load(card: ModelCard, folder: Path, device: str) -> Any:
         device_map=card.device_map,
     )
     if card.device_map is not None:
-        return pipeline  # accelerate has put it where it fits
+        return pipeline  # accelerate has already placed the modules
     if card.offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif card.offload == "sequential":

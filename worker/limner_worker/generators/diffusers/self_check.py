@@ -1,7 +1,7 @@
-"""What a pipeline does when it is loaded: two small images in one batch, compared with the pipeline alone.
+"""The check of a pipeline at load: two small images in one batch, compared with the pipeline run on each alone.
 
-Equal, and its calls are joined. Different, and calls of the modules that mix up their rows are made for one image at a
-time. A pipeline that draws nothing, or never the same as alone, is refused with the reason.
+If the pictures are equal, its calls are joined. If not, calls of the modules that mix their rows are made for one
+image at a time. A pipeline that fails, or whose batches never give the pictures it draws alone, is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
-from limner_worker.generators.diffusers.pipeline_checks import why
+from limner_worker.generators.diffusers.pipeline_checks import explain
 from limner_worker.generators.diffusers.suspended_run import Kind
 
 log = get_logger(__name__)
@@ -32,76 +32,76 @@ Pixels = NDArray[np.float32]
 """[height, width, 3] in [0, 1]."""
 
 VERSION: Final = 1
-"""Of this check; another one's results are not used."""
+"""The version of this check; stored results of other versions are ignored."""
 PROMPTS: Final = ("a red apple", "two blue boats on a quiet sea")
 STEPS: Final = 2
 LARGEST_DIFFERENCE: Final = 1.5 / 255
-"""In float32, where a joined call differs from one alone in the last bits only."""
+"""The largest difference in float32, where joined calls differ from separate ones in the last bits only."""
 MEAN_DIFFERENCE: Final = 4 / 255
-"""In half precision, of the mean over a picture; one picture in place of another differs by many times that."""
-ORDER: Final = ((), (Kind.DENOISE,), (Kind.ENCODE,), (Kind.DENOISE, Kind.ENCODE), tuple(Kind))
-"""Whose calls are made apart, in the order in which it is tried."""
+"""The largest mean difference in half precision; a different picture exceeds it many times over."""
+CANDIDATES: Final = ((), (Kind.DENOISE,), (Kind.ENCODE,), (Kind.DENOISE, Kind.ENCODE), tuple(Kind))
+"""The kinds of calls to make for one image at a time, in the order of the attempts."""
 
 
-def check_rows(generator: DiffusersPipeline, cache: Path) -> None:
-    """Find out which calls may be joined, and have the others made apart. Raises CardError where none gives a picture.
+def check_batching(generator: DiffusersPipeline, cache: Path) -> None:
+    """Find the calls that cannot be joined, and make them for one image at a time. Raises CardError if nothing works.
 
-    The outcome is kept in the folder `cache`, for the same weights, versions and card.
+    The result is stored in the folder `cache` for the same weights, versions and card.
     """
     file = cache / f"{_digest(generator)}.json"
     known = _read(file)
     if known is None:
         try:
-            known = _find(generator)
+            known = _check_all_tasks(generator)
         except Exception as error:
             if not device_faults.is_out_of_memory(error):
                 raise
-            # Other models may hold the memory now and not later; nothing is known against this one.
-            device_faults.release()
-            log.warning("not checked, for want of memory", model=generator.card.name)
+            # Other models may occupy the memory now and not later, so this proves nothing about the pipeline.
+            device_faults.release_cached_memory()
+            log.warning("pipeline check skipped: out of memory", model=generator.card.name)
             return
         _write(file, known)
-    generator.apart.update(known)
+    generator.unbatched_calls.update(known)
     if known:
         log.info("calls made for one image at a time", model=generator.card.name, calls=sorted(known))
 
 
-def _find(generator: DiffusersPipeline) -> list[str]:
+def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
     card = generator.card
     needed: set[str] = set()
     for task in card.tasks:
         try:
-            with generator.forgetful():
-                expected = [generator.alone(each) for each in _tasks(card, task)]
+            with generator.without_text_cache():
+                expected = [generator.draw_alone(each) for each in _tasks(card, task)]
         except Exception as error:
-            _reraise_of_the_device(error)
-            raise CardError(f"{card.name}: {task} does not work with this pipeline: {why(error)}") from error
-        needed |= _apart(generator, task, expected, needed)
+            _reraise_device_fault(error)
+            raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}") from error
+        needed |= _check_task(generator, task, expected, needed)
     return sorted(needed)
 
 
-def _apart(generator: DiffusersPipeline, task: Task, expected: Sequence[Pixels], known: set[str]) -> set[str]:
-    """The calls that must be made apart for these pictures. Raises CardError if even then they come out wrong."""
+def _check_task(generator: DiffusersPipeline, task: Task, expected: Sequence[Pixels], known: set[str]) -> set[str]:
+    """Return the calls that must be made for one image at a time. Raises CardError if the pictures still differ."""
     reason = ""
-    for kinds in ORDER:
+    for kinds in CANDIDATES:
         apart = known | {name for name, kind in generator.calls.items() if kind in kinds}
-        generator.apart.clear()
-        generator.apart.update(apart)
+        generator.unbatched_calls.clear()
+        generator.unbatched_calls.update(apart)
         try:
-            with generator.forgetful():
+            with generator.without_text_cache():
                 found = _batch(generator, _tasks(generator.card, task))
-        except Exception as error:  # noqa: BLE001 - a module may raise anything over rows that it cannot take together
-            _reraise_of_the_device(error)
-            reason = why(error)
+        except Exception as error:  # noqa: BLE001 - a module may raise anything over rows that it cannot combine
+            _reraise_device_fault(error)
+            reason = explain(error)
             continue
         if equal(found, expected, exact=generator.card.dtype == "float32"):
-            return apart | generator.apart
-        reason = "it draws another picture than alone"
+            return apart | generator.unbatched_calls
+        reason = "a batch gives other pictures than the pipeline alone"
     raise CardError(f"{generator.card.name}: {task} does not work with this pipeline: {reason}")
 
 
 def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> list[Pixels]:
-    """As the engine does: steps and decodes of all that may share one."""
+    """Draw the images as the engine does, with joint steps and decodes wherever keys are equal."""
     most = max(generator.card.buckets)
     states = generator.start(tasks)
     try:
@@ -141,7 +141,7 @@ def _tasks(card: ModelCard, task: Task) -> list[ImageTask]:
 
 
 def equal(found: Sequence[Pixels], expected: Sequence[Pixels], *, exact: bool) -> bool:
-    """Whether the pictures are those that were expected, as far as the precision allows."""
+    """Return whether the pictures are equal to the expected ones within the tolerance of the precision."""
     for one, other in zip(found, expected, strict=True):
         if one.shape != other.shape:
             return False
@@ -151,7 +151,7 @@ def equal(found: Sequence[Pixels], expected: Sequence[Pixels], *, exact: bool) -
     return True
 
 
-def _reraise_of_the_device(error: Exception) -> None:
+def _reraise_device_fault(error: Exception) -> None:
     if device_faults.is_device_broken(error) or device_faults.is_out_of_memory(error):
         raise error
 
@@ -171,11 +171,11 @@ def _read(file: Path) -> list[str] | None:
 
 
 def _write(file: Path, apart: list[str]) -> None:
-    """Whole or not at all; a folder that cannot be written to costs a check at each load."""
+    """Write the file atomically. A folder that cannot be written to costs a check at each load."""
     partial = file.with_suffix(f".{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps({"apart": apart}))
         partial.replace(file)
     except OSError as error:
-        log.warning("the outcome of a pipeline's check is not kept", file=str(file), error=str(error))
+        log.warning("could not store the result of a pipeline check", file=str(file), error=str(error))

@@ -1,8 +1,8 @@
-"""What a pipeline's code changes on the modules that all images share: attention processors, hooks and dtypes.
+"""Changes that a pipeline's code makes to the shared modules: attention processors, hooks and dtypes.
 
-Some pipelines put their own attention processors into the denoiser for the length of a call (PAG, SAG), others cast
+Some pipelines install their own attention processors in the denoiser for the duration of a call (PAG, SAG), others cast
 the VAE to float32 around a decode (SDXL in float16). Here such changes belong to the image whose code made them: they
-are put back before another image's code runs, and are in force again when that image goes on or its call is made.
+are reverted before another image's code runs, and applied again when that image resumes or its call is made.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Changes:
-    """How the shared modules differ from how they were loaded."""
+    """The differences of the shared modules from their state at load."""
 
     dtypes: tuple[tuple[str, torch.dtype], ...] = ()
-    """By the component's name."""
+    """The dtype of each changed component, by its name."""
     processors: tuple[tuple[nn.Module, Any], ...] = ()
     hooks: tuple[tuple[dict[int, Any], dict[int, Any]], ...] = ()
-    """A module's own dictionary of hooks, and what was in it."""
+    """A module's own dictionary of hooks, and its content."""
 
     @property
     def alone(self) -> bool:
-        """Whether a call must not be joined with others: a processor may read which part of the rows is which."""
+        """Whether a call must not be joined with others, because a processor may depend on the order of the rows."""
         return bool(self.processors or self.hooks)
 
     @property
     def key(self) -> Hashable:
-        """Equal for calls that may be joined, as far as this decides it."""
+        """Calls may be joined only if their keys are equal."""
         return self.dtypes
 
 
@@ -42,12 +42,12 @@ AS_LOADED: Final = Changes()
 
 
 class SharedModules:
-    """The modules of a pipeline. For the engine's thread."""
+    """The modules of a pipeline that all images share. For the engine's thread."""
 
-    def __init__(self, components: Mapping[str, Any], settle: Callable[[], None]) -> None:
-        """`settle` waits for what the device still computes; it is called before weights change their dtype."""
+    def __init__(self, components: Mapping[str, Any], synchronize: Callable[[], None]) -> None:
+        """`synchronize` waits for the device; it is called before the dtype of weights changes."""
         modules = {name: value for name, value in components.items() if isinstance(value, nn.Module)}
-        self._settle = settle
+        self._synchronize = synchronize
         self._modules = modules
         self._examples = {name: first for name, module in modules.items() if (first := _first(module)) is not None}
         self._dtypes = [example.dtype for example in self._examples.values()]
@@ -57,11 +57,11 @@ class SharedModules:
         all_hooks: list[dict[int, Any]] = [getattr(part, name) for part in parts for name in HOOKS]
         self._hooks = [(hooks, dict(hooks)) for hooks in all_hooks]
         self._now = AS_LOADED
-        self.apart: set[str] = set()
-        """Names of calls that are made for one image at a time, because joined ones do not give each its own."""
+        self.unbatched_calls: set[str] = set()
+        """Names of calls that are made for one image at a time, because joined calls give wrong results."""
 
     def capture(self) -> Changes:
-        """What differs now, after an image's code has run."""
+        """Return the differences from the state at load, after an image's code has run."""
         dtypes = [example.dtype for example in self._examples.values()]
         processors = [_processor(part) for part in self._attentions]
         if dtypes == self._dtypes and all(map(_same, processors, self._processors)):
@@ -70,13 +70,13 @@ class SharedModules:
         named = zip(self._examples, dtypes, self._dtypes, strict=True)
         parts = zip(self._attentions, processors, self._processors, strict=True)
         changed = tuple((part, processor) for part, processor, loaded in parts if processor is not loaded)
-        # Hooks are many, so they are looked at only where a processor has changed: those who add hooks change one too.
+        # There are many hooks, so compare them only if a processor has changed: code that adds hooks changes one too.
         hooks = tuple((hooks, dict(hooks)) for hooks, loaded in self._hooks if hooks != loaded) if changed else ()
         self._now = Changes(tuple((name, now) for name, now, loaded in named if now is not loaded), changed, hooks)
         return self._now
 
     def enter(self, changes: Changes) -> None:
-        """Make the modules as `changes` says."""
+        """Put the modules into the state that `changes` describes."""
         if changes is self._now:
             return
         self._cast(dict(changes.dtypes))
@@ -95,7 +95,7 @@ class SharedModules:
         for (name, example), loaded in zip(self._examples.items(), self._dtypes, strict=True):
             dtype = wanted.get(name, loaded)
             if example.dtype is not dtype:
-                self._settle()
+                self._synchronize()
                 self._modules[name].to(dtype)
 
 
@@ -110,7 +110,7 @@ def _processor(part: nn.Module) -> Any:
 
 def _put(part: nn.Module, processor: Any) -> None:
     if _processor(part) is not processor:
-        vars(part)["_modules"].pop("processor", None)  # a plain object cannot replace a module
+        vars(part)["_modules"].pop("processor", None)  # assigning a plain object does not replace a registered module
         part.processor = processor
 
 

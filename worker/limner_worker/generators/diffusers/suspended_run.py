@@ -1,9 +1,9 @@
-"""One image on its way through a diffusers pipeline: the pipeline's own code, suspended at each call of a module.
+"""The run of a diffusers pipeline for one image, suspended at each call of a module.
 
 Every image runs `pipe(…)` itself, in a greenlet of its own, on a copy of the pipeline that shares the weights and has
-its own scheduler. Where that code calls a text encoder, the denoiser or the VAE's decoder, it is suspended, and the
-call is handed out; the generator joins the calls of many images into one, and resumes each with its share of the
-result. So any pipeline, any scheduler and any guidance work as their authors wrote them, and batch by step.
+its own scheduler. The run is suspended where it calls a text encoder, the denoiser or the VAE's decoder; the generator
+joins the pending calls of many images into one, and resumes each run with its share of the output. Thus any pipeline,
+scheduler and guidance work as their authors wrote them, and are batched by step.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes
 
 COLOUR_DIMENSIONS: Final = 3
 UNWINDINGS: Final = 3
-"""A pipeline that calls a module while it cleans up is suspended again, and ended again."""
+"""The attempts to end a run: a pipeline that calls a module while it cleans up is suspended again."""
 
 
 class Kind(Enum):
-    """What a suspended call is for."""
+    """The purpose of a suspended call."""
 
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
     PAUSE = "pause"
-    """No call: a step is over, of a pipeline whose denoiser is not known and therefore not shared."""
+    """No call but the end of a step, for a pipeline without a known denoiser, whose calls are not shared."""
 
 
-class _Run(greenlet):
-    """The greenlet of an image, by which a tapped module knows on whose behalf it is called."""
+class _RunGreenlet(greenlet):
+    """The greenlet of an image's run, by which a tapped method finds the run that calls it."""
 
-    image: PipelineImage
+    image: SuspendedRun
 
 
 def tap(owner: Any, method: str, kind: Kind, name: str) -> Callable[..., Any]:
-    """Make `owner.method` suspend the image that calls it; returns the function as it was, to be called for many.
+    """Replace `owner.method` by one that suspends the calling run; return the original, for joined calls.
 
-    Called by anybody but an image, it does what it always did.
+    Outside a run the replacement calls the original.
     """
     original = getattr(owner, method)
     signature = Signature(name, original, shares=kind is not Kind.ENCODE)
@@ -61,7 +61,7 @@ def tap(owner: Any, method: str, kind: Kind, name: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def tapped(*args: Any, **kwargs: Any) -> Any:
         run = getcurrent()
-        if not isinstance(run, _Run):
+        if not isinstance(run, _RunGreenlet):
             return original(*args, **kwargs)
         return run.image.suspend(kind, signature, args, kwargs)
 
@@ -69,7 +69,7 @@ def tap(owner: Any, method: str, kind: Kind, name: str) -> Callable[..., Any]:
     return original
 
 
-class PipelineImage:
+class SuspendedRun:
     """The state of one image, as `base.RowState`."""
 
     def __init__(
@@ -82,100 +82,107 @@ class PipelineImage:
         *,
         pausing: bool,
     ) -> None:
-        """`pipeline` is the loaded one, `scheduler` this image's own; `arguments` are those of the pipeline's call,
-        `shared` the modules that its code may change for as long as it runs.
+        """`pipeline` is the loaded one, `scheduler` this image's own, `arguments` those of the pipeline's call, and
+        `shared` the modules that its code may change while it runs.
 
-        `pausing`: none of its denoiser's calls will be handed out, so that it pauses after each step instead.
+        `pausing`: the pipeline has no known denoiser, so the run pauses after each step instead of at each call.
         """
         self._pausing = pausing
         self._shared = shared
         self.changes = AS_LOADED
-        """What its code has changed on the shared modules."""
+        """The changes of this image's code to the shared modules."""
         self.task = task
         self.pending: Call | None = None
         self.kind: Kind | None = None
         self.error: Exception | None = None
         self.picture: NDArray[np.float32] | None = None
-        """[height, width, 3] in [0, 1], once decoded."""
+        """[height, width, 3] in [0, 1]; None until decoded."""
         self._digests = Digests()
         self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
-        self._moves = 0
+        self._scheduler_steps = 0
         self._pipe: Any = own_pipeline(pipeline, scheduler)
         self._scheduler = scheduler
-        self._of_a_flow = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+        self._uses_flow_matching = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         self._generator: torch.Generator = arguments["generator"]
         self._latents: Any = None
         self._output: Any = None
         self._denoised: Any = None
         self._resumed = Checkpoint.read(task.checkpoint)
-        scheduler.set_timesteps = functools.wraps(scheduler.set_timesteps)(
-            functools.partial(_set_timesteps, scheduler.set_timesteps, task.spec.steps)
-        )
         self._seeds_steps = "generator" in inspect.signature(scheduler.step).parameters
-        scheduler.step = functools.wraps(scheduler.step)(functools.partial(self._move, scheduler.step))
-        self._run = _Run(lambda _: picture_of(self._pipe(**arguments)))
+        self._tap_scheduler()
+        self._run = _RunGreenlet(lambda _: picture_of(self._pipe(**arguments)))
         self._run.image = self
+
+    def _tap_scheduler(self) -> None:
+        """Make the scheduler count this image's steps, skip those of an earlier attempt, and explain its errors."""
+        original: Any = self._scheduler.set_timesteps
+        set_timesteps = functools.partial(_set_timesteps, original, self.task.spec.steps)
+        self._scheduler.set_timesteps = functools.wraps(original)(set_timesteps)
+        step: Any = self._scheduler.step
+        self._scheduler.step = functools.wraps(step)(functools.partial(self._scheduler_step, step))
 
     @property
     def key(self) -> Hashable:
-        """What is called, with which adapters, on tensors of which shapes."""
+        """The pending call with its tensor shapes, the adapters, and the changes to the shared modules."""
         call = None if self.pending is None else self.pending.key
         return self.task.alone, self._adapters, self.changes.key, call, id(self) if self.solitary else None
 
     @property
     def solitary(self) -> bool:
-        """Whether what it waits for must be done for it alone."""
+        """Whether the pending call must not be joined with others."""
         if self.pending is None:
             return self.kind is Kind.PAUSE
-        return self.pending.alone or self.changes.alone or self.pending.name in self._shared.apart
+        return self.pending.alone or self.changes.alone or self.pending.name in self._shared.unbatched_calls
 
     @property
     def adapters(self) -> tuple[tuple[str, float], ...]:
-        """The names and weights of the adapters that its calls need."""
+        """The names and weights of the adapters that the calls need."""
         return self._adapters
 
     @property
     def call(self) -> Call:
-        """The pending call. Raises RuntimeError if there is none: the image is done, or failed."""
+        """The pending call. Raises RuntimeError if there is none, because the run has ended."""
         if self.pending is None:
-            raise RuntimeError("this image waits for no call")
+            raise RuntimeError("this image has no pending call")
         return self.pending
 
     @property
     def finished(self) -> bool:
-        """Whether only its decode is left, or nothing."""
+        """Whether only the decode is left, or nothing."""
         return self.kind not in (Kind.ENCODE, Kind.DENOISE, Kind.PAUSE)
 
     @property
     def steps_done(self) -> int:
-        """Moves of the scheduler as a share of all that it will make: some make two for a step, some skip a part."""
-        timesteps = getattr(self._scheduler, "timesteps", None)  # some have none until the pipeline has set them
+        """The scheduler's steps, scaled to `spec.steps`: some schedulers take two for one, some tasks skip a part."""
+        timesteps = getattr(self._scheduler, "timesteps", None)  # some have none until the pipeline sets them
         total = max(1, 0 if timesteps is None else len(timesteps))
-        return self.task.spec.steps if self.finished else self.task.spec.steps * min(self._moves, total) // total
+        return (
+            self.task.spec.steps if self.finished else self.task.spec.steps * min(self._scheduler_steps, total) // total
+        )
 
     def resume(self, value: Any = None) -> None:
-        """Go on with the result of the pending call, up to the next one or the end; what fails is kept as `error`."""
+        """Resume with the result of the pending call until the next call or the end; a failure is stored in `error`."""
         if self.kind is Kind.DENOISE:
             self._denoised = value
         try:
             outcome = self._switch(value)
-            while (made_before := self._made_before()) is not None:
-                outcome = self._switch(made_before)
-        except Exception as error:  # noqa: BLE001 - a pipeline may raise anything; the engine fails this image
+            while (skipped_result := self._skipped_result()) is not None:
+                outcome = self._switch(skipped_result)
+        except Exception as error:  # noqa: BLE001 - a pipeline may raise anything; the engine fails this image only
             self.error = error.with_traceback(None)
             return
         if self._run.dead:
             self.picture = outcome
 
     def close(self) -> None:
-        """End the image's greenlet, if it has not ended, and break every reference cycle through this image.
+        """End the greenlet if it is still suspended, and break every reference cycle through this image.
 
-        A suspended greenlet keeps its frames and all their tensors alive; only the thread that runs it can end it.
+        A suspended greenlet keeps its frames and their tensors alive, and only the thread that runs it can end it.
         """
         for _ in range(UNWINDINGS):
             if not self._run.dead:
-                with suppress(Exception):  # what a pipeline raises while it cleans up concerns no picture
-                    self._within(self._run.throw, GreenletExit)
+                with suppress(Exception):  # an error during the pipeline's cleanup concerns no picture
+                    self._with_own_changes(self._run.throw, GreenletExit)
         for name in ("step", "set_timesteps"):
             vars(self._scheduler).pop(name, None)
         vars(self._run).clear()
@@ -186,51 +193,51 @@ class PipelineImage:
         self._digests = Digests()
 
     def suspend(self, kind: Kind, signature: Signature, args: Any, kwargs: Any) -> Any:
-        """Called within the image's greenlet: hand a call out, and return what it is resumed with."""
+        """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
         self.pending = signature.call(args, kwargs, self._digests)
         self.kind = kind
         return getcurrent().parent.switch()  # type: ignore[union-attr]
 
     def _switch(self, value: Any) -> Any:
         self.pending = self.kind = None
-        return self._within(self._run.switch, value)
+        return self._with_own_changes(self._run.switch, value)
 
-    def _within(self, go_on: Callable[..., Any], *args: Any) -> Any:
-        """Let the image's code run with the shared modules as that code left them."""
+    def _with_own_changes(self, run: Callable[..., Any], *args: Any) -> Any:
+        """Run the image's code with its own changes to the shared modules applied."""
         self._shared.enter(self.changes)
         try:
-            return go_on(*args)
+            return run(*args)
         finally:
             self.changes: Changes = self._shared.capture()
 
-    def _made_before(self) -> Any:
-        """What stands for the result of a call that an earlier attempt has made; None from there on."""
+    def _skipped_result(self) -> Any:
+        """Return a placeholder for the result of a call that an earlier attempt made; None after the last such call."""
         if self._resumed is None or not self._skipping or self.pending is None or self.kind is not Kind.DENOISE:
             return None
         return self._resumed.denoised(self.pending.device)
 
     def checkpoint(self) -> bytes | None:
-        """The latents after the last move, with all that the scheduler and the seed's generator remember."""
+        """Return the latents after the last step, with the state of the scheduler and of the random generator."""
         if self._latents is None or self._denoised is None or self.finished:
             return None
-        return Checkpoint.write(self._moves, self._latents, self._denoised, self._scheduler, self._generator)
+        return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, self._scheduler, self._generator)
 
     @property
     def clean(self) -> Tensor | None:
-        """The latents without the noise that is still in them, where the scheduler is a flow's; else as they are."""
-        if self._latents is None or not self._of_a_flow:
+        """The predicted noise-free latents for a flow-matching scheduler; for others, the latents as they are."""
+        if self._latents is None or not self._uses_flow_matching:
             return self._latents
         sigma = self._scheduler.sigmas[self._scheduler.step_index]
         return self._latents - sigma.to(self._latents.device) * self._output
 
     @property
     def _skipping(self) -> bool:
-        return self._resumed is not None and self._moves < self._resumed.moves
+        return self._resumed is not None and self._scheduler_steps < self._resumed.moves
 
-    def _move(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The scheduler's step; of those that an earlier attempt has made, only the last one's outcome is put in."""
+    def _scheduler_step(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The scheduler's step. Steps of an earlier attempt are skipped; the last of them restores its state."""
         if self._skipping:
-            self._moves += 1
+            self._scheduler_steps += 1
             sample = kwargs["sample"] if "sample" in kwargs else args[2]
             if not self._skipping:
                 sample = self._resumed.restore(self._scheduler, self._generator, sample.device)  # type: ignore[union-attr]
@@ -238,10 +245,10 @@ class PipelineImage:
             return (
                 (sample, sample) if plain else Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
             )
-        if self._seeds_steps:  # a pipeline that gives no generator would have noise drawn that no seed governs
+        if self._seeds_steps:  # without a generator the scheduler would draw noise that the seed does not determine
             kwargs.setdefault("generator", self._generator)
         result = original(*args, **kwargs)
-        self._moves += 1
+        self._scheduler_steps += 1
         self._latents = result[0]
         self._output = kwargs["model_output"] if "model_output" in kwargs else args[0]
         if self._pausing:
@@ -259,7 +266,7 @@ def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwarg
 
 
 def picture_of(output: Any) -> NDArray[np.float32]:
-    """The first picture of a pipeline's output, under whatever name. Raises TypeError for what is no picture."""
+    """Return the first picture of a pipeline's output, under any name. Raises TypeError if it is not a picture."""
     pictures = next(iter(output.values()))
     picture = pictures[0] if isinstance(pictures, (list, np.ndarray)) else None
     if not isinstance(picture, np.ndarray) or picture.ndim != COLOUR_DIMENSIONS:

@@ -1,4 +1,4 @@
-"""What was used lately, up to so many bytes."""
+"""An in-memory cache bounded in bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class ByteCache(Generic[K, V]):
-    """Forgets what was not used for longest. For one thread."""
+    """A least-recently-used cache with a size limit in bytes. For one thread."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -19,7 +19,7 @@ class ByteCache(Generic[K, V]):
         self._known: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """The value, if it is still there."""
+        """Return the cached value, or None."""
         found = self._known.get(key)
         if found is None:
             return None
@@ -27,7 +27,7 @@ class ByteCache(Generic[K, V]):
         return found[0]
 
     def put(self, key: K, value: V, nbytes: int) -> None:
-        """Keep a value; others go to make room for it."""
+        """Store a value of `nbytes` bytes, and evict the least recently used values to make room."""
         self._bytes += nbytes - self._known.pop(key, (value, 0))[1]
         self._known[key] = value, nbytes
         while self._bytes > self._max_bytes and self._known:

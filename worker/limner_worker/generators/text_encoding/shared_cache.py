@@ -1,4 +1,4 @@
-"""Encoded texts: remembered in memory, and shared between workers where a Redis is named for it."""
+"""The embedding cache: in memory, and optionally shared between workers through Redis."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ log = get_logger(__name__)
 
 KEPT_SECONDS: Final = 86_400
 LARGEST: Final = 16 << 20
-"""Larger outputs are not shared: a network may need longer for them than the encoder."""
+"""The size limit of shared outputs in bytes: a network may need longer to transfer larger ones than the encoder to
+compute them."""
 PAUSE_SECONDS: Final = 30.0
-"""After an error Redis is left alone for so long: who waits for a picture does not wait for it."""
+"""The time after an error for which Redis is not used, so that jobs do not wait for it again."""
 
 
-class SharedTexts:
-    """Redis, as a help only: what it lacks, or has damaged, is encoded. It should be one that may evict."""
+class SharedEmbeddingCache:
+    """Embeddings in Redis. A missing or damaged value is encoded again, so the Redis may evict keys."""
 
     def __init__(self, redis: Redis, about: Mapping[str, Any]) -> None:
-        """`about`: all that decides an embedding's bits, besides its text. `redis` must answer with bytes."""
+        """`about` names everything that determines an embedding's bits besides its text. `redis` must return bytes."""
         self._redis = redis
         on = {**about, "torch": str(torch.__version__), "cpu": torch.backends.cpu.get_cpu_capability()}
         self._prefix = f"limner:text:{_sha256(json.dumps(on, sort_keys=True))}:"
         self._paused_until = 0.0
 
     @classmethod
-    def at(cls, url: str, about: Mapping[str, Any]) -> SharedTexts | None:
-        """None for no URL."""
+    def at(cls, url: str, about: Mapping[str, Any]) -> SharedEmbeddingCache | None:
+        """Return the cache in the Redis at `url`, or None for an empty URL."""
         return cls(Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5), about) if url else None
 
     def get(self, keys: Sequence[str]) -> dict[str, list[Tensor]]:
-        """The tensors of those that are there."""
+        """Return the tensors of each key that is stored."""
         if not keys or time.monotonic() < self._paused_until:
             return {}
         found: dict[str, list[Tensor]] = {}
@@ -63,7 +64,7 @@ class SharedTexts:
         return found
 
     def put(self, found: Mapping[str, Sequence[Tensor]]) -> None:
-        """Offer these to the other workers."""
+        """Store outputs for the other workers."""
         if time.monotonic() < self._paused_until:
             return
         try:
@@ -78,22 +79,22 @@ class SharedTexts:
 
     def _pause(self, error: RedisError) -> None:
         self._paused_until = time.monotonic() + PAUSE_SECONDS
-        log.warning("encoded texts are not shared for now", error=str(error)[:200])
+        log.warning("embedding cache in Redis paused after an error", error=str(error)[:200])
 
 
-class Embeddings:
-    """What encoders returned, by a key that says all of what they were given. For one thread."""
+class EmbeddingCache:
+    """Encoder outputs by a key that identifies the complete input. For one thread."""
 
-    def __init__(self, max_bytes: int, shared: SharedTexts | None = None) -> None:
+    def __init__(self, max_bytes: int, shared: SharedEmbeddingCache | None = None) -> None:
         self._known: ByteCache[str, Any] = ByteCache(max_bytes)
         self._shared = shared
         self._examples: dict[str, Any] = {}
 
     def find(self, encoder: str, keys: Sequence[str]) -> dict[str, Any]:
-        """Those that are remembered, here or by another worker."""
+        """Return the outputs that are cached here or in Redis."""
         found = {key: output for key in keys if (output := self._known.get(key)) is not None}
         example = self._examples.get(encoder)
-        if self._shared is None or example is None:  # only tensors are shared: in what they stand, the first one shows
+        if self._shared is None or example is None:  # Redis holds tensors only; an example gives their structure
             return found
         for key, tensors in self._shared.get([key for key in keys if key not in found]).items():
             output = filled(example, tensors)
@@ -102,8 +103,8 @@ class Embeddings:
                 self._known.put(key, output, size_in_bytes(output))
         return found
 
-    def keep(self, encoder: str, outputs: Mapping[str, Any]) -> None:
-        """Remember what an encoder has returned."""
+    def store(self, encoder: str, outputs: Mapping[str, Any]) -> None:
+        """Store the outputs of an encoder."""
         for key, output in outputs.items():
             self._known.put(key, output, size_in_bytes(output))
             self._examples.setdefault(encoder, output)

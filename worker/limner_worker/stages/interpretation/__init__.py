@@ -1,1 +1,1 @@
-"""Language on both sides: descriptions to conditions, and finished pictures to sentences."""
+"""Language processing on both sides of generation: descriptions to conditions, and pictures to presentations."""

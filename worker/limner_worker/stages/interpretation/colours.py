@@ -1,67 +1,67 @@
-"""Colours in eight languages: which one a text names, and a prompt with another one. No I/O."""
+"""Colours: the one that a text names, and prompts with another one. No I/O."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from limner_worker.stages.interpretation import changes
+from limner_worker.stages.interpretation.language_files import (
+    BY_CODE,
+    FALLBACK,
+    LANGUAGES,
+    Colour,
+    Language,
+    by_script,
+)
 from limner_worker.stages.interpretation.texts import WIDE, Pattern
 
-_UNSPACED: Final = ("zh", "ja", "ko")
 
-
-def _colour_pattern(language: str, source: str) -> Pattern:
+def _colour_pattern(language: Language, source: str) -> Pattern:
     base, _, others = source.partition("|")
     longest_first = f"{others}|{base}" if others else base
-    bounds = ("", "") if language in _UNSPACED else (r"(?<!\w)", r"(?!\w)")
+    bounds = ("", "") if language.unspaced else (r"(?<!\w)", r"(?!\w)")
     return re.compile(f"{bounds[0]}({longest_first}){bounds[1]}", re.IGNORECASE)
 
 
-_COLOURS: Final = [
+_COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
     (language, colour, _colour_pattern(language, source))
-    for language, colours in changes.COLOURS.items()
-    for colour, source in colours.items()
+    for language in LANGUAGES
+    for colour, source in language.colours.items()
 ]
 _ARTICLE = re.compile(r"(an?|the) (?=\w)", re.IGNORECASE)
+"""English articles: a prompt that begins with one is English, and takes the colour after it."""
 
 
-def colour_in(text: str) -> tuple[str, str, re.Match[str]] | None:
-    """Language, colour and place of the first colour in a text."""
-    hits = [
-        (match.start(), -match.end(), language, colour, match)
-        for language, colour, p in _COLOURS
-        if (match := p.search(text))
+def colour_in(text: str) -> tuple[Language, Colour, re.Match[str]] | None:
+    """Return the language, the colour and the match of the first colour in a text."""
+    hits: list[tuple[int, int, tuple[Language, Colour, re.Match[str]]]] = [
+        (match.start(), -match.end(), (language, colour, match))
+        for language, colour, pattern in _COLOURS
+        if (match := pattern.search(text))
     ]
-    return min(hits, key=lambda hit: hit[:2])[2:] if hits else None
+    return min(hits, key=lambda hit: hit[:2])[2] if hits else None
 
 
-def colour_word(prompt: str, language: str, colour: str) -> str:
-    """A colour as a prompt calls it: in the language of the colours that it names, or of its script."""
+def colour_word(prompt: str, language: Language, colour: Colour) -> str:
+    """Return a colour's word for a prompt: in the language of the colours that the prompt names, or of its script."""
     there = colour_in(prompt)
     if there is not None:
         language = there[0]
-    elif any("\u3040" <= character <= "\u30ff" for character in prompt):
-        language = "ja"
-    elif any("\uac00" <= character <= "\ud7af" for character in prompt):
-        language = "ko"
-    elif any(character >= WIDE for character in prompt):
-        language = "zh"
-    elif any("\u0400" <= character <= "\u04ff" for character in prompt):
-        language = "ru"
-    elif _ARTICLE.match(prompt) or language in ("zh", "ja", "ko", "ru"):
-        language = "en"
-    return changes.COLOURS[language][colour].split("|")[0]
+    elif (written := by_script(prompt)) is not None:
+        language = written
+    elif _ARTICLE.match(prompt) or language.script is not None:
+        language = BY_CODE[FALLBACK]
+    return language.colours[colour].split("|")[0]
 
 
-def coloured(prompt: str, language: str, colour: str) -> str:
-    """The prompt with its first colour replaced, or with one more."""
+def coloured(prompt: str, language: Language, colour: Colour) -> str:
+    """Return the prompt with its first colour replaced, or with the colour added."""
     word = colour_word(prompt, language, colour)
     there = colour_in(prompt)
     if there is not None:
         old = there[2].group()
-        base = changes.COLOURS[there[0]][there[1]].split("|")[0]
-        ending = old[len(base) :] if there[0] == "de" and old.lower().startswith(base) else ""
+        base = there[0].colours[there[1]].split("|")[0]
+        ending = old[len(base) :] if there[0].colour_endings and old.lower().startswith(base) else ""
         return f"{prompt[: there[2].start()]}{word}{ending}{prompt[there[2].end() :]}"
     if prompt[0] >= WIDE:
         return f"{word} {prompt}" if "\uac00" <= word[0] <= "\ud7af" else word + prompt
@@ -69,11 +69,11 @@ def coloured(prompt: str, language: str, colour: str) -> str:
     if article is not None:
         first = "an" if word == "orange" else "a"
         return f"{first if article[1].lower() != 'the' else article[1]} {word} {prompt[article.end() :]}"
-    return f"{word} {prompt}" if word in changes.COLOURS["en"] else f"{prompt}, {word}"
+    return f"{word} {prompt}" if word in BY_CODE[FALLBACK].colours else f"{prompt}, {word}"
 
 
-def part_coloured(prompt: str, part: str, language: str, colour: str) -> str:
-    """The prompt in which a part of what it names has another colour."""
+def part_coloured(prompt: str, part: str, language: Language, colour: Colour) -> str:
+    """Return the prompt with another colour for a part of what it names."""
     word = colour_word(prompt, language, colour)
     at = re.search(re.escape(part), prompt, re.IGNORECASE)
     if at is None:

@@ -1,4 +1,4 @@
-"""Emoji to words: what a description that is drawn rather than written says. The names are those of CLDR."""
+"""Emoji to words, so that a description may consist of emoji. The names are those of CLDR."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ JOINERS = "\u200d\ufe0e\ufe0f"
 TONES = "\U0001f3fb-\U0001f3ff"
 _TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
 POLITE = frozenset("🙏😊🙂😀😃😄😁👍👋🥺😍🥰😉✨🤗😅👏💕")
-"""After words these say how it is asked, not what."""
+"""Emoji that, after words, express politeness and not content."""
 
 
 @cache
 def names() -> dict[str, str]:
-    """English names of emoji, by their characters without variation selectors."""
+    """Return the English names of emoji by their characters without variation selectors."""
     content = files("limner_worker.stages.interpretation").joinpath("emoji.json").read_text("utf-8")
     return json.loads(content)
 
@@ -24,14 +24,14 @@ def names() -> dict[str, str]:
 @cache
 def _pattern() -> re.Pattern[str]:
     longest = sorted(names(), key=len, reverse=True)
-    first = "".join(sorted({re.escape(each[0]) for each in longest}))  # tells most characters apart at once
+    first = "".join(sorted({re.escape(each[0]) for each in longest}))  # rejects most characters at once
     return re.compile(rf"(?=[{first}])(?:{'|'.join(map(re.escape, longest))})[{TONES}]?")
 
 
 def spelled(text: str) -> str:
-    """The text with each emoji in words: "🐱🍕" is "cat face and pizza", "a 🐱 with a 🎩" "a cat face with a top hat".
+    """Return the text with emoji replaced by words: "🐱🍕" gives "cat face and pizza", "a 🐱" gives "a cat face".
 
-    What the words around it say already, and what only greets or thanks, is not said.
+    Emoji that repeat the words around them, or that only greet or thank, are removed.
     """
     plain = text.replace("\ufe0f", "").replace("\ufe0e", "")
     found = [match.group().rstrip(_TONES) for match in _pattern().finditer(plain)]

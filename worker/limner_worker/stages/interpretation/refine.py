@@ -1,4 +1,4 @@
-"""Refinements by rules: what a message changes about the pictures before it, or that it is about another. No I/O."""
+"""Refinements by rules: what a message changes about earlier pictures, or that it starts a new one. No I/O."""
 
 from __future__ import annotations
 
@@ -13,23 +13,20 @@ from limner_worker.stages.interpretation.colours import colour_in, coloured, par
 from limner_worker.stages.interpretation.texts import WIDE, Pattern, compiled, shortened, stripped, tidy
 
 MOST: Final = 1000
-NUMBER: Final = "|".join(sorted((*patterns.NUMBERS, r"\d{1,7}"), key=len, reverse=True))
 _CHATTER, _UNDO, _ALSO = compiled((changes.CHATTER, changes.UNDO, changes.ALSO))
 _WITH = re.compile(rf"(?<!\w)({'|'.join(changes.WITH)})(?!\w)", re.IGNORECASE)
-MORE, *_COUNT = compiled(source.replace("{number}", NUMBER) for source in (changes.MORE, *changes.COUNT_ALONE))
+MORE, *_COUNT = compiled((changes.MORE, *changes.COUNT_ALONE))
 _POLITE, _SAME, _REMOVE, _LESS = map(compiled, (changes.POLITE, changes.SAME, changes.REMOVE, changes.LESS))
 _REPLACE, _PART, _AGAIN, _FILLERS = map(compiled, (changes.REPLACE, changes.PART, changes.AGAIN, changes.FILLERS))
 _CHANGE, _CHANGE_AFTER = compiled(changes.CHANGE), compiled(changes.CHANGE_AFTER)
-_HOW, _PLACED = compiled(changes.HOW), compiled(changes.PLACED)
+_COMPARATIVES, _PLACED = compiled(changes.COMPARATIVES), compiled(changes.PLACED)
 _NAMES = {place: compiled(sources) for place, sources in changes.NAMES.items()}
-_INDEFINITE = re.compile(r"(an?|eine?n?|un|une|una) \w", re.IGNORECASE)
-_LINK = re.compile(r"^[\s,、，]*(and|und|y|et|и|but|aber|pero|mais|но)?(?!\w)[\s,、，]*", re.IGNORECASE)
-_OF_THE_THING = re.compile(r"^(the|a|an|his|her|its|den|die|das|der|el|la|los|las|le|les|l') ?\b", re.IGNORECASE)
+_INDEFINITE, _LINK, _DETERMINER = compiled((changes.INDEFINITE, changes.LINK, changes.DETERMINER))
 
 
 @dataclass
 class Found:
-    """What was found in a text, and what is left of it."""
+    """The conditions found in a text, and the rest of the text."""
 
     text: str
     negative: list[str] = field(default_factory=list[str])
@@ -38,19 +35,19 @@ class Found:
     n: int | None = None
     seed: int | None = None
     more: bool = False
-    """A number of others, not of the same again."""
+    """Whether the number means other pictures, not the same ones again."""
 
 
 @dataclass
 class _Change:
-    """The picture before, on its way to the next one."""
+    """The changes to the previous picture."""
 
     before: Conditions
     prompt: str
     negative: list[str]
     n: int | None
     another: bool = False
-    """Another one like it: a new seed."""
+    """Whether another picture like it is wanted, with a new seed."""
 
     def append(self, text: str, separator: str = ", ") -> None:
         wide = "\u2e80" <= self.prompt[-1] < "\uac00"
@@ -58,9 +55,9 @@ class _Change:
 
 
 def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions]) -> Conditions | None:
-    """The picture before, or the one that is named, with what a message changes; None if it is about another.
+    """Return the previous or the named picture with the changes of a message; None for a message about another picture.
 
-    What is changed keeps its seed; "again" and "three more" are others like it.
+    A changed picture keeps its seed; "again" and "three more" get new ones.
     """
     text = found.text.strip(" .!?。！？")
     if _CHATTER.fullmatch(text):
@@ -75,7 +72,7 @@ def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions])
     before = previous[-1] if named is None else named
     n = found.n or (1 if named is not None else before.n)
     change = _Change(before, before.prompt, list(found.negative), n)
-    known = _is_about(change, rest, found, styles) or _also(change, text)
+    known = _apply_message(change, rest, found, styles) or _also(change, text)
     if not known and named is None:
         return None
     return _concluded(change, found, named is not None)
@@ -99,8 +96,8 @@ def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
     )
 
 
-def _is_about(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
-    """Make the change that the text tells of; False if it tells of none."""
+def _apply_message(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
+    """Apply the change that the text describes; return False if it describes none."""
     rest, same = _strip_first(_SAME, rest)
     again = False
     if not same:
@@ -118,7 +115,7 @@ def _is_about(change: _Change, rest: str, found: Found, styles: Sequence[str]) -
 
 
 def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
-    """One of the ways to say what shall be different."""
+    """Apply the first kind of change that the text matches; return False if none does."""
     if (count := _count(rest)) is not None:
         change.n, change.another = count, change.another or bool(MORE.search(rest))
         return True
@@ -137,7 +134,7 @@ def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> b
 
 
 def _also(change: _Change, text: str) -> bool:
-    """Something more, as in "and a dog?"."""
+    """Add something, as in "and a dog?"."""
     match = _ALSO.search(text)
     if match is None or not tidy(match["what"]):
         return False
@@ -153,7 +150,7 @@ def _added(change: _Change, rest: str) -> bool:
     if any(pattern.search(rest) for pattern in _PLACED):
         change.append(tidy(rest), " ")
         return True
-    if any(pattern.search(rest) for pattern in _HOW):
+    if any(pattern.search(rest) for pattern in _COMPARATIVES):
         change.append(tidy(rest))
         return True
     left, first = _strip_first(_CHANGE, rest)
@@ -166,7 +163,7 @@ def _added(change: _Change, rest: str) -> bool:
 
 
 def _recoloured(change: _Change, rest: str) -> bool:
-    """Nothing but a colour ("make it blue", "a bit bluer", "もっと青く"), or one first and then something more."""
+    """Apply a colour ("make it blue", "a bit bluer", "もっと青く"), alone or followed by another change."""
     left = _strip_first(_CHANGE_AFTER, _strip_first(_CHANGE, rest)[0])[0]
     found = colour_in(left)
     if found is None or _INDEFINITE.match(left.strip()):
@@ -200,7 +197,7 @@ def _part(change: _Change, rest: str) -> bool:
 
 
 def _named(text: str, previous: Sequence[Conditions]) -> tuple[Conditions | None, str]:
-    """Which earlier picture is meant ("the first one"), and the text without its name."""
+    """Return the earlier picture that a text names ("the first one"), and the text without its name."""
     for place, names in _NAMES.items():
         for pattern in names:
             if match := pattern.search(text):
@@ -215,20 +212,9 @@ def _count(text: str) -> int | None:
 
 
 def number(match: re.Match[str]) -> int | None:
-    """The number that one of the groups of a pattern of counting holds."""
-    for name, value in match.groupdict().items():
-        if value and name != "what":
-            if value.isdecimal():
-                return min(MOST, int(value)) or None
-            table = (
-                patterns.CJK_NUMBERS
-                if name in ("cjk", "ja")
-                else patterns.KOREAN_NUMBERS
-                if name[:2] == "ko"
-                else patterns.NUMBERS
-            )
-            return table.get(value.lower())
-    return None
+    """Return the number in the group `n` of a match, at most MOST; None for 0."""
+    value = match["n"]
+    return min(MOST, int(value)) or None if value.isdecimal() else patterns.NUMBERS.get(value.lower())
 
 
 def _bare_style(text: str, styles: Sequence[str]) -> str | None:
@@ -237,25 +223,24 @@ def _bare_style(text: str, styles: Sequence[str]) -> str | None:
 
 
 def _removed(prompt: str, thing: str) -> str:
-    """The prompt without "with a hat", where a hat is not wanted any more."""
+    """Return the prompt without a thing that is no longer wanted, such as "with a hat"."""
     name = re.escape(_thing(thing))
     if not name:
         return prompt
     if thing[0] >= WIDE:
-        return tidy(re.sub(rf"[戴带穿有着]*{name}(的|を(かぶった|つけた)|의)?", "", prompt)) or prompt
-    with_it = rf"[\s,]*(\b(with|and|wearing|mit|und|con|y|avec|et|с|и)\s+)?((an?|the|eine?[mnr]?|una?|une)\s+)?{name}\b"
-    return tidy(re.sub(with_it, "", prompt, flags=re.IGNORECASE)) or prompt
+        return tidy(re.sub(rf"{changes.WORN_BEFORE}{name}{changes.WORN_AFTER}", "", prompt)) or prompt
+    return tidy(re.sub(rf"{changes.WITH_BEFORE}{name}\b", "", prompt, flags=re.IGNORECASE)) or prompt
 
 
 def _thing(text: str) -> str:
-    return tidy(_OF_THE_THING.sub("", text.strip(), count=1)) or tidy(text)
+    return tidy(_DETERMINER.sub("", text.strip(), count=1)) or tidy(text)
 
 
 def _tells(text: str) -> bool:
-    """Whether it begins or ends like something that changes or adds."""
+    """Return whether a text begins or ends like a change or an addition."""
     if _WITH.match(text):
         return True
-    found = any(pattern.search(text) for pattern in (*_CHANGE, *_HOW, *_PLACED, *_REMOVE, *_CHANGE_AFTER))
+    found = any(pattern.search(text) for pattern in (*_CHANGE, *_COMPARATIVES, *_PLACED, *_REMOVE, *_CHANGE_AFTER))
     colour = colour_in(text)
     return bool(text) and (found or (colour is not None and _is_filler(text.replace(colour[2].group(), " "))))
 

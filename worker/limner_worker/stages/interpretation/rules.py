@@ -1,4 +1,4 @@
-"""Conditions by rules alone: never wrong in form, never without the subject, at once, in eight languages. No I/O."""
+"""Conditions by rules alone: fast, always valid and never without a subject, in every language of the files. No I/O."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from functools import cache
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation import emoji, patterns
-from limner_worker.stages.interpretation.refine import MORE, NUMBER, Found, number, refined
+from limner_worker.stages.interpretation.refine import MORE, Found, number, refined
 from limner_worker.stages.interpretation.texts import Pattern, compiled, joined, shortened, tidy
 
 READ = 1500
-"""Characters that are searched for what is asked; whatever follows is prompt as it is. So no text takes long."""
+"""The characters that are searched; the rest is appended to the prompt, which bounds the time for any text."""
 MAX_SIDE = 65536
 ROUNDS = 8
-"""So many words of asking may stand before one another."""
-_COUNTED = compiled(source.replace("{number}", NUMBER) for source in patterns.COUNTED)
-_WITHOUT = compiled(source.replace("{thing}", patterns.THING) for source in patterns.WITHOUT)
+"""The most phrases of asking that are removed one after another."""
+_COUNTED, _WITHOUT = compiled(patterns.COUNTED), compiled(patterns.WITHOUT)
 _DANGLING = re.compile(patterns.DANGLING, re.IGNORECASE)
 _SEED, _SIZE = compiled(patterns.SEED), compiled(patterns.SIZE)
 _LEAD_INS = compiled(rf"^[\s¿¡]*{source}[\s,:!]*" for source in (*patterns.LEAD_INS, *patterns.PICTURE_OF))
@@ -25,15 +24,15 @@ _TAILS = compiled(rf"{source}\s*[.!?。！？]*\s*$" for source in patterns.TAIL
 _POLITE_TAILS = compiled(rf"{source}\s*[.!?。！？]*\s*$" for source in patterns.POLITE_TAILS)
 _SHAPES = {shape: compiled(sources) for shape, sources in patterns.SHAPES.items()}
 _JOINED_TWICE = re.compile(patterns.JOINED_TWICE, re.IGNORECASE)
-_AFTER = compiled(patterns.PICTURES_AFTER)
+_ASIDES, _AFTER = compiled(patterns.ASIDES), compiled(patterns.PICTURES_AFTER)
 
 
 def interpret(
     text: str, styles: Sequence[str], history: Sequence[Turn] = (), sizes: Sequence[tuple[int, int]] = ()
 ) -> Conditions:
-    """The conditions of a description; with a history, of a message that may change the picture before.
+    """Return the conditions of a description, or of a message that may change the last picture of a history.
 
-    Where nothing sensible would be left, the user's own words are the prompt.
+    If nothing sensible would remain, the prompt is the text itself.
     """
     previous: list[Conditions] = []
     for turn in history:
@@ -49,17 +48,17 @@ def _one(
     found = _take_apart(emoji.spelled(read), styles, sizes)
     if previous and not unread and (changed := refined(found, styles, previous)):
         return changed
-    return _anew(read, unread, found, previous)
+    return _new_subject(read, unread, found, previous)
 
 
-def _anew(read: str, unread: str, found: Found, previous: Sequence[Conditions]) -> Conditions:
-    """A subject of its own; in a conversation it keeps the style and the size that were agreed on."""
+def _new_subject(read: str, unread: str, found: Found, previous: Sequence[Conditions]) -> Conditions:
+    """Return conditions for a new subject, which in a conversation keeps the style and size of the last picture."""
     subject = _subject(found.text)
     before = previous[-1] if previous else None
     size = found.size or ((before.width, before.height) if before else (None, None))
     return Conditions(
         prompt=(subject or tidy(emoji.spelled(read)) or read.strip() or "?") + unread,
-        # A subject that would be left out by its own words ("no smoking") is one.
+        # A text such as "no smoking" is a subject and not something to leave out.
         negative_prompt=", ".join(found.negative) if subject else "",
         style=found.style or (before.style if before else None),
         width=size[0],
@@ -93,7 +92,7 @@ def _take_apart(text: str, styles: Sequence[str], sizes: Sequence[tuple[int, int
 
 
 def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """The size that is meant by a word, where there is one."""
+    """Return the size that a shape means; None if no size has that shape."""
     by_area = sorted(sizes, key=lambda size: size[0] * size[1])
     fitting = {
         "small": by_area[:1],
@@ -106,7 +105,7 @@ def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | N
 
 
 def _cut(found: Found, patterns: Iterable[Pattern]) -> re.Match[str] | None:
-    """Take the first match out of the text, unless nothing else would be left where something must be."""
+    """Remove the first match of the first pattern that has one from the text; return the match."""
     for pattern in patterns:
         match = pattern.search(found.text)
         if match is not None and (match.group().strip()):
@@ -123,10 +122,10 @@ def _style_patterns(style: str) -> tuple[Pattern, ...]:
 
 
 def _subject(text: str) -> str:
-    """What is left of a text without the asking; empty if nothing is."""
+    """Return the text without phrases of asking; empty if nothing remains."""
     for _ in range(ROUNDS):
         before = text
-        text = shortened(text, (*_LEAD_INS, *_TAILS, *_AFTER))
+        text = shortened(text, (*_LEAD_INS, *_ASIDES, *_TAILS, *_AFTER))
         if before == text:
             break
     return tidy(_DANGLING.sub("", f" {tidy(text)}"))

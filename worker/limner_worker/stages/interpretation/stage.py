@@ -1,4 +1,4 @@
-"""The stage between claim and engine, and the one before the end: descriptions to conditions, pictures to words."""
+"""The stage between claim and engine that interprets descriptions, and the presentation of finished pictures."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
-from limner_worker.stages.interpretation.interpreter import AT_ONCE, Interpreter, Request
-from limner_worker.stages.interpretation.prompt_enricher import LocalModel
+from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
+from limner_worker.stages.interpretation.prompt_enricher import PromptEnricher
 
 log = get_logger(__name__)
 
 UNIT_SECONDS = 600.0
-"""One batch of descriptions that lasts longer is stalled; each question to a server has a time limit of its own."""
+"""The time after which a batch of descriptions counts as stalled; each request to a server has its own timeout."""
 
 
 class ImageRecognizer(Protocol):
-    """Looks at the pictures of a model, and knows its names."""
+    """Names what the pictures of a model look like."""
 
     def __call__(self, picture: Picture, prompt: str) -> Sequence[tuple[str, float]]:
-        """What a picture looks like rather than its prompt: names and how sure that is, the surest first."""
+        """Return the names that a picture resembles more than its prompt, with their scores, best first."""
         ...
 
     def translated(self, name: str, language: str) -> str:
-        """A name in another language, or the same where it has none."""
+        """Return a name in another language, or the name itself if there is no translation."""
         ...
 
 
 def server_of(settings: Settings) -> ChatClient | None:
-    """The language model's server that the settings name, if they want one. Raises ConfigurationError."""
+    """Return the client of the configured language model server, if any. Raises ConfigurationError."""
     if settings.interpreter not in ("auto", "server"):
         return None
     if not settings.llm_url:
@@ -58,13 +58,13 @@ def server_of(settings: Settings) -> ChatClient | None:
 
 
 def interpreter_of(settings: Settings, server: ChatClient | None, threads: Supervisor) -> Interpreter:
-    """Who turns descriptions into conditions, as the settings say."""
-    local = LocalModel(settings.cache_dir, threads) if settings.interpreter == "local" else None
+    """Return the interpreter that the settings select."""
+    local = PromptEnricher(settings.cache_dir, threads) if settings.interpreter == "local" else None
     return Interpreter(server, local, plain=settings.interpreter == "off")
 
 
 def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:
-    """Who looks at the pictures of the built-in models, where the evaluator lies beside their text encoder."""
+    """Return the recognizers of the built-in models whose text encoder's folder contains the evaluator."""
     folders = {name: locate(card.text_encoder) for name, card in cards.items() if card.text_encoder is not None}
     if not folders:
         return {}
@@ -75,10 +75,10 @@ def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]
 
 
 class InterpretationStage:
-    """One thread that interprets the descriptions of claimed jobs, all that have come by then together.
+    """One thread that interprets the descriptions of claimed jobs, in batches of those that are waiting.
 
-    A job is handed on when its conditions are committed, so that another attempt finds them; one that is no longer ours
-    by then is dropped.
+    A job is passed on once its conditions are committed, so that later attempts find them. A job that another attempt
+    owns by then is aborted.
     """
 
     def __init__(
@@ -88,30 +88,30 @@ class InterpretationStage:
         cards: Mapping[str, ModelCard],
         threads: Supervisor,
         ready: Callable[[Sequence[JobRun]], None],
-        dropped: Callable[[JobRun], None],
+        aborted: Callable[[JobRun], None],
     ) -> None:
-        """`ready` gets jobs whose spec is complete; `dropped` those that another attempt owns, or that failed here."""
+        """`ready` receives jobs with a complete spec, `aborted` those that another attempt owns or that failed here."""
         self._database = database
         self._interpreter = interpreter
         self._cards = cards
         self._threads = threads
         self._ready = ready
-        self._dropped = dropped
+        self._aborted = aborted
         self._queue: SimpleQueue[JobRun | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread = self._threads.start("interpretation", self._run, limit_seconds=UNIT_SECONDS)
 
-    def take(self, jobs: Sequence[JobRun]) -> None:
-        """Jobs that nobody has interpreted yet."""
+    def submit(self, jobs: Sequence[JobRun]) -> None:
+        """Queue jobs whose descriptions are not interpreted yet."""
         for job in jobs:
             self._queue.put(job)
 
     def stop(self) -> None:
-        """End after the batch in progress; what waits is handed back by its owner."""
+        """Stop after the batch in progress; the owner of the queued jobs hands them back."""
         self._stopping.set()
         self._queue.put(None)
         if self._thread is not None:
@@ -125,43 +125,45 @@ class InterpretationStage:
 
     def _interpret(self, jobs: Sequence[JobRun]) -> None:
         requests = [Request(job.claim.spec, self._cards[job.claim.spec.model]) for job in jobs]
-        kept: list[JobRun] = []
-        for job, request, found in zip(jobs, requests, self._found(requests), strict=True):
+        committed: list[JobRun] = []
+        for job, request, found in zip(jobs, requests, self._interpretations(requests), strict=True):
             try:
-                if found is not None and self._keep(job, request, found):
-                    kept.append(job)
+                if found is not None and self._commit(job, request, found):
+                    committed.append(job)
                     continue
             except Exception:
-                log.exception("could not keep an interpretation", job=job.id)
-            self._dropped(job)
-        if kept:
-            self._ready(kept)
+                log.exception("could not store an interpretation", job=job.id)
+            self._aborted(job)
+        if committed:
+            self._ready(committed)
 
-    def _found(self, requests: Sequence[Request]) -> Sequence[Interpretation | None]:
-        """All together; where that raises, each alone, and None for the one at fault."""
+    def _interpretations(self, requests: Sequence[Request]) -> Sequence[Interpretation | None]:
+        """Interpret all together; if that raises, each alone, with None for a request that fails."""
         try:
             return self._interpreter(requests) if requests else []
         except Exception:
-            log.exception("could not interpret", descriptions=len(requests))
-            return [None] if len(requests) == 1 else [found for each in requests for found in self._found([each])]
+            log.exception("could not interpret a batch", descriptions=len(requests))
+            if len(requests) == 1:
+                return [None]
+            return [found for each in requests for found in self._interpretations([each])]
 
     def _next(self) -> list[JobRun]:
-        """What waits, at least one job; none at the end."""
+        """Wait for jobs and return at most MAX_BATCH; an empty list to stop."""
         taken = [self._queue.get()]
         try:
-            while len(taken) < AT_ONCE:
+            while len(taken) < MAX_BATCH:
                 taken.append(self._queue.get_nowait())
         except Empty:
             pass
         return [] if self._stopping.is_set() else [job for job in taken if job is not None]
 
-    def _keep(self, job: JobRun, request: Request, found: Interpretation) -> bool:
-        """Commit what was found, and give the job its spec; without the database, its lease will run out."""
+    def _commit(self, job: JobRun, request: Request, found: Interpretation) -> bool:
+        """Commit the conditions and update the job's spec; without the database, the job's lease will expire."""
         fitted = request.card.fit(request.spec, found.conditions)
         try:
             return self._write(job, request.card, found, fitted)
         except SQLAlchemyError as error:
-            log.warning("could not keep an interpretation", job=job.id, error=describe(error))
+            log.warning("could not store an interpretation", job=job.id, error=describe(error))
             return False
 
     def _write(self, job: JobRun, card: ModelCard, found: Interpretation, fitted: JobSpec) -> bool:
@@ -170,7 +172,7 @@ class InterpretationStage:
             with self._database.write() as session:
                 done = ledger.interpreted(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
         except TooManyRequests as error:
-            # More pictures than the tenant's units for today allow: as many as were granted.
+            # More pictures than the tenant's remaining units for today: keep the number that was granted.
             found = found.model_copy(update={"fallback": f"Fewer pictures than asked for: {error.message}"})
             fitted = fitted.model_copy(update={"n": claim.spec.n})
             with self._database.write() as session:
@@ -181,46 +183,50 @@ class InterpretationStage:
 
 
 class Presenter:
-    """Words for finished pictures of described jobs. For the publisher's threads."""
+    """Writes the presentations of the pictures of described jobs. For the publisher's threads."""
 
-    def __init__(self, server: ChatClient | None = None, sights: Mapping[str, ImageRecognizer] | None = None) -> None:
-        """`sights` tell of some models' pictures what is to be seen in them."""
+    def __init__(
+        self, server: ChatClient | None = None, recognizers: Mapping[str, ImageRecognizer] | None = None
+    ) -> None:
+        """`recognizers` name what the pictures of some models look like, by the model's name."""
         self._server = server
-        self._sights = sights or {}
+        self._recognizers = recognizers or {}
 
     def asks(self, spec: JobSpec) -> bool:
-        """Whether somebody is asked, which may take a while."""
+        """Return whether a language model server is asked, which may take a while."""
         return self._server is not None and spec.description is not None
 
     def __call__(self, spec: JobSpec, picture: Picture | None = None, drawn_as: str | None = None) -> str | None:
-        """A few sentences, for a job that was described; None for a plain prompt. Never raises.
+        """Return a few sentences for a described job; None for a plain prompt. Never raises.
 
-        `drawn_as` is the name that was drawn instead of all of the prompt.
+        `drawn_as` is the name that was drawn in place of the whole prompt.
         """
         if spec.description is None:
             return None
         language = presentation.language_for(spec)
-        seen = [(self._say(spec, name, language), sure) for name, sure in self._look(spec, picture, drawn_as)]
-        named = None if drawn_as is None else self._say(spec, drawn_as, language)
+        seen = [
+            (self._translated(spec, name, language), score) for name, score in self._recognize(spec, picture, drawn_as)
+        ]
+        named = None if drawn_as is None else self._translated(spec, drawn_as, language)
         if self._server is not None:
             try:
                 return presentation.by_server(self._server, spec, seen, named)
             except LanguageError as error:
                 log.info("presented by rules", reason=str(error))
             except Exception:
-                log.exception("a question to the language model's server went wrong")
+                log.exception("request to the language model's server failed unexpectedly")
         return presentation.by_rules(spec, seen, named)
 
-    def _say(self, spec: JobSpec, name: str, language: str) -> str:
-        sight = self._sights.get(spec.model)
-        return name if sight is None else sight.translated(name, language)
+    def _translated(self, spec: JobSpec, name: str, language: str) -> str:
+        recognizer = self._recognizers.get(spec.model)
+        return name if recognizer is None else recognizer.translated(name, language)
 
-    def _look(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None) -> Sequence[tuple[str, float]]:
-        sight = self._sights.get(spec.model)
-        if sight is None or picture is None:
+    def _recognize(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None) -> Sequence[tuple[str, float]]:
+        recognizer = self._recognizers.get(spec.model)
+        if recognizer is None or picture is None:
             return []
         try:
-            return sight(picture, drawn_as or spec.prompt)
-        except Exception:  # it is a help only
-            log.exception("could not look at a picture")
+            return recognizer(picture, drawn_as or spec.prompt)
+        except Exception:  # recognition is optional
+            log.exception("could not recognize a picture")
             return []

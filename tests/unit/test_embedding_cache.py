@@ -1,4 +1,4 @@
-"""Encoded texts are remembered, and shared through a Redis that may be away, emptied, or full of nonsense."""
+"""Embeddings are cached, and shared through a Redis that may be unavailable, emptied or damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from limner_client.local.embedded_valkey import free_port
 from limner_worker.generators.nested_tensors import filled, leaves
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
-from limner_worker.generators.text_encoding.shared_cache import Embeddings, SharedTexts
+from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
 
 ABOUT = {"head": "abc"}
 ROOM = 1 << 20
@@ -32,13 +32,13 @@ class Counting:
 
 @pytest.fixture
 def redis(redis_url: str) -> Redis:
-    """It answers with bytes."""
+    """A client that returns bytes."""
     return Redis.from_url(redis_url)
 
 
 def worker(url: str, about: dict[str, str] = ABOUT, max_bytes: int = ROOM) -> tuple[CachedEncoder, list[str]]:
     encode = Counting()
-    return CachedEncoder(encode, Embeddings(max_bytes, SharedTexts.at(url, about))), encode.encoded
+    return CachedEncoder(encode, EmbeddingCache(max_bytes, SharedEmbeddingCache.at(url, about))), encode.encoded
 
 
 def test_a_text_is_encoded_once():
@@ -48,22 +48,22 @@ def test_a_text_is_encoded_once():
     assert encoded == ["apple", "pear"]
 
 
-def test_what_was_not_used_for_longest_is_forgotten_first():
+def test_the_least_recently_used_text_is_evicted_first():
     encode, encoded = worker("", max_bytes=16)  # two texts
     for text in ("a", "bb", "a", "ccc", "a", "bb"):
         encode([text])
     assert encoded == ["a", "bb", "ccc", "bb"]
 
 
-def test_a_text_that_another_worker_has_encoded_is_not_encoded_again(redis_url):
+def test_a_text_that_another_worker_encoded_comes_from_redis(redis_url):
     (first, _), (second, encoded) = worker(redis_url), worker(redis_url)
     whole = first(["apple", "pear", "plum"])
-    second(["something of its own"])  # from which it knows what an embedding looks like
+    second(["something of its own"])  # gives the structure of an embedding
     assert torch.equal(second(["pear", "apple", "plum"]), whole[[1, 0, 2]])
     assert encoded == ["something of its own"]
 
 
-def test_another_encoders_texts_are_not_taken(redis_url):
+def test_embeddings_of_another_encoder_are_not_used(redis_url):
     (first, _), (other, encoded) = worker(redis_url), worker(redis_url, {"head": "def"})
     first(["apple"])
     other(["plum"])
@@ -72,7 +72,7 @@ def test_another_encoders_texts_are_not_taken(redis_url):
 
 
 @pytest.mark.parametrize("nonsense", [b"", b"nonsense", b"\xff" * 100])
-def test_nonsense_in_redis_is_encoded_instead(redis_url, redis: Redis, nonsense: bytes):
+def test_a_text_with_a_damaged_value_in_redis_is_encoded(redis_url, redis: Redis, nonsense: bytes):
     (first, _), (second, encoded) = worker(redis_url), worker(redis_url)
     first(["apple"])
     second(["plum"])
@@ -82,14 +82,14 @@ def test_nonsense_in_redis_is_encoded_instead(redis_url, redis: Redis, nonsense:
     assert encoded == ["plum", "apple"]
 
 
-def test_tensors_of_another_form_are_not_taken():
+def test_tensors_of_other_ranks_or_dtypes_are_not_used():
     example = torch.zeros(2)
     assert filled(example, [torch.zeros(2, 2)]) is None
     assert filled(example, [torch.zeros(2, dtype=torch.float16)]) is None
     assert filled(example, []) is None
 
 
-def test_without_redis_texts_are_encoded_and_it_is_left_alone_for_a_while(unused_url, monkeypatch):
+def test_without_redis_texts_are_encoded_and_redis_is_not_asked_for_a_while(unused_url, monkeypatch):
     encode, encoded = worker(unused_url)
     encode(["apple"])
     monkeypatch.setattr(Redis, "mget", _must_not_be_asked)
@@ -106,7 +106,7 @@ def _must_not_be_asked(*_: object) -> None:
     raise AssertionError("asked")
 
 
-def test_what_a_text_encoder_of_transformers_returns_is_rebuilt_from_its_tensors():
+def test_an_output_of_a_transformers_text_encoder_is_rebuilt_from_its_tensors():
     def output(make: Callable[..., Tensor]) -> BaseModelOutputWithPooling:
         layers = make(1, 4, 8), make(1, 4, 8)
         return BaseModelOutputWithPooling(last_hidden_state=layers[1], pooler_output=make(1, 8), hidden_states=layers)

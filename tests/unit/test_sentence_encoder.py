@@ -1,4 +1,4 @@
-"""Texts in any language become unit vectors, whose bits depend on the text alone."""
+"""Texts in any language become unit vectors whose bits depend on the text only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_text_becomes_a_unit_vector_of_384_numbers(encoder: TextEncoder) -> No
     torch.testing.assert_close(encoded.norm(dim=1), torch.ones(2))
 
 
-def test_like_texts_lie_close(encoder: TextEncoder) -> None:
+def test_similar_texts_have_similar_vectors(encoder: TextEncoder) -> None:
     apple, fruit, rocket = encoder.encode(["a red apple", "a ripe apple", "a rocket in space"])
     assert apple @ fruit > apple @ rocket + 0.2
 
@@ -34,12 +34,12 @@ def test_like_texts_lie_close(encoder: TextEncoder) -> None:
 @pytest.mark.parametrize(
     "text", ["红苹果", "赤リンゴ", "manzana roja", "roter Apfel", "pomme rouge", "красное яблоко", "빨간 사과"]
 )
-def test_a_thing_has_its_place_in_every_language(encoder: TextEncoder, text: str) -> None:
+def test_translations_have_similar_vectors(encoder: TextEncoder, text: str) -> None:
     english, other, rocket = encoder.encode(["red apple", text, "rocket"])
     assert english @ other > english @ rocket + 0.25
 
 
-def test_companions_change_no_bit(encoder: TextEncoder) -> None:
+def test_other_texts_in_a_batch_change_no_bit(encoder: TextEncoder) -> None:
     alone = encoder.encode(["crown"])
     assert torch.equal(alone, encoder.encode(["a house with a garden and a very long fence", "crown"])[1:])
 
@@ -52,7 +52,7 @@ def test_a_text_of_any_length_and_with_any_character_is_encoded(encoder: TextEnc
     assert torch.isfinite(encoder.encode(["apple " * 5000, "🐱🍕", "a\0b", "ᚠᛇᚻ", " "])).all()
 
 
-def test_a_missing_or_foreign_head_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_head_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="no weights at"):
         TextEncoder(tmp_path)
     (tmp_path / "head.safetensors").write_bytes(b"nothing")
@@ -60,7 +60,7 @@ def test_a_missing_or_foreign_head_is_named(tmp_path: Path) -> None:
         TextEncoder(tmp_path)
 
 
-def test_receipts_can_name_the_head_by_its_hash(tmp_path: Path) -> None:
+def test_the_head_has_a_hash_for_receipts(tmp_path: Path) -> None:
     head = TextHead(hidden=8)
     save_module(head, tmp_path / "head.safetensors", head.config)
     assert len(TextEncoder(tmp_path).sha256) == 64

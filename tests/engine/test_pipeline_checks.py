@@ -1,4 +1,4 @@
-"""A card whose requests would fail, or give what they should not, is refused when it is loaded, with the reason."""
+"""A card whose requests would fail or give wrong results is refused at load with the reason."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def refusal(card: Any) -> str:
     return refused.value.message
 
 
-def test_a_pipeline_that_needs_a_control_picture(tmp_path: Path) -> None:
+def test_a_pipeline_that_needs_a_control_picture_is_refused(tmp_path: Path) -> None:
     assert "its controlnet needs a control picture" in refusal(odd_pipelines.saved(odd_pipelines.controlnet, tmp_path))
 
 
-def test_a_size_that_the_pipeline_would_round(tmp_path: Path) -> None:
+def test_a_size_that_the_pipeline_would_round_is_refused(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.flux, tmp_path, sizes=[(32, 32), (40, 32)])
     pipe = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
     pipe.register_modules(vae=pipelines.vae(widths=(4, 4, 4, 4), shift_factor=0.06))
@@ -38,13 +38,13 @@ def test_a_size_that_the_pipeline_would_round(tmp_path: Path) -> None:
     assert "40x32: this pipeline draws multiples of 16 pixels only" in refusal(card)
 
 
-def test_a_scheduler_that_needs_a_package_which_is_not_there(tmp_path: Path) -> None:
+def test_a_scheduler_that_needs_a_missing_package_is_refused(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, schedulers=["DPMSolverSDEScheduler"])
     assert "DPMSolverSDEScheduler needs a package: " in refusal(card)
     assert "torchsde" in refusal(card)
 
 
-def test_steps_that_the_pipeline_s_own_scheduler_refuses(tmp_path: Path) -> None:
+def test_steps_that_the_pipelines_own_scheduler_refuses_are_refused(tmp_path: Path) -> None:
     pipeline = pipelines.stable_diffusion(tmp_path / "tokenizers")
     pipeline.scheduler = diffusers.LCMScheduler(steps_offset=1)
     pipeline.save_pretrained(tmp_path / "lcm", safe_serialization=True)
@@ -52,7 +52,7 @@ def test_steps_that_the_pipeline_s_own_scheduler_refuses(tmp_path: Path) -> None
     assert "LCMScheduler refuses 60 steps" in refusal(card)
 
 
-def test_steps_that_only_the_scheduler_of_a_request_refuses_fail_it_with_the_reason(tmp_path: Path) -> None:
+def test_steps_that_only_a_requests_scheduler_refuses_fail_the_request_with_the_reason(tmp_path: Path) -> None:
     steps = {"min": 1, "max": 60, "default": 4}
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, schedulers=["LCMScheduler"], steps=steps)
     requests = {"many": {"steps": 60, "scheduler": "LCMScheduler"}, "few": {"steps": 2, "scheduler": "LCMScheduler"}}
@@ -62,22 +62,22 @@ def test_steps_that_only_the_scheduler_of_a_request_refuses_fail_it_with_the_rea
     assert "the scheduler LCMScheduler does not take 60 steps" in errors["many"].message
 
 
-class Straying(diffusers.DDIMScheduler):
-    """Draws noise from torch's general generator."""
+class UnseededScheduler(diffusers.DDIMScheduler):
+    """Draws noise from torch's global generator."""
 
     def step(self, model_output: Any, timestep: Any, sample: Any, return_dict: bool = True) -> Any:
         return (sample + torch.randn(sample.shape),)
 
 
-def test_a_scheduler_whose_noise_no_seed_governs(tmp_path: Path) -> None:
-    pipeline = SimpleNamespace(components={}, scheduler=Straying())
-    with pytest.raises(ValueError, match="Straying draws noise that no seed governs"):
+def test_a_scheduler_whose_noise_the_seed_does_not_determine_is_refused(tmp_path: Path) -> None:
+    pipeline = SimpleNamespace(components={}, scheduler=UnseededScheduler())
+    with pytest.raises(ValueError, match="UnseededScheduler draws noise that the seed does not determine"):
         check(pipeline, odd_pipelines.card(tmp_path))
     pipeline.scheduler = diffusers.DDIMScheduler()
     check(pipeline, odd_pipelines.card(tmp_path))
 
 
-def test_a_pipeline_whose_processor_needs_torchvision(tmp_path: Path) -> None:
+def test_a_pipeline_whose_processor_needs_torchvision_is_refused(tmp_path: Path) -> None:
     parts = pipelines.stable_diffusion(tmp_path / "tokenizers")
     parts.save_pretrained(tmp_path / "omnigen", safe_serialization=True)
     index = (tmp_path / "omnigen/model_index.json").read_text()
@@ -88,7 +88,7 @@ def test_a_pipeline_whose_processor_needs_torchvision(tmp_path: Path) -> None:
     assert "needs the package torchvision, which is not installed" in refusal(odd_pipelines.card(tmp_path / "omnigen"))
 
 
-def test_noise_that_a_pipeline_would_leave_to_chance_is_governed_by_the_seed(tmp_path: Path) -> None:
+def test_noise_for_which_a_pipeline_passes_no_generator_is_determined_by_the_seed(tmp_path: Path) -> None:
     more = {"options": {"arguments": {"max_sequence_length": 32}}, "schedulers": ["FlowMatchLCMScheduler"]}
     card = odd_pipelines.saved(pipelines.flux, tmp_path, **more)
     generator = load(card, Settings(device="cpu"))

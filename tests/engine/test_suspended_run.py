@@ -1,4 +1,4 @@
-"""Pipelines that name their outputs, parts and arguments in other ways give the same pictures as alone."""
+"""Pipelines with other names for outputs, components and arguments give the same pictures as alone."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from limner_worker.generators.registry import load
 
 
 @pytest.mark.parametrize(("build", "size"), [(odd_pipelines.kandinsky_5, 1024), (odd_pipelines.latent_diffusion, 32)])
-def test_a_picture_is_found_under_whatever_name_the_pipeline_gives_it(
-    tmp_path: Path, build: Callable[[Path], Any], size: int
-) -> None:
+def test_a_picture_is_found_under_any_output_name(tmp_path: Path, build: Callable[[Path], Any], size: int) -> None:
     card = odd_pipelines.saved(build, tmp_path, sizes=[(size, size)])
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, str(seed), {"prompt": "a cat", "seed": seed, "steps": 1 + seed}) for seed in range(2)]
@@ -27,7 +25,7 @@ def test_a_picture_is_found_under_whatever_name_the_pipeline_gives_it(
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1, job.claim.spec
 
 
-def test_an_image_whose_scheduler_has_no_timesteps_yet_has_made_no_step(tmp_path: Path) -> None:
+def test_an_image_has_done_no_step_before_its_scheduler_has_timesteps(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
     generator: Any = load(card, Settings(device="cpu"))
     [state] = generator.start([job_of(card, "a", {"prompt": "a cat"}).rows[0].task])
@@ -35,7 +33,7 @@ def test_an_image_whose_scheduler_has_no_timesteps_yet_has_made_no_step(tmp_path
     assert state.steps_done == 0
 
 
-def test_a_pipeline_that_reads_results_by_name_goes_on_from_a_checkpoint_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_pipeline_that_reads_results_by_name_resumes_from_a_checkpoint_to_the_same_bytes(tmp_path: Path) -> None:
     card = odd_pipelines.saved(odd_pipelines.latent_diffusion, tmp_path)
     request = {"prompt": "a cat", "seed": 1, "steps": 6}
     whole, first, second = (job_of(card, name, request).rows[0].task for name in ("whole", "first", "second"))

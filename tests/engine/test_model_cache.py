@@ -1,4 +1,4 @@
-"""Several models in the memory of one: loaded when asked for, unloaded when another needs the room."""
+"""Several models in limited memory: loaded on demand, unloaded when another needs the memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from limner_worker.generators.model_cache import ModelCache
 NAMES = ("one", "two", "three")
 
 
-class Shelf:
-    """Loads scripted models, and remembers which and how often."""
+class RecordingCache:
+    """A model cache of scripted models that records each load."""
 
     def __init__(self, catalogue: Catalogue, max_bytes: int | None) -> None:
         self.cards = [catalogue.get("limner-flow").model_copy(update={"name": name}) for name in NAMES]
         self.loads: list[str] = []
         self.generators: dict[str, Scripted] = {}
         self.broken: set[str] = set()
-        self.residents = ModelCache(self.cards, self.load, max_bytes)
+        self.cache = ModelCache(self.cards, self.load, max_bytes)
 
     def load(self, card) -> Scripted:
         if card.name in self.broken:
@@ -35,7 +35,7 @@ class Shelf:
         found = []
         for name in NAMES:
             try:
-                self.residents.get(name)
+                self.cache.get(name)
             except KeyError:
                 continue
             found.append(name)
@@ -51,49 +51,49 @@ def job_for(catalogue: Catalogue, model: str, name: str, **request: object):
     return one
 
 
-def test_all_models_stay_loaded_where_nothing_limits_them(catalogue):
-    shelf = Shelf(catalogue, None)
-    assert shelf.loaded() == list(NAMES)
+def test_without_a_limit_all_models_stay_loaded(catalogue):
+    models = RecordingCache(catalogue, None)
+    assert models.loaded() == list(NAMES)
 
 
-def test_what_was_not_used_for_longest_goes_first(catalogue):
-    shelf = Shelf(catalogue, 200)
-    assert shelf.loaded() == ["two", "three"]
-    assert shelf.residents.ensure_loaded("two", busy=())
-    assert shelf.residents.ensure_loaded("one", busy=())
-    assert shelf.loaded() == ["one", "two"]
+def test_the_least_recently_used_model_is_unloaded_first(catalogue):
+    models = RecordingCache(catalogue, 200)
+    assert models.loaded() == ["two", "three"]
+    assert models.cache.ensure_loaded("two", busy=())
+    assert models.cache.ensure_loaded("one", busy=())
+    assert models.loaded() == ["one", "two"]
 
 
-def test_a_model_at_work_is_not_unloaded(catalogue):
-    shelf = Shelf(catalogue, 200)
-    assert not shelf.residents.ensure_loaded("one", busy={"two", "three"})
-    assert shelf.loaded() == ["two", "three"]
+def test_a_busy_model_is_not_unloaded(catalogue):
+    models = RecordingCache(catalogue, 200)
+    assert not models.cache.ensure_loaded("one", busy={"two", "three"})
+    assert models.loaded() == ["two", "three"]
 
 
-def test_a_model_larger_than_all_the_room_has_it_for_itself(catalogue):
-    shelf = Shelf(catalogue, 50)
-    assert shelf.loaded() == ["three"]
-    assert shelf.residents.ensure_loaded("one", busy=())
-    assert shelf.loaded() == ["one"]
+def test_a_model_larger_than_the_limit_is_loaded_alone(catalogue):
+    models = RecordingCache(catalogue, 50)
+    assert models.loaded() == ["three"]
+    assert models.cache.ensure_loaded("one", busy=())
+    assert models.loaded() == ["one"]
 
 
-def test_jobs_of_three_models_are_all_done_in_the_room_of_one(catalogue):
-    shelf, heard = Shelf(catalogue, 100), Heard()
-    engine = Engine(shelf.residents, heard, Supervisor())
+def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue):
+    models, heard = RecordingCache(catalogue, 100), Heard()
+    engine = Engine(models.cache, heard, Supervisor())
     engine.start()
     engine.submit([job_for(catalogue, NAMES[n % 3], str(n), steps=5) for n in range(12)])
     assert set(heard.wait(12).values()) == {"generated"}
     engine.stop()
-    assert len(shelf.loaded()) == 1
-    assert len(shelf.loads) <= 3 + 4, "loaded again and again"
+    assert len(models.loaded()) == 1
+    assert len(models.loads) <= 3 + 4, "the models were reloaded too often"
 
 
-def test_a_model_that_waits_too_long_gets_its_room_though_another_always_has_work(catalogue, monkeypatch):
+def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(catalogue, monkeypatch):
     monkeypatch.setattr("limner_worker.engine.pending_models.PATIENCE_SECONDS", 0.05)
-    shelf = Shelf(catalogue, 100)
+    models = RecordingCache(catalogue, 100)
 
     class Busy(Heard):
-        """Hands in the next job of the busy model with every step, so that it is never without."""
+        """Submits another job of the busy model at every step, so that it never runs out."""
 
         count = 0
 
@@ -103,7 +103,7 @@ def test_a_model_that_waits_too_long_gets_its_room_though_another_always_has_wor
                 engine.submit([job_for(catalogue, "three", f"more {self.count}", steps=4)])
 
     heard = Busy()
-    engine = Engine(shelf.residents, heard, Supervisor())
+    engine = Engine(models.cache, heard, Supervisor())
     engine.submit([job_for(catalogue, "three", "first", steps=4)])
     engine.submit([job_for(catalogue, "one", "other")])
     engine.start()
@@ -112,19 +112,19 @@ def test_a_model_that_waits_too_long_gets_its_room_though_another_always_has_wor
     engine.stop()
 
 
-def test_jobs_of_a_model_that_does_not_load_again_are_left_to_others(catalogue):
-    shelf, heard = Shelf(catalogue, 100), Heard()
-    shelf.broken.add("one")
-    engine = Engine(shelf.residents, heard, Supervisor())
+def test_jobs_of_a_model_that_no_longer_loads_are_handed_back(catalogue):
+    models, heard = RecordingCache(catalogue, 100), Heard()
+    models.broken.add("one")
+    engine = Engine(models.cache, heard, Supervisor())
     engine.start()
     engine.submit([job_for(catalogue, "one", "a"), job_for(catalogue, "two", "b")])
     assert heard.wait(2) == {"id-a": "unavailable: the model does not load", "id-b": "generated"}
     engine.stop()
 
 
-def test_a_worker_without_any_model_says_so(catalogue):
+def test_a_worker_without_models_raises_an_error(catalogue):
     def fail(_card):
         raise CardError("gone")
 
-    with pytest.raises(CardError, match="nothing to do"):
+    with pytest.raises(CardError, match="has no work"):
         ModelCache([catalogue.get("limner-flow")], fail)

@@ -1,4 +1,4 @@
-"""A prompt that says more than a name is drawn as a name that the built-in models know; a known name as itself."""
+"""A prompt that says more than a name is drawn as a known name; a known name is drawn as it is."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from pydantic import ValidationError
 
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import NearestName
-from limner_worker.generators.builtin.known_names import KNOWN, Named, Names, save_names
+from limner_worker.generators.builtin.known_names import KNOWN, KnownNames, NameMatch, save_names
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
-from limner_worker.networks import weights
-from limner_worker.networks.weights import WeightsError
+from limner_worker.networks.weights import SHIPPED, WeightsError
 
-SHIPPED = weights.SHIPPED / "limner-text"
+TEXT = SHIPPED / "limner-text"
 
 
 @pytest.fixture(scope="module")
-def names() -> Names:
-    return Names(SHIPPED)
+def names() -> KnownNames:
+    return KnownNames(TEXT)
 
 
 @pytest.fixture(scope="module")
 def encoder() -> TextEncoder:
-    return TextEncoder(SHIPPED)
+    return TextEncoder(TEXT)
 
 
 @pytest.fixture(scope="module")
 def rule() -> NearestName:
-    """That of the built-in model."""
+    """The rule of the built-in model."""
     found = Catalogue.load([], "limner-flow").get("limner-flow").nearest_name
     assert found is not None
     return found
 
 
 @pytest.fixture
-def drawn(names: Names, encoder: TextEncoder, rule: NearestName):
-    def drawn(text: str) -> Named | None:
-        return names.instead_of(text, encoder.encode([text])[0], rule)
+def drawn(names: KnownNames, encoder: TextEncoder, rule: NearestName):
+    def drawn(text: str) -> NameMatch | None:
+        return names.find(text, encoder.encode([text])[0], rule)
 
     return drawn
 
@@ -46,13 +45,13 @@ def test_every_english_name_is_drawn_as_it_is(names, rule):
     changed = [
         name
         for name, embedding in zip(names.names, names.embeddings, strict=True)
-        if names.instead_of(name, embedding, rule) is not None
+        if names.find(name, embedding, rule) is not None
     ]
     assert changed == []
 
 
 @pytest.mark.parametrize("text", ["red apple", "a rocket", "cat", "blue car", "a red car", "heart", "a cup of coffee"])
-def test_what_the_model_was_trained_with_is_drawn_as_it_is(drawn, text):
+def test_names_and_captions_from_training_are_drawn_as_they_are(drawn, text):
     assert drawn(text) is None
 
 
@@ -71,43 +70,43 @@ def test_what_the_model_was_trained_with_is_drawn_as_it_is(drawn, text):
         ("a cloudless happy family", "family"),
     ],
 )
-def test_a_sentence_is_drawn_as_the_name_in_it_and_not_as_all_that_it_says(drawn, text, name):
+def test_a_sentence_is_drawn_as_the_name_it_contains(drawn, text, name):
     found = drawn(text)
     assert (found.name, found.exact) == (name, False)
 
 
 @pytest.mark.parametrize("text", ["ein roter Apfel", "Roter Apfel.", "红苹果", "赤リンゴ", "la manzana roja"])
-def test_a_name_in_another_language_is_drawn_as_the_english_name_and_leaves_nothing_out(drawn, text):
+def test_a_name_in_another_language_is_drawn_as_the_english_name_and_is_exact(drawn, text):
     found = drawn(text)
     assert found is None or (found.name, found.exact) == ("red apple", True)
 
 
-def test_a_text_near_no_name_is_drawn_as_it_is(names, rule):
+def test_a_text_far_from_every_name_is_drawn_as_it_is(names, rule):
     embedding = torch.nn.functional.normalize(-names.embeddings.mean(0), dim=0)
     assert float((names.embeddings @ embedding).max()) < rule.least
-    assert names.instead_of("xkcd", embedding, rule) is None
+    assert names.find("xkcd", embedding, rule) is None
 
 
-def test_a_name_is_told_in_other_languages_and_as_it_is_where_there_is_no_other(names):
+def test_a_name_is_translated_or_returned_unchanged_without_a_translation(names):
     assert names.translated("red apple", "de") == "roter apfel"
     assert names.translated("red apple", "en") == "red apple"
     assert names.translated("blue car", "de") == "blue car"
     assert names.translated("no such thing", "zh") == "no such thing"
 
 
-def test_names_alone_are_enough_and_a_damaged_file_is_refused(tmp_path, rule):
+def test_the_captions_file_is_optional_and_a_damaged_one_is_refused(tmp_path, rule):
     save_names(["apple"], torch.eye(1, 384), tmp_path)
-    few = Names(tmp_path)
-    found = few.instead_of("my apple", 0.6 * few.embeddings[0], rule)
+    few = KnownNames(tmp_path)
+    found = few.find("my apple", 0.6 * few.embeddings[0], rule)
     assert found is not None
     assert (found.name, found.exact) == ("apple", False)
     assert few.translated("apple", "de") == "apple"
     (tmp_path / KNOWN).write_bytes(b"nonsense")
-    with pytest.raises(WeightsError, match="no file of names"):
-        Names(tmp_path)
+    with pytest.raises(WeightsError, match="not a names file"):
+        KnownNames(tmp_path)
 
 
-def test_a_rule_with_a_figure_that_is_no_cosine_is_refused(catalogue):
+def test_a_rule_with_a_threshold_above_1_is_refused(catalogue):
     card = catalogue.get("limner-flow").model_dump() | {"nearest_name": {"keep": 1.5, "least": 0.5}}
     with pytest.raises(ValidationError, match="keep"):
         ModelCard.model_validate(card)

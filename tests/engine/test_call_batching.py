@@ -1,4 +1,4 @@
-"""Only what a module treats row by row is joined; all else is equal, or is called alone."""
+"""Only arguments that a module processes row by row are joined; others must be equal, or the call is separate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.engine import odd_pipelines, pipelines
 from tests.engine.test_diffusers_pipeline import job_of, reference, run
 
 from limner_shared.settings import Settings
-from limner_worker.generators.diffusers.suspended_run import PipelineImage
+from limner_worker.generators.diffusers.suspended_run import SuspendedRun
 from limner_worker.generators.registry import load
 
 
@@ -40,12 +40,12 @@ def test_a_text_encoder_whose_rows_are_not_its_first_dimension_is_called_for_one
     generator: Any = load(card, Settings(device="cpu"))
     encode = generator._functions["text_encoder.forward"]
     generator._functions["text_encoder.forward"] = lambda **given: turned(encode(**given))
-    resume = PipelineImage.resume
+    resume = SuspendedRun.resume
 
-    def turned_back(self: PipelineImage, value: Any = None) -> None:
+    def turned_back(self: SuspendedRun, value: Any = None) -> None:
         resume(self, turned(value) if isinstance(value, transformers.modeling_outputs.BaseModelOutput) else value)
 
-    monkeypatch.setattr(PipelineImage, "resume", turned_back)
+    monkeypatch.setattr(SuspendedRun, "resume", turned_back)
     jobs = [job_of(card, prompt, {"prompt": prompt, "seed": 1}) for prompt in ("a cat", "two dogs", "a boat")]
     assert run(generator, jobs) == {}
     for job in jobs:

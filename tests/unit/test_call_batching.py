@@ -1,4 +1,4 @@
-"""When two calls of a module are equal: tensors and values by content, other objects by identity."""
+"""Equality and batching of module calls: tensors and values by content, other objects by identity."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from limner_worker.generators.diffusers.call_batching import (
     UnknownLayout,
     content,
     join,
-    owned,
-    part,
+    split,
 )
+from limner_worker.generators.nested_tensors import owned
 
 
 class Cache:
@@ -65,7 +65,7 @@ def denoiser_call(**arguments):
     return Signature("transformer.forward", denoise).call((torch.randn(2, 4),), arguments, Digests())
 
 
-def test_positions_must_be_equal_to_be_joined_and_are_given_for_every_row():
+def test_calls_with_equal_positions_are_joined_and_keep_them_for_every_row():
     wide, tall = torch.arange(24).view(2, 4, 3), torch.arange(24).flip(0).view(2, 4, 3)
     first, second, other = (denoiser_call(img_ids=ids) for ids in (wide, wide.clone(), tall))
     assert first.key == second.key != other.key
@@ -73,7 +73,7 @@ def test_positions_must_be_equal_to_be_joined_and_are_given_for_every_row():
     assert join([first, second], 2)["img_ids"].shape == (4, 4, 3)
 
 
-def test_a_tensor_of_which_it_is_not_known_how_its_rows_are_read_is_never_joined():
+def test_a_tensor_of_unknown_layout_is_never_joined():
     assert denoiser_call(camera=torch.randn(2, 3)).alone
     assert not denoiser_call(camera=torch.tensor(1.0)).alone
 
@@ -89,11 +89,11 @@ def test_a_text_encoder_s_input_that_has_no_rows_is_not_joined_or_padded():
     assert signature.call((ids,), {"past_key_values": Cache()}, Digests()).alone
 
 
-def test_a_result_without_rows_is_not_divided_and_what_holds_all_rows_is_left_out_of_each_share():
+def test_an_output_without_rows_is_refused_and_an_object_of_all_rows_is_left_out_of_each_share():
     calls = [call(torch.tensor([[1, 2]])) for _ in range(2)]
     with pytest.raises(UnknownLayout):
-        part((torch.randn(5, 2, 3),), calls, 2)
-    shares = part({"text": torch.tensor([[1.0], [2.0]]), "cache": Cache(), "loss": torch.tensor(0.5)}, calls, 2)
+        split((torch.randn(5, 2, 3),), calls, 2)
+    shares = split({"text": torch.tensor([[1.0], [2.0]]), "cache": Cache(), "loss": torch.tensor(0.5)}, calls, 2)
     assert [share["text"].tolist() for share in shares] == [[[1.0]], [[2.0]]]
     assert [share["cache"] for share in shares] == [None, None]
     assert owned({"cache": Cache()}) == {"cache": None}

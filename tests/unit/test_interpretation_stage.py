@@ -1,4 +1,4 @@
-"""Descriptions between claim and engine, and words for pictures: kept once, fenced, and in nobody else's way."""
+"""Interpretations are stored once by the owning attempt, and slow presentations delay no other job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.admission import Admission
-from limner_worker.stages.interpretation.interpreter import AT_ONCE, Interpreter, Request
+from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
 from limner_worker.stages.interpretation.stage import InterpretationStage
 from limner_worker.stages.publishing import Publisher
 
@@ -42,17 +42,17 @@ def job_of(database: Database, run: JobRun) -> Job:
         return queries.job(session, TENANT, run.id)
 
 
-def keep(database: Database, run: JobRun, prompt: str, attempt: int | None = None) -> bool:
+def store(database: Database, run: JobRun, prompt: str, attempt: int | None = None) -> bool:
     found = Interpretation(conditions=Conditions(prompt=prompt, style="a\x00style"), backend="rules")
     spec = run.claim.spec.model_copy(update={"prompt": found.conditions.prompt})
     with database.write() as session:
         return ledger.interpreted(session, run.id, attempt or run.claim.attempt, found, spec, 1)
 
 
-def test_what_was_made_of_a_description_is_found_by_a_later_attempt(database, catalogue):
+def test_a_later_attempt_finds_the_stored_interpretation(database, catalogue):
     run = run_of(database, catalogue, description="please draw a \x00cat")
     assert not run.claim.interpreted
-    assert keep(database, run, "a \x00cat")
+    assert store(database, run, "a \x00cat")
     with database.write() as session:
         ledger.hand_back(session, [run.key])
         [again] = ledger.claim(session, [run.id], "you", 60)
@@ -61,22 +61,22 @@ def test_what_was_made_of_a_description_is_found_by_a_later_attempt(database, ca
     assert job_of(database, run).interpretation["conditions"]["style"] == "a style"
 
 
-def test_an_attempt_that_lost_its_job_makes_nothing_of_its_description(database, catalogue):
+def test_an_attempt_that_lost_its_job_stores_no_interpretation(database, catalogue):
     run = run_of(database, catalogue, description="a cat")
-    assert not keep(database, run, "a dog", attempt=run.claim.attempt - 1 or 7)
+    assert not store(database, run, "a dog", attempt=run.claim.attempt - 1 or 7)
     assert job_of(database, run).interpretation is None
 
 
-class Stage:
-    """An Understanding with what it handed on and what it dropped."""
+class RecordingStage:
+    """An InterpretationStage with the jobs that it passed on and those that it aborted."""
 
     def __init__(self, database: Database, catalogue: Catalogue, interpreter: Interpreter) -> None:
         self.ready: list[JobRun] = []
-        self.dropped: list[JobRun] = []
-        self.understanding = InterpretationStage(
-            database, interpreter, catalogue.cards, Supervisor(), self.ready.extend, self.dropped.append
+        self.aborted: list[JobRun] = []
+        self.stage = InterpretationStage(
+            database, interpreter, catalogue.cards, Supervisor(), self.ready.extend, self.aborted.append
         )
-        self.understanding.start()
+        self.stage.start()
 
 
 class Faulty(Interpreter):
@@ -87,19 +87,19 @@ class Faulty(Interpreter):
     def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
         self.faults -= 1
         if self.faults >= 0:
-            raise RuntimeError("a fault of ours")
+            raise RuntimeError("a fault in the interpreter")
         return super().__call__(requests)
 
 
-def test_a_fault_loses_its_batch_to_another_attempt_and_the_next_goes_on(database, catalogue):
-    stage = Stage(database, catalogue, Faulty())
+def test_a_failed_batch_is_aborted_and_the_next_one_is_interpreted(database, catalogue):
+    stage = RecordingStage(database, catalogue, Faulty())
     first, second = (run_of(database, catalogue, description="please draw a cat") for _ in range(2))
-    stage.understanding.take([first])
-    eventually(lambda: stage.dropped)
-    stage.understanding.take([second])
+    stage.stage.submit([first])
+    eventually(lambda: stage.aborted)
+    stage.stage.submit([second])
     eventually(lambda: stage.ready)
-    stage.understanding.stop()
-    assert (stage.dropped, stage.ready) == ([first], [second])
+    stage.stage.stop()
+    assert (stage.aborted, stage.ready) == ([first], [second])
     assert second.claim.spec.prompt == "a cat"
 
 
@@ -116,36 +116,36 @@ class Slow(Interpreter):
         return super().__call__(requests)
 
 
-def test_the_end_waits_for_the_batch_in_progress_alone(database, catalogue):
+def test_stop_waits_for_the_batch_in_progress_only(database, catalogue):
     interpreter = Slow()
-    stage = Stage(database, catalogue, interpreter)
+    stage = RecordingStage(database, catalogue, interpreter)
     first = run_of(database, catalogue, description="a cat")
-    stage.understanding.take([first])
+    stage.stage.submit([first])
     assert interpreter.began.wait(30)
-    stage.understanding.take([run_of(database, catalogue, description="a dog") for _ in range(2 * AT_ONCE)])
-    stopper = threading.Thread(target=stage.understanding.stop)
+    stage.stage.submit([run_of(database, catalogue, description="a dog") for _ in range(2 * MAX_BATCH)])
+    stopper = threading.Thread(target=stage.stage.stop)
     stopper.start()
     interpreter.go.set()
     stopper.join(30)
     assert (stage.ready, interpreter.batches) == ([first], 1)
 
 
-def test_a_job_that_was_canceled_meanwhile_is_dropped(database, catalogue):
+def test_a_job_canceled_during_interpretation_is_aborted(database, catalogue):
     interpreter = Slow()
-    stage = Stage(database, catalogue, interpreter)
+    stage = RecordingStage(database, catalogue, interpreter)
     run = run_of(database, catalogue, description="a cat")
-    stage.understanding.take([run])
+    stage.stage.submit([run])
     assert interpreter.began.wait(30)
     with database.write() as session:
         ledger.cancel(session, Job.id == run.id)
     interpreter.go.set()
-    eventually(lambda: stage.dropped)
-    stage.understanding.stop()
-    assert (stage.dropped, stage.ready) == ([run], [])
+    eventually(lambda: stage.aborted)
+    stage.stage.stop()
+    assert (stage.aborted, stage.ready) == ([run], [])
 
 
-class Waiting:
-    """Words that take their time."""
+class SlowPresenter:
+    """A presenter that waits until `go` is set."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -158,17 +158,17 @@ class Waiting:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_nobody_waits_for_the_words_of_another_job(database, catalogue, redis_url, tmp_path: Path):
-    words = Waiting()
+def test_no_job_waits_for_the_presentation_of_another(database, catalogue, redis_url, tmp_path: Path):
+    presenter = SlowPresenter()
     blobs, hints = Blobs(f"file://{tmp_path / 'blobs'}"), Hints(connect(redis_url))
-    publisher = Publisher(database, blobs, hints, Supervisor(), Admission(1, []).store, lambda _: None, words)
+    publisher = Publisher(database, blobs, hints, Supervisor(), Admission(1, []).store, lambda _: None, presenter)
     described, plain = run_of(database, catalogue, description="a cat"), run_of(database, catalogue, prompt="a dog")
     for run in (described, plain):
         run.rows[0].picture = np.zeros((64, 64, 3), np.uint8)
     publisher.publish([described, plain], {})
     eventually(lambda: job_of(database, plain).state == "succeeded")
     assert job_of(database, described).state == "running"
-    words.go.set()
+    presenter.go.set()
     publisher.close()
     assert (job_of(database, described).state, job_of(database, described).presentation) == ("succeeded", "Your cat.")
     assert job_of(database, plain).presentation is None

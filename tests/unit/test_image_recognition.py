@@ -1,4 +1,4 @@
-"""What the evaluator sees in a picture is told to those who present it."""
+"""What the evaluator recognizes in a picture appears in its presentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = SHIPPED / "limner-text"
 
 
 def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
-    """What the instant model draws."""
+    """Draw the prompt with the instant model."""
     card, spec = catalogue.resolve(JobRequest(prompt=prompt, model="limner-gan", seed=1, style="noto"))
     model = load(card, Settings(device="cpu"))
     states = model.start([ImageTask(spec, spec.seed)])
@@ -29,8 +29,8 @@ def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
     return model.decode(states).pictures()[0]
 
 
-class Eyes:
-    """A sight that sees what it is told to, or fails."""
+class Recognizer:
+    """A recognizer that returns given names, or fails."""
 
     def __init__(self, seen: list[tuple[str, float]] | None) -> None:
         self.seen = seen
@@ -39,7 +39,7 @@ class Eyes:
     def __call__(self, picture: np.ndarray, prompt: str) -> list[tuple[str, float]]:
         self.asked.append(prompt)
         if self.seen is None:
-            raise RuntimeError("no eyes")
+            raise RuntimeError("recognition failed")
         return self.seen
 
     def translated(self, name: str, language: str) -> str:
@@ -52,18 +52,18 @@ def look() -> EvaluatorRecognizer:
 
 
 @pytest.mark.parametrize(("drawing", "asked"), [("red apple", "a car"), ("rocket", "a cat"), ("pizza", "a house")])
-def test_what_a_picture_shows_instead_of_its_prompt_is_named(catalogue, look, drawing, asked):
+def test_a_picture_that_does_not_show_its_prompt_is_recognized(catalogue, look, drawing, asked):
     seen = look(drawn(catalogue, drawing), asked)
     assert drawing in [name for name, _ in seen]
-    assert all(score >= image_recognition.SURE for _, score in seen)
+    assert all(score >= image_recognition.MIN_COSINE for _, score in seen)
 
 
 @pytest.mark.parametrize("prompt", ["red apple", "a rocket", "ein roter Apfel", "披萨"])
-def test_of_a_picture_that_shows_what_was_asked_for_nothing_is_said(catalogue, look, prompt):
+def test_a_picture_that_shows_its_prompt_gives_no_names(catalogue, look, prompt):
     assert look(drawn(catalogue, prompt), prompt) == []
 
 
-def test_in_noise_nothing_is_seen(look):
+def test_noise_gives_no_names(look):
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     assert look(noise, "a cat") == []
 
@@ -71,34 +71,34 @@ def test_in_noise_nothing_is_seen(look):
 def test_a_folder_without_names_is_refused(tmp_path):
     for name in ("tower.safetensors", "head.safetensors"):
         (tmp_path / name).symlink_to(TEXT / name)
-    with pytest.raises(WeightsError, match="no file of names"):
+    with pytest.raises(WeightsError, match="not a names file"):
         EvaluatorRecognizer(tmp_path)
     save_names(["a", "b"], torch.eye(2, 384), tmp_path)
     assert EvaluatorRecognizer(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
 
 
-def test_built_in_models_are_looked_at_and_others_are_not(catalogue):
+def test_only_built_in_models_have_recognizers(catalogue):
     cards = {name: catalogue.get(name) for name in ("limner-flow", "limner-gan")}
     other = cards["limner-gan"].model_copy(update={"text_encoder": None})
     assert set(recognizers_of(cards | {"other": other})) == set(cards)
     assert recognizers_of({"other": other}) == {}
 
 
-def test_a_picture_that_looks_like_something_else_is_presented_with_that(catalogue):
+def test_a_presentation_names_what_a_picture_resembles_more_than_its_prompt(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
     picture = np.zeros((64, 64, 3), np.uint8)
-    words = Presenter(sights={spec.model: Eyes([("hibiscus", 0.8)])})(spec, picture)
+    words = Presenter(recognizers={spec.model: Recognizer([("hibiscus", 0.8)])})(spec, picture)
     assert words.endswith("To my eye it looks most like “hibiscus”.")
-    assert "eye" not in Presenter(sights={spec.model: Eyes([])})(spec, picture)
+    assert "eye" not in Presenter(recognizers={spec.model: Recognizer([])})(spec, picture)
     assert "eye" not in presentation.by_rules(spec)
 
 
-def test_a_picture_that_is_drawn_as_a_name_is_compared_with_that_name_and_told_in_the_users_language(catalogue):
+def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_users_language(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="zeichne eine lila Katze auf dem Sofa"))
     spec = spec.model_copy(update={"prompt": "lila Katze auf dem Sofa", "style": None})
-    eyes = Eyes([])
-    words = Presenter(sights={spec.model: eyes})(spec, np.zeros((64, 64, 3), np.uint8), "cat")
-    assert eyes.asked == ["cat"]
+    recognizer = Recognizer([])
+    words = Presenter(recognizers={spec.model: recognizer})(spec, np.zeros((64, 64, 3), np.uint8), "cat")
+    assert recognizer.asked == ["cat"]
     assert words == (
         "Hier ist dein Bild: cat in de. "
         "Alles in „lila Katze auf dem Sofa“ kennt das Modell nicht: "
@@ -106,6 +106,8 @@ def test_a_picture_that_is_drawn_as_a_name_is_compared_with_that_name_and_told_i
     )
 
 
-def test_a_look_that_fails_costs_no_words(catalogue):
+def test_a_presentation_survives_a_failed_recognition(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
-    assert "a purple flower" in Presenter(sights={spec.model: Eyes(None)})(spec, np.zeros((64, 64, 3), np.uint8))
+    assert "a purple flower" in Presenter(recognizers={spec.model: Recognizer(None)})(
+        spec, np.zeros((64, 64, 3), np.uint8)
+    )
