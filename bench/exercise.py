@@ -24,6 +24,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
 from limner_shared.errors import GenerationFailed
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
+USAGE = "/api/v1/usage"
 LONG = 10_000_000
 
 
@@ -89,7 +90,7 @@ def ask(client: FlaskClient) -> None:
     talk = call(TALKS, "POST", json={"message": "a red car"})
     turn = call(talk["links"]["messages"], "POST", json={"message": "bluer"})
     call(f"{talk['links']['self']}/turns/{turn['id']}", "PUT", json={"message": "greener"})
-    for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz"):
+    for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz", USAGE):
         call(path)
     call(talk["links"]["self"], "DELETE")
 

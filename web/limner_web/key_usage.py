@@ -29,7 +29,8 @@ class KeyUsage:
         self._tried_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._started = False
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
     def note(self, key_id: str) -> None:
         """Have the key's last use written soon, unless this process tried that within the last minute."""
@@ -41,13 +42,19 @@ class KeyUsage:
                 return
             self._tried_at[key_id] = now
             self._pending.add(key_id)
-            if not self._started:  # at the first use, so that each forked server process has its own thread
-                self._started = True
-                self._supervisor.start("key usage", self._run)
+            if self._thread is None:  # at the first use, so that each forked server process has its own
+                self._thread = self._supervisor.start("key usage", self._run)
         self._wake.set()
 
+    def close(self) -> None:
+        """Write what is pending and end the thread."""
+        self._closed = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
-        while True:
+        while not self._closed:
             self._wake.wait()
             self._wake.clear()
             self.write()

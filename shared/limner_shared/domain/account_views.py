@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -60,3 +60,30 @@ class AuditLog(BaseModel):
 
     items: list[AuditEntryView]
     next: str | None
+
+
+class DayUsage(BaseModel):
+    """The cost units granted on one day."""
+
+    day: date
+    cost: int = Field(description="Cost units: steps × tokens × images, less those of jobs that never ran.")
+
+
+class LimitsView(BaseModel):
+    """The limits of a tenant; null where none applies."""
+
+    requests_per_minute: int | None
+    max_queued: int | None = Field(description="Queued jobs.")
+    max_running: int | None = Field(description="Jobs released or running.")
+    cost_per_day: int | None = Field(description="Cost units per day, UTC.")
+
+
+class UsageView(BaseModel):
+    """What a tenant has used and has queued, and its limits."""
+
+    days: list[DayUsage] = Field(
+        description="The last 31 days, newest first; only days on which the tenant had a daily limit."
+    )
+    queued: int = Field(description="Queued jobs. Counting stops at 100,000, or at `max_queued` if that is larger.")
+    running: int = Field(description="Running jobs.")
+    limits: LimitsView

@@ -12,7 +12,7 @@ from limner_web.auth import tenant_id
 from limner_web.services import get_services
 from limner_web.view_builders import moment
 
-bp = APIBlueprint("audit", __name__, url_prefix="/api/v1/audit", tag="Keys")
+bp = APIBlueprint("audit", __name__, url_prefix="/api/v1/audit", tag="Account")
 
 
 class ListQuery(BaseModel):

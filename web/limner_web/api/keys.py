@@ -15,7 +15,7 @@ from limner_web.request_checks import KEY_ID_PATTERN
 from limner_web.services import get_services
 from limner_web.view_builders import moment
 
-bp = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys", tag="Keys")
+bp = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys", tag="Account")
 
 
 class RotateRequest(BaseModel):

@@ -31,6 +31,17 @@ JSON_LINES: Final = {
         for kind in ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
     },
 }
+LIMIT_HEADERS: Final = {
+    "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": "A tenant's limit on requests: `q` in `w` seconds. Every answer to such a tenant has it.",
+    },
+    "RateLimit": {
+        "schema": {"type": "string"},
+        "description": "What is left of the limit: `r` requests for `t` seconds.",
+    },
+}
 ALWAYS: Final = (401, 403, 429, 500, 503)
 WITH_BODY: Final = (400, 413, 415, 422, 507)
 WITH_KEY: Final = (409, 410)
@@ -103,6 +114,8 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
         said = answers.get(status, {}).get("description") or REASONS.get(int(status)) or HTTPStatus(int(status)).phrase
         content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         answers[status] = {"description": said, "content": content}
+        if status == "429":
+            answers[status]["headers"] = LIMIT_HEADERS
 
 
 def _as_text(statuses: tuple[int, ...]) -> set[str]:
