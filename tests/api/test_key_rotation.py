@@ -32,7 +32,7 @@ def protected_app(make_app):
 def test_a_rotated_key_works_until_the_overlap_ends_and_the_new_one_has_the_same_rights(protected_app, database):
     client, old = protected_app.test_client(), make_key(database, "ours", "read", expires_in=90_000)
     answer = client.post(ROTATE, json={"overlap_seconds": 60}, headers=old)
-    assert answer.status_code == 201
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
     new = bearer(answer.json["key"])
     assert (answer.json["replaces"], answer.json["scopes"]) == (id_of(old), ["read"])
     for headers in (old, new):

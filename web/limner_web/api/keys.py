@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,7 +47,7 @@ class ListQuery(BaseModel):
 @bp.input(RotateRequest, arg_name="body")
 @bp.output(RotatedKey, status_code=201)
 @bp.doc(responses={404: "The key was revoked meanwhile", 409: "The key was already rotated"})
-def rotate_key(body: RotateRequest) -> RotatedKey:
+def rotate_key(body: RotateRequest) -> tuple[RotatedKey, int, dict[str, str]]:
     """Rotate the key of this request.
 
     Returns a new key with the same label, scopes and expiry. The old key remains valid for `overlap_seconds`. A key can
@@ -57,7 +59,7 @@ def rotate_key(body: RotateRequest) -> RotatedKey:
     with get_services().database.write() as session:
         rotation = keys.rotate(session, old_id, overlap_seconds=body.overlap_seconds, actor=actor())
     new = rotation.new
-    return RotatedKey(
+    view = RotatedKey(
         id=new.id,
         key=new.key,
         scopes=sorted(new.scopes),
@@ -65,6 +67,7 @@ def rotate_key(body: RotateRequest) -> RotatedKey:
         replaces=old_id,
         old_expires_at=moment(rotation.old_expires_at),
     )
+    return view, HTTPStatus.CREATED, {"Cache-Control": "no-store"}
 
 
 @bp.get("")
