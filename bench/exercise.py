@@ -15,7 +15,7 @@ from bench.statements import OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger, queries, release_queries
-from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.accounts import audit, keys, tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
 from limner_shared.db.tables import Job, Tenant
@@ -24,6 +24,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
 from limner_shared.errors import GenerationFailed
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
+USAGE = "/api/v1/usage"
 LONG = 10_000_000
 
 
@@ -89,7 +90,7 @@ def ask(client: FlaskClient) -> None:
     talk = call(TALKS, "POST", json={"message": "a red car"})
     turn = call(talk["links"]["messages"], "POST", json={"message": "bluer"})
     call(f"{talk['links']['self']}/turns/{turn['id']}", "PUT", json={"message": "greener"})
-    for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz"):
+    for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz", USAGE):
         call(path)
     call(talk["links"]["self"], "DELETE")
 
@@ -149,9 +150,15 @@ def operate(database: Database) -> None:
         key = keys.create(session, "other", "bench")
         keys.authenticate(session, key)
         keys.list_keys(session)
+        keys.tenant_keys(session, OTHER, 2, keys.rotate(session, key.split("_")[1], overlap_seconds=0).new.id)
+        keys.note_use(session, [key.split("_")[1]])
+        keys.record_expired(session, 9)
         keys.revoke(session, key.split("_")[1])
         tenants.list_tenants(session)
         tenants.change_tenant(session, "other", {"weight": 2.0})
+        audit.tenant_entries(session, OTHER, 9, 10**9)
+        audit.newest_entries(session, 9)
+        audit.newest_entries(session, 9, "other")
         release_queries.waiting_models(session)
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)

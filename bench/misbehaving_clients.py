@@ -114,7 +114,7 @@ def make_tenant(settings: Settings, name: str) -> tuple[str, str]:
     database = Database(settings.resolved_database_url)
     with database.write() as session:
         key = keys.create(session, name, "bench")
-        tenant_id = keys.authenticate(session, key)
+        tenant_id = keys.authenticate(session, key).tenant_id
     database.dispose()
     return tenant_id, key
 

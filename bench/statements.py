@@ -211,6 +211,11 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
             "n % 10 < 3",
         ),
         "inputs": ({"sha256": digest, "job_id": job}, "n % 10 = 5"),
+        "audit_log": (
+            {"tenant_id": tenant, "actor": "'operator'", "action": "'key_created'", "subject": "'x'"}
+            | {"detail": empty, "created_at": at},
+            "n % 4 = 0",
+        ),
         "conversations": (
             {"id": f"'conv_' || {key}", "tenant_id": tenant, "title": "'a talk'", "created_at": at, "touched_at": at},
             "n % 7 = 0",

@@ -55,7 +55,7 @@ CONSTRAINTS: Final = {
     "maxItems": "at most {} items",
     "pattern": "pattern `{}`",
 }
-TAGS: Final = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Health")
+TAGS: Final = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Account", "Health")
 """The order of the API's sections; a further tag follows them."""
 PROBLEM: Final = "application/problem+json"
 METHODS: Final = ("get", "post", "put", "patch", "delete")

@@ -9,6 +9,7 @@ from contextlib import suppress
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
+from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.errors import StorageFailed
 from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
@@ -48,10 +49,11 @@ class Cleaner:
         if not self.is_due:
             return
         duties: list[Callable[[], int]] = [
-            lambda: self._forget(ledger.forget_jobs),
-            lambda: self._forget(ledger.forget_images),
-            lambda: self._forget(ledger.forget_prompts),
+            lambda: self._run(ledger.forget_jobs),
+            lambda: self._run(ledger.forget_images),
+            lambda: self._run(ledger.forget_prompts),
             self._forget_usage,
+            lambda: self._run(keys.record_expired),
             self._delete_blobs,
             self._delete_inputs,
             self._delete_old,
@@ -59,7 +61,7 @@ class Cleaner:
         if max(_done(duty) for duty in duties) < ROWS:
             self._cleaned_at = time.monotonic()
 
-    def _forget(self, task: Callable[[Session, int], int]) -> int:
+    def _run(self, task: Callable[[Session, int], int]) -> int:
         with self._database.write() as session:
             return task(session, ROWS)
 

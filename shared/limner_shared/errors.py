@@ -59,6 +59,24 @@ class Forbidden(LimnerError):
     code, title, status = "forbidden", "Forbidden", 403
 
 
+class SubmitScopeRequired(LimnerError):
+    """This request needs a key with the scope `submit`."""
+
+    code, title, status = "submit_scope_required", "Scope submit required", 403
+
+
+class ReadScopeRequired(LimnerError):
+    """This request needs a key with the scope `read`."""
+
+    code, title, status = "read_scope_required", "Scope read required", 403
+
+
+class AdminScopeRequired(LimnerError):
+    """This request needs a key with the scope `admin`."""
+
+    code, title, status = "admin_scope_required", "Scope admin required", 403
+
+
 class NotFound(LimnerError):
     """No resource has this id."""
 

@@ -34,6 +34,7 @@ def make_app(settings: Settings, database_url: str, database: Database) -> Itera
 
     yield make
     for app in made:
+        app.extensions["limner"].key_usage.close()
         app.extensions["limner"].database.dispose()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.tables import Bulk, Job
-from tests.api.test_bulks import JSONL, lines, rows
+from tests.api.fake_worker import start
+from tests.api.test_bulks import JSONL, both_databases, lines, rows
 
 JOB = {"prompt": "x"}
 COSTLY = JOB | {"steps": 24}
@@ -48,6 +51,38 @@ def test_requests_over_the_rate_limit_are_refused_for_that_tenant_only(client, t
     for answer in answers[3:]:
         assert_refused(answer, "requests_per_minute")
     assert client.get("/api/v1/jobs", headers=other).status_code == 200
+
+
+def test_answers_name_the_rate_limit_and_what_is_left_of_it(client, tenant):
+    often, other = tenant("often", requests_per_minute=2), tenant("other")
+    paths = ("/api/v1/jobs", "/api/v1/jobs/job_0", "/api/v1/jobs")
+    answers = [client.get(path, headers=often) for path in paths]
+    assert [answer.status_code for answer in answers] == [200, 404, 429]
+    for answer, left in zip(answers, (1, 0, 0), strict=True):
+        assert answer.headers["RateLimit-Policy"] == '"requests_per_minute";q=2;w=60'
+        found = re.fullmatch(rf'"requests_per_minute";r={left};t=(\d+)', answer.headers["RateLimit"])
+        assert found
+        assert 1 <= int(found[1]) <= 60
+    assert answers[2].headers["Retry-After"] == found[1]
+    assert "RateLimit" not in client.get("/api/v1/jobs", headers=other).headers
+
+
+@both_databases
+def test_usage_shows_costs_jobs_and_limits(client, tenant, protected_app):
+    headers = tenant("often", requests_per_minute=90, max_queued=9, cost_per_day=10_000)
+    ids = [client.post("/api/v1/jobs", json=COSTLY, headers=headers).json["id"] for _ in range(3)]
+    start(protected_app, ids[0])
+    found = client.get("/api/v1/usage", headers=headers).json
+    [day] = found["days"]
+    assert (day["cost"], found["queued"], found["running"]) == (3 * 384, 2, 1)
+    assert found["limits"] == {
+        "requests_per_minute": 90,
+        "max_queued": 9,
+        "max_running": None,
+        "cost_per_day": 10_000,
+    }
+    nothing = client.get("/api/v1/usage", headers=tenant("new")).json
+    assert (nothing["days"], nothing["queued"], set(nothing["limits"].values())) == ([], 0, {None})
 
 
 def test_the_rate_limit_works_without_redis(make_app, tenant):

@@ -19,7 +19,9 @@ from tests.processes import eventually
 
 from limner_shared.db import engine as db
 from limner_shared.db import ledger, migration_tools, queries
+from limner_shared.db.accounts import keys
 from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE, Database
+from limner_shared.domain.access import DEFAULT_SCOPES
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.errors import ConfigurationError
@@ -51,6 +53,21 @@ with database.write() as session:
     for forget in (ledger.forget_images, ledger.forget_prompts, ledger.forget_jobs):
         forget(session, 9)
 print(mine)
+"""
+OLD_KEYS_PROGRAM = """
+import sys
+from limner_shared import keys, tenants
+from limner_shared.database import Database
+
+url, key = sys.argv[1:]
+database = Database(url)
+with database.write() as session:
+    tenant_id = keys.authenticate(session, key)
+    made, revoked = (keys.create(session, "ours", name) for name in ("made", "revoked"))
+    assert keys.authenticate(session, made) == tenant_id
+    keys.revoke(session, revoked.split("_")[1])
+    tenants.change_tenant(session, "ours", {"max_queued": 5})
+print(made)
 """
 
 
@@ -130,6 +147,17 @@ def test_the_previous_release_works_beside_this_one(opened, empty_database_url, 
         assert queries.job(session, ledger.LOCAL_TENANT, waiting).state == JobState.SUCCEEDED
         [claim] = ledger.claim(session, [old_job_id], "new", 60)
         assert ledger.finish(session, [ledger.Result(old_job_id, claim.attempt)])
+
+
+def test_keys_of_the_previous_release_and_of_this_one_are_valid_for_both(opened, empty_database_url, tmp_path: Path):
+    db.upgrade(empty_database_url)
+    with opened.write() as session:
+        key = keys.create(session, "ours", "new")
+    made = previous.run(previous.unpack(tmp_path), OLD_KEYS_PROGRAM, empty_database_url, key).split()[-1]
+    with opened.write() as session:
+        assert keys.authenticate(session, made).scopes == DEFAULT_SCOPES
+        assert keys.rotate(session, made.split("_")[1]).new.scopes == DEFAULT_SCOPES
+        assert len(keys.list_keys(session)) == 4
 
 
 # --- one upgrade at a time ---

@@ -18,9 +18,11 @@ from limner_dispatcher import retention
 from limner_dispatcher.blob_sweep import BlobSweep
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger
+from limner_shared.db.accounts import audit, keys
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import NewImage
-from limner_shared.db.tables import Event, Garbage, Image, Job, Tenant
+from limner_shared.db.tables import ApiKey, Event, Garbage, Image, Job, Tenant
+from limner_shared.domain.access import Expiry
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.errors import GenerationFailed, NotFound, StorageFailed
@@ -413,3 +415,13 @@ def test_temporary_files_of_dead_writers_are_deleted_after_a_day(database, blobs
     age_files(tmp_path, 2 * DAY)
     sweep_all_folders(database, blobs, GRACE)
     assert (part.exists(), file.exists()) == (False, True)
+
+
+def test_the_expiry_of_a_key_is_recorded(database, blobs):
+    with database.write() as session:
+        key = keys.create(session, "ours", "", expiry=Expiry(60, is_relative=True))
+        session.execute(update(ApiKey).values(expires_at=now() - 1))
+    run_retention(database, blobs)
+    with database.read() as session:
+        [entry, _] = audit.tenant_entries(session, session.scalars(select(ApiKey.tenant_id)).one(), 9)
+    assert (entry.action, entry.subject) == ("key_expired", key.split("_")[1])

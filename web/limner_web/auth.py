@@ -8,13 +8,17 @@ from urllib.parse import urlsplit
 from flask import Flask, g, request
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.accounts import keys
+from limner_shared.db.accounts import audit, keys
+from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, Unauthorized
 from limner_shared.settings import Settings, is_loopback
 from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+ADMIN_BLUEPRINTS: Final = ("keys", "audit")
+ANY_SCOPE: Final = ("keys.rotate_key",)
+"""Endpoints that a key may call whatever its scopes: an owner rotates its key."""
 
 
 def install(app: Flask) -> None:
@@ -27,8 +31,21 @@ def tenant_id() -> str:
     return g.tenant_id
 
 
+def key_id() -> str | None:
+    """The id of this request's key, or None without a key."""
+    return g.key_id
+
+
+def actor() -> str:
+    """Who makes this request, for the audit log."""
+    return g.key_id or audit.ANONYMOUS
+
+
 def _identify() -> None:
-    """Set `g.tenant_id` and `g.requests_per_minute`, the tenant's limit or None. Raises Unauthorized or Forbidden."""
+    """Set `g.tenant_id`, `g.key_id` and `g.requests_per_minute`, the tenant's limit or None.
+
+    Raises Unauthorized, Forbidden, or the error that names a scope which the key does not have.
+    """
     services = get_services()
     if not services.settings.keys_required:
         _guard_open_service(services.settings)
@@ -44,12 +61,26 @@ def _identify() -> None:
         if not is_printable_ascii(token):  # a NUL, for example, cannot be used in a query
             raise Unauthorized("This API key is not valid: it contains characters that no key has.")
         with services.database.read() as session:
-            g.tenant_id = keys.authenticate(session, token.strip())
-            g.requests_per_minute = queries.requests_per_minute(session, g.tenant_id)
+            caller = keys.authenticate(session, token.strip())
+            g.requests_per_minute = queries.requests_per_minute(session, caller.tenant_id)
+        g.tenant_id, g.key_id = caller.tenant_id, caller.key_id
+        if caller.is_use_due:
+            services.key_usage.note(caller.key_id)
+        _require_scope(caller.scopes)
     elif services.settings.keys_required:
         raise Unauthorized
     else:
-        g.tenant_id, g.requests_per_minute = ledger.LOCAL_TENANT, None
+        g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
+
+
+def _require_scope(granted: frozenset[Scope]) -> None:
+    """Raise the error that names the scope which this request needs and its key does not have."""
+    if request.endpoint in ANY_SCOPE:
+        return
+    if request.blueprint in ADMIN_BLUEPRINTS:
+        require(granted, Scope.ADMIN)
+    else:
+        require(granted, Scope.READ if request.method in SAFE_METHODS else Scope.SUBMIT)
 
 
 def _guard_open_service(settings: Settings) -> None:

@@ -13,10 +13,11 @@ from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, Unsupp
 from limner_web import strict_json
 from limner_web.services import get_services
 
-JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations")
+JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations", "/api/v1/keys/rotate")
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/")
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
+KEY_ID_PATTERN: Final = "[0-9a-f]{12}"
 BROKEN_BODY: Final = (OSError, ParseException, ClientDisconnected)
 """The errors of reading a body whose connection or chunked framing ends early."""
 
@@ -27,9 +28,15 @@ class IdConverter(BaseConverter):
     regex = ID_PATTERN
 
 
+class KeyIdConverter(BaseConverter):
+    """Matches the ids of keys."""
+
+    regex = KEY_ID_PATTERN
+
+
 def install(app: Flask) -> None:
     """Install the checks. They run after `auth` has identified the tenant."""
-    app.url_map.converters["id"] = IdConverter
+    app.url_map.converters |= {"id": IdConverter, "key_id": KeyIdConverter}
     app.json = strict_json.StrictJson(app)
     app.before_request(_check_text)
     app.before_request(_check_body)

@@ -17,6 +17,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_web.input_images import Inputs
+from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
@@ -44,6 +45,7 @@ class Services:
     probe: Probe
     limiter: ConcurrencyLimiter
     request_rate: RequestRate
+    key_usage: KeyUsage
     storage: Threads
     """Threads for calls of `blobs`."""
     pillow: Threads
@@ -75,6 +77,7 @@ def build(settings: Settings) -> Services:
         probe=Probe(settings.resolved_database_url, redis),
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),
+        key_usage=KeyUsage(database, supervisor),
         storage=storage,
         pillow=pillow,
     )

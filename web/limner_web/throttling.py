@@ -24,6 +24,7 @@ from limner_shared.settings import Settings
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
 CHAT: Final = "/v1/chat/completions"
 JOB: Final = "/api/v1/jobs/"
+POLICY: Final = "requests_per_minute"
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +87,29 @@ class ConcurrencyLimiter:
                     del self._held_by_tenant[kind, slots.tenant_id]
 
 
+@dataclass(frozen=True, slots=True)
+class RequestQuota:
+    """A tenant's requests in the current minute: the limit, how many are left, and the seconds until it ends."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+    is_allowed: bool
+
+    def headers(self) -> dict[str, str]:
+        """The headers of draft-ietf-httpapi-ratelimit-headers-10: the policy, and what is left of it."""
+        return {
+            "RateLimit-Policy": f'"{POLICY}";q={self.limit};w=60',
+            "RateLimit": f'"{POLICY}";r={self.remaining};t={self.reset_seconds}',
+        }
+
+    def require(self) -> None:
+        """Raise TooManyRequests with `retry_after` in seconds if this request is over the limit."""
+        if not self.is_allowed:
+            message = f"This tenant may send at most {self.limit} requests a minute. Wait before you send the next."
+            raise TooManyRequests(message, limit=POLICY, retry_after=self.reset_seconds)
+
+
 class RequestRate:
     """Counts each tenant's requests per minute, in Redis for all web processes together.
 
@@ -98,17 +122,20 @@ class RequestRate:
         )
         self._local = FixedWindowRateLimiter(MemoryStorage())
 
-    def count(self, tenant_id: str, per_minute: int) -> None:
-        """Count one request. Raises TooManyRequests with `retry_after` in seconds."""
+    def count(self, tenant_id: str, per_minute: int) -> RequestQuota:
+        """Count one request and return what is left in this minute."""
         item = RateLimitItemPerMinute(per_minute)
         try:
-            limiter, allowed = self._shared, self._shared.hit(item, tenant_id)
+            return _count(self._shared, item, tenant_id)
         except RedisError:
-            limiter, allowed = self._local, self._local.hit(item, tenant_id)
-        if not allowed:
-            seconds = max(1, int(limiter.get_window_stats(item, tenant_id).reset_time - time.time()) + 1)
-            message = f"This tenant may send at most {per_minute} requests a minute. Wait before you send the next."
-            raise TooManyRequests(message, limit="requests_per_minute", retry_after=min(seconds, 60))
+            return _count(self._local, item, tenant_id)
+
+
+def _count(limiter: FixedWindowRateLimiter, item: RateLimitItemPerMinute, tenant_id: str) -> RequestQuota:
+    is_allowed = limiter.hit(item, tenant_id)
+    window = limiter.get_window_stats(item, tenant_id)
+    seconds = min(60, max(1, int(window.reset_time - time.time()) + 1))
+    return RequestQuota(item.amount, max(0, window.remaining), seconds, is_allowed)
 
 
 def install_concurrency(app: Flask, limiter: ConcurrencyLimiter) -> None:
@@ -137,10 +164,18 @@ def install_tenant_limits(app: Flask, limiter: ConcurrencyLimiter, rate: Request
         if "tenant_id" not in g:
             return
         if g.requests_per_minute is not None:
-            rate.count(g.tenant_id, g.requests_per_minute)
+            g.quota = rate.count(g.tenant_id, g.requests_per_minute)
+            g.quota.require()
         limiter.assign_tenant(g.slots, g.tenant_id)
 
+    def add_headers(response: Response) -> Response:
+        quota: RequestQuota | None = g.get("quota")
+        if quota is not None:
+            response.headers.update(quota.headers())
+        return response
+
     app.before_request(check)
+    app.after_request(add_headers)
 
 
 def release_request_slot(limiter: ConcurrencyLimiter) -> None:

@@ -1,8 +1,9 @@
-"""`limner keys`: create, list and revoke API keys directly in the database."""
+"""`limner keys`: create, list, rotate and revoke API keys directly in the database."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from rich.console import Console
@@ -10,31 +11,81 @@ from rich.table import Table
 
 from limner_client.cli.admin import opened_database
 from limner_shared.db.accounts import keys as api_keys
+from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Expiry, Scope, parse_expiry
+from limner_shared.errors import InvalidRequest
+
+
+class ExpiryType(click.ParamType[Expiry]):
+    """A duration or a date."""
+
+    name = "duration|date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Expiry:
+        """Read the value; an invalid one is a usage error."""
+        try:
+            return parse_expiry(str(value))
+        except InvalidRequest as error:
+            self.fail(error.message, param, ctx)
+
+
+EXPIRES = click.option(
+    "--expires", "expiry", type=ExpiryType(), help="When the key expires: 90d, 12h, or a date such as 2027-01-31 (UTC)."
+)
 
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke the API keys of tenants."""
+    """Create, list, rotate and revoke the API keys of tenants."""
 
 
 @keys.command("create")
 @click.argument("tenant")
 @click.option("--label", default="", help="Purpose of the key.")
-def keys_create(tenant: str, label: str) -> None:
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    help="What the key may do; may be repeated. By default read and submit. admin includes both.",
+)
+@EXPIRES
+def keys_create(tenant: str, label: str, scopes: tuple[str, ...], expiry: Expiry | None) -> None:
     """Create a key for TENANT, and the tenant if it does not exist. The key is shown only once."""
     with opened_database() as database, database.write() as session:
-        secret = api_keys.create(session, tenant, label)
+        secret = api_keys.create(session, tenant, label, scopes=scopes, expiry=expiry)
     click.echo(secret)
 
 
 @keys.command("list")
 def keys_list() -> None:
     """List all keys without their secrets."""
-    table = Table("key", "tenant", "label", "created", "revoked", box=None)
+    table = Table("key", "tenant", "label", "scopes", "created", "expires", "last used", "revoked", box=None)
     with opened_database() as database, database.read() as session:
         for key, tenant in api_keys.list_keys(session):
-            table.add_row(key.id, tenant, key.label, _date(key.created_at), _date(key.revoked_at))
+            times = (key.created_at, key.expires_at, key.last_used_at, key.revoked_at)
+            table.add_row(key.id, tenant, key.label, key.scopes, *map(_date, times))
     Console().print(table)
+
+
+@keys.command("rotate")
+@click.argument("key_id")
+@click.option(
+    "--overlap-seconds",
+    type=click.IntRange(0, MAX_OVERLAP_SECONDS),
+    default=DEFAULT_OVERLAP_SECONDS,
+    show_default=True,
+    help="How long the old key remains valid; 0 ends it at once.",
+)
+@EXPIRES
+def keys_rotate(key_id: str, overlap_seconds: int, expiry: Expiry | None) -> None:
+    """Replace the key KEY_ID by a new one with the same label and scopes, which is shown only once.
+
+    Without --expires, the new key expires when the old one would have.
+    """
+    with opened_database() as database, database.write() as session:
+        rotation = api_keys.rotate(session, key_id, overlap_seconds=overlap_seconds, expiry=expiry)
+    click.echo(rotation.new.key)
+    click.echo(f"{key_id} expires at {_date(rotation.old_expires_at)} UTC.", err=True)
 
 
 @keys.command("revoke")

@@ -1,35 +1,23 @@
-"""The database's tables and their shared conventions. Only the ledger writes jobs, images, bulks and events."""
+"""The database's tables. Only the ledger writes jobs, images, bulks and events."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    Double,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     SmallInteger,
     String,
     Text,
     UniqueConstraint,
     false,
-    text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-Json = JSON().with_variant(JSONB(), "postgresql")
-
+from limner_shared.db.table_base import Base, partial_index
 
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,
 # but not for one with bound parameters once it has made a generic plan.
@@ -44,22 +32,6 @@ RETRIED: Final = "retry_of IS NOT NULL"
 DEAD: Final = "error_code = 'worker_lost'"
 SHARED: Final = "recipe IS NOT NULL"
 GIVEN_UP: Final = "job_id IS NULL"
-
-
-def _partial(condition: str) -> dict[str, Any]:
-    """The options of an index on the rows that meet a condition. Most jobs have ended, and these indexes do not store
-    them.
-    """
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
-
-class Base(DeclarativeBase):
-    """The base of all tables. Times are seconds since 1970 (float64) by the database's clock, for both databases
-    alike.
-    """
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Double, dict[str, Any]: Json}
 
 
 class Tenant(Base):
@@ -106,8 +78,31 @@ class ApiKey(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     label: Mapped[str] = mapped_column(String(100))
     digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str] = mapped_column(String(60), server_default="read submit")  # access.Scope, separated by spaces
     created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    expiry_recorded: Mapped[bool] = mapped_column(default=False, server_default=false())  # in the audit log
+    last_used_at: Mapped[float | None]  # at most one write per minute
+    replaced_by: Mapped[str | None] = mapped_column(String(40))  # the key that a rotation made
     revoked_at: Mapped[float | None]
+
+
+class AuditEntry(Base):
+    """A change of a key or a tenant, without secrets. The database refuses to change or delete an entry.
+
+    `actor` is the id of the key that made the change, or one of `audit`'s names. `subject` is the id of the key or
+    tenant that was changed.
+    """
+
+    __tablename__ = "audit_log"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    actor: Mapped[str] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(20))
+    subject: Mapped[str] = mapped_column(String(40))
+    detail: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    __table_args__ = (Index(None, "tenant_id", "id"),)
 
 
 class Bulk(Base):
@@ -182,18 +177,18 @@ class Job(Base):
     forgotten: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
-        Index("ix_jobs_lines", "model", "priority", "tenant_id", "flow", "id", **_partial(WAITING)),
-        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **_partial(WAITING)),  # used by the version before
-        Index("ix_jobs_released", "model", "lane", "released_at", **_partial(RELEASED)),
-        Index("ix_jobs_active", "tenant_id", "model", **_partial(ACTIVE)),
-        Index("ix_jobs_leased", "lease_until", **_partial(RUNNING)),
-        Index("ix_jobs_deadline", "deadline_at", **_partial(WITH_DEADLINE)),
-        Index("ix_jobs_dead", "tenant_id", "id", **_partial(DEAD)),
+        Index("ix_jobs_lines", "model", "priority", "tenant_id", "flow", "id", **partial_index(WAITING)),
+        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **partial_index(WAITING)),  # for the version before
+        Index("ix_jobs_released", "model", "lane", "released_at", **partial_index(RELEASED)),
+        Index("ix_jobs_active", "tenant_id", "model", **partial_index(ACTIVE)),
+        Index("ix_jobs_leased", "lease_until", **partial_index(RUNNING)),
+        Index("ix_jobs_deadline", "deadline_at", **partial_index(WITH_DEADLINE)),
+        Index("ix_jobs_dead", "tenant_id", "id", **partial_index(DEAD)),
         Index(None, "tenant_id", "id"),
         Index(None, "tenant_id", "state", "id"),
         Index(None, "tenant_id", "model", "state", "id"),
-        Index("ix_jobs_ended", "tenant_id", "forgotten", "finished_at", **_partial(FINISHED)),
-        Index("ix_jobs_retry_of", "retry_of", unique=True, **_partial(RETRIED)),
+        Index("ix_jobs_ended", "tenant_id", "forgotten", "finished_at", **partial_index(FINISHED)),
+        Index("ix_jobs_retry_of", "retry_of", unique=True, **partial_index(RETRIED)),
         Index(None, "bulk_id", "state", "id"),
     )
 
@@ -221,7 +216,7 @@ class Image(Base):
     created_at: Mapped[float]
     __table_args__ = (
         UniqueConstraint("job_id", "image_index"),
-        Index("ix_images_recipe", "recipe", **_partial(SHARED)),
+        Index("ix_images_recipe", "recipe", **partial_index(SHARED)),
     )
 
 
@@ -242,7 +237,7 @@ class Input(Base):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
-    __table_args__ = (Index("ix_inputs_given_up", "id", **_partial(GIVEN_UP)),)
+    __table_args__ = (Index("ix_inputs_given_up", "id", **partial_index(GIVEN_UP)),)
 
 
 class Event(Base):

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 from apiflask import APIFlask
 
-from limner_web.request_checks import ID_PATTERN
+from limner_web.request_checks import ID_PATTERN, KEY_ID_PATTERN
 
 PROBLEM: Final = {
     "type": "object",
@@ -31,12 +31,24 @@ JSON_LINES: Final = {
         for kind in ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
     },
 }
+LIMIT_HEADERS: Final = {
+    "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": "A tenant's limit on requests: `q` in `w` seconds. Every answer to such a tenant has it.",
+    },
+    "RateLimit": {
+        "schema": {"type": "string"},
+        "description": "What is left of the limit: `r` requests for `t` seconds.",
+    },
+}
 ALWAYS: Final = (401, 403, 429, 500, 503)
 WITH_BODY: Final = (400, 413, 415, 422, 507)
 WITH_KEY: Final = (409, 410)
 REASONS: Final = {
     401: "The API key is missing or not valid",
-    403: "A service without API keys does not allow this origin or host name",
+    403: "The API key lacks a scope, which the code names; or a service without API keys does not allow this origin or "
+    "host name",
     409: "The resource's state does not allow this, or the idempotency key was used for another request",
     410: "The resource that this request created before was deleted",
     413: "The body is too large",
@@ -75,7 +87,8 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
 def _describe(parameter: dict[str, Any]) -> None:
     """Add the pattern of ids, and remove null: a parameter can be omitted but cannot be null."""
     if parameter["in"] == "path":
-        parameter["schema"] |= {"pattern": f"^{ID_PATTERN}$"}
+        pattern = KEY_ID_PATTERN if parameter["name"] == "key_id" else ID_PATTERN
+        parameter["schema"] |= {"pattern": f"^{pattern}$"}
     schema: dict[str, Any] = parameter["schema"]
     kinds = [kind for kind in schema.pop("anyOf", []) if kind.get("type") != "null"]
     if kinds:
@@ -101,6 +114,8 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
         said = answers.get(status, {}).get("description") or REASONS.get(int(status)) or HTTPStatus(int(status)).phrase
         content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         answers[status] = {"description": said, "content": content}
+        if status == "429":
+            answers[status]["headers"] = LIMIT_HEADERS
 
 
 def _as_text(statuses: tuple[int, ...]) -> set[str]:

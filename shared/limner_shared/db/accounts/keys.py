@@ -6,51 +6,181 @@ import hashlib
 import hmac
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, and_, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from limner_shared.db.accounts import audit
+from limner_shared.db.accounts.audit import Action
 from limner_shared.db.accounts.tenants import find_or_make
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import ApiKey, Tenant
-from limner_shared.errors import NotFound, Unauthorized
+from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, Expiry, Scope, parse_scopes, read_scopes, store_scopes
+from limner_shared.errors import InvalidState, NotFound, Unauthorized
 
-PREFIX = "lmn"
+PREFIX: Final = "lmn"
+LAST_USED_SECONDS: Final = 60
+"""The last use of a key is written at most once in this time."""
 
 
-def create(session: Session, tenant_name: str, label: str) -> str:
-    """Create a key, and its tenant if none has that name. Returns the key, which cannot be shown again."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The key of a request, and what it may do. `is_use_due` tells that its last use should be written."""
+
+    key_id: str
+    tenant_id: str
+    scopes: frozenset[Scope]
+    is_use_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made; `key` cannot be shown again."""
+
+    id: str
+    key: str
+    scopes: frozenset[Scope]
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A new key, and the time when the one that it replaces expires."""
+
+    new: NewKey
+    old_expires_at: float
+
+
+def create(
+    session: Session,
+    tenant_name: str,
+    label: str,
+    *,
+    scopes: Iterable[str] = (),
+    expiry: Expiry | None = None,
+    actor: str = audit.OPERATOR,
+) -> str:
+    """Create a key, and its tenant if none has that name. Returns the key, which cannot be shown again.
+
+    Without scopes it may read and submit. Raises InvalidRequest for an unknown scope or an expiry that is not in the
+    future.
+    """
+    granted = parse_scopes(scopes)
+    expires_at = None if expiry is None else expiry.at(_clock(session))
     tenant_id = find_or_make(session, tenant_name)
-    lookup, secret = secrets.token_hex(6), secrets.token_hex(20)  # 160 random bits
-    values = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": _digest(secret)}
-    session.execute(insert(ApiKey).values(created_at=now(), **values))
-    return f"{PREFIX}_{lookup}_{secret}_{_checksum(lookup, secret)}"
+    made = _insert(session, tenant_id, label, granted, expires_at)
+    detail = {"label": label, "scopes": sorted(granted), "expires_at": expires_at}
+    audit.record(session, tenant_id, actor, Action.KEY_CREATED, made.id, detail)
+    return made.key
+
+
+def rotate(
+    session: Session,
+    key_id: str,
+    *,
+    overlap_seconds: float = DEFAULT_OVERLAP_SECONDS,
+    expiry: Expiry | None = None,
+    actor: str = audit.OPERATOR,
+) -> Rotation:
+    """Replace a key by a new one with the same label and scopes; the old one expires after the overlap.
+
+    The new key expires when the old one would have, unless `expiry` says otherwise. Raises NotFound if the key is not
+    valid, and InvalidState if it was rotated before: of two rotations at once, one succeeds.
+    """
+    columns = (ApiKey.tenant_id, ApiKey.label, ApiKey.scopes, ApiKey.expires_at, ApiKey.replaced_by)
+    old = session.execute(select(*columns).where(ApiKey.id == key_id, _is_valid()).with_for_update()).first()
+    if old is None:
+        raise NotFound(f"There is no valid key {key_id}.")
+    if old.replaced_by is not None:
+        raise InvalidState(f"The key {key_id} was already replaced by {old.replaced_by}.", replaced_by=old.replaced_by)
+    clock = _clock(session)
+    scopes = read_scopes(old.scopes)
+    expires_at = old.expires_at if expiry is None else expiry.at(clock)
+    made = _insert(session, old.tenant_id, old.label, scopes, expires_at)
+    ends_at = clock + overlap_seconds if old.expires_at is None else min(old.expires_at, clock + overlap_seconds)
+    changed = update(ApiKey).where(ApiKey.id == key_id).values(replaced_by=made.id, expires_at=ends_at)
+    session.execute(changed, execution_options=NO_SYNC)
+    detail = {"replaced_by": made.id, "scopes": sorted(scopes), "old_expires_at": ends_at, "expires_at": expires_at}
+    audit.record(session, old.tenant_id, actor, Action.KEY_ROTATED, key_id, detail)
+    return Rotation(made, ends_at)
+
+
+def revoke(session: Session, lookup: str, *, tenant_id: str | None = None, actor: str = audit.OPERATOR) -> None:
+    """Revoke a key. Raises NotFound if it is unknown, revoked or not of `tenant_id`, where that is given."""
+    statement = update(ApiKey).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None)).values(revoked_at=now())
+    if tenant_id is not None:
+        statement = statement.where(ApiKey.tenant_id == tenant_id)
+    found = session.execute(statement.returning(ApiKey.tenant_id, ApiKey.label), execution_options=NO_SYNC).first()
+    if found is None:
+        raise NotFound(f"There is no valid key {lookup}.")
+    audit.record(session, found.tenant_id, actor, Action.KEY_REVOKED, lookup, {"label": found.label})
 
 
 def list_keys(session: Session) -> Sequence[tuple[ApiKey, str]]:
     """All keys with their tenants' names, the oldest first."""
-    query = select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id).order_by(ApiKey.created_at)
-    return [(row[0], row[1]) for row in session.execute(query)]
+    query = select(ApiKey, Tenant.name).join(Tenant, Tenant.id == ApiKey.tenant_id)
+    return [(row[0], row[1]) for row in session.execute(query.order_by(ApiKey.created_at, ApiKey.id))]
 
 
-def revoke(session: Session, lookup: str) -> None:
-    """Revoke a key. Raises NotFound if it is unknown or revoked."""
-    statement = update(ApiKey).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None)).values(revoked_at=now())
-    if session.execute(statement.returning(ApiKey.id), execution_options=NO_SYNC).first() is None:
-        raise NotFound(f"There is no valid key {lookup}.")
+def tenant_keys(session: Session, tenant_id: str, limit: int, after: str | None = None) -> Sequence[ApiKey]:
+    """A page of a tenant's keys, newest first, from behind the key `after`."""
+    query = select(ApiKey).where(ApiKey.tenant_id == tenant_id)
+    if after is not None:
+        last = select(ApiKey.created_at, ApiKey.id).where(ApiKey.id == after, ApiKey.tenant_id == tenant_id)
+        query = query.where(tuple_(ApiKey.created_at, ApiKey.id) < last.scalar_subquery())
+    return session.scalars(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit)).all()
 
 
-def authenticate(session: Session, key: str) -> str:
-    """The id of the key's tenant. Raises Unauthorized, whatever makes the key invalid."""
+def authenticate(session: Session, key: str) -> Caller:
+    """The owner of a key. Raises Unauthorized, whatever makes the key invalid."""
     prefix, lookup, secret, checksum = (*key.split("_"), "", "", "", "")[:4]
     if prefix == PREFIX and checksum == _checksum(lookup, secret):  # a typo costs no query
-        query = select(ApiKey.tenant_id, ApiKey.digest).where(ApiKey.id == lookup, ApiKey.revoked_at.is_(None))
-        found = session.execute(query).first()
+        due = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= now() - LAST_USED_SECONDS)
+        query = select(ApiKey.tenant_id, ApiKey.digest, ApiKey.scopes, due.label("due"))
+        found = session.execute(query.where(ApiKey.id == lookup, _is_valid())).first()
         if found is not None and hmac.compare_digest(found.digest, _digest(secret)):
-            return found.tenant_id
-    raise Unauthorized("This API key is not valid: it is mistyped, unknown or revoked.")
+            return Caller(lookup, found.tenant_id, read_scopes(found.scopes), bool(found.due))
+    raise Unauthorized("This API key is not valid: it is mistyped, unknown, expired or revoked.")
+
+
+def note_use(session: Session, key_ids: Sequence[str]) -> None:
+    """Set the last use of these keys to now, except where it was written within LAST_USED_SECONDS."""
+    due = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= now() - LAST_USED_SECONDS)
+    statement = update(ApiKey).where(ApiKey.id.in_(key_ids), due).values(last_used_at=now())
+    session.execute(statement, execution_options=NO_SYNC)
+
+
+def record_expired(session: Session, limit: int) -> int:
+    """Record the expiry of keys in the audit log, once each. Returns the number of keys, at most `limit`."""
+    due = and_(ApiKey.expires_at <= now(), ApiKey.revoked_at.is_(None), ~ApiKey.expiry_recorded)
+    some = select(ApiKey.id).where(due).limit(limit)
+    statement = update(ApiKey).where(ApiKey.id.in_(some), due).values(expiry_recorded=True)
+    returned = statement.returning(ApiKey.id, ApiKey.tenant_id, ApiKey.expires_at, ApiKey.replaced_by)
+    found = session.execute(returned, execution_options=NO_SYNC).all()
+    for row in found:
+        detail = {"expires_at": row.expires_at, "replaced_by": row.replaced_by}
+        audit.record(session, row.tenant_id, audit.SYSTEM, Action.KEY_EXPIRED, row.id, detail)
+    return len(found)
+
+
+def _insert(session: Session, tenant_id: str, label: str, scopes: frozenset[Scope], expires_at: float | None) -> NewKey:
+    lookup, secret = secrets.token_hex(6), secrets.token_hex(20)  # 160 random bits
+    values: dict[str, Any] = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": _digest(secret)}
+    values |= {"scopes": store_scopes(scopes), "expires_at": expires_at}
+    session.execute(insert(ApiKey).values(created_at=now(), **values))
+    return NewKey(lookup, f"{PREFIX}_{lookup}_{secret}_{_checksum(lookup, secret)}", scopes, expires_at)
+
+
+def _is_valid() -> ColumnElement[bool]:
+    return and_(ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now()))
+
+
+def _clock(session: Session) -> float:
+    return session.scalar(select(now())) or 0.0
 
 
 def _digest(secret: str) -> str:

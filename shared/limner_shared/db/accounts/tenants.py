@@ -8,6 +8,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
+from limner_shared.db.accounts import audit
+from limner_shared.db.accounts.audit import Action
 from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import Tenant
 from limner_shared.domain.ids import new_id
@@ -40,8 +42,18 @@ def find_or_make(session: Session, name: str) -> str:
     return found
 
 
-def change_tenant(session: Session, name: str, changes: Mapping[str, float | None]) -> None:
+def change_tenant(
+    session: Session, name: str, changes: Mapping[str, float | None], *, actor: str = audit.OPERATOR
+) -> None:
     """Set some of FIELDS for the tenant with this name, creating the tenant if necessary."""
     tenant_id = find_or_make(session, name)
-    if changes:
-        session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**changes), execution_options=NO_SYNC)
+    columns = [getattr(Tenant, field) for field in changes]
+    if not columns:
+        return
+    found = session.execute(select(*columns).where(Tenant.id == tenant_id).with_for_update()).one()
+    session.execute(update(Tenant).where(Tenant.id == tenant_id).values(**changes), execution_options=NO_SYNC)
+    before = dict(zip(changes, found, strict=True))
+    changed = {field: value for field, value in changes.items() if value != before[field]}
+    if changed:
+        detail = {"before": {field: before[field] for field in changed}, "after": changed}
+        audit.record(session, tenant_id, actor, Action.TENANT_CHANGED, tenant_id, detail)

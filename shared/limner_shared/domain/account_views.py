@@ -1,0 +1,89 @@
+"""The API's responses about a tenant's account: keys, the audit log, usage."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from limner_shared.domain.access import Scope
+
+
+class KeyView(BaseModel):
+    """An API key, without its secret."""
+
+    id: str
+    label: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="Written at most once a minute.")
+    revoked_at: datetime | None
+    replaced_by: str | None = Field(description="The id of the key that a rotation made.")
+
+
+class KeyList(BaseModel):
+    """A page of keys; `next` is the cursor of the next page, if there is one."""
+
+    items: list[KeyView]
+    next: str | None
+
+
+class RotatedKey(BaseModel):
+    """The key that replaces the one of the request."""
+
+    id: str
+    key: str = Field(description="The new key. It cannot be shown again.")
+    scopes: list[Scope]
+    expires_at: datetime | None
+    replaces: str = Field(description="The id of the old key.")
+    old_expires_at: datetime = Field(description="When the old key stops working.")
+
+
+class AuditEntryView(BaseModel):
+    """A change of a key or of the tenant."""
+
+    id: str
+    actor: str = Field(
+        description="The id of the key that made the change; or `operator`, `system` (a key expired by itself) or "
+        "`anonymous` (no key, where none is required)."
+    )
+    action: str = Field(description="`key_created`, `key_rotated`, `key_revoked`, `key_expired` or `tenant_changed`.")
+    subject: str = Field(description="The id of the key or tenant that was changed.")
+    detail: dict[str, Any]
+    created_at: datetime
+
+
+class AuditLog(BaseModel):
+    """A page of the audit log; `next` is the cursor of the next page, if there is one."""
+
+    items: list[AuditEntryView]
+    next: str | None
+
+
+class DayUsage(BaseModel):
+    """The cost units granted on one day."""
+
+    day: date
+    cost: int = Field(description="Cost units: steps × tokens × images, less those of jobs that never ran.")
+
+
+class LimitsView(BaseModel):
+    """The limits of a tenant; null where none applies."""
+
+    requests_per_minute: int | None
+    max_queued: int | None = Field(description="Queued jobs.")
+    max_running: int | None = Field(description="Jobs released or running.")
+    cost_per_day: int | None = Field(description="Cost units per day, UTC.")
+
+
+class UsageView(BaseModel):
+    """What a tenant has used and has queued, and its limits."""
+
+    days: list[DayUsage] = Field(
+        description="The last 31 days, newest first; only days on which the tenant had a daily limit."
+    )
+    queued: int = Field(description="Queued jobs. Counting stops at 100,000, or at `max_queued` if that is larger.")
+    running: int = Field(description="Running jobs.")
+    limits: LimitsView

@@ -1,0 +1,110 @@
+"""API keys: rotation by their owner; list and revoke for keys with the scope `admin`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from apiflask import APIBlueprint
+from pydantic import BaseModel, ConfigDict, Field
+
+from limner_shared.db.accounts import keys
+from limner_shared.db.tables import ApiKey
+from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, read_scopes
+from limner_shared.domain.account_views import KeyList, KeyView, RotatedKey
+from limner_shared.errors import Unauthorized
+from limner_web.auth import actor, key_id, tenant_id
+from limner_web.request_checks import KEY_ID_PATTERN
+from limner_web.services import get_services
+from limner_web.view_builders import moment
+
+bp = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys", tag="Account")
+
+
+class RotateRequest(BaseModel):
+    """How long the old key remains valid."""
+
+    model_config = ConfigDict(extra="forbid")
+    overlap_seconds: int = Field(
+        default=DEFAULT_OVERLAP_SECONDS,
+        ge=0,
+        le=MAX_OVERLAP_SECONDS,
+        strict=True,
+        description="Seconds for which the old key remains valid; 0 ends it at once.",
+    )
+
+
+class ListQuery(BaseModel):
+    """The page of the list."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(default=50, ge=1, le=100, description="The number of keys per page.")
+    cursor: str | None = Field(
+        default=None, pattern=f"^{KEY_ID_PATTERN}$", description="The value of `next` from the previous page."
+    )
+
+
+@bp.post("/rotate")
+@bp.input(RotateRequest, arg_name="body")
+@bp.output(RotatedKey, status_code=201)
+@bp.doc(responses={404: "The key was revoked meanwhile", 409: "The key was already rotated"})
+def rotate_key(body: RotateRequest) -> tuple[RotatedKey, int, dict[str, str]]:
+    """Rotate the key of this request.
+
+    Returns a new key with the same label, scopes and expiry. The old key remains valid for `overlap_seconds`. A key can
+    be rotated once, with any scope.
+    """
+    old_id = key_id()
+    if old_id is None:
+        raise Unauthorized("Send the key to rotate as `Authorization: Bearer KEY`.")
+    with get_services().database.write() as session:
+        rotation = keys.rotate(session, old_id, overlap_seconds=body.overlap_seconds, actor=actor())
+    new = rotation.new
+    view = RotatedKey(
+        id=new.id,
+        key=new.key,
+        scopes=sorted(new.scopes),
+        expires_at=moment(new.expires_at),
+        replaces=old_id,
+        old_expires_at=moment(rotation.old_expires_at),
+    )
+    return view, HTTPStatus.CREATED, {"Cache-Control": "no-store"}
+
+
+@bp.get("")
+@bp.input(ListQuery, location="query", arg_name="query")
+@bp.output(KeyList)
+def list_keys(query: ListQuery) -> KeyList:
+    """List keys.
+
+    Returns the tenant's keys, newest first, also those that expired or were revoked. Needs the scope `admin`.
+    """
+    with get_services().database.read() as session:
+        rows = keys.tenant_keys(session, tenant_id(), query.limit + 1, query.cursor)
+    items = [_view(row) for row in rows[: query.limit]]
+    return KeyList(items=items, next=items[-1].id if len(rows) > query.limit else None)
+
+
+@bp.delete("/<key_id:key_id>")
+@bp.output({}, status_code=204)
+@bp.doc(responses={404: "There is no such key, or it is revoked"})
+def revoke_key(key_id: str) -> str:
+    """Revoke a key.
+
+    Ends a key of the tenant at once and permanently. Needs the scope `admin`.
+    """
+    with get_services().database.write() as session:
+        keys.revoke(session, key_id, tenant_id=tenant_id(), actor=actor())
+    return ""
+
+
+def _view(row: ApiKey) -> KeyView:
+    return KeyView(
+        id=row.id,
+        label=row.label,
+        scopes=sorted(read_scopes(row.scopes)),
+        created_at=moment(row.created_at),
+        expires_at=moment(row.expires_at),
+        last_used_at=moment(row.last_used_at),
+        revoked_at=moment(row.revoked_at),
+        replaced_by=row.replaced_by,
+    )
