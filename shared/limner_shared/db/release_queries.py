@@ -90,9 +90,15 @@ def waiting_jobs(
     session: Session, model: str, rank: int, tenant_id: str, queue_key: str, after: str, limit: int
 ) -> list[tuple[str, int, int]]:
     """The next jobs of a tenant's queue after an id, the oldest first: id, cost and losses."""
-    queue = (Job.model == model) & (Job.priority == rank) & (Job.tenant_id == tenant_id) & (Job.queue_key == queue_key)
-    query = select(Job.id, Job.cost, Job.losses).where(queue, Job.id > after, text(WAITING))
-    return [(row[0], row[1], row[2]) for row in session.execute(query.order_by(Job.id).limit(limit))]
+    # Row comparisons, because without statistics SQLite would serve equalities from an index of all queued jobs.
+    query = select(Job.id, Job.cost, Job.losses).where(
+        Job.model == model,
+        Job.priority == rank,
+        tuple_(*QUEUE_ORDER) > tuple_(tenant_id, queue_key, after),
+        tuple_(*QUEUE_ORDER[:2]) <= tuple_(tenant_id, queue_key),
+        text(WAITING),
+    )
+    return [(row[0], row[1], row[2]) for row in session.execute(query.order_by(*QUEUE_ORDER).limit(limit))]
 
 
 def next_jobs(session: Session, model: str, limit: int) -> list[str]:

@@ -146,7 +146,7 @@ class IdempotencyKey(Base):
 class Job(Base):
     """One accepted request. It is its own outbox: `queued` without `released_at` means "to be published".
 
-    `attempt` counts claims and is the fencing token. `losses` counts the attempts whose worker was lost, `retries` those
+    `attempt` counts claims and is the fencing token. `losses` counts attempts whose worker was lost, `retries` those
     after a retryable error. `version` increases with every change that a client can see. `queue_key` is the queue in
     which it waits for its release: its bulk, or its tenant's single jobs. `lane` is its lane once released (see
     `jobs.Lane`). `forgotten` records what retention has done (see `ledger.retention`): its index finds due jobs without
