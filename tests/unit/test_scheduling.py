@@ -23,7 +23,7 @@ from limner_shared.domain.scheduling import (
     BACKOFF_FACTOR,
     backoff_seconds,
 )
-from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed
+from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, TooManyRequests
 
 TENANT = ledger.LOCAL_TENANT
 MODEL = "limner-flow"
@@ -232,6 +232,7 @@ def test_a_retryable_error_requeues_a_job_up_to_its_limit(database, catalogue):
     [
         (GenerationFailed(), {"max_retries": 9}),
         (StorageFailed(), {"max_retries": 0}),
+        (TooManyRequests(retry_after=40_000), {"max_retries": 9}),
         (StorageFailed(), {"max_retries": 9, "expires_in": -1}),
     ],
 )
@@ -242,6 +243,14 @@ def test_a_job_is_not_retried_after_a_lasting_error_or_its_deadline(database, ca
     assert change is not None
     assert change.state is JobState.FAILED
     assert (row(database, job_id).retries, row(database, job_id).not_before) == (0, None)
+
+
+def test_a_retry_waits_at_least_as_long_as_the_error_asks(database, catalogue):
+    [job_id] = submit(database, catalogue, max_retries=1)
+    [claimed] = claim(database, job_id)
+    before = moment(database)
+    fail(database, claimed, TooManyRequests(retry_after=200))
+    assert before + 200 <= row(database, job_id).not_before <= moment(database) + 200 + BACKOFF_BASE_SECONDS
 
 
 def test_a_retried_job_that_succeeds_keeps_its_count(database, catalogue):

@@ -12,7 +12,7 @@ from limner_shared.db.engine import now
 from limner_shared.db.ledger.types import Change, error_values, lock, transition
 from limner_shared.db.tables import SCHEDULED, Job
 from limner_shared.domain.jobs import JobState
-from limner_shared.domain.scheduling import backoff_seconds
+from limner_shared.domain.scheduling import BACKOFF_CAP_SECONDS, backoff_seconds
 from limner_shared.errors import LimnerError
 
 BACK_TO_QUEUE: Final = {
@@ -39,14 +39,17 @@ def retry(session: Session, current: ColumnElement[bool], error: LimnerError) ->
     """running → queued after a backoff, for a job that failed with a retryable error, has retries left and does not
     expire before the retry. Otherwise None, and nothing changes.
 
+    The delay is at least the error's `retry_after`; beyond the longest backoff, no retry within minutes can help.
+
     `current` is the fencing condition of the attempt. Lost workers are counted apart (`losses`).
     """
-    if not error.retryable:
+    least: float = error.details.get("retry_after", 0)
+    if not error.retryable or least > BACKOFF_CAP_SECONDS:
         return None
     retries = session.scalar(select(Job.retries).where(current, Job.retries < Job.max_retries))
     if retries is None:
         return None
-    seconds = backoff_seconds(retries, random.random())  # noqa: S311 - jitter
+    seconds = least + backoff_seconds(retries, random.random())  # noqa: S311 - jitter
     in_time = Job.deadline_at.is_(None) | (Job.deadline_at > now() + seconds)
     values = error_values(error) | BACK_TO_QUEUE | {"retries": retries + 1, "not_before": now() + seconds}
     detail = {"error": error.code, "retry": retries + 1, "seconds": round(seconds, 3)}
