@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from bench.statements import OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
@@ -18,10 +19,10 @@ from limner_shared.db import ledger, queries, release_queries
 from limner_shared.db.accounts import audit, keys, tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
-from limner_shared.db.tables import Job, Tenant
+from limner_shared.db.tables import SCHEDULED, Job, Tenant
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import GenerationFailed, StorageFailed
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
 USAGE = "/api/v1/usage"
@@ -47,6 +48,8 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
     ask(app.test_client())
     _round(dispatcher)
     work(held.database, spec, card.name)
+    with held.database.write() as session:
+        session.execute(update(Job).where(text(SCHEDULED)).values(not_before=1.0))
     _round(dispatcher)
     sweep(held.database, card.name)
     operate(held.database)
@@ -73,6 +76,9 @@ def ask(client: FlaskClient) -> None:
     model = call("/api/v1/models")["items"][0]["name"]
     job = call(JOBS, "POST", json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
     call(JOBS, "POST", json={"prompt": "x", "expires_in": 9}, headers={"X-Stainless-Retry-Count": "1"})
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    later = call(JOBS, "POST", json={"prompt": "x", "not_before": tomorrow, "max_retries": 1})
+    call(later["links"]["self"])
     filters = ["", "bulk=bulk_0001", f"bulk=bulk_0001&model={model}", "dead=true", f"model={model}", "model=none"]
     filters += [f"state={state}" for state in JobState] + [f"state={state}&model={model}" for state in JobState]
     for each in [*filters, *[f"{each}&state=running" for each in filters if "state" not in each]]:
@@ -109,16 +115,19 @@ def _ask_of_bulks(call: Callable[..., Any]) -> None:
 def work(database: Database, spec: JobSpec, model: str) -> None:
     """Run the operations of a worker: claims with and without a message, lease renewal, each kind of end."""
     with database.write() as session:
-        new = [NewJob(spec, 24, Priority.NORMAL)] * 6
+        new = [NewJob(spec, 24, Priority.NORMAL, max_retries=1)] * 7
         ids = [change.id for change in ledger.submit(session, TENANT, new, window=10**6).changes]
         claims = ledger.claim(session, ids, "a worker", 60)
         ledger.renew(session, [claim.key for claim in claims], 60)
-        first, second, *others = claims
+        first, second, third, *others = claims
         made = Interpretation(conditions=Conditions(prompt="x"), backend="rules")
         ledger.interpreted(session, first.id, first.attempt, made, spec, 30)
         queries.pictures_of(session, ["ab" * 32])
         ledger.finish(session, [_result(first)])
         ledger.fail(session, Result(second.id, second.attempt, error=GenerationFailed()))
+        ledger.fail(session, Result(third.id, third.attempt, error=StorageFailed()))
+        session.execute(update(Job).where(Job.id == third.id).values(not_before=1.0))
+        ledger.start_due(session, 1000)
         ledger.hand_back(session, [claim.key for claim in others])
         ledger.forfeit(session, [claim.key for claim in claims])
         ledger.claim_next(session, [model], 8, "a worker", -1.0)

@@ -22,7 +22,7 @@ LARGE_ROWS = 10_000
 MAX_FILTERED_ROWS = 2000
 """An index does not serve a query that filters out more rows than this."""
 CHUNK = 500_000
-BULKS, WAITING = 100, 100
+BULKS, WAITING, SCHEDULED = 100, 100, 100
 TENANT, OTHER = "tenant_local", "tenant_other"
 
 
@@ -118,7 +118,9 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def fill(database: Database, spec: JobSpec, jobs: int) -> None:
-    """Insert two tenants' jobs: of each hundred, 94 have succeeded and two are in a bulk; a hundred are queued."""
+    """Insert two tenants' jobs: of each hundred, 94 have succeeded and two are in a bulk; a hundred wait,
+    and a hundred are scheduled.
+    """
     with database.write() as session:
         say = _Dialect(session.get_bind().dialect.name == "sqlite")
         session.execute(text(f"INSERT INTO tenants (id, name, created_at) VALUES ('{OTHER}', 'other', 0)"))  # noqa: S608
@@ -231,9 +233,10 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
 def _job(say: _Dialect, key: str, tenant: str) -> dict[str, str]:
     bulk = f"CASE WHEN n % 50 = 49 THEN 'bulk_' || {say.padded(f'n / 50 % {BULKS}', 4)} END"
     waits = f"n % 100 = 99 AND n < {100 * WAITING}"
+    scheduled = f"n % 100 = 98 AND n < {100 * SCHEDULED}"
     state = (
-        f"CASE WHEN {waits} THEN 'queued' WHEN n % 100 < 94 THEN 'succeeded' WHEN n % 100 < 97 THEN 'failed'"
-        " ELSE 'canceled' END"
+        f"CASE WHEN {waits} OR {scheduled} THEN 'queued' WHEN n % 100 < 94 THEN 'succeeded'"
+        " WHEN n % 100 < 97 THEN 'failed' ELSE 'canceled' END"
     )
     error = "CASE WHEN n % 1000 = 94 THEN 'worker_lost' WHEN n % 100 IN (94, 95, 96) THEN 'generation_failed' END"
     names = {"id": key, "tenant_id": tenant, "bulk_id": bulk, "flow": f"coalesce({bulk}, {tenant})", "state": state}
@@ -241,7 +244,8 @@ def _job(say: _Dialect, key: str, tenant: str) -> dict[str, str]:
     times = {
         "created_at": "1700000000 + n",
         "started_at": "1700000000 + n",
-        "finished_at": f"CASE WHEN NOT ({waits}) THEN 1700000001 + n END",
+        "finished_at": f"CASE WHEN NOT ({waits} OR {scheduled}) THEN 1700000001 + n END",
+        "not_before": f"CASE WHEN {scheduled} THEN 4000000000 + n END",
         "deadline_at": "CASE WHEN n % 20 = 19 THEN 2000000000 + n END",
     }
     what = {"model": ":model", "spec": say.json(":spec"), "extra": say.json("'{}'"), "error_code": error}

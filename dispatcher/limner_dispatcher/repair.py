@@ -1,4 +1,4 @@
-"""Repair: requeue lost jobs, fail overdue ones, and continue unfinished bulk operations.
+"""Repair: requeue lost jobs, start scheduled ones, fail overdue ones, and continue unfinished bulk operations.
 
 Each duty, and within one each bulk or model, has its own transaction. Usually nothing is due, which one read finds out.
 """
@@ -31,6 +31,8 @@ RENEWAL_SECONDS = 5.0
 GAP_SECONDS = 3.0
 """A longer gap between two rounds means that the database, or every dispatcher, was unavailable in between."""
 SWEPT_AT_ONCE = 1000
+STARTED_A_ROUND = 10_000
+"""The most scheduled jobs that one round starts; the next round continues."""
 SWEEP_SECONDS = 1.0
 """Time for sweeping bulks in a round, regardless of their number; afterwards the leases are checked again."""
 
@@ -71,6 +73,7 @@ class Repairs:
         if time.monotonic() >= self._reaps_from:
             run("reap", self._reap)
         run("expire", lambda: self._end(release_queries.has_overdue_job, ledger.expire))
+        run("start due jobs", self._start_due)
         run("fail unknown models", self._fail_unknown)
         run("idempotency keys", self._delete_old_keys)
         self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
@@ -99,6 +102,14 @@ class Repairs:
         for change in lost:
             log.warning("lease lost", job=change.id, now=change.state.value)
         self._hints.changed(lost)
+
+    def _start_due(self) -> None:
+        """Let due jobs wait for their release, a limited number in each transaction, until none is left."""
+        for _ in range(STARTED_A_ROUND // SWEPT_AT_ONCE):
+            if not self._is_due(release_queries.has_due_job):
+                break
+            self._end(release_queries.has_due_job, ledger.start_due)
+            self._hints.waiting()
 
     def _fail_unknown(self) -> None:
         fail = partial(_fail_unknown, self._models)

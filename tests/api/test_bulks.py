@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
 
-from limner_shared.db import ledger
+from limner_shared.db import ledger, release_queries
+from limner_shared.db.ledger import LOCAL_TENANT
 from limner_shared.db.tables import Bulk, Job
 from limner_web.intake import bulk_submission
 from tests.api.fake_worker import finish, png, start
@@ -50,6 +52,31 @@ def test_bulk_results_come_in_the_order_of_the_lines(client, app):
     done = [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
     assert all(client.get(job["images"][0]["url"]).status_code == 200 for job in done)
     assert len(client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"]) == 3
+
+
+@both_databases
+def test_lines_can_be_scheduled_and_choose_their_retries(client, app):
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    bulk = post(client, lines({"prompt": "now"}, {"prompt": "later", "not_before": later, "max_retries": 2})).json
+    now, scheduled = [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
+    assert (now["not_before"], now["max_retries"]) == (None, 5)
+    assert datetime.fromisoformat(scheduled["not_before"]) == datetime.fromisoformat(later)
+    assert scheduled["max_retries"] == 2
+    with app.extensions["limner"].database.read() as session:
+        assert [
+            job[0] for job in release_queries.waiting_jobs(session, now["model"], 2, LOCAL_TENANT, bulk["id"], "", 9)
+        ] == [now["id"]]
+    canceled = client.post(bulk["links"]["cancel"]).json
+    assert (canceled["status"], canceled["counts"]["canceled"]) == ("canceled", 2)
+
+
+def test_a_line_with_a_time_too_far_ahead_is_refused(client):
+    far = (datetime.now(UTC) + timedelta(days=31)).isoformat()
+    answer = post(client, lines({"prompt": "x", "not_before": far}, {"prompt": "x", "max_retries": 99}))
+    assert [(error["line"], error["field"]) for error in answer.json["errors"]] == [
+        (1, "not_before"),
+        (2, "max_retries"),
+    ]
 
 
 def test_errors_name_the_invalid_lines_and_nothing_is_queued(client, app):

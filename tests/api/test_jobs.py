@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from redis import Redis
+from sqlalchemy import update
 
 from limner_shared.db import ledger
+from limner_shared.db.tables import Job
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.errors import StorageFailed
 from limner_shared.messaging.hints import Progress
 from limner_shared.messaging.reports import DispatcherReport, SetAside, WorkerReport, delete_report, write_report
 from limner_shared.storage.blobs import Blobs
+from limner_web.intake import submission
 from tests.api.fake_worker import finish, png, start
 
 
@@ -87,6 +94,91 @@ def test_a_job_can_be_canceled_until_it_ends(client, app):
     finish(app, start(app, done["id"]), png("red"))
     refused = client.post(done["links"]["cancel"])
     assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
+
+
+def in_seconds(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_scheduled_job_shows_its_time_and_no_position(client, app):
+    at = in_seconds(3600)
+    job = submit(client, not_before=at, expires_in=7200)
+    assert (job["status"], job["position"]) == ("queued", None)
+    assert datetime.fromisoformat(job["not_before"]) == datetime.fromisoformat(at)
+    assert datetime.fromisoformat(job["expires_at"]) > datetime.fromisoformat(at)
+    answer = client.get(job["links"]["self"])
+    assert answer.headers["Retry-After"] == "10"
+    with app.extensions["limner"].database.write() as session:
+        assert ledger.claim(session, [job["id"]], "a worker", 60) == []
+        session.execute(update(Job).values(not_before=1.0))
+        ledger.start_due(session, 9)
+    due = client.get(job["links"]["self"], headers={"If-None-Match": answer.headers["ETag"]})
+    assert (due.status_code, due.json["not_before"], due.json["position"]) == (200, None, 0)
+    assert client.post(job["links"]["cancel"]).json["status"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"not_before": in_seconds(31 * 86400)}, "not_before"),
+        ({"not_before": "9999-12-31T23:59:59-23:59"}, "not_before"),
+        ({"not_before": "2026-12-24T18:00:00"}, "not_before"),
+        ({"not_before": "2026-13-24T18:00:00Z"}, "not_before"),
+        ({"not_before": "20261224T180000Z"}, "not_before"),
+        ({"not_before": 1764000000}, "not_before"),
+        ({"not_before": in_seconds(3600), "expires_in": 60}, "expires_in"),
+        ({"max_retries": 21}, "max_retries"),
+        ({"max_retries": -1}, "max_retries"),
+        ({"max_retries": 1.5}, "max_retries"),
+    ],
+)
+def test_a_time_or_a_number_of_retries_beyond_the_limits_is_refused(client, fields, field):
+    answer = client.post("/api/v1/jobs", json={"prompt": "a red apple"} | fields)
+    assert answer.status_code == 422
+    named = answer.json.get("field") or answer.json["errors"][0]["field"]
+    assert named == field
+
+
+def test_a_past_time_in_any_rfc_3339_form_starts_a_job_at_once(client):
+    for past in ("2020-01-01T00:00:00Z", "2020-01-01t00:00:00.123456789z", "0001-01-01 00:00:00+23:59"):
+        assert submit(client, not_before=past)["not_before"] is None
+
+
+def test_a_retried_job_shows_its_retries_and_its_last_error(client, app):
+    job = submit(client, max_retries=1)
+    assert (job["retries"], job["max_retries"], job["last_error"]) == (0, 1, None)
+    services = app.extensions["limner"]
+
+    def fail() -> None:
+        claim = start(app, job["id"])
+        with services.database.write() as session:
+            assert ledger.fail(session, ledger.Result(job["id"], claim.attempt, error=StorageFailed()))
+
+    fail()
+    retried = client.get(job["links"]["self"]).json
+    assert (retried["status"], retried["retries"], retried["error"]) == ("queued", 1, None)
+    assert retried["last_error"]["code"] == "storage_failed"
+    assert retried["not_before"] is not None
+    with services.database.write() as session:
+        session.execute(update(Job).values(not_before=1.0))
+        ledger.start_due(session, 9)
+    fail()
+    failed = client.get(job["links"]["self"]).json
+    assert (failed["status"], failed["retries"], failed["last_error"]) == ("failed", 1, None)
+    assert (failed["error"]["code"], failed["attempts"]) == ("storage_failed", 2)
+
+
+def test_a_job_has_the_models_retries_unless_it_chooses_fewer(client):
+    [model, *_] = client.get("/api/v1/models").json["items"]
+    assert model["max_retries"] == {"min": 0, "max": 20, "default": 5}
+    assert [submit(client)["max_retries"], submit(client, max_retries=0)["max_retries"]] == [5, 0]
+
+
+def test_a_request_without_the_new_fields_keeps_the_digest_of_earlier_releases(app):
+    request = JobRequest(prompt="a red apple")
+    digest = submission._digest(app.extensions["limner"], "", request)
+    text = request.model_dump_json(exclude={"not_before", "max_retries"})
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_picture_is_returned_in_the_requested_format(client, app):

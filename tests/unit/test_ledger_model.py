@@ -17,18 +17,20 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import update
 
 from limner_shared.db import engine as db
 from limner_shared.db import ledger, queries
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import LOSSES_TOGETHER, JobRequest, Lane, Priority
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed
 
 TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 64, 64, 10, 7, {})
 SOLO_LOSSES = 1
+MAX_RETRIES = 2
 ENDED = {"succeeded", "failed", "canceled"}
 
 
@@ -43,6 +45,8 @@ class Model:
     owner: str | None = None
     expired: bool = False
     images: int = 0
+    retries: int = 0
+    scheduled: bool = False
     versions: list[int] = field(default_factory=lambda: [1])
 
 
@@ -70,10 +74,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=jobs, window=st.sampled_from([0, 3]))
     def submit(self, window: int) -> str:
-        free = not any(model.state == "queued" and not model.released for model in self.models.values())
+        waiting = [model for model in self.models.values() if model.state == "queued" and not model.scheduled]
+        free = all(model.released for model in waiting)
         room = window - sum(model.released and model.state == "queued" for model in self.models.values())
         with self.database.write() as session:
-            new = [ledger.NewJob(self.spec, 1, Priority.NORMAL)]
+            new = [ledger.NewJob(self.spec, 1, Priority.NORMAL, max_retries=MAX_RETRIES)]
             submission = ledger.submit(session, TENANT, new, window=window)
         job_id = submission.changes[0].id
         at_once = free and room >= 1
@@ -86,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
         model = self.models[job]
         with self.database.write() as session:
             released = ledger.release(session, Lane.NORMAL, [job])
-        assert bool(released) == (model.state == "queued" and not model.released)
+        assert bool(released) == (model.state == "queued" and not model.released and not model.scheduled)
         model.released = model.released or bool(released)
 
     @rule(target=claims, job=jobs, owner=st.sampled_from(["a", "b"]), expired=st.booleans())
@@ -94,7 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
         model = self.models[job]
         with self.database.write() as session:
             claimed = ledger.claim(session, [job], owner, -5 if expired else 600)
-        assert bool(claimed) == (model.state == "queued")
+        assert bool(claimed) == (model.state == "queued" and not model.scheduled)
         if claimed:
             model.state, model.owner, model.expired = "running", owner, expired
             model.attempt += 1
@@ -111,19 +116,33 @@ class LedgerMachine(RuleBasedStateMachine):
         if kept:
             model.expired = False
 
-    @rule(claim=claims, succeed=st.booleans())
-    def finish_or_fail(self, claim: tuple[str, int, str], succeed: bool) -> None:
+    @rule(claim=claims, error=st.sampled_from([None, GenerationFailed(), StorageFailed()]))
+    def finish_or_fail(self, claim: tuple[str, int, str], error: LimnerError | None) -> None:
         job, attempt, _ = claim
         model = self.models[job]
         with self.database.write() as session:
-            if succeed:
+            if error is None:
                 change = ledger.finish(session, [ledger.Result(job, attempt, [IMAGE])])
             else:
-                change = ledger.fail(session, ledger.Result(job, attempt, error=GenerationFailed()))
+                change = ledger.fail(session, ledger.Result(job, attempt, error=error))
         assert bool(change) == (model.state == "running" and model.attempt == attempt)
-        if change:
-            model.state = "succeeded" if succeed else "failed"
-            model.images += succeed
+        if change and error is not None and error.retryable and model.retries < MAX_RETRIES:
+            model.state, model.owner, model.released, model.scheduled = "queued", None, False, True
+            model.retries += 1
+        elif change:
+            model.state = "failed" if error else "succeeded"
+            model.images += error is None
+
+    @rule(job=jobs)
+    def start_due(self, job: str) -> None:
+        model = self.models[job]
+        with self.database.write() as session:
+            session.execute(update(Job).where(Job.id == job, Job.not_before.is_not(None)).values(not_before=now() - 1))
+            changes = ledger.start_due(session, 9)
+        due = model.state == "queued" and model.scheduled
+        assert (job in {change.id for change in changes}) == due
+        for change in changes:  # also those whose short backoff has passed
+            self.models[change.id].scheduled = False
 
     @rule(claim=consumes(claims))
     def hand_back(self, claim: tuple[str, int, str]) -> None:
@@ -166,6 +185,10 @@ class LedgerMachine(RuleBasedStateMachine):
             for job_id, model in self.models.items():
                 row = queries.job(session, TENANT, job_id)
                 assert (row.state, row.attempt, row.losses) == (model.state, model.attempt, model.losses)
+                assert (row.retries, row.state == "queued" and row.not_before is not None) == (
+                    model.retries,
+                    model.state == "queued" and model.scheduled,
+                )
                 assert len(images[job_id]) == model.images <= 1
                 assert row.version >= model.versions[-1]
                 model.versions.append(row.version)

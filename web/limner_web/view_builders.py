@@ -42,7 +42,7 @@ UNREADABLE: Final[dict[str, Any]] = {
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     """The view of one job, with its position in the queue or its progress."""
     view = _plain_view(row, queries.images(session, [row.id])[row.id])
-    if row.state == JobState.QUEUED:
+    if row.state == JobState.QUEUED and row.not_before is None:
         view.position = queries.position(session, row)
     if row.state == JobState.RUNNING:
         _add_progress(hints, [view])
@@ -81,6 +81,7 @@ def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation:
     error = None
     if row.error_code is not None:
         error = ErrorView(code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable))
+    ended = JobState(row.state).terminal
     this = url_for("jobs.get_job", job_id=row.id)
     return JobView(
         id=row.id,
@@ -91,7 +92,11 @@ def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation:
         bulk=row.bulk_id,
         line=row.bulk_line,
         attempts=row.attempt,
+        retries=row.retries,
+        max_retries=row.max_retries,
+        last_error=error if row.retries and row.state != JobState.FAILED else None,
         retry_of=row.retry_of,
+        not_before=None if ended else moment(row.not_before),
         position=None,
         progress=None,
         created_at=moment(row.created_at),
@@ -99,7 +104,7 @@ def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation:
         finished_at=moment(row.finished_at),
         expires_at=moment(row.deadline_at),
         images=[_image_view(image) for image in images],
-        error=error,
+        error=error if ended and row.state == JobState.FAILED else None,
         links={"self": this, "cancel": f"{this}/cancel"},
         revised_prompt=stored.get("prompt") if interpretation else None,
         interpretation=None if interpretation is None else Interpretation.model_validate(interpretation),
@@ -183,6 +188,7 @@ def model_view(card: ModelCard, default: str) -> ModelView:
         guidance=card.guidance.model_dump(),
         max_images=card.max_images,
         max_prompt_chars=card.max_prompt_chars,
+        max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
     )
 

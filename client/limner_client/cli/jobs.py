@@ -83,6 +83,8 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--image", type=PICTURE, help="Input image to start from.")
 @click.option("--mask", type=PICTURE, help="Mask of the input image: white where it may change.")
 @click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1; default 0.8.")
+@click.option("--not-before", metavar="TIME", help="Start at this time or later, such as 2026-12-24T18:00:00Z.")
+@click.option("--max-retries", type=int, help="Retries after an error that may pass. Default: the model's.")
 @click.option("--reproducible", is_flag=True, default=None, help="Generate the same bytes at any load.")
 @click.option("--describe", is_flag=True, help="Take style, number and size from PROMPT, a free description.")
 @server_options
@@ -131,6 +133,8 @@ def follow(client: Client, job: JobView) -> JobView:
                 job = view
                 done = (view.progress.done, view.progress.total) if view.progress else (0, None)
                 text = f"queued, {view.position} ahead" if view.position else view.status
+                if view.not_before is not None:
+                    text = f"queued until {view.not_before.astimezone():%Y-%m-%d %H:%M:%S}"
                 progress.update(task, description=text, completed=done[0], total=done[1])
     except KeyboardInterrupt:
         client.cancel(job.id)
@@ -164,11 +168,15 @@ def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | No
 
 def _show(console: Console, job: JobView) -> None:
     table = Table(show_header=False, box=None)
-    for name, value in job.model_dump(exclude={"images", "error", "progress", "status"}, exclude_none=True).items():
+    for name, value in job.model_dump(
+        exclude={"images", "error", "last_error", "progress", "status"}, exclude_none=True
+    ).items():
         table.add_row(name, str(value))
     table.add_row("status", _state(job))
     if job.error is not None:
         table.add_row("error", f"{job.error.message} ({job.error.code})")
+    if job.last_error is not None:
+        table.add_row("last error", f"{job.last_error.message} ({job.last_error.code})")
     for image in job.images:
         table.add_row("image", f"{image.url}  {image.width}x{image.height}  seed {image.seed}")
     console.print(table)

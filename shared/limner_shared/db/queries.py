@@ -131,8 +131,17 @@ def position(session: Session, row: Job) -> int:
     released = select(Job.id).where(Job.model == row.model, text(RELEASED))
     if row.released_at is not None:
         return _count(session, released.where(tuple_(Job.lane, Job.released_at) < tuple_(row.lane, row.released_at)))
-    queue = select(Job.id).where(Job.model == row.model, Job.priority == row.priority, Job.tenant_id == row.tenant_id)
-    before = _count(session, queue.where(Job.queue_key == row.queue_key, Job.id < row.id, text(WAITING)))
+    order = (Job.tenant_id, Job.queue_key, Job.id)
+    queue = select(
+        Job.id
+    ).where(
+        Job.model == row.model,
+        Job.priority == row.priority,
+        tuple_(*order) < tuple_(row.tenant_id, row.queue_key, row.id),  # as in `release_queries.waiting_jobs`
+        tuple_(*order[:2]) >= tuple_(row.tenant_id, row.queue_key),
+        text(WAITING),
+    )
+    before = _count(session, queue.order_by(*order))
     return min(POSITION_LIMIT, before + _count(session, released))
 
 

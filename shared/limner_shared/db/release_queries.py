@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, case, func, literal, select,
 from sqlalchemy.orm import Session, aliased
 
 from limner_shared.db.engine import now
-from limner_shared.db.tables import RELEASED, RUNNING, WAITING, WITH_DEADLINE, Bulk, IdempotencyKey, Job
+from limner_shared.db.tables import RELEASED, RUNNING, SCHEDULED, WAITING, WITH_DEADLINE, Bulk, IdempotencyKey, Job
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 
@@ -63,7 +63,7 @@ def waiting_queues(
             waiting.c.model == model,
             waiting.c.priority == rank,
             tuple_(waiting.c.tenant_id, waiting.c.flow) > tuple_(literal(tenant_id), queue_key),
-            text("waiting.state = 'queued' AND waiting.released_at IS NULL"),
+            text("waiting.state = 'queued' AND waiting.released_at IS NULL AND waiting.not_before IS NULL"),
         )
         order = (waiting.c.tenant_id, waiting.c.flow, waiting.c.id)
         return following.order_by(*order).limit(1).scalar_subquery()
@@ -90,9 +90,15 @@ def waiting_jobs(
     session: Session, model: str, rank: int, tenant_id: str, queue_key: str, after: str, limit: int
 ) -> list[tuple[str, int, int]]:
     """The next jobs of a tenant's queue after an id, the oldest first: id, cost and losses."""
-    queue = (Job.model == model) & (Job.priority == rank) & (Job.tenant_id == tenant_id) & (Job.queue_key == queue_key)
-    query = select(Job.id, Job.cost, Job.losses).where(queue, Job.id > after, text(WAITING))
-    return [(row[0], row[1], row[2]) for row in session.execute(query.order_by(Job.id).limit(limit))]
+    # Row comparisons, because without statistics SQLite would serve equalities from an index of all queued jobs.
+    query = select(Job.id, Job.cost, Job.losses).where(
+        Job.model == model,
+        Job.priority == rank,
+        tuple_(*QUEUE_ORDER) > tuple_(tenant_id, queue_key, after),
+        tuple_(*QUEUE_ORDER[:2]) <= tuple_(tenant_id, queue_key),
+        text(WAITING),
+    )
+    return [(row[0], row[1], row[2]) for row in session.execute(query.order_by(*QUEUE_ORDER).limit(limit))]
 
 
 def next_jobs(session: Session, model: str, limit: int) -> list[str]:
@@ -131,6 +137,12 @@ def has_expired_lease(session: Session) -> bool:
 def has_overdue_job(session: Session) -> bool:
     """Whether a job is past its deadline."""
     query = select(Job.deadline_at).where(text(WITH_DEADLINE), Job.deadline_at < now()).limit(1)
+    return session.scalar(query) is not None
+
+
+def has_due_job(session: Session) -> bool:
+    """Whether the time has come that a job waits for."""
+    query = select(Job.not_before).where(text(SCHEDULED), Job.not_before <= now()).limit(1)
     return session.scalar(query) is not None
 
 

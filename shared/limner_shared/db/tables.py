@@ -22,7 +22,9 @@ from limner_shared.db.table_base import Base, partial_index
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,
 # but not for one with bound parameters once it has made a generic plan.
 QUEUED: Final = "state = 'queued'"
-WAITING: Final = "state = 'queued' AND released_at IS NULL"
+WAITING: Final = "state = 'queued' AND released_at IS NULL AND not_before IS NULL"
+SCHEDULED: Final = "state = 'queued' AND not_before IS NOT NULL"
+WAITING_BEFORE: Final = "state = 'queued' AND released_at IS NULL"  # the version before's
 RELEASED: Final = "state = 'queued' AND released_at IS NOT NULL"
 RUNNING: Final = "state = 'running'"
 ACTIVE: Final = "(state = 'running' OR (state = 'queued' AND released_at IS NOT NULL))"
@@ -139,10 +141,11 @@ class IdempotencyKey(Base):
 class Job(Base):
     """One accepted request. It is its own outbox: `queued` without `released_at` means "to be published".
 
-    `attempt` counts claims and is the fencing token. `losses` counts the attempts whose worker was lost. `version`
-    increases with every change that a client can see. `queue_key` is the queue in which it waits for its release: its
-    bulk, or its tenant's single jobs. `lane` is its lane once released (see `jobs.Lane`). `forgotten` records what
-    retention has done (see `ledger.retention`): its index finds due jobs without reading those that are done.
+    `attempt` counts claims and is the fencing token. `losses` counts attempts whose worker was lost, `retries` those
+    after a retryable error. `version` increases with every change that a client can see. `queue_key` is the queue in
+    which it waits for its release: its bulk, or its tenant's single jobs. `lane` is its lane once released (see
+    `jobs.Lane`). `forgotten` records what retention has done (see `ledger.retention`): its index finds due jobs without
+    reading those that are done.
     """
 
     __tablename__ = "jobs"
@@ -165,6 +168,9 @@ class Job(Base):
     released_at: Mapped[float | None]
     lane: Mapped[int | None]
     deadline_at: Mapped[float | None]
+    not_before: Mapped[float | None]  # cleared when due
+    retries: Mapped[int] = mapped_column(default=0, server_default="0")
+    max_retries: Mapped[int] = mapped_column(default=0, server_default="0")
     retry_of: Mapped[str | None] = mapped_column(String(40))  # the dead letter that this job retries
     created_at: Mapped[float]
     started_at: Mapped[float | None]
@@ -177,8 +183,9 @@ class Job(Base):
     forgotten: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
-        Index("ix_jobs_lines", "model", "priority", "tenant_id", "flow", "id", **partial_index(WAITING)),
-        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **partial_index(WAITING)),  # for the version before
+        Index("ix_jobs_ready", "model", "priority", "tenant_id", "flow", "id", **partial_index(WAITING)),
+        Index("ix_jobs_scheduled", "not_before", **partial_index(SCHEDULED)),
+        Index("ix_jobs_waiting", "model", "priority", "flow", "id", **partial_index(WAITING_BEFORE)),
         Index("ix_jobs_released", "model", "lane", "released_at", **partial_index(RELEASED)),
         Index("ix_jobs_active", "tenant_id", "model", **partial_index(ACTIVE)),
         Index("ix_jobs_leased", "lease_until", **partial_index(RUNNING)),
@@ -247,7 +254,7 @@ class Event(Base):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     attempt: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(20))  # claimed, interpreted, requeued, succeeded, failed, canceled
+    kind: Mapped[str] = mapped_column(String(20))  # claimed, requeued, retried, succeeded, …
     detail: Mapped[dict[str, Any]]
     created_at: Mapped[float]
 

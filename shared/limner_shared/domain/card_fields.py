@@ -1,10 +1,12 @@
-"""Structured fields of a model card: sources of weights and ranges of values. No I/O."""
+"""Structured fields of a model card: sources of weights and ranges of values; and the refusal of a request. No I/O."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from limner_shared.errors import InvalidRequest
 
 
 class Source(BaseModel):
@@ -51,3 +53,9 @@ class Range(BaseModel):
         if not self.min <= self.default <= self.max:
             raise ValueError("must be min <= default <= max")
         return self
+
+
+def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
+    """The error for a value that a card does not allow; the caller raises it."""
+    choices = allowed if isinstance(allowed, str) else ", ".join(allowed)
+    return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)

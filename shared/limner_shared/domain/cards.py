@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import Range, Source
+from limner_shared.domain.card_fields import Range, Source, refuse
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
@@ -24,7 +24,7 @@ from limner_shared.domain.jobs import (
     Task,
     task_of,
 )
-from limner_shared.errors import CardError, InvalidRequest, NegativePromptUnsupported
+from limner_shared.errors import CardError, NegativePromptUnsupported
 
 CELL: Final = 8
 """Pixels along one side of a latent cell of diffusers' pipelines."""
@@ -78,6 +78,9 @@ class ModelCard(BaseModel):
     )
     negative_prompts: bool = Field(default=True, description="Whether the model can leave out what a request names.")
     max_images: int = Field(default=4, ge=1)
+    max_retries: Range = Field(
+        default=Range(min=0, max=20, default=5), description="Retries of a job after an error that may pass."
+    )
     max_prompt_chars: int = Field(default=1000, ge=1)
     options: dict[str, Any] = Field(default_factory=dict, description="Options specific to the family.")
     buckets: tuple[int, ...] = Field(default=(1, 2, 4, 8), description="Batch sizes a forward pass is padded to.")
@@ -170,7 +173,7 @@ class ModelCard(BaseModel):
     def _prompt(self, request: JobRequest) -> str:
         if (request.prompt is None) == (request.description is None):
             got = "neither" if request.prompt is None else "both"
-            raise _refuse("prompt", f"{got} of prompt and description", "one of prompt and description")
+            raise refuse("prompt", f"{got} of prompt and description", "one of prompt and description")
         if request.prompt is not None:
             return self._text("prompt", request.prompt)
         # The description itself, in case no better prompt is derived from it.
@@ -184,46 +187,46 @@ class ModelCard(BaseModel):
 
     def _text(self, field: str, value: str) -> str:
         if len(value) > self.max_prompt_chars:
-            raise _refuse(field, f"{len(value)} characters", f"at most {self.max_prompt_chars} characters")
+            raise refuse(field, f"{len(value)} characters", f"at most {self.max_prompt_chars} characters")
         if "\x00" in value:
-            raise _refuse(field, "a NUL character", "text without NUL characters")
+            raise refuse(field, "a NUL character", "text without NUL characters")
         return value
 
     def _style(self, style: str | None) -> str | None:
         if style is None:
             return self.styles[0] if self.styles else None
         if style not in self.styles:
-            raise _refuse("style", repr(style), list(self.styles) or "no style: this model has none")
+            raise refuse("style", repr(style), list(self.styles) or "no style: this model has none")
         return style
 
     def _scheduler(self, scheduler: str | None) -> str | None:
         if scheduler is not None and scheduler not in self.schedulers:
-            raise _refuse("scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own")
+            raise refuse("scheduler", repr(scheduler), list(self.schedulers) or "none: this model has only its own")
         return scheduler
 
     def _adapters(self, adapters: tuple[Adapter, ...]) -> tuple[Adapter, ...]:
         for adapter in adapters:
             if adapter.name not in self.adapters:
-                raise _refuse("adapters", repr(adapter.name), list(self.adapters) or "none: this model has none")
+                raise refuse("adapters", repr(adapter.name), list(self.adapters) or "none: this model has none")
         if len({adapter.name for adapter in adapters}) < len(adapters):
-            raise _refuse("adapters", "the same name twice", "each adapter once")
+            raise refuse("adapters", "the same name twice", "each adapter once")
         return tuple(sorted(adapters, key=lambda adapter: adapter.name))
 
     def _inputs(self, request: JobRequest, steps: int) -> dict[str, Any]:
         """The input pictures, as the client named them until they are stored."""
         task = task_of(request.image, request.mask)
         if task is None:
-            raise _refuse("mask", "a mask without an image", "image and mask, or neither")
+            raise refuse("mask", "a mask without an image", "image and mask, or neither")
         if task not in self.tasks:
             field = "mask" if request.mask else "image"
-            raise _refuse(field, task, list(self.tasks))
+            raise refuse(field, task, list(self.tasks))
         if request.strength is not None and request.image is None:
-            raise _refuse("strength", "strength without an image", "strength only with image")
+            raise refuse("strength", "strength without an image", "strength only with image")
         if request.image is None:
             return {}
         strength = DEFAULT_STRENGTH if request.strength is None else request.strength
         if int(steps * strength) < 1:
-            raise _refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
+            raise refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
         return {"image": request.image, "mask": request.mask, "strength": strength}
 
     def _size(self, request: JobRequest) -> tuple[int, int]:
@@ -233,19 +236,14 @@ class ModelCard(BaseModel):
             if request.width in (width, None) and request.height in (height, None):
                 return width, height
         field = "width" if request.width is not None else "height"
-        raise _refuse(field, f"{request.width}x{request.height}", [f"{w}x{h}" for w, h in self.sizes])
+        raise refuse(field, f"{request.width}x{request.height}", [f"{w}x{h}" for w, h in self.sizes])
 
     def _number(self, field: str, value: float | None, limits: Range) -> float:
         if value is None:
             return limits.default
         if not limits.min <= value <= limits.max:
-            raise _refuse(field, f"{value:g}", f"{limits.min:g} to {limits.max:g}")
+            raise refuse(field, f"{value:g}", f"{limits.min:g} to {limits.max:g}")
         return value
-
-
-def _refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
-    choices = allowed if isinstance(allowed, str) else ", ".join(allowed)
-    return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)
 
 
 class Catalogue:
@@ -272,13 +270,13 @@ class Catalogue:
         """The card of `name`, or of the default model. Raises InvalidRequest for an unknown name."""
         card = self.cards.get(name or self.default)
         if card is None:
-            raise _refuse("model", repr(name), sorted(self.cards))
+            raise refuse("model", repr(name), sorted(self.cards))
         return card
 
     def resolve(self, request: JobRequest) -> tuple[ModelCard, JobSpec]:
         """Return the card and the complete spec of a request. Raises InvalidRequest."""
         if len(json.dumps(request.metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
-            raise _refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
+            raise refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
         card = self.get(request.model)
         return card, card.resolve(request)
 

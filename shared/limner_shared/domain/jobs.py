@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from limner_shared.domain.conditions import Description, Turn
+from limner_shared.domain.scheduling import Moment
 
 MAX_SEED: Final = 2**32 - 1
 SPEC_VERSION: Final = 1
@@ -160,6 +161,16 @@ class JobRequest(BaseModel):
         le=30 * 86400,
         allow_inf_nan=False,
         description="Seconds after which the job expires.",
+    )
+    not_before: Moment | None = Field(
+        default=None, description="Start the job at this time or later; at most 30 days ahead. Default: at once."
+    )
+    max_retries: int | None = Field(
+        default=None,
+        ge=0,
+        strict=True,
+        description="How often the job is retried after an error that may pass, with growing delays; 0: never. "
+        "Default and limit: the model's.",
     )
     reproducible: bool = Field(default=False, description="Same request, same bytes, at any load; slower at low load.")
     provenance: bool = Field(

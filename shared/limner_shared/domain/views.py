@@ -47,7 +47,7 @@ class ProgressView(BaseModel):
 
 
 class ErrorView(BaseModel):
-    """Why a job failed."""
+    """Why a job failed, or why its last attempt did."""
 
     code: str
     message: str
@@ -93,8 +93,16 @@ class JobView(BaseModel):
         default=0,
         description="How many times a worker began it; more than one means that a worker was lost or stopped.",
     )
+    retries: int = Field(default=0, description="How often it was retried after an error that may pass.")
+    max_retries: int = Field(default=0, description="How often it is retried at most.")
+    last_error: ErrorView | None = Field(default=None, description="The error after which it was retried last.")
     retry_of: str | None = Field(default=None, description="The dead letter that this job retries.")
-    position: int | None = Field(description="Jobs ahead of it for the same workers, while queued; at most 1000.")
+    not_before: datetime | None = Field(
+        default=None, description="When it may start, while it waits for that time: as requested, or its next retry."
+    )
+    position: int | None = Field(
+        description="Jobs ahead of it for the same workers, while queued but not waiting for a time; at most 1000."
+    )
     progress: ProgressView | None = Field(description="While running.")
     created_at: datetime
     started_at: datetime | None
@@ -199,6 +207,7 @@ class ModelView(BaseModel):
     max_images: int
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
+    max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
 
 
 class ModelList(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, request, url_for
@@ -206,8 +207,11 @@ def _answer(view: JobView) -> Response:
     answer.set_etag(f"{view.id}-{view.version}-{progress}")
     answer.headers["Cache-Control"] = "private, no-cache"
     if not view.status.terminal:
-        # Jobs far back in the queue are polled less often; the random second spreads the polls.
-        answer.headers["Retry-After"] = str(min(10, 1 + (view.position or 0) // 20 + random.randint(0, 1)))  # noqa: S311
+        # Jobs far back in the queue, or scheduled, are polled less often; the random second spreads the polls.
+        ahead = (view.position or 0) // 20
+        if view.not_before is not None:
+            ahead = int(view.not_before.timestamp() - time.time())
+        answer.headers["Retry-After"] = str(max(1, min(10, 1 + ahead + random.randint(0, 1))))  # noqa: S311
     if request.method == "GET":
         answer.make_conditional(request)
     return answer

@@ -16,6 +16,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
 from limner_shared.settings import Settings
 from limner_web import strict_json
+from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.limits import MAX_BULK_ERRORS, MAX_BULK_LINE_BYTES
 from limner_web.problems import from_validation
 from limner_web.request_checks import BROKEN_BODY, cut_off
@@ -155,6 +156,7 @@ class BulkReader:
         try:
             request = JobRequest.model_validate(strict_json.loads(text))
             card, spec = self._catalogue.resolve(request)
+            retries, start = retry_limit(card, request), start_time(request, time.time())
             spec = self._store_inputs(spec)
         except ValidationError as error:
             first = from_validation(error).details["errors"][0]
@@ -162,4 +164,13 @@ class BulkReader:
         except LimnerError as error:
             raise BadLine(number, error.details.get("field"), error.message) from error
         priority = request.priority or Priority.LOW
-        return NewJob(spec, card.cost(spec), priority, request.metadata, number, request.expires_in)
+        return NewJob(
+            spec,
+            card.cost(spec),
+            priority,
+            request.metadata,
+            number,
+            request.expires_in,
+            not_before=start,
+            max_retries=retries,
+        )

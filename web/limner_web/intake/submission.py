@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -18,12 +19,18 @@ from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import get_logger
 from limner_web.intake.idempotency import Repeat, submit_once
+from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.services import Services
 
 log = get_logger(__name__)
 
 HASHED_ON_THREAD_CHARS = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
+
+
+LATER_FIELDS = ("not_before", "max_retries")
+"""Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
+upgrade has the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +66,12 @@ def submit(
     digest = _digest(services, context.place if context is not None else "", request)
     if context is not None and request.model is None:
         request = request.model_copy(update={"model": context.model})
-    card, spec = services.catalogue.resolve(request)
-    spec = services.inputs.store(tenant_id, spec)
+    new_job = _new_job(services, tenant_id, request)
     if context is not None:
-        spec = spec.model_copy(update={"history": context.history})
-    cost = card.cost(spec)
-    small = cost <= card.small_cost
-    priority = request.priority or Priority.NORMAL
-    new_job = NewJob(spec, cost, priority, request.metadata, expires_in=request.expires_in, small=small)
+        new_job = replace(new_job, spec=new_job.spec.model_copy(update={"history": context.history}))
 
     def submit_job(session: Session) -> Submission:
-        ledger.reserve_quota(session, tenant_id, 1, cost)
+        ledger.reserve_quota(session, tenant_id, 1, new_job.cost)
         submission = ledger.submit(session, tenant_id, [new_job], window=services.settings.release_window)
         if context is not None:
             context.store_turn(session, submission.changes[0].id)
@@ -90,13 +92,32 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
     with services.database.write() as session:
         row = queries.job(session, tenant_id, job_id)
         images = queries.images(session, [job_id])[job_id]
-        services.catalogue.get(row.model)
+        card = services.catalogue.get(row.model)
         spec = _replay_spec(row, images)
         ledger.reserve_quota(session, tenant_id, 1, row.cost)
-        new_job = NewJob(spec, row.cost, Priority.NORMAL, {REPLAY_OF: job_id})
+        retries = int(card.max_retries.default)
+        new_job = NewJob(spec, row.cost, Priority.NORMAL, {REPLAY_OF: job_id}, max_retries=retries)
         submission = ledger.submit(session, tenant_id, [new_job], window=services.settings.release_window)
     _announce(services, submission)
     return submission.changes[0].id
+
+
+def _new_job(services: Services, tenant_id: str, request: JobRequest) -> NewJob:
+    """The job of a request, with its input pictures stored. Raises InvalidRequest."""
+    card, spec = services.catalogue.resolve(request)
+    start, retries = start_time(request, time.time()), retry_limit(card, request)
+    spec = services.inputs.store(tenant_id, spec)
+    cost = card.cost(spec)
+    return NewJob(
+        spec,
+        cost,
+        request.priority or Priority.NORMAL,
+        request.metadata,
+        expires_in=request.expires_in,
+        small=cost <= card.small_cost,
+        not_before=start,
+        max_retries=retries,
+    )
 
 
 def _digest(services: Services, place: str, request: JobRequest) -> str:
@@ -104,7 +125,8 @@ def _digest(services: Services, place: str, request: JobRequest) -> str:
     inputs = {"image": request.image, "mask": request.mask}
     large = {name: value for name, value in inputs.items() if value is not None and len(value) > HASHED_ON_THREAD_CHARS}
     hashes = {name: services.storage.call(_sha256, value) for name, value in large.items()}
-    return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json()}")
+    absent = {name for name in LATER_FIELDS if getattr(request, name) is None}
+    return _sha256(f"{place}{request.model_copy(update=hashes).model_dump_json(exclude=absent)}")
 
 
 def _sha256(text: str) -> str:

@@ -3,8 +3,8 @@
 says so.
 
 intake: submission, limits and idempotency keys · bulks: many jobs at once · release: to Redis · attempts: a worker's
-claims and results · termination: cancellation, expiry, lost workers, retries of dead letters · retention: what is
-deleted, and when · conversations: conversations and turns.
+claims and results · scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost
+workers, retries of dead letters · retention: what is deleted, and when · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -52,6 +52,7 @@ from limner_shared.db.ledger.retention import (
     inputs_in_use,
     schedule_blob_deletion,
 )
+from limner_shared.db.ledger.scheduling import start_due
 from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.db.ledger.types import AttemptKey, Change, Claim, NewImage, NewJob, Released, Result, Submission
 
@@ -110,6 +111,7 @@ __all__ = [
     "schedule_blob_deletion",
     "seal_bulk",
     "stale_bulks",
+    "start_due",
     "store_idempotency_key",
     "submit",
     "sweep_bulk",

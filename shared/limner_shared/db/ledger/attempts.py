@@ -13,6 +13,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from limner_shared.db import release_queries
 from limner_shared.db.engine import insert_many, now
 from limner_shared.db.ledger.intake import reserve_quota
+from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.types import NO_SYNC, AttemptKey, Change, Claim, Result, error_values, record, transition
 from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.domain.conditions import Interpretation
@@ -25,7 +26,8 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     """queued → running for those of these jobs that are still queued; a duplicate or stale message claims nothing.
 
     A job whose spec cannot be read fails, and the others are claimed. A job whose spec has a newer version stays
-    queued for newer workers.
+    queued for newer workers, and one that waits for a time (a duplicate message of a job that is retried) for the
+    dispatcher.
     """
     rows = session.execute(_claim_statement(job_ids, owner, lease_seconds), execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
@@ -42,7 +44,7 @@ def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -
     readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
     chosen = (
         select(Job.id)
-        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), readable)
+        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), Job.not_before.is_(None), readable)
         .with_for_update(skip_locked=True)
     )
     values = {
@@ -100,8 +102,9 @@ def interpreted(
 
 def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, lease_seconds: float) -> list[Claim]:
     """Claim the next queued jobs of these models without a message, released ones first: for when Redis is
-    unavailable.
+    unavailable. Those whose `not_before` has come are among them, even if no dispatcher runs.
     """
+    start_due(session, limit)
     chosen: list[str] = []
     for model in models:
         chosen += release_queries.next_jobs(session, model, limit - len(chosen))
@@ -147,13 +150,17 @@ def _store_presentations(session: Session, results: Sequence[Result]) -> None:
 
 
 def fail(session: Session, result: Result) -> Change | None:
-    """running → failed with the result's error, if its attempt still owns the job; otherwise None, and nothing
-    changes.
+    """running → failed with the result's error, or → queued for a retry (`scheduling.retry`), if its attempt still owns
+    the job; otherwise None, and nothing changes.
     """
     if result.error is None:
         raise ValueError("a failed result must have an error")
+    current = _current([result.key])
+    retried = retry(session, current, result.error)
+    if retried is not None:
+        return retried
     values = error_values(result.error) | {"state": JobState.FAILED, "finished_at": now(), "lease_until": None}
-    changes = transition(session, _current([result.key]), values, JobState.FAILED.value)
+    changes = transition(session, current, values, JobState.FAILED.value)
     return changes[0] if changes else None
 
 
@@ -164,14 +171,7 @@ def hand_back(session: Session, attempts: Iterable[AttemptKey], reason: str = "w
 
 def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason: str) -> list[Change]:
     """running → queued, to be released again."""
-    values = {
-        "state": JobState.QUEUED,
-        "owner": None,
-        "lease_until": None,
-        "released_at": None,
-        "lane": None,
-        "losses": Job.losses + losses,
-    }
+    values = BACK_TO_QUEUE | {"losses": Job.losses + losses}
     return transition(session, which & (Job.state == JobState.RUNNING), values, "requeued", {"reason": reason})
 
 

@@ -33,11 +33,12 @@ def ensure_tenant(session: Session, tenant_id: str, name: str) -> None:
 def submit(
     session: Session, tenant_id: str, new: Sequence[NewJob], *, window: int = 0, bulk_id: str | None = None
 ) -> Submission:
-    """Queue jobs of one model and priority. They are released at once if no jobs wait ahead of them and the `window`
-    has room.
+    """Queue jobs of one model and priority. They are released at once if no jobs wait ahead of them, the `window`
+    has room and none is scheduled for later.
     """
-    lane = _lane_at_once(session, tenant_id, new, window) if window else None
     moment: float = session.scalar(select(now())) or 0.0
+    scheduled = any(_start(job, moment) is not None for job in new)
+    lane = _lane_at_once(session, tenant_id, new, window) if window and not scheduled else None
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
     session.execute(insert_many(Job), rows)
     inputs = [
@@ -176,7 +177,14 @@ def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: 
         "lane": lane,
         "deadline_at": None if job.expires_in is None else moment + job.expires_in,
         "retry_of": job.retry_of,
+        "not_before": _start(job, moment),
+        "max_retries": job.max_retries,
     }
+
+
+def _start(job: NewJob, moment: float) -> float | None:
+    """The time for which a job is scheduled; None if that is not in the future of `moment`."""
+    return None if job.not_before is None or job.not_before <= moment else job.not_before
 
 
 def _charge(session: Session, tenant_id: str, cost: int, limit: int) -> None:

@@ -92,6 +92,8 @@ def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, 
         reserve_quota(session, tenant_id, len(dead), sum(job.cost for job, _ in dead))
     changes: list[Change] = []
     for job, spec in dead:
-        new = NewJob(spec, job.cost, list(Priority)[job.priority], job.extra, retry_of=job.id)
+        new = NewJob(
+            spec, job.cost, list(Priority)[job.priority], job.extra, retry_of=job.id, max_retries=job.max_retries
+        )
         changes += submit(session, tenant_id, [new]).changes
     return changes

@@ -31,6 +31,9 @@ class NewJob:
     expires_in: float | None = None
     small: bool = False
     retry_of: str | None = None
+    not_before: float | None = None
+    """The time before which it must not start, in seconds since 1970; a past one has no effect."""
+    max_retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ export async function downloads(job, image) {
 }
 
 export function statusText(job) {
+  if (job.not_before) return job.last_error ? "Trying again soon" : `Scheduled for ${new Date(job.not_before).toLocaleString()}`;
   if (job.status === "queued") return job.position ? `${job.position} ahead in the queue` : "Next in line";
   if (job.status === "running") return job.progress ? `Step ${job.progress.done} of ${job.progress.total}` : "Starting";
   return { failed: job.error?.message, canceled: "Canceled" }[job.status] || "";

@@ -1,0 +1,57 @@
+"""Jobs that wait for a time: scheduled by their client, or until a retry. Only the database's clock decides."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from sqlalchemy import ColumnElement, select, text
+from sqlalchemy.orm import Session
+
+from limner_shared.db.engine import now
+from limner_shared.db.ledger.types import Change, error_values, lock, transition
+from limner_shared.db.tables import SCHEDULED, Job
+from limner_shared.domain.jobs import JobState
+from limner_shared.domain.scheduling import BACKOFF_CAP_SECONDS, backoff_seconds
+from limner_shared.errors import LimnerError
+
+BACK_TO_QUEUE: Final = {
+    "state": JobState.QUEUED,
+    "owner": None,
+    "lease_until": None,
+    "released_at": None,
+    "lane": None,
+}
+"""The column values of a job that waits for its release again."""
+
+
+def start_due(session: Session, limit: int) -> list[Change]:
+    """Let jobs whose `not_before` has come wait for their release like all others: at most `limit`, the earliest first.
+
+    The queries of the release see only jobs without `not_before`, so scheduled jobs cost them nothing.
+    """
+    due = select(Job.id).where(text(SCHEDULED), Job.not_before <= now()).order_by(Job.not_before)
+    ids = lock(session, due.limit(limit))
+    return transition(session, Job.id.in_(ids) & text(SCHEDULED), {"not_before": None}, "due") if ids else []
+
+
+def retry(session: Session, current: ColumnElement[bool], error: LimnerError) -> Change | None:
+    """running → queued after a backoff, for a job that failed with a retryable error, has retries left and does not
+    expire before the retry. Otherwise None, and nothing changes.
+
+    The delay is at least the error's `retry_after`; beyond the longest backoff, no retry within minutes can help.
+
+    `current` is the fencing condition of the attempt. Lost workers are counted apart (`losses`).
+    """
+    least: float = error.details.get("retry_after", 0)
+    if not error.retryable or least > BACKOFF_CAP_SECONDS:
+        return None
+    retries = session.scalar(select(Job.retries).where(current, Job.retries < Job.max_retries))
+    if retries is None:
+        return None
+    seconds = least + backoff_seconds(retries, random.random())  # noqa: S311 - jitter
+    in_time = Job.deadline_at.is_(None) | (Job.deadline_at > now() + seconds)
+    values = error_values(error) | BACK_TO_QUEUE | {"retries": retries + 1, "not_before": now() + seconds}
+    detail = {"error": error.code, "retry": retries + 1, "seconds": round(seconds, 3)}
+    changes = transition(session, current & in_time, values, "retried", detail)
+    return changes[0] if changes else None
