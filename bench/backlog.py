@@ -78,7 +78,7 @@ def web_mb() -> float:
 
 def redis_mb(stack: Stack) -> float:
     """Return the memory used by Redis in MB."""
-    with Redis.from_url(stack._redis_url) as client:  # noqa: SLF001
+    with Redis.from_url(stack.redis_url) as client:
         return client.info("memory")["used_memory"] / 1e6
 
 

@@ -201,7 +201,7 @@ def checkpoint_share() -> float:
 def memory_mb(jobs: int) -> list[float]:
     """Return a worker's resident memory in MB after every 1,000 jobs of the null model."""
     found: list[float] = []
-    null = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
+    null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
     with running_stack(**null) as stack, Client(stack.url) as client:
         [worker] = [child for child in psutil.Process().children(recursive=True) if "worker" in child.cmdline()]
         for first in range(0, jobs, 1000):
@@ -220,7 +220,7 @@ def main(quick: bool) -> None:
     rates, batch = throughput(sizes)
     service = [b / a for a, b in zip(rates["direct"], rates["uniform"], strict=True)]
     mix = [b / a for a, b in zip(rates["uniform"], rates["mixed"], strict=True)]
-    figures = {
+    figures: dict[str, Any] = {
         "direct_batch": batch,
         **{f"{name}_row_steps_per_s": summary(found) for name, found in rates.items()},
         "service_over_direct": summary(service),

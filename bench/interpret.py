@@ -35,7 +35,7 @@ BATCH = 8
 
 def judge(row: dict[str, Any], found: Conditions) -> dict[str, bool]:
     """Return which of the expected conditions were found."""
-    subject = SPELLED.get(row["text"], row["subject"])
+    subject: str = SPELLED.get(row["text"]) or row["subject"]
     size = None if found.width is None else [found.width, found.height]
     return {
         "subject": subject.lower() in found.prompt.lower(),
