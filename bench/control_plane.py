@@ -91,7 +91,7 @@ def ours(client: Client, count: int) -> float:
 @click.option("--quick", is_flag=True, help="Fewer rounds, under 50 s.")
 def main(quick: bool) -> None:
     """Measure, and print the figures."""
-    rounds, count = (3, 1500) if quick else (7, 5000)
+    rounds, count = (2, 800) if quick else (7, 5000)
     null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
     with ExitStack() as stack:
         valkey = ValkeyServer()

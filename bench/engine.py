@@ -214,7 +214,7 @@ def memory_mb(jobs: int) -> list[float]:
 @click.option("--quick", is_flag=True, help="Fewer rounds and jobs, under 50 s.")
 def main(quick: bool) -> None:
     """Measure, and print the figures."""
-    sizes = Sizes(2, 32, (4, 20), 2_000) if quick else Sizes(7, 64, (4, 50), 10_000)
+    sizes = Sizes(1, 16, (4, 20), 2_000) if quick else Sizes(7, 64, (4, 50), 10_000)
     overhead = [overhead_ms(500) for _ in range(7)]
     memory = [memory_mb(sizes.memory_jobs) for _ in range(1 if quick else 5)]
     rates, batch = throughput(sizes)
