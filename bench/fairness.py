@@ -147,7 +147,7 @@ def started_cost(database: Database) -> dict[str, int]:
 @click.option("--quick", is_flag=True, help="Fewer rounds and jobs, under 50 s.")
 def main(quick: bool) -> None:
     """Measure, and print the figures."""
-    rounds, queued, jobs = (4, 5_000, 1_500) if quick else (15, 100_000, 6_000)
+    rounds, queued, jobs = (3, 3_000, 1_000) if quick else (15, 100_000, 6_000)
     step = step_seconds()
     idle, loaded = waiting(rounds, queued)
     found = shares(jobs)

@@ -35,7 +35,7 @@ BATCH = 8
 
 def judge(row: dict[str, Any], found: Conditions) -> dict[str, bool]:
     """Return which of the expected conditions were found."""
-    subject = SPELLED.get(row["text"], row["subject"])
+    subject: str = SPELLED.get(row["text"]) or row["subject"]
     size = None if found.width is None else [found.width, found.height]
     return {
         "subject": subject.lower() in found.prompt.lower(),
@@ -75,7 +75,7 @@ def measure(interpreter: Interpreter, rows: list[dict[str, Any]]) -> dict[str, A
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="The first 40 descriptions only.")
+@click.option("--quick", is_flag=True, help="The first 24 descriptions only.")
 @click.option("--url", help="Also measure this OpenAI-compatible server.")
 @click.option("--model", default="", help="The server's model.")
 def main(quick: bool, url: str | None, model: str) -> None:
@@ -90,7 +90,7 @@ def main(quick: bool, url: str | None, model: str) -> None:
         click.echo(local.failure)
     if url:
         backends["server"] = Interpreter(ChatClient(url, model, seconds=60))
-    figures = {name: measure(interpreter, rows[:40] if quick else rows) for name, interpreter in backends.items()}
+    figures = {name: measure(interpreter, rows[:24] if quick else rows) for name, interpreter in backends.items()}
     for name, found in figures.items():
         click.echo(f"{name}: {found}")
     figure, axes = plt.subplots(figsize=(7, 3))

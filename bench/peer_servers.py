@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from bench.common import draw
@@ -34,6 +35,11 @@ TASK = "draw"
 """Celery's task, and its queue."""
 DONE = "done:"
 """Prefix of the Redis list with Celery's result, for which the client waits."""
+
+
+def optional(module: str) -> Any:
+    """Import a peer's module, which only the peers' environment has; type checkers do not know it."""
+    return import_module(module)
 
 
 class Model:
@@ -72,9 +78,8 @@ if PEER == "celery":
         app.task(work, name=TASK)
         app.worker_main(["worker", "--pool", "solo", "-l", "error", "--without-gossip", "--without-mingle"])
 
-
-if PEER == "litserve":
-    import litserve
+elif PEER == "litserve":
+    litserve = optional("litserve")
 
     class LitPeer(litserve.LitAPI):
         """Dynamic batching; by default, a batch is a list."""
@@ -83,7 +88,7 @@ if PEER == "litserve":
             """Load the model in the worker process."""
             self.model = Model()
 
-        def decode_request(self, request) -> dict[str, Any]:  # noqa: ANN001
+        def decode_request(self, request) -> dict[str, Any]:  # noqa: ANN001 # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
             """Return the body; the parameter has no annotation, because LitServe cannot evaluate string annotations."""
             return request
 
@@ -101,11 +106,8 @@ if PEER == "litserve":
         server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=False)
         server.run(host=HOST, port=port, generate_client_file=False, log_level="warning")
 
-
-if PEER == "ray":
-    import ray
-    from ray import serve as ray_serve
-    from starlette.requests import Request
+elif PEER == "ray":
+    ray, ray_serve = optional("ray"), optional("ray.serve")
 
     @ray_serve.deployment(num_replicas=1, max_ongoing_requests=10_000)
     class RayPeer:
@@ -119,7 +121,7 @@ if PEER == "ray":
             """Run a batch."""
             return await asyncio.to_thread(self.model.draw, orders)
 
-        async def __call__(self, request: Request) -> dict[str, int]:
+        async def __call__(self, request: Any) -> dict[str, int]:
             """Serve one order."""
             return {"size": await self.batch(await request.json())}
 
@@ -133,9 +135,8 @@ if PEER == "ray":
         stopping.wait()
         ray.shutdown()
 
-
-if PEER == "bentoml":
-    import bentoml
+elif PEER == "bentoml":
+    bentoml = optional("bentoml")
 
     @bentoml.service(workers=1, traffic={"timeout": 3600, "max_concurrency": 10_000})
     class BentoPeer:
@@ -153,6 +154,12 @@ if PEER == "bentoml":
         """Replace this process by BentoML's own command."""
         command = ["serve", "bench.peer_servers:BentoPeer", "--host", HOST, "--port", str(port)]
         os.execv(sys.executable, [sys.executable, "-m", "bentoml", *command])  # noqa: S606 - no shell is wanted
+
+else:
+
+    def serve(port: int) -> None:
+        """Refuse to start without a peer's name."""
+        raise SystemExit(f"LIMNER_PEER names no peer: {PEER!r}")
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ def main(peers_python: str, quick: bool) -> None:
         "p95": [min(found[name]["p95"][number] for name in names) for number in range(rounds)],
     }
     over_best = {what: [b / a for a, b in zip(best[what], found["limner"][what], strict=True)] for what in best}
-    figures = {
+    figures: dict[str, Any] = {
         "left_out": [name for name in MODULES if name not in names],
         "jobs_per_s": {name: summary(one["rate"]) for name, one in found.items()},
         "short_p50_s": {name: summary(one["p50"]) for name, one in found.items()},

@@ -29,7 +29,8 @@ IDEMPOTENCY_SECONDS = 24 * 3600.0
 RENEWAL_SECONDS = 5.0
 """After a database outage workers have this long to renew their leases before any job is reaped."""
 GAP_SECONDS = 3.0
-"""A longer gap between two rounds means that the database, or every dispatcher, was unavailable in between."""
+"""A longer gap between two rounds, or between a round's begin and its reaping, means that the database, or every
+dispatcher, was unavailable in between."""
 SWEPT_AT_ONCE = 1000
 STARTED_A_ROUND = 10_000
 """The most scheduled jobs that one round starts; the next round continues."""
@@ -66,7 +67,7 @@ class Repairs:
         """Run the duties that are due. Raises NotLeading, and the errors of an unavailable database."""
         with self._leadership.write():
             pass  # acquires or renews the leadership
-        if time.monotonic() - self._last_round > GAP_SECONDS:
+        if self._is_late():
             self.outage()
         self._last_round = time.monotonic()
         run = self._isolation.run
@@ -79,6 +80,9 @@ class Repairs:
         self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
         self._isolation.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
         self._isolation.each("adopt", self._models, self._backfill)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._last_round > GAP_SECONDS
 
     def _ask(self, question: Callable[..., list[str]], *arguments: float) -> list[str]:
         with self._database.read() as session:
@@ -98,6 +102,9 @@ class Repairs:
         if not self._is_due(release_queries.has_expired_lease):
             return
         with self._leadership.write() as session:
+            if self._is_late():  # the database did not respond for a while, within this round
+                self.outage()
+                return
             lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
         for change in lost:
             log.warning("lease lost", job=change.id, now=change.state.value)

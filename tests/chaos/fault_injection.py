@@ -1,4 +1,4 @@
-"""Runs a process with an injected fault: `python -m tests.chaos.fault_injection FAULT COUNT worker|dispatch`.
+"""Runs a process with an injected fault: `python -m tests.chaos.fault_injection FAULT COUNT worker|dispatcher`.
 
 FAULT is one of:
 

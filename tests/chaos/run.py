@@ -32,7 +32,7 @@ from tests.chaos.servers import Disk, Postgres, RedisServer, Sqlite, in_backgrou
 from tests.chaos.traffic import Traffic
 from tests.processes import Service, eventually
 
-RECOVERED_SECONDS = 15.0
+RECOVERED_SECONDS = 12.0
 PATIENCE_SECONDS = 90.0
 CARD = Path(__file__).parents[1] / "models" / "null.toml"
 

@@ -1,4 +1,4 @@
-"""A TCP proxy for PostgreSQL that can drop the response to a COMMIT: it is committed, but the client does not know."""
+"""A TCP proxy for PostgreSQL: a test can drop the response to a COMMIT, or make the database unreachable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ COMMIT = b"COMMIT"
 
 
 class Proxy:
-    """Forwards connections. `to_drop` is the number of COMMIT responses still to drop, `dropped` those dropped."""
+    """Forwards connections.
+
+    `to_drop` is the number of COMMIT responses still to drop, after which the transaction is committed but its client
+    does not know it; `dropped` is the number dropped.
+    """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -24,10 +28,29 @@ class Proxy:
         )
         self.to_drop = 0
         self.dropped = 0
+        self._connections: set[socket.socket] = set()
+        self._refusing = False
+        self._forwarding = threading.Event()
+        self._forwarding.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._listener.close()
+
+    def refuse(self) -> None:
+        """Close all connections and each new one, as a database that is down."""
+        self._refusing = True
+        for connection in list(self._connections):
+            _close(connection)
+
+    def freeze(self) -> None:
+        """Keep connections open but forward no bytes, as a database that is frozen."""
+        self._forwarding.clear()
+
+    def restore(self) -> None:
+        """End `refuse` and `freeze`; the bytes that were held are forwarded."""
+        self._refusing = False
+        self._forwarding.set()
 
     def _accept(self) -> None:
         while True:
@@ -35,7 +58,11 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._refusing:
+                _close(client)
+                continue
             server = self._connect()
+            self._connections |= {client, server}
             dropping = threading.Event()
             threading.Thread(target=self._pump, args=(client, server, dropping, True), daemon=True).start()
             threading.Thread(target=self._pump, args=(server, client, dropping, False), daemon=True).start()
@@ -51,6 +78,7 @@ class Proxy:
     def _pump(self, source: socket.socket, to: socket.socket, dropping: threading.Event, upward: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self._forwarding.wait()
                 if upward and self.to_drop and COMMIT in data:
                     self.to_drop -= 1
                     dropping.set()
@@ -59,6 +87,11 @@ class Proxy:
                     break
                 to.sendall(data)
         for end in (source, to):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+            self._connections.discard(end)
+            _close(end)
+
+
+def _close(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()

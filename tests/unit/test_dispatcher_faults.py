@@ -255,6 +255,22 @@ def test_leases_are_not_reaped_directly_after_an_outage(make_dispatcher, databas
     assert state(database, job_id) == "queued"
 
 
+def test_leases_are_not_reaped_after_the_database_was_frozen_within_a_round(
+    make_dispatcher, database, catalogue, monkeypatch
+):
+    [job_id] = submit(database, new_jobs(catalogue))
+    expire_lease(database, job_id)
+    has_expired_lease = repair.release_queries.has_expired_lease
+
+    def frozen(session):
+        monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)  # as if this read had taken longer
+        return has_expired_lease(session)
+
+    monkeypatch.setattr(repair.release_queries, "has_expired_lease", frozen)
+    make_dispatcher().repair()
+    assert state(database, job_id) == "running"
+
+
 # --- PostgreSQL: rows locked by a frozen process ---
 
 

@@ -90,7 +90,7 @@ class Stack:
         external = "redis_url" in settings.model_fields_set
         valkey = None if external else EmbeddedValkey(settings.data_dir / "valkey", log_dir / "valkey.log")
         self._valkey = valkey
-        self._redis_url = settings.redis_url if valkey is None else valkey.url
+        self.redis_url = settings.redis_url if valkey is None else valkey.url
         warm = settings.shutdown_seconds + GRACE_SECONDS
         names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
         web = Service("web", _limner("serve"), GRACE_SECONDS)
@@ -166,7 +166,7 @@ class Stack:
         )
 
     def _environment(self) -> dict[str, str]:
-        here = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self._redis_url}
+        here = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self.redis_url}
         return {**os.environ, **self.settings.model_copy(update=here).variables, "PYTHONUNBUFFERED": "1"}
 
     def _restart_if_dead(self, service: Service) -> None:
@@ -228,7 +228,7 @@ class Stack:
     def _workers_are_ready(self) -> bool:
         host = socket.gethostname()[:40]
         owners = [f"limner:worker:{host}:{worker.child.pid}:*" for worker in self._workers if worker.child]
-        with suppress(RedisError), Redis.from_url(self._redis_url, socket_timeout=2) as client:
+        with suppress(RedisError), Redis.from_url(self.redis_url, socket_timeout=2) as client:
             return all(any(True for _ in client.scan_iter(owner, count=1000)) for owner in owners)
         return False
 

@@ -8,6 +8,14 @@ workers, retries of dead letters · retention: what is deleted, and when · conv
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
+from limner_shared.db.ledger.blob_deletion import (
+    collect_garbage,
+    forget_garbage,
+    forget_inputs,
+    inputs_given_up,
+    inputs_in_use,
+    schedule_blob_deletion,
+)
 from limner_shared.db.ledger.bulks import (
     cancel_bulk,
     drop_bulk,
@@ -40,18 +48,7 @@ from limner_shared.db.ledger.release import (
     release,
     release_again,
 )
-from limner_shared.db.ledger.retention import (
-    collect_garbage,
-    forget_garbage,
-    forget_images,
-    forget_inputs,
-    forget_jobs,
-    forget_prompts,
-    forget_usage,
-    inputs_given_up,
-    inputs_in_use,
-    schedule_blob_deletion,
-)
+from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
 from limner_shared.db.ledger.scheduling import start_due
 from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.db.ledger.types import AttemptKey, Change, Claim, NewImage, NewJob, Released, Result, Submission

@@ -1,8 +1,7 @@
 """Retention: each tenant sets for how many days images, prompts and whole jobs are kept.
 
 Each function handles at most `limit` rows and returns how many it handled. A job's `forgotten` records what is done, so
-that it is not read again. Equal pictures share blobs: a blob is deleted only after no row has referred to it, and no
-worker has written it again, for a while.
+that it is not read again. `blob_deletion` handles the blobs that rows no longer refer to.
 """
 
 from __future__ import annotations
@@ -15,20 +14,18 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, bindparam, delete, null, or_, select, text, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from limner_shared.db.engine import insert_new, now
+from limner_shared.db.engine import now
+from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_deletion
 from limner_shared.db.ledger.conversations import drop_conversation
 from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import (
     FINISHED,
-    GIVEN_UP,
     Bulk,
     Conversation,
     ConversationTurn,
     Event,
-    Garbage,
     IdempotencyKey,
     Image,
-    Input,
     Job,
     Tenant,
     Usage,
@@ -57,7 +54,7 @@ def forget_images(session: Session, limit: int) -> int:
     for tenant, old in _tenants(session, Tenant.keep_images_days):
         ids = _due(session, tenant, _without(Forgotten.IMAGES), Job.finished_at < old, limit - done)
         _delete_images(session, ids)
-        _give_up_inputs(session, ids)
+        give_up_inputs(session, ids)
         _mark(session, ids, Forgotten.IMAGES)
         done += len(ids)
     return done
@@ -216,7 +213,7 @@ def _write_specs(session: Session, specs: Mapping[str, object], changed: dict[st
 def _delete_jobs(session: Session, ids: Sequence[str]) -> None:
     _blank_turns(session, ids)
     _delete_images(session, ids)
-    _give_up_inputs(session, ids)
+    give_up_inputs(session, ids)
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(ids)), execution_options=NO_SYNC)
     session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=NO_SYNC)
     deleted = delete(Job).where(Job.id.in_(ids)).returning(Job.bulk_id)
@@ -253,54 +250,3 @@ def _delete_empty_conversations(session: Session, ids: Sequence[str]) -> None:
 def _delete_images(session: Session, ids: Sequence[str]) -> None:
     deleted = delete(Image).where(Image.job_id.in_(ids)).returning(Image.sha256)
     schedule_blob_deletion(session, sorted(set(session.scalars(deleted, execution_options=NO_SYNC))))
-
-
-# --- blobs -----------------------------------------------------------------------------------------------------------
-
-
-def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[str]:
-    """Hashes of blobs that were marked as garbage more than `grace_seconds` ago and that no image uses; blobs in use
-    are unmarked.
-    """
-    old = select(Garbage.sha256).where(Garbage.since < now() - grace_seconds).order_by(Garbage.since).limit(limit)
-    hashes = session.scalars(old).all()
-    used = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
-    forget_garbage(session, list(used))
-    return [digest for digest in hashes if digest not in used]
-
-
-def forget_garbage(session: Session, hashes: Sequence[str]) -> None:
-    """Unmark these blobs: they are deleted, or in use again."""
-    session.execute(delete(Garbage).where(Garbage.sha256.in_(hashes)), execution_options=NO_SYNC)
-
-
-def schedule_blob_deletion(session: Session, hashes: Sequence[str]) -> None:
-    """Mark these blobs as garbage, or restart the grace period of those that are marked already."""
-    if hashes:
-        restarted = update(Garbage).where(Garbage.sha256.in_(hashes)).values(since=now())
-        session.execute(restarted, execution_options=NO_SYNC)
-        rows = [{"sha256": digest} for digest in hashes]
-        session.execute(insert_new(session, Garbage, "sha256").values(since=now()), rows)
-
-
-def _give_up_inputs(session: Session, ids: Sequence[str]) -> None:
-    session.execute(update(Input).where(Input.job_id.in_(ids)).values(job_id=None), execution_options=NO_SYNC)
-
-
-def inputs_given_up(session: Session, limit: int) -> list[str]:
-    """Hashes of inputs that a job gave up and that no other job uses; the marks of those in use are deleted."""
-    given_up = select(Input.sha256).where(text(GIVEN_UP)).order_by(Input.id).limit(limit)
-    hashes = sorted(set(session.scalars(given_up)))
-    used = inputs_in_use(session, hashes)
-    forget_inputs(session, sorted(used))
-    return [digest for digest in hashes if digest not in used]
-
-
-def inputs_in_use(session: Session, hashes: Sequence[str]) -> set[str]:
-    """The subset of these inputs that a job starts from."""
-    return set(session.scalars(select(Input.sha256).where(Input.sha256.in_(hashes), Input.job_id.is_not(None))))
-
-
-def forget_inputs(session: Session, hashes: Sequence[str]) -> None:
-    """Delete the marks of these inputs."""
-    session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=NO_SYNC)
