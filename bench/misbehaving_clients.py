@@ -182,7 +182,11 @@ def main(quick: bool) -> None:
         settings = open_.enter_context(web(folder, open_.enter_context(postgres())))
         members = make_tenants(settings)
         headers = {"Authorization": f"Bearer {make_tenant(settings, 'measured')[1]}"}
-        client = open_.enter_context(httpx.Client(base_url=url(settings), headers=headers, trust_env=False, timeout=60))
+        # The server closes connections that are idle for 2 s, as between the last two measurements.
+        limits = httpx.Limits(keepalive_expiry=1)
+        client = open_.enter_context(
+            httpx.Client(base_url=url(settings), headers=headers, trust_env=False, timeout=60, limits=limits)
+        )
         measure(client, 1, Times())
         measure(client, seconds, idle)
         with crowd(settings, members):
