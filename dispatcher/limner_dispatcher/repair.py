@@ -31,6 +31,10 @@ RENEWAL_SECONDS = 5.0
 GAP_SECONDS = 3.0
 """A longer gap between two rounds, or between a round's begin and its reaping, means that the database, or every
 dispatcher, was unavailable in between."""
+MAX_LATE_ROUNDS = 3
+"""After this many late rounds one after another, the database is slow rather than back from an outage: jobs of lost
+workers must not wait for a fast round.
+"""
 SWEPT_AT_ONCE = 1000
 STARTED_A_ROUND = 10_000
 """The most scheduled jobs that one round starts; the next round continues."""
@@ -58,6 +62,7 @@ class Repairs:
         self._isolation = isolation
         self._reaps_from = float("-inf")
         self._last_round = float("-inf")
+        self._late_rounds = 0
 
     def outage(self) -> None:
         """Delay reaping after a database outage, because the workers could not renew their leases either."""
@@ -67,8 +72,8 @@ class Repairs:
         """Run the duties that are due. Raises NotLeading, and the errors of an unavailable database."""
         with self._leadership.write():
             pass  # acquires or renews the leadership
-        if self._is_late():
-            self.outage()
+        if not self._delays_reaping():
+            self._late_rounds = 0
         self._last_round = time.monotonic()
         run = self._isolation.run
         if time.monotonic() >= self._reaps_from:
@@ -81,8 +86,14 @@ class Repairs:
         self._isolation.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
         self._isolation.each("adopt", self._models, self._backfill)
 
-    def _is_late(self) -> bool:
-        return time.monotonic() - self._last_round > GAP_SECONDS
+    def _delays_reaping(self) -> bool:
+        """Delay reaping if the last round began too long ago; returns whether that is so."""
+        if time.monotonic() - self._last_round <= GAP_SECONDS:
+            return False
+        self._late_rounds += 1
+        if self._late_rounds <= MAX_LATE_ROUNDS:
+            self.outage()
+        return True
 
     def _ask(self, question: Callable[..., list[str]], *arguments: float) -> list[str]:
         with self._database.read() as session:
@@ -102,8 +113,8 @@ class Repairs:
         if not self._is_due(release_queries.has_expired_lease):
             return
         with self._leadership.write() as session:
-            if self._is_late():  # the database did not respond for a while, within this round
-                self.outage()
+            # The database may have been frozen since this round began.
+            if self._delays_reaping() and self._late_rounds <= MAX_LATE_ROUNDS:
                 return
             lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
         for change in lost:

@@ -271,6 +271,20 @@ def test_leases_are_not_reaped_after_the_database_was_frozen_within_a_round(
     assert state(database, job_id) == "running"
 
 
+def test_leases_are_reaped_although_every_round_is_slow(make_dispatcher, database, catalogue, monkeypatch):
+    monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)
+    monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.01)
+    [job_id] = submit(database, new_jobs(catalogue))
+    expire_lease(database, job_id)
+    dispatcher = make_dispatcher()
+
+    def reaped() -> bool:
+        dispatcher.repair()
+        return state(database, job_id) == "queued"
+
+    eventually(reaped)
+
+
 # --- PostgreSQL: rows locked by a frozen process ---
 
 
