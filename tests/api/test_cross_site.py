@@ -47,6 +47,8 @@ CHANGES = [
     ("DELETE", f"/api/v1/conversations/conv_{ID}"),
     ("POST", f"/api/v1/conversations/conv_{ID}/messages"),
     ("PUT", f"/api/v1/conversations/conv_{ID}/turns/turn_{ID}"),
+    ("POST", "/api/v1/keys/rotate"),
+    ("DELETE", "/api/v1/keys/0123456789ab"),
     ("POST", "/v1/chat/completions"),
 ]
 

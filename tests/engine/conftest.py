@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
@@ -17,6 +18,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Use a temporary cache, so that results of pipeline checks do not outlive the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIMNER_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def grad_mode() -> Iterator[None]:
+    """Restore the thread's grad mode: a pipeline that is suspended within `torch.no_grad()` leaves it changed."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
         yield
 
 
