@@ -14,7 +14,7 @@ from obstore.exceptions import GenericError
 from limner_shared.errors import NotFound, StorageFailed
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs
-from limner_shared.storage.object_store import FAILURES, _is_full
+from limner_shared.storage.object_store import FAILURES, Store, _is_full
 
 
 def test_equal_bytes_are_stored_once_under_their_digest(tmp_path):
@@ -64,6 +64,25 @@ def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path, mo
     synced.clear()
     blobs.store_checkpoint("job-0", b"checkpoint")
     assert synced == []
+
+
+def test_a_group_of_pictures_is_synced_before_any_gets_its_name_and_each_folder_once(tmp_path, monkeypatch):
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (events.append("sync"), fsync(handle)))
+    monkeypatch.setattr(Path, "replace", lambda file, to: (events.append("name"), replace(file, to))[1])
+    store = Store(tmp_path.as_uri())
+    (tmp_path / "ab").mkdir()
+    store.put_all({f"ab/{number}": b"picture" for number in range(3)})
+    assert events == ["sync"] * 3 + ["name"] * 3 + ["sync"]
+
+
+def test_a_group_that_cannot_be_written_leaves_no_partial_file(tmp_path):
+    store = Store(tmp_path.as_uri())
+    (tmp_path / "b").write_text("a file where a folder is needed")
+    with pytest.raises(StorageFailed):
+        store.put_all({"a/1": b"picture", "b/2": b"picture"})
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["b"]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:3], lambda data: b"?" + data[1:], lambda _: b""])

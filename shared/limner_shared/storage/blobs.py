@@ -39,9 +39,16 @@ class Blobs:
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""
-        digest = hashlib.sha256(data).hexdigest()
-        self._store.put(_key(digest), data)
-        return digest
+        return self.put_all([data])[0]
+
+    def put_all(self, pictures: Sequence[bytes]) -> list[str]:
+        """Store several pictures at the cost of few waits for the disk, and return their SHA-256 in hex.
+
+        Raises StorageFull or StorageFailed; then any of them may be stored.
+        """
+        digests = [hashlib.sha256(data).hexdigest() for data in pictures]
+        self._store.put_all({_key(digest): data for digest, data in zip(digests, pictures, strict=True)})
+        return digests
 
     def get(self, digest: str) -> bytes:
         """The bytes of a digest. Raises NotFound or StorageFailed."""

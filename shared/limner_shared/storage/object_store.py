@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.errors import StorageFailed, StorageFull
+from limner_shared.storage.whole_files import write_files
 
 CONNECT_SECONDS: Final = 5
 REQUEST_SECONDS: Final = 15
@@ -55,11 +55,16 @@ class Store:
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Store bytes under a key. With `durable` they survive a power failure from then on."""
+        self.put_all({key: data}, durable=durable)
+
+    def put_all(self, items: Mapping[str, bytes], *, durable: bool = True) -> None:
+        """Store bytes under several keys; a folder syncs them as a group. After an error any of them may be stored."""
         with self._errors():
             if self.folder is not None:
-                _write_whole(self.folder / key, data, durable)
+                write_files({self.folder / key: data for key, data in items.items()}, durable=durable)
             else:
-                self._store.put(key, data)
+                for key, data in items.items():
+                    self._store.put(key, data)
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
@@ -155,45 +160,6 @@ def _bucket(url: str) -> ObjectStore:
 
 def _age(written: datetime) -> float:
     return (datetime.now(UTC) - written).total_seconds()
-
-
-def _write_whole(file: Path, data: bytes, durable: bool) -> None:
-    """Write a file that is either complete or absent. The store's own method takes three times as long."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        try:
-            _write(part, data, durable)
-        except FileNotFoundError:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if durable:
-                _sync_folder(file.parent.parent)
-            _write(part, data, durable)
-        part.replace(file)
-        if durable:
-            _sync_folder(file.parent)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _write(file: Path, data: bytes, durable: bool) -> None:
-    with file.open("wb", buffering=0) as out:
-        left = memoryview(data)
-        while left:
-            left = left[out.write(left) :]
-        if durable:
-            os.fsync(out.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder: only then a new name survives a power failure. Windows has no such call and does not need it."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _move_file(file: Path, to: Path, unless_younger: float) -> bool:

@@ -1,7 +1,8 @@
-"""Turns a picture's pixels into a stored file: PNG with provenance metadata, blob and receipt."""
+"""Turns a picture's pixels into a file and its record: PNG with provenance metadata, digest and receipt."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any
 
@@ -11,17 +12,16 @@ from PIL.PngImagePlugin import PngInfo
 from limner_shared.db.ledger import NewImage
 from limner_shared.domain.replay import DRAWN_AS, run_lengths
 from limner_shared.errors import GenerationFailed
-from limner_shared.storage.blobs import Blobs
 from limner_worker.engine.job_run import Row
 from limner_worker.generators.base import Picture
 from limner_worker.stages.interpretation.presentation import alt_text
 from limner_worker.stages.provenance import PNG_KEY, xmp
 
 
-def store_picture(blobs: Blobs, row: Row, fingerprint: dict[str, Any]) -> NewImage:
-    """Store a row's picture and return its image record.
+def encode_picture(row: Row, fingerprint: dict[str, Any]) -> tuple[bytes, NewImage]:
+    """Return a row's picture as PNG, and its image record, which is true once the bytes are stored.
 
-    Raises StorageFull, StorageFailed, or GenerationFailed if the row has no picture.
+    Raises GenerationFailed if the row has no picture.
     """
     if row.picture is None:
         raise GenerationFailed
@@ -33,8 +33,8 @@ def store_picture(blobs: Blobs, row: Row, fingerprint: dict[str, Any]) -> NewIma
         receipt[DRAWN_AS] = row.task.drawn_as
     if spec.scheduler:
         receipt["sampler"] = spec.scheduler
-    return NewImage(
-        sha256=blobs.put(png),
+    return png, NewImage(
+        sha256=hashlib.sha256(png).hexdigest(),
         media_type="image/png",
         width=width,
         height=height,

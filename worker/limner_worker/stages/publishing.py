@@ -1,11 +1,11 @@
-"""From pixels to finished jobs: PNG, blob, ledger, acknowledgement, hints. Runs in parallel to the device's work."""
+"""From pixels to finished jobs: pictures, presentation, ledger, acknowledgement, hints; beside the device's work."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
@@ -15,20 +15,19 @@ from limner_shared.db.engine import DATABASE_AWAY, Database, describe
 from limner_shared.db.ledger import Change, NewImage, Result
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.replay import DRAWN_AS
-from limner_shared.errors import LimnerError, StorageFailed, StorageFull
+from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import Hints
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
-from limner_worker.stages.deduplication import deduplication_keys
-from limner_worker.stages.picture_files import store_picture
+from limner_worker.stages.storing import Outcome, PictureStorage
 
 log = get_logger(__name__)
 
-STORED_AT_ONCE: Final = 8
-"""Jobs whose pictures one thread stores in one task."""
+STORED_AT_ONCE: Final = 16
+"""Jobs whose pictures one thread encodes and stores in one task."""
 PRESENTED_AT_ONCE: Final = 16
 """Threads that wait for presentations."""
 COMMITTED_AT_ONCE: Final = 200
@@ -36,19 +35,8 @@ COMMITTED_AT_ONCE: Final = 200
 RETRY_SECONDS: Final = 0.5
 LAST_TRIES: Final = 10
 """Commit attempts of a stopping worker while the database is away."""
-STORE_PATIENCE_SECONDS: Final = 60.0
-"""If the picture store fails for longer than this, the held jobs are handed back instead of retried."""
 UNIT_SECONDS: Final = 600.0
 """One batch of commits that lasts longer is stalled, unless the database is away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of an attempt. Without a result the job returns to the queue; `charged` counts a loss."""
-
-    job: JobRun
-    result: Result | None
-    charged: bool = True
 
 
 class ResultPresenter(Protocol):
@@ -89,12 +77,11 @@ class Publisher:
         """
         self._present = present
         self._database = database
-        self._blobs = blobs
         self._hints = hints
         self._threads = threads
-        self._store_breaker = store_breaker
         self._clean_up = clean_up
         self._closing = threading.Event()
+        self._pictures = PictureStorage(blobs, store_breaker, self._closing)
         self._storing = threads.pool("publish", 2)
         self._presenting = threads.pool("present", PRESENTED_AT_ONCE)
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
@@ -128,32 +115,7 @@ class Publisher:
     # --- pictures ---
 
     def _store_jobs(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        self._present_all([self._store_with_retries(job, fingerprint) for job in jobs])
-
-    def _store_with_retries(self, job: JobRun, fingerprint: dict[str, Any]) -> Outcome:
-        """Store the job's pictures; retry while the store fails, for at most STORE_PATIENCE_SECONDS."""
-        while True:
-            try:
-                result = self._store(job, fingerprint)
-                self._store_breaker.succeeded()
-            except (StorageFull, StorageFailed) as error:
-                self._store_breaker.failed()
-                log.warning("could not store a picture", job=job.id, error=error.code)
-                if self._store_breaker.failing_seconds > STORE_PATIENCE_SECONDS or self._closing.wait(RETRY_SECONDS):
-                    return Outcome(job, None, charged=False)
-            except LimnerError as error:
-                return Outcome(job, Result(job.id, job.claim.attempt, error=error))
-            except Exception:  # the attempt counts as lost, and the job is tried again
-                log.exception("could not store a picture", job=job.id)
-                return Outcome(job, None)
-            else:
-                return Outcome(job, result)
-
-    def _store(self, job: JobRun, fingerprint: dict[str, Any]) -> Result:
-        images = [store_picture(self._blobs, row, fingerprint) for row in job.rows]
-        keys = deduplication_keys(job.claim, fingerprint) or [None] * len(images)
-        images = [replace(image, deduplication_key=key) for image, key in zip(images, keys, strict=True)]
-        return Result(job.id, job.claim.attempt, images)
+        self._present_all(self._pictures.store(jobs, fingerprint))
 
     def _present_all(self, outcomes: Sequence[Outcome]) -> None:
         slow, ready = list[Outcome](), list[Outcome]()

@@ -1,0 +1,87 @@
+"""Storing the pictures of several jobs as a group."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from limner_shared.circuit_breaker import Breaker
+from limner_shared.db.ledger import Claim
+from limner_shared.domain.jobs import JobSpec, Lane
+from limner_shared.errors import StorageFull
+from limner_shared.storage.blobs import Blobs
+from limner_worker.engine.job_run import JobRun
+from limner_worker.stages import storing
+from limner_worker.stages.storing import PictureStorage
+
+
+class FailingBlobs(Blobs):
+    """A picture store whose first writes fail."""
+
+    def __init__(self, url: str, errors: Sequence[Exception]) -> None:
+        super().__init__(url)
+        self.errors = list(errors)
+        self.groups: list[int] = []
+
+    def put_all(self, pictures: Sequence[bytes]) -> list[str]:
+        self.groups.append(len(pictures))
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().put_all(pictures)
+
+
+def jobs(count: int) -> list[JobRun]:
+    spec = JobSpec(model="null", prompt="a cat", seed=1, width=64, height=64, steps=1, guidance=1.0, n=2)
+    runs = [JobRun(Claim(f"job-{i}", "local", None, 1, 2, Lane.NORMAL, spec), lambda: None) for i in range(count)]
+    for number, run in enumerate(runs):
+        for row in run.rows:
+            row.picture = np.full((64, 64, 3), number + row.index, np.uint8)
+    return runs
+
+
+def storage(blobs: Blobs) -> PictureStorage:
+    return PictureStorage(blobs, Breaker(3, 1, 1), threading.Event())
+
+
+def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path):
+    blobs = FailingBlobs(tmp_path.as_uri(), [])
+    outcomes = storage(blobs).store(jobs(3), {})
+    assert blobs.groups == [6]
+    images = [image for outcome in outcomes if outcome.result for image in outcome.result.images]
+    assert len(images) == 6
+    assert all(len(blobs.get(image.sha256)) == image.size_bytes for image in images)
+
+
+def test_a_job_without_a_picture_fails_alone(tmp_path):
+    runs = jobs(3)
+    runs[1].rows[0].picture = None
+    outcomes = {each.job.id: each.result for each in storage(Blobs(tmp_path.as_uri())).store(runs, {})}
+    failed = {job for job, result in outcomes.items() if result is not None and result.error is not None}
+    assert (len(outcomes), failed) == (3, {"job-1"})
+
+
+def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(storing, "RETRY_SECONDS", 0)
+    blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull(), StorageFull()])
+    outcomes = storage(blobs).store(jobs(2), {})
+    assert blobs.groups == [4, 4, 4]
+    assert all(each.result is not None and each.result.error is None for each in outcomes)
+
+
+def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_disk_is_full(tmp_path):
+    closing = threading.Event()
+    closing.set()
+    blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull()])
+    outcomes = PictureStorage(blobs, Breaker(3, 1, 1), closing).store(jobs(2), {})
+    assert [(each.result, each.charged) for each in outcomes] == [(None, False)] * 2
+
+
+def test_an_unexpected_error_costs_only_the_job_that_causes_it(tmp_path):
+    blobs = FailingBlobs(
+        tmp_path.as_uri(), [RuntimeError("one"), RuntimeError("one")]
+    )  # the group fails, then its first job alone
+    outcomes = storage(blobs).store(jobs(3), {})
+    assert blobs.groups == [6, 2, 2, 2]
+    assert [(each.result is None, each.charged) for each in outcomes] == [(True, True), (False, True), (False, True)]
