@@ -19,7 +19,6 @@ from limner_worker.generators.base import ImageTask, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, split
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
-from limner_worker.generators.diffusers.own_pipeline import own_pipeline
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
 from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, picture_of, tap
@@ -88,9 +87,9 @@ class DiffusersPipeline:
     @torch.inference_mode()
     def draw_alone(self, task: ImageTask) -> NDArray[np.float32]:
         """Return the picture that the pipeline draws by itself, as float32 in [0, 1]."""
-        pipeline, scheduler, arguments = self._loaded.call_of(task)
+        pipeline, _, arguments = self._loaded.call_of(task)
         try:
-            return picture_of(own_pipeline(pipeline, scheduler)(**arguments))
+            return picture_of(pipeline(**arguments))
         finally:
             self._shared.capture()
             self._shared.enter(AS_LOADED)

@@ -26,7 +26,6 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
-from limner_worker.generators.diffusers.own_pipeline import own_pipeline
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
 COLOUR_DIMENSIONS: Final = 3
@@ -82,7 +81,7 @@ class SuspendedRun:
         *,
         pausing: bool,
     ) -> None:
-        """`pipeline` is the loaded one, `scheduler` this image's own, `arguments` those of the pipeline's call, and
+        """`pipeline` is this image's own one with its own `scheduler`, `arguments` those of the pipeline's call, and
         `shared` the modules that its code may change while it runs.
 
         `pausing`: the pipeline has no known denoiser, so the run pauses after each step instead of at each call.
@@ -100,7 +99,7 @@ class SuspendedRun:
         self._digests = Digests()
         self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
         self._scheduler_steps = 0
-        self._pipe: Any = own_pipeline(pipeline, scheduler)
+        self._pipe: Any = pipeline
         self._scheduler = scheduler
         self._uses_flow_matching = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         self._generator: torch.Generator = arguments["generator"]
@@ -108,7 +107,7 @@ class SuspendedRun:
         self._output: Any = None
         self._denoised: Any = None
         self._resumed = Checkpoint.read(task.checkpoint)
-        self._seeds_steps = "generator" in inspect.signature(scheduler.step).parameters
+        self._seeds_steps = _takes_generator(type(scheduler))
         self._tap_scheduler()
         self._run = _RunGreenlet(lambda _: picture_of(self._pipe(**arguments)))
         self._run.image = self
@@ -263,6 +262,11 @@ def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwarg
     except (ValueError, IndexError, RuntimeError) as error:
         name = type(getattr(original, "__self__", None)).__name__
         raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
+
+
+@functools.cache
+def _takes_generator(scheduler: type[Any]) -> bool:
+    return "generator" in inspect.signature(scheduler.step).parameters
 
 
 def picture_of(output: Any) -> NDArray[np.float32]:
