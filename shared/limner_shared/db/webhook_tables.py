@@ -33,8 +33,8 @@ class WebhookEndpoint(Base):
 class WebhookSecret(Base):
     """A signing secret of an endpoint, or of a tenant's jobs and bulks: `owner_id` is the id of either.
 
-    The newest has no `expires_at`; the one before it signs too until it expires. A signature needs the secrets, so they are
-    stored as they are.
+    The newest has no `expires_at`; the one before it signs too until it expires. They are stored as they are, since a
+    signature needs them.
     """
 
     __tablename__ = "webhook_secrets"

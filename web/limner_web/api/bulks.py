@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.tables import Image, Job
+from limner_shared.db.views import bulk_view, plain_view
 from limner_shared.domain.views import BulkList, BulkView
 from limner_shared.errors import InvalidState, UnsupportedMediaType
 from limner_web.api import archive
@@ -22,7 +23,6 @@ from limner_web.intake.bulk_submission import submit_bulk
 from limner_web.intake.headers import CreateHeaders
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
-from limner_web.view_builders import bulk_view, result_view
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
 RESULTS_PAGE = 500
@@ -191,7 +191,7 @@ def _view(services: Services, bulk_id: str) -> BulkView:
 
 
 def _line(row: Job, images: list[Image]) -> str:
-    return result_view(row, images).model_dump_json() + "\n"
+    return plain_view(row, images).model_dump_json() + "\n"
 
 
 def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:

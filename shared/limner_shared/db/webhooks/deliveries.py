@@ -62,9 +62,9 @@ class Sent:
     error_message: str | None = None
 
 
-def due_receivers(session: Session, after: str, limit: int) -> list[DueReceiver]:
-    """The next receivers after the key `after` that have due deliveries; two index probes for each receiver that has
-    any to send, regardless of their number.
+def due_receivers(session: Session, after: str, limit: int) -> tuple[list[DueReceiver], str]:
+    """Look at the next `limit` receivers after the key `after` that have anything to send: those with due deliveries,
+    and the key after which to continue, "" at the end. Two index probes for each, regardless of their deliveries.
     """
     delivery = WebhookDelivery
     first = select(func.min(delivery.receiver).label("receiver"), literal(1).label("number"))
@@ -81,7 +81,9 @@ def due_receivers(session: Session, after: str, limit: int) -> list[DueReceiver]
     )
     head = aliased(delivery)
     query = select(head.receiver, head.tenant_id, head.next_at <= now()).join_from(found, head, head.id == earliest)
-    return [DueReceiver(row[0], row[1]) for row in session.execute(query) if row[2]]
+    rows = session.execute(query).all()
+    due = [DueReceiver(row[0], row[1]) for row in rows if row[2]]
+    return due, max(row[0] for row in rows) if len(rows) == limit else ""
 
 
 def claim(session: Session, receiver: str, limit: int, lease_seconds: float) -> list[Claimed]:
