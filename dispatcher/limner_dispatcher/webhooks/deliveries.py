@@ -1,5 +1,5 @@
-"""The duty that delivers webhooks. One dispatcher leads it, so that the limits of a receiver hold for the whole service;
-a lease on every delivery keeps two from sending it at once while the lead changes.
+"""The duty that delivers webhooks. One dispatcher leads it, so that the limits of a receiver hold for the whole
+service; a lease on every delivery keeps two from sending it at once while the lead changes.
 
 The thread of the duty claims and records; the pool's threads only send. What a receiver does reaches neither.
 """
@@ -18,9 +18,9 @@ from limner_dispatcher.webhooks.pacing import Pacing
 from limner_dispatcher.webhooks.sender import Sender
 from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.db.webhooks import deliveries
-from limner_shared.db.webhooks.deliveries import Claimed, DueReceiver, Sent
+from limner_shared.db.webhooks.deliveries import Claimed, Sent
 from limner_shared.domain.webhook_targets import Targets
-from limner_shared.domain.webhooks import DeliveryState
+from limner_shared.domain.webhooks import DeliveryState, DueReceiver
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor

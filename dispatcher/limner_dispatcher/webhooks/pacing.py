@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
-from limner_shared.db.webhooks.deliveries import DueReceiver
+from limner_shared.domain.webhooks import DueReceiver
 
 FAILURES: Final = 5
 """Consecutive failures that open a receiver's circuit breaker."""
@@ -62,7 +62,7 @@ class Pacing:
         return sum(each.in_flight for each in self._receivers.values())
 
     def allocate(self, due: Sequence[DueReceiver]) -> dict[str, int]:
-        """How many deliveries each of these receivers may be sent now, in turns that go on from one call to the next."""
+        """How many deliveries each of these receivers may be sent now. They take turns, and the next call goes on."""
         tenants = {each.receiver: each.tenant_id for each in due}
         names = sorted(tenants)
         first = bisect_right(names, self._last)

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-import limner_shared.db.webhook_tables  # noqa: F401 - completes the metadata
+import limner_shared.db.webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # completes the metadata
 from limner_shared.db.table_base import Base, NullableJson, partial_index
 
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,

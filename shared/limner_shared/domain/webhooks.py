@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -70,6 +71,14 @@ class DeliveryState(StrEnum):
     def open(self) -> bool:
         """Whether it is still to be sent."""
         return self in (DeliveryState.PENDING, DeliveryState.SENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class DueReceiver:
+    """A receiver with due deliveries, and its tenant."""
+
+    receiver: str
+    tenant_id: str
 
 
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS)]

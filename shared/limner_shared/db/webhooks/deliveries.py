@@ -15,17 +15,9 @@ from limner_shared.db.engine import now
 from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.webhook_tables import OPEN, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from limner_shared.db.webhooks.endpoints import current_secret, signing_secrets
-from limner_shared.domain.webhooks import DeliveryState
+from limner_shared.domain.webhooks import DeliveryState, DueReceiver
 
 OPEN_DELIVERIES: Final = f"webhook_deliveries.{OPEN}"
-
-
-@dataclass(frozen=True, slots=True)
-class DueReceiver:
-    """A receiver with due deliveries, and its tenant."""
-
-    receiver: str
-    tenant_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +186,7 @@ def _attempt_row(result: Sent) -> dict[str, Any]:
     }
 
 
-def give_up(session: Session, seconds: float, limit: int) -> int:
+def give_up(session: Session, limit: int, seconds: float) -> int:
     """→ failed for deliveries that are this far past their deadline, at most `limit`: their receiver's circuit breaker
     stayed open.
     """

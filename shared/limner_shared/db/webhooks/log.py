@@ -14,6 +14,8 @@ from limner_shared.db.webhook_tables import ENDED, WebhookAttempt, WebhookDelive
 from limner_shared.domain.webhooks import GIVE_UP_SECONDS, DeliveryState
 from limner_shared.errors import InvalidState, NotFound
 
+PREFIX: Final = "whd"
+"""The prefix of the ids of deliveries."""
 NO_SYNC: Final = {"synchronize_session": False}
 
 
@@ -100,7 +102,7 @@ def _ids(tenant_id: str, which: DeliveryFilter, limit: int, *, newest: bool) -> 
 # --- retention -------------------------------------------------------------------------------------------------------
 
 
-def prune(session: Session, seconds: float, limit: int) -> int:
+def prune(session: Session, limit: int, seconds: float) -> int:
     """Delete deliveries that ended more than `seconds` ago, with their attempts and events, at most `limit`."""
     old = select(WebhookDelivery.id).where(text(f"webhook_deliveries.{ENDED}"))
     due = old.where(WebhookDelivery.ended_at < now() - seconds).order_by(WebhookDelivery.ended_at).limit(limit)
