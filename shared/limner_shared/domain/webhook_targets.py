@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -17,6 +18,7 @@ from limner_shared.errors import ConfigurationError, InvalidRequest
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 MAX_PORT: Final = 65_535
+HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 NAT64: Final = IPv6Network("64:ff9b::/96")
 """Translated addresses (RFC 6052): the IPv4 address in the last 32 bits decides."""
@@ -90,10 +92,11 @@ class Targets:
         """
         try:
             url = httpx.URL(text)
-            port = url.port
+            port, host = url.port, url.raw_host.decode("ascii")
         except (httpx.InvalidURL, ValueError, UnicodeError) as error:
             raise InvalidRequest(f"{field}: this is not a URL.", field=field) from error
-        if url.scheme not in ("https", "http") or not url.host or (port is not None and not 0 < port <= MAX_PORT):
+        is_host = HOST.fullmatch(host) is not None or _literal(host) is not None
+        if url.scheme not in ("https", "http") or not is_host or (port is not None and not 0 < port <= MAX_PORT):
             raise InvalidRequest(f"{field}: use a URL such as https://shop.example/limner.", field=field)
         if url.userinfo or url.fragment:
             raise InvalidRequest(f"{field}: remove the user name, password and fragment from the URL.", field=field)
