@@ -73,9 +73,9 @@ def openai_client(app: APIFlask, key: str = "x") -> Iterator[OpenAI]:
         server.server_close()
 
 
-def create_endpoint(client, url: str, *types: str, **more: object):
+def create_endpoint(client, url: str, *types: str, change: dict[str, object] | None = None):
     body = {"name": "shop", "url": url, "event_types": types or ["job.canceled"]}
-    return client.post(ENDPOINTS, json=body | more)
+    return client.post(ENDPOINTS, json=body | (change or {}))
 
 
 def cancel(client, job_id: str) -> None:
@@ -247,7 +247,7 @@ def test_a_test_reports_what_the_endpoint_answers_even_while_its_circuit_breaker
     ],
 )
 def test_a_bad_endpoint_is_refused(client, change):
-    refused = create_endpoint(client, "https://shop.example", **change)
+    refused = create_endpoint(client, "https://shop.example", change=change)
     assert (refused.status_code, refused.json["code"]) == (422, "invalid_request")
     assert client.get(ENDPOINTS).json["data"] == []
 
