@@ -91,7 +91,12 @@ def _create_deliveries() -> None:
             sqlite_where=where,
             postgresql_where=where,
         )
-    for names in (["event_id"], ["tenant_id", "id"], ["tenant_id", "state", "id"], ["endpoint_id", "state", "id"]):
+    for names in (
+        ["event_id"],
+        ["tenant_id", "id"],
+        ["tenant_id", "state", "id"],
+        ["tenant_id", "endpoint_id", "state", "id"],
+    ):
         index(op.f(f"ix_webhook_deliveries_{'_'.join(names)}"), "webhook_deliveries", names)
     op.create_table("webhook_attempts", *_attempt_columns())
     index(op.f("ix_webhook_attempts_delivery_id"), "webhook_attempts", ["delivery_id"])

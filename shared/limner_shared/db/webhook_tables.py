@@ -91,7 +91,7 @@ class WebhookDelivery(Base):
         Index("ix_webhook_deliveries_ended", "ended_at", **partial_index(ENDED)),
         Index(None, "tenant_id", "id"),
         Index(None, "tenant_id", "state", "id"),
-        Index(None, "endpoint_id", "state", "id"),
+        Index(None, "tenant_id", "endpoint_id", "state", "id"),
     )
 
 

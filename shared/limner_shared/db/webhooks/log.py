@@ -114,20 +114,29 @@ def prune(session: Session, limit: int, seconds: float) -> int:
 
 def forget_subjects(session: Session, subject_ids: Sequence[str]) -> None:
     """Delete the events of these jobs and bulks, and all deliveries of them, also those that were not sent yet."""
-    events = session.scalars(select(WebhookEvent.id).where(WebhookEvent.subject_id.in_(subject_ids))).all()
-    if events:
-        _delete(session, session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.event_id.in_(events))).all())
+    ids = _deliveries_of(session, subject_ids)
+    if ids:
+        _delete(session, ids)
 
 
 def blank_subjects(session: Session, subject_ids: Sequence[str]) -> None:
     """Delete what was sent of these jobs and what came back, which may hold prompts. What is still to be sent is made
     again without them.
     """
-    events = WebhookEvent.subject_id.in_(subject_ids)
-    sent = select(WebhookDelivery.id).join(WebhookEvent, WebhookEvent.id == WebhookDelivery.event_id).where(events)
-    blank = update(WebhookAttempt).where(WebhookAttempt.delivery_id.in_(sent)).values(answer=None)
-    session.execute(blank, execution_options=NO_SYNC)
-    session.execute(update(WebhookEvent).where(events).values(body=None), execution_options=NO_SYNC)
+    ids = _deliveries_of(session, subject_ids)
+    if ids:
+        blank = update(WebhookAttempt).where(WebhookAttempt.delivery_id.in_(ids)).values(answer=None)
+        session.execute(blank, execution_options=NO_SYNC)
+        events = WebhookEvent.subject_id.in_(subject_ids)
+        session.execute(update(WebhookEvent).where(events).values(body=None), execution_options=NO_SYNC)
+
+
+def _deliveries_of(session: Session, subject_ids: Sequence[str]) -> Sequence[str]:
+    """The deliveries of events of these jobs and bulks: two lookups, since a planner may read a whole table to join."""
+    events = session.scalars(select(WebhookEvent.id).where(WebhookEvent.subject_id.in_(subject_ids))).all()
+    return (
+        session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.event_id.in_(events))).all() if events else []
+    )
 
 
 def _delete(session: Session, ids: Sequence[str]) -> None:
