@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from apiflask import APIFlask
+from click.testing import CliRunner
 from openai import BadRequestError, NotFoundError, OpenAI, PermissionDeniedError, UnprocessableEntityError
 from sqlalchemy import select, update
 from standardwebhooks import Webhook
 from werkzeug.serving import make_server
 
+from limner_client.cli.main import cli
 from limner_dispatcher.dispatcher import ends_pass
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership
@@ -59,18 +61,24 @@ def delivering(settings: Settings, database: Database) -> Iterator[None]:
 
 
 @contextmanager
-def openai_client(app: APIFlask, key: str = "x") -> Iterator[OpenAI]:
-    """OpenAI's own client of this application, over HTTP."""
+def served(app: APIFlask) -> Iterator[str]:
+    """Serve this application over HTTP; yields its URL."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        with OpenAI(base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key=key, max_retries=0) as client:
-            yield client
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+@contextmanager
+def openai_client(app: APIFlask, key: str = "x") -> Iterator[OpenAI]:
+    """OpenAI's own client of this application, over HTTP."""
+    with served(app) as url, OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+        yield client
 
 
 def create_endpoint(client, url: str, *types: str, change: dict[str, object] | None = None):
@@ -419,3 +427,40 @@ def test_a_delivery_that_is_being_sent_is_not_repeated(client, database):
     answer = client.post(f"{DELIVERIES}/{delivery}/redeliver")
     assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
     assert client.post(f"{DELIVERIES}/whd_none/redeliver").status_code == 404
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_manages_endpoints_and_repeats_deliveries(app, client, delivering):
+    answers = iter([Answer(200), Answer(500, b"[broken]"), *[Answer(200)] * 9])
+    with receiver(lambda _request: next(answers)) as shop, served(app) as url:
+
+        def limner(*words: str, code: int = 0) -> str:
+            result = CliRunner(env={"COLUMNS": "300"}).invoke(cli, ["webhooks", *words, "--server", url])
+            assert result.exit_code == code, result.output
+            return result.output
+
+        endpoint, secret = limner("create", shop.url, "--event", "job.canceled").split()
+        assert endpoint in limner("list")
+        assert limner("test", endpoint).strip() == "200"
+        Webhook(secret).verify(shop.requests[0].body, shop.requests[0].headers)
+        assert limner("rotate", endpoint, "--overlap", "0").strip() not in ("", secret)
+        assert limner("secret").startswith("whsec_")
+        assert limner("rotate").strip() == limner("secret").strip()
+        job = client.post(JOBS, json={"prompt": "a red apple"}).json["id"]
+        cancel(client, job)
+        delivery = client.get(DELIVERIES).json["items"][0]["id"]
+        eventually(lambda: client.get(f"{DELIVERIES}/{delivery}").json["tries"])
+        shown = limner("show", delivery)
+        assert "a red apple" in shown
+        assert "[broken]" in shown
+        assert delivery in limner("deliveries", "--since", "2026-01-01", "--endpoint", endpoint)
+        limner("redeliver", delivery)
+        eventually(lambda: client.get(f"{DELIVERIES}/{delivery}").json["state"] == "delivered")
+        assert "2 deliveries" in limner("redeliver", "--since", "2026-01-01", "--state", "delivered")
+        eventually(lambda: len(shop.requests) == 5)
+        limner("redeliver", code=1)
+        limner("redeliver", "--since", "soon", code=2)
+        limner("delete", endpoint)
+        assert endpoint not in limner("list")

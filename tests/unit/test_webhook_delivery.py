@@ -25,7 +25,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import NewImage, NewJob, Result
 from limner_shared.db.tables import Job, Leader, Tenant
-from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
+from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 from limner_shared.db.webhooks import deliveries, endpoints, log
 from limner_shared.db.webhooks.endpoints import EndpointFields
 from limner_shared.db.webhooks.outbox import NewEvent, emit
@@ -384,6 +384,18 @@ def test_tls_is_checked_against_the_name_and_sends_it(database, make_duty, new_j
     assert [request.headers["host"] for request in shop.requests] == [httpx.URL(by_name).netloc.decode()]
     found = {row.url: row.error for row in attempts(database)}
     assert found == {by_name: None, shop.url: "connection_failed"}
+
+
+def test_a_delivery_that_cannot_be_signed_is_not_sent_and_harms_no_other(database, make_duty, new_job):
+    with receiver() as shop:
+        endpoint_id, _ = endpoint(database, shop.url, EventType.JOB_CANCELED)
+        cancel(database, new_job(shop.url, ["job.canceled"]))
+        with database.write() as session:
+            broken = update(WebhookSecret).where(WebhookSecret.owner_id == endpoint_id)
+            session.execute(broken.values({"secret": "whsec_A"}))
+        run_until(make_duty(), lambda: len(attempts(database)) == 2)
+        assert len(shop.requests) == 1
+    assert sorted((row.error or "", row.status or 0) for row in attempts(database)) == [("", 200), ("not_sent", 0)]
 
 
 # --- several receivers and dispatchers -------------------------------------------------------------------------------

@@ -58,9 +58,10 @@ class Sender:
         """Send a delivery and return the result; nothing is raised."""
         started = time.monotonic()
         network = Network(self._targets, self._seconds)
-        headers = signed_headers(claimed.event.id, body, claimed.secrets)
+        headers: dict[str, str] = {}
         answer, error, message = None, None, None
         try:
+            headers = signed_headers(claimed.event.id, body, claimed.secrets)
             answer = self._post(network, claimed.url, headers, body.encode())
         except Exception as problem:  # noqa: BLE001 - whatever a receiver does must not reach the others
             error = next((code for kind, code in ERRORS if isinstance(problem, kind)), "not_sent")
@@ -109,7 +110,12 @@ class Sender:
 
 
 def signed_headers(event_id: str, body: str, secrets: Sequence[str]) -> dict[str, str]:
-    """The headers of Standard Webhooks; during an overlap there is a signature by each secret, the newest first."""
+    """The headers of Standard Webhooks; during an overlap there is a signature by each secret, the newest first.
+
+    Raises ValueError without a secret, since receivers must be able to verify everything.
+    """
+    if not secrets:
+        raise ValueError("there is no secret to sign with")
     moment = datetime.now(UTC).replace(microsecond=0)
     signatures = [Webhook(secret).sign(event_id, moment, body) for secret in secrets]
     return {
