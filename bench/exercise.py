@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
 from limner_shared.db.tables import SCHEDULED, Job, Tenant
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
+from limner_shared.domain.webhooks import DeliveryState
 from limner_shared.errors import GenerationFailed, StorageFailed
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
@@ -46,6 +48,7 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
             update(Tenant).values(max_queued=LONG, max_running=LONG, cost_per_day=10**12, share_results=True)
         )
     ask(app.test_client())
+    notify(app, dispatcher)
     _round(dispatcher)
     work(held.database, spec, card.name)
     with held.database.write() as session:
@@ -99,6 +102,46 @@ def ask(client: FlaskClient) -> None:
     for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz", USAGE):
         call(path)
     call(talk["links"]["self"], "DELETE")
+
+
+def notify(app: Flask, dispatcher: Dispatcher) -> None:
+    """Call every route about webhooks, and deliver some: to a name that does not exist."""
+    client, url = app.test_client(), "https://nothing.invalid/x"
+
+    def call(path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
+        answer = client.open(f"/api/v1/{path}", method=method, json=body)
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            raise RuntimeError(f"{method} {path}: {answer.text}")
+        return answer.json
+
+    fields = {"name": "x", "url": url, "event_types": ["job.canceled"]}
+    ids = [call("webhook_endpoints", "POST", fields)["id"] for _ in range(2)]
+    for query in ("", "?limit=1", f"?after={ids[1]}", f"/{ids[0]}"):
+        call(f"webhook_endpoints{query}")
+    call(f"webhook_endpoints/{ids[0]}", "POST", {"name": "y"})
+    call(f"webhook_endpoints/{ids[0]}/rotate_secret", "POST", {})
+    call("webhook_secret")
+    call("webhook_secret/rotate", "POST", {})
+    for _ in range(2):
+        job = call("jobs", "POST", {"prompt": "x", "webhook": url})
+        call(f"jobs/{job['id']}/cancel", "POST")
+    call(f"webhook_endpoints/{ids[1]}", "DELETE")
+    states, since = ["", *(f"state={state}" for state in DeliveryState)], "since=2026-01-01T00:00:00Z"
+    for filters in [f"{each}&{more}" for each in states for more in ("", "endpoint=we_0", since)]:
+        page = call(f"webhook_deliveries?limit=2&{filters.strip('&')}")
+        if page["next"]:
+            call(f"webhook_deliveries?limit=2&{filters.strip('&')}&cursor={page['next']}")
+    newest = next(each["id"] for each in call("webhook_deliveries?limit=9")["items"] if each["endpoint"] is None)
+    call(f"webhook_deliveries/{newest}")
+    call(f"webhook_deliveries/{newest}/redeliver", "POST")
+    call("webhook_deliveries/redeliver", "POST", {"since": "2026-01-01T00:00:00Z", "endpoint": ids[0]})
+    call("webhook_deliveries/redeliver", "POST", {"since": "2026-01-01T00:00:00Z"})
+    deadline = time.monotonic() + 30
+    while not call(f"webhook_deliveries/{newest}")["tries"]:
+        if time.monotonic() > deadline:
+            raise RuntimeError("the delivery was not tried")
+        dispatcher.deliver()
+        time.sleep(0.05)
 
 
 def _ask_of_bulks(call: Callable[..., Any]) -> None:

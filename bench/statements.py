@@ -218,6 +218,7 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
             | {"detail": empty, "created_at": at},
             "n % 4 = 0",
         ),
+        **_webhooks(say, key, tenant),
         "conversations": (
             {"id": f"'conv_' || {key}", "tenant_id": tenant, "title": "'a talk'", "created_at": at, "touched_at": at},
             "n % 7 = 0",
@@ -227,6 +228,28 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
             | {"created_at": at},
             "n % 7 = 0",
         ),
+    }
+
+
+def _webhooks(say: _Dialect, key: str, tenant: str) -> dict[str, tuple[dict[str, str], str]]:
+    """Return the same for half of the jobs' events: of a thousand deliveries one is pending, and ten have failed."""
+    event, delivery, at = f"'evt_' || {key}", f"'whd_' || {key}", "1700000000 + n"
+    state = "CASE WHEN n % 1000 = 0 THEN 'pending' WHEN n % 100 = 2 THEN 'failed' ELSE 'delivered' END"
+    whose = {"tenant_id": tenant, "endpoint_id": "'we_' || n % 5", "receiver": "'we_' || n % 5", "url": "'https://x'"}
+    times = {"next_at": "4000000000", "deadline_at": "4000000000", "created_at": at}
+    ended = {"ended_at": f"CASE WHEN n % 1000 > 0 THEN {at} END", "attempt": "1", "tries": "1"}
+    tried = {"delivery_id": delivery, "number": "1", "url": "'https://x'", "status": "200", "seconds": "0.1"}
+    return {
+        "webhook_events": (
+            {"id": event, "tenant_id": tenant, "type": "'job.succeeded'", "subject_id": f"'job_' || {key}"}
+            | {"created_at": at},
+            "n % 2 = 0",
+        ),
+        "webhook_deliveries": (
+            {"id": delivery, "event_id": event, "state": state} | whose | times | ended,
+            "n % 2 = 0",
+        ),
+        "webhook_attempts": (tried | {"request_headers": say.json("'{}'"), "created_at": at}, "n % 2 = 0"),
     }
 
 

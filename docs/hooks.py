@@ -36,6 +36,7 @@ SECTIONS: Final = {
     "host": "HTTP server",
     "max_requests": "Load limits of a web process",
     "release_window": "Release, leases and retention",
+    "webhook_internal_targets": "Webhooks",
     "slots": "Worker",
     "interpreter": "Descriptions",
     "server_url": "Client commands",
@@ -55,7 +56,7 @@ CONSTRAINTS: Final = {
     "maxItems": "at most {} items",
     "pattern": "pattern `{}`",
 }
-TAGS: Final = ("Jobs", "Conversations", "Bulks", "Images", "Models", "Events", "Account", "Health")
+TAGS: Final = ("Jobs", "Conversations", "Bulks", "Images", "Webhooks", "Models", "Events", "Account", "Health")
 """The order of the API's sections; a further tag follows them."""
 PROBLEM: Final = "application/problem+json"
 METHODS: Final = ("get", "post", "put", "patch", "delete")

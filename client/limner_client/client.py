@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final, Self
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
+from limner_client.webhooks import Webhooks
 from limner_shared.domain.views import (
     BulkView,
     ImageView,
@@ -58,6 +59,7 @@ class Client:
         self._http = httpx.Client(
             base_url=self.server, headers=headers, timeout=TIMEOUT, transport=transport, trust_env=not local
         )
+        self.webhooks = Webhooks(self._json)
 
     def __enter__(self) -> Self:
         return self

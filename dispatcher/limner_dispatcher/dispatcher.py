@@ -1,4 +1,6 @@
-"""The dispatcher process: release, repair and cleaning run on separate threads, so that none delays another."""
+"""The dispatcher process: release, repair, cleaning and webhooks run on separate threads, so that none delays the
+others.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,14 @@ from limner_dispatcher.release import Releaser
 from limner_dispatcher.repair import Repairs
 from limner_dispatcher.retention import Cleaner
 from limner_dispatcher.wakeup import WakeUp
+from limner_dispatcher.webhooks.deliveries import DUTY as WEBHOOK_DUTY
+from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery
-from limner_shared.messaging.hints import Hints, connect
+from limner_shared.messaging.hints import DELIVERIES_CHANNEL, Hints, connect
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
@@ -37,11 +41,14 @@ log = get_logger(__name__)
 RELEASE_DUTY = "dispatch"  # the version before has only this duty: of both, only one dispatcher releases
 REPAIR_DUTY = "repair"
 CLEAN_DUTY = "clean"
+DUTIES = (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY, WEBHOOK_DUTY)
 CLEAN_LEAD_SECONDS = 180.0
 """Longer than the interval between two cleanings."""
 SHORTEST_PAUSE = 0.02
 """The shortest pause between two rounds, for any rate of claims."""
 CLEAN_PAUSE = 1.0
+HINT_SECONDS = 5.0
+"""How long one wait for a hint of webhooks lasts."""
 WATCH_SECONDS = 1.0
 STALLED_SECONDS = 60.0
 """The limit of one item of release or repair: a few statements, each of which the database ends after half of this
@@ -64,7 +71,7 @@ class Dispatcher:
         self._wakeup = WakeUp(redis)
         self._supervisor = Supervisor(end_process)
         self.isolation = Isolation(ends_pass, before_each=self._supervisor.working)
-        self._leads = {duty: Leadership(database, duty, self.owner) for duty in (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY)}
+        self._leads = {duty: Leadership(database, duty, self.owner) for duty in DUTIES}
         self._releaser = Releaser(
             settings, catalogue, self._leads[RELEASE_DUTY], RedisQueues(redis), celery, self.isolation
         )
@@ -76,8 +83,15 @@ class Dispatcher:
             settings.max_solo_losses,
             self.isolation,
         )
+        self._deliveries = Deliveries(settings, database, self._leads[WEBHOOK_DUTY], self.isolation, self._supervisor)
+        self._hinted = WakeUp(redis, DELIVERIES_CHANNEL)
         blobs = Blobs(settings.resolved_blob_url)
-        self._cleaner = Cleaner(database, blobs, input_retention_days=settings.input_retention_days)
+        self._cleaner = Cleaner(
+            database,
+            blobs,
+            input_retention_days=settings.input_retention_days,
+            webhook_log_days=settings.webhook_log_days,
+        )
         self._sweep = BlobSweep(database, blobs)
 
     def run(self, stopping: threading.Event) -> None:
@@ -91,6 +105,8 @@ class Dispatcher:
             ),
             self._start("repair", self.repair, stopping.wait, STALLED_SECONDS, stopping),
             self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
+            self._start("webhooks", self.deliver, self._deliveries.wait, STALLED_SECONDS, stopping),
+            self._start("webhook hints", partial(self._hear, stopping), stopping.wait, STALLED_SECONDS, stopping),
         ]
         while not stopping.wait(WATCH_SECONDS):
             for name, seconds in self._supervisor.stalled().items():
@@ -98,6 +114,7 @@ class Dispatcher:
             self._report()
         for thread in threads:
             thread.join(STOP_SECONDS)
+        self._deliveries.close()
         self._report(ended=True)
 
     # --- one round of each thread; returns the longest pause before the next one, in seconds ---
@@ -127,6 +144,16 @@ class Dispatcher:
             self.isolation.run("set aside blobs", self._sweep.purge)
             self.isolation.run("unreferenced blobs", self._sweep.look)
         return CLEAN_PAUSE
+
+    def deliver(self) -> float:
+        """Send due webhooks. Raises NotLeading, and the errors of an unavailable database."""
+        return self._deliveries.round()
+
+    def _hear(self, stopping: threading.Event) -> float:
+        """Wait for a hint of new deliveries."""
+        if self._hinted.wait(HINT_SECONDS, stopping):
+            self._deliveries.stir.set()
+        return 0.0
 
     # --- the threads ---
 

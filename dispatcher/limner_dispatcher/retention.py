@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
+from limner_shared.db.webhooks import deliveries
+from limner_shared.db.webhooks import log as webhook_log
 from limner_shared.errors import StorageFailed
 from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
 from limner_shared.telemetry import get_logger
@@ -19,6 +22,9 @@ log = get_logger(__name__)
 
 EVERY_SECONDS = 60.0
 ROWS = 500
+DAY_SECONDS = 86_400.0
+LATE_SECONDS = 3600.0
+"""A webhook delivery is given up this long after its deadline, if its receiver is not tried at all."""
 LISTED_EVERY_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 86_400.0
 """A checkpoint of this age belongs to a job that has ended or will start again from the beginning."""
@@ -30,12 +36,18 @@ class Cleaner:
     """Deletes rows first, and blobs once no row refers to them."""
 
     def __init__(
-        self, database: Database, blobs: Blobs, grace_seconds: float = GRACE_SECONDS, input_retention_days: float = 30.0
+        self,
+        database: Database,
+        blobs: Blobs,
+        grace_seconds: float = GRACE_SECONDS,
+        input_retention_days: float = 30.0,
+        webhook_log_days: float = 30.0,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._grace = grace_seconds
-        self._input_seconds = input_retention_days * 86_400
+        self._input_seconds = input_retention_days * DAY_SECONDS
+        self._log_seconds = webhook_log_days * DAY_SECONDS
         self._listed_at = float("-inf")
         self._cleaned_at = float("-inf")
 
@@ -54,6 +66,8 @@ class Cleaner:
             lambda: self._run(ledger.forget_prompts),
             self._forget_usage,
             lambda: self._run(keys.record_expired),
+            lambda: self._run(partial(deliveries.give_up, seconds=LATE_SECONDS)),
+            lambda: self._run(partial(webhook_log.prune, seconds=self._log_seconds)),
             self._delete_blobs,
             self._delete_inputs,
             self._delete_old,

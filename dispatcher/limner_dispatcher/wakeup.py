@@ -1,4 +1,4 @@
-"""The wait between two rounds; a message that jobs wait for their release ends it early."""
+"""The wait between two rounds; a message that there is work ends it early."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ LOOK_SECONDS = 0.25
 
 
 class WakeUp:
-    """Waits for hints of new jobs in Redis; while Redis is unavailable, every wait has its full length."""
+    """Waits for hints in Redis; while Redis is unavailable, every wait has its full length."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, channel: str = WAKE_CHANNEL) -> None:
         """`redis` must return bytes: any message ends a wait, whatever its content."""
         self._redis = redis
+        self._channel = channel
         self._pubsub: PubSub | None = None
 
-    def wait(self, seconds: float, stopping: threading.Event) -> None:
-        """Return after `seconds`, or earlier if a message arrives or `stopping` is set."""
+    def wait(self, seconds: float, stopping: threading.Event) -> bool:
+        """Return after `seconds`, or earlier if a message arrives or `stopping` is set; True for a message."""
         deadline = time.monotonic() + seconds
         stopping.wait(min(SHORTEST_SECONDS, seconds))
         while not stopping.is_set() and (left := deadline - time.monotonic()) > 0:
             try:
                 if self._received(min(left, LOOK_SECONDS)):
-                    return
+                    return True
             except (RedisError, OSError):
                 self._close()
                 stopping.wait(min(left, LOOK_SECONDS))
+        return False
 
     def _received(self, seconds: float) -> bool:
         if self._pubsub is None:
             self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
-            self._pubsub.subscribe(WAKE_CHANNEL)
+            self._pubsub.subscribe(self._channel)
         received = False
         while self._pubsub.get_message(timeout=0 if received else seconds):
             received = True  # this also consumes the messages that came meanwhile

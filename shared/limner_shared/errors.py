@@ -203,6 +203,12 @@ class DeadlineExceeded(LimnerError):
     code, title, status, retryable = "deadline_exceeded", "Deadline exceeded", 504, True
 
 
+class WebhookUnreachable(LimnerError):
+    """The webhook endpoint gave no answer: check its URL."""
+
+    code, title, status = "webhook_unreachable", "Webhook unreachable", 422
+
+
 class CardError(LimnerError):
     """The model card is not valid."""
 

@@ -116,6 +116,18 @@ class Settings(BaseSettings):
     max_solo_losses: int = Field(default=2, ge=1)
     """Workers that may be lost while running a job alone before the job is a dead letter."""
 
+    webhook_internal_targets: Annotated[tuple[str, ...], NoDecode] = ()
+    """Internal receivers of webhooks, separated by commas: host names, addresses and networks, such as
+    `hooks.internal,10.1.0.0/16`. All others must use https and have addresses of the public internet."""
+    webhook_timeout_seconds: float = Field(default=15.0, gt=0, le=120)
+    """Time limit of one delivery, from the resolution of the name to the end of the answer."""
+    webhook_concurrency: int = Field(default=8, ge=1)
+    """Concurrent deliveries to one receiver: an endpoint, or the origin of a job's or bulk's URL."""
+    webhook_rate: float = Field(default=50.0, gt=0)
+    """Deliveries a second to one receiver."""
+    webhook_log_days: float = Field(default=30.0, ge=4)
+    """Deliveries that have ended are deleted from the log after this many days."""
+
     slots: int = Field(default=16, ge=1)
     """Jobs of each lane that one worker holds at a time: every lane has this many slots, and a full one does not close
     the others. A message is fetched while its lane is below the limit; one with several jobs may exceed it."""
@@ -173,7 +185,7 @@ class Settings(BaseSettings):
         """Arguments have precedence over the environment, and the environment over variables by their old names."""
         return init_settings, env_settings, RenamedVariables(settings_cls)
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "webhook_internal_targets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value

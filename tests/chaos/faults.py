@@ -22,10 +22,11 @@ from limner_shared.db.ledger import Released
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name
-from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, WAKE_CHANNEL
+from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, DELIVERIES_CHANNEL, WAKE_CHANNEL
 from limner_shared.storage.blobs import INPUTS, Blobs
 from tests.chaos.fault_injection import POINTS
 from tests.chaos.servers import Disk, RedisServer, Store
+from tests.chaos.webhooks import Shop, receiver_fails
 from tests.processes import Service, environment
 
 
@@ -37,6 +38,7 @@ class World:
     redis: RedisServer
     store: Store
     disk: Disk
+    shop: Shop
     random: random.Random
     roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     fault_log: list[str] = field(default_factory=list)
@@ -71,6 +73,7 @@ class World:
         self.redis.stop()
         self.store.stop()
         self.disk.stop()
+        self.shop.stop()
 
 
 def kill_worker(world: World) -> None:
@@ -172,7 +175,7 @@ def damage_inputs(world: World) -> None:
 
 def garbage_on_channels(world: World) -> None:
     with suppress(RedisError), world.redis.client() as client:
-        for channel in (CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL):
+        for channel in (CHANNEL, WAKE_CHANNEL, CANCEL_CHANNEL, DELIVERIES_CHANNEL):
             for message in (b"\xff\xfe", b"", b"null", b"[1, 2", b'{"id": 7}', b"job_unknown", b"9" * 5000):
                 client.publish(channel, message)
 
@@ -291,4 +294,5 @@ FAULTS: list[Callable[[World], None]] = [
     abort_a_bulk,
     fill_picture_store,
     duplicate_messages,
+    receiver_fails,
 ]

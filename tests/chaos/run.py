@@ -24,12 +24,14 @@ from limner_shared.db import ledger
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
+from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from limner_shared.domain.replay import SHARED_WITH
 from limner_shared.settings import Settings
 from tests.chaos.faults import FAULTS, World
 from tests.chaos.oracle import Watcher, violations
 from tests.chaos.servers import Disk, Postgres, RedisServer, Sqlite, in_background
 from tests.chaos.traffic import Traffic
+from tests.chaos.webhooks import Shop, wait_for_deliveries, webhook_violations
 from tests.processes import Service, eventually
 
 RECOVERED_SECONDS = 12.0
@@ -50,12 +52,13 @@ def build(folder: Path, kind: str, seed: int) -> World:
         default_model="null",
         port=free_port(),
         web_workers=1,
+        webhook_internal_targets=("127.0.0.1",),
     )
     disk = Disk(folder / "data" / "blobs")
     service = Service(settings, Database(store.url), folder)
     with service.database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
-    return World(service, redis, store, disk, random.Random(seed))
+    return World(service, redis, store, disk, Shop(service.database), random.Random(seed))
 
 
 def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, object]:
@@ -93,6 +96,8 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, ob
     found += violations(
         world.service.database, world.service.settings, traffic.accepted, world.allowed, world.damaged_inputs
     )
+    found += wait_for_deliveries(world)
+    found += webhook_violations(world, traffic.accepted)
     if recovery_seconds > RECOVERED_SECONDS:
         found.append(f"recovered only after {recovery_seconds:.1f} s")
     done = {
@@ -131,7 +136,7 @@ def count_drawn(database: Database) -> int:
 def clear(database: Database) -> None:
     """Empty the tables for the next round."""
     with database.write() as session:
-        for table in (Image, Event, Job, IdempotencyKey, Bulk):
+        for table in (WebhookAttempt, WebhookDelivery, WebhookEvent, Image, Event, Job, IdempotencyKey, Bulk):
             session.execute(delete(table))
 
 

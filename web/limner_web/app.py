@@ -11,7 +11,21 @@ from flask import Response, g, request
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_web import auth, health, problems, request_checks, throttling
-from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, models, openapi, usage
+from limner_web.api import (
+    audit,
+    bulks,
+    conversations,
+    events,
+    images,
+    jobs,
+    keys,
+    models,
+    openapi,
+    usage,
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_secret,
+)
 from limner_web.openai import chat
 from limner_web.pages import routes
 from limner_web.services import build
@@ -56,6 +70,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.after_request(_end)
     for module in (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes):
         app.register_blueprint(module.bp)
+    for module in (webhook_endpoints, webhook_deliveries, webhook_secret):
+        app.register_blueprint(module.bp)
+    app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app
 

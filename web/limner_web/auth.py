@@ -16,7 +16,7 @@ from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
-ADMIN_BLUEPRINTS: Final = ("keys", "audit")
+ADMIN_BLUEPRINTS: Final = ("keys", "audit", "webhook_endpoints", "openai_webhook_endpoints", "webhook_secret")
 ANY_SCOPE: Final = ("keys.rotate_key",)
 """Endpoints that a key may call whatever its scopes: an owner rotates its key."""
 

@@ -13,8 +13,15 @@ from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, Unsupp
 from limner_web import strict_json
 from limner_web.services import get_services
 
-JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations", "/api/v1/keys/rotate")
-JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/")
+JSON_PATHS: Final = (
+    "/api/v1/jobs",
+    "/api/v1/jobs/retry",
+    "/api/v1/conversations",
+    "/api/v1/keys/rotate",
+    "/api/v1/webhook_deliveries/redeliver",
+    "/api/v1/webhook_secret/rotate",
+)
+JSON_FOLDERS: Final = ("/api/v1/conversations/", "/api/v1/webhook_endpoints", "/v1/")
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = "[0-9a-f]{12}"

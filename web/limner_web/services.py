@@ -11,6 +11,7 @@ from flask import current_app
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.webhook_targets import Targets
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
@@ -46,6 +47,8 @@ class Services:
     limiter: ConcurrencyLimiter
     request_rate: RequestRate
     key_usage: KeyUsage
+    targets: Targets
+    """Where webhooks may be sent."""
     storage: Threads
     """Threads for calls of `blobs`."""
     pillow: Threads
@@ -78,6 +81,7 @@ def build(settings: Settings) -> Services:
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),
         key_usage=KeyUsage(database, supervisor),
+        targets=Targets.parse(settings.webhook_internal_targets),
         storage=storage,
         pillow=pillow,
     )

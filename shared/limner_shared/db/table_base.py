@@ -15,6 +15,8 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 Json = JSON().with_variant(JSONB(), "postgresql")
+NullableJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""JSON in which None is NULL, also among the rows of one INSERT."""
 
 
 def partial_index(condition: str) -> dict[str, Any]:

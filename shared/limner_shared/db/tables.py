@@ -17,7 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from limner_shared.db.table_base import Base, partial_index
+import limner_shared.db.webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # completes the metadata
+from limner_shared.db.table_base import Base, NullableJson, partial_index
 
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,
 # but not for one with bound parameters once it has made a generic plan.
@@ -122,6 +123,7 @@ class Bulk(Base):
     failed: Mapped[int] = mapped_column(default=0, server_default="0")  # poll costs the same for any size
     canceled: Mapped[int] = mapped_column(default=0, server_default="0")
     skipped: Mapped[dict[str, Any] | None]  # lines that were left out: their number, and the first errors
+    webhook: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # webhooks.Webhook
     created_at: Mapped[float]
     touched_at: Mapped[float]  # while loading: when its loader last reported
     __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "state"))
@@ -161,6 +163,7 @@ class Job(Base):
     cost: Mapped[int]
     spec: Mapped[dict[str, Any]]
     extra: Mapped[dict[str, Any]]  # the client's own metadata
+    webhook: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # webhooks.Webhook
     attempt: Mapped[int] = mapped_column(default=0)
     losses: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None] = mapped_column(String(80))

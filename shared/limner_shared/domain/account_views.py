@@ -49,8 +49,11 @@ class AuditEntryView(BaseModel):
         description="The id of the key that made the change; or `operator`, `system` (a key expired by itself) or "
         "`anonymous` (no key, where none is required)."
     )
-    action: str = Field(description="`key_created`, `key_rotated`, `key_revoked`, `key_expired` or `tenant_changed`.")
-    subject: str = Field(description="The id of the key or tenant that was changed.")
+    action: str = Field(
+        description="`key_created`, `key_rotated`, `key_revoked`, `key_expired`, `tenant_changed`, `webhook_created`, "
+        "`webhook_changed`, `webhook_rotated` or `webhook_deleted`."
+    )
+    subject: str = Field(description="The id of the key, tenant or webhook endpoint that was changed.")
     detail: dict[str, Any]
     created_at: datetime
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from limner_shared.domain.conditions import Description, Turn
 from limner_shared.domain.scheduling import Moment
+from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
 SPEC_VERSION: Final = 1
@@ -171,6 +172,12 @@ class JobRequest(BaseModel):
         strict=True,
         description="How often the job is retried after an error that may pass, with growing delays; 0: never. "
         "Default and limit: the model's.",
+    )
+    webhook: WebhookUrl | None = Field(
+        default=None, description="An https URL that is told of the job's events; signed with `GET /webhook_secret`."
+    )
+    webhook_events_filter: tuple[JobEventType, ...] | None = Field(
+        default=None, min_length=1, max_length=4, description="Which events. Default: those that end the job."
     )
     reproducible: bool = Field(default=False, description="Same request, same bytes, at any load; slower at low load.")
     provenance: bool = Field(

@@ -22,6 +22,8 @@ CHANNEL: Final = "limner:events"
 """All changes and all progress, as JSON."""
 WAKE_CHANNEL: Final = "limner:wake"
 """Wakes the dispatcher: jobs wait for their release, so it need not wait for its next round."""
+DELIVERIES_CHANNEL: Final = "limner:deliveries"
+"""Tells the dispatcher that webhook deliveries are due."""
 CANCEL_CHANNEL: Final = "limner:cancel"
 """Ids of canceled jobs, for the workers."""
 PROGRESS_TTL_SECONDS: Final = 120
@@ -76,7 +78,10 @@ class Hints:
         """Announce new states of jobs, for each bulk only the first; workers are told of every cancellation."""
         messages: list[tuple[str, str]] = []
         bulks: set[str] = set()
-        for change in changes:
+        all_changes = list(changes)
+        if any(change.notifies for change in all_changes):
+            messages.append((DELIVERIES_CHANNEL, ""))
+        for change in all_changes:
             if change.bulk_id is None or change.bulk_id not in bulks:
                 messages.append((CHANNEL, json.dumps(asdict(change))))
                 bulks |= {change.bulk_id} if change.bulk_id else set()
@@ -87,6 +92,10 @@ class Hints:
     def waiting(self) -> None:
         """Tell the dispatcher that jobs wait for their release."""
         self._send([(WAKE_CHANNEL, "")], {})
+
+    def deliveries_wait(self) -> None:
+        """Tell the dispatcher that webhook deliveries are due."""
+        self._send([(DELIVERIES_CHANNEL, "")], {})
 
     def progressed(self, jobs: Mapping[str, tuple[str, Progress]]) -> None:
         """Announce the progress of running jobs: tenant and progress by job id."""

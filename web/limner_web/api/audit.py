@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db.accounts import audit
 from limner_shared.db.tables import AuditEntry
+from limner_shared.db.views import moment
 from limner_shared.domain.account_views import AuditEntryView, AuditLog
 from limner_web.auth import tenant_id
 from limner_web.services import get_services
-from limner_web.view_builders import moment
 
 bp = APIBlueprint("audit", __name__, url_prefix="/api/v1/audit", tag="Account")
 

@@ -13,16 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.tables import Image, Job
+from limner_shared.db.views import bulk_view, plain_view
 from limner_shared.domain.views import BulkList, BulkView
+from limner_shared.domain.webhooks import WebhookUrl
 from limner_shared.errors import InvalidState, UnsupportedMediaType
 from limner_web.api import archive
 from limner_web.auth import tenant_id
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.intake.bulk_submission import submit_bulk
 from limner_web.intake.headers import CreateHeaders
+from limner_web.intake.webhooks import bulk_webhook
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
-from limner_web.view_builders import bulk_view, result_view
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
 RESULTS_PAGE = 500
@@ -49,6 +51,14 @@ class BulkQuery(BaseModel):
         description="`refuse`: one invalid line refuses the whole bulk. `skip`: invalid lines are left out, and "
         "`skipped` lists them with their errors.",
     )
+    webhook: WebhookUrl | None = Field(
+        default=None, description="An https URL that is told of the bulk's end; signed with `GET /webhook_secret`."
+    )
+    webhook_events_filter: str | None = Field(
+        default=None,
+        pattern=r"^bulk\.(completed|canceled)(,bulk\.(completed|canceled))?$",
+        description="Which events, separated by commas. Default: `bulk.completed,bulk.canceled`.",
+    )
 
 
 @bp.post("")
@@ -74,6 +84,7 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
     if request.mimetype not in JSONL:
         raise UnsupportedMediaType(f"Send JSON Lines as one of {', '.join(JSONL)}, not {request.mimetype!r}.")
     services = get_services()
+    webhook = bulk_webhook(services.targets, query.webhook, query.webhook_events_filter)
     reader = BulkReader(
         request.stream,
         services.catalogue,
@@ -82,7 +93,7 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
         length=request.content_length,
         skip_bad=query.on_error == "skip",
     )
-    bulk_id = submit_bulk(services, tenant_id(), reader, header.idempotency_key)
+    bulk_id = submit_bulk(services, tenant_id(), reader, header.idempotency_key, webhook)
     answer = make_response(_view(services, bulk_id).model_dump(mode="json"), HTTPStatus.ACCEPTED)
     answer.headers["Location"] = url_for("bulks.get_bulk", bulk_id=bulk_id)
     return answer
@@ -191,7 +202,7 @@ def _view(services: Services, bulk_id: str) -> BulkView:
 
 
 def _line(row: Job, images: list[Image]) -> str:
-    return result_view(row, images).model_dump_json() + "\n"
+    return plain_view(row, images).model_dump_json() + "\n"
 
 
 def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db.accounts import keys
 from limner_shared.db.tables import ApiKey
+from limner_shared.db.views import moment
 from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, read_scopes
 from limner_shared.domain.account_views import KeyList, KeyView, RotatedKey
 from limner_shared.errors import Unauthorized
 from limner_web.auth import actor, key_id, tenant_id
 from limner_web.request_checks import KEY_ID_PATTERN
 from limner_web.services import get_services
-from limner_web.view_builders import moment
 
 bp = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys", tag="Account")
 

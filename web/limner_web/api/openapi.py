@@ -72,6 +72,8 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
     for unused in ("ValidationError", "HTTPError"):
         schemas.pop(unused, None)
     schemas["Problem"] = PROBLEM
+    for path in [each for each in document["paths"] if each.startswith("/v1/webhook_")]:
+        del document["paths"][path]  # the same handlers as below /api/v1
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if (method, path) == ("post", "/api/v1/bulks"):

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from limner_shared.db.ledger import NewJob
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
+from limner_shared.domain.webhook_targets import Targets
 from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
 from limner_shared.settings import Settings
 from limner_web import strict_json
 from limner_web.intake.scheduling import retry_limit, start_time
+from limner_web.intake.webhooks import job_webhook
 from limner_web.limits import MAX_BULK_ERRORS, MAX_BULK_LINE_BYTES
 from limner_web.problems import from_validation
 from limner_web.request_checks import BROKEN_BODY, cut_off
@@ -58,6 +60,7 @@ class BulkReader:
         self._body = body
         self._catalogue = catalogue
         self._settings = settings
+        self._targets = Targets.parse(settings.webhook_internal_targets)
         self._hash = hashlib.sha256()
         self._errors: list[dict[str, Any]] = []
         self._bad = 0
@@ -157,6 +160,7 @@ class BulkReader:
             request = JobRequest.model_validate(strict_json.loads(text))
             card, spec = self._catalogue.resolve(request)
             retries, start = retry_limit(card, request), start_time(request, time.time())
+            webhook = job_webhook(self._targets, request)
             spec = self._store_inputs(spec)
         except ValidationError as error:
             first = from_validation(error).details["errors"][0]
@@ -173,4 +177,5 @@ class BulkReader:
             request.expires_in,
             not_before=start,
             max_retries=retries,
+            webhook=webhook,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -29,13 +30,17 @@ LOADING = ""
 """The digest stored with a bulk's idempotency key until the whole body has been read."""
 
 
-def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str | None) -> str:
+def submit_bulk(
+    services: Services, tenant_id: str, reader: BulkReader, key: str | None, webhook: dict[str, Any] | None = None
+) -> str:
     """Queue the jobs of a bulk, all or none, and return the bulk's id. Requests with the same `key` make one bulk.
+
+    `webhook` is what `webhooks.bulk_webhook` returns.
 
     Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, or BulkLoading while an equal
     request is still being read.
     """
-    earlier_digest, bulk_id = _open(services, tenant_id, key)
+    earlier_digest, bulk_id = _open(services, tenant_id, key, webhook)
     if earlier_digest is not None:
         reader.skip()
         if earlier_digest != reader.digest:
@@ -55,7 +60,9 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
     return bulk_id
 
 
-def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | None, str]:
+def _open(
+    services: Services, tenant_id: str, key: str | None, webhook: dict[str, Any] | None
+) -> tuple[str | None, str]:
     """The digest and id of the bulk that this key has made, or None and the id of a new bulk. Raises BulkLoading."""
     try:
         with services.database.write() as session:
@@ -66,7 +73,7 @@ def _open(services: Services, tenant_id: str, key: str | None) -> tuple[str | No
                 if known[0] not in ledger.stale_bulks(session, ABANDONED_SECONDS):
                     raise BulkLoading
                 ledger.drop_bulk(session, known[0])
-            bulk_id = ledger.open_bulk(session, tenant_id)
+            bulk_id = ledger.open_bulk(session, tenant_id, webhook)
             if key is not None:
                 ledger.store_idempotency_key(session, tenant_id, key, LOADING, bulk_id, replace=True)
             return None, bulk_id

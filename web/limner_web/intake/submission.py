@@ -20,6 +20,7 @@ from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import get_logger
 from limner_web.intake.idempotency import Repeat, submit_once
 from limner_web.intake.scheduling import retry_limit, start_time
+from limner_web.intake.webhooks import job_webhook
 from limner_web.services import Services
 
 log = get_logger(__name__)
@@ -28,7 +29,7 @@ HASHED_ON_THREAD_CHARS = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
 
 
-LATER_FIELDS = ("not_before", "max_retries")
+LATER_FIELDS = ("not_before", "max_retries", "webhook", "webhook_events_filter")
 """Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
 upgrade has the same one."""
 
@@ -106,6 +107,7 @@ def _new_job(services: Services, tenant_id: str, request: JobRequest) -> NewJob:
     """The job of a request, with its input pictures stored. Raises InvalidRequest."""
     card, spec = services.catalogue.resolve(request)
     start, retries = start_time(request, time.time()), retry_limit(card, request)
+    webhook = job_webhook(services.targets, request)
     spec = services.inputs.store(tenant_id, spec)
     cost = card.cost(spec)
     return NewJob(
@@ -117,6 +119,7 @@ def _new_job(services: Services, tenant_id: str, request: JobRequest) -> NewJob:
         small=cost <= card.small_cost,
         not_before=start,
         max_retries=retries,
+        webhook=webhook,
     )
 
 

@@ -16,9 +16,11 @@ from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.types import NO_SYNC, AttemptKey, Change, Claim, Result, error_values, record, transition
 from limner_shared.db.tables import Image, Job, Tenant
+from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import SPEC_VERSION, JobSpec, JobState, Lane, sources
+from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import UnreadableJob
 
 
@@ -31,10 +33,13 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     """
     rows = session.execute(_claim_statement(job_ids, owner, lease_seconds), execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
+    started = [row for row in rows if row.attempt == 1]
+    events = [NewEvent(row.tenant_id, EventType.JOB_STARTED, row.id, row.webhook) for row in started]
+    notifies = emit(session, events)
     claims: list[Claim] = []
     for row in rows:
         try:
-            claims.append(_claim(row))
+            claims.append(_claim(row, notifies=notifies))
         except ValueError as error:
             _fail_unreadable(session, row.id, row.attempt, error)
     return claims
@@ -57,7 +62,7 @@ def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -
     }
     shares = select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares")
     columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
-    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, shares)
+    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, Job.webhook, shares)
 
 
 def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:
@@ -68,7 +73,7 @@ def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueEr
     transition(session, _current([AttemptKey(job_id, attempt)]), values, JobState.FAILED.value, {"unreadable": fields})
 
 
-def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
+def _claim(row: Row[*tuple[Any, ...]], *, notifies: bool) -> Claim:
     spec = JobSpec.model_validate(row.spec)
     return Claim(
         id=row.id,
@@ -80,6 +85,7 @@ def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
         spec=spec,
         interpreted=spec.description is None or row.interpretation is not None,
         shares=row.shares,
+        notifies=notifies,
     )
 
 

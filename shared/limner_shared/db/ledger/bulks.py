@@ -6,7 +6,7 @@ done by `sweep_bulk`, a few jobs in each transaction. The states are in `domain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, null, select, update
@@ -15,17 +15,24 @@ from sqlalchemy.orm import Session
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.intake import refund
 from limner_shared.db.ledger.termination import cancel
-from limner_shared.db.ledger.types import NO_SYNC, Change, lock
+from limner_shared.db.ledger.types import NO_SYNC, Change, bulk_completed, lock
 from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Job, Tenant
+from limner_shared.db.webhooks.log import forget_subjects
+from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.bulks import BulkState, bulk_sources
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, sources
+from limner_shared.domain.webhooks import EventType
 
 
-def open_bulk(session: Session, tenant_id: str) -> str:
-    """Create a bulk that is loading and return its id; its jobs wait until `seal_bulk`."""
+def open_bulk(session: Session, tenant_id: str, webhook: Mapping[str, Any] | None = None) -> str:
+    """Create a bulk that is loading and return its id; its jobs wait until `seal_bulk`.
+
+    `webhook` is a `webhooks.Webhook` as JSON.
+    """
     bulk_id = new_id("bulk")
-    values = {"id": bulk_id, "tenant_id": tenant_id, "state": BulkState.LOADING, "total": 0}
+    values: dict[str, Any] = {"id": bulk_id, "tenant_id": tenant_id, "state": BulkState.LOADING, "total": 0}
+    values |= {"webhook": None if webhook is None else dict(webhook)}
     session.execute(insert(Bulk).values(created_at=now(), touched_at=now(), **values))
     return bulk_id
 
@@ -41,7 +48,10 @@ def seal_bulk(session: Session, bulk_id: str, total: int, skipped: dict[str, Any
     `skipped` describes the lines that were left out; see `views.SkippedView`.
     """
     values = {"state": BulkState.OPEN, "total": total, "skipped": skipped or null()}
-    return _update(session, bulk_id, [BulkState.LOADING], **values)
+    sealed = _update(session, bulk_id, [BulkState.LOADING], **values)
+    if sealed:  # its jobs may all have ended by now: canceled or expired
+        emit(session, bulk_completed(session, update(Bulk).where(Bulk.id == bulk_id).values(total=total)))
+    return sealed
 
 
 def pause_bulk(session: Session, bulk_id: str, *, paused: bool) -> bool:
@@ -108,8 +118,9 @@ def _cancel_some(session: Session, bulk_id: str, limit: int) -> list[Change]:
     live = (Job.bulk_id == bulk_id) & Job.state.in_(sources(JobState.CANCELED))
     ids = lock(session, select(Job.id).where(live).limit(limit))
     changes = cancel(session, Job.id.in_(ids)) if ids else []
-    if session.scalar(select(Job.id).where(live).limit(1)) is None:
-        _move(session, bulk_id, BulkState.CANCELED)
+    if session.scalar(select(Job.id).where(live).limit(1)) is None and _move(session, bulk_id, BulkState.CANCELED):
+        row = session.execute(select(Bulk.tenant_id, Bulk.webhook).where(Bulk.id == bulk_id)).one()
+        emit(session, [NewEvent(row.tenant_id, EventType.BULK_CANCELED, bulk_id, row.webhook)])
     return changes
 
 
@@ -117,6 +128,7 @@ def _delete_some(session: Session, bulk_id: str, tenant_id: str, limit: int) -> 
     ids = lock(session, select(Job.id).where(Job.bulk_id == bulk_id).limit(limit))
     if ids:
         session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=NO_SYNC)
+        forget_subjects(session, ids)
         gone = delete(Job).where(Job.id.in_(ids)).returning(Job.created_at, Job.cost)
         jobs = [(row.created_at, row.cost) for row in session.execute(gone, execution_options=NO_SYNC)]
         if session.scalar(select(Tenant.cost_per_day).where(Tenant.id == tenant_id)) is not None:

@@ -179,6 +179,7 @@ def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: 
         "retry_of": job.retry_of,
         "not_before": _start(job, moment),
         "max_retries": job.max_retries,
+        "webhook": None if job.webhook is None else dict(job.webhook),
     }
 
 

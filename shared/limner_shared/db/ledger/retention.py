@@ -30,6 +30,7 @@ from limner_shared.db.tables import (
     Tenant,
     Usage,
 )
+from limner_shared.db.webhooks.log import blank_subjects, forget_subjects
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.replay import DRAWN_AS
 
@@ -136,6 +137,7 @@ def _blank(session: Session, ids: Sequence[str]) -> None:
     said = {Image.alt_text: None, Image.deduplication_key: None}
     session.execute(update(Image).where(Image.job_id.in_(ids)).values(said), execution_options=NO_SYNC)
     _blank_receipts(session, ids)
+    blank_subjects(session, ids)
     _blank_turns(session, ids)
 
 
@@ -216,6 +218,7 @@ def _delete_jobs(session: Session, ids: Sequence[str]) -> None:
     give_up_inputs(session, ids)
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(ids)), execution_options=NO_SYNC)
     session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=NO_SYNC)
+    forget_subjects(session, ids)
     deleted = delete(Job).where(Job.id.in_(ids)).returning(Job.bulk_id)
     bulks = {bulk for bulk in session.scalars(deleted, execution_options=NO_SYNC) if bulk is not None}
     _delete_empty_bulks(session, bulks)
@@ -229,6 +232,7 @@ def _delete_empty_bulks(session: Session, ids: set[str]) -> None:
     """Delete the bulks without jobs; a bulk that is loading may get more."""
     for bulk_id in sorted(ids):
         if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
+            forget_subjects(session, [bulk_id])
             ended = (Bulk.id == bulk_id) & Bulk.state.in_((BulkState.OPEN, BulkState.PAUSED, BulkState.CANCELED))
             session.execute(delete(Bulk).where(ended), execution_options=NO_SYNC)
             session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == bulk_id))

@@ -93,7 +93,13 @@ def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, 
     changes: list[Change] = []
     for job, spec in dead:
         new = NewJob(
-            spec, job.cost, list(Priority)[job.priority], job.extra, retry_of=job.id, max_retries=job.max_retries
+            spec,
+            job.cost,
+            list(Priority)[job.priority],
+            job.extra,
+            retry_of=job.id,
+            max_retries=job.max_retries,
+            webhook=job.webhook,
         )
         changes += submit(session, tenant_id, [new]).changes
     return changes

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, update
+from sqlalchemy import ColumnElement, Select, Update, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_many, now
 from limner_shared.db.tables import Bulk, Event, Job
+from limner_shared.db.webhooks.outbox import NewEvent, emit
+from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
+from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import LimnerError
 
 NO_SYNC: Final = {"synchronize_session": False}
@@ -34,6 +37,8 @@ class NewJob:
     not_before: float | None = None
     """The time before which it must not start, in seconds since 1970; a past one has no effect."""
     max_retries: int = 0
+    webhook: Mapping[str, Any] | None = None
+    """A `webhooks.Webhook` as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Change:
     model: str
     state: JobState
     version: int
+    notifies: bool = False
+    """Whether webhook deliveries were written with it, which the dispatcher should send at once."""
 
 
 class AttemptKey(NamedTuple):
@@ -66,6 +73,7 @@ class Claim:
     version: int
     lane: Lane
     spec: JobSpec
+    notifies: bool = False
     interpreted: bool = True
     """Whether the spec holds all conditions; False for a description that has not been interpreted yet."""
     shares: bool = False
@@ -79,7 +87,9 @@ class Claim:
     @property
     def change(self) -> Change:
         """The state change of the claim."""
-        return Change(self.id, self.tenant_id, self.bulk_id, self.spec.model, JobState.RUNNING, self.version)
+        return Change(
+            self.id, self.tenant_id, self.bulk_id, self.spec.model, JobState.RUNNING, self.version, self.notifies
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +160,45 @@ def transition(
         update(Job)
         .where(which)
         .values({"version": Job.version + 1, **values})
-        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.model, Job.state, Job.version, Job.attempt)
+        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.model, Job.state, Job.version, Job.attempt, Job.webhook)
     )
     rows = session.execute(statement, execution_options=NO_SYNC).all()
     record(session, kind, [(row.id, row.attempt, dict(detail or {})) for row in rows])
-    changes = [Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), row.version) for row in rows]
-    _count_ends(session, changes)
-    return changes
+    ended = [row for row in rows if JobState(row.state).terminal]
+    events = [NewEvent(row.tenant_id, EventType(f"job.{row.state}"), row.id, row.webhook) for row in ended]
+    notifies = emit(session, events + _count_ends(session, ended))
+    return [
+        Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), row.version, notifies)
+        for row in rows
+    ]
 
 
-def _count_ends(session: Session, changes: Sequence[Change]) -> None:
+def _count_ends(session: Session, ended: Iterable[Any]) -> list[NewEvent]:
     """Update the bulks' counts, after the jobs and in a fixed order, so that no two transactions wait for each other.
+    Returns the events of bulks whose last job has ended.
 
     For the same reason a transaction that ends jobs of several bulks must end all of them in one `transition`.
     """
-    ends = Counter((change.bulk_id, change.state) for change in changes if change.bulk_id and change.state.terminal)
+    completed: list[NewEvent] = []
+    ends = Counter((row.bulk_id, JobState(row.state)) for row in ended if row.bulk_id)
     for (bulk_id, state), count in sorted(ends.items()):
         column = getattr(Bulk, state.value)
         statement = update(Bulk).where(Bulk.id == bulk_id).values({column: column + count})
-        session.execute(statement, execution_options=NO_SYNC)
+        completed += bulk_completed(session, statement)
+    return completed
+
+
+def bulk_completed(session: Session, statement: Update) -> list[NewEvent]:
+    """Execute an update of a bulk; returns the event of its completion if all its jobs have ended after it.
+
+    The row is locked by the update, so of several transactions only the last one completes the bulk. A bulk that is
+    loading is not complete, and one that was canceled has an event of its own.
+    """
+    ended = Bulk.succeeded + Bulk.failed + Bulk.canceled
+    done = Bulk.state.in_((BulkState.OPEN, BulkState.PAUSED)) & (ended >= Bulk.total)
+    returned = statement.returning(Bulk.id, Bulk.tenant_id, Bulk.webhook, done.label("done"))
+    rows = session.execute(returned, execution_options=NO_SYNC)
+    return [NewEvent(row.tenant_id, EventType.BULK_COMPLETED, row.id, row.webhook) for row in rows if row.done]
 
 
 def record(session: Session, kind: str, jobs: Sequence[tuple[str, int, dict[str, Any]]]) -> None:

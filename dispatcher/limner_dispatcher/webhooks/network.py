@@ -1,0 +1,108 @@
+"""Connections of webhooks: a host name is resolved once, all of its addresses are checked, and the connection goes to
+one of exactly these. Certificates are checked against the name, as always.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import httpcore
+
+from limner_shared.domain.webhook_targets import Address, Targets
+
+MAX_ADDRESSES: Final = 4
+"""Addresses of a name that are tried."""
+
+
+class TargetRefused(Exception):
+    """The URL leads to an address that webhooks are not sent to."""
+
+
+class NameUnresolved(Exception):
+    """The host name has no address, or the name server did not answer."""
+
+
+class Network(httpcore.NetworkBackend):
+    """The network of one request, all of which must end `seconds` from now; `address` is where it is connected."""
+
+    def __init__(self, targets: Targets, seconds: float) -> None:
+        self._targets = targets
+        self._deadline = time.monotonic() + seconds
+        self._backend = httpcore.SyncBackend()
+        self.address: str | None = None
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address that accepts. Raises TargetRefused, NameUnresolved and httpcore's errors."""
+        addresses = self._resolve(host, port)
+        for number, address in enumerate(addresses, 1):
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise httpcore.ConnectTimeout("no time is left to connect")
+            self.address = str(address)
+            share = left / (len(addresses) + 1 - number)
+            try:
+                return _Stream(self._backend.connect_tcp(self.address, port, timeout=share), self._deadline)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if number == len(addresses):
+                    raise
+        raise NameUnresolved(f"{host} has no address")
+
+    def _resolve(self, host: str, port: int) -> list[Address]:
+        try:
+            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NameUnresolved(f"{host} could not be resolved: {error}") from error
+        addresses = list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
+        refused = [address for address in addresses if not self._targets.allows(host, address)]
+        if refused:
+            raise TargetRefused(f"{host} leads to {refused[0]}, which is not an address of the public internet")
+        return addresses[:MAX_ADDRESSES]
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose every operation ends at the deadline, however slowly the other side sends."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read some bytes. Raises httpcore.ReadTimeout at the deadline."""
+        return self._stream.read(max_bytes, self._left(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write all bytes. Raises httpcore.WriteTimeout at the deadline."""
+        self._stream.write(buffer, self._left(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """Begin TLS. Raises httpcore.ConnectTimeout at the deadline."""
+        left = self._left(httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpcore asks about the connection."""
+        return self._stream.get_extra_info(info)
+
+    def _left(self, over: type[Exception]) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise over("the time of this delivery is over")
+        return left

@@ -1,0 +1,112 @@
+"""The views of jobs and bulks, built from database rows: answers of the API and the data of webhooks alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final, overload
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from limner_shared.db import queries
+from limner_shared.db.tables import Bulk, Image, Job
+from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.jobs import JobSpec, JobState, Priority
+from limner_shared.domain.views import BulkView, ErrorView, ImageView, JobView, SkippedView
+
+API: Final = "/api/v1"
+SPEC_FIELDS: Final = (JobSpec.model_fields.keys() & JobView.model_fields.keys()) - {"version"}
+"""The fields of a stored spec that a view shows."""
+UNREADABLE: Final[dict[str, Any]] = {
+    "prompt": "",
+    "negative_prompt": "",
+    "style": None,
+    **dict.fromkeys(("width", "height", "steps", "guidance", "seed", "n"), 0),
+}
+"""What a view shows instead of a damaged stored spec."""
+
+
+def plain_view(row: Job, images: list[Image]) -> JobView:
+    """The view of a job, without its position in the queue and its progress."""
+    try:
+        return _view(row, images, row.spec, row.interpretation)
+    except (ValidationError, AttributeError):  # AttributeError if the spec is not even an object
+        # A damaged row must not hide the other rows of its page or bulk.
+        return _view(row, images, UNREADABLE | {"model": row.model}, None)
+
+
+def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation: dict[str, Any] | None) -> JobView:
+    spec = {key: value for key, value in stored.items() if key in SPEC_FIELDS}
+    error = None
+    if row.error_code is not None:
+        error = ErrorView(code=row.error_code, message=row.error_message or "", retryable=bool(row.error_retryable))
+    ended = JobState(row.state).terminal
+    this = f"{API}/jobs/{row.id}"
+    return JobView(
+        id=row.id,
+        status=JobState(row.state),
+        version=row.version,
+        priority=list(Priority)[row.priority],
+        metadata=row.extra,
+        bulk=row.bulk_id,
+        line=row.bulk_line,
+        attempts=row.attempt,
+        retries=row.retries,
+        max_retries=row.max_retries,
+        last_error=error if row.retries and row.state != JobState.FAILED else None,
+        retry_of=row.retry_of,
+        not_before=None if ended else moment(row.not_before),
+        position=None,
+        progress=None,
+        created_at=moment(row.created_at),
+        started_at=moment(row.started_at),
+        finished_at=moment(row.finished_at),
+        expires_at=moment(row.deadline_at),
+        images=[_image_view(image) for image in images],
+        error=error if ended and row.state == JobState.FAILED else None,
+        links={"self": this, "cancel": f"{this}/cancel"},
+        revised_prompt=stored.get("prompt") if interpretation else None,
+        interpretation=None if interpretation is None else Interpretation.model_validate(interpretation),
+        presentation=row.presentation,
+        **spec,
+    )
+
+
+def _image_view(row: Image) -> ImageView:
+    return ImageView(
+        id=row.id,
+        url=f"{API}/images/{row.id}",
+        sha256=row.sha256,
+        width=row.width,
+        height=row.height,
+        seed=row.seed,
+        media_type=row.media_type,
+        bytes=row.size_bytes,
+        alt_text=row.alt_text,
+    )
+
+
+def bulk_view(session: Session, row: Bulk) -> BulkView:
+    """The view of a bulk."""
+    counts = queries.bulk_counts(session, row)
+    open_jobs = counts[JobState.QUEUED] + counts[JobState.RUNNING]
+    status = row.state if row.state != "open" else ("running" if open_jobs else "done")
+    this = f"{API}/bulks/{row.id}"
+    return BulkView(
+        id=row.id,
+        status=status,
+        total=row.total,
+        counts={state.value: count for state, count in counts.items()},
+        skipped=None if row.skipped is None else SkippedView.model_validate(row.skipped),
+        created_at=moment(row.created_at),
+        links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
+    )
+
+
+@overload
+def moment(seconds: float) -> datetime: ...
+@overload
+def moment(seconds: None) -> None: ...
+def moment(seconds: float | None) -> datetime | None:
+    """Convert the database's seconds since 1970 to a time in UTC; None stays None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,117 @@
+"""The outbox of webhooks: an event and its deliveries, in the transaction of the change that they tell of. So an event
+is there if and only if the change is, whatever is killed when.
+
+Jobs and bulks emit through the ledger. Anything else calls `emit` with its own `data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from limner_shared.db.engine import insert_many, now
+from limner_shared.db.webhook_tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from limner_shared.domain.ids import new_id
+from limner_shared.domain.webhook_targets import receiver_of
+from limner_shared.domain.webhooks import GIVE_UP_SECONDS, DeliveryState, EventType, Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to tell its receivers of: the tenant's endpoints for its type, and the `webhook` of its subject."""
+
+    tenant_id: str
+    type: EventType
+    subject_id: str | None = None
+    """The job, bulk or other resource that it tells of; deleting that deletes the event."""
+    webhook: Mapping[str, Any] | None = None
+    """A stored `webhooks.Webhook`."""
+    data: Mapping[str, Any] | None = None
+    """What the receivers get as `data`; None for the view of a job or bulk at the time of sending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Where one event goes."""
+
+    key: str
+    url: str
+    endpoint_id: str | None = None
+
+
+def emit(session: Session, events: Sequence[NewEvent]) -> bool:
+    """Write the events that somebody receives, with their deliveries; returns whether there are any.
+
+    After the commit, `Hints.deliveries_wait` makes the dispatcher send them at once.
+    """
+    if not events:
+        return False
+    tenants = {event.tenant_id for event in events}
+    endpoints = session.scalars(select(WebhookEndpoint).where(WebhookEndpoint.tenant_id.in_(tenants))).all()
+    rows: list[dict[str, Any]] = []
+    deliveries: list[dict[str, Any]] = []
+    for event in events:
+        receivers = list(_receivers(event, endpoints))
+        if receivers:
+            rows.append(_row(event))
+            deliveries += (delivery_row(rows[-1]["id"], event.tenant_id, receiver) for receiver in receivers)
+    if rows:
+        session.execute(insert_many(WebhookEvent).values(created_at=now()), rows)
+        times = {"created_at": now(), "next_at": now(), "deadline_at": now() + GIVE_UP_SECONDS}
+        session.execute(insert_many(WebhookDelivery).values(**times), deliveries)
+    return bool(rows)
+
+
+def emit_to(session: Session, event: NewEvent, receiver: Receiver, seconds: float) -> str:
+    """Write an event for this receiver alone, which is tried for `seconds`; returns the id of the delivery."""
+    row = _row(event)
+    delivery = delivery_row(row["id"], event.tenant_id, receiver)
+    session.execute(insert_many(WebhookEvent).values(created_at=now()), [row])
+    times = {"created_at": now(), "next_at": now(), "deadline_at": now() + seconds}
+    session.execute(insert_many(WebhookDelivery).values(**times), [delivery])
+    return delivery["id"]
+
+
+def delivery_row(event_id: str, tenant_id: str, receiver: Receiver) -> dict[str, Any]:
+    """The columns of a new delivery, except its times."""
+    return {
+        "id": new_id("whd"),
+        "event_id": event_id,
+        "tenant_id": tenant_id,
+        "endpoint_id": receiver.endpoint_id,
+        "url": receiver.url,
+        "receiver": receiver.key,
+        "state": DeliveryState.PENDING,
+    }
+
+
+def _receivers(event: NewEvent, endpoints: Sequence[WebhookEndpoint]) -> Iterator[Receiver]:
+    for endpoint in endpoints:
+        if endpoint.tenant_id == event.tenant_id and event.type in endpoint.event_types:
+            yield Receiver(endpoint.id, endpoint.url, endpoint.id)
+    own = _read(event.webhook)
+    if own is not None and event.type in own.events:
+        yield Receiver(receiver_of(event.tenant_id, own.url), own.url)
+
+
+def _read(stored: Mapping[str, Any] | None) -> Webhook | None:
+    """A stored webhook; None for a damaged one, which must not stop its job from ending."""
+    try:
+        return None if stored is None else Webhook.model_validate(stored)
+    except ValidationError:
+        return None
+
+
+def _row(event: NewEvent) -> dict[str, Any]:
+    return {
+        "id": new_id("evt"),
+        "tenant_id": event.tenant_id,
+        "type": event.type,
+        "subject_id": event.subject_id,
+        "data": None if event.data is None else dict(event.data),
+    }

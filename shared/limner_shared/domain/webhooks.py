@@ -1,0 +1,112 @@
+"""Webhooks: the types of events, the filters of a receiver, secrets, and when a failed delivery is sent again. No I/O.
+
+Signatures follow Standard Webhooks (https://www.standardwebhooks.com); the clients of OpenAI and Replicate verify them.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_URL_CHARS: Final = 2048
+MAX_ENDPOINTS: Final = 20
+"""The endpoints of one tenant: each event may be delivered to all of them."""
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - of Standard Webhooks
+SECRET_BYTES: Final = 32
+HINT_CHARS: Final = 4
+MAX_OVERLAP_SECONDS: Final = 7 * 86_400
+KEPT_OVERLAP_SECONDS: Final = 86_400
+"""The overlap that OpenAI's client asks for."""
+
+GIVE_UP_SECONDS: Final = 3 * 86_400.0
+"""How long a delivery is tried: a receiver that breaks on a Friday evening may be repaired on Monday."""
+BACKOFF_BASE_SECONDS: Final = 5.0
+"""The longest delay before the first repeat: a receiver that restarts is back within seconds."""
+BACKOFF_FACTOR: Final = 3.0
+BACKOFF_CAP_SECONDS: Final = 4 * 3600.0
+"""The longest delay before any repeat: about 40 tries in three days."""
+
+
+class EventType(StrEnum):
+    """What has happened."""
+
+    JOB_STARTED = "job.started"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELED = "job.canceled"
+    BULK_COMPLETED = "bulk.completed"
+    BULK_CANCELED = "bulk.canceled"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_FAILED = "batch.failed"
+    BATCH_EXPIRED = "batch.expired"
+    BATCH_CANCELLED = "batch.cancelled"  # as OpenAI spells it
+
+
+JobEventType = Literal["job.started", "job.succeeded", "job.failed", "job.canceled"]
+BulkEventType = Literal["bulk.completed", "bulk.canceled"]
+JOB_ENDED: Final = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED)
+BULK_ENDED: Final = (EventType.BULK_COMPLETED, EventType.BULK_CANCELED)
+
+
+class DeliveryState(StrEnum):
+    """The state of one event's delivery to one receiver."""
+
+    PENDING = "pending"
+    """It is sent when due and when the receiver's limits allow."""
+    SENDING = "sending"
+    """A dispatcher sends it until its lease ends."""
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Given up: three days have passed, or the receiver answered 410 Gone."""
+    CANCELED = "canceled"
+    """Its endpoint was deleted."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be sent."""
+        return self in (DeliveryState.PENDING, DeliveryState.SENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class DueReceiver:
+    """A receiver with due deliveries, and its tenant."""
+
+    receiver: str
+    tenant_id: str
+
+
+WebhookUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS)]
+
+
+class Webhook(BaseModel):
+    """The webhook of one job or bulk, as stored with it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    events: tuple[str, ...]
+
+
+def new_secret() -> str:
+    """A signing secret: `whsec_` and 32 random bytes in base64."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def hint(secret: str) -> str:
+    """A secret's last characters, which tell two secrets apart."""
+    return f"{SECRET_PREFIX}…{secret[-HINT_CHARS:]}"
+
+
+def repeat_seconds(tries: int, fraction: float) -> float:
+    """The delay before a delivery that failed `tries` times is sent again: exponential backoff with full jitter.
+
+    `fraction` is uniform in [0, 1) (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    """
+    exponent = min(max(tries, 1) - 1, 64)  # beyond this the cap applies, and the power could overflow
+    return fraction * min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * BACKOFF_FACTOR**exponent)
