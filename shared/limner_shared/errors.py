@@ -77,6 +77,12 @@ class AdminScopeRequired(LimnerError):
     code, title, status = "admin_scope_required", "Scope admin required", 403
 
 
+class OperatorRequired(LimnerError):
+    """Only the operator may do this: use an admin key of the tenant `local`, or the `limner` command."""
+
+    code, title, status = "operator_required", "Operator required", 403
+
+
 class NotFound(LimnerError):
     """No resource has this id."""
 

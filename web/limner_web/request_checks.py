@@ -13,7 +13,13 @@ from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, Unsupp
 from limner_web import strict_json
 from limner_web.services import get_services
 
-JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations", "/api/v1/keys/rotate")
+JSON_PATHS: Final = (
+    "/api/v1/jobs",
+    "/api/v1/jobs/retry",
+    "/api/v1/conversations",
+    "/api/v1/keys/rotate",
+    "/api/v1/pauses",
+)
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/")
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"

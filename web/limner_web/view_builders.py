@@ -10,11 +10,12 @@ from flask import url_for
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from limner_shared.db import queries
-from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Image, Job
+from limner_shared.db import pause_queries, queries
+from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Image, Job, Pause
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
+from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.views import (
     BulkView,
     ConversationView,
@@ -22,6 +23,7 @@ from limner_shared.domain.views import (
     ImageView,
     JobView,
     ModelView,
+    PauseNotice,
     ProgressView,
     SkippedView,
     TurnView,
@@ -44,6 +46,7 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     view = _plain_view(row, queries.images(session, [row.id])[row.id])
     if row.state == JobState.QUEUED and row.not_before is None:
         view.position = queries.position(session, row)
+    _add_pauses(session, [(row, view)])
     if row.state == JobState.RUNNING:
         _add_progress(hints, [view])
     return view
@@ -54,6 +57,7 @@ def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
     pictures = queries.images(session, [row.id for row in rows])
     views = [_plain_view(row, pictures[row.id]) for row in rows]
     _add_progress(hints, [view for view in views if view.status is JobState.RUNNING])
+    _add_pauses(session, list(zip(rows, views, strict=True)))
     return views
 
 
@@ -66,6 +70,20 @@ def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
     by_id = {view.id: view for view in views}
     for job_id, progress in hints.progress(by_id).items():
         by_id[job_id].progress = ProgressView(done=progress.done, total=progress.total)
+
+
+def _add_pauses(session: Session, jobs: Iterable[tuple[Job, JobView]]) -> None:
+    queued = [(row, view) for row, view in jobs if row.state == JobState.QUEUED]
+    found = {(pause.kind, pause.subject): pause for pause in pause_queries.pauses(session)} if queued else {}
+    for row, view in queued:
+        pause = found.get((PauseKind.MODEL, row.model)) or found.get((PauseKind.TENANT, row.tenant_id))
+        view.paused = None if pause is None else pause_notice(pause)
+
+
+def pause_notice(row: Pause) -> PauseNotice:
+    """What the owner of a waiting job sees of a pause."""
+    since, until = moment(row.paused_at), moment(row.until)
+    return PauseNotice(what=PauseKind(row.kind), reason=row.reason, since=since, until=until)
 
 
 def _plain_view(row: Job, images: list[Image]) -> JobView:
@@ -174,8 +192,8 @@ def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Conversatio
     ]
 
 
-def model_view(card: ModelCard, default: str) -> ModelView:
-    """The view of a model card."""
+def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> ModelView:
+    """The view of a model card, and of the model's pause."""
     return ModelView(
         name=card.name,
         title=card.title,
@@ -190,6 +208,7 @@ def model_view(card: ModelCard, default: str) -> ModelView:
         max_prompt_chars=card.max_prompt_chars,
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
+        paused=None if pause is None else pause_notice(pause),
     )
 
 

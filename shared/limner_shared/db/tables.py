@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
 from limner_shared.db.table_base import Base, partial_index
 
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,
@@ -92,8 +93,8 @@ class ApiKey(Base):
 class AuditEntry(Base):
     """A change of a key or a tenant, without secrets. The database refuses to change or delete an entry.
 
-    `actor` is the id of the key that made the change, or one of `audit`'s names. `subject` is the id of the key or
-    tenant that was changed.
+    `actor` is the id of the key that made the change, or one of `audit`'s names. `subject` is the id of the key,
+    tenant or pause that was changed.
     """
 
     __tablename__ = "audit_log"

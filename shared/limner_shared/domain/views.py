@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import Adapter, JobState, Priority
+from limner_shared.domain.pauses import PauseKind
 
 
 class ImageView(BaseModel):
@@ -52,6 +53,15 @@ class ErrorView(BaseModel):
     code: str
     message: str
     retryable: bool
+
+
+class PauseNotice(BaseModel):
+    """A pause for which jobs wait."""
+
+    what: PauseKind = Field(description="What is paused: the `model`, or the `tenant` of the job.")
+    reason: str | None
+    since: datetime
+    until: datetime | None = Field(description="When it ends by itself, if that is planned.")
 
 
 class JobView(BaseModel):
@@ -103,6 +113,7 @@ class JobView(BaseModel):
     position: int | None = Field(
         description="Jobs ahead of it for the same workers, while queued but not waiting for a time; at most 1000."
     )
+    paused: PauseNotice | None = Field(default=None, description="The pause for which it waits, while queued.")
     progress: ProgressView | None = Field(description="While running.")
     created_at: datetime
     started_at: datetime | None
@@ -208,6 +219,7 @@ class ModelView(BaseModel):
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
+    paused: PauseNotice | None = Field(default=None, description="While it is paused: its jobs wait.")
 
 
 class ModelList(BaseModel):

@@ -204,7 +204,8 @@ def _answer(view: JobView) -> Response:
     """The response for a job. Its ETag changes with everything that the view shows, so an unchanged poll gets a 304."""
     answer = make_response(view.model_dump(mode="json"))
     progress = view.progress.done if view.progress else view.position or 0
-    answer.set_etag(f"{view.id}-{view.version}-{progress}")
+    paused = "" if view.paused is None else f"-{view.paused.since.timestamp()}"
+    answer.set_etag(f"{view.id}-{view.version}-{progress}{paused}")
     answer.headers["Cache-Control"] = "private, no-cache"
     if not view.status.terminal:
         # Jobs far back in the queue, or scheduled, are polled less often; the random second spreads the polls.

@@ -45,6 +45,7 @@ from limner_shared.db.ledger.release import (
     backfill_legacy_jobs,
     orphans,
     promote,
+    recall,
     release,
     release_again,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "promote",
     "read_idempotency_key",
     "reap",
+    "recall",
     "release",
     "release_again",
     "renew",
