@@ -79,6 +79,8 @@ def ask(client: FlaskClient) -> None:
     job = call(JOBS, "POST", json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
     call(JOBS, "POST", json={"prompt": "x", "expires_in": 9}, headers={"X-Stainless-Retry-Count": "1"})
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    for scope in ("tenant", "model", "tenant"):
+        call(JOBS, "POST", json={"prompt": "x", "unique": {"key": "u", "scope": scope, "seconds": 9}})
     later = call(JOBS, "POST", json={"prompt": "x", "not_before": tomorrow, "max_retries": 1})
     call(later["links"]["self"])
     filters = ["", "bulk=bulk_0001", f"bulk=bulk_0001&model={model}", "dead=true", f"model={model}", "model=none"]
@@ -114,7 +116,7 @@ def _pause(call: Callable[..., Any], model: str, job: dict[str, Any]) -> None:
 
 
 def _ask_of_bulks(call: Callable[..., Any]) -> None:
-    lines = "".join(json.dumps({"prompt": f"x {n}"}) + "\n" for n in range(20))
+    lines = "".join(json.dumps({"prompt": f"x {n}", "unique": {"key": f"u{n % 9}"}}) + "\n" for n in range(20))
     headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "b"}
     bulk = f"{BULKS}/{call(BULKS, 'POST', data=lines, headers=headers)['id']}"
     for verb in ("pause", "resume"):

@@ -113,6 +113,12 @@ class BulkLoading(LimnerError):
     code, title, status, retryable = "bulk_loading", "Bulk loading", 409, True
 
 
+class UniqueKeyLoading(LimnerError):
+    """A job of a bulk that is still being read holds this unique key: try again in a few seconds."""
+
+    code, title, status, retryable = "unique_key_loading", "Unique key loading", 409, True
+
+
 class NotAcceptable(LimnerError):
     """None of the accepted media types can be produced."""
 

@@ -19,6 +19,7 @@ from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.views import (
     BulkView,
     ConversationView,
+    DuplicatesView,
     ErrorView,
     ImageView,
     JobView,
@@ -157,6 +158,7 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
         total=row.total,
         counts={state.value: count for state, count in counts.items()},
         skipped=None if row.skipped is None else SkippedView.model_validate(row.skipped),
+        duplicates=None if row.duplicates is None else DuplicatesView.model_validate(row.duplicates),
         created_at=moment(row.created_at),
         links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
     )

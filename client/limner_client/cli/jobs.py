@@ -86,6 +86,7 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1; default 0.8.")
 @click.option("--not-before", metavar="TIME", help="Start at this time or later, such as 2026-12-24T18:00:00Z.")
 @click.option("--max-retries", type=int, help="Retries after an error that may pass. Default: the model's.")
+@click.option("--unique", help="A key: wait for the earlier job that has it, if that has not ended.")
 @click.option("--reproducible", is_flag=True, default=None, help="Generate the same bytes at any load.")
 @click.option("--describe", is_flag=True, help="Take style, number and size from PROMPT, a free description.")
 @server_options
@@ -100,6 +101,7 @@ def generate(
     mask: Path | None,
     server: str | None,
     key: str | None,
+    unique: str | None,
     **wanted: Any,
 ) -> None:
     """Generate an image from PROMPT and write it to the output file."""
@@ -107,8 +109,12 @@ def generate(
     text = "description" if describe else "prompt"
     request = {text: prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
     request |= {"image": data_url(image), "mask": data_url(mask)}
+    request["unique"] = None if unique is None else {"key": unique}
     with make_client(server, key) as client:
-        job = follow(client, client.submit(request))
+        submitted = client.submit(request)
+        if submitted.existing:
+            click.echo(f"The job {submitted.id} has this key already.", err=True)
+        job = follow(client, submitted)
         for file, made in zip(output_files(output, len(job.images)), job.images, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(client.download(made))

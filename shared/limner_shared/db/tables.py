@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
+from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414
 from limner_shared.db.table_base import Base, partial_index
 
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,
@@ -123,6 +124,7 @@ class Bulk(Base):
     failed: Mapped[int] = mapped_column(default=0, server_default="0")  # poll costs the same for any size
     canceled: Mapped[int] = mapped_column(default=0, server_default="0")
     skipped: Mapped[dict[str, Any] | None]  # lines that were left out: their number, and the first errors
+    duplicates: Mapped[dict[str, Any] | None]  # lines whose unique key another job holds: their number, the first
     created_at: Mapped[float]
     touched_at: Mapped[float]  # while loading: when its loader last reported
     __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "state"))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from limner_shared.domain.conditions import Description, Turn
 from limner_shared.domain.scheduling import Moment
+from limner_shared.domain.unique import Unique
 
 MAX_SEED: Final = 2**32 - 1
 SPEC_VERSION: Final = 1
@@ -171,6 +172,9 @@ class JobRequest(BaseModel):
         strict=True,
         description="How often the job is retried after an error that may pass, with growing delays; 0: never. "
         "Default and limit: the model's.",
+    )
+    unique: Unique | None = Field(
+        default=None, description="At most one job with this key at a time. A replay or a retry has no key."
     )
     reproducible: bool = Field(default=False, description="Same request, same bytes, at any load; slower at low load.")
     provenance: bool = Field(

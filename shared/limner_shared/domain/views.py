@@ -106,6 +106,10 @@ class JobView(BaseModel):
     retries: int = Field(default=0, description="How often it was retried after an error that may pass.")
     max_retries: int = Field(default=0, description="How often it is retried at most.")
     last_error: ErrorView | None = Field(default=None, description="The error after which it was retried last.")
+    existing: bool = Field(
+        default=False,
+        description="In the answer to a submission: this earlier job holds the `unique` key, and no job was made.",
+    )
     retry_of: str | None = Field(default=None, description="The dead letter that this job retries.")
     not_before: datetime | None = Field(
         default=None, description="When it may start, while it waits for that time: as requested, or its next retry."
@@ -146,6 +150,20 @@ class SkippedView(BaseModel):
     errors: list[LineError] = Field(description="The errors of the first 100.")
 
 
+class DuplicateLine(BaseModel):
+    """A line of a bulk that made no job."""
+
+    line: int
+    job: str = Field(description="The job that holds its `unique` key.")
+
+
+class DuplicatesView(BaseModel):
+    """The lines of a bulk whose `unique` keys other jobs held."""
+
+    count: int
+    lines: list[DuplicateLine] = Field(description="The first 100.")
+
+
 class BulkView(BaseModel):
     """A bulk and its job counts by state."""
 
@@ -154,6 +172,9 @@ class BulkView(BaseModel):
     total: int = Field(description="Its jobs; while loading, the lines read so far.")
     counts: dict[str, int]
     skipped: SkippedView | None = Field(default=None, description="Lines left out, as `on_error=skip` asks for.")
+    duplicates: DuplicatesView | None = Field(
+        default=None, description="Lines that made no job, because another job holds their `unique` key."
+    )
     created_at: datetime
     links: dict[str, str]
 

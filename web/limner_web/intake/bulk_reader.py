@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from limner_shared.db.ledger import NewJob
+from limner_shared.db.ledger import NewJob, UniqueHold
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
@@ -173,4 +173,5 @@ class BulkReader:
             request.expires_in,
             not_before=start,
             max_retries=retries,
+            unique=None if request.unique is None else UniqueHold(request.unique),
         )

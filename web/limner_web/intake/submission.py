@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.ledger import NewJob, Submission
+from limner_shared.db.ledger import NewJob, Submission, UniqueHold
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.conditions import Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
@@ -28,7 +28,7 @@ HASHED_ON_THREAD_CHARS = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
 
 
-LATER_FIELDS = ("not_before", "max_retries")
+LATER_FIELDS = ("not_before", "max_retries", "unique")
 """Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
 upgrade has the same one."""
 
@@ -48,6 +48,14 @@ class ConversationContext:
     """The model to use if the request names none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job that answers a request; `existing` if it holds the request's unique key, so that no job was made."""
+
+    job_id: str
+    existing: bool = False
+
+
 def submit(
     services: Services,
     tenant_id: str,
@@ -55,13 +63,13 @@ def submit(
     key: str | None,
     retry_count: int | None = None,
     context: ConversationContext | None = None,
-) -> str:
-    """Queue one job and return its id.
+) -> Accepted:
+    """Queue one job, unless another one holds its unique key; returns the job's id.
 
     `key` is the idempotency key: requests with the same key make one job. Without a key, a client that numbers its
     tries (`retry_count`, 0 for the first) gets the job of its first try.
 
-    Raises InvalidRequest, TooManyRequests, IdempotencyConflict or Gone.
+    Raises InvalidRequest, TooManyRequests, IdempotencyConflict, UniqueKeyLoading or Gone.
     """
     digest = _digest(services, context.place if context is not None else "", request)
     if context is not None and request.model is None:
@@ -71,6 +79,9 @@ def submit(
         new_job = replace(new_job, spec=new_job.spec.model_copy(update={"history": context.history}))
 
     def submit_job(session: Session) -> Submission:
+        existing = ledger.hold_unique_keys(session, tenant_id, [new_job]).get(0)
+        if existing is not None:
+            return Submission([], [], existing)
         ledger.reserve_quota(session, tenant_id, 1, new_job.cost)
         submission = ledger.submit(session, tenant_id, [new_job], window=services.settings.release_window)
         if context is not None:
@@ -79,9 +90,10 @@ def submit(
 
     outcome = submit_once(services, tenant_id, Repeat(key, retry_count, digest), submit_job)
     if isinstance(outcome, str):
-        return outcome
-    _announce(services, outcome)
-    return outcome.changes[0].id
+        return Accepted(outcome)
+    if outcome.existing is None:
+        _announce(services, outcome)
+    return Accepted(outcome.job_id, existing=outcome.existing is not None)
 
 
 def replay(services: Services, tenant_id: str, job_id: str) -> str:
@@ -117,6 +129,7 @@ def _new_job(services: Services, tenant_id: str, request: JobRequest) -> NewJob:
         small=cost <= card.small_cost,
         not_before=start,
         max_retries=retries,
+        unique=None if request.unique is None else UniqueHold(request.unique),
     )
 
 

@@ -169,7 +169,7 @@ def _others_wait(session: Session, model: str, rank: int, paused: Paused) -> boo
 
 def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: Lane | None) -> dict[str, Any]:
     return {
-        "id": new_id("job"),
+        "id": new_id("job") if job.unique is None else job.unique.job_id,
         "tenant_id": tenant_id,
         "bulk_id": bulk_id,
         "bulk_line": job.bulk_line,
