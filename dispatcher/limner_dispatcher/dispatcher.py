@@ -22,6 +22,7 @@ from limner_dispatcher.repair import Repairs
 from limner_dispatcher.retention import Cleaner
 from limner_dispatcher.wakeup import WakeUp
 from limner_shared.db.engine import Database, describe, is_away
+from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import reports
@@ -63,6 +64,8 @@ class Dispatcher:
         self._redis = redis
         self._wakeup = WakeUp(redis)
         self._supervisor = Supervisor(end_process)
+        # A web process that cannot reach Redis notifies through PostgreSQL; the hint ends this process's wait.
+        self._notifications = WaitingListener(database, self._supervisor, Hints(redis).waiting)
         self.isolation = Isolation(ends_pass, before_each=self._supervisor.working)
         self._leads = {duty: Leadership(database, duty, self.owner) for duty in (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY)}
         self._releaser = Releaser(
@@ -92,10 +95,12 @@ class Dispatcher:
             self._start("repair", self.repair, stopping.wait, STALLED_SECONDS, stopping),
             self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
         ]
+        self._notifications.start()
         while not stopping.wait(WATCH_SECONDS):
             for name, seconds in self._supervisor.stalled().items():
                 end_process(name, TimeoutError(f"no progress for {seconds:.0f} s"))
             self._report()
+        self._notifications.stop()
         for thread in threads:
             thread.join(STOP_SECONDS)
         self._report(ended=True)

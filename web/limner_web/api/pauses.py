@@ -62,7 +62,8 @@ def resume(pause_id: str) -> str:
     services = get_services()
     with services.database.write() as session:
         pauses.resume(session, pause_id, actor=actor())
-    services.hints.waiting()
+        services.wakeups.in_commit(session)
+    services.wakeups.after_commit()
     return ""
 
 

@@ -50,12 +50,13 @@ def submit_bulk(services: Services, tenant_id: str, reader: BulkReader, key: str
             total = reader.accepted - duplicates.count
             if not ledger.seal_bulk(session, bulk_id, total, reader.skipped, duplicates.stored):
                 raise _dropped_meanwhile()
+            services.wakeups.in_commit(session)
             if key is not None:
                 ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, replace=True)
     except BaseException:
         _drop(services, bulk_id)
         raise
-    services.hints.waiting()
+    services.wakeups.after_commit()
     return bulk_id
 
 

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -83,7 +84,7 @@ def submit(
         if existing is not None:
             return Submission([], [], existing)
         ledger.reserve_quota(session, tenant_id, 1, new_job.cost)
-        submission = ledger.submit(session, tenant_id, [new_job], window=services.settings.release_window)
+        submission = _queue(services, session, tenant_id, new_job)
         if context is not None:
             context.store_turn(session, submission.changes[0].id)
         return submission
@@ -109,7 +110,7 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
         ledger.reserve_quota(session, tenant_id, 1, row.cost)
         retries = int(card.max_retries.default)
         new_job = NewJob(spec, row.cost, Priority.NORMAL, {REPLAY_OF: job_id}, max_retries=retries)
-        submission = ledger.submit(session, tenant_id, [new_job], window=services.settings.release_window)
+        submission = _queue(services, session, tenant_id, new_job)
     _announce(services, submission)
     return submission.changes[0].id
 
@@ -131,6 +132,14 @@ def _new_job(services: Services, tenant_id: str, request: JobRequest) -> NewJob:
         max_retries=retries,
         unique=None if request.unique is None else UniqueHold(request.unique),
     )
+
+
+def _queue(services: Services, session: Session, tenant_id: str, new_job: NewJob) -> Submission:
+    """Queue a job. While Redis is away it is not released, because it could not be published."""
+    window = 0 if services.wakeups.redis_is_away else services.settings.release_window
+    submission = ledger.submit(session, tenant_id, [new_job], window=window)
+    services.wakeups.in_commit(session)
+    return submission
 
 
 def _digest(services: Services, place: str, request: JobRequest) -> str:
@@ -162,14 +171,18 @@ def _replay_spec(row: Job, images: list[Image]) -> JobSpec:
 def _announce(services: Services, submission: Submission) -> None:
     """After the commit, publish the released jobs and send the hints.
 
-    Redis may be unavailable: then the dispatcher publishes the jobs later.
+    Redis may be unavailable: then workers that listen to the database claim the jobs, or the dispatcher publishes them
+    later.
     """
-    if submission.released:
-        try:
-            publish(services.celery, submission.changes[0].model, submission.released)
-        except Exception as error:  # noqa: BLE001 - kombu raises its transport's errors; the job is already stored
-            jobs = len(submission.released)
-            log.warning("could not publish, left to the dispatcher", jobs=jobs, error=repr(error)[:200])
-    else:
-        services.hints.waiting()
-    services.hints.changed(submission.changes)
+    services.wakeups.after_commit(partial(_publish, services, submission) if submission.released else None)
+    if not services.wakeups.redis_is_away:
+        services.hints.changed(submission.changes)
+
+
+def _publish(services: Services, submission: Submission) -> bool:
+    try:
+        publish(services.celery, submission.changes[0].model, submission.released)
+    except Exception as error:  # noqa: BLE001 - kombu raises its transport's errors; the job is already stored
+        log.warning("could not publish a job, left to the others", error=repr(error)[:200])
+        return False
+    return True
