@@ -17,17 +17,18 @@ from bench.statements import OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger, queries, release_queries
-from limner_shared.db.accounts import audit, keys, tenants
+from limner_shared.db.accounts import audit, keys, pauses, tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
-from limner_shared.db.tables import SCHEDULED, Job, Tenant
+from limner_shared.db.tables import SCHEDULED, Job, Pause, Tenant
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
+from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.webhooks import DeliveryState
 from limner_shared.errors import GenerationFailed, StorageFailed
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
-USAGE = "/api/v1/usage"
+USAGE, PAUSES = "/api/v1/usage", "/api/v1/pauses"
 LONG = 10_000_000
 
 
@@ -55,6 +56,7 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
         session.execute(update(Job).where(text(SCHEDULED)).values(not_before=1.0))
     _round(dispatcher)
     sweep(held.database, card.name)
+    pause(held.database, card.name, dispatcher)
     operate(held.database)
     clean(app, keep_images_days=LONG, keep_prompts_days=LONG, keep_jobs_days=LONG)
     clean(app, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=LONG)
@@ -80,6 +82,8 @@ def ask(client: FlaskClient) -> None:
     job = call(JOBS, "POST", json={"prompt": "x"}, headers={"Idempotency-Key": "k"})
     call(JOBS, "POST", json={"prompt": "x", "expires_in": 9}, headers={"X-Stainless-Retry-Count": "1"})
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    for scope in ("tenant", "model", "tenant"):
+        call(JOBS, "POST", json={"prompt": "x", "unique": {"key": "u", "scope": scope, "seconds": 9}})
     later = call(JOBS, "POST", json={"prompt": "x", "not_before": tomorrow, "max_retries": 1})
     call(later["links"]["self"])
     filters = ["", "bulk=bulk_0001", f"bulk=bulk_0001&model={model}", "dead=true", f"model={model}", "model=none"]
@@ -99,6 +103,7 @@ def ask(client: FlaskClient) -> None:
     talk = call(TALKS, "POST", json={"message": "a red car"})
     turn = call(talk["links"]["messages"], "POST", json={"message": "bluer"})
     call(f"{talk['links']['self']}/turns/{turn['id']}", "PUT", json={"message": "greener"})
+    _pause(call, model, job)
     for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz", USAGE):
         call(path)
     call(talk["links"]["self"], "DELETE")
@@ -144,8 +149,17 @@ def notify(app: Flask, dispatcher: Dispatcher) -> None:
         time.sleep(0.05)
 
 
+def _pause(call: Callable[..., Any], model: str, job: dict[str, Any]) -> None:
+    for subject in ({"model": model}, {"tenant": "other"}):
+        paused = call(PAUSES, "POST", json=subject)
+        call(JOBS, "POST", json={"prompt": "x"})
+        for path in (job["links"]["self"], PAUSES, "/api/v1/models"):
+            call(path)
+        call(f"{PAUSES}/{paused['id']}", "DELETE")
+
+
 def _ask_of_bulks(call: Callable[..., Any]) -> None:
-    lines = "".join(json.dumps({"prompt": f"x {n}"}) + "\n" for n in range(20))
+    lines = "".join(json.dumps({"prompt": f"x {n}", "unique": {"key": f"u{n % 9}"}}) + "\n" for n in range(20))
     headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": "b"}
     bulk = f"{BULKS}/{call(BULKS, 'POST', data=lines, headers=headers)['id']}"
     for verb in ("pause", "resume"):
@@ -194,6 +208,17 @@ def sweep(database: Database, model: str) -> None:
             ledger.sweep_bulk(session, unswept, 100)
         ledger.backfill_legacy_jobs(session, model, 100)
         ledger.delete_old_idempotency_keys(session, LONG)
+
+
+def pause(database: Database, model: str, dispatcher: Dispatcher) -> None:
+    """Run the operations of a service with a paused tenant and a pause that has ended."""
+    with database.write() as session:
+        pauses.pause(session, PauseKind.TENANT, TENANT, None, None, actor=audit.OPERATOR)
+        pauses.find(session, PauseKind.TENANT, TENANT)
+        ended = pauses.pause(session, PauseKind.MODEL, "another", None, None, actor=audit.OPERATOR)
+        session.execute(update(Pause).where(Pause.id == ended.id).values(until=1.0))
+        ledger.claim_next(session, [model], 8, "a worker", -1.0)
+    _round(dispatcher)
 
 
 def operate(database: Database) -> None:

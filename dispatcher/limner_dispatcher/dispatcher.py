@@ -26,6 +26,7 @@ from limner_dispatcher.wakeup import WakeUp
 from limner_dispatcher.webhooks.deliveries import DUTY as WEBHOOK_DUTY
 from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared.db.engine import Database, describe, is_away
+from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import reports
@@ -70,6 +71,8 @@ class Dispatcher:
         self._redis = redis
         self._wakeup = WakeUp(redis)
         self._supervisor = Supervisor(end_process)
+        # A web process that cannot reach Redis notifies through PostgreSQL; the hint ends this process's wait.
+        self._notifications = WaitingListener(database, self._supervisor, Hints(redis).waiting)
         self.isolation = Isolation(ends_pass, before_each=self._supervisor.working)
         self._leads = {duty: Leadership(database, duty, self.owner) for duty in DUTIES}
         self._releaser = Releaser(
@@ -108,10 +111,12 @@ class Dispatcher:
             self._start("webhooks", self.deliver, self._deliveries.wait, STALLED_SECONDS, stopping),
             self._start("webhook hints", partial(self._hear, stopping), stopping.wait, STALLED_SECONDS, stopping),
         ]
+        self._notifications.start()
         while not stopping.wait(WATCH_SECONDS):
             for name, seconds in self._supervisor.stalled().items():
                 end_process(name, TimeoutError(f"no progress for {seconds:.0f} s"))
             self._report()
+        self._notifications.stop()
         for thread in threads:
             thread.join(STOP_SECONDS)
         self._deliveries.close()

@@ -18,13 +18,14 @@ from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.redis_queues import QueueState, RedisQueues
 from limner_dispatcher.release_window import Window
 from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
-from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db import ledger, pause_queries, queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
 from limner_shared.db.queries import Share
 from limner_shared.db.release_queries import WaitingQueue
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
+from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.celery_app import publish
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
@@ -106,13 +107,18 @@ class Releaser:
         standing = self._redis_queues.look(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
+            paused = pause_queries.paused(session)
+            if paused:
+                ledger.recall(session, model, paused)
+            if model in paused.models:
+                return next_round
             again = [job for lane in Lane for job in self._lost(session, model, lane, standing[lane])]
             inside = queries.in_window(session, model)
             released: list[Released] = []
             for priority in Priority:
                 lane = Lane.of(priority.rank)
                 window, unclaimed = state.windows[lane], inside.get(lane, 0)
-                chosen = self._choose(session, state, priority, window.look(unclaimed, time.monotonic()))
+                chosen = self._choose(session, state, priority, window.look(unclaimed, time.monotonic()), paused)
                 for to, jobs in chosen.items():
                     released += ledger.release(session, to, [job.id for job in jobs])
                 window.fill(unclaimed, len(chosen.get(lane, [])), time.monotonic())
@@ -133,13 +139,14 @@ class Releaser:
         return ledger.release_again(session, model, lane, newest_lost)
 
     def _choose(
-        self, session: Session, state: ModelState, priority: Priority, room: int
+        self, session: Session, state: ModelState, priority: Priority, room: int, paused: Paused
     ) -> Mapping[Lane, list[QueuedJob]]:
         """Choose the next jobs of a priority class; returns them by the lane that each goes to."""
         if not room:
             return {}
         queues = state.queues[priority]
-        tenants = release_queries.waiting_tenants(session, state.card.name, priority.rank)
+        waiting = release_queries.waiting_tenants(session, state.card.name, priority.rank)
+        tenants = [tenant for tenant in waiting if tenant not in paused.tenants]
         queues.keep(tenants)
         reader = _Reader(session, state.card.name, priority.rank)
         backlogs = Backlogs(

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership
-from limner_shared.db import ledger, release_queries
+from limner_shared.db import ledger, pause_queries, release_queries
+from limner_shared.db.accounts import pauses
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Change
 from limner_shared.messaging.hints import Hints
@@ -80,6 +81,7 @@ class Repairs:
             run("reap", self._reap)
         run("expire", lambda: self._end(release_queries.has_overdue_job, ledger.expire))
         run("start due jobs", self._start_due)
+        run("ended pauses", self._lift_pauses)
         run("fail unknown models", self._fail_unknown)
         run("idempotency keys", self._delete_old_keys)
         self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
@@ -128,6 +130,11 @@ class Repairs:
                 break
             self._end(release_queries.has_due_job, ledger.start_due)
             self._hints.waiting()
+
+    def _lift_pauses(self) -> None:
+        if self._is_due(pause_queries.has_ended_pause):
+            with self._leadership.write() as session:
+                pauses.lift_ended(session, SWEPT_AT_ONCE)
 
     def _fail_unknown(self) -> None:
         fail = partial(_fail_unknown, self._models)

@@ -77,6 +77,12 @@ class AdminScopeRequired(LimnerError):
     code, title, status = "admin_scope_required", "Scope admin required", 403
 
 
+class OperatorRequired(LimnerError):
+    """Only the operator may do this: use an admin key of the tenant `local`, or the `limner` command."""
+
+    code, title, status = "operator_required", "Operator required", 403
+
+
 class NotFound(LimnerError):
     """No resource has this id."""
 
@@ -105,6 +111,12 @@ class BulkLoading(LimnerError):
     """The same bulk is still being read: try again in a few seconds."""
 
     code, title, status, retryable = "bulk_loading", "Bulk loading", 409, True
+
+
+class UniqueKeyLoading(LimnerError):
+    """A job of a bulk that is still being read holds this unique key: try again in a few seconds."""
+
+    code, title, status, retryable = "unique_key_loading", "Unique key loading", 409, True
 
 
 class NotAcceptable(LimnerError):

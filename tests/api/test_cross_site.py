@@ -49,6 +49,8 @@ CHANGES = [
     ("PUT", f"/api/v1/conversations/conv_{ID}/turns/turn_{ID}"),
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
+    ("POST", "/api/v1/pauses"),
+    ("DELETE", f"/api/v1/pauses/pause_{ID}"),
     ("POST", "/v1/chat/completions"),
 ]
 

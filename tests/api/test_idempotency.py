@@ -12,6 +12,7 @@ from limner_shared.db import ledger
 from limner_shared.db.ledger import NewJob
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.jobs import JobRequest, Priority
+from limner_web.intake.submission import LATER_FIELDS
 from tests.api.test_bulks import both_databases, lines, rows
 from tests.processes import eventually
 
@@ -32,7 +33,7 @@ def test_concurrent_requests_with_the_same_key_create_one_job(client, app):
 def test_a_key_stored_without_the_lock_by_an_earlier_release_still_creates_one_job(app, database):
     request = JobRequest(prompt="x")
     card, spec = app.extensions["limner"].catalogue.resolve(request)
-    digest = hashlib.sha256(request.model_dump_json(exclude={"not_before", "max_retries"}).encode()).hexdigest()
+    digest = hashlib.sha256(request.model_dump_json(exclude={*LATER_FIELDS}).encode()).hexdigest()
     waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
 
     def waiting() -> int:

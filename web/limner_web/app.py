@@ -21,6 +21,7 @@ from limner_web.api import (
     keys,
     models,
     openapi,
+    pauses,
     usage,
     webhook_deliveries,
     webhook_endpoints,
@@ -68,7 +69,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for module in (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes):
+    account = (keys, audit, usage, pauses)
+    for module in (jobs, conversations, bulks, images, models, events, *account, health, chat, routes):
         app.register_blueprint(module.bp)
     for module in (webhook_endpoints, webhook_deliveries, webhook_secret):
         app.register_blueprint(module.bp)

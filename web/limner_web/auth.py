@@ -10,13 +10,15 @@ from flask import Flask, g, request
 from limner_shared.db import ledger, queries
 from limner_shared.db.accounts import audit, keys
 from limner_shared.domain.access import Scope, require
-from limner_shared.errors import Forbidden, Unauthorized
+from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
 from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
-ADMIN_BLUEPRINTS: Final = ("keys", "audit", "webhook_endpoints", "openai_webhook_endpoints", "webhook_secret")
+ADMIN_BLUEPRINTS: Final = ("keys", "audit", "webhook_endpoints", "openai_webhook_endpoints", "webhook_secret", "pauses")
+OPERATOR_BLUEPRINTS: Final = ("pauses",)
+"""What concerns all tenants: only keys of the operator's own tenant may call it."""
 ANY_SCOPE: Final = ("keys.rotate_key",)
 """Endpoints that a key may call whatever its scopes: an owner rotates its key."""
 
@@ -44,7 +46,7 @@ def actor() -> str:
 def _identify() -> None:
     """Set `g.tenant_id`, `g.key_id` and `g.requests_per_minute`, the tenant's limit or None.
 
-    Raises Unauthorized, Forbidden, or the error that names a scope which the key does not have.
+    Raises Unauthorized, Forbidden, OperatorRequired, or the error that names a scope which the key does not have.
     """
     services = get_services()
     if not services.settings.keys_required:
@@ -71,6 +73,8 @@ def _identify() -> None:
         raise Unauthorized
     else:
         g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
+    if request.blueprint in OPERATOR_BLUEPRINTS and g.tenant_id != ledger.LOCAL_TENANT:
+        raise OperatorRequired
 
 
 def _require_scope(granted: frozenset[Scope]) -> None:

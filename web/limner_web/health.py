@@ -33,7 +33,8 @@ def readyz() -> tuple[dict[str, Any], int]:
     process has reached its limit of concurrent requests; or `unavailable` if the database cannot be used. `load` gives
     the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read. `dispatchers`
     and `workers` summarise the reports of the running ones: items set aside after failures, threads that make no
-    progress, and models that a worker has paused after failures.
+    progress, and models that a worker has paused after failures. `paused` names the models that the operator has
+    paused, and counts the tenants.
     """
     services = get_services()
     found = services.probe.check()
@@ -55,6 +56,7 @@ def readyz() -> tuple[dict[str, Any], int]:
         "hints": {"skipped": services.listener.skipped},
         "dispatchers": _dispatchers(found),
         "workers": _workers(found),
+        "paused": {"models": sorted(found.paused.models), "tenants": len(found.paused.tenants)},
     }
     return answer, code
 

@@ -20,6 +20,7 @@ JSON_PATHS: Final = (
     "/api/v1/keys/rotate",
     "/api/v1/webhook_deliveries/redeliver",
     "/api/v1/webhook_secret/rotate",
+    "/api/v1/pauses",
 )
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/api/v1/webhook_endpoints", "/v1/")
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")

@@ -14,6 +14,7 @@ from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import Hints, connect
+from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
@@ -37,6 +38,7 @@ class Services:
     database: Database
     blobs: Blobs
     hints: Hints
+    wakeups: WakeUps
     celery: Celery
     catalogue: Catalogue
     inputs: Inputs
@@ -62,6 +64,7 @@ def build(settings: Settings) -> Services:
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
     redis = connect(settings.redis_url)
+    hints = Hints(redis)
     supervisor = Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
@@ -70,7 +73,8 @@ def build(settings: Settings) -> Services:
         settings=settings,
         database=database,
         blobs=blobs,
-        hints=Hints(redis),
+        hints=hints,
+        wakeups=WakeUps(database, hints),
         celery=make_celery(settings),
         catalogue=Catalogue.load(settings.models, settings.default_model),
         inputs=Inputs(database, blobs, storage, pillow),

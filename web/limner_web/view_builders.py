@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from flask import url_for
 from sqlalchemy.orm import Session
 
-from limner_shared.db import queries
-from limner_shared.db.tables import Conversation, ConversationTurn, Job
+from limner_shared.db import pause_queries, queries
+from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
 from limner_shared.db.views import moment, plain_view
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobState
-from limner_shared.domain.views import ConversationView, JobView, ModelView, ProgressView, TurnView
+from limner_shared.domain.pauses import PauseKind
+from limner_shared.domain.views import ConversationView, JobView, ModelView, PauseNotice, ProgressView, TurnView
 from limner_shared.messaging.hints import Hints
 
 
@@ -21,6 +22,7 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     view = plain_view(row, queries.images(session, [row.id])[row.id])
     if row.state == JobState.QUEUED and row.not_before is None:
         view.position = queries.position(session, row)
+    _add_pauses(session, [(row, view)])
     if row.state == JobState.RUNNING:
         _add_progress(hints, [view])
     return view
@@ -31,6 +33,7 @@ def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
     pictures = queries.images(session, [row.id for row in rows])
     views = [plain_view(row, pictures[row.id]) for row in rows]
     _add_progress(hints, [view for view in views if view.status is JobState.RUNNING])
+    _add_pauses(session, list(zip(rows, views, strict=True)))
     return views
 
 
@@ -38,6 +41,20 @@ def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
     by_id = {view.id: view for view in views}
     for job_id, progress in hints.progress(by_id).items():
         by_id[job_id].progress = ProgressView(done=progress.done, total=progress.total)
+
+
+def _add_pauses(session: Session, jobs: Iterable[tuple[Job, JobView]]) -> None:
+    queued = [(row, view) for row, view in jobs if row.state == JobState.QUEUED]
+    found = {(pause.kind, pause.subject): pause for pause in pause_queries.pauses(session)} if queued else {}
+    for row, view in queued:
+        pause = found.get((PauseKind.MODEL, row.model)) or found.get((PauseKind.TENANT, row.tenant_id))
+        view.paused = None if pause is None else pause_notice(pause)
+
+
+def pause_notice(row: Pause) -> PauseNotice:
+    """What the owner of a waiting job sees of a pause."""
+    since, until = moment(row.paused_at), moment(row.until)
+    return PauseNotice(what=PauseKind(row.kind), reason=row.reason, since=since, until=until)
 
 
 def conversation_view(
@@ -70,8 +87,8 @@ def turn_views(session: Session, hints: Hints, turns: Sequence[tuple[Conversatio
     ]
 
 
-def model_view(card: ModelCard, default: str) -> ModelView:
-    """The view of a model card."""
+def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> ModelView:
+    """The view of a model card, and of the model's pause."""
     return ModelView(
         name=card.name,
         title=card.title,
@@ -86,4 +103,5 @@ def model_view(card: ModelCard, default: str) -> ModelView:
         max_prompt_chars=card.max_prompt_chars,
         max_retries=card.max_retries.model_dump(),
         negative_prompts=card.takes_negative_prompts,
+        paused=None if pause is None else pause_notice(pause),
     )

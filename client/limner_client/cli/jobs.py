@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
@@ -85,6 +86,7 @@ def data_url(file: Path | None) -> str | None:
 @click.option("--strength", type=float, help="How much the input image changes, above 0 and at most 1; default 0.8.")
 @click.option("--not-before", metavar="TIME", help="Start at this time or later, such as 2026-12-24T18:00:00Z.")
 @click.option("--max-retries", type=int, help="Retries after an error that may pass. Default: the model's.")
+@click.option("--unique", help="A key: wait for the earlier job that has it, if that has not ended.")
 @click.option("--reproducible", is_flag=True, default=None, help="Generate the same bytes at any load.")
 @click.option("--describe", is_flag=True, help="Take style, number and size from PROMPT, a free description.")
 @server_options
@@ -99,6 +101,7 @@ def generate(
     mask: Path | None,
     server: str | None,
     key: str | None,
+    unique: str | None,
     **wanted: Any,
 ) -> None:
     """Generate an image from PROMPT and write it to the output file."""
@@ -106,8 +109,12 @@ def generate(
     text = "description" if describe else "prompt"
     request = {text: prompt, "negative_prompt": negative, "width": width, "height": height, **wanted}
     request |= {"image": data_url(image), "mask": data_url(mask)}
+    request["unique"] = None if unique is None else {"key": unique}
     with make_client(server, key) as client:
-        job = follow(client, client.submit(request))
+        submitted = client.submit(request)
+        if submitted.existing:
+            click.echo(f"The job {submitted.id} has this key already.", err=True)
+        job = follow(client, submitted)
         for file, made in zip(output_files(output, len(job.images)), job.images, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(client.download(made))
@@ -133,6 +140,8 @@ def follow(client: Client, job: JobView) -> JobView:
                 job = view
                 done = (view.progress.done, view.progress.total) if view.progress else (0, None)
                 text = f"queued, {view.position} ahead" if view.position else view.status
+                if view.paused is not None:
+                    text = f"queued, the {view.paused.what} is paused"
                 if view.not_before is not None:
                     text = f"queued until {view.not_before.astimezone():%Y-%m-%d %H:%M:%S}"
                 progress.update(task, description=text, completed=done[0], total=done[1])
@@ -169,12 +178,17 @@ def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | No
 def _show(console: Console, job: JobView) -> None:
     table = Table(show_header=False, box=None)
     for name, value in job.model_dump(
-        exclude={"images", "error", "last_error", "progress", "status"}, exclude_none=True
+        exclude={"images", "error", "last_error", "paused", "progress", "status"}, exclude_none=True
     ).items():
         table.add_row(name, str(value))
     table.add_row("status", _state(job))
     if job.error is not None:
         table.add_row("error", f"{job.error.message} ({job.error.code})")
+    if job.paused is not None:
+        until = "" if job.paused.until is None else f" until {job.paused.until.astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(
+            "waits", f"the {job.paused.what} is paused{until}: {escape(job.paused.reason or 'no reason given')}"
+        )
     if job.last_error is not None:
         table.add_row("last error", f"{job.last_error.message} ({job.last_error.code})")
     for image in job.images:
@@ -207,10 +221,11 @@ def cancel(*, ids: tuple[str, ...], server: str | None, key: str | None) -> None
 @server_options
 def models(*, server: str | None, key: str | None) -> None:
     """List the server's models and their limits."""
-    table = Table("model", "title", "sizes", "styles", "steps", "guidance", "n", box=None)
+    table = Table("model", "title", "sizes", "styles", "steps", "guidance", "n", "paused", box=None)
     with make_client(server, key) as client:
         for model in client.models():
             limits = [_range(model.steps), _range(model.guidance), f"1 to {model.max_images}"]
+            limits.append("" if model.paused is None else escape(model.paused.reason or "yes"))
             table.add_row(model.name, model.title, ", ".join(model.sizes), ", ".join(model.styles), *limits)
     Console().print(table)
 

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, ScalarSelect, case, func, literal, select, text, tuple_
 from sqlalchemy.orm import Session, aliased
 
+from limner_shared.db import pause_queries
 from limner_shared.db.engine import now
 from limner_shared.db.tables import RELEASED, RUNNING, SCHEDULED, WAITING, WITH_DEADLINE, Bulk, IdempotencyKey, Job
 from limner_shared.domain.bulks import BulkState
@@ -106,12 +107,18 @@ def next_jobs(session: Session, model: str, limit: int) -> list[str]:
     class.
 
     Jobs that must run alone are left out: they need a worker that knows this. The tenants are in random order, because
-    no turns are remembered here.
+    no turns are remembered here. Paused jobs are left out too.
     """
+    paused = pause_queries.paused(session)
+    if model in paused.models:
+        return []
     released = select(Job.id).where(Job.model == model, Job.lane < Lane.ALONE, text(RELEASED))
+    if paused.tenants:
+        released = released.where(Job.tenant_id.not_in(paused.tenants))
     found = list(session.scalars(released.order_by(Job.lane, Job.released_at).limit(limit)))
     for priority in Priority:
         tenants = waiting_tenants(session, model, priority.rank) if len(found) < limit else []
+        tenants = [tenant for tenant in tenants if tenant not in paused.tenants]
         share = 1 + limit // max(1, len(tenants))
         for tenant in sample(tenants, len(tenants)):
             if len(found) >= limit:

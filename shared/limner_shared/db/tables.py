@@ -18,6 +18,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 import limner_shared.db.webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # completes the metadata
+from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
+from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414
 from limner_shared.db.table_base import Base, NullableJson, partial_index
 
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,
@@ -93,8 +95,8 @@ class ApiKey(Base):
 class AuditEntry(Base):
     """A change of a key or a tenant, without secrets. The database refuses to change or delete an entry.
 
-    `actor` is the id of the key that made the change, or one of `audit`'s names. `subject` is the id of the key or
-    tenant that was changed.
+    `actor` is the id of the key that made the change, or one of `audit`'s names. `subject` is the id of the key,
+    tenant or pause that was changed.
     """
 
     __tablename__ = "audit_log"
@@ -124,6 +126,7 @@ class Bulk(Base):
     canceled: Mapped[int] = mapped_column(default=0, server_default="0")
     skipped: Mapped[dict[str, Any] | None]  # lines that were left out: their number, and the first errors
     webhook: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # webhooks.Webhook
+    duplicates: Mapped[dict[str, Any] | None]  # lines whose unique key another job holds: their number, the first
     created_at: Mapped[float]
     touched_at: Mapped[float]  # while loading: when its loader last reported
     __table_args__ = (Index(None, "tenant_id", "id"), Index(None, "state"))

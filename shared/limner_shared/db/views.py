@@ -12,7 +12,7 @@ from limner_shared.db import queries
 from limner_shared.db.tables import Bulk, Image, Job
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
-from limner_shared.domain.views import BulkView, ErrorView, ImageView, JobView, SkippedView
+from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
 
 API: Final = "/api/v1"
 SPEC_FIELDS: Final = (JobSpec.model_fields.keys() & JobView.model_fields.keys()) - {"version"}
@@ -98,6 +98,7 @@ def bulk_view(session: Session, row: Bulk) -> BulkView:
         total=row.total,
         counts={state.value: count for state, count in counts.items()},
         skipped=None if row.skipped is None else SkippedView.model_validate(row.skipped),
+        duplicates=None if row.duplicates is None else DuplicatesView.model_validate(row.duplicates),
         created_at=moment(row.created_at),
         links={"self": this} | {name: f"{this}/{name}" for name in ("cancel", "pause", "resume", "results")},
     )

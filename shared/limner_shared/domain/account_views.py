@@ -42,18 +42,18 @@ class RotatedKey(BaseModel):
 
 
 class AuditEntryView(BaseModel):
-    """A change of a key or of the tenant."""
+    """A change of a key, of the tenant or of a pause."""
 
     id: str
     actor: str = Field(
-        description="The id of the key that made the change; or `operator`, `system` (a key expired by itself) or "
-        "`anonymous` (no key, where none is required)."
+        description="The id of the key that made the change; or `operator`, `system` (a key expired or a pause "
+        "ended by itself) or `anonymous` (no key, where none is required)."
     )
     action: str = Field(
         description="`key_created`, `key_rotated`, `key_revoked`, `key_expired`, `tenant_changed`, `webhook_created`, "
-        "`webhook_changed`, `webhook_rotated` or `webhook_deleted`."
+        "`webhook_changed`, `webhook_rotated`, `webhook_deleted`, `queue_paused` or `queue_resumed`."
     )
-    subject: str = Field(description="The id of the key, tenant or webhook endpoint that was changed.")
+    subject: str = Field(description="The id of the key, tenant, webhook endpoint or pause that was changed.")
     detail: dict[str, Any]
     created_at: datetime
 
@@ -63,6 +63,24 @@ class AuditLog(BaseModel):
 
     items: list[AuditEntryView]
     next: str | None
+
+
+class PauseView(BaseModel):
+    """A model or a tenant whose queued jobs wait."""
+
+    id: str
+    model: str | None = Field(description="The name of the model, if a model is paused.")
+    tenant: str | None = Field(description="The name of the tenant, if a tenant is paused.")
+    reason: str | None
+    until: datetime | None = Field(description="When the pause ends by itself; null: when it is ended.")
+    paused_at: datetime
+    actor: str = Field(description="Who paused it, as in the audit log.")
+
+
+class PauseList(BaseModel):
+    """All pauses."""
+
+    items: list[PauseView]
 
 
 class DayUsage(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from limner_shared.domain.conditions import Description, Turn
 from limner_shared.domain.scheduling import Moment
+from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
@@ -178,6 +179,9 @@ class JobRequest(BaseModel):
     )
     webhook_events_filter: tuple[JobEventType, ...] | None = Field(
         default=None, min_length=1, max_length=4, description="Which events. Default: those that end the job."
+    )
+    unique: Unique | None = Field(
+        default=None, description="At most one job with this key at a time. A replay or a retry has no key."
     )
     reproducible: bool = Field(default=False, description="Same request, same bytes, at any load; slower at low load.")
     provenance: bool = Field(

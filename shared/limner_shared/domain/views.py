@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import Adapter, JobState, Priority
+from limner_shared.domain.pauses import PauseKind
 
 
 class ImageView(BaseModel):
@@ -54,6 +55,15 @@ class ErrorView(BaseModel):
     retryable: bool
 
 
+class PauseNotice(BaseModel):
+    """A pause for which jobs wait."""
+
+    what: PauseKind = Field(description="What is paused: the `model`, or the `tenant` of the job.")
+    reason: str | None
+    since: datetime
+    until: datetime | None = Field(description="When it ends by itself, if that is planned.")
+
+
 class JobView(BaseModel):
     """A job as its owner sees it."""
 
@@ -96,6 +106,10 @@ class JobView(BaseModel):
     retries: int = Field(default=0, description="How often it was retried after an error that may pass.")
     max_retries: int = Field(default=0, description="How often it is retried at most.")
     last_error: ErrorView | None = Field(default=None, description="The error after which it was retried last.")
+    existing: bool = Field(
+        default=False,
+        description="In the answer to a submission: this earlier job holds the `unique` key, and no job was made.",
+    )
     retry_of: str | None = Field(default=None, description="The dead letter that this job retries.")
     not_before: datetime | None = Field(
         default=None, description="When it may start, while it waits for that time: as requested, or its next retry."
@@ -103,6 +117,7 @@ class JobView(BaseModel):
     position: int | None = Field(
         description="Jobs ahead of it for the same workers, while queued but not waiting for a time; at most 1000."
     )
+    paused: PauseNotice | None = Field(default=None, description="The pause for which it waits, while queued.")
     progress: ProgressView | None = Field(description="While running.")
     created_at: datetime
     started_at: datetime | None
@@ -135,6 +150,20 @@ class SkippedView(BaseModel):
     errors: list[LineError] = Field(description="The errors of the first 100.")
 
 
+class DuplicateLine(BaseModel):
+    """A line of a bulk that made no job."""
+
+    line: int
+    job: str = Field(description="The job that holds its `unique` key.")
+
+
+class DuplicatesView(BaseModel):
+    """The lines of a bulk whose `unique` keys other jobs held."""
+
+    count: int
+    lines: list[DuplicateLine] = Field(description="The first 100.")
+
+
 class BulkView(BaseModel):
     """A bulk and its job counts by state."""
 
@@ -143,6 +172,9 @@ class BulkView(BaseModel):
     total: int = Field(description="Its jobs; while loading, the lines read so far.")
     counts: dict[str, int]
     skipped: SkippedView | None = Field(default=None, description="Lines left out, as `on_error=skip` asks for.")
+    duplicates: DuplicatesView | None = Field(
+        default=None, description="Lines that made no job, because another job holds their `unique` key."
+    )
     created_at: datetime
     links: dict[str, str]
 
@@ -208,6 +240,7 @@ class ModelView(BaseModel):
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
+    paused: PauseNotice | None = Field(default=None, description="While it is paused: its jobs wait.")
 
 
 class ModelList(BaseModel):

@@ -89,9 +89,9 @@ class Hints:
                 messages.append((CANCEL_CHANNEL, change.id))
         self._send(messages, {})
 
-    def waiting(self) -> None:
-        """Tell the dispatcher that jobs wait for their release."""
-        self._send([(WAKE_CHANNEL, "")], {})
+    def waiting(self) -> bool:
+        """Tell the dispatcher that jobs wait for their release; False if Redis is unavailable."""
+        return self._send([(WAKE_CHANNEL, "")], {})
 
     def deliveries_wait(self) -> None:
         """Tell the dispatcher that webhook deliveries are due."""
@@ -144,9 +144,9 @@ class Hints:
         with suppress(RedisError):
             self.redis.set(f"limner:preview:{job_id}", base64.b64encode(webp), ex=PREVIEW_TTL_SECONDS)
 
-    def _send(self, messages: list[tuple[str, str]], keys: dict[str, dict[str, Any]]) -> None:
+    def _send(self, messages: list[tuple[str, str]], keys: dict[str, dict[str, Any]]) -> bool:
         if not messages:
-            return
+            return True
         try:
             with self.redis.pipeline(transaction=False) as pipe:
                 for key, value in keys.items():
@@ -155,4 +155,5 @@ class Hints:
                     pipe.publish(channel, message)
                 pipe.execute()
         except RedisError:
-            return
+            return False
+        return True

@@ -68,7 +68,8 @@ class BulkQuery(BaseModel):
 @bp.doc(
     responses={
         400: "The body was cut off",
-        409: "The idempotency key was used for another bulk, or the same bulk is still being read",
+        409: "The idempotency key was used for another bulk, or the same bulk, or one with the same "
+        "unique key, is still being read",
         413: "The body is too large",
         415: "The body is not JSON Lines",
         422: "The body has invalid lines",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from http import HTTPStatus
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, request, url_for
@@ -25,6 +26,12 @@ from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_view, job_views
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
+
+
+EXISTING = {
+    "description": "The job that holds the unique key; no job was made",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobView"}}},
+}
 
 
 class WaitQuery(BaseModel):
@@ -61,14 +68,16 @@ class ListQuery(BaseModel):
 @bp.input(JobRequest, arg_name="body")
 @bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(JobView, status_code=202)
+@bp.doc(responses={200: EXISTING})
 def create_job(body: JobRequest, header: JobHeaders) -> Response:
     """Create a job.
 
-    Queues one job. Once this request returns, the job is stored and will run when its turn comes.
+    Queues one job. Once this request returns, the job is stored and will run when its turn comes. If an earlier job
+    holds the request's `unique` key, that one is returned, with the status 200 and `existing`.
     """
-    services = get_services()
-    job_id = submission.submit(services, tenant_id(), body, header.idempotency_key, header.x_stainless_retry_count)
-    return _accepted(services, job_id)
+    services, key = get_services(), header.idempotency_key
+    accepted = submission.submit(services, tenant_id(), body, key, header.x_stainless_retry_count)
+    return _accepted(services, accepted.job_id, existing=accepted.existing)
 
 
 @bp.get("/<id:job_id>")
@@ -193,9 +202,11 @@ def _wait(services: Services, job_id: str, seconds: float) -> JobView:
     return view
 
 
-def _accepted(services: Services, job_id: str) -> Response:
-    answer = _answer(_view(services, job_id))
-    answer.status_code = 202
+def _accepted(services: Services, job_id: str, *, existing: bool = False) -> Response:
+    view = _view(services, job_id)
+    view.existing = existing
+    answer = _answer(view)
+    answer.status_code = HTTPStatus.OK if existing else HTTPStatus.ACCEPTED
     answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
     return answer
 
@@ -204,7 +215,8 @@ def _answer(view: JobView) -> Response:
     """The response for a job. Its ETag changes with everything that the view shows, so an unchanged poll gets a 304."""
     answer = make_response(view.model_dump(mode="json"))
     progress = view.progress.done if view.progress else view.position or 0
-    answer.set_etag(f"{view.id}-{view.version}-{progress}")
+    paused = "" if view.paused is None else f"-{view.paused.since.timestamp()}"
+    answer.set_etag(f"{view.id}-{view.version}-{progress}{paused}")
     answer.headers["Cache-Control"] = "private, no-cache"
     if not view.status.terminal:
         # Jobs far back in the queue, or scheduled, are polled less often; the random second spreads the polls.

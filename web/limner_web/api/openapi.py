@@ -49,7 +49,8 @@ REASONS: Final = {
     401: "The API key is missing or not valid",
     403: "The API key lacks a scope, which the code names; or a service without API keys does not allow this origin or "
     "host name",
-    409: "The resource's state does not allow this, or the idempotency key was used for another request",
+    409: "The resource's state does not allow this, the idempotency key was used for another request, or a bulk that "
+    "is still being read has the unique key",
     410: "The resource that this request created before was deleted",
     413: "The body is too large",
     415: "The content type is not supported",

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from limner_shared.db.ledger import NewJob
+from limner_shared.db.ledger import NewJob, UniqueHold
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.webhook_targets import Targets
@@ -178,4 +178,5 @@ class BulkReader:
             not_before=start,
             max_retries=retries,
             webhook=webhook,
+            unique=None if request.unique is None else UniqueHold(request.unique),
         )

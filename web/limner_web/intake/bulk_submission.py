@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -14,6 +15,7 @@ from limner_shared.db.ledger import NewJob
 from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict
 from limner_shared.telemetry import get_logger
 from limner_web.intake.bulk_reader import BulkReader
+from limner_web.limits import MAX_BULK_ERRORS
 from limner_web.services import Services
 
 log = get_logger(__name__)
@@ -37,8 +39,8 @@ def submit_bulk(
 
     `webhook` is what `webhooks.bulk_webhook` returns.
 
-    Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, or BulkLoading while an equal
-    request is still being read.
+    Raises BadBulk, BodyTooLarge, MalformedBody, TooManyRequests, IdempotencyConflict, BulkLoading while an equal
+    request is still being read, or UniqueKeyLoading while a bulk with one of its unique keys is.
     """
     earlier_digest, bulk_id = _open(services, tenant_id, key, webhook)
     if earlier_digest is not None:
@@ -47,16 +49,18 @@ def submit_bulk(
             raise IdempotencyConflict
         return bulk_id
     try:
-        _load(services, tenant_id, bulk_id, reader)
+        duplicates = _load(services, tenant_id, bulk_id, reader)
         with services.database.write() as session:
-            if not ledger.seal_bulk(session, bulk_id, reader.accepted, reader.skipped):
+            total = reader.accepted - duplicates.count
+            if not ledger.seal_bulk(session, bulk_id, total, reader.skipped, duplicates.stored):
                 raise _dropped_meanwhile()
+            services.wakeups.in_commit(session)
             if key is not None:
                 ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, replace=True)
     except BaseException:
         _drop(services, bulk_id)
         raise
-    services.hints.waiting()
+    services.wakeups.after_commit()
     return bulk_id
 
 
@@ -81,15 +85,39 @@ def _open(
         raise BulkLoading from error
 
 
-def _load(services: Services, tenant_id: str, bulk_id: str, reader: BulkReader) -> None:
+@dataclass(slots=True)
+class Duplicates:
+    """The lines whose unique keys other jobs hold; the first of them in detail."""
+
+    count: int = 0
+    lines: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    @property
+    def stored(self) -> dict[str, Any] | None:
+        """As `views.DuplicatesView`; None if there are none."""
+        return asdict(self) if self.count else None
+
+    def add(self, lines: Sequence[tuple[int | None, str]]) -> None:
+        """Add lines, each with the job that holds its key."""
+        self.count += len(lines)
+        self.lines += [{"line": line, "job": job} for line, job in lines[: MAX_BULK_ERRORS - len(self.lines)]]
+
+
+def _load(services: Services, tenant_id: str, bulk_id: str, reader: BulkReader) -> Duplicates:
     queued: int | None = None
+    duplicates = Duplicates()
     for chunk in _chunks(reader.jobs()):
         with services.database.write() as session:
             if not ledger.touch_bulk(session, bulk_id, reader.lines):
                 raise _dropped_meanwhile()
-            queued = ledger.reserve_quota(session, tenant_id, len(chunk), sum(job.cost for job in chunk), queued)
-            ledger.submit(session, tenant_id, chunk, bulk_id=bulk_id)
+            holders = ledger.hold_unique_keys(session, tenant_id, chunk, bulk_id)
+            new = [job for place, job in enumerate(chunk) if place not in holders]
+            queued = ledger.reserve_quota(session, tenant_id, len(new), sum(job.cost for job in new), queued)
+            if new:
+                ledger.submit(session, tenant_id, new, bulk_id=bulk_id)
+        duplicates.add([(chunk[place].bulk_line, job_id) for place, job_id in holders.items()])
         time.sleep(0)  # yields to the server's other greenlets
+    return duplicates
 
 
 def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:

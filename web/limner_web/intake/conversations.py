@@ -101,7 +101,8 @@ def _add_turn(
 def _submit(
     services: Services, tenant_id: str, request: JobRequest, header: JobHeaders, context: ConversationContext
 ) -> str:
-    return submit(services, tenant_id, request, header.idempotency_key, header.x_stainless_retry_count, context)
+    key, tries = header.idempotency_key, header.x_stainless_retry_count
+    return submit(services, tenant_id, request, key, tries, context).job_id
 
 
 def _turn_of(session: Session, job_id: str) -> ConversationTurn:

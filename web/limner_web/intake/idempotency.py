@@ -69,7 +69,7 @@ def submit_once(
             if known is not None:
                 return _require_job(session, tenant_id, known)
             submission = submit(session)
-            _store(session, tenant_id, repeat, submission.changes[0].id)
+            _store(session, tenant_id, repeat, submission.job_id)
             return submission
     except IntegrityError:
         # Either something that the job refers to was deleted meanwhile, or a process of an earlier release, which takes

@@ -6,11 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.ledger import NewJob, Submission
+from limner_shared.db.ledger import NewJob, Submission, UniqueHold
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.conditions import Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
@@ -29,7 +30,7 @@ HASHED_ON_THREAD_CHARS = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
 
 
-LATER_FIELDS = ("not_before", "max_retries", "webhook", "webhook_events_filter")
+LATER_FIELDS = ("not_before", "max_retries", "webhook", "webhook_events_filter", "unique")
 """Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
 upgrade has the same one."""
 
@@ -49,6 +50,14 @@ class ConversationContext:
     """The model to use if the request names none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job that answers a request; `existing` if it holds the request's unique key, so that no job was made."""
+
+    job_id: str
+    existing: bool = False
+
+
 def submit(
     services: Services,
     tenant_id: str,
@@ -56,13 +65,13 @@ def submit(
     key: str | None,
     retry_count: int | None = None,
     context: ConversationContext | None = None,
-) -> str:
-    """Queue one job and return its id.
+) -> Accepted:
+    """Queue one job, unless another one holds its unique key; returns the job's id.
 
     `key` is the idempotency key: requests with the same key make one job. Without a key, a client that numbers its
     tries (`retry_count`, 0 for the first) gets the job of its first try.
 
-    Raises InvalidRequest, TooManyRequests, IdempotencyConflict or Gone.
+    Raises InvalidRequest, TooManyRequests, IdempotencyConflict, UniqueKeyLoading or Gone.
     """
     digest = _digest(services, context.place if context is not None else "", request)
     if context is not None and request.model is None:
@@ -72,17 +81,21 @@ def submit(
         new_job = replace(new_job, spec=new_job.spec.model_copy(update={"history": context.history}))
 
     def submit_job(session: Session) -> Submission:
+        existing = ledger.hold_unique_keys(session, tenant_id, [new_job]).get(0)
+        if existing is not None:
+            return Submission([], [], existing)
         ledger.reserve_quota(session, tenant_id, 1, new_job.cost)
-        submission = ledger.submit(session, tenant_id, [new_job], window=services.settings.release_window)
+        submission = _queue(services, session, tenant_id, new_job)
         if context is not None:
             context.store_turn(session, submission.changes[0].id)
         return submission
 
     outcome = submit_once(services, tenant_id, Repeat(key, retry_count, digest), submit_job)
     if isinstance(outcome, str):
-        return outcome
-    _announce(services, outcome)
-    return outcome.changes[0].id
+        return Accepted(outcome)
+    if outcome.existing is None:
+        _announce(services, outcome)
+    return Accepted(outcome.job_id, existing=outcome.existing is not None)
 
 
 def replay(services: Services, tenant_id: str, job_id: str) -> str:
@@ -98,7 +111,7 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
         ledger.reserve_quota(session, tenant_id, 1, row.cost)
         retries = int(card.max_retries.default)
         new_job = NewJob(spec, row.cost, Priority.NORMAL, {REPLAY_OF: job_id}, max_retries=retries)
-        submission = ledger.submit(session, tenant_id, [new_job], window=services.settings.release_window)
+        submission = _queue(services, session, tenant_id, new_job)
     _announce(services, submission)
     return submission.changes[0].id
 
@@ -120,7 +133,16 @@ def _new_job(services: Services, tenant_id: str, request: JobRequest) -> NewJob:
         not_before=start,
         max_retries=retries,
         webhook=webhook,
+        unique=None if request.unique is None else UniqueHold(request.unique),
     )
+
+
+def _queue(services: Services, session: Session, tenant_id: str, new_job: NewJob) -> Submission:
+    """Queue a job. While Redis is away it is not released, because it could not be published."""
+    window = 0 if services.wakeups.redis_is_away else services.settings.release_window
+    submission = ledger.submit(session, tenant_id, [new_job], window=window)
+    services.wakeups.in_commit(session)
+    return submission
 
 
 def _digest(services: Services, place: str, request: JobRequest) -> str:
@@ -152,14 +174,18 @@ def _replay_spec(row: Job, images: list[Image]) -> JobSpec:
 def _announce(services: Services, submission: Submission) -> None:
     """After the commit, publish the released jobs and send the hints.
 
-    Redis may be unavailable: then the dispatcher publishes the jobs later.
+    Redis may be unavailable: then workers that listen to the database claim the jobs, or the dispatcher publishes them
+    later.
     """
-    if submission.released:
-        try:
-            publish(services.celery, submission.changes[0].model, submission.released)
-        except Exception as error:  # noqa: BLE001 - kombu raises its transport's errors; the job is already stored
-            jobs = len(submission.released)
-            log.warning("could not publish, left to the dispatcher", jobs=jobs, error=repr(error)[:200])
-    else:
-        services.hints.waiting()
-    services.hints.changed(submission.changes)
+    services.wakeups.after_commit(partial(_publish, services, submission) if submission.released else None)
+    if not services.wakeups.redis_is_away:
+        services.hints.changed(submission.changes)
+
+
+def _publish(services: Services, submission: Submission) -> bool:
+    try:
+        publish(services.celery, submission.changes[0].model, submission.released)
+    except Exception as error:  # noqa: BLE001 - kombu raises its transport's errors; the job is already stored
+        log.warning("could not publish a job, left to the others", error=repr(error)[:200])
+        return False
+    return True

@@ -112,7 +112,7 @@ def _submit(services: Services, body: ChatRequest) -> str:
     names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
     header = JobHeaders.model_validate(names)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
-    return submission.submit(services, tenant_id(), job_request, key, retries, context)
+    return submission.submit(services, tenant_id(), job_request, key, retries, context).job_id
 
 
 def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:

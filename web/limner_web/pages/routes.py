@@ -14,7 +14,7 @@ from limner_web.view_builders import model_view
 
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
 
-TAGS = ("Jobs", "Conversations", "Bulks", "Images", "Webhooks", "Models", "Events", "Account", "Health")
+TAGS = ("Jobs", "Conversations", "Bulks", "Images", "Webhooks", "Models", "Events", "Account", "Operation", "Health")
 EXAMPLES = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
 CONVERSATION_EXAMPLES = (
     "a red car, please",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from redis import Redis
@@ -13,7 +13,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared.db import pause_queries
 from limner_shared.db.engine import Database, is_current
+from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, read_reports
 from limner_web.serving import cooperative
 
@@ -28,12 +30,13 @@ TIME_LIMITS: Final[dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of the database and Redis, `ok` or what is wrong, and the reports of the other processes."""
+    """The state of the database and Redis, `ok` or what is wrong; the other processes' reports; what is paused."""
 
     database: str
     redis: str
     dispatchers: Sequence[DispatcherReport] = ()
     workers: Sequence[WorkerReport] = ()
+    paused: Paused = field(default_factory=Paused)
 
 
 class Probe:
@@ -59,17 +62,19 @@ class Probe:
                 self._checked_at = time.monotonic()
             return self._health
 
-    def _check_database(self) -> str:
+    def _check_database(self) -> Health:
         try:
-            migrated = is_current(self._database, self._url)
+            if not is_current(self._database, self._url):
+                return Health("not migrated: run `limner db upgrade`", "unknown")
+            with self._database.read() as session:
+                return Health("ok", "unknown", paused=pause_queries.paused(session))
         except SQLAlchemyError:
-            return "away"
-        return "ok" if migrated else "not migrated: run `limner db upgrade`"
+            return Health("away", "unknown")
 
-    def _check_redis(self, database: str) -> Health:
+    def _check_redis(self, health: Health) -> Health:
         try:
             dispatchers = read_reports(self._redis, DispatcherReport)
             workers = read_reports(self._redis, WorkerReport)
         except RedisError:
-            return Health(database, "away")
-        return Health(database, "ok", dispatchers, workers)
+            return replace(health, redis="away")
+        return replace(health, redis="ok", dispatchers=dispatchers, workers=workers)

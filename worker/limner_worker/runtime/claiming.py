@@ -5,6 +5,7 @@ acknowledged and left to the dispatcher.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, Queue
 from typing import Final
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import Claim
+from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import lane_of
 from limner_shared.settings import Settings
@@ -27,6 +29,10 @@ from limner_worker.runtime.leases import Leases
 log = get_logger(__name__)
 
 POLL_SECONDS: Final = 0.1
+"""The longest wait for a message, and while Redis is away the interval of looks into the database."""
+LISTENING_POLL_SECONDS: Final = 1.0
+"""The interval while the database's notifications are listened to and nothing was left to claim: new jobs are notified,
+retries and jobs of lost workers are not."""
 RETRY_SECONDS: Final = 1.0
 """Pause after the database refused a claim."""
 CLAIMED_WITHOUT_REDIS: Final = 8
@@ -85,13 +91,18 @@ class Claimer:
         self._leases = leases
         self._threads = threads
         self._start_jobs = start_jobs
-        self._inbox: Queue[Delivery] = Queue()
+        self._inbox: Queue[Delivery | None] = Queue()
+        self._notifications = WaitingListener(database, threads, self._wake)
+        self._woken = threading.Event()
+        self._looks_at = 0.0
+        """When to look into the database next while Redis is away, by the monotonic clock."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread."""
         self._thread = self._threads.start("claiming", self._run)
+        self._notifications.start()
 
     def deliver(self, delivery: Delivery) -> None:
         """Accept a message. It is acknowledged when each of its jobs is committed, or is found not to be claimable."""
@@ -101,6 +112,7 @@ class Claimer:
     def stop(self) -> None:
         """Stop claiming, and acknowledge the messages that were not claimed."""
         self._stopping.set()
+        self._notifications.stop()
         if self._thread is not None:
             self._thread.join()
 
@@ -113,20 +125,29 @@ class Claimer:
             for delivery in deliveries:
                 if delivery.lane is Lane.ALONE:
                     self._claim_alone(delivery)
-            if not deliveries and self._leases.redis_is_away:
+            if self._woken.is_set() or (not deliveries and self._polls()):
+                self._woken.clear()
                 self._claim_without_redis()
         for delivery in self._receive(wait_seconds=0):
             self._acknowledge_unclaimed(delivery)
 
+    def _wake(self) -> None:
+        """Look into the database now: a job was submitted without Redis. Safe from any thread."""
+        self._woken.set()
+        self._inbox.put(None)
+
+    def _polls(self) -> bool:
+        return self._leases.redis_is_away and time.monotonic() >= self._looks_at
+
     def _receive(self, wait_seconds: float) -> list[Delivery]:
         """Return all messages that have arrived, so that they are claimed in one statement."""
-        received: list[Delivery] = []
+        received: list[Delivery | None] = []
         try:
             received.append(self._inbox.get(timeout=wait_seconds) if wait_seconds else self._inbox.get_nowait())
             while True:
                 received.append(self._inbox.get_nowait())
         except Empty:
-            return received
+            return [delivery for delivery in received if delivery is not None]
 
     def _claim(self, deliveries: list[Delivery]) -> None:
         by_id = {job_id: delivery for delivery in deliveries for job_id in delivery.job_ids}
@@ -170,6 +191,7 @@ class Claimer:
 
     def _claim_without_redis(self) -> None:
         """Claim the queued jobs that were released first from the database: no fair shares, but work continues."""
+        self._looks_at = 0.0
         room = min(CLAIMED_WITHOUT_REDIS, self._settings.slots) - len(self._held)
         models = [model for model in self._admission.models if self._admission.accepts(model)]
         if room <= 0 or not models:
@@ -183,6 +205,8 @@ class Claimer:
             return
         finally:
             self._threads.idle()
+        if len(claims) < room and self._notifications.listens:
+            self._looks_at = time.monotonic() + LISTENING_POLL_SECONDS
         self._start_jobs([JobRun(claim, lambda: None) for claim in claims])
 
     def _acknowledger(self, claim: Claim, deliveries: Mapping[str, Delivery]) -> Callable[[], None]:

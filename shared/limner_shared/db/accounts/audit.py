@@ -1,4 +1,4 @@
-"""The audit log: who changed which key or tenant, and when. Entries are written in the transaction of the change."""
+"""The audit log: who changed which key, tenant or pause, and when. Entries are written in the change's transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from limner_shared.db.tables import AuditEntry, Tenant
 OPERATOR: Final = "operator"
 """The actor of a change that was made on the command line, directly in the database."""
 SYSTEM: Final = "system"
-"""The actor of what happens by itself: the expiry of a key."""
+"""The actor of what happens by itself: the expiry of a key, the end of a pause."""
 ANONYMOUS: Final = "anonymous"
 """The actor of a request without a key, to a service that requires none."""
 
@@ -34,6 +34,8 @@ class Action(StrEnum):
     WEBHOOK_CHANGED = "webhook_changed"
     WEBHOOK_ROTATED = "webhook_rotated"
     WEBHOOK_DELETED = "webhook_deleted"
+    QUEUE_PAUSED = "queue_paused"
+    QUEUE_RESUMED = "queue_resumed"
 
 
 def record(

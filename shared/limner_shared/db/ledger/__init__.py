@@ -2,9 +2,10 @@
 (`Database.write`). Each state change is a conditional update: a late or duplicate call changes nothing, and its result
 says so.
 
-intake: submission, limits and idempotency keys · bulks: many jobs at once · release: to Redis · attempts: a worker's
-claims and results · scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost
-workers, retries of dead letters · retention: what is deleted, and when · conversations: conversations and turns.
+intake: submission, limits and idempotency keys · unique: keys of unique jobs · bulks: many jobs at once · release: to
+Redis · attempts: a worker's claims and results · scheduling: jobs that wait for a time, and retries · termination:
+cancellation, expiry, lost workers, retries of dead letters · retention: what is deleted, and when · conversations:
+conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -45,13 +46,25 @@ from limner_shared.db.ledger.release import (
     backfill_legacy_jobs,
     orphans,
     promote,
+    recall,
     release,
     release_again,
 )
 from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
 from limner_shared.db.ledger.scheduling import start_due
 from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
-from limner_shared.db.ledger.types import AttemptKey, Change, Claim, NewImage, NewJob, Released, Result, Submission
+from limner_shared.db.ledger.types import (
+    AttemptKey,
+    Change,
+    Claim,
+    NewImage,
+    NewJob,
+    Released,
+    Result,
+    Submission,
+    UniqueHold,
+)
+from limner_shared.db.ledger.unique import hold_unique_keys
 
 __all__ = [
     "LOCAL_TENANT",
@@ -63,6 +76,7 @@ __all__ = [
     "Released",
     "Result",
     "Submission",
+    "UniqueHold",
     "acquire_leadership",
     "add_turn",
     "backfill_legacy_jobs",
@@ -89,6 +103,7 @@ __all__ = [
     "forget_prompts",
     "forget_usage",
     "hand_back",
+    "hold_unique_keys",
     "inputs_given_up",
     "inputs_in_use",
     "interpreted",
@@ -100,6 +115,7 @@ __all__ = [
     "promote",
     "read_idempotency_key",
     "reap",
+    "recall",
     "release",
     "release_again",
     "renew",

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, upda
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from limner_shared.db import release_queries
+from limner_shared.db import pause_queries, release_queries
 from limner_shared.db.engine import insert_many, now
 from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
@@ -28,8 +28,8 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     """queued → running for those of these jobs that are still queued; a duplicate or stale message claims nothing.
 
     A job whose spec cannot be read fails, and the others are claimed. A job whose spec has a newer version stays
-    queued for newer workers, and one that waits for a time (a duplicate message of a job that is retried) for the
-    dispatcher.
+    queued for newer workers; one that waits for a time (a duplicate message of a job that is retried) or whose model or
+    tenant is paused, for the dispatcher.
     """
     rows = session.execute(_claim_statement(job_ids, owner, lease_seconds), execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
@@ -50,6 +50,7 @@ def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -
     chosen = (
         select(Job.id)
         .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), Job.not_before.is_(None), readable)
+        .where(pause_queries.not_paused())
         .with_for_update(skip_locked=True)
     )
     values = {

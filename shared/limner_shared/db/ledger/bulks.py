@@ -42,12 +42,18 @@ def touch_bulk(session: Session, bulk_id: str, total: int) -> bool:
     return _update(session, bulk_id, [BulkState.LOADING], touched_at=now(), total=total)
 
 
-def seal_bulk(session: Session, bulk_id: str, total: int, skipped: dict[str, Any] | None = None) -> bool:
+def seal_bulk(
+    session: Session,
+    bulk_id: str,
+    total: int,
+    skipped: dict[str, Any] | None = None,
+    duplicates: dict[str, Any] | None = None,
+) -> bool:
     """loading → open: the bulk is complete and its jobs may be released. False if it is no longer loading.
 
-    `skipped` describes the lines that were left out; see `views.SkippedView`.
+    `skipped` and `duplicates` describe the lines that made no job; see `views.SkippedView` and `DuplicatesView`.
     """
-    values = {"state": BulkState.OPEN, "total": total, "skipped": skipped or null()}
+    values = {"state": BulkState.OPEN, "total": total, "skipped": skipped or null(), "duplicates": duplicates or null()}
     sealed = _update(session, bulk_id, [BulkState.LOADING], **values)
     if sealed:  # its jobs may all have ended by now: canceled or expired
         emit(session, bulk_completed(session, update(Bulk).where(Bulk.id == bulk_id).values(total=total)))

@@ -10,12 +10,13 @@ from typing import Any, Final
 from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from limner_shared.db import queries
+from limner_shared.db import pause_queries, queries, release_queries
 from limner_shared.db.engine import insert_many, insert_new, now
 from limner_shared.db.ledger.types import NO_SYNC, Change, NewJob, Released, Submission
-from limner_shared.db.tables import IdempotencyKey, Input, Job, Tenant, Usage
+from limner_shared.db.tables import IdempotencyKey, Input, Job, Pause, Tenant, Usage
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Lane, Priority
+from limner_shared.domain.pauses import Paused
 from limner_shared.errors import IdempotencyConflict, TooManyRequests
 
 LOCAL_TENANT: Final = "tenant_local"
@@ -34,11 +35,12 @@ def submit(
     session: Session, tenant_id: str, new: Sequence[NewJob], *, window: int = 0, bulk_id: str | None = None
 ) -> Submission:
     """Queue jobs of one model and priority. They are released at once if no jobs wait ahead of them, the `window`
-    has room and none is scheduled for later.
+    has room, none is scheduled for later, and neither their model nor their tenant is paused.
     """
-    moment: float = session.scalar(select(now())) or 0.0
+    moment, any_pause = session.execute(select(now(), select(Pause.id).exists())).one()
     scheduled = any(_start(job, moment) is not None for job in new)
-    lane = _lane_at_once(session, tenant_id, new, window) if window and not scheduled else None
+    paused = pause_queries.paused(session) if any_pause else Paused()
+    lane = _lane_at_once(session, tenant_id, new, window, paused) if window and not scheduled else None
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
     session.execute(insert_many(Job), rows)
     inputs = [
@@ -140,15 +142,17 @@ def delete_old_idempotency_keys(session: Session, seconds: float) -> None:
     session.execute(delete(IdempotencyKey).where(old), execution_options=NO_SYNC)
 
 
-def _lane_at_once(session: Session, tenant_id: str, new: Sequence[NewJob], window: int) -> Lane | None:
+def _lane_at_once(session: Session, tenant_id: str, new: Sequence[NewJob], window: int, paused: Paused) -> Lane | None:
     """The lane into which these jobs may go now without passing jobs that come first; None leaves them to the
     dispatcher.
     """
     model, priority = new[0].spec.model, new[0].priority
+    if paused.holds(model, tenant_id):
+        return None
     small = priority is not Priority.LOW and all(job.small for job in new)
     if small and not queries.has_active(session, tenant_id, model):
         lane = Lane.FIRST
-    elif queries.has_waiting(session, model, priority.rank) or queries.max_running(session, tenant_id) is not None:
+    elif _others_wait(session, model, priority.rank, paused) or queries.max_running(session, tenant_id) is not None:
         return None
     else:
         lane = Lane.of(priority.rank)
@@ -156,9 +160,16 @@ def _lane_at_once(session: Session, tenant_id: str, new: Sequence[NewJob], windo
     return lane if room >= len(new) else None
 
 
+def _others_wait(session: Session, model: str, rank: int, paused: Paused) -> bool:
+    """Whether jobs that may run wait for their release."""
+    if not paused.tenants:
+        return queries.has_waiting(session, model, rank)
+    return not paused.tenants.issuperset(release_queries.waiting_tenants(session, model, rank))
+
+
 def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: Lane | None) -> dict[str, Any]:
     return {
-        "id": new_id("job"),
+        "id": new_id("job") if job.unique is None else job.unique.job_id,
         "tenant_id": tenant_id,
         "bulk_id": bulk_id,
         "bulk_line": job.bulk_line,

@@ -11,6 +11,7 @@ from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.types import NO_SYNC, Released
 from limner_shared.db.tables import QUEUED, RELEASED, WAITING, Job, Leader
 from limner_shared.domain.jobs import Lane, Priority
+from limner_shared.domain.pauses import Paused
 
 
 def acquire_leadership(session: Session, duty: str, owner: str, seconds: float) -> bool:
@@ -41,6 +42,17 @@ def release_again(session: Session, model: str, lane: Lane, before: float | Colu
     """Mark again the unclaimed jobs that were released to a lane before that time: their messages were lost."""
     old = text(RELEASED) & (Job.model == model) & (Job.lane == lane) & (Job.released_at < before)
     return sorted(_mark(session, old, lane))
+
+
+def recall(session: Session, model: str, paused: Paused) -> None:
+    """Take back the released jobs of a model that a pause holds: they wait for their release again, in their old
+    places. Their messages, if workers have not fetched them, find nothing to claim.
+    """
+    held = text(RELEASED) & (Job.model == model)
+    if model not in paused.models:
+        held &= Job.tenant_id.in_(paused.tenants)
+    values = {"released_at": None, "lane": None}
+    session.execute(update(Job).where(held).values(values), execution_options=NO_SYNC)
 
 
 def promote(session: Session, lanes: Mapping[str, Lane]) -> None:

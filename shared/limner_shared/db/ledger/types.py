@@ -14,12 +14,22 @@ from limner_shared.db.engine import insert_many, now
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
+from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import LimnerError
 
 NO_SYNC: Final = {"synchronize_session": False}
 """Execution options of a statement after which no object loaded before is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueHold:
+    """A unique key, and the id of the new job that is to hold it."""
+
+    unique: Unique
+    job_id: str = field(default_factory=lambda: new_id("job"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class NewJob:
     max_retries: int = 0
     webhook: Mapping[str, Any] | None = None
     """A `webhooks.Webhook` as JSON."""
+    unique: UniqueHold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +144,19 @@ class Released(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The result of `submit`. Publish `released` after the commit; the dispatcher releases the others."""
+    """The result of `submit`. Publish `released` after the commit; the dispatcher releases the others.
+
+    `existing` is the job that holds the unique key of the one that was to be submitted; then nothing was.
+    """
 
     changes: list[Change]
     released: list[Released]
+    existing: str | None = None
+
+    @property
+    def job_id(self) -> str:
+        """The id of a single job, or of the one that exists in its place."""
+        return self.existing or self.changes[0].id
 
 
 def lock(session: Session, ids: Select[str]) -> list[str]:

@@ -35,8 +35,9 @@ class LoadedPipeline:
     templates: Mapping[str, PipelineTemplate]
     """Pipelines by task."""
     schedulers: Mapping[str | None, Any]
-    """The schedulers that a request may choose, by name, and the pipeline's own as None. Each image gets a copy, because
-    a copy costs a fifth of building a scheduler from its configuration.
+    """The schedulers that a request may choose, by name, and the pipeline's own as None.
+
+    Each image gets a copy, which takes a fifth of the time of building a scheduler from its configuration.
     """
     weights: dict[str, str]
     """SHA-256 of each weights file."""

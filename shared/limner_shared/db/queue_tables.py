@@ -1,0 +1,42 @@
+"""The tables that decide which jobs are accepted and which wait: pauses, and the keys of unique jobs."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from limner_shared.db.table_base import Base
+
+
+class Pause(Base):
+    """A model or a tenant whose queued jobs wait until it is resumed, or until a time.
+
+    `kind` is a `domain.pauses.PauseKind`; `subject` is the model's name or the tenant's id.
+    """
+
+    __tablename__ = "pauses"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    subject: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str | None] = mapped_column(String(200))
+    until: Mapped[float | None]
+    paused_at: Mapped[float]
+    actor: Mapped[str] = mapped_column(String(40))
+    __table_args__ = (UniqueConstraint("kind", "subject"),)
+
+
+class UniqueKey(Base):
+    """The job that holds, or held last, a tenant's unique key; see `ledger.unique`.
+
+    `digest` is the SHA-256 of the key: it may contain words, and this row outlives those of the job. The foreign key is
+    checked at the commit, because the row is written before its job.
+    """
+
+    __tablename__ = "unique_keys"
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    scope: Mapped[str] = mapped_column(String(80), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    job_id: Mapped[str] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED"), index=True
+    )
+    kept_until: Mapped[float | None]

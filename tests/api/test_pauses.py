@@ -1,0 +1,90 @@
+"""Pauses over HTTP: who may pause, and what clients see of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.api.test_bulks import both_databases
+from tests.api.test_keys import actions, make_key
+
+PAUSES, JOBS = "/api/v1/pauses", "/api/v1/jobs"
+MODEL = "limner-flow"
+
+
+@both_databases
+def test_a_pause_is_shown_by_jobs_models_and_readiness_until_it_is_resumed(client, database):
+    until = (datetime.now(UTC) + timedelta(hours=2)).isoformat(timespec="seconds")
+    job = client.post(JOBS, json={"prompt": "x"}).json
+    before = client.get(job["links"]["self"])
+    assert before.json["paused"] is None
+    made = client.post(PAUSES, json={"model": MODEL, "reason": "new weights", "until": until})
+    assert (made.status_code, made.json["actor"]) == (200, "anonymous")
+    after = client.get(job["links"]["self"], headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200  # not 304: the pause is a change
+    assert after.json["paused"]["reason"] == "new weights"
+    assert datetime.fromisoformat(after.json["paused"]["until"]) == datetime.fromisoformat(until)
+    assert client.get(JOBS).json["items"][0]["paused"]["what"] == "model"
+    models = {model["name"]: model["paused"] for model in client.get("/api/v1/models").json["items"]}
+    assert models[MODEL]["reason"] == "new weights"
+    assert models["limner-gan"] is None
+    assert client.post(PAUSES, json={"tenant": "local"}).json["tenant"] == "local"
+    listed = client.get(PAUSES).json["items"]
+    assert [(one["model"], one["tenant"]) for one in listed] == [(MODEL, None), (None, "local")]
+    for one in listed:
+        assert client.delete(f"{PAUSES}/{one['id']}").status_code == 204
+    assert client.delete(f"{PAUSES}/{listed[0]['id']}").status_code == 404
+    assert client.get(job["links"]["self"]).json["paused"] is None
+    assert [action for _, action, _ in actions(database)] == ["queue_paused"] * 2 + ["queue_resumed"] * 2
+
+
+def test_readiness_names_paused_models_and_counts_tenants(client):
+    client.post(PAUSES, json={"model": MODEL})
+    client.post(PAUSES, json={"tenant": "local"})
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json["paused"]) == (200, {"models": [MODEL], "tenants": 1})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"model": MODEL, "tenant": "local"},
+        {"model": "none"},
+        {"model": ""},
+        {"model": MODEL, "until": "2020-01-01T00:00:00Z"},
+        {"model": MODEL, "until": "tomorrow"},
+        {"model": MODEL, "reason": "x" * 201},
+        {"model": MODEL, "reason": "a\x00b"},
+        {"model": MODEL, "other": 1},
+    ],
+)
+def test_an_invalid_pause_is_refused_and_changes_nothing(client, body):
+    assert client.post(PAUSES, json=body).status_code == 422
+    assert client.get(PAUSES).json["items"] == []
+
+
+def test_an_unknown_tenant_is_not_found(client):
+    assert client.post(PAUSES, json={"tenant": "acme"}).status_code == 404
+
+
+def test_only_the_operators_admin_key_may_pause(make_app, database):
+    client = make_app(require_keys=True).test_client()
+    for headers, code in (
+        (make_key(database, "local"), "admin_scope_required"),
+        (make_key(database, "acme", "admin"), "operator_required"),
+        (make_key(database, "acme", "read", "submit"), "admin_scope_required"),
+    ):
+        for answer in (
+            client.post(PAUSES, json={"model": MODEL}, headers=headers),
+            client.get(PAUSES, headers=headers),
+            client.delete(f"{PAUSES}/pause_1", headers=headers),
+        ):
+            assert (answer.status_code, answer.json["code"]) == (403, code)
+    operator = make_key(database, "local", "admin")
+    assert client.post(PAUSES, json={"tenant": "acme", "reason": "unpaid"}, headers=operator).status_code == 200
+    job = client.post(JOBS, json={"prompt": "x"}, headers=make_key(database, "acme")).json
+    assert (job["paused"]["what"], job["paused"]["reason"]) == ("tenant", "unpaid")
+    log = client.get("/api/v1/audit", headers=make_key(database, "acme", "admin")).json["items"]
+    assert "queue_paused" in [entry["action"] for entry in log]

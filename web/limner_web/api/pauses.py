@@ -1,0 +1,83 @@
+"""Pauses of models and tenants, for the operator."""
+
+from __future__ import annotations
+
+from apiflask import APIBlueprint
+from sqlalchemy.orm import Session
+
+from limner_shared.db import pause_queries
+from limner_shared.db.accounts import pauses
+from limner_shared.db.tables import Pause
+from limner_shared.domain.access import Expiry
+from limner_shared.domain.account_views import PauseList, PauseView
+from limner_shared.domain.pauses import PauseKind, PauseRequest
+from limner_web.auth import actor
+from limner_web.services import get_services
+from limner_web.view_builders import moment
+
+bp = APIBlueprint("pauses", __name__, url_prefix="/api/v1/pauses", tag="Operation")
+
+
+@bp.post("")
+@bp.input(PauseRequest, arg_name="body")
+@bp.output(PauseView)
+@bp.doc(responses={404: "There is no such tenant"})
+def pause(body: PauseRequest) -> PauseView:
+    """Pause a model or a tenant.
+
+    Its jobs are still accepted, and wait until the pause ends; running jobs end. A repeated request changes the reason
+    and the end of the pause. Needs the scope `admin` and the tenant `local`.
+    """
+    services = get_services()
+    until = None if body.until is None else Expiry(body.until.timestamp(), is_relative=False)
+    with services.database.write() as session:
+        if body.model is not None:
+            kind, subject = PauseKind.MODEL, services.catalogue.get(body.model).name
+        else:
+            kind, subject = PauseKind.TENANT, pauses.tenant_named(session, body.tenant or "")
+        row = pauses.pause(session, kind, subject, body.reason, until, actor=actor())
+        return _views(session, [row])[0]
+
+
+@bp.get("")
+@bp.output(PauseList)
+def list_pauses() -> PauseList:
+    """List pauses.
+
+    Returns the models and tenants that are paused, in the order of their pauses. Needs the scope `admin` and the tenant
+    `local`.
+    """
+    with get_services().database.read() as session:
+        return PauseList(items=_views(session, list(pause_queries.pauses(session))))
+
+
+@bp.delete("/<id:pause_id>")
+@bp.output({}, status_code=204)
+@bp.doc(responses={404: "There is no such pause"})
+def resume(pause_id: str) -> str:
+    """Resume a model or a tenant.
+
+    Ends a pause: the jobs that wait are released in their order. Needs the scope `admin` and the tenant `local`.
+    """
+    services = get_services()
+    with services.database.write() as session:
+        pauses.resume(session, pause_id, actor=actor())
+        services.wakeups.in_commit(session)
+    services.wakeups.after_commit()
+    return ""
+
+
+def _views(session: Session, rows: list[Pause]) -> list[PauseView]:
+    names = pauses.tenant_names(session, rows)
+    return [
+        PauseView(
+            id=row.id,
+            model=row.subject if row.kind == PauseKind.MODEL else None,
+            tenant=names.get(row.subject, row.subject) if row.kind == PauseKind.TENANT else None,
+            reason=row.reason,
+            until=moment(row.until),
+            paused_at=moment(row.paused_at),
+            actor=row.actor,
+        )
+        for row in rows
+    ]
