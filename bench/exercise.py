@@ -92,6 +92,12 @@ def ask(client: FlaskClient) -> None:
     call(f"{old['links']['self']}/replay", "POST")
     call(f"{JOBS}/retry", "POST", json={})
     call(job["links"]["cancel"], "POST")
+    for path in (old["links"]["self"], old["images"][0]["url"]):
+        for method in ("PUT", "DELETE"):
+            call(f"{path}/favourite", method)
+            call(f"{path}/tags/mine", method)
+    call(old["images"][0]["url"], "DELETE")
+    call(old["links"]["self"], "DELETE")
     _ask_of_bulks(call)
     talk = call(TALKS, "POST", json={"message": "a red car"})
     turn = call(talk["links"]["messages"], "POST", json={"message": "bluer"})

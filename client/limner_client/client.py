@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
@@ -110,6 +111,22 @@ class Client:
         """Cancel a job that has not ended."""
         return JobView.model_validate(self._json("POST", f"{API}/jobs/{job_id}/cancel"))
 
+    def delete(self, target_id: str) -> None:
+        """Delete a job that has ended, or one image."""
+        self._send("DELETE", _path(target_id))
+
+    def mark_favourite(self, target_id: str, *, favourite: bool = True) -> None:
+        """Mark a job or an image as a favourite, or unmark it."""
+        self._send("PUT" if favourite else "DELETE", f"{_path(target_id)}/favourite")
+
+    def tag(self, target_id: str, tag: str) -> None:
+        """Give a job or an image a tag."""
+        self._send("PUT", f"{_path(target_id)}/tags/{quote(tag, safe='')}")
+
+    def untag(self, target_id: str, tag: str) -> None:
+        """Take a tag from a job or an image."""
+        self._send("DELETE", f"{_path(target_id)}/tags/{quote(tag, safe='')}")
+
     def cancel_bulk(self, bulk_id: str) -> BulkView:
         """Cancel all jobs of a bulk that have not ended."""
         return BulkView.model_validate(self._json("POST", f"{API}/bulks/{bulk_id}/cancel"))
@@ -208,6 +225,11 @@ class Client:
             f"No Limner server answers at {self.server} ({error or type(error).__name__}): "
             "start one with `limner up`, or choose another with --server."
         )
+
+
+def _path(target_id: str) -> str:
+    """The path of a job or of an image, by the id's prefix."""
+    return f"{API}/{'images' if target_id.startswith('img_') else 'jobs'}/{quote(target_id, safe='')}"
 
 
 def _refused(answer: httpx.Response) -> LimnerError:

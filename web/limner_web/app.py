@@ -11,7 +11,7 @@ from flask import Response, g, request
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_web import auth, health, problems, request_checks, throttling
-from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, models, openapi, usage
+from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, labels, models, openapi, usage
 from limner_web.openai import chat
 from limner_web.pages import routes
 from limner_web.services import build
@@ -19,6 +19,8 @@ from limner_web.serving import connection
 
 log = get_logger(__name__)
 
+MODULES = (jobs, labels, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes)
+"""The modules with routes, in the order of the API's documentation."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -54,7 +56,21 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for module in (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes):
+    for module in (
+        jobs,
+        labels,
+        conversations,
+        bulks,
+        images,
+        models,
+        events,
+        keys,
+        audit,
+        usage,
+        health,
+        chat,
+        routes,
+    ):
         app.register_blueprint(module.bp)
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app

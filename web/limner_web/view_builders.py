@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, overload
@@ -11,10 +12,13 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
+from limner_shared.db.library_tables import Label
+from limner_shared.db.queries import Shown
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Image, Job
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
+from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.views import (
     BulkView,
     ConversationView,
@@ -41,7 +45,8 @@ UNREADABLE: Final[dict[str, Any]] = {
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     """The view of one job, with its position in the queue or its progress."""
-    view = _plain_view(row, queries.images(session, [row.id])[row.id])
+    [shown] = queries.shown(session, [row])
+    view = result_view(shown)
     if row.state == JobState.QUEUED and row.not_before is None:
         view.position = queries.position(session, row)
     if row.state == JobState.RUNNING:
@@ -51,15 +56,19 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
 
 def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
     """The views of several jobs, without their positions in the queue, which would cost a query each."""
-    pictures = queries.images(session, [row.id for row in rows])
-    views = [_plain_view(row, pictures[row.id]) for row in rows]
+    views = [result_view(shown) for shown in queries.shown(session, rows)]
     _add_progress(hints, [view for view in views if view.status is JobState.RUNNING])
     return views
 
 
-def result_view(row: Job, images: list[Image]) -> JobView:
+def result_view(shown: Shown) -> JobView:
     """The view of a job in a bulk's results: without position and progress."""
-    return _plain_view(row, images)
+    row = shown.job
+    try:
+        return _view(shown, row.spec, row.interpretation)
+    except (ValidationError, AttributeError):  # AttributeError if the spec is not even an object
+        # A damaged row must not hide the other rows of its page or bulk.
+        return _view(shown, UNREADABLE | {"model": row.model}, None)
 
 
 def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
@@ -68,15 +77,8 @@ def _add_progress(hints: Hints, views: Iterable[JobView]) -> None:
         by_id[job_id].progress = ProgressView(done=progress.done, total=progress.total)
 
 
-def _plain_view(row: Job, images: list[Image]) -> JobView:
-    try:
-        return _view(row, images, row.spec, row.interpretation)
-    except (ValidationError, AttributeError):  # AttributeError if the spec is not even an object
-        # A damaged row must not hide the other rows of its page or bulk.
-        return _view(row, images, UNREADABLE | {"model": row.model}, None)
-
-
-def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation: dict[str, Any] | None) -> JobView:
+def _view(shown: Shown, stored: dict[str, Any], interpretation: dict[str, Any] | None) -> JobView:
+    row, labels = shown.job, _labels(shown.labels)
     spec = {key: value for key, value in stored.items() if key in SPEC_FIELDS}
     error = None
     if row.error_code is not None:
@@ -103,7 +105,9 @@ def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation:
         started_at=moment(row.started_at),
         finished_at=moment(row.finished_at),
         expires_at=moment(row.deadline_at),
-        images=[_image_view(image) for image in images],
+        images=[_image_view(image, labels[image.id]) for image in shown.images],
+        favourite=FAVOURITE in labels[""],
+        tags=[label for label in labels[""] if label != FAVOURITE],
         error=error if ended and row.state == JobState.FAILED else None,
         links={"self": this, "cancel": f"{this}/cancel"},
         revised_prompt=stored.get("prompt") if interpretation else None,
@@ -113,7 +117,15 @@ def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation:
     )
 
 
-def _image_view(row: Image) -> ImageView:
+def _labels(rows: Iterable[Label]) -> defaultdict[str, list[str]]:
+    """The labels of each of a job's images, and of the job itself under an empty id."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        found[row.image_id].append(row.label)
+    return found
+
+
+def _image_view(row: Image, labels: Sequence[str]) -> ImageView:
     return ImageView(
         id=row.id,
         url=url_for("images.get_image", image_id=row.id),
@@ -124,6 +136,8 @@ def _image_view(row: Image) -> ImageView:
         media_type=row.media_type,
         bytes=row.size_bytes,
         alt_text=row.alt_text,
+        favourite=FAVOURITE in labels,
+        tags=[label for label in labels if label != FAVOURITE],
     )
 
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Select, func, literal, select, text, tuple_, union_all
 from sqlalchemy.orm import Session
 
+from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import (
     ACTIVE,
     DEAD,
@@ -52,6 +54,14 @@ class Share:
     active: int
 
 
+class Shown(NamedTuple):
+    """A job with all that its view shows."""
+
+    job: Job
+    images: list[Image]
+    labels: list[Label]
+
+
 def job(session: Session, tenant_id: str, job_id: str) -> Job:
     """A tenant's job. Raises NotFound if it does not exist or belongs to another tenant."""
     found = session.scalar(select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id))
@@ -91,6 +101,21 @@ def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
         select(Image).where(Image.job_id.in_(job_ids)).order_by(Image.job_id, Image.image_index)
     ):
         found[row.job_id].append(row)
+    return found
+
+
+def shown(session: Session, rows: Sequence[Job]) -> list[Shown]:
+    """These jobs with all that a view of them shows."""
+    ids = [row.id for row in rows]
+    pictures, marks = images(session, ids), labels(session, ids)
+    return [Shown(row, pictures[row.id], marks.get(row.id, [])) for row in rows]
+
+
+def labels(session: Session, job_ids: Sequence[str]) -> dict[str, list[Label]]:
+    """The labels of each job and its images; jobs without one are left out."""
+    found: dict[str, list[Label]] = {}
+    for row in session.scalars(select(Label).where(Label.job_id.in_(job_ids)).order_by(Label.label)):
+        found.setdefault(row.job_id, []).append(row)
     return found
 
 
@@ -175,12 +200,10 @@ def bulk_counts(session: Session, row: Bulk) -> dict[JobState, int]:
     return counts | {JobState.QUEUED: max(0, row.total - sum(counts.values()))}
 
 
-def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[tuple[Job, list[Image]]]:
+def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[Shown]:
     """The next jobs of a bulk in line order, with their images."""
     query = select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line > after_line).order_by(Job.bulk_line).limit(limit)
-    rows = list(session.scalars(query))
-    pictures = images(session, [row.id for row in rows])
-    return [(row, pictures[row.id]) for row in rows]
+    return shown(session, session.scalars(query).all())
 
 
 def conversation(session: Session, tenant_id: str, conversation_id: str) -> Conversation:

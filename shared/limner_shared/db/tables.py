@@ -34,6 +34,7 @@ RETRIED: Final = "retry_of IS NOT NULL"
 DEAD: Final = "error_code = 'worker_lost'"
 SHARED: Final = "recipe IS NOT NULL"
 GIVEN_UP: Final = "job_id IS NULL"
+HISTORY_DUE: Final = "forgotten >= 4 AND finished_at IS NOT NULL"  # erasure.Forgotten.HISTORY_DUE
 
 
 class Tenant(Base):
@@ -195,6 +196,7 @@ class Job(Base):
         Index(None, "tenant_id", "state", "id"),
         Index(None, "tenant_id", "model", "state", "id"),
         Index("ix_jobs_ended", "tenant_id", "forgotten", "finished_at", **partial_index(FINISHED)),
+        Index("ix_jobs_history_due", "id", **partial_index(HISTORY_DUE)),
         Index("ix_jobs_retry_of", "retry_of", unique=True, **partial_index(RETRIED)),
         Index(None, "bulk_id", "state", "id"),
     )

@@ -23,6 +23,8 @@ class ImageView(BaseModel):
     media_type: str
     bytes: int
     alt_text: str | None = Field(default=None, description="A text alternative that describes the picture.")
+    favourite: bool = Field(default=False, description="Whether it was marked as a favourite.")
+    tags: list[str] = Field(default_factory=list[str], description="The picture's own tags, in order.")
 
 
 class ReceiptView(BaseModel):
@@ -87,6 +89,8 @@ class JobView(BaseModel):
     presentation: str | None = Field(default=None, description="The finished picture in a sentence or two.")
     priority: Priority
     metadata: dict[str, Any]
+    favourite: bool = Field(default=False, description="Whether the job itself was marked as a favourite.")
+    tags: list[str] = Field(default_factory=list[str], description="The job's own tags, in order.")
     bulk: str | None
     line: int | None = Field(description="The line of the bulk that this job came from.")
     attempts: int = Field(

@@ -12,7 +12,7 @@ from flask import Response, make_response, request, stream_with_context, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.tables import Image, Job
+from limner_shared.db.queries import Shown
 from limner_shared.domain.views import BulkList, BulkView
 from limner_shared.errors import InvalidState, UnsupportedMediaType
 from limner_web.api import archive
@@ -172,7 +172,7 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
         stream = archive.zipped(fetch, lambda: _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
-    lines = (_line(row, images) for row, images in _pages(services, bulk_id))
+    lines = map(_line, _pages(services, bulk_id))
     return Response(stream_with_context(lines), mimetype="application/jsonl")
 
 
@@ -190,11 +190,11 @@ def _view(services: Services, bulk_id: str) -> BulkView:
         return bulk_view(session, queries.bulk(session, tenant_id(), bulk_id))
 
 
-def _line(row: Job, images: list[Image]) -> str:
-    return result_view(row, images).model_dump_json() + "\n"
+def _line(shown: Shown) -> str:
+    return result_view(shown).model_dump_json() + "\n"
 
 
-def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:
+def _pages(services: Services, bulk_id: str) -> Iterator[Shown]:
     """Yield every job with its images. Keeps one page in memory, and no transaction open while a slow client reads."""
     line = 0
     while True:
@@ -203,4 +203,4 @@ def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]
         yield from page
         if len(page) < RESULTS_PAGE:
             return
-        line = page[-1][0].bulk_line or 0
+        line = page[-1].job.bulk_line or 0

@@ -11,7 +11,7 @@ from flask import Response, request
 from PIL import Image as Pillow
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.db import queries
+from limner_shared.db import ledger, queries
 from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
 from limner_web.services import get_services
@@ -63,6 +63,21 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
         as_stored = MEDIA_TYPES[kind] == row.media_type
         answer.set_data(stored if as_stored else services.pillow.call(_convert, stored, kind))
     return answer
+
+
+@bp.delete("/<id:image_id>")
+@bp.output({}, status_code=204)
+def delete_image(image_id: str) -> str:
+    """Delete an image.
+
+    Deletes one image of a job, with its receipt and tags; the job and its other images remain. The file is deleted
+    within half an hour, unless other images have the same bytes.
+    """
+    services = get_services()
+    with services.database.write() as session:
+        change = ledger.delete_image(session, tenant_id(), image_id)
+    services.hints.changed([change])
+    return ""
 
 
 def _accepted() -> str:

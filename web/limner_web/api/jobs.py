@@ -118,6 +118,23 @@ def cancel_job(job_id: str) -> Response:
     return _answer(_view(services, job_id))
 
 
+@bp.delete("/<id:job_id>")
+@bp.output({}, status_code=204)
+@bp.doc(responses={409: "The job has not ended"})
+def delete_job(job_id: str) -> str:
+    """Delete a job.
+
+    Deletes a job that has ended, with its prompt, events, images, tags and its words in a conversation. Its files
+    are deleted within half an hour, unless other images have the same bytes. A repetition of the request that created
+    the job, with the same idempotency key, is answered with `410`.
+    """
+    services = get_services()
+    with services.database.write() as session:
+        change = ledger.delete_job(session, tenant_id(), job_id)
+    services.hints.deleted(change)
+    return ""
+
+
 @bp.get("/<id:job_id>/receipts")
 @bp.output(Receipts)
 def get_receipts(job_id: str) -> Receipts:

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from apiflask import APIFlask
 
+from limner_shared.domain.labels import MAX_TAG_CHARS
 from limner_web.request_checks import ID_PATTERN, KEY_ID_PATTERN
 
 PROBLEM: Final = {
@@ -86,7 +87,9 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
 
 def _describe(parameter: dict[str, Any]) -> None:
     """Add the pattern of ids, and remove null: a parameter can be omitted but cannot be null."""
-    if parameter["in"] == "path":
+    if parameter["name"] == "tag":
+        parameter["schema"] |= {"minLength": 1, "maxLength": MAX_TAG_CHARS}
+    elif parameter["in"] == "path":
         pattern = KEY_ID_PATTERN if parameter["name"] == "key_id" else ID_PATTERN
         parameter["schema"] |= {"pattern": f"^{pattern}$"}
     schema: dict[str, Any] = parameter["schema"]

@@ -38,6 +38,8 @@ class _Feed:
 
     def _event(self, heard: Heard, now: float) -> tuple[str, dict[str, Any]] | None:
         """The name and data of the event for a hint; None if the hint is not sent."""
+        if heard.deleted:
+            return "deleted", {"id": heard.id}
         if heard.bulk_id is not None:
             if now - self._bulks.get(heard.bulk_id, 0) < BULK_SECONDS:
                 return None

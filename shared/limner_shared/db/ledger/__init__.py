@@ -4,7 +4,8 @@ says so.
 
 intake: submission, limits and idempotency keys · bulks: many jobs at once · release: to Redis · attempts: a worker's
 claims and results · scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost
-workers, retries of dead letters · retention: what is deleted, and when · conversations: conversations and turns.
+workers, retries of dead letters · retention: what is deleted, and when · deletion: what its owner deletes · erasure:
+what a deletion removes · labels: favourites and tags · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -28,6 +29,7 @@ from limner_shared.db.ledger.bulks import (
     unswept_bulks,
 )
 from limner_shared.db.ledger.conversations import add_turn, drop_conversation, open_conversation
+from limner_shared.db.ledger.deletion import delete_image, delete_job
 from limner_shared.db.ledger.intake import (
     LOCAL_TENANT,
     delete_idempotency_key,
@@ -40,6 +42,7 @@ from limner_shared.db.ledger.intake import (
     store_idempotency_key,
     submit,
 )
+from limner_shared.db.ledger.labels import add_label, remove_label
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
@@ -64,6 +67,7 @@ __all__ = [
     "Result",
     "Submission",
     "acquire_leadership",
+    "add_label",
     "add_turn",
     "backfill_legacy_jobs",
     "cancel",
@@ -72,6 +76,8 @@ __all__ = [
     "claim_next",
     "collect_garbage",
     "delete_idempotency_key",
+    "delete_image",
+    "delete_job",
     "delete_old_idempotency_keys",
     "drop_bulk",
     "drop_conversation",
@@ -102,6 +108,7 @@ __all__ = [
     "reap",
     "release",
     "release_again",
+    "remove_label",
     "renew",
     "reserve_quota",
     "retry_dead",

@@ -46,6 +46,8 @@ class Change:
     model: str
     state: JobState
     version: int
+    deleted: bool = False
+    """Whether the job was deleted; then it was in this state before."""
 
 
 class AttemptKey(NamedTuple):

@@ -1,0 +1,44 @@
+"""`limner delete`, `favourite` and `tag`: what a tenant does with finished jobs and their images."""
+
+from __future__ import annotations
+
+import click
+
+from limner_client.cli.jobs import make_client, server_options
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True)
+@server_options
+def delete(*, ids: tuple[str, ...], server: str | None, key: str | None) -> None:
+    """Delete the jobs (job_…) and images (img_…) with the given ids. This cannot be undone."""
+    with make_client(server, key) as client:
+        for one in ids:
+            client.delete(one)
+            click.echo(f"{one} deleted")
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="Unmark them.")
+@server_options
+def favourite(*, ids: tuple[str, ...], remove: bool, server: str | None, key: str | None) -> None:
+    """Mark the jobs and images with the given ids as favourites."""
+    with make_client(server, key) as client:
+        for one in ids:
+            client.mark_favourite(one, favourite=not remove)
+
+
+@click.command()
+@click.argument("tag")
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="Remove the tag from them.")
+@server_options
+def tag(*, tag: str, ids: tuple[str, ...], remove: bool, server: str | None, key: str | None) -> None:
+    """Give the jobs and images with the given ids a tag."""
+    with make_client(server, key) as client:
+        for one in ids:
+            if remove:
+                client.untag(one, tag)
+            else:
+                client.tag(one, tag)
