@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 from urllib.parse import quote
@@ -87,12 +88,22 @@ class Client:
             yield view
 
     def jobs(
-        self, *, status: str | None = None, limit: int = 20, cursor: str | None = None, dead: bool = False
+        self,
+        *,
+        status: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+        dead: bool = False,
+        **filters: Any,
     ) -> JobList:
-        """Return a page of your jobs, newest first; with `dead`, of your dead letters only."""
-        wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": "true" if dead else None}
-        answer = self._json("GET", f"{API}/jobs", params={k: v for k, v in wanted.items() if v is not None})
-        return JobList.model_validate(answer)
+        """Return a page of your jobs, newest first; with `dead`, of your dead letters only.
+
+        `filters` are the other filters of the API: `q`, `model`, `style`, `bulk`, `conversation`, `tag`, `favourite`,
+        `created_after`, `created_before`. The list ends where `next` is None.
+        """
+        wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
+        params = {name: _parameter(value) for name, value in wanted.items() if value is not None}
+        return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params))
 
     def retry_dead(self, job_ids: list[str] | None) -> list[str]:
         """Retry dead letters, or all of them for None; returns the ids of the new jobs."""
@@ -225,6 +236,12 @@ class Client:
             f"No Limner server answers at {self.server} ({error or type(error).__name__}): "
             "start one with `limner up`, or choose another with --server."
         )
+
+
+def _parameter(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _path(target_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Retention: once a minute, delete what is past its tenant's retention, a few rows at a time."""
+"""Once a minute, a few rows at a time: delete what is past its tenant's retention, and index what is not yet."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ class Cleaner:
             lambda: self._run(ledger.forget_jobs),
             lambda: self._run(ledger.forget_images),
             lambda: self._run(ledger.forget_prompts),
+            lambda: self._run(ledger.index_jobs),
+            self._purge_words,
             self._forget_usage,
             lambda: self._run(keys.record_expired),
             self._delete_blobs,
@@ -64,6 +66,10 @@ class Cleaner:
     def _run(self, task: Callable[[Session, int], int]) -> int:
         with self._database.write() as session:
             return task(session, ROWS)
+
+    def _purge_words(self) -> int:
+        with self._database.write() as session:
+            return ROWS if ledger.purge_words(session) else 0
 
     def _forget_usage(self) -> int:
         with self._database.write() as session:

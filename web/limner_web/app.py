@@ -21,6 +21,11 @@ log = get_logger(__name__)
 
 MODULES = (jobs, labels, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes)
 """The modules with routes, in the order of the API's documentation."""
+CONFIGURATION = {
+    "OPENAPI_VERSION": "3.1.0",
+    "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
+    "DESCRIPTION": "Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
+}
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -39,14 +44,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         spec_path="/api/v1/openapi.json",
         docs_path=None,
         static_folder="pages/static",
-        static_url_path="/static",
         template_folder="pages/templates",
     )
-    app.config.update(
-        OPENAPI_VERSION="3.1.0",
-        MAX_CONTENT_LENGTH=None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
-        DESCRIPTION="Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
-    )
+    app.config.update(CONFIGURATION)
     app.extensions["limner"] = services = build(settings)
     problems.install(app)
     app.before_request(_begin)

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Select, func, literal, select, text, tuple_, union_all
+from sqlalchemy import Select, func, literal, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import (
     ACTIVE,
-    DEAD,
     QUEUED,
     RELEASED,
     SHARED,
@@ -33,16 +32,6 @@ from limner_shared.errors import NotFound
 
 POSITION_LIMIT = 1000
 """The largest exact position: a larger one does not matter to clients, and counting has a cost."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """A filter of a job list; a field that is None does not filter."""
-
-    state: JobState | None = None
-    model: str | None = None
-    bulk_id: str | None = None
-    dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +63,6 @@ def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
     """The subset of these jobs that have ended."""
     terminal = [state for state in JobState if state.terminal]
     return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
-
-
-def jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> list[Job]:
-    """A page of a tenant's jobs, newest first, older than the id `before`."""
-    query = select(Job.id).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Job.id < before)
-    for column, value in ((Job.model, which.model), (Job.bulk_id, which.bulk_id)):
-        if value is not None:
-            query = query.where(column == value)
-    if which.dead:
-        query = query.where(text(DEAD))
-    states = list(JobState) if which.state is None else [which.state]
-    if which.state is not None or which.model is not None or which.bulk_id is not None:
-        # Read the newest of each state from the end of one index, so that no scan looks for jobs of a rare state.
-        each = [select(query.where(Job.state == state).subquery().c.id) for state in states]
-        query = union_all(*each).order_by(text("id DESC")).limit(limit)
-    return list(session.scalars(select(Job).where(Job.id.in_(query)).order_by(Job.id.desc())))
 
 
 def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:

@@ -10,9 +10,13 @@ from flask import Response, make_response, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.queries import JobFilter
+from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.db.tables import Job
+from limner_shared.domain.ids import first_id
 from limner_shared.domain.jobs import JobRequest, JobState
+from limner_shared.domain.labels import MAX_TAG_CHARS, read_tag
+from limner_shared.domain.scheduling import Moment
+from limner_shared.domain.search_words import read_query
 from limner_shared.domain.views import JobList, JobView, Receipts, ReceiptView, Retried
 from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
@@ -50,11 +54,49 @@ class ListQuery(BaseModel):
     state: JobState | None = Field(default=None, description="Only jobs in this state.")
     model: str | None = Field(default=None, description="Only jobs of this model.")
     bulk: str | None = Field(default=None, description="Only jobs of this bulk, by its id.")
+    q: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Only jobs whose prompt, description and metadata have all of these words. The beginning of a word "
+        "is enough, from three letters; accents and capitals do not matter.",
+    )
+    style: str | None = Field(default=None, max_length=200, description="Only jobs in this style.")
+    conversation: str | None = Field(default=None, max_length=40, description="Only jobs of this conversation, by id.")
+    favourite: bool = Field(default=False, description="Only favourites, and jobs with a favourite image.")
+    tag: str | None = Field(
+        default=None,
+        max_length=MAX_TAG_CHARS,
+        description="Only jobs with this tag, or with an image that has it.",
+    )
+    created_after: Moment | None = Field(
+        default=None, description="Only jobs accepted at this time or later, as RFC 3339 writes it."
+    )
+    created_before: Moment | None = Field(default=None, description="Only jobs accepted before this time.")
     dead: bool = Field(
         default=False, description="Only dead letters: jobs that failed because every worker that ran them stopped."
     )
-    limit: int = Field(default=50, ge=1, le=100, description="The number of jobs per page.")
-    cursor: str | None = Field(default=None, description="The value of `next` from the previous page.")
+    limit: int = Field(default=50, ge=1, le=100, description="The largest number of jobs per page.")
+    cursor: str | None = Field(
+        default=None, max_length=40, description="The value of `next` from the previous page, with the same filters."
+    )
+
+    @property
+    def filter(self) -> JobFilter:
+        """The filters. Raises InvalidRequest."""
+        return JobFilter(
+            state=self.state,
+            model=self.model,
+            bulk_id=self.bulk,
+            dead=self.dead,
+            words=() if self.q is None else read_query(self.q),
+            style=self.style,
+            conversation_id=self.conversation,
+            favourite=self.favourite,
+            tag=None if self.tag is None else read_tag(self.tag),
+            from_id=None if self.created_after is None else first_id("job", self.created_after),
+            before_id=None if self.created_before is None else first_id("job", self.created_before),
+        )
 
 
 @bp.post("")
@@ -90,14 +132,14 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
 def list_jobs(query: ListQuery) -> JobList:
     """List jobs.
 
-    Returns jobs, newest first.
+    Returns the jobs that meet all filters, newest first. A page may have fewer jobs than `limit`, or none, although
+    more follow: the list ends where `next` is null.
     """
     services = get_services()
-    which = JobFilter(query.state, query.model, query.bulk, query.dead)
     with services.database.read() as session:
-        rows = queries.jobs(session, tenant_id(), which, query.limit + 1, query.cursor)
-        views = job_views(session, services.hints, rows[: query.limit])
-    return JobList(items=views, next=views[-1].id if len(rows) > query.limit else None)
+        found = find_jobs(session, tenant_id(), query.filter, query.limit, query.cursor)
+        views = job_views(session, services.hints, found.jobs)
+    return JobList(items=views, next=found.next)
 
 
 @bp.post("/<id:job_id>/cancel")

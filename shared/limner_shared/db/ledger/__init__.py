@@ -5,7 +5,8 @@ says so.
 intake: submission, limits and idempotency keys · bulks: many jobs at once · release: to Redis · attempts: a worker's
 claims and results · scheduling: jobs that wait for a time, and retries · termination: cancellation, expiry, lost
 workers, retries of dead letters · retention: what is deleted, and when · deletion: what its owner deletes · erasure:
-what a deletion removes · labels: favourites and tags · conversations: conversations and turns.
+what a deletion removes · labels: favourites and tags · search_index:
+the words by which jobs are found · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -53,6 +54,7 @@ from limner_shared.db.ledger.release import (
 )
 from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
 from limner_shared.db.ledger.scheduling import start_due
+from limner_shared.db.ledger.search_index import index_jobs, purge_words
 from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.db.ledger.types import AttemptKey, Change, Claim, NewImage, NewJob, Released, Result, Submission
 
@@ -95,6 +97,7 @@ __all__ = [
     "forget_prompts",
     "forget_usage",
     "hand_back",
+    "index_jobs",
     "inputs_given_up",
     "inputs_in_use",
     "interpreted",
@@ -104,6 +107,7 @@ __all__ = [
     "orphans",
     "pause_bulk",
     "promote",
+    "purge_words",
     "read_idempotency_key",
     "reap",
     "release",
