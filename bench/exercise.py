@@ -92,6 +92,7 @@ def ask(client: FlaskClient) -> None:
     for path in (job["links"]["self"], f"{old['links']['self']}/receipts"):
         call(path)
     client.get(old["images"][0]["url"])  # its bytes are missing
+    client.get(call(f"{old['images'][0]['url']}/link")["url"])
     call(f"{old['links']['self']}/replay", "POST")
     call(f"{JOBS}/retry", "POST", json={})
     call(job["links"]["cancel"], "POST")

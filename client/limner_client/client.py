@@ -16,6 +16,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_shared.domain.views import (
     BulkView,
+    ImageLink,
     ImageView,
     JobList,
     JobView,
@@ -184,6 +185,10 @@ class Client:
         if hashlib.sha256(data).hexdigest() != image.sha256:
             raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
         return data
+
+    def link(self, image_id: str, expires_in: int = 3600) -> ImageLink:
+        """Return a link to an image that works without a key for `expires_in` seconds."""
+        return ImageLink.model_validate(self._json("GET", f"{_path(image_id)}/link", params={"expires_in": expires_in}))
 
     def models(self) -> list[ModelView]:
         """Return the server's models with their limits."""

@@ -12,7 +12,7 @@ from limner_shared.db import ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.errors import StorageFailed
-from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
+from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, RENDITIONS, Blobs
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -22,6 +22,9 @@ ROWS = 500
 LISTED_EVERY_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 86_400.0
 """A checkpoint of this age belongs to a job that has ended or will start again from the beginning."""
+RENDITION_SECONDS = 30 * 86_400.0
+"""A rendition of this age is deleted and made again when it is requested. A picture's deletion deletes its renditions,
+but one may be stored at that very moment."""
 GRACE_SECONDS = 600.0
 """A worker stores a picture before its row: an unreferenced blob may get its row within this time."""
 
@@ -99,13 +102,14 @@ class Cleaner:
         return len(deleted)
 
     def _delete_old(self) -> int:
-        """Delete objects that have no rows, by age: checkpoints, and inputs without a job. Hourly, because listing is
-        slow.
+        """Delete objects that have no rows, by age: checkpoints, renditions, inputs without a job. Hourly, because
+        listing is slow.
         """
         if time.monotonic() - self._listed_at < LISTED_EVERY_SECONDS:
             return 0
         self._listed_at = time.monotonic()
         self._drop_older(CHECKPOINTS, CHECKPOINT_SECONDS, lambda _names: ())
+        self._drop_older(RENDITIONS, RENDITION_SECONDS, lambda _names: ())
         self._drop_older(INPUTS, self._input_seconds, self._in_use)
         return 0
 

@@ -1,4 +1,4 @@
-"""Favourites and tags, the words by which jobs are found, and an index of jobs with deleted messages to remove.
+"""Favourites and tags, the words by which jobs are found, shared secrets, and jobs with deleted messages to remove.
 
 Safe while the version before is running: labels are deleted with their jobs by the database. Labels that the previous
 version's retention leaves behind when it deletes a prompt or an image are deleted with the job. The dispatcher adds the
@@ -58,6 +58,13 @@ def upgrade() -> None:
         _create_labels()
     if not inspected.has_table("job_words"):
         _create_words()
+    if not inspected.has_table("secrets"):
+        op.create_table(
+            "secrets",
+            sa.Column("name", sa.String(40), nullable=False),
+            sa.Column("value", sa.String(64), nullable=False),
+            sa.PrimaryKeyConstraint("name", name=op.f("pk_secrets")),
+        )
     if "indexed" not in {column["name"] for column in inspected.get_columns("jobs")}:
         op.add_column("jobs", sa.Column("indexed", sa.Boolean(), server_default=sa.false(), nullable=False))
     build_indexes(CREATED)
@@ -73,6 +80,7 @@ def downgrade() -> None:
         op.execute(statement)
     op.drop_column("jobs", "indexed")
     op.drop_table("labels")
+    op.drop_table("secrets")
 
 
 def _create_labels() -> None:

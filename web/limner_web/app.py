@@ -20,7 +20,7 @@ from limner_web.serving import connection
 log = get_logger(__name__)
 
 MODULES = (jobs, labels, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes)
-"""The modules with routes, in the order of the API's documentation."""
+BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
 CONFIGURATION = {
     "OPENAPI_VERSION": "3.1.0",
     "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
@@ -56,22 +56,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for module in (
-        jobs,
-        labels,
-        conversations,
-        bulks,
-        images,
-        models,
-        events,
-        keys,
-        audit,
-        usage,
-        health,
-        chat,
-        routes,
-    ):
-        app.register_blueprint(module.bp)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app
 

@@ -1,4 +1,4 @@
-"""`limner delete`, `favourite` and `tag`: what a tenant does with finished jobs and their images."""
+"""`limner delete`, `favourite`, `tag` and `link`: what a tenant does with finished jobs and their images."""
 
 from __future__ import annotations
 
@@ -42,3 +42,13 @@ def tag(*, tag: str, ids: tuple[str, ...], remove: bool, server: str | None, key
                 client.untag(one, tag)
             else:
                 client.tag(one, tag)
+
+
+@click.command()
+@click.argument("image_id")
+@click.option("--expires-in", type=int, default=3600, show_default=True, help="Seconds for which the link works.")
+@server_options
+def link(*, image_id: str, expires_in: int, server: str | None, key: str | None) -> None:
+    """Print a link to an image that works without a key until it expires."""
+    with make_client(server, key) as client:
+        click.echo(client.link(image_id, expires_in).url)

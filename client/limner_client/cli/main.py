@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "delete": Lazy("Delete jobs and images.", "limner_client.cli.library:delete"),
     "favourite": Lazy("Mark jobs and images as favourites.", "limner_client.cli.library:favourite"),
     "tag": Lazy("Tag jobs and images.", "limner_client.cli.library:tag"),
+    "link": Lazy("Print a link to an image that works without a key.", "limner_client.cli.library:link"),
     "replay": Lazy("Generate a job's images again and compare the bytes.", "limner_client.cli.dead_letters:replay"),
     "dead-letters": Lazy("List dead letters, or retry them.", "limner_client.cli.dead_letters:dead_letters"),
     "models": Lazy("List the models and their limits.", "limner_client.cli.jobs:models"),

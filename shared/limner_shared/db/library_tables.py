@@ -12,6 +12,14 @@ from limner_shared.db.table_base import Base
 from limner_shared.db.tables import Job, Tenant
 
 
+class Secret(Base):
+    """A random secret that all processes share, made by the first that needs it."""
+
+    __tablename__ = "secrets"
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
+
+
 class Label(Base):
     """A tag of a job or of one of its images, or that it is a favourite (`domain.labels`).
 

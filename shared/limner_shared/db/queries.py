@@ -90,9 +90,11 @@ def labels(session: Session, job_ids: Sequence[str]) -> dict[str, list[Label]]:
     return found
 
 
-def image(session: Session, tenant_id: str, image_id: str) -> Image:
-    """A tenant's image. Raises NotFound."""
-    query = select(Image).join(Job, Job.id == Image.job_id).where(Image.id == image_id, Job.tenant_id == tenant_id)
+def image(session: Session, tenant_id: str | None, image_id: str) -> Image:
+    """A tenant's image, or any tenant's for None. Raises NotFound."""
+    query = select(Image).where(Image.id == image_id)
+    if tenant_id is not None:
+        query = query.join(Job, Job.id == Image.job_id).where(Job.tenant_id == tenant_id)
     found = session.scalar(query)
     if found is None:
         raise NotFound(f"There is no image {image_id}.")

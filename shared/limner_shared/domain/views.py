@@ -27,6 +27,13 @@ class ImageView(BaseModel):
     tags: list[str] = Field(default_factory=list[str], description="The picture's own tags, in order.")
 
 
+class ImageLink(BaseModel):
+    """A link to an image that works without a key until it expires."""
+
+    url: str
+    expires_at: datetime
+
+
 class ReceiptView(BaseModel):
     """How a picture was made: hashes of the model's weights, versions, device, and the batch size of every call."""
 

@@ -87,7 +87,9 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
 
 def _describe(parameter: dict[str, Any]) -> None:
     """Add the pattern of ids, and remove null: a parameter can be omitted but cannot be null."""
-    if parameter["name"] == "tag":
+    if parameter["name"] == "token":
+        return
+    if parameter["name"] == "tag" and parameter["in"] == "path":
         parameter["schema"] |= {"minLength": 1, "maxLength": MAX_TAG_CHARS}
     elif parameter["in"] == "path":
         pattern = KEY_ID_PATTERN if parameter["name"] == "key_id" else ID_PATTERN
