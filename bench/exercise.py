@@ -95,6 +95,8 @@ def ask(client: FlaskClient) -> None:
     client.get(call(f"{old['images'][0]['url']}/link")["url"])
     call(f"{old['links']['self']}/replay", "POST")
     call(f"{JOBS}/retry", "POST", json={})
+    call(f"{job['links']['self']}/explain")
+    call(f"{JOBS}?ids={job['id']},{old['id']}&wait=1")
     call(job["links"]["cancel"], "POST")
     for path in (old["links"]["self"], old["images"][0]["url"]):
         for method in ("PUT", "DELETE"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_shared.domain.views import (
     BulkView,
+    ExplanationView,
     ImageLink,
     ImageView,
     JobList,
@@ -105,6 +106,15 @@ class Client:
         wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
         params = {name: _parameter(value) for name, value in wanted.items() if value is not None}
         return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params))
+
+    def jobs_by_id(self, job_ids: Sequence[str], wait_seconds: int = 0) -> list[JobView]:
+        """Return these jobs, at most 100; with `wait_seconds`, wait at most that long for one of them to end."""
+        params = {"ids": ",".join(job_ids)} | ({"wait": str(wait_seconds)} if wait_seconds else {})
+        return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params)).items
+
+    def explain(self, job_id: str) -> ExplanationView:
+        """Return why a job waits, and when it will probably be finished."""
+        return ExplanationView.model_validate(self._json("GET", f"{API}/jobs/{job_id}/explain"))
 
     def retry_dead(self, job_ids: list[str] | None) -> list[str]:
         """Retry dead letters, or all of them for None; returns the ids of the new jobs."""

@@ -48,6 +48,7 @@ SQLITE_DROPPED = ("DROP TABLE job_word_index", "DROP TABLE job_word_purge")
 CREATED = [
     NewIndex("ix_jobs_history_due", "jobs", ["id"], "forgotten >= 4 AND finished_at IS NOT NULL"),
     NewIndex("ix_jobs_unindexed", "jobs", ["id"], "NOT indexed"),
+    NewIndex("ix_jobs_done", "jobs", ["model", "finished_at"], "state = 'succeeded'"),
 ]
 
 

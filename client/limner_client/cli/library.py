@@ -45,6 +45,18 @@ def tag(*, tag: str, ids: tuple[str, ...], remove: bool, server: str | None, key
 
 
 @click.command()
+@click.argument("job_id")
+@server_options
+def explain(*, job_id: str, server: str | None, key: str | None) -> None:
+    """Say why a job waits, and when it will probably be finished."""
+    with make_client(server, key) as client:
+        found = client.explain(job_id)
+    click.echo(found.message)
+    if found.eta is not None:
+        click.echo(f"Expected in {found.eta.median_seconds:g} s; nine of ten such jobs in {found.eta.p90_seconds:g} s.")
+
+
+@click.command()
 @click.argument("image_id")
 @click.option("--expires-in", type=int, default=3600, show_default=True, help="Seconds for which the link works.")
 @server_options

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "generate": Lazy("Generate an image from a prompt.", "limner_client.cli.jobs:generate"),
     "bulk": Lazy("Submit a file of prompts; pause or resume a bulk.", "limner_client.cli.bulk:bulk"),
     "jobs": Lazy("List your jobs, or show one.", "limner_client.cli.jobs:jobs"),
+    "explain": Lazy("Say why a job waits, and for how long.", "limner_client.cli.library:explain"),
     "cancel": Lazy("Cancel jobs and bulks.", "limner_client.cli.jobs:cancel"),
     "delete": Lazy("Delete jobs and images.", "limner_client.cli.library:delete"),
     "favourite": Lazy("Mark jobs and images as favourites.", "limner_client.cli.library:favourite"),

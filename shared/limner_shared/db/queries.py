@@ -11,9 +11,11 @@ from typing import NamedTuple
 from sqlalchemy import Select, func, literal, select, text, tuple_
 from sqlalchemy.orm import Session
 
+from limner_shared.db.engine import now
 from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import (
     ACTIVE,
+    DONE,
     QUEUED,
     RELEASED,
     SHARED,
@@ -57,6 +59,12 @@ def job(session: Session, tenant_id: str, job_id: str) -> Job:
     if found is None:
         raise NotFound(f"There is no job {job_id}.")
     return found
+
+
+def jobs_of(session: Session, tenant_id: str, job_ids: Sequence[str]) -> list[Job]:
+    """Those of these jobs that are the tenant's, in the order of the ids."""
+    rows = {row.id: row for row in session.scalars(select(Job).where(Job.id.in_(job_ids), Job.tenant_id == tenant_id))}
+    return [rows[job_id] for job_id in dict.fromkeys(job_ids) if job_id in rows]
 
 
 def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
@@ -141,6 +149,17 @@ def position(session: Session, row: Job) -> int:
     )
     before = _count(session, queue.order_by(*order))
     return min(POSITION_LIMIT, before + _count(session, released))
+
+
+def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[tuple[float, float]]:
+    """When a model's latest succeeded jobs were started and finished, at most `limit`, not older than
+    `since_seconds`.
+    """
+    query = select(Job.started_at, Job.finished_at).where(
+        Job.model == model, text(DONE), Job.finished_at > now() - since_seconds
+    )
+    rows = session.execute(query.order_by(Job.finished_at.desc()).limit(limit))
+    return [(row[0], row[1]) for row in rows if row[0] is not None and row[1] is not None]
 
 
 def _count(session: Session, ids: Select[str]) -> int:

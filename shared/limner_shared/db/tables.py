@@ -31,6 +31,7 @@ ACTIVE: Final = "(state = 'running' OR (state = 'queued' AND released_at IS NOT 
 WITH_DEADLINE: Final = "deadline_at IS NOT NULL AND state IN ('queued', 'running')"
 FINISHED: Final = "finished_at IS NOT NULL"
 RETRIED: Final = "retry_of IS NOT NULL"
+DONE: Final = "state = 'succeeded'"
 DEAD: Final = "error_code = 'worker_lost'"
 SHARED: Final = "recipe IS NOT NULL"
 GIVEN_UP: Final = "job_id IS NULL"
@@ -199,6 +200,7 @@ class Job(Base):
         Index(None, "tenant_id", "model", "state", "id"),
         Index("ix_jobs_ended", "tenant_id", "forgotten", "finished_at", **partial_index(FINISHED)),
         Index("ix_jobs_history_due", "id", **partial_index(HISTORY_DUE)),
+        Index("ix_jobs_done", "model", "finished_at", **partial_index(DONE)),
         Index("ix_jobs_unindexed", "id", **partial_index(UNINDEXED)),
         Index("ix_jobs_retry_of", "retry_of", unique=True, **partial_index(RETRIED)),
         Index(None, "bulk_id", "state", "id"),

@@ -17,12 +17,14 @@ from limner_shared.domain.jobs import JobRequest, JobState
 from limner_shared.domain.labels import MAX_TAG_CHARS, read_tag
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.search_words import read_query
-from limner_shared.domain.views import JobList, JobView, Receipts, ReceiptView, Retried
-from limner_shared.errors import InvalidState
+from limner_shared.domain.views import ExplanationView, JobList, JobView, Receipts, ReceiptView, Retried
+from limner_shared.errors import InvalidRequest, InvalidState
 from limner_web.auth import tenant_id
+from limner_web.explanation import explain
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
-from limner_web.limits import MAX_RETRIED_JOBS
+from limner_web.limits import MAX_POLLED_JOBS, MAX_RETRIED_JOBS
+from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
@@ -51,6 +53,14 @@ class ListQuery(BaseModel):
     """The filters and the page of the list."""
 
     model_config = ConfigDict(extra="forbid")
+    ids: str | None = Field(
+        default=None,
+        pattern=f"^{ID_PATTERN}(,{ID_PATTERN}){{0,{MAX_POLLED_JOBS - 1}}}$",
+        description="Only these jobs, at most 100, separated by commas. Takes no other filter than `wait`.",
+    )
+    wait: float = Field(
+        default=0, ge=0, le=25, description="With `ids`: how long to wait until one of them has ended, in seconds."
+    )
     state: JobState | None = Field(default=None, description="Only jobs in this state.")
     model: str | None = Field(default=None, description="Only jobs of this model.")
     bulk: str | None = Field(default=None, description="Only jobs of this bulk, by its id.")
@@ -134,12 +144,30 @@ def list_jobs(query: ListQuery) -> JobList:
 
     Returns the jobs that meet all filters, newest first. A page may have fewer jobs than `limit`, or none, although
     more follow: the list ends where `next` is null.
+
+    With `ids`, returns these jobs in this order, without those that do not exist. With `wait` as well, the response is
+    sent when one of them has ended or the time is over: so ask only for those that have not ended.
     """
     services = get_services()
+    if query.ids is not None:
+        return _polled(services, query)
     with services.database.read() as session:
         found = find_jobs(session, tenant_id(), query.filter, query.limit, query.cursor)
         views = job_views(session, services.hints, found.jobs)
     return JobList(items=views, next=found.next)
+
+
+@bp.get("/<id:job_id>/explain")
+@bp.output(ExplanationView)
+def explain_job(job_id: str) -> ExplanationView:
+    """Explain a job.
+
+    Says in words and numbers why a job waits, and when it will probably be finished. The estimate comes from the jobs
+    of its model that were finished last.
+    """
+    services = get_services()
+    with services.database.read() as session:
+        return explain(session, services.hints.redis, queries.job(session, tenant_id(), job_id))
 
 
 @bp.post("/<id:job_id>/cancel")
@@ -239,6 +267,34 @@ def retry_jobs(body: RetryRequest) -> Retried:
         changes = ledger.retry_dead(session, tenant_id(), body.jobs, MAX_RETRIED_JOBS)
     services.hints.changed(changes)
     return Retried(jobs=[change.id for change in changes])
+
+
+def _polled(services: Services, query: ListQuery) -> JobList:
+    """The jobs with the given ids. Raises InvalidRequest if there are other filters."""
+    if others := sorted(query.model_fields_set - {"ids", "wait"}):
+        raise InvalidRequest(f"{others[0]}: `ids` takes no other filters; leave it out.", field=others[0])
+    ids = (query.ids or "").split(",")
+    tenant = tenant_id()
+
+    def look() -> list[Job]:
+        with services.database.read() as session:
+            return queries.jobs_of(session, tenant, ids)
+
+    rows = look()
+    if query.wait and rows and not _some_ended(rows):
+        release_request_slot(services.limiter)
+        watched = [row.id for row in rows]
+        services.watches.wait_for_any(
+            tenant, watched, query.wait, lambda: _some_ended(look(), len(watched)), hang_up_check()
+        )
+        rows = look()
+    with services.database.read() as session:
+        return JobList(items=job_views(session, services.hints, rows), next=None)
+
+
+def _some_ended(rows: list[Job], expected: int = 0) -> bool:
+    """Whether a job has ended, or one of those expected was deleted."""
+    return len(rows) < expected or any(JobState(row.state).terminal for row in rows)
 
 
 def _view(services: Services, job_id: str) -> JobView:
