@@ -15,7 +15,7 @@ from sqlalchemy import text, update
 from bench.statements import OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.retention import Cleaner
-from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db import event_queries, ledger, queries, release_queries
 from limner_shared.db.accounts import audit, keys, tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
@@ -180,6 +180,12 @@ def operate(database: Database) -> None:
         audit.tenant_entries(session, OTHER, 9, 10**9)
         audit.newest_entries(session, 9)
         audit.newest_entries(session, 9, "other")
+        newest = event_queries.newest_event(session)
+        event_queries.event_ids(session, newest - 1000)
+        event_queries.events_after(session, newest - 1000, [newest - 1], 1000)
+        event_queries.missed_events(session, TENANT, newest - 1000, None)
+        event_queries.missed_events(session, TENANT, newest - 1000, ["job_none"])
+        event_queries.conversation_jobs(session, "conv_none")
         release_queries.waiting_models(session)
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)

@@ -204,11 +204,20 @@ class Client:
         """Return the server's models with their limits."""
         return ModelList.model_validate(self._json("GET", f"{API}/models")).items
 
-    def events(self, params: Mapping[str, str] | None = None) -> Iterator[ServerSentEvent]:
-        """Yield the server-sent events of your jobs, until the server or the caller closes the stream."""
+    def events(
+        self, params: Mapping[str, str] | None = None, last_event_id: str | None = None
+    ) -> Iterator[ServerSentEvent]:
+        """Yield the server-sent events of your jobs, until the server or the caller closes the stream.
+
+        `params` may be `bulk`, `conversation` or `jobs`. With the `id` of the last event of an earlier stream, what has
+        changed since then comes first.
+        """
+        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
         timeout = httpx.Timeout(60, connect=5)
         try:
-            with connect_sse(self._http, "GET", f"{API}/events", params=params, timeout=timeout) as source:
+            with connect_sse(
+                self._http, "GET", f"{API}/events", params=params, headers=headers, timeout=timeout
+            ) as source:
                 if source.response.is_error:
                     source.response.read()
                     raise _refused(source.response)

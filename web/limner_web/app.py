@@ -11,7 +11,20 @@ from flask import Response, g, request
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_web import auth, health, problems, request_checks, throttling
-from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, labels, models, openapi, usage
+from limner_web.api import (
+    audit,
+    bulks,
+    conversations,
+    events,
+    images,
+    job_lists,
+    jobs,
+    keys,
+    labels,
+    models,
+    openapi,
+    usage,
+)
 from limner_web.openai import chat
 from limner_web.pages import routes
 from limner_web.services import build
@@ -19,7 +32,22 @@ from limner_web.serving import connection
 
 log = get_logger(__name__)
 
-MODULES = (jobs, labels, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes)
+MODULES = (
+    jobs,
+    job_lists,
+    labels,
+    conversations,
+    bulks,
+    images,
+    models,
+    events,
+    keys,
+    audit,
+    usage,
+    health,
+    chat,
+    routes,
+)
 BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
 CONFIGURATION = {
     "OPENAPI_VERSION": "3.1.0",

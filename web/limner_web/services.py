@@ -79,7 +79,7 @@ def build(settings: Settings) -> Services:
         links=SignedLinks(settings.signing_key, database),
         listener=listener,
         watches=Watches(listener, database, supervisor),
-        feeds=Feeds(listener),
+        feeds=Feeds(listener, database, supervisor),
         probe=Probe(settings.resolved_database_url, redis),
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),

@@ -155,11 +155,9 @@ def latest_runs(session: Session, model: str, since_seconds: float, limit: int) 
     """When a model's latest succeeded jobs were started and finished, at most `limit`, not older than
     `since_seconds`.
     """
-    query = select(Job.started_at, Job.finished_at).where(
-        Job.model == model, text(DONE), Job.finished_at > now() - since_seconds
-    )
-    rows = session.execute(query.order_by(Job.finished_at.desc()).limit(limit))
-    return [(row[0], row[1]) for row in rows if row[0] is not None and row[1] is not None]
+    recent = (Job.model == model) & text(DONE) & (Job.finished_at > now() - since_seconds)
+    query = select(Job.started_at, Job.finished_at).where(recent).order_by(Job.finished_at.desc()).limit(limit)
+    return [(start, end) for start, end in session.execute(query) if start is not None and end is not None]
 
 
 def _count(session: Session, ids: Select[str]) -> int:
