@@ -36,7 +36,7 @@ class JobEvent:
 
 def newest_event(session: Session) -> int:
     """The greatest id of an event, 0 if there is none."""
-    return session.scalar(select(func.max(Event.id))) or 0
+    return session.scalar(select(func.max(Event.id)).where(Event.id > 0)) or 0
 
 
 def event_ids(session: Session, first: int) -> set[int]:
@@ -57,12 +57,13 @@ def missed_events(session: Session, tenant_id: str, after: int, job_ids: Sequenc
     """A tenant's jobs, or those of them in `job_ids`, with events after a position, each once; None if there are more
     than can be read.
     """
-    latest = select(func.max(Event.id).label("id"), Event.job_id).where(Event.id > after)
+    new = select(Event.id, Event.job_id).where(Event.id > after)
     if job_ids is not None:
-        latest = latest.where(Event.job_id.in_(job_ids))
+        new = new.where(Event.job_id.in_(job_ids))
     elif newest_event(session) - after > MAX_READ:
         return None
-    found = latest.group_by(Event.job_id).subquery()
+    events = new.order_by(Event.id).limit(MAX_READ).subquery()
+    found = select(func.max(events.c.id).label("id"), events.c.job_id).group_by(events.c.job_id).subquery()
     query = select(found.c.id, Job.id.label("job_id"), Job.tenant_id, Job.bulk_id, Job.state, Job.version)
     rows = session.execute(query.join(Job, Job.id == found.c.job_id).where(Job.tenant_id == tenant_id))
     events = {row.job_id: _event(row) for row in rows.all()}
