@@ -16,7 +16,7 @@ from sqlalchemy import text, update
 from bench.statements import OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.retention import Cleaner
-from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db import event_queries, ledger, queries, release_queries
 from limner_shared.db.accounts import audit, keys, pauses, tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
@@ -87,6 +87,9 @@ def ask(client: FlaskClient) -> None:
     later = call(JOBS, "POST", json={"prompt": "x", "not_before": tomorrow, "max_retries": 1})
     call(later["links"]["self"])
     filters = ["", "bulk=bulk_0001", f"bulk=bulk_0001&model={model}", "dead=true", f"model={model}", "model=none"]
+    filters += ["q=apple", "q=appl&state=failed", "q=nothing", "style=noto", "q=x&tag=mine&favourite=true", "tag=mine"]
+    filters += ["favourite=true", "conversation=conv_1", "created_after=2026-01-01T00:00:00Z&q=x"]
+    filters += ["created_before=2026-01-01T00:00:00Z", "created_after=2026-01-01T00:00:00Z&model=none"]
     filters += [f"state={state}" for state in JobState] + [f"state={state}&model={model}" for state in JobState]
     for each in [*filters, *[f"{each}&state=running" for each in filters if "state" not in each]]:
         page = call(f"{JOBS}?{each}&limit=2")
@@ -96,9 +99,18 @@ def ask(client: FlaskClient) -> None:
     for path in (job["links"]["self"], f"{old['links']['self']}/receipts"):
         call(path)
     client.get(old["images"][0]["url"])  # its bytes are missing
+    client.get(call(f"{old['images'][0]['url']}/link")["url"])
     call(f"{old['links']['self']}/replay", "POST")
     call(f"{JOBS}/retry", "POST", json={})
+    call(f"{job['links']['self']}/explain")
+    call(f"{JOBS}?ids={job['id']},{old['id']}&wait=1")
     call(job["links"]["cancel"], "POST")
+    for path in (old["links"]["self"], old["images"][0]["url"]):
+        for method in ("PUT", "DELETE"):
+            call(f"{path}/favourite", method)
+            call(f"{path}/tags/mine", method)
+    call(old["images"][0]["url"], "DELETE")
+    call(old["links"]["self"], "DELETE")
     _ask_of_bulks(call)
     talk = call(TALKS, "POST", json={"message": "a red car"})
     turn = call(talk["links"]["messages"], "POST", json={"message": "bluer"})
@@ -236,6 +248,12 @@ def operate(database: Database) -> None:
         audit.tenant_entries(session, OTHER, 9, 10**9)
         audit.newest_entries(session, 9)
         audit.newest_entries(session, 9, "other")
+        newest = event_queries.newest_event(session)
+        event_queries.event_ids(session, newest - 1000)
+        event_queries.events_after(session, newest - 1000, [newest - 1], 1000)
+        event_queries.missed_events(session, TENANT, newest - 1000, None)
+        event_queries.missed_events(session, TENANT, newest - 1000, ["job_none"])
+        event_queries.conversation_jobs(session, "conv_none")
         release_queries.waiting_models(session)
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
@@ -15,6 +17,8 @@ from httpx_sse import ServerSentEvent, connect_sse
 from limner_client.webhooks import Webhooks
 from limner_shared.domain.views import (
     BulkView,
+    ExplanationView,
+    ImageLink,
     ImageView,
     JobList,
     JobView,
@@ -88,12 +92,31 @@ class Client:
             yield view
 
     def jobs(
-        self, *, status: str | None = None, limit: int = 20, cursor: str | None = None, dead: bool = False
+        self,
+        *,
+        status: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+        dead: bool = False,
+        **filters: Any,
     ) -> JobList:
-        """Return a page of your jobs, newest first; with `dead`, of your dead letters only."""
-        wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": "true" if dead else None}
-        answer = self._json("GET", f"{API}/jobs", params={k: v for k, v in wanted.items() if v is not None})
-        return JobList.model_validate(answer)
+        """Return a page of your jobs, newest first; with `dead`, of your dead letters only.
+
+        `filters` are the other filters of the API: `q`, `model`, `style`, `bulk`, `conversation`, `tag`, `favourite`,
+        `created_after`, `created_before`. The list ends where `next` is None.
+        """
+        wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
+        params = {name: _parameter(value) for name, value in wanted.items() if value is not None}
+        return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params))
+
+    def jobs_by_id(self, job_ids: Sequence[str], wait_seconds: int = 0) -> list[JobView]:
+        """Return these jobs, at most 100; with `wait_seconds`, wait at most that long for one of them to end."""
+        params = {"ids": ",".join(job_ids)} | ({"wait": str(wait_seconds)} if wait_seconds else {})
+        return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params)).items
+
+    def explain(self, job_id: str) -> ExplanationView:
+        """Return why a job waits, and when it will probably be finished."""
+        return ExplanationView.model_validate(self._json("GET", f"{API}/jobs/{job_id}/explain"))
 
     def retry_dead(self, job_ids: list[str] | None) -> list[str]:
         """Retry dead letters, or all of them for None; returns the ids of the new jobs."""
@@ -111,6 +134,22 @@ class Client:
     def cancel(self, job_id: str) -> JobView:
         """Cancel a job that has not ended."""
         return JobView.model_validate(self._json("POST", f"{API}/jobs/{job_id}/cancel"))
+
+    def delete(self, target_id: str) -> None:
+        """Delete a job that has ended, or one image."""
+        self._send("DELETE", _path(target_id))
+
+    def mark_favourite(self, target_id: str, *, favourite: bool = True) -> None:
+        """Mark a job or an image as a favourite, or unmark it."""
+        self._send("PUT" if favourite else "DELETE", f"{_path(target_id)}/favourite")
+
+    def tag(self, target_id: str, tag: str) -> None:
+        """Give a job or an image a tag."""
+        self._send("PUT", f"{_path(target_id)}/tags/{quote(tag, safe='')}")
+
+    def untag(self, target_id: str, tag: str) -> None:
+        """Take a tag from a job or an image."""
+        self._send("DELETE", f"{_path(target_id)}/tags/{quote(tag, safe='')}")
 
     def cancel_bulk(self, bulk_id: str) -> BulkView:
         """Cancel all jobs of a bulk that have not ended."""
@@ -159,15 +198,28 @@ class Client:
             raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
         return data
 
+    def link(self, image_id: str, expires_in: int = 3600) -> ImageLink:
+        """Return a link to an image that works without a key for `expires_in` seconds."""
+        return ImageLink.model_validate(self._json("GET", f"{_path(image_id)}/link", params={"expires_in": expires_in}))
+
     def models(self) -> list[ModelView]:
         """Return the server's models with their limits."""
         return ModelList.model_validate(self._json("GET", f"{API}/models")).items
 
-    def events(self, params: Mapping[str, str] | None = None) -> Iterator[ServerSentEvent]:
-        """Yield the server-sent events of your jobs, until the server or the caller closes the stream."""
+    def events(
+        self, params: Mapping[str, str] | None = None, last_event_id: str | None = None
+    ) -> Iterator[ServerSentEvent]:
+        """Yield the server-sent events of your jobs, until the server or the caller closes the stream.
+
+        `params` may be `bulk`, `conversation` or `jobs`. With the `id` of the last event of an earlier stream, what has
+        changed since then comes first.
+        """
+        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
         timeout = httpx.Timeout(60, connect=5)
         try:
-            with connect_sse(self._http, "GET", f"{API}/events", params=params, timeout=timeout) as source:
+            with connect_sse(
+                self._http, "GET", f"{API}/events", params=params, headers=headers, timeout=timeout
+            ) as source:
                 if source.response.is_error:
                     source.response.read()
                     raise _refused(source.response)
@@ -210,6 +262,17 @@ class Client:
             f"No Limner server answers at {self.server} ({error or type(error).__name__}): "
             "start one with `limner up`, or choose another with --server."
         )
+
+
+def _parameter(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _path(target_id: str) -> str:
+    """The path of a job or of an image, by the id's prefix."""
+    return f"{API}/{'images' if target_id.startswith('img_') else 'jobs'}/{quote(target_id, safe='')}"
 
 
 def _refused(answer: httpx.Response) -> LimnerError:

@@ -1,4 +1,4 @@
-"""Retention: once a minute, delete what is past its tenant's retention, a few rows at a time."""
+"""Once a minute, a few rows at a time: delete what is past its tenant's retention, and index what is not yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks import log as webhook_log
 from limner_shared.errors import StorageFailed
-from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, Blobs
+from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, RENDITIONS, Blobs
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -28,6 +28,9 @@ LATE_SECONDS = 3600.0
 LISTED_EVERY_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 86_400.0
 """A checkpoint of this age belongs to a job that has ended or will start again from the beginning."""
+RENDITION_SECONDS = 30 * 86_400.0
+"""A rendition of this age is deleted and made again when it is requested. A picture's deletion deletes its renditions,
+but one may be stored at that very moment."""
 GRACE_SECONDS = 600.0
 """A worker stores a picture before its row: an unreferenced blob may get its row within this time."""
 
@@ -64,6 +67,8 @@ class Cleaner:
             lambda: self._run(ledger.forget_jobs),
             lambda: self._run(ledger.forget_images),
             lambda: self._run(ledger.forget_prompts),
+            lambda: self._run(ledger.index_jobs),
+            self._purge_words,
             self._forget_usage,
             lambda: self._run(keys.record_expired),
             lambda: self._run(partial(deliveries.give_up, seconds=LATE_SECONDS)),
@@ -78,6 +83,10 @@ class Cleaner:
     def _run(self, task: Callable[[Session, int], int]) -> int:
         with self._database.write() as session:
             return task(session, ROWS)
+
+    def _purge_words(self) -> int:
+        with self._database.write() as session:
+            return ROWS if ledger.purge_words(session) else 0
 
     def _forget_usage(self) -> int:
         with self._database.write() as session:
@@ -107,13 +116,14 @@ class Cleaner:
         return len(deleted)
 
     def _delete_old(self) -> int:
-        """Delete objects that have no rows, by age: checkpoints, and inputs without a job. Hourly, because listing is
-        slow.
+        """Delete objects that have no rows, by age: checkpoints, renditions, inputs without a job. Hourly, because
+        listing is slow.
         """
         if time.monotonic() - self._listed_at < LISTED_EVERY_SECONDS:
             return 0
         self._listed_at = time.monotonic()
         self._drop_older(CHECKPOINTS, CHECKPOINT_SECONDS, lambda _names: ())
+        self._drop_older(RENDITIONS, RENDITION_SECONDS, lambda _names: ())
         self._drop_older(INPUTS, self._input_seconds, self._in_use)
         return 0
 

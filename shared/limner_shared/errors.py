@@ -89,6 +89,18 @@ class NotFound(LimnerError):
     code, title, status = "not_found", "Not found", 404
 
 
+class InvalidLink(LimnerError):
+    """This link was not made by this service, or its signing key has changed: request a new one."""
+
+    code, title, status = "invalid_link", "Invalid link", 403
+
+
+class LinkExpired(LimnerError):
+    """This link has expired: request a new one."""
+
+    code, title, status = "link_expired", "Link expired", 410
+
+
 class Gone(LimnerError):
     """The resource that this request created has been deleted: to create it again, use a new Idempotency-Key."""
 

@@ -39,6 +39,14 @@ CHANGES = [
     ("POST", "/api/v1/jobs/retry"),
     ("POST", f"/api/v1/jobs/job_{ID}/cancel"),
     ("POST", f"/api/v1/jobs/job_{ID}/replay"),
+    ("DELETE", f"/api/v1/jobs/job_{ID}"),
+    ("DELETE", f"/api/v1/images/img_{ID}"),
+    *[
+        (method, f"/api/v1/{target}/{label}")
+        for method in ("PUT", "DELETE")
+        for target in (f"jobs/job_{ID}", f"images/img_{ID}")
+        for label in ("favourite", "tags/mine")
+    ],
     ("POST", "/api/v1/bulks"),
     ("POST", f"/api/v1/bulks/bulk_{ID}/cancel"),
     ("POST", f"/api/v1/bulks/bulk_{ID}/pause"),

@@ -33,6 +33,25 @@ def test_the_openapi_document_is_version_3_1_and_contains_the_paths(client):
     assert "prompt" in document["components"]["schemas"]["JobRequest"]["properties"]
 
 
+def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_each_error(client):
+    document = client.get("/api/v1/openapi.json").json
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert {"create_job", "list_jobs", "delete_image", "stream_events"} <= set(names)
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for operation in operations:
+        for status, answer in operation["responses"].items():
+            if status.startswith(("4", "5")) and not (operation["operationId"] == "readyz" and status == "503"):
+                assert list(answer["content"]) == ["application/problem+json"], (operation["operationId"], status)
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+            assert "example" in content or operation["operationId"] == "create_completion", (names, kind)
+    for path, methods in document["paths"].items():
+        body = methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        if path in ("/api/v1/jobs", "/api/v1/conversations", "/api/v1/jobs/retry"):
+            assert client.post(path, json=body["example"]).status_code in (201, 202)
+
+
 @pytest.mark.parametrize("path", ["/", "/api/v1/docs"])
 def test_a_page_loads_nothing_from_other_sites_and_has_no_inline_scripts(client, path):
     page = client.get(path)

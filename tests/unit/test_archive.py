@@ -14,17 +14,15 @@ from limner_shared.errors import NotFound
 from limner_web.api.archive import zipped
 
 
-def jobs(count: int, images: int = 1) -> Iterator[tuple[SimpleNamespace, list[SimpleNamespace]]]:
+def jobs(count: int, images: int = 1) -> Iterator[SimpleNamespace]:
     for line in range(1, count + 1):
         job = SimpleNamespace(bulk_line=line)
-        yield (
-            job,
-            [SimpleNamespace(image_index=n, sha256=f"{line}-{n}", media_type="image/png") for n in range(images)],
-        )
+        made = [SimpleNamespace(image_index=n, sha256=f"{line}-{n}", media_type="image/png") for n in range(images)]
+        yield SimpleNamespace(job=job, images=made)
 
 
-def describe(job: SimpleNamespace, _images: object) -> str:
-    return f'{{"line": {job.bulk_line}}}\n'
+def describe(shown: SimpleNamespace) -> str:
+    return f'{{"line": {shown.job.bulk_line}}}\n'
 
 
 @pytest.mark.parametrize("count", [0, 1, 70_000])
@@ -36,7 +34,7 @@ def test_every_entry_can_be_read(count: int):
     with zipfile.ZipFile(io.BytesIO(parts)) as archive:
         assert archive.testzip() is None
         assert len(archive.namelist()) == count + 1
-        assert archive.read("results.jsonl").decode() == "".join(describe(job, []) for job, _ in jobs(count))
+        assert archive.read("results.jsonl").decode() == "".join(describe(shown) for shown in jobs(count))
         if count:
             assert archive.read(f"{count:07d}.png").decode() == f"picture {count}-0"
 

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from limner_shared.db import ledger, queries, release_queries
 from limner_shared.db.engine import Database, now
+from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Lane, Priority
@@ -88,7 +89,7 @@ def test_a_job_becomes_a_dead_letter_after_solo_losses_and_can_be_retried_once(d
     with database.write() as session:
         job = queries.job(session, TENANT, job_id)
         assert (job.error_code, job.error_retryable, job.losses) == ("worker_lost", True, 4)
-        assert [row.id for row in queries.jobs(session, TENANT, queries.JobFilter(dead=True), 9, None)] == [job_id]
+        assert [row.id for row in find_jobs(session, TENANT, JobFilter(dead=True), 9, None).jobs] == [job_id]
         [again] = ledger.retry_dead(session, TENANT, None, 10)
         assert ledger.retry_dead(session, TENANT, [job_id], 10) == []
         new = queries.job(session, TENANT, again.id)

@@ -17,8 +17,10 @@ from limner_web.api import (
     conversations,
     events,
     images,
+    job_lists,
     jobs,
     keys,
+    labels,
     models,
     openapi,
     pauses,
@@ -34,6 +36,32 @@ from limner_web.serving import connection
 
 log = get_logger(__name__)
 
+MODULES = (
+    jobs,
+    job_lists,
+    labels,
+    conversations,
+    bulks,
+    images,
+    models,
+    events,
+    keys,
+    audit,
+    usage,
+    pauses,
+    webhook_endpoints,
+    webhook_deliveries,
+    webhook_secret,
+    health,
+    chat,
+    routes,
+)
+BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
+CONFIGURATION = {
+    "OPENAPI_VERSION": "3.1.0",
+    "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
+    "DESCRIPTION": "Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
+}
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -52,14 +80,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         spec_path="/api/v1/openapi.json",
         docs_path=None,
         static_folder="pages/static",
-        static_url_path="/static",
         template_folder="pages/templates",
     )
-    app.config.update(
-        OPENAPI_VERSION="3.1.0",
-        MAX_CONTENT_LENGTH=None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
-        DESCRIPTION="Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
-    )
+    app.config.update(CONFIGURATION)
     app.extensions["limner"] = services = build(settings)
     problems.install(app)
     app.before_request(_begin)
@@ -69,11 +92,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    account = (keys, audit, usage, pauses)
-    for module in (jobs, conversations, bulks, images, models, events, *account, health, chat, routes):
-        app.register_blueprint(module.bp)
-    for module in (webhook_endpoints, webhook_deliveries, webhook_secret):
-        app.register_blueprint(module.bp)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app

@@ -10,7 +10,7 @@ from flask import Flask, Response, g, json, request
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable, RequestEntityTooLarge
 
 from limner_shared.db.engine import DATABASE_AWAY
 from limner_shared.errors import BodyTooLarge, InvalidRequest, LimnerError, Overloaded, ServiceUnavailable
@@ -18,6 +18,12 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+HTTP_CODES: Final = {
+    400: "malformed_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    416: "range_not_satisfiable",
+}
 TEXT_FIELDS: Final = ("prompt", "description", "message")
 EMPTY_TEXT: Final = "Describe the picture you want."
 
@@ -80,10 +86,12 @@ def _apiflask(error: HTTPError) -> Response:
 
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
-    code = {404: "not_found", 405: "method_not_allowed", 400: "malformed_body"}.get(status, "http_error")
+    code = HTTP_CODES.get(status, "http_error")
     answer = document(status, code, error.name, error.description or error.name)
     if status == HTTPStatus.METHOD_NOT_ALLOWED and error.valid_methods:  # type: ignore[attr-defined]
         answer.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+    if isinstance(error, RequestedRangeNotSatisfiable) and error.length is not None:
+        answer.headers["Content-Range"] = f"bytes */{error.length}"
     return answer
 
 

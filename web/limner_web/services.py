@@ -21,9 +21,11 @@ from limner_shared.threads import Supervisor
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
+from limner_web.renditions import Renditions
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
 from limner_web.serving.probe import Probe
+from limner_web.signed_links import SignedLinks
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
@@ -42,6 +44,8 @@ class Services:
     celery: Celery
     catalogue: Catalogue
     inputs: Inputs
+    renditions: Renditions
+    links: SignedLinks
     listener: Listener
     watches: Watches
     feeds: Feeds
@@ -78,9 +82,11 @@ def build(settings: Settings) -> Services:
         celery=make_celery(settings),
         catalogue=Catalogue.load(settings.models, settings.default_model),
         inputs=Inputs(database, blobs, storage, pillow),
+        renditions=Renditions(blobs, storage, pillow),
+        links=SignedLinks(settings.signing_key, database),
         listener=listener,
         watches=Watches(listener, database, supervisor),
-        feeds=Feeds(listener),
+        feeds=Feeds(listener, database, supervisor),
         probe=Probe(settings.resolved_database_url, redis),
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),

@@ -19,7 +19,8 @@ from limner_shared.messaging.hints import Hints
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     """The view of one job, with its position in the queue or its progress."""
-    view = plain_view(row, queries.images(session, [row.id])[row.id])
+    [shown] = queries.shown(session, [row])
+    view = plain_view(shown)
     if row.state == JobState.QUEUED and row.not_before is None:
         view.position = queries.position(session, row)
     _add_pauses(session, [(row, view)])
@@ -30,8 +31,7 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
 
 def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
     """The views of several jobs, without their positions in the queue, which would cost a query each."""
-    pictures = queries.images(session, [row.id for row in rows])
-    views = [plain_view(row, pictures[row.id]) for row in rows]
+    views = [plain_view(shown) for shown in queries.shown(session, rows)]
     _add_progress(hints, [view for view in views if view.status is JobState.RUNNING])
     _add_pauses(session, list(zip(rows, views, strict=True)))
     return views

@@ -158,9 +158,20 @@ def follow(client: Client, job: JobView) -> JobView:
 @click.command()
 @click.argument("job_id", required=False)
 @click.option("--status", type=click.Choice([state.value for state in JobState]), help="List only jobs in this state.")
+@click.option("--search", "q", metavar="WORDS", help="List only jobs whose prompt or metadata has all these words.")
+@click.option("--model", help="List only jobs of this model.")
+@click.option("--style", help="List only jobs in this style.")
+@click.option("--bulk", metavar="ID", help="List only jobs of this bulk.")
+@click.option("--conversation", metavar="ID", help="List only jobs of this conversation.")
+@click.option("--tag", help="List only jobs with this tag, or with an image that has it.")
+@click.option("--favourite", is_flag=True, default=None, help="List only favourites, and jobs with a favourite image.")
+@click.option("--after", "created_after", metavar="TIME", help="List only jobs since then: 2026-12-24T18:00:00Z.")
+@click.option("--before", "created_before", metavar="TIME", help="List only jobs before this time.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @server_options
-def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | None, key: str | None) -> None:
+def jobs(
+    *, job_id: str | None, status: str | None, limit: int, server: str | None, key: str | None, **filters: Any
+) -> None:
     """List your newest jobs, or show the one with JOB_ID."""
     console = Console()
     with make_client(server, key) as client:
@@ -170,9 +181,22 @@ def jobs(*, job_id: str | None, status: str | None, limit: int, server: str | No
         table = Table(
             Column("job", no_wrap=True), Column("status", no_wrap=True), "prompt", "style", "steps", "seed", box=None
         )
-        for job in client.jobs(status=status, limit=limit).items:
+        for job in _first(client, limit, status=status, **filters):
             table.add_row(job.id, _state(job), short(job.prompt), job.style, str(job.steps), str(job.seed))
         console.print(table)
+
+
+def _first(client: Client, limit: int, **filters: Any) -> list[JobView]:
+    """The first jobs of a list; a page of it may have fewer than asked for."""
+    found: list[JobView] = []
+    cursor = None
+    while len(found) < limit:
+        page = client.jobs(limit=limit - len(found), cursor=cursor, **filters)
+        found += page.items
+        cursor = page.next
+        if cursor is None:
+            break
+    return found
 
 
 def _show(console: Console, job: JobView) -> None:

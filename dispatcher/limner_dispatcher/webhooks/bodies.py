@@ -39,16 +39,15 @@ def _body(event: WebhookEvent, views: dict[str, BaseModel], public_url: str) -> 
 
 def _job_views(session: Session, ids: Sequence[str]) -> dict[str, BaseModel]:
     jobs = session.scalars(select(Job).where(Job.id.in_(ids))).all()
-    images = queries.images(session, [job.id for job in jobs]) if jobs else {}
     views: dict[str, BaseModel] = {}
-    for job in jobs:
+    for shown in queries.shown(session, jobs) if jobs else ():
         try:
-            views[job.id] = plain_view(job, images[job.id])
+            views[shown.job.id] = plain_view(shown)
         except Exception as error:
             if is_away(error):
                 raise
             # The receiver is told of a damaged job too, by its id.
-            log.error("the job cannot be shown", job=job.id, error=type(error).__name__)
+            log.error("the job cannot be shown", job=shown.job.id, error=type(error).__name__)
     return views
 
 

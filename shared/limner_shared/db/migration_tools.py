@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE
-from limner_shared.db.tables import Base
+from limner_shared.db.library_tables import Label
 
 Tell = Callable[[str], object]
 
@@ -180,4 +180,4 @@ def _invalid(connection: Connection) -> list[str]:
         " JOIN pg_class tables ON tables.oid = indrelid"
         " WHERE NOT indisvalid AND tables.relname = ANY(:tables) AND pg_table_is_visible(indrelid) ORDER BY 1"
     )
-    return list(connection.scalars(query, {"tables": list(Base.metadata.tables)}))
+    return list(connection.scalars(query, {"tables": list(Label.metadata.tables)}))

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import Select, func, literal, select, text, tuple_, union_all
+from sqlalchemy import Select, func, literal, select, text, tuple_
 from sqlalchemy.orm import Session
 
+from limner_shared.db.engine import now
+from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import (
     ACTIVE,
-    DEAD,
+    DONE,
     QUEUED,
     RELEASED,
     SHARED,
@@ -34,22 +37,20 @@ POSITION_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class JobFilter:
-    """A filter of a job list; a field that is None does not filter."""
-
-    state: JobState | None = None
-    model: str | None = None
-    bulk_id: str | None = None
-    dead: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Share:
     """A tenant's weight and limit, and its active jobs: released or running."""
 
     weight: float
     max_running: int | None
     active: int
+
+
+class Shown(NamedTuple):
+    """A job with all that its view shows."""
+
+    job: Job
+    images: list[Image]
+    labels: list[Label]
 
 
 def job(session: Session, tenant_id: str, job_id: str) -> Job:
@@ -60,28 +61,16 @@ def job(session: Session, tenant_id: str, job_id: str) -> Job:
     return found
 
 
+def jobs_of(session: Session, tenant_id: str, job_ids: Sequence[str]) -> list[Job]:
+    """Those of these jobs that are the tenant's, in the order of the ids."""
+    rows = {row.id: row for row in session.scalars(select(Job).where(Job.id.in_(job_ids), Job.tenant_id == tenant_id))}
+    return [rows[job_id] for job_id in dict.fromkeys(job_ids) if job_id in rows]
+
+
 def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
     """The subset of these jobs that have ended."""
     terminal = [state for state in JobState if state.terminal]
     return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
-
-
-def jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> list[Job]:
-    """A page of a tenant's jobs, newest first, older than the id `before`."""
-    query = select(Job.id).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Job.id < before)
-    for column, value in ((Job.model, which.model), (Job.bulk_id, which.bulk_id)):
-        if value is not None:
-            query = query.where(column == value)
-    if which.dead:
-        query = query.where(text(DEAD))
-    states = list(JobState) if which.state is None else [which.state]
-    if which.state is not None or which.model is not None or which.bulk_id is not None:
-        # Read the newest of each state from the end of one index, so that no scan looks for jobs of a rare state.
-        each = [select(query.where(Job.state == state).subquery().c.id) for state in states]
-        query = union_all(*each).order_by(text("id DESC")).limit(limit)
-    return list(session.scalars(select(Job).where(Job.id.in_(query)).order_by(Job.id.desc())))
 
 
 def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
@@ -94,9 +83,26 @@ def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
     return found
 
 
-def image(session: Session, tenant_id: str, image_id: str) -> Image:
-    """A tenant's image. Raises NotFound."""
-    query = select(Image).join(Job, Job.id == Image.job_id).where(Image.id == image_id, Job.tenant_id == tenant_id)
+def shown(session: Session, rows: Sequence[Job]) -> list[Shown]:
+    """These jobs with all that a view of them shows."""
+    ids = [row.id for row in rows]
+    pictures, marks = images(session, ids), labels(session, ids)
+    return [Shown(row, pictures[row.id], marks.get(row.id, [])) for row in rows]
+
+
+def labels(session: Session, job_ids: Sequence[str]) -> dict[str, list[Label]]:
+    """The labels of each job and its images; jobs without one are left out."""
+    found: dict[str, list[Label]] = {}
+    for row in session.scalars(select(Label).where(Label.job_id.in_(job_ids)).order_by(Label.label)):
+        found.setdefault(row.job_id, []).append(row)
+    return found
+
+
+def image(session: Session, tenant_id: str | None, image_id: str) -> Image:
+    """A tenant's image, or any tenant's for None. Raises NotFound."""
+    query = select(Image).where(Image.id == image_id)
+    if tenant_id is not None:
+        query = query.join(Job, Job.id == Image.job_id).where(Job.tenant_id == tenant_id)
     found = session.scalar(query)
     if found is None:
         raise NotFound(f"There is no image {image_id}.")
@@ -145,6 +151,15 @@ def position(session: Session, row: Job) -> int:
     return min(POSITION_LIMIT, before + _count(session, released))
 
 
+def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[tuple[float, float]]:
+    """When a model's latest succeeded jobs were started and finished, at most `limit`, not older than
+    `since_seconds`.
+    """
+    recent = (Job.model == model) & text(DONE) & (Job.finished_at > now() - since_seconds)
+    query = select(Job.started_at, Job.finished_at).where(recent).order_by(Job.finished_at.desc()).limit(limit)
+    return [(start, end) for start, end in session.execute(query) if start is not None and end is not None]
+
+
 def _count(session: Session, ids: Select[str]) -> int:
     return session.scalar(select(func.count()).select_from(ids.limit(POSITION_LIMIT).subquery())) or 0
 
@@ -175,12 +190,10 @@ def bulk_counts(session: Session, row: Bulk) -> dict[JobState, int]:
     return counts | {JobState.QUEUED: max(0, row.total - sum(counts.values()))}
 
 
-def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[tuple[Job, list[Image]]]:
+def bulk_jobs(session: Session, bulk_id: str, after_line: int, limit: int) -> list[Shown]:
     """The next jobs of a bulk in line order, with their images."""
     query = select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line > after_line).order_by(Job.bulk_line).limit(limit)
-    rows = list(session.scalars(query))
-    pictures = images(session, [row.id for row in rows])
-    return [(row, pictures[row.id]) for row in rows]
+    return shown(session, session.scalars(query).all())
 
 
 def conversation(session: Session, tenant_id: str, conversation_id: str) -> Conversation:

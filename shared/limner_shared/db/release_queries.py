@@ -40,16 +40,16 @@ def waiting_models(session: Session) -> list[str]:
     return list(session.scalars(select(models.c.model).where(models.c.model.is_not(None))))
 
 
-def waiting_tenants(session: Session, model: str, rank: int) -> list[str]:
-    """All tenants with waiting jobs of a model and priority class; one index probe each, regardless of the number of
-    queues.
+def waiting_tenants(session: Session, model: str, rank: int, limit: int | None = None) -> list[str]:
+    """All tenants with waiting jobs of a model and priority class, or the first `limit`; one index probe each,
+    regardless of the number of queues.
     """
     waiting = select(Job.tenant_id).where(Job.model == model, Job.priority == rank, text(WAITING))
     first = waiting.order_by(*QUEUE_ORDER).limit(1).scalar_subquery()
     tenants = select(first.label("tenant")).cte("tenants", recursive=True)
     following = waiting.where(Job.tenant_id > tenants.c.tenant).order_by(*QUEUE_ORDER).limit(1).scalar_subquery()
     tenants = tenants.union_all(select(following).where(tenants.c.tenant.is_not(None)))
-    return list(session.scalars(select(tenants.c.tenant).where(tenants.c.tenant.is_not(None))))
+    return list(session.scalars(select(tenants.c.tenant).where(tenants.c.tenant.is_not(None)).limit(limit)))
 
 
 def waiting_queues(

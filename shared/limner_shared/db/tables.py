@@ -34,9 +34,12 @@ ACTIVE: Final = "(state = 'running' OR (state = 'queued' AND released_at IS NOT 
 WITH_DEADLINE: Final = "deadline_at IS NOT NULL AND state IN ('queued', 'running')"
 FINISHED: Final = "finished_at IS NOT NULL"
 RETRIED: Final = "retry_of IS NOT NULL"
+DONE: Final = "state = 'succeeded'"
 DEAD: Final = "error_code = 'worker_lost'"
 SHARED: Final = "recipe IS NOT NULL"
 GIVEN_UP: Final = "job_id IS NULL"
+UNINDEXED: Final = "NOT indexed"
+HISTORY_DUE: Final = "forgotten >= 4 AND finished_at IS NOT NULL"  # erasure.Forgotten.HISTORY_DUE
 
 
 class Tenant(Base):
@@ -187,6 +190,7 @@ class Job(Base):
     interpretation: Mapped[dict[str, Any] | None]  # of a description (`conditions.Interpretation`)
     presentation: Mapped[str | None] = mapped_column(Text)  # the finished picture in a sentence or two
     forgotten: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    indexed: Mapped[bool] = mapped_column(default=False, server_default=false())  # has its row in `job_words`, or had
     __table_args__ = (
         UniqueConstraint("bulk_id", "bulk_line"),
         Index("ix_jobs_ready", "model", "priority", "tenant_id", "flow", "id", **partial_index(WAITING)),
@@ -201,6 +205,9 @@ class Job(Base):
         Index(None, "tenant_id", "state", "id"),
         Index(None, "tenant_id", "model", "state", "id"),
         Index("ix_jobs_ended", "tenant_id", "forgotten", "finished_at", **partial_index(FINISHED)),
+        Index("ix_jobs_history_due", "id", **partial_index(HISTORY_DUE)),
+        Index("ix_jobs_done", "model", "finished_at", **partial_index(DONE)),
+        Index("ix_jobs_unindexed", "id", **partial_index(UNINDEXED)),
         Index("ix_jobs_retry_of", "retry_of", unique=True, **partial_index(RETRIED)),
         Index(None, "bulk_id", "state", "id"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, overload
 
@@ -9,9 +11,12 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
-from limner_shared.db.tables import Bulk, Image, Job
+from limner_shared.db.library_tables import Label
+from limner_shared.db.queries import Shown
+from limner_shared.db.tables import Bulk, Image
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
+from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
 
 API: Final = "/api/v1"
@@ -26,16 +31,18 @@ UNREADABLE: Final[dict[str, Any]] = {
 """What a view shows instead of a damaged stored spec."""
 
 
-def plain_view(row: Job, images: list[Image]) -> JobView:
+def plain_view(shown: Shown) -> JobView:
     """The view of a job, without its position in the queue and its progress."""
+    row = shown.job
     try:
-        return _view(row, images, row.spec, row.interpretation)
+        return _view(shown, row.spec, row.interpretation)
     except (ValidationError, AttributeError):  # AttributeError if the spec is not even an object
         # A damaged row must not hide the other rows of its page or bulk.
-        return _view(row, images, UNREADABLE | {"model": row.model}, None)
+        return _view(shown, UNREADABLE | {"model": row.model}, None)
 
 
-def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation: dict[str, Any] | None) -> JobView:
+def _view(shown: Shown, stored: dict[str, Any], interpretation: dict[str, Any] | None) -> JobView:
+    row, labels = shown.job, _labels(shown.labels)
     spec = {key: value for key, value in stored.items() if key in SPEC_FIELDS}
     error = None
     if row.error_code is not None:
@@ -62,7 +69,9 @@ def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation:
         started_at=moment(row.started_at),
         finished_at=moment(row.finished_at),
         expires_at=moment(row.deadline_at),
-        images=[_image_view(image) for image in images],
+        images=[_image_view(image, labels[image.id]) for image in shown.images],
+        favourite=FAVOURITE in labels[""],
+        tags=[label for label in labels[""] if label != FAVOURITE],
         error=error if ended and row.state == JobState.FAILED else None,
         links={"self": this, "cancel": f"{this}/cancel"},
         revised_prompt=stored.get("prompt") if interpretation else None,
@@ -72,7 +81,15 @@ def _view(row: Job, images: list[Image], stored: dict[str, Any], interpretation:
     )
 
 
-def _image_view(row: Image) -> ImageView:
+def _labels(rows: Iterable[Label]) -> defaultdict[str, list[str]]:
+    """The labels of each of a job's images, and of the job itself under an empty id."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        found[row.image_id].append(row.label)
+    return found
+
+
+def _image_view(row: Image, labels: Sequence[str]) -> ImageView:
     return ImageView(
         id=row.id,
         url=f"{API}/images/{row.id}",
@@ -83,6 +100,8 @@ def _image_view(row: Image) -> ImageView:
         media_type=row.media_type,
         bytes=row.size_bytes,
         alt_text=row.alt_text,
+        favourite=FAVOURITE in labels,
+        tags=[label for label in labels if label != FAVOURITE],
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import Adapter, JobState, Priority
 from limner_shared.domain.pauses import PauseKind
+
+Reason = Literal[
+    "ended", "running", "scheduled", "retrying", "paused", "loading", "limited", "no_worker", "no_dispatcher", "queued"
+]
 
 
 class ImageView(BaseModel):
@@ -24,6 +28,15 @@ class ImageView(BaseModel):
     media_type: str
     bytes: int
     alt_text: str | None = Field(default=None, description="A text alternative that describes the picture.")
+    favourite: bool = Field(default=False, description="Whether it was marked as a favourite.")
+    tags: list[str] = Field(default_factory=list[str], description="The picture's own tags, in order.")
+
+
+class ImageLink(BaseModel):
+    """A link to an image that works without a key until it expires."""
+
+    url: str
+    expires_at: datetime
 
 
 class ReceiptView(BaseModel):
@@ -97,6 +110,8 @@ class JobView(BaseModel):
     presentation: str | None = Field(default=None, description="The finished picture in a sentence or two.")
     priority: Priority
     metadata: dict[str, Any]
+    favourite: bool = Field(default=False, description="Whether the job itself was marked as a favourite.")
+    tags: list[str] = Field(default_factory=list[str], description="The job's own tags, in order.")
     bulk: str | None
     line: int | None = Field(description="The line of the bulk that this job came from.")
     attempts: int = Field(
@@ -126,6 +141,36 @@ class JobView(BaseModel):
     images: list[ImageView]
     error: ErrorView | None
     links: dict[str, str]
+
+
+class EtaView(BaseModel):
+    """When the job is expected to be finished, in seconds from now."""
+
+    median_seconds: float
+    p90_seconds: float = Field(description="Nine of ten jobs in this position are finished earlier.")
+
+
+class RateView(BaseModel):
+    """The measured rate of the model: over its latest finished jobs, without the time in which none ran."""
+
+    jobs: int = Field(description="How many finished jobs were measured.")
+    jobs_per_minute: float
+    median_seconds: float = Field(description="The median time that one of them ran.")
+
+
+class ExplanationView(BaseModel):
+    """Why a job waits, in words and numbers."""
+
+    id: str
+    status: JobState
+    reason: Reason = Field(description="The reason, for programs.")
+    message: str = Field(description="The reason in a sentence.")
+    lane: str | None = Field(description="The lane that it waits in: first, high, normal, low or alone.")
+    ahead: int | None = Field(description="Jobs ahead of it; at most 1000.")
+    tenants: int | None = Field(description="Tenants that take turns in its lane, itself included; at most 50.")
+    workers: int | None = Field(description="Workers that serve its model; null if Redis is unavailable.")
+    rate: RateView | None = Field(description="Null if too few jobs of the model were finished within a day.")
+    eta: EtaView | None = Field(description="Null if it cannot be known, for example while no worker serves the model.")
 
 
 class JobList(BaseModel):

@@ -41,7 +41,7 @@ class Progress:
 
 
 class Heard(BaseModel):
-    """A message of CHANNEL: a job's new state, or its progress."""
+    """A message of CHANNEL: a job's new state, its progress, or that it was deleted."""
 
     model_config = ConfigDict(frozen=True)
     id: str
@@ -49,6 +49,7 @@ class Heard(BaseModel):
     bulk_id: str | None = None
     state: JobState | None = None
     version: int = 0
+    deleted: bool = False
     progress: Progress | None = None
 
 
@@ -115,6 +116,12 @@ class Hints:
         except RedisError:
             return {}
         return {job_id: Progress(**json.loads(value)) for job_id, value in zip(ids, values, strict=True) if value}
+
+    def deleted(self, change: Change) -> None:
+        """Announce that a job was deleted, and delete its preview and progress."""
+        self._send([(CHANNEL, json.dumps(asdict(change)))], {})
+        with suppress(RedisError):
+            self.redis.delete(f"limner:preview:{change.id}", f"limner:progress:{change.id}")
 
     # --- previews: made only while a client watches ---
 

@@ -18,6 +18,7 @@ from limner_shared.storage.object_store import Store
 CHECKPOINTS: Final = "half-made"
 INPUTS: Final = "inputs"
 ASIDE: Final = "aside"
+RENDITIONS: Final = "renditions"
 DIGEST_CHARS: Final = 64
 FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
 """The folders of the pictures: the first two characters of a digest."""
@@ -98,13 +99,23 @@ class Blobs:
         """Delete the checkpoint of this name. Raises StorageFailed."""
         self._store.delete(_checkpoint(name))
 
+    # --- renditions of pictures: made again when missing, and deleted with the picture or by age ---
+
+    def get_rendition(self, digest: str, name: str) -> bytes | None:
+        """A stored rendition of a picture, or None. Raises StorageFailed."""
+        return self._store.get(f"{_renditions(digest)}/{name}")
+
+    def put_rendition(self, digest: str, name: str, data: bytes) -> None:
+        """Store a rendition of a picture. Raises StorageFull or StorageFailed."""
+        self._store.put(f"{_renditions(digest)}/{name}", data, durable=False)
+
     # --- deletion ---
 
     def drop_older(
         self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
     ) -> int:
-        """Delete the objects in INPUTS or CHECKPOINTS that are older than `seconds` and not in use; returns their
-        number.
+        """Delete the objects in INPUTS, CHECKPOINTS or RENDITIONS that are older than `seconds` and not in use; returns
+        their number.
 
         Raises StorageFailed.
         """
@@ -139,7 +150,11 @@ class Blobs:
         self._store.move(f"{ASIDE}/{key}", key)
 
     def delete_for_good(self, blob: SetAside) -> None:
-        """Delete a blob that was set aside. Raises StorageFailed."""
+        """Delete a blob that was set aside, with its renditions. Raises StorageFailed."""
+        if blob.folder != INPUTS:
+            for page in self._store.list(_renditions(blob.digest)):
+                for key, _ in page:
+                    self._store.delete(key)
         self._store.delete(f"{ASIDE}/{_place(blob)}")
 
     def stored(self, folder: str, seconds: float) -> Iterator[list[str]]:
@@ -181,6 +196,10 @@ def _place(blob: SetAside) -> str:
 
 def _key(digest: str) -> str:
     return f"{digest[:2]}/{digest}"  # 256 folders of about 4000 files for each million: few to create, small to list
+
+
+def _renditions(digest: str) -> str:
+    return f"{RENDITIONS}/{_key(digest)}"
 
 
 def _checkpoint(name: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from limner_shared.db.tables import Image, Job
+from limner_shared.db.queries import Shown
 from limner_shared.errors import NotFound
 
 SUFFIXES: Final = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg"}
@@ -91,8 +91,8 @@ def _local_header(name: str, method: int, flags: int, crc: int, size: int) -> by
 
 def zipped(
     fetch: Callable[[str], bytes],
-    jobs: Callable[[], Iterable[tuple[Job, list[Image]]]],
-    describe: Callable[[Job, list[Image]], str],
+    jobs: Callable[[], Iterable[Shown]],
+    describe: Callable[[Shown], str],
 ) -> Iterator[bytes]:
     """Yield the archive: images named by line, such as `0000012.png` (`0000012-2.png` for a line's second image), and
     finally `results.jsonl` with every job.
@@ -101,11 +101,11 @@ def zipped(
     returns a job's line of `results.jsonl`. `jobs` is called twice, so that no job is kept in memory.
     """
     writer = _Writer()
-    for job, images in jobs():
-        for image in images:
-            number = f"-{image.image_index + 1}" if len(images) > 1 else ""
+    for shown in jobs():
+        for image in shown.images:
+            number = f"-{image.image_index + 1}" if len(shown.images) > 1 else ""
             with suppress(NotFound):
                 data = fetch(image.sha256)
-                yield writer.stored(f"{job.bulk_line or 0:07d}{number}.{SUFFIXES[image.media_type]}", data)
-    yield from writer.deflated("results.jsonl", (describe(job, images).encode() for job, images in jobs()))
+                yield writer.stored(f"{shown.job.bulk_line or 0:07d}{number}.{SUFFIXES[image.media_type]}", data)
+    yield from writer.deflated("results.jsonl", (describe(shown).encode() for shown in jobs()))
     yield from writer.end()

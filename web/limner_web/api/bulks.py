@@ -12,7 +12,7 @@ from flask import Response, make_response, request, stream_with_context, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.tables import Image, Job
+from limner_shared.db.queries import Shown
 from limner_shared.db.views import bulk_view, plain_view
 from limner_shared.domain.views import BulkList, BulkView
 from limner_shared.domain.webhooks import WebhookUrl
@@ -184,7 +184,7 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
         stream = archive.zipped(fetch, lambda: _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
-    lines = (_line(row, images) for row, images in _pages(services, bulk_id))
+    lines = map(_line, _pages(services, bulk_id))
     return Response(stream_with_context(lines), mimetype="application/jsonl")
 
 
@@ -202,11 +202,11 @@ def _view(services: Services, bulk_id: str) -> BulkView:
         return bulk_view(session, queries.bulk(session, tenant_id(), bulk_id))
 
 
-def _line(row: Job, images: list[Image]) -> str:
-    return plain_view(row, images).model_dump_json() + "\n"
+def _line(shown: Shown) -> str:
+    return plain_view(shown).model_dump_json() + "\n"
 
 
-def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]]:
+def _pages(services: Services, bulk_id: str) -> Iterator[Shown]:
     """Yield every job with its images. Keeps one page in memory, and no transaction open while a slow client reads."""
     line = 0
     while True:
@@ -215,4 +215,4 @@ def _pages(services: Services, bulk_id: str) -> Iterator[tuple[Job, list[Image]]
         yield from page
         if len(page) < RESULTS_PAGE:
             return
-        line = page[-1][0].bulk_line or 0
+        line = page[-1].job.bulk_line or 0

@@ -4,44 +4,193 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from queue import Empty
+from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from limner_shared.db import event_queries, queries
+from limner_shared.db.engine import Database
+from limner_shared.domain.jobs import JobState
+from limner_shared.errors import InvalidRequest
+from limner_shared.messaging.hints import Heard
 from limner_web.auth import tenant_id
-from limner_web.services import get_services
+from limner_web.limits import MAX_POLLED_JOBS
+from limner_web.request_checks import ID_PATTERN
+from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.updates.feed import Feeds
+from limner_web.updates.feed import BULK_SECONDS, BulkThrottle, Stream, describe, format_event
 from limner_web.updates.watch import HANG_UP_SECONDS
 
-KEEPALIVE_SECONDS = 15
+KEEPALIVE_SECONDS: Final = 15
+EVENT_TYPES: Final = (
+    "`job`: a job has changed (`id`, `status`, `version`). `progress`: steps of a running job (`id`, `progress` with"
+    " `done` and `total`). `bulk`: jobs of a bulk have changed (`id`), at most once a second, instead of their own"
+    " events. `deleted`: a job was deleted (`id`). `reset`: more was missed than can be sent; read the jobs again."
+)
+RESPONSES: Final[dict[int, Any]] = {
+    200: {
+        "description": f"A stream of server-sent events. {EVENT_TYPES}",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    404: "The bulk or conversation does not exist",
+}
 bp = APIBlueprint("events", __name__, url_prefix="/api/v1/events", tag="Events")
 
 
+class EventQuery(BaseModel):
+    """What the stream is about; by default, all jobs of the tenant."""
+
+    model_config = ConfigDict(extra="forbid")
+    bulk: str | None = Field(default=None, pattern=f"^{ID_PATTERN}$", description="Only events of this bulk.")
+    conversation: str | None = Field(
+        default=None, pattern=f"^{ID_PATTERN}$", description="Only events of the jobs of this conversation."
+    )
+    jobs: str | None = Field(
+        default=None,
+        pattern=f"^{ID_PATTERN}(,{ID_PATTERN}){{0,{MAX_POLLED_JOBS - 1}}}$",
+        description="Only events of these jobs, at most 100, separated by commas.",
+    )
+
+
+class EventHeaders(BaseModel):
+    """Where an interrupted stream continues."""
+
+    last_event_id: str | None = Field(
+        default=None,
+        max_length=40,
+        description="The `id` of the last event that was received. Changes since then are sent first, each job once, as"
+        " it is now; some may be sent again.",
+    )
+
+
+@dataclass(slots=True)
+class _Scope:
+    """Which events a stream sends."""
+
+    tenant_id: str
+    bulk: str | None
+    conversation: str | None
+    jobs: set[str] | None
+    """The jobs, if the stream is about some; those of a conversation grow as it does."""
+    strangers: set[str] = field(default_factory=set[str])
+    """Jobs that are known not to be in the conversation."""
+
+    @property
+    def by_job(self) -> bool:
+        """Whether the jobs of bulks have their own events."""
+        return self.jobs is not None
+
+    def covers(self, database: Database, heard: Heard) -> bool:
+        """Whether an event belongs to the stream."""
+        if self.bulk is not None:
+            return heard.bulk_id == self.bulk
+        if self.jobs is None or heard.id in self.jobs:
+            return True
+        if self.conversation is None or heard.id in self.strangers:
+            return False
+        with database.read() as session:
+            self.jobs.update(event_queries.conversation_jobs(session, self.conversation))
+        if heard.id not in self.jobs:
+            self.strangers.add(heard.id)
+        return heard.id in self.jobs
+
+
 @bp.get("")
-@bp.doc(responses={200: {"description": "A stream of server-sent events", "content": {"text/event-stream": {}}}})
-def stream_events() -> Response:
+@bp.input(EventQuery, location="query", arg_name="query")
+@bp.input(EventHeaders, location="headers", arg_name="header")
+@bp.doc(responses=RESPONSES)
+def stream_events(query: EventQuery, header: EventHeaders) -> Response:
     """Stream events.
 
-    Sends changes of state and progress as server-sent events. Delivery is not guaranteed: after a slow or broken
-    connection, poll for the changes that were missed.
+    Sends changes of state and progress as server-sent events: of all jobs, of a bulk, of a conversation or of some
+    jobs. After an interruption, `Last-Event-ID` continues the stream without gaps.
     """
+    services = get_services()
+    scope = _scope(services, query)
+    after = _position(header.last_event_id)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _stream(get_services().feeds, tenant_id(), hang_up_check())
+    stream = _send(services, scope, after, hang_up_check())
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
 
-def _stream(feeds: Feeds, tenant: str, gone: Callable[[], bool]) -> Iterator[str]:
-    with feeds.follow(tenant) as events:
+def _scope(services: Services, query: EventQuery) -> _Scope:
+    """Raises NotFound, or InvalidRequest for more than one of the filters."""
+    if len(query.model_fields_set) > 1:
+        raise InvalidRequest("query: give only one of `bulk`, `conversation` and `jobs`.", field="query")
+    tenant = tenant_id()
+    jobs = None if query.jobs is None else set(query.jobs.split(","))
+    with services.database.read() as session:
+        if query.bulk is not None:
+            queries.bulk(session, tenant, query.bulk)
+        if query.conversation is not None:
+            queries.conversation(session, tenant, query.conversation)
+            jobs = set(event_queries.conversation_jobs(session, query.conversation))
+    return _Scope(tenant, query.bulk, query.conversation, jobs)
+
+
+def _position(text: str | None) -> int | None:
+    """The position in `Last-Event-ID`; None for none, and for one of an earlier release that means nothing here."""
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) <= 18 else None  # noqa: PLR2004
+
+
+def _send(services: Services, scope: _Scope, after: int | None, gone: Callable[[], bool]) -> Iterator[str]:
+    tail, bulks = services.feeds.tail, BulkThrottle()
+    with services.feeds.follow(scope.tenant_id) as stream:
         yield "retry: 2000\n\n"
+        position = tail.position
+        if after is not None:
+            yield from _missed(services.database, scope, after, position)
         sent_at = time.monotonic()
         while not gone():
-            try:
-                text = events.get(timeout=HANG_UP_SECONDS)
-            except Empty:
-                if time.monotonic() - sent_at < KEEPALIVE_SECONDS:
-                    continue
-                text = ": keepalive\n\n"
-            sent_at = time.monotonic()
-            yield text
+            for text in _next(services.database, scope, stream, bulks, tail.position):
+                sent_at = time.monotonic()
+                yield text
+            if time.monotonic() - sent_at >= KEEPALIVE_SECONDS:
+                sent_at = time.monotonic()
+                yield ": keepalive\n\n"
+
+
+def _next(database: Database, scope: _Scope, stream: Stream, bulks: BulkThrottle, position: int) -> Iterator[str]:
+    """The next event, if one comes within seconds, and the events of bulks that are due."""
+    if stream.overflowed:
+        stream.overflowed = False
+        yield format_event(position, "reset", {})
+    try:
+        heard = stream.queue.get(timeout=BULK_SECONDS if bulks.is_waiting else HANG_UP_SECONDS)
+    except Empty:
+        pass
+    else:
+        if scope.covers(database, heard):
+            if heard.bulk_id is not None and not scope.by_job and not heard.deleted:
+                bulks.changed(heard.bulk_id)
+            else:
+                yield format_event(position, *describe(heard))
+    for bulk_id in bulks.ready():
+        yield format_event(position, "bulk", {"id": bulk_id})
+
+
+def _missed(database: Database, scope: _Scope, after: int, position: int) -> Iterator[str]:
+    """What has changed since a position."""
+    if scope.bulk is not None:
+        yield format_event(position, "bulk", {"id": scope.bulk})
+        return
+    with database.read() as session:
+        job_ids = None if scope.jobs is None else sorted(scope.jobs)
+        missed = event_queries.missed_events(session, scope.tenant_id, after, job_ids)
+    if missed is None:
+        yield format_event(position, "reset", {})
+        return
+    bulks = set[str]()
+    for event in missed:
+        if event.bulk_id is not None and not scope.by_job:
+            bulks.add(event.bulk_id)
+            continue
+        state = JobState(event.state)
+        heard = Heard(id=event.job_id, tenant_id=event.tenant_id, state=state, version=event.version)
+        yield format_event(position, *describe(heard))
+    for bulk_id in sorted(bulks):
+        yield format_event(position, "bulk", {"id": bulk_id})

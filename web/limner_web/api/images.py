@@ -2,66 +2,140 @@
 
 from __future__ import annotations
 
-import io
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
-from flask import Response, request
-from PIL import Image as Pillow
+from flask import Response, make_response, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.db import queries
+from limner_shared.db import ledger, queries
+from limner_shared.db.tables import Image
+from limner_shared.domain.views import ImageLink
 from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
+from limner_web.renditions import MEDIA_TYPES, Format, Rendition
 from limner_web.services import get_services
-
-MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
+from limner_web.signed_links import MAX_SECONDS
+from limner_web.view_builders import moment
 
 bp = APIBlueprint("images", __name__, url_prefix="/api/v1/images", tag="Images")
+links = APIBlueprint("links", __name__, url_prefix="/images", tag="Images")
+IMAGE_RESPONSES: Final[dict[int, Any]] = {
+    200: {"description": "The image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
+    206: {"description": "A part of the image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
+    304: {"description": "The image is unchanged"},
+    406: {"description": "The `Accept` header names none of the formats"},
+    416: {"description": "The image does not have the part that `Range` names"},
+}
 
 
 class ImageQuery(BaseModel):
-    """The format of the image, and whether a browser saves it."""
+    """The format and size of the image, and whether a browser saves it."""
 
     model_config = ConfigDict(extra="forbid")
-    format: Literal["png", "webp", "jpeg"] | None = Field(
+    format: Format | None = Field(
         default=None, description="The file format. Defaults to the best match of the `Accept` header."
+    )
+    width: Literal["64", "128", "256", "384", "512", "768", "1024", "1536"] | None = Field(
+        default=None, description="The largest width in pixels; the image is reduced to it. Defaults to its own width."
     )
     download: bool = Field(
         default=False, description="Whether a browser saves the image as a file instead of showing it."
     )
 
 
+class LinkQuery(BaseModel):
+    """How long the link works."""
+
+    model_config = ConfigDict(extra="forbid")
+    expires_in: int = Field(default=3600, ge=1, le=MAX_SECONDS, description="Seconds for which the link works.")
+
+
 @bp.get("/<id:image_id>")
 @bp.input(ImageQuery, location="query", arg_name="query")
-@bp.doc(
-    responses={
-        200: {"description": "The image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
-        304: {"description": "The image is unchanged"},
-        406: {"description": "The `Accept` header names none of the formats"},
-    }
-)
+@bp.doc(responses=IMAGE_RESPONSES)
 def get_image(image_id: str, query: ImageQuery) -> Response:
     """Retrieve an image.
 
-    Returns the image as PNG, the stored format, or converted to WebP or JPEG.
+    Returns the image as PNG, the stored format, or converted to WebP or JPEG, and reduced to a `width`. `Range`
+    requests a part of it.
+    """
+    with get_services().database.read() as session:
+        row = queries.image(session, tenant_id(), image_id)
+    return _answer(row, query, "private, max-age=31536000, immutable")
+
+
+@bp.get("/<id:image_id>/link")
+@bp.input(LinkQuery, location="query", arg_name="query")
+@bp.output(ImageLink)
+def get_link(image_id: str, query: LinkQuery) -> Response:
+    """Make a link to an image.
+
+    Returns a link that works without a key until it expires or the image is deleted. It accepts `format`, `width` and
+    `download` as `GET /images/{image_id}` does.
     """
     services = get_services()
     with services.database.read() as session:
         row = queries.image(session, tenant_id(), image_id)
-    kind = query.format or _accepted()
-    answer = Response(mimetype=MEDIA_TYPES[kind])
-    answer.set_etag(f"{row.sha256}-{kind}")
-    answer.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    token, until = services.links.make(row.id, query.expires_in)
+    base = services.settings.public_url or request.host_url.rstrip("/")
+    link = ImageLink(url=f"{base}{url_for('links.get_linked_image', token=token)}", expires_at=moment(until))
+    answer = make_response(link.model_dump(mode="json"))
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@links.get("/<token>")
+@links.input(ImageQuery, location="query", arg_name="query")
+@links.doc(responses=IMAGE_RESPONSES | {403: "The link is not valid", 404: "Not found", 410: "The link has expired"})
+def get_linked_image(token: str, query: ImageQuery) -> Response:
+    """Retrieve an image by a link.
+
+    Needs no key: the link itself is the permission.
+    """
+    services = get_services()
+    image_id, left = services.links.read(token)
+    with services.database.read() as session:
+        row = queries.image(session, None, image_id)
+    return _answer(row, query, f"private, max-age={int(left)}")
+
+
+@bp.delete("/<id:image_id>")
+@bp.output({}, status_code=204)
+def delete_image(image_id: str) -> str:
+    """Delete an image.
+
+    Deletes one image of a job, with its receipt and tags; the job and its other images remain. The file is deleted
+    within half an hour, unless other images have the same bytes.
+    """
+    services = get_services()
+    with services.database.write() as session:
+        change = ledger.delete_image(session, tenant_id(), image_id)
+    services.hints.changed([change])
+    return ""
+
+
+def _answer(row: Image, query: ImageQuery, caching: str) -> Response:
+    services = get_services()
+    width = None if query.width is None or int(query.width) >= row.width else int(query.width)
+    rendition = Rendition(query.format or _accepted(), width)
+    answer = Response(mimetype=MEDIA_TYPES[rendition.kind])
+    answer.set_etag(f"{row.sha256}-{rendition.name}")
+    answer.headers["Cache-Control"] = caching
+    answer.headers["Accept-Ranges"] = "bytes"
     answer.vary.add("Accept")
     if query.download:
-        answer.headers["Content-Disposition"] = f'attachment; filename="{image_id}.{kind}"'
+        answer.headers["Content-Disposition"] = f'attachment; filename="{row.id}.{rendition.kind}"'
     answer.make_conditional(request)
-    if answer.status_code != HTTPStatus.NOT_MODIFIED:
-        stored = services.storage.call(services.blobs.get, row.sha256)
-        as_stored = MEDIA_TYPES[kind] == row.media_type
-        answer.set_data(stored if as_stored else services.pillow.call(_convert, stored, kind))
+    if answer.status_code == HTTPStatus.NOT_MODIFIED:
+        return answer
+    if width is None and MEDIA_TYPES[rendition.kind] == row.media_type:
+        data = services.storage.call(services.blobs.get, row.sha256)
+    else:
+        data = services.renditions.get(row.sha256, rendition)
+    answer.set_data(data)
+    answer.make_conditional(request, accept_ranges=True, complete_length=len(data))
     return answer
 
 
@@ -72,12 +146,3 @@ def _accepted() -> str:
     if best is None:
         raise NotAcceptable(f"Accept one of {', '.join(MEDIA_TYPES.values())}.")
     return next(kind for kind, media_type in MEDIA_TYPES.items() if media_type == best)
-
-
-def _convert(stored: bytes, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    with Pillow.open(io.BytesIO(stored), formats=["PNG"]) as picture:
-        xmp = picture.info.get("XML:com.adobe.xmp")  # keeps the provenance data
-        extra = {"xmp": xmp.encode()} if isinstance(xmp, str) else {}
-        picture.convert("RGB").save(buffer, kind.upper(), quality=92, **extra)
-    return buffer.getvalue()

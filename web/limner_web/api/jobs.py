@@ -11,19 +11,19 @@ from flask import Response, make_response, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.queries import JobFilter
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobRequest, JobState
-from limner_shared.domain.views import JobList, JobView, Receipts, ReceiptView, Retried
+from limner_shared.domain.views import ExplanationView, JobView, Receipts, ReceiptView, Retried
 from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
+from limner_web.explanation import explain
 from limner_web.intake import submission
 from limner_web.intake.headers import JobHeaders
 from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
-from limner_web.view_builders import job_view, job_views
+from limner_web.view_builders import job_view
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
@@ -48,20 +48,6 @@ class RetryRequest(BaseModel):
     jobs: list[str] | None = Field(
         default=None, min_length=1, max_length=MAX_RETRIED_JOBS, description="Their ids. Defaults to all dead letters."
     )
-
-
-class ListQuery(BaseModel):
-    """The filters and the page of the list."""
-
-    model_config = ConfigDict(extra="forbid")
-    state: JobState | None = Field(default=None, description="Only jobs in this state.")
-    model: str | None = Field(default=None, description="Only jobs of this model.")
-    bulk: str | None = Field(default=None, description="Only jobs of this bulk, by its id.")
-    dead: bool = Field(
-        default=False, description="Only dead letters: jobs that failed because every worker that ran them stopped."
-    )
-    limit: int = Field(default=50, ge=1, le=100, description="The number of jobs per page.")
-    cursor: str | None = Field(default=None, description="The value of `next` from the previous page.")
 
 
 @bp.post("")
@@ -93,20 +79,17 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
     return _answer(_wait(services, job_id, query.wait) if query.wait else _view(services, job_id))
 
 
-@bp.get("")
-@bp.input(ListQuery, location="query", arg_name="query")
-@bp.output(JobList)
-def list_jobs(query: ListQuery) -> JobList:
-    """List jobs.
+@bp.get("/<id:job_id>/explain")
+@bp.output(ExplanationView)
+def explain_job(job_id: str) -> ExplanationView:
+    """Explain a job.
 
-    Returns jobs, newest first.
+    Says in words and numbers why a job waits, and when it will probably be finished. The estimate comes from the jobs
+    of its model that were finished last.
     """
     services = get_services()
-    which = JobFilter(query.state, query.model, query.bulk, query.dead)
     with services.database.read() as session:
-        rows = queries.jobs(session, tenant_id(), which, query.limit + 1, query.cursor)
-        views = job_views(session, services.hints, rows[: query.limit])
-    return JobList(items=views, next=views[-1].id if len(rows) > query.limit else None)
+        return explain(session, services.hints.redis, queries.job(session, tenant_id(), job_id))
 
 
 @bp.post("/<id:job_id>/cancel")
@@ -125,6 +108,23 @@ def cancel_job(job_id: str) -> Response:
             raise InvalidState(f"The job has already {row.state}, so it cannot be canceled.", state=row.state)
     services.hints.changed(changes)
     return _answer(_view(services, job_id))
+
+
+@bp.delete("/<id:job_id>")
+@bp.output({}, status_code=204)
+@bp.doc(responses={409: "The job has not ended"})
+def delete_job(job_id: str) -> str:
+    """Delete a job.
+
+    Deletes a job that has ended, with its prompt, events, images, tags and its words in a conversation. Its files
+    are deleted within half an hour, unless other images have the same bytes. A repetition of the request that created
+    the job, with the same idempotency key, is answered with `410`.
+    """
+    services = get_services()
+    with services.database.write() as session:
+        change = ledger.delete_job(session, tenant_id(), job_id)
+    services.hints.deleted(change)
+    return ""
 
 
 @bp.get("/<id:job_id>/receipts")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 from apiflask import APIFlask
 
+from limner_shared.domain.labels import MAX_TAG_CHARS
 from limner_web.request_checks import ID_PATTERN, KEY_ID_PATTERN
 
 PROBLEM: Final = {
@@ -42,6 +45,26 @@ LIMIT_HEADERS: Final = {
         "description": "What is left of the limit: `r` requests for `t` seconds.",
     },
 }
+CONVERTED: Final = re.compile("<(?:[^:>]+:)?([^>]+)>")
+"""A parameter in the path of a rule."""
+SECURITY: Final = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key. A service that listens only on loopback needs none.",
+    }
+}
+OPEN_PATHS: Final = ("/images/", "/healthz", "/readyz")
+"""Paths that need no key: a link is the permission itself."""
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "create_job": {"prompt": "a red apple", "style": "flat", "seed": 7, "metadata": {"project": "fruit"}},
+    "retry_jobs": {"jobs": ["job_01m8av83q74b699dta3m9gmtqa"]},
+    "create_conversation": {"message": "a red car"},
+    "create_message": {"message": "bluer, please"},
+    "edit_turn": {"message": "a green car"},
+    "rotate_key": {"overlap_seconds": 3600},
+}
+"""An example of a body for each operation that has one, by operation id."""
 ALWAYS: Final = (401, 403, 429, 500, 503)
 WITH_BODY: Final = (400, 413, 415, 422, 507)
 WITH_KEY: Final = (409, 410)
@@ -64,10 +87,10 @@ REASONS: Final = {
 
 def install(app: APIFlask) -> None:
     """Complete the document each time it is generated."""
-    app.spec_processor(_complete)
+    app.spec_processor(partial(_complete, app))
 
 
-def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
+def _complete(app: APIFlask, spec: dict[str, Any] | str) -> dict[str, Any]:
     document = cast("dict[str, Any]", spec)  # the text form is for YAML, which we do not serve
     schemas: dict[str, Any] = document["components"]["schemas"]
     for unused in ("ValidationError", "HTTPError"):
@@ -75,21 +98,42 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any]:
     schemas["Problem"] = PROBLEM
     for path in [each for each in document["paths"] if each.startswith("/v1/webhook_")]:
         del document["paths"][path]  # the same handlers as below /api/v1
+    document["components"]["securitySchemes"] = SECURITY
+    document["security"] = [{"key": []}, {}]
+    names = _operation_ids(app)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            operation["operationId"] = names[method.upper(), path]
+            if path.startswith(OPEN_PATHS):
+                operation["security"] = []
             if (method, path) == ("post", "/api/v1/bulks"):
                 operation["requestBody"] = JSON_LINES
             elif "requestBody" in operation:
                 operation["requestBody"]["required"] = True
+                if (body := BODIES.get(operation["operationId"])) is not None:
+                    operation["requestBody"]["content"]["application/json"]["example"] = body
             for parameter in operation.get("parameters", []):
                 _describe(parameter)
             _add_problems(path, operation)
     return document
 
 
+def _operation_ids(app: APIFlask) -> dict[tuple[str, str], str]:
+    """The name of each operation, that of its handler, by method and path."""
+    return {
+        (method, CONVERTED.sub(r"{\1}", rule.rule)): rule.endpoint.rpartition(".")[2]
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
+
+
 def _describe(parameter: dict[str, Any]) -> None:
     """Add the pattern of ids, and remove null: a parameter can be omitted but cannot be null."""
-    if parameter["in"] == "path":
+    if parameter["name"] == "token":
+        return
+    if parameter["name"] == "tag" and parameter["in"] == "path":
+        parameter["schema"] |= {"minLength": 1, "maxLength": MAX_TAG_CHARS}
+    elif parameter["in"] == "path":
         pattern = KEY_ID_PATTERN if parameter["name"] == "key_id" else ID_PATTERN
         parameter["schema"] |= {"pattern": f"^{pattern}$"}
     schema: dict[str, Any] = parameter["schema"]

@@ -1,4 +1,4 @@
-"""Event streams of tenants. Each event is formatted once for all streams of its tenant."""
+"""Event streams of tenants. Hints bring each event at once; the events table brings those whose hints were lost."""
 
 from __future__ import annotations
 
@@ -10,82 +10,130 @@ from queue import Full, Queue
 from threading import Lock
 from typing import Any, Final
 
+from limner_shared.db.engine import Database
 from limner_shared.messaging.hints import Heard
+from limner_shared.threads import Supervisor
 from limner_web.limits import EVENT_BACKLOG
 from limner_web.updates.listener import Listener
+from limner_web.updates.tail import Tail
 
 BULK_SECONDS: Final = 1.0
 """The shortest interval between two events of a bulk, which replace the events of its jobs."""
-MAX_TRACKED_BULKS: Final = 1000
-"""Bulks whose last event is remembered; above this number, those older than BULK_SECONDS are removed."""
+MAX_TRACKED: Final = 10_000
+"""Jobs of a feed whose last delivered version is remembered."""
+
+
+class Stream:
+    """One stream's queue of events."""
+
+    def __init__(self) -> None:
+        self.queue: Queue[Heard] = Queue(EVENT_BACKLOG)
+        self.overflowed = False
+        """Whether events were dropped because the client reads slowly."""
+
+    def put(self, heard: Heard) -> None:
+        """Queue an event, or note that there is no room."""
+        try:
+            self.queue.put_nowait(heard)
+        except Full:
+            self.overflowed = True
 
 
 class _Feed:
     """The streams of one tenant."""
 
     def __init__(self) -> None:
-        self.readers: set[Queue[str]] = set()
-        self._number = 0
-        self._bulks: dict[str, float] = {}
+        self.streams: set[Stream] = set()
+        self._versions: dict[str, int] = {}
 
-    def format(self, heard: Heard) -> str | None:
-        """The server-sent event for a hint; None if the hint is not sent."""
-        event = self._event(heard, time.monotonic())
-        if event is None:
-            return None
-        self._number += 1
-        return f"id: {self._number}\nevent: {event[0]}\ndata: {json.dumps(event[1])}\n\n"
-
-    def _event(self, heard: Heard, now: float) -> tuple[str, dict[str, Any]] | None:
-        """The name and data of the event for a hint; None if the hint is not sent."""
-        if heard.bulk_id is not None:
-            if now - self._bulks.get(heard.bulk_id, 0) < BULK_SECONDS:
-                return None
-            self._bulks[heard.bulk_id] = now
-            if len(self._bulks) > MAX_TRACKED_BULKS:
-                self._bulks = {bulk: at for bulk, at in self._bulks.items() if now - at < BULK_SECONDS}
-            return "bulk", {"id": heard.bulk_id}
+    def is_new(self, heard: Heard) -> bool:
+        """Whether this version of the job was not delivered before: an event comes as a hint and from the table."""
+        if heard.deleted:
+            return True
         if heard.progress is not None:
-            return "progress", {
-                "id": heard.id,
-                "progress": {"done": heard.progress.done, "total": heard.progress.total},
-            }
-        return "job", {"id": heard.id, "status": heard.state, "version": heard.version}
+            return True
+        if self._versions.get(heard.id, 0) >= heard.version:
+            return False
+        self._versions.pop(heard.id, None)  # to the end, so that the oldest are removed first
+        self._versions[heard.id] = heard.version
+        if len(self._versions) > MAX_TRACKED:
+            del self._versions[next(iter(self._versions))]
+        return True
 
 
 class Feeds:
     """The event streams of this process, by tenant."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, database: Database, supervisor: Supervisor) -> None:
         self._listener = listener
         self._feeds: dict[str, _Feed] = {}
         self._lock = Lock()
-        listener.add(self._on_hint)
+        self.tail = Tail(database, supervisor, self._deliver)
+        listener.add(self._deliver)
 
     @contextmanager
-    def follow(self, tenant_id: str) -> Generator[Queue[str]]:
-        """Return a queue that receives a tenant's events from now on, formatted as server-sent events."""
+    def follow(self, tenant_id: str) -> Generator[Stream]:
+        """Return a stream that receives a tenant's events from now on."""
         self._listener.start()
-        queue: Queue[str] = Queue(EVENT_BACKLOG)
+        self.tail.open()
+        stream = Stream()
         with self._lock:
             feed = self._feeds.setdefault(tenant_id, _Feed())
-            feed.readers.add(queue)
+            feed.streams.add(stream)
         try:
-            yield queue
+            yield stream
         finally:
             with self._lock:
-                feed.readers.discard(queue)
-                if not feed.readers:
+                feed.streams.discard(stream)
+                if not feed.streams:
                     self._feeds.pop(tenant_id, None)
+            self.tail.close()
 
-    def _on_hint(self, heard: Heard) -> None:
+    def _deliver(self, heard: Heard) -> None:
         with self._lock:
             feed = self._feeds.get(heard.tenant_id)
-            if feed is None or (text := feed.format(heard)) is None:
+            if feed is None or not feed.is_new(heard):
                 return
-            readers = list(feed.readers)
-        for queue in readers:
-            try:
-                queue.put_nowait(text)
-            except Full:
-                continue
+            streams = list(feed.streams)
+        for stream in streams:
+            stream.put(heard)
+
+
+class BulkThrottle:
+    """Limits the events of bulks in one stream: at most one per BULK_SECONDS, and always one after the last change."""
+
+    def __init__(self) -> None:
+        self._sent_at: dict[str, float] = {}
+        self._due: set[str] = set()
+
+    def changed(self, bulk_id: str) -> None:
+        """Note that a job of this bulk has changed."""
+        self._due.add(bulk_id)
+
+    def ready(self) -> list[str]:
+        """The bulks whose events can be sent now."""
+        moment = time.monotonic()
+        ready = sorted(bulk for bulk in self._due if moment - self._sent_at.get(bulk, -BULK_SECONDS) >= BULK_SECONDS)
+        self._due.difference_update(ready)
+        self._sent_at = {bulk: at for bulk, at in self._sent_at.items() if moment - at < BULK_SECONDS}
+        self._sent_at |= dict.fromkeys(ready, moment)
+        return ready
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an event must be sent later."""
+        return bool(self._due)
+
+
+def describe(heard: Heard) -> tuple[str, dict[str, Any]]:
+    """The name and data of a job's event."""
+    if heard.deleted:
+        return "deleted", {"id": heard.id}
+    if heard.progress is not None:
+        return "progress", {"id": heard.id, "progress": {"done": heard.progress.done, "total": heard.progress.total}}
+    return "job", {"id": heard.id, "status": heard.state, "version": heard.version}
+
+
+def format_event(position: int, name: str, data: dict[str, Any]) -> str:
+    """A server-sent event."""
+    return f"id: {position}\nevent: {name}\ndata: {json.dumps(data)}\n\n"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,6 +46,8 @@ class _Watched:
     ended: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     watchers: int = 0
+    signals: set[threading.Event] = field(default_factory=set[threading.Event])
+    """Of the requests that wait for any of several jobs."""
     view: JobView | None = None
     seen_at: float = 0.0
 
@@ -59,8 +61,14 @@ class _Watched:
             self.view = view = look()
             self.seen_at = time.monotonic()
             if view.status.terminal:
-                self.ended.set()
+                self.end()
             return view
+
+    def end(self) -> None:
+        """Wake the requests that wait for the job's end."""
+        self.ended.set()
+        for signal in list(self.signals):
+            signal.set()
 
     def _is_fresh(self) -> bool:
         return not self.ended.is_set() and time.monotonic() - self.seen_at < SHARED_SECONDS
@@ -96,6 +104,26 @@ class Watches:
                     view = watched.look(look)
             yield view
 
+    def wait_for_any(
+        self, tenant_id: str, job_ids: Sequence[str], seconds: float, look: Callable[[], bool], gone: Callable[[], bool]
+    ) -> None:
+        """Wait until one of these jobs has ended, `seconds` have passed or the client has gone.
+
+        `look` tells whether one has ended already; it is called once, so that no earlier hint is missed.
+        """
+        deadline = time.monotonic() + seconds * random.uniform(0.9, 1.0)  # noqa: S311 - as in `follow`
+        signal = threading.Event()
+        with ExitStack() as stack:
+            for job_id in job_ids:
+                watched = stack.enter_context(self._watching(tenant_id, job_id))
+                watched.signals.add(signal)
+                stack.callback(watched.signals.discard, signal)
+            if look():
+                return
+            while (left := deadline - time.monotonic()) > 0 and not gone():
+                if signal.wait(min(left, HANG_UP_SECONDS)):
+                    return
+
     @contextmanager
     def _watching(self, tenant_id: str, job_id: str) -> Generator[_Watched]:
         self._start()
@@ -121,7 +149,7 @@ class Watches:
     def _on_hint(self, heard: Heard) -> None:
         watched = self._watched.get((heard.tenant_id, heard.id))
         if watched is not None and heard.state is not None and heard.state.terminal:
-            watched.ended.set()
+            watched.end()
 
     def _recheck(self) -> None:
         while True:
@@ -139,4 +167,4 @@ class Watches:
             ended = queries.ended(session, [each.job_id for each in watched])
         for each in watched:
             if each.job_id in ended:
-                each.ended.set()
+                each.end()

@@ -4,8 +4,9 @@ says so.
 
 intake: submission, limits and idempotency keys · unique: keys of unique jobs · bulks: many jobs at once · release: to
 Redis · attempts: a worker's claims and results · scheduling: jobs that wait for a time, and retries · termination:
-cancellation, expiry, lost workers, retries of dead letters · retention: what is deleted, and when · conversations:
-conversations and turns.
+cancellation, expiry, lost workers, retries of dead letters · retention: what is deleted, and when · deletion: what its
+owner deletes · erasure: what a deletion removes · labels: favourites and tags · search_index: the words by which jobs
+are found · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -29,6 +30,7 @@ from limner_shared.db.ledger.bulks import (
     unswept_bulks,
 )
 from limner_shared.db.ledger.conversations import add_turn, drop_conversation, open_conversation
+from limner_shared.db.ledger.deletion import delete_image, delete_job
 from limner_shared.db.ledger.intake import (
     LOCAL_TENANT,
     delete_idempotency_key,
@@ -41,6 +43,7 @@ from limner_shared.db.ledger.intake import (
     store_idempotency_key,
     submit,
 )
+from limner_shared.db.ledger.labels import add_label, remove_label
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
@@ -52,6 +55,7 @@ from limner_shared.db.ledger.release import (
 )
 from limner_shared.db.ledger.retention import forget_images, forget_jobs, forget_prompts, forget_usage
 from limner_shared.db.ledger.scheduling import start_due
+from limner_shared.db.ledger.search_index import index_jobs, purge_words
 from limner_shared.db.ledger.termination import cancel, expire, fail_unknown, reap, retry_dead
 from limner_shared.db.ledger.types import (
     AttemptKey,
@@ -78,6 +82,7 @@ __all__ = [
     "Submission",
     "UniqueHold",
     "acquire_leadership",
+    "add_label",
     "add_turn",
     "backfill_legacy_jobs",
     "cancel",
@@ -86,6 +91,8 @@ __all__ = [
     "claim_next",
     "collect_garbage",
     "delete_idempotency_key",
+    "delete_image",
+    "delete_job",
     "delete_old_idempotency_keys",
     "drop_bulk",
     "drop_conversation",
@@ -104,6 +111,7 @@ __all__ = [
     "forget_usage",
     "hand_back",
     "hold_unique_keys",
+    "index_jobs",
     "inputs_given_up",
     "inputs_in_use",
     "interpreted",
@@ -113,11 +121,13 @@ __all__ = [
     "orphans",
     "pause_bulk",
     "promote",
+    "purge_words",
     "read_idempotency_key",
     "reap",
     "recall",
     "release",
     "release_again",
+    "remove_label",
     "renew",
     "reserve_quota",
     "retry_dead",

@@ -14,6 +14,7 @@ from limner_shared.db import pause_queries, release_queries
 from limner_shared.db.engine import insert_many, now
 from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
+from limner_shared.db.ledger.search_index import replace_words
 from limner_shared.db.ledger.types import NO_SYNC, AttemptKey, Change, Claim, Result, error_values, record, transition
 from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.db.webhooks.outbox import NewEvent, emit
@@ -103,7 +104,12 @@ def interpreted(
         return False
     if cost > before.cost:
         reserve_quota(session, before.tenant_id, 0, cost - before.cost)
-    values = {"interpretation": interpretation.model_dump(), "spec": spec.model_dump(mode="json"), "cost": cost}
+    values: dict[str, Any] = {
+        "interpretation": interpretation.model_dump(),
+        "spec": spec.model_dump(mode="json"),
+        "cost": cost,
+    }
+    replace_words(session, job_id, before.tenant_id, values["spec"])
     return bool(transition(session, current, values, "interpreted", {"backend": interpretation.backend}))
 
 

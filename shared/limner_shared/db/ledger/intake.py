@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, release_queries
 from limner_shared.db.engine import insert_many, insert_new, now
+from limner_shared.db.ledger.search_index import add_words
 from limner_shared.db.ledger.types import NO_SYNC, Change, NewJob, Released, Submission
 from limner_shared.db.tables import IdempotencyKey, Input, Job, Pause, Tenant, Usage
 from limner_shared.domain.ids import new_id
@@ -43,6 +44,7 @@ def submit(
     lane = _lane_at_once(session, tenant_id, new, window, paused) if window and not scheduled else None
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
     session.execute(insert_many(Job), rows)
+    add_words(session, [(row["id"], tenant_id, row["spec"], row["extra"]) for row in rows])
     inputs = [
         {"job_id": row["id"], "sha256": digest}
         for row, job in zip(rows, new, strict=True)
@@ -191,6 +193,7 @@ def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: 
         "not_before": _start(job, moment),
         "max_retries": job.max_retries,
         "webhook": None if job.webhook is None else dict(job.webhook),
+        "indexed": True,
     }
 
 

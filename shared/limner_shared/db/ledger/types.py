@@ -64,6 +64,8 @@ class Change:
     version: int
     notifies: bool = False
     """Whether webhook deliveries were written with it, which the dispatcher should send at once."""
+    deleted: bool = False
+    """Whether the job was deleted; then it was in this state before."""
 
 
 class AttemptKey(NamedTuple):

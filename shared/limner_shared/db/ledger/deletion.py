@@ -1,0 +1,63 @@
+"""Deletion of a job or an image by its owner.
+
+Idempotency keys remain, so that a late repetition of the request that made the job does not make it again.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from limner_shared.db import queries
+from limner_shared.db.ledger.blob_deletion import schedule_blob_deletion
+from limner_shared.db.ledger.erasure import delete_jobs, lock_for_deletion
+from limner_shared.db.ledger.types import NO_SYNC, Change, record
+from limner_shared.db.library_tables import Label
+from limner_shared.db.tables import Image, Job
+from limner_shared.domain.jobs import JobState
+from limner_shared.errors import InvalidState, NotFound
+
+
+def delete_job(session: Session, tenant_id: str, job_id: str) -> Change:
+    """Delete a tenant's job that has ended, with its events, prompt, images and labels; its blobs follow later, unless
+    other rows refer to them.
+
+    Raises NotFound, or InvalidState for a job that has not ended.
+    """
+    lock_for_deletion(session, [job_id])
+    row = lock_job(session, tenant_id, job_id)
+    state = JobState(row.state)
+    if not state.terminal:
+        raise InvalidState(f"The job is {state}: cancel it first, then delete it.", state=state)
+    delete_jobs(session, [job_id], with_keys=False)
+    return Change(row.id, tenant_id, row.bulk_id, row.model, state, row.version + 1, deleted=True)
+
+
+def delete_image(session: Session, tenant_id: str, image_id: str) -> Change:
+    """Delete a tenant's image; its blob follows later, unless other rows refer to it. Raises NotFound."""
+    row = lock_job(session, tenant_id, queries.image(session, tenant_id, image_id).job_id)
+    deleted = delete(Image).where(Image.id == image_id).returning(Image.sha256)
+    digests = session.scalars(deleted, execution_options=NO_SYNC).all()
+    if not digests:  # another request deleted it first
+        raise NotFound(f"There is no image {image_id}.")
+    schedule_blob_deletion(session, digests)
+    of_image = (Label.job_id == row.id) & (Label.image_id == image_id)
+    session.execute(delete(Label).where(of_image), execution_options=NO_SYNC)
+    record(session, "image_deleted", [(row.id, row.attempt, {"image": image_id})])
+    return changed(session, row)
+
+
+def lock_job(session: Session, tenant_id: str, job_id: str) -> Job:
+    """Lock a tenant's job and return it. Raises NotFound."""
+    mine = select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id)
+    row = session.scalar(mine.with_for_update().execution_options(populate_existing=True))
+    if row is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return row
+
+
+def changed(session: Session, row: Job) -> Change:
+    """Increase the version of a locked job whose view has changed, but not its state."""
+    higher = update(Job).where(Job.id == row.id).values(version=Job.version + 1).returning(Job.version)
+    version = session.scalar(higher, execution_options=NO_SYNC) or row.version
+    return Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), version)

@@ -1,0 +1,173 @@
+"""Event streams: of a tenant, a bulk, a conversation or some jobs, and what they missed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import delete
+
+from limner_shared.db import event_queries, ledger
+from limner_shared.db.tables import Event
+from limner_shared.domain.jobs import JobRequest, Priority
+from limner_web.updates import tail as tail_module
+from tests.api.fake_worker import finish, png, start
+from tests.api.test_retention import both_databases
+
+
+class Events:
+    """A stream, read one event at a time."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self.blocks = blocks
+        self.last_id = ""
+
+    def next(self) -> tuple[str, dict]:
+        """The name and data of the next event."""
+        while True:
+            fields = dict(line.split(": ", 1) for line in next(self.blocks).decode().strip().splitlines())
+            if "event" in fields:
+                self.last_id = fields["id"]
+                return fields["event"], json.loads(fields["data"])
+
+    def until(self, wanted: tuple[str, dict]) -> None:
+        """Read up to an event of which these members are given."""
+        while True:
+            name, data = self.next()
+            if name == wanted[0] and wanted[1].items() <= data.items():
+                return
+
+
+@contextmanager
+def follow(app, query: str = "", **headers: str) -> Iterator[Events]:
+    answer = app.test_client().get(f"/api/v1/events{query}", headers=headers, buffered=False)
+    assert answer.status_code == 200, answer.json
+    blocks = answer.iter_encoded()
+    assert next(blocks).startswith(b"retry")
+    yield Events(blocks)
+    answer.close()
+
+
+def submit(client) -> str:
+    return client.post("/api/v1/jobs", json={"prompt": "a cat"}).json["id"]
+
+
+def submit_silently(app) -> str:
+    """Submit a job without hints, as if Redis were away."""
+    services = app.extensions["limner"]
+    card, spec = services.catalogue.resolve(JobRequest(prompt="a cat", seed=1))
+    with services.database.write() as session:
+        new = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)
+        return ledger.submit(session, ledger.LOCAL_TENANT, [new]).changes[0].id
+
+
+@both_databases
+def test_events_whose_hints_were_lost_come_from_the_table(app, client, monkeypatch):
+    monkeypatch.setattr(tail_module, "TAIL_SECONDS", 0.05)
+    job_id = submit_silently(app)
+    with follow(app) as events:
+        claim = start(app, job_id)
+        events.until(("job", {"id": job_id, "status": "running"}))
+        services = app.extensions["limner"]
+        with services.database.write() as session:
+            ledger.finish(session, [ledger.Result(job_id, claim.attempt, [])])
+        events.until(("job", {"id": job_id, "status": "succeeded"}))
+
+
+@both_databases
+def test_a_stream_continues_after_the_last_event_without_gaps(app, client):
+    before = submit(client)
+    start(app, before)
+    with follow(app) as events:
+        first = submit(client)
+        events.until(("job", {"id": first}))
+    start(app, first)
+    second = submit(client)
+    lines = b'{"prompt": "a"}\n{"prompt": "b"}\n'
+    bulk = client.post("/api/v1/bulks", data=lines, content_type="application/jsonl").json
+    client.post(bulk["links"]["cancel"])
+    with follow(app, **{"Last-Event-ID": events.last_id}) as again:
+        seen = {json.dumps(data | {"event": name}, sort_keys=True) for name, data in (again.next() for _ in range(4))}
+    found = [json.loads(each) for each in seen]
+    assert {(each["event"], each["id"], each.get("status")) for each in found} >= {
+        ("job", first, "running"),
+        ("job", second, "queued"),
+        ("bulk", bulk["id"], None),
+    }
+
+
+@both_databases
+def test_a_stream_of_a_bulk_sends_only_its_events(app, client):
+    bulk = client.post("/api/v1/bulks", data=b'{"prompt": "a"}\n', content_type="application/jsonl").json
+    [job] = client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"]
+    with follow(app, f"?bulk={bulk['id']}") as events:
+        submit(client)
+        finish(app, start(app, job["id"]), png("red"))
+        assert events.next() == ("bulk", {"id": bulk["id"]})
+    with follow(app, f"?bulk={bulk['id']}", **{"Last-Event-ID": "0"}) as events:
+        assert events.next() == ("bulk", {"id": bulk["id"]})
+    with follow(app, f"?jobs={job['id']}", **{"Last-Event-ID": "0"}) as events:
+        assert events.next() == ("job", {"id": job["id"], "status": "succeeded", "version": 3})
+
+
+@both_databases
+def test_a_stream_of_a_conversation_follows_its_new_messages(app, client):
+    talk = client.post("/api/v1/conversations", json={"message": "a cat"}).json
+    with follow(app, f"?conversation={talk['id']}") as events:
+        submit(client)
+        later = client.post(talk["links"]["messages"], json={"message": "bluer"}).json["job"]["id"]
+        assert events.next() == ("job", {"id": later, "status": "queued", "version": 1})
+
+
+def test_a_deletion_is_streamed(app, client):
+    job_id = submit(client)
+    client.post(f"/api/v1/jobs/{job_id}/cancel")
+    with follow(app) as events:
+        client.delete(f"/api/v1/jobs/{job_id}")
+        events.until(("deleted", {"id": job_id}))
+
+
+@both_databases
+def test_a_client_that_missed_too_much_is_told_to_read_again(app, client, monkeypatch):
+    monkeypatch.setattr(event_queries, "MAX_READ", 1)
+    for _ in range(2):
+        start(app, submit(client))
+    with follow(app, **{"Last-Event-ID": "0"}) as events:
+        assert events.next() == ("reset", {})
+
+
+def test_a_stream_of_something_unknown_is_refused(client):
+    for query, status in {
+        "bulk=bulk_none": 404,
+        "conversation=conv_none": 404,
+        "jobs=x": 422,
+        "bulk=bulk_1&jobs=job_1": 422,
+        "more=1": 422,
+    }.items():
+        assert client.get(f"/api/v1/events?{query}").status_code == status, query
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_event_that_is_committed_late_is_delivered_and_the_position_waits_for_it(app, client, database):
+    heard: list[str] = []
+    services = app.extensions["limner"]
+    tail = tail_module.Tail(database, services.feeds.tail._supervisor, lambda each: heard.append(each.id))
+    tail._started = True  # this test advances it itself
+    late, early = submit_silently(app), submit_silently(app)
+    tail.open()
+    with database.write() as slow:
+        ledger.claim(slow, [late], "a worker", 60)  # takes an id, and commits later
+        slow.flush()
+        start(app, early)
+        tail.advance()
+        assert heard == [early]
+        waiting = tail.position
+    tail.advance()
+    assert heard == [early, late]
+    assert tail.position > waiting
+    with database.write() as session:
+        session.execute(delete(Event))
+    tail.advance()
+    tail.close()

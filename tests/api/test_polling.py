@@ -1,0 +1,138 @@
+"""Clients poll many jobs at once, and ask why a job waits."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import update
+
+from limner_shared.db import ledger
+from limner_shared.db.tables import Job, Tenant
+from limner_shared.domain.estimates import measure, seconds_left
+from limner_shared.messaging.reports import DispatcherReport, WorkerReport, delete_report, write_report
+from tests.api.fake_worker import finish, png, start
+from tests.api.test_retention import both_databases
+
+
+def submit(client, **request: object) -> str:
+    answer = client.post("/api/v1/jobs", json={"prompt": "a cat"} | request)
+    assert answer.status_code == 202, answer.json
+    return answer.json["id"]
+
+
+@both_databases
+def test_many_jobs_are_read_in_the_order_of_their_ids(client, database):
+    one, two, three = (submit(client) for _ in range(3))
+    with database.write() as session:
+        ledger.ensure_tenant(session, "tenant_other", "other")
+        session.execute(update(Job).where(Job.id == two).values(tenant_id="tenant_other"))
+    answer = client.get(f"/api/v1/jobs?ids={three},{two},job_none,{one},{one}")
+    assert [job["id"] for job in answer.json["items"]] == [three, one]
+    assert answer.json["next"] is None
+    assert client.get(f"/api/v1/jobs?ids={two}&wait=9").json["items"] == []
+
+
+def test_a_poll_of_too_many_or_malformed_ids_or_with_filters_is_refused(client):
+    many = ",".join(f"job_{n}" for n in range(101))
+    for query in ("ids=", "ids=,", "ids=x", f"ids={many}", "ids=job_1,", "ids=job_1&state=queued", "ids=job_1&wait=26"):
+        answer = client.get(f"/api/v1/jobs?{query}")
+        assert (answer.status_code, answer.json["code"]) == (422, "invalid_request"), query
+
+
+@both_databases
+def test_a_waiting_poll_ends_when_any_of_its_jobs_ends(client, app):
+    ids = [submit(client) for _ in range(3)]
+    answers: list[dict] = []
+
+    def poll() -> None:
+        answers.append(app.test_client().get(f"/api/v1/jobs?ids={','.join(ids)}&wait=25").json)
+
+    waiting = threading.Thread(target=poll)
+    waiting.start()
+    finish(app, start(app, ids[1]), png("red"))
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert [job["status"] for job in answers[0]["items"]] == ["queued", "succeeded", "queued"]
+    again = client.get(f"/api/v1/jobs?ids={','.join(ids)}&wait=25").json
+    assert len(again["items"]) == 3, "a job that has ended is reported at once"
+
+
+@pytest.fixture
+def processes(app):
+    redis = app.extensions["limner"].hints.redis
+    dispatcher = DispatcherReport(
+        owner="a", leads=[], finished={}, failures={}, set_aside=[], set_aside_count=0, threads={}
+    )
+    worker = WorkerReport(owner="b", models=["limner-flow"], device="cpu", held=0, closed=[], stalled=[])
+    for report in (dispatcher, worker):
+        write_report(redis, report)
+    yield redis
+    delete_report(redis, DispatcherReport, "a")
+    delete_report(redis, WorkerReport, "b")
+
+
+@both_databases
+def test_an_explanation_says_what_a_job_waits_for(client, app, database, processes):
+    def why(job_id: str) -> dict:
+        answer = client.get(f"/api/v1/jobs/{job_id}/explain")
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    assert client.get("/api/v1/jobs/job_none/explain").status_code == 404
+    first, second = submit(client), submit(client)
+    assert why(first)["message"].startswith("It is the next one")
+    told = why(second)
+    assert (told["reason"], told["ahead"], told["workers"], told["eta"]) == ("queued", 1, 1, None)
+    assert told["message"].startswith("1 job is ahead of it.")
+    later = submit(client, not_before="2026-12-24T18:00:00Z")
+    assert why(later)["reason"] == "scheduled"
+    lines = '{"prompt": "a"}\n'
+    bulk = client.post("/api/v1/bulks", data=lines, content_type="application/jsonl").json
+    client.post(bulk["links"]["pause"])
+    [paused] = client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"]
+    assert (why(paused["id"])["reason"], why(paused["id"])["lane"]) == ("paused", "low")
+    client.post(bulk["links"]["resume"])
+    with database.write() as session:
+        session.execute(update(Tenant).values(max_running=0))
+    assert why(paused["id"])["reason"] == "limited"
+    with database.write() as session:
+        session.execute(update(Tenant).values(max_running=None))
+    delete_report(processes, DispatcherReport, "a")
+    assert why(paused["id"])["reason"] == "no_dispatcher"
+    delete_report(processes, WorkerReport, "b")
+    assert (why(second)["reason"], why(second)["workers"]) == ("no_worker", 0)
+    claim = start(app, first)
+    assert why(first)["reason"] == "running"
+    finish(app, claim, png("red"))
+    assert (why(first)["reason"], why(first)["message"]) == ("ended", "It has succeeded.")
+
+
+@both_databases
+def test_an_estimate_comes_from_the_jobs_that_were_finished_last(client, app, database, processes):
+    done = [submit(client) for _ in range(6)]
+    for job_id in done:
+        finish(app, start(app, job_id), png("red"))
+    with database.write() as session:
+        session.execute(update(Job).values(started_at=Job.finished_at - 3))
+    waiting = [submit(client) for _ in range(3)]
+    told = client.get(f"/api/v1/jobs/{waiting[2]}/explain").json
+    assert told["rate"]["jobs"] == 6
+    assert told["rate"]["median_seconds"] == pytest.approx(3, abs=0.01)
+    assert told["ahead"] == 2
+    expected = 2 / (told["rate"]["jobs_per_minute"] / 60) + 3
+    assert told["eta"]["median_seconds"] == pytest.approx(expected, rel=0.05)
+    assert told["eta"]["p90_seconds"] > told["eta"]["median_seconds"]
+
+
+def test_a_rate_counts_only_the_time_in_which_jobs_ran():
+    assert measure([(0, 1)] * 4) is None
+    one_by_one = measure([(n * 100.0, n * 100.0 + 2) for n in range(10)])
+    assert one_by_one is not None
+    assert (one_by_one.per_second, one_by_one.median_seconds) == (0.5, 2)
+    together = measure([(0.0, 2.0)] * 10)
+    assert together is not None
+    assert together.per_second == 5
+    assert seconds_left(together, 10)[0] == 4
+    assert seconds_left(together, 0, elapsed=1.5)[0] == 0.5
+    assert seconds_left(together, 0, elapsed=9)[0] == 0

@@ -1,0 +1,69 @@
+"""Images in other formats and sizes: each is made once and kept in the image store."""
+
+from __future__ import annotations
+
+import io
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Literal
+from weakref import WeakValueDictionary
+
+from PIL import Image
+
+from limner_shared.errors import StorageFailed, StorageFull
+from limner_shared.storage.blobs import Blobs
+from limner_web.serving.offload import Threads
+
+Format = Literal["png", "webp", "jpeg"]
+MEDIA_TYPES: Final[dict[str, str]] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
+QUALITY: Final = 92
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """A format, and a width in pixels; None is the image's own."""
+
+    kind: str
+    width: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name under which it is stored beside its image."""
+        return f"{self.width or 'full'}.{self.kind}"
+
+
+class Renditions:
+    """Returns stored renditions, and makes those that are missing."""
+
+    def __init__(self, blobs: Blobs, storage: Threads, pillow: Threads) -> None:
+        """`storage` runs the calls of `blobs`; `pillow` decodes and encodes images."""
+        self._blobs = blobs
+        self._storage = storage
+        self._pillow = pillow
+        self._locks: WeakValueDictionary[tuple[str, Rendition], threading.Lock] = WeakValueDictionary()
+
+    def get(self, digest: str, rendition: Rendition) -> bytes:
+        """The rendition of a stored PNG. Raises NotFound, StorageFailed or Overloaded."""
+        # Concurrent requests for one rendition wait for the first instead of making it again.
+        with self._locks.setdefault((digest, rendition), threading.Lock()):
+            found = self._storage.call(self._blobs.get_rendition, digest, rendition.name)
+            if found is None:
+                original = self._storage.call(self._blobs.get, digest)
+                found = self._pillow.call(_convert, original, rendition)
+                with suppress(StorageFull, StorageFailed):  # it is made again next time
+                    self._storage.call(self._blobs.put_rendition, digest, rendition.name, found)
+            return found
+
+
+def _convert(stored: bytes, rendition: Rendition) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(stored), formats=["PNG"]) as picture:
+        xmp = picture.info.get("XML:com.adobe.xmp")  # keeps the provenance data
+        extra = {"xmp": xmp.encode()} if isinstance(xmp, str) and rendition.kind != "png" else {}
+        made = picture.convert("RGB")
+        if rendition.width is not None and rendition.width < made.width:
+            height = max(1, round(made.height * rendition.width / made.width))
+            made = made.resize((rendition.width, height), Image.Resampling.LANCZOS)
+        made.save(buffer, rendition.kind.upper(), quality=QUALITY, **extra)
+    return buffer.getvalue()

@@ -1,0 +1,57 @@
+"""Links to images that need no key and expire."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final
+
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from limner_shared.db.accounts.secrets import shared_secret
+from limner_shared.db.engine import Database
+from limner_shared.errors import InvalidLink, LinkExpired
+
+MAX_SECONDS: Final = 7 * 86_400
+PURPOSE: Final = "image link"
+
+
+class SignedLinks:
+    """Makes and reads the tokens of links."""
+
+    def __init__(self, key: str, database: Database) -> None:
+        """An empty `key` means the one that the database keeps."""
+        self._key = key
+        self._database = database
+        self._lock = threading.Lock()
+        self._serializer: URLSafeSerializer | None = None
+
+    def make(self, image_id: str, seconds: int) -> tuple[str, float]:
+        """Return a token for an image, and when it expires, in seconds since 1970."""
+        until = int(time.time()) + seconds
+        return str(self._ready().dumps([image_id, until])), float(until)
+
+    def read(self, token: str) -> tuple[str, float]:
+        """Return the image of a token, and the seconds until it expires. Raises InvalidLink or LinkExpired."""
+        try:
+            image_id, until = self._content(self._ready().loads(token))
+        except (BadSignature, ValueError) as error:
+            raise InvalidLink from error
+        if (left := until - time.time()) <= 0:
+            raise LinkExpired
+        return image_id, left
+
+    @staticmethod
+    def _content(value: Any) -> tuple[str, int]:
+        image_id, until = value
+        return str(image_id), int(until)
+
+    def _ready(self) -> URLSafeSerializer:
+        with self._lock:
+            if self._serializer is None:
+                key = self._key
+                if not key:
+                    with self._database.write() as session:
+                        key = shared_secret(session, PURPOSE)
+                self._serializer = URLSafeSerializer(key, salt=PURPOSE)
+            return self._serializer
