@@ -19,6 +19,7 @@ from limner_shared.threads import Supervisor
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
+from limner_web.model_names import ModelNames
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
 from limner_web.serving.probe import Probe
@@ -38,6 +39,7 @@ class Services:
     hints: Hints
     celery: Celery
     catalogue: Catalogue
+    model_names: ModelNames
     inputs: Inputs
     listener: Listener
     watches: Watches
@@ -59,6 +61,7 @@ def build(settings: Settings) -> Services:
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
     redis = connect(settings.redis_url)
+    catalogue = Catalogue.load(settings.models, settings.default_model)
     supervisor = Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
@@ -69,7 +72,8 @@ def build(settings: Settings) -> Services:
         blobs=blobs,
         hints=Hints(redis),
         celery=make_celery(settings),
-        catalogue=Catalogue.load(settings.models, settings.default_model),
+        catalogue=catalogue,
+        model_names=ModelNames(settings, catalogue),
         inputs=Inputs(database, blobs, storage, pillow),
         listener=listener,
         watches=Watches(listener, database, supervisor),

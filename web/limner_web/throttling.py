@@ -23,6 +23,7 @@ from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
 CHAT: Final = "/v1/chat/completions"
+OPENAI_IMAGES: Final = "/v1/images/"
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
 
@@ -192,6 +193,6 @@ def _kinds() -> tuple[str, ...]:
         return ("bulks",)
     if path == "/api/v1/events" or path.endswith("/results"):
         return ("streams",)
-    if path == CHAT or (path.startswith(JOB) and "wait" in request.args):
+    if path == CHAT or path.startswith(OPENAI_IMAGES) or (path.startswith(JOB) and "wait" in request.args):
         return ("requests", "streams")
     return ("requests",)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, literal, select, text, tuple_, union_all
 from sqlalchemy.orm import Session
 
+from limner_shared.db.engine import now
 from limner_shared.db.tables import (
     ACTIVE,
     DEAD,
@@ -64,6 +65,12 @@ def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
     """The subset of these jobs that have ended."""
     terminal = [state for state in JobState if state.terminal]
     return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
+
+
+def ended_after(session: Session, job_id: str, seconds: float) -> bool:
+    """Whether a job exists and ended less than `seconds` ago or has not ended."""
+    ended_late = (Job.finished_at.is_(None)) | (Job.finished_at > now() - seconds)
+    return session.scalar(select(Job.id).where(Job.id == job_id, ended_late)) is not None
 
 
 def jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> list[Job]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from http import HTTPStatus
 from typing import Literal
 
 from apiflask import APIBlueprint
 from flask import Response, request
-from PIL import Image as Pillow
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import queries
 from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
+from limner_web.picture_formats import MEDIA_TYPES, convert
 from limner_web.services import get_services
-
-MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 bp = APIBlueprint("images", __name__, url_prefix="/api/v1/images", tag="Images")
 
@@ -61,7 +58,7 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
     if answer.status_code != HTTPStatus.NOT_MODIFIED:
         stored = services.storage.call(services.blobs.get, row.sha256)
         as_stored = MEDIA_TYPES[kind] == row.media_type
-        answer.set_data(stored if as_stored else services.pillow.call(_convert, stored, kind))
+        answer.set_data(stored if as_stored else services.pillow.call(convert, stored, kind))
     return answer
 
 
@@ -72,12 +69,3 @@ def _accepted() -> str:
     if best is None:
         raise NotAcceptable(f"Accept one of {', '.join(MEDIA_TYPES.values())}.")
     return next(kind for kind, media_type in MEDIA_TYPES.items() if media_type == best)
-
-
-def _convert(stored: bytes, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    with Pillow.open(io.BytesIO(stored), formats=["PNG"]) as picture:
-        xmp = picture.info.get("XML:com.adobe.xmp")  # keeps the provenance data
-        extra = {"xmp": xmp.encode()} if isinstance(xmp, str) else {}
-        picture.convert("RGB").save(buffer, kind.upper(), quality=92, **extra)
-    return buffer.getvalue()

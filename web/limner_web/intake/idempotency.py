@@ -14,7 +14,8 @@ from limner_shared.errors import Gone, NotFound
 from limner_web.services import Services
 
 RETRY_SECONDS = 120.0
-"""How long a request without a key is recognized as a retry of an equal earlier request."""
+"""How long a request without a key is recognized as a retry of an equal earlier request; if that request waits for its
+job, the time also begins when the job ends."""
 OVERTAKEN_SECONDS = 5.0
 """How much later than its own retry a first try may arrive. Later than this, it counts as a new, equal request."""
 
@@ -29,6 +30,8 @@ class Repeat:
     """The number of this try, 0 for the first; None if the client does not count."""
     digest: str
     """SHA-256 in hex of the request. Equal requests have equal digests."""
+    waits: bool = False
+    """Whether the request waits for the job's end, so that a retry may come long after its first try."""
 
     @property
     def stored_key(self) -> str | None:
@@ -83,7 +86,12 @@ def _find(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
     if repeat.key is not None:
         return ledger.find_idempotency_key(session, tenant_id, repeat.key, repeat.digest)
     if repeat.retry_count:
-        return ledger.find_idempotency_key(session, tenant_id, repeat.stored_key or "", repeat.digest, RETRY_SECONDS)
+        key = repeat.stored_key or ""
+        known = ledger.find_idempotency_key(session, tenant_id, key, repeat.digest, RETRY_SECONDS)
+        if known is not None or not repeat.waits:
+            return known
+        earlier = ledger.find_idempotency_key(session, tenant_id, key, repeat.digest)
+        return earlier if earlier is not None and queries.ended_after(session, earlier, RETRY_SECONDS) else None
     # A first try is a new request, unless its own retry has overtaken it.
     known = ledger.find_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, OVERTAKEN_SECONDS)
     if known is not None:
