@@ -51,6 +51,8 @@ CHANGES = [
     ("DELETE", "/api/v1/keys/0123456789ab"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/images/generations"),
+    ("POST", "/v1/images/edits"),
+    ("POST", "/v1/images/variations"),
 ]
 
 

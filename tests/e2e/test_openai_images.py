@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,17 +13,16 @@ import openai
 import pytest
 from PIL import Image
 from tests.e2e.test_up import limner_up
+from tests.models import CANVAS
 from tests.processes import eventually
 
 from limner_client.local.embedded_valkey import free_port
-
-CARD = Path(__file__).parents[1] / "models" / "canvas.toml"
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
-    with limner_up(tmp_path_factory.mktemp("images") / "data", port, LIMNER_MODELS=str(CARD)):
+    with limner_up(tmp_path_factory.mktemp("images") / "data", port, LIMNER_MODELS=str(CANVAS)):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -181,3 +179,48 @@ def test_a_stream_ends_with_the_error_of_its_job(client, origin):
     httpx.post(f"{origin}/api/v1/jobs/{job['id']}/cancel").raise_for_status()
     with pytest.raises(openai.APIError, match="canceled"):
         list(stream)
+
+
+def png(colour: str | tuple[int, ...], mode: str = "RGB") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (64, 32), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_image_is_edited_with_a_mask(client, origin, many):
+    image = ("boat.png", png("red"), "image/png")
+    answer = client.images.edit(
+        model="canvas",
+        image=[image] if many else image,
+        mask=io.BytesIO(png((0, 0, 0, 0), "RGBA")),
+        prompt="a red boat",
+        n=2,
+        quality="high",
+        extra_body={"seed": 9, "strength": 0.5, "metadata": {"page": "3"}, "reproducible": True},
+    )
+    assert [item.seed for item in answer.data] == [9, 10]
+    job = httpx.get(f"{origin}/api/v1/jobs/{answer.job_id}").json()
+    assert (job["strength"], job["steps"], job["metadata"], job["reproducible"]) == (0.5, 8, {"page": "3"}, True)
+    assert job["image"]
+    assert job["mask"]
+    assert answer.usage.input_tokens_details.image_tokens == 2
+
+
+def test_an_edit_is_streamed(client):
+    events = list(client.images.edit(model="canvas", image=png("red"), prompt="x", stream=True, partial_images=1))
+    assert events[-1].type == "image_edit.completed"
+
+
+def test_an_edit_with_several_images_or_a_model_that_cannot_is_refused(client):
+    for image, model in (([png("red"), png("blue")], "canvas"), (png("red"), "limner-flow")):
+        with pytest.raises(openai.UnprocessableEntityError) as refused:
+            client.images.edit(model=model, image=image, prompt="x")
+        assert refused.value.param == "image"
+
+
+def test_a_variation_of_an_own_picture_has_its_prompt(client):
+    first = generate(client, prompt="a green hill")
+    data = base64.b64decode(first.data[0].b64_json)
+    answer = client.images.create_variation(model="canvas", image=data, n=2, response_format="b64_json")
+    assert [item.revised_prompt for item in answer.data] == ["a green hill"] * 2

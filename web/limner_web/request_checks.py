@@ -15,6 +15,8 @@ from limner_web.services import get_services
 
 JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations", "/api/v1/keys/rotate")
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/")
+FORM_PATHS: Final = ("/v1/images/edits", "/v1/images/variations")
+"""Paths that take a form with files as well."""
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = "[0-9a-f]{12}"
@@ -66,6 +68,8 @@ def _check_body() -> None:
         return
     request.max_content_length = get_services().settings.max_body_bytes
     if not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
+        return
+    if request.path in FORM_PATHS and request.mimetype == "multipart/form-data":
         return
     if request.mimetype != "application/json":
         raise UnsupportedMediaType(

@@ -110,6 +110,12 @@ def image(session: Session, tenant_id: str, image_id: str) -> Image:
     return found
 
 
+def image_with_bytes(session: Session, tenant_id: str, sha256: str) -> Image | None:
+    """A tenant's newest image whose stored file has this SHA-256, or None."""
+    query = select(Image).join(Job, Job.id == Image.job_id).where(Image.sha256 == sha256, Job.tenant_id == tenant_id)
+    return session.scalar(query.order_by(Image.id.desc()).limit(1))
+
+
 def pictures_of(session: Session, keys: Sequence[str]) -> dict[str, Image]:
     """A stored picture for each of these deduplication keys; keys without one are left out."""
     query = select(Image).where(Image.deduplication_key.in_(keys), text(f"images.{SHARED}"))

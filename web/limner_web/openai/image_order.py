@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from limner_shared.domain.card_fields import Quality, nearest_size, refuse
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import JobRequest, Task
 from limner_shared.errors import InvalidRequest
 from limner_web.model_names import ModelNames
 
@@ -23,6 +23,8 @@ NATIVE: Final = (
 )
 """Parameters with the name and the meaning of the same field of a job request."""
 EDIT_ONLY: Final = ("image", "mask", "strength")
+EDIT_TASKS: Final[dict[str, Task]] = {"image": "image-to-image", "mask": "inpainting"}
+"""What a model must be able to do for each input image."""
 UNSUPPORTED: Final = {
     "complexity": "plans of pictures",
     "frame_count": "moving pictures",
@@ -146,13 +148,18 @@ def read_order(
     return ImageOrder(JobRequest.model_validate(fields), output, card)
 
 
-def in_openai_terms(error: InvalidRequest) -> InvalidRequest:
+def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
     """The error for a job request, with the names that its fields have in OpenAI's API."""
-    if error.details.get("field") not in ("width", "height"):
-        return error
-    allowed = ", ".join(error.details.get("allowed", ()))
-    message = f"size: this model does not have it; allowed: {allowed}, or auto. `fit: true` scales to any size."
-    return InvalidRequest(message, **error.details | {"field": "size"})
+    field, allowed = error.details.get("field"), error.details.get("allowed", ())
+    if field in ("width", "height"):
+        sizes = ", ".join(allowed)
+        message = f"size: this model does not have it; allowed: {sizes}, or auto. `fit: true` scales to any size."
+        return InvalidRequest(message, **error.details | {"field": "size"})
+    if field in EDIT_TASKS and "text-to-image" in allowed:
+        able = [name for name, card in names.names.items() if EDIT_TASKS[field] in card.tasks]
+        message = f"{error.message} Models with {EDIT_TASKS[field]}: {', '.join(able) or 'none here'}."
+        return InvalidRequest(message, **error.details)
+    return error
 
 
 def _unknown(name: str) -> InvalidRequest:
