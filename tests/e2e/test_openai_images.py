@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,11 +22,17 @@ from tests.processes import eventually
 
 from limner_client.local.embedded_valkey import free_port
 
+ALIASES = "gpt-image-1,dall-e-3,sdxl=canvas"
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "openai.md"
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
-    with limner_up(tmp_path_factory.mktemp("images") / "data", port, LIMNER_MODELS=str(CANVAS)):
+    with limner_up(
+        tmp_path_factory.mktemp("images") / "data", port, LIMNER_MODELS=str(CANVAS), LIMNER_MODEL_ALIASES=ALIASES
+    ):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -222,5 +232,16 @@ def test_an_edit_with_several_images_or_a_model_that_cannot_is_refused(client):
 def test_a_variation_of_an_own_picture_has_its_prompt(client):
     first = generate(client, prompt="a green hill")
     data = base64.b64decode(first.data[0].b64_json)
-    answer = client.images.create_variation(model="canvas", image=data, n=2, response_format="b64_json")
+    with pytest.deprecated_call():  # the client's own notice
+        answer = client.images.create_variation(model="canvas", image=data, n=2, response_format="b64_json")
     assert [item.revised_prompt for item in answer.data] == ["a green hill"] * 2
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_of_the_guide_runs(origin, tmp_path, number):
+    program = EXAMPLES[number].replace("http://127.0.0.1:8700", origin)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [file.read_bytes()[1:4] for file in tmp_path.iterdir()] in ([], [b"PNG"] * 2, [b"PNG"] * 3)
