@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from limner_shared.domain.cards import Catalogue, load_card
 from limner_shared.errors import InvalidRequest, LimnerError
@@ -217,7 +221,7 @@ def test_fit_takes_the_nearest_shape_of_the_model_and_scales_to_the_requested_si
     assert (order.request.width, order.request.height, order.output.letterbox) == (64, 32, (1792, 1024))
     order = read(names, size="1024x1024", fit=True)
     assert (order.request.width, order.request.height) == (64, 64)
-    with pytest.raises(InvalidRequest, match="4096 pixels"):
+    with pytest.raises(InvalidRequest, match="2048 pixels"):
         read(names, size="8000x64", fit=True)
     with pytest.raises(InvalidRequest, match=r"fit: .*b64_json"):
         read(names, size="1024x1024", fit=True, response_format="url")
@@ -228,3 +232,20 @@ def test_models_called_dall_e_answer_with_urls_and_others_with_base64(names):
     assert not read(names, model="dall-e-3", response_format="b64_json").output.as_url
     assert not read(names, model="gpt-image-1").output.as_url
     assert not read(names).output.as_url
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = sorted({*NATIVE, *ImageOptions.model_fields, *UNSUPPORTED, "image", "mask", "strength", "other"})
+GOOD = [(case.name, case.value) for case in HONOURED]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4), st.lists(st.sampled_from(GOOD), max_size=6))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_body_leads_to_an_order_or_to_an_error_for_the_client(names, odd, good):
+    body = {"prompt": "a boat"} | dict(good) | odd
+    with suppress(LimnerError, ValidationError):
+        assert read_order(body, names, is_edit="image" in body).request.n >= 1

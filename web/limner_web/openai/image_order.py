@@ -45,9 +45,8 @@ QUALITIES: Final[dict[str, Quality]] = {
 URL_NAMES: Final = "dall-e-"
 """Models of this name answer with URLs unless the call says otherwise; all others answer with base64."""
 SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-MAX_SIDE: Final = 4096
+MAX_SIDE: Final = 2048
 """The largest width and height, in pixels, of a picture that is scaled to the requested size."""
-MAX_IMAGES: Final = 16
 
 
 class ImageOptions(BaseModel):
