@@ -50,6 +50,8 @@ CHANGES = [
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/files"),
+    ("DELETE", f"/v1/files/file_{ID}"),
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/edits"),
     ("POST", "/v1/images/variations"),

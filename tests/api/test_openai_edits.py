@@ -115,7 +115,7 @@ REFUSED = [
     ({"image": "http://example.org/boat.png"}, "image", "data URL"),
     ({"image": "data:image/png;base64,%%%"}, "image", "base64"),
     ({"image": 5}, "image", "data URL"),
-    ({"images": [{"file_id": "file_1"}]}, "image", "file_id"),
+    ({"images": [{"file_id": "file_1"}]}, "image", "uploaded file"),
     ({"image": "img_01arz3ndektsv4rrffq69g5fav"}, "image", "no image img_"),
     ({"image": file(RED), "mask": file(RED)}, "mask", "no transparency"),
     ({"image": file(RED), "mask": file(encoded(HALF.resize((64, 64))))}, "mask", "64x64 for an image of 128x64"),

@@ -13,6 +13,7 @@ from limner_shared.telemetry import get_logger
 from limner_web import auth, health, problems, request_checks, throttling
 from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, models, openapi, usage
 from limner_web.openai import chat
+from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
 from limner_web.pages import routes
@@ -57,7 +58,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     openapi.install(app)
     app.after_request(_end)
     native = (jobs, conversations, bulks, images, models, events, keys, audit, usage, health)
-    for module in (*native, chat, openai_images, openai_models, routes):
+    for module in (*native, chat, openai_files, openai_images, openai_models, routes):
         app.register_blueprint(module.bp)
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from limner_shared.db.file_tables import StoredFile as StoredFile  # noqa: PLC0414 - registers the table
 from limner_shared.db.table_base import Base, partial_index
 
 # The conditions of the partial indexes, as literal SQL: PostgreSQL uses such an index for a query with the same text,

@@ -10,13 +10,15 @@ from typing import Any, Final, cast
 from flask import request
 from werkzeug.datastructures import FileStorage
 
-from limner_shared.db import queries
+from limner_shared.db import files, queries
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound
 from limner_web import strict_json
 from limner_web.auth import tenant_id
 from limner_web.input_images import DATA_URL, size_of, transparent_area
+from limner_web.intake.uploads import read_file
+from limner_web.limits import MAX_IMAGE_BYTES
 from limner_web.openai.image_order import Size
 from limner_web.request_checks import BROKEN_BODY, cut_off
 from limner_web.services import Services
@@ -56,11 +58,11 @@ def read_inputs(services: Services, fields: dict[str, Any]) -> tuple[dict[str, A
     OpenAI's mask is transparent where the image may change; a job's mask is white there. Raises InvalidRequest.
     """
     given = dict(fields)
-    image = _only_image(given)
+    image = _only_image(services, given)
     if image is None:
         raise refuse("image", "an edit without an image", "one PNG, WebP or JPEG file")
     size = _image_size(services, image)
-    mask = _source("mask", given.pop("mask", None))
+    mask = _source(services, "mask", given.pop("mask", None))
     if mask is not None:
         data = _decoded("mask", mask)
         mask_size = services.pillow.call(size_of, data, "mask")
@@ -115,7 +117,7 @@ def _add(fields: dict[str, Any], name: str, values: list[Any]) -> None:
         fields[name] = values[0]
 
 
-def _only_image(given: dict[str, Any]) -> str | None:
+def _only_image(services: Services, given: dict[str, Any]) -> str | None:
     """Take the image out of the fields: `image`, one or a list, or `images`, as JSON bodies have it."""
     found: list[Any] = []
     for name in ("image", "images"):
@@ -123,19 +125,30 @@ def _only_image(given: dict[str, Any]) -> str | None:
         found += cast("list[Any]", value) if isinstance(value, list) else [] if value is None else [value]
     if len(found) > 1:
         raise refuse("image", f"{len(found)} images", "one image: the models here start from one")
-    return _source("image", found[0]) if found else None
+    return _source(services, "image", found[0]) if found else None
 
 
-def _source(field: str, value: Any) -> str | None:
-    """The data URL or id of an image, which may be in an object's `image_url`."""
+def _source(services: Services, field: str, value: Any) -> str | None:
+    """The data URL or id of an image; an object has it as `image_url`, or the `file_id` of an uploaded file."""
     if isinstance(value, Mapping):
         members = cast("Mapping[str, Any]", value)
-        if "file_id" in members:
-            raise refuse(field, "a file_id", "image_url with a data URL")
-        value = members.get("image_url")
+        file_id = members.get("file_id")
+        value = members.get("image_url") if file_id is None else _file(services, field, file_id)
     if value is None or isinstance(value, str):
         return value
     raise refuse(field, "this type", "a file in a form, or a data URL in JSON")
+
+
+def _file(services: Services, field: str, file_id: Any) -> str:
+    """An uploaded file as a data URL. Raises InvalidRequest, which names the field."""
+    try:
+        with services.database.read() as session:
+            row = files.file(session, tenant_id(), str(file_id))
+        if row.size_bytes > MAX_IMAGE_BYTES:
+            raise refuse(field, f"a file of {row.size_bytes} bytes", f"at most {MAX_IMAGE_BYTES} bytes")
+        return _data_url(b"".join(read_file(services, row)))
+    except NotFound as error:
+        raise refuse(field, f"the file {str(file_id)[:60]!r}", "an uploaded file that has not expired") from error
 
 
 def _image_size(services: Services, image: str) -> Size | None:
