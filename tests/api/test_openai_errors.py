@@ -9,7 +9,7 @@ from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.tables import IdempotencyKey, Job
 from limner_shared.errors import ConfigurationError, GenerationFailed, OutOfMemory, stored_error
 from limner_shared.settings import OPENAI_NAMES, Settings
-from tests.api.test_bulks import rows
+from tests.api.test_bulks import both_databases, rows
 
 IMAGES = "/v1/images/generations"
 BODY = {"prompt": "a boat", "stream": True}
@@ -122,6 +122,7 @@ def try_again(client, count: int) -> None:
         assert answer.status_code == 200
 
 
+@both_databases
 def test_a_late_retry_of_a_waiting_call_returns_its_job_while_it_runs_and_shortly_after(client, app, database):
     def age(**columns: object) -> None:
         with database.write() as session:

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db.file_tables import StoredFile
 from limner_web.intake import uploads
-from tests.api.test_bulks import rows
+from tests.api.test_bulks import both_databases, rows
 from tests.api.test_keys import make_key
 from tests.api.test_openai_edits import RED, stored
 from tests.models import CANVAS
@@ -66,6 +66,7 @@ def test_a_deleted_file_leaves_no_bytes(client, app, monkeypatch):
     assert client.delete(f"{FILES}/{file}").status_code == 404
 
 
+@both_databases
 def test_a_repeated_upload_returns_the_first_file_and_another_first_try_a_new_one(client, app):
     first = upload(client, count=0).json["id"]
     assert upload(client, count=1).json["id"] == first
@@ -86,6 +87,7 @@ def test_another_tenants_file_is_not_found(make_app, database):
     assert client.delete(f"{FILES}/{file}", headers=other).status_code == 404
 
 
+@both_databases
 def test_an_expired_file_is_not_found_and_its_bytes_are_deleted_later(client, app, database, monkeypatch):
     file = upload(client).json["id"]
     upload(client, b"kept")
