@@ -43,8 +43,12 @@ SECTIONS: Final = {
     "log_level": "Logs",
 }
 """The setting that begins each section of the reference, in the order of `Settings`."""
-DEFAULTS: Final = {"data_dir": "the user's data folder", "cache_dir": "the user's cache folder"}
-"""Defaults that depend on the machine."""
+DEFAULTS: Final = {
+    "data_dir": "the user's data folder",
+    "cache_dir": "the user's cache folder",
+    "model_aliases": "the names of OpenAI's image models, for the default model",
+}
+"""Defaults that depend on the machine or are long."""
 CONSTRAINTS: Final = {
     "minimum": "at least {}",
     "exclusiveMinimum": "above {}",

@@ -9,13 +9,13 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from limner_shared.db import ledger
+from limner_shared.db import files, ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks import log as webhook_log
 from limner_shared.errors import StorageFailed
-from limner_shared.storage.blobs import CHECKPOINTS, INPUTS, RENDITIONS, Blobs
+from limner_shared.storage.blobs import CHECKPOINTS, FILES, INPUTS, RENDITIONS, Blobs, file_of
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -31,6 +31,8 @@ CHECKPOINT_SECONDS = 86_400.0
 RENDITION_SECONDS = 30 * 86_400.0
 """A rendition of this age is deleted and made again when it is requested. A picture's deletion deletes its renditions,
 but one may be stored at that very moment."""
+UPLOAD_SECONDS = 3600.0
+"""An upload may take this long from its first part to its row."""
 GRACE_SECONDS = 600.0
 """A worker stores a picture before its row: an unreferenced blob may get its row within this time."""
 
@@ -75,6 +77,7 @@ class Cleaner:
             lambda: self._run(partial(webhook_log.prune, seconds=self._log_seconds)),
             self._delete_blobs,
             self._delete_inputs,
+            lambda: self._run(files.expire_files),
             self._delete_old,
         ]
         if max(_done(duty) for duty in duties) < ROWS:
@@ -125,6 +128,7 @@ class Cleaner:
         self._drop_older(CHECKPOINTS, CHECKPOINT_SECONDS, lambda _names: ())
         self._drop_older(RENDITIONS, RENDITION_SECONDS, lambda _names: ())
         self._drop_older(INPUTS, self._input_seconds, self._in_use)
+        self._drop_older(FILES, max(self._grace, UPLOAD_SECONDS), self._parts_in_use)
         return 0
 
     def _drop_older(self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]]) -> None:
@@ -139,6 +143,11 @@ class Cleaner:
     def _in_use(self, digests: Sequence[str]) -> set[str]:
         with self._database.read() as session:
             return ledger.inputs_in_use(session, digests)
+
+    def _parts_in_use(self, parts: Sequence[str]) -> set[str]:
+        with self._database.read() as session:
+            known = files.known_files(session, sorted({file_of(part) for part in parts}))
+        return {part for part in parts if file_of(part) in known}
 
     def _delete(self, digest: str) -> bool:
         with suppress(StorageFailed):

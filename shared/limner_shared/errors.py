@@ -101,6 +101,12 @@ class LinkExpired(LimnerError):
     code, title, status = "link_expired", "Link expired", 410
 
 
+class ModelNotFound(NotFound):
+    """There is no model of this name: `GET /v1/models` lists the names."""
+
+    code, title = "model_not_found", "Model not found"
+
+
 class Gone(LimnerError):
     """The resource that this request created has been deleted: to create it again, use a new Idempotency-Key."""
 
@@ -249,3 +255,13 @@ class LeaseLost(LimnerError):
     """The job was canceled or is owned by another attempt: this result is discarded."""
 
     code, title, status = "lease_lost", "Lease lost", 409
+
+
+def stored_error(code: str, message: str) -> LimnerError:
+    """The error that was stored as a code and a message; GenerationFailed for a code that is not known."""
+    kinds: list[type[LimnerError]] = [LimnerError]
+    for kind in kinds:  # the list grows while it is read
+        if kind.code == code:
+            return kind(message)
+        kinds += kind.__subclasses__()
+    return GenerationFailed(message)

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, field_validator
@@ -25,6 +25,18 @@ RENAMED: Final = {
     "window": "release_window",
 }
 """Old names of settings; their variables still work in this version, with a warning."""
+
+
+OPENAI_NAMES: Final = (
+    "dall-e-2",
+    "dall-e-3",
+    "gpt-image-1",
+    "gpt-image-1-mini",
+    "gpt-image-1.5",
+    "gpt-image-2",
+    "chatgpt-image-latest",
+)
+"""Names of OpenAI's image models, several of which programs have built in."""
 
 
 class RenamedVariables(PydanticBaseSettingsSource):
@@ -68,6 +80,12 @@ class Settings(BaseSettings):
     """Additional model cards: files or folders of `*.toml`, separated by commas."""
     default_model: str = "limner-flow"
     """The model of requests that name none."""
+    model_aliases: Annotated[dict[str, str], NoDecode] = Field(default_factory=lambda: dict.fromkeys(OPENAI_NAMES, ""))
+    """Other names of models in the OpenAI API: `name=model`, or `name` alone for the default model, separated by
+    commas. The default maps the names that programs for OpenAI have built in."""
+    unknown_models: Literal["refuse", "default"] = "refuse"
+    """What the OpenAI API does with a model name that is unknown: refuse it with `model_not_found`, or use the default
+    model and say so in a `Warning` header."""
 
     host: str = "127.0.0.1"
     """The address that the web server listens on."""
@@ -192,12 +210,19 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
 
+    @field_validator("model_aliases", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): model.strip() for name, _, model in pairs}
+
     @property
     def variables(self) -> dict[str, str]:
         """The environment variables that give these settings to another process; only fields that were set."""
         given = self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-        text = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
-        return {f"LIMNER_{name.upper()}": value for name, value in text.items()}
+        return {f"LIMNER_{name.upper()}": _text(value) for name, value in given.items()}
 
     @property
     def resolved_database_url(self) -> str:
@@ -213,6 +238,13 @@ class Settings(BaseSettings):
     def keys_required(self) -> bool:
         """Whether API keys are required: `require_keys`, or, if unset, on any address except loopback."""
         return not is_loopback(self.host) if self.require_keys is None else self.require_keys
+
+
+def _text(value: Any) -> str:
+    """A setting as the text of its variable."""
+    if isinstance(value, dict):
+        value = [f"{name}={target}" for name, target in cast("dict[str, str]", value).items()]
+    return ",".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
 
 
 def is_loopback(host: str) -> bool:

@@ -25,7 +25,10 @@ def test_a_chat_retry_returns_the_first_job_unless_the_earlier_messages_differ(c
     assert rows(app, Job) == 2
 
 
-@pytest.mark.parametrize("path", ["/v1/models/none", "/v1/models/%00", "/v1/nothing"])
-def test_not_found_errors_have_the_openai_format(client, path):
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/v1/models/none", "model_not_found"), ("/v1/models/%00", "not_found"), ("/v1/nothing", "not_found")],
+)
+def test_not_found_errors_have_the_openai_format(client, path, code):
     answer = client.get(path)
-    assert (answer.status_code, answer.json["error"]["code"]) == (404, "not_found")
+    assert (answer.status_code, answer.json["error"]["code"]) == (404, code)

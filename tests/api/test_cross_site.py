@@ -60,6 +60,11 @@ CHANGES = [
     ("POST", "/api/v1/pauses"),
     ("DELETE", f"/api/v1/pauses/pause_{ID}"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/files"),
+    ("DELETE", f"/v1/files/file_{ID}"),
+    ("POST", "/v1/images/generations"),
+    ("POST", "/v1/images/edits"),
+    ("POST", "/v1/images/variations"),
 ]
 
 

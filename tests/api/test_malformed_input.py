@@ -112,6 +112,7 @@ def test_invalid_json_is_refused_in_a_job_and_in_a_bulk_line(client, data):
         ("/api/v1/jobs/retry", '{"jobs": [%s]}'),
         ("/api/v1/conversations", '{"message": %s}'),
         ("/v1/chat/completions", CHAT),
+        ("/v1/images/generations", '{"prompt": %s}'),
     ],
 )
 def test_an_unstorable_value_is_refused_on_the_other_routes(client, path, data, value):

@@ -68,7 +68,6 @@ def test_the_parts_of_a_message_are_joined(client):
         ([{"role": "assistant", "content": "hello"}], "limner-gan"),
         ([{"role": "user", "content": " "}], "limner-gan"),
         ([], "limner-gan"),
-        ([{"role": "user", "content": "a cat"}], "gpt-9"),
         ([{"role": "user", "content": "x" * 10_001}], "limner-gan"),
     ],
 )
@@ -77,6 +76,12 @@ def test_an_invalid_request_raises_the_clients_error_with_a_reason(client, messa
         client.chat.completions.create(model=model, messages=messages)
     assert refused.value.code == "invalid_request"
     assert refused.value.body["message"]
+
+
+def test_an_unknown_model_is_not_found(client):
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.chat.completions.create(model="gpt-9", messages=[{"role": "user", "content": "a cat"}])
+    assert refused.value.code == "model_not_found"
 
 
 def test_models_are_listed(client):

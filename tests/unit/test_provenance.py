@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from limner_shared.domain.jobs import JobRequest, JobSpec
-from limner_web.api.images import _convert
+from limner_web.picture_formats import convert
 from limner_worker.stages.picture_files import encode_png
 from limner_worker.stages.provenance import PNG_KEY, SOURCE_TYPE, xmp
 
@@ -46,7 +46,7 @@ def test_a_packet_does_not_contain_the_prompt(spec):
 @pytest.mark.parametrize("kind", ["webp", "jpeg"])
 def test_other_formats_keep_the_packet(spec, kind):
     png = encode_png(PICTURE, xmp(spec, 9))
-    with Image.open(io.BytesIO(png)) as stored, Image.open(io.BytesIO(_convert(png, kind))) as converted:
+    with Image.open(io.BytesIO(png)) as stored, Image.open(io.BytesIO(convert(png, kind))) as converted:
         assert stored.info[PNG_KEY] == xmp(spec, 9)
         assert converted.info["xmp"].decode() == xmp(spec, 9)
 

@@ -30,6 +30,9 @@ from limner_web.api import (
     webhook_secret,
 )
 from limner_web.openai import chat
+from limner_web.openai import files as openai_files
+from limner_web.openai import images as openai_images
+from limner_web.openai import models as openai_models
 from limner_web.pages import routes
 from limner_web.services import build
 from limner_web.serving import connection
@@ -54,6 +57,9 @@ MODULES = (
     webhook_secret,
     health,
     chat,
+    openai_files,
+    openai_images,
+    openai_models,
     routes,
 )
 BLUEPRINTS = (*(module.bp for module in MODULES), images.links)

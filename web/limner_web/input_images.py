@@ -6,9 +6,11 @@ import base64
 import binascii
 import io
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from limner_shared.db import queries
 from limner_shared.db.engine import Database
@@ -22,6 +24,10 @@ OVERSAMPLING: Final = 2
 """An image is first reduced to this many times the needed size; the fitted result then looks the same."""
 DATA_URL: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
 BAND_ROWS: Final = 256
+SIDEWAYS: Final = 5
+"""From this value on, an EXIF orientation swaps width and height."""
+OPAQUE: Final = 128
+"""The alpha value, 0 to 255, from which a pixel of a mask counts as opaque."""
 FIELDS: Final = ("image", "mask")
 
 
@@ -74,20 +80,51 @@ def fit(data: bytes, field: str, size: tuple[int, int]) -> bytes:
     The image is turned upright as its EXIF data says, its transparency is laid over white, and its center is cropped to
     the new aspect ratio. Raises InvalidRequest, which names the field.
     """
+    with _opened(data, field) as picture:
+        fitted = _fit_mask(picture, size) if field == "mask" else _fit_image(picture, size)
+    return _png(fitted)
+
+
+def size_of(data: bytes, field: str) -> tuple[int, int]:
+    """The width and height of an image file in pixels, once it is turned upright. Raises InvalidRequest."""
+    with _opened(data, field) as picture:
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS
+        return (picture.height, picture.width) if turned else picture.size
+
+
+def transparent_area(data: bytes, field: str) -> bytes:
+    """Return a mask, as PNG, that is white where an image file is at least half transparent and black elsewhere.
+
+    Raises InvalidRequest, which names the field.
+    """
+    with _opened(data, field) as picture:
+        if not picture.has_transparency_data:
+            raise _refuse(field, "make it transparent where the image may change; this file has no transparency")
+        ImageOps.exif_transpose(picture, in_place=True)
+        alpha = picture.convert("RGBA").getchannel("A")
+    return _png(alpha.point([255] * OPAQUE + [0] * (256 - OPAQUE)))
+
+
+@contextmanager
+def _opened(data: bytes, field: str) -> Generator[Image.Image]:
+    """Open an image file that can be decoded in bounded memory. Raises InvalidRequest, which names the field."""
     try:
         with Image.open(io.BytesIO(data), formats=tuple(MAX_IMAGE_PIXELS)) as picture:
             most = MAX_IMAGE_PIXELS[picture.format or "PNG"]
             if picture.width * picture.height > most:
                 raise _refuse(field, f"a {picture.format} image may have at most {most // 1_000_000} megapixels")
-            fitted = _fit_mask(picture, size) if field == "mask" else _fit_image(picture, size)
+            yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _refuse(field, "the image has too many megapixels") from error
     except UnidentifiedImageError as error:
         raise _refuse(field, f"the data is not an image; send one of {', '.join(MAX_IMAGE_PIXELS)}") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise on damaged files
         raise _refuse(field, "the image file is damaged") from error
+
+
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    fitted.save(buffer, "PNG", compress_level=4)
+    picture.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 

@@ -25,6 +25,14 @@ HTTP_CODES: Final = {
     416: "range_not_satisfiable",
 }
 TEXT_FIELDS: Final = ("prompt", "description", "message")
+OPENAI_PATHS: Final = "/v1/"
+OPENAI_TYPES: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+}
+"""The types of OpenAI's errors that do not follow from the first digit of the status."""
+SERVER_ERRORS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 EMPTY_TEXT: Final = "Describe the picture you want."
 
 
@@ -46,12 +54,16 @@ def problem(error: LimnerError) -> Response:
     answer = document(error.status, error.code, error.title, error.message, error.details)
     if "retry_after" in error.details:
         answer.headers["Retry-After"] = str(error.details["retry_after"])
+    if not error.retryable and request.path.startswith(
+        OPENAI_PATHS
+    ):  # OpenAI's clients repeat every 409 and 5xx unless they are told not to
+        answer.headers["X-Should-Retry"] = "false"
     return answer
 
 
 def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
     """A problem document; `more` holds its extension members. Paths of the OpenAI API get that API's form."""
-    if request.path.startswith("/v1/"):
+    if request.path.startswith(OPENAI_PATHS):
         return _openai(status, code, detail, more or {})
     body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
     body |= {"request_id": g.get("request_id")} | (more or {})
@@ -60,9 +72,15 @@ def document(status: int, code: str, title: str, detail: str, more: dict[str, An
 
 def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Response:
     """The same error in OpenAI's format."""
-    kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
-    error = {"message": detail, "type": kind, "param": more.get("field"), "code": code}
+    error = openai_error(status, code, detail, more)
     return Response(json.dumps({"error": error}), status, content_type="application/json")
+
+
+def openai_error(status: int, code: str, detail: str, more: dict[str, Any]) -> dict[str, Any]:
+    """The object that describes an error in OpenAI's API; `param` is the field at fault, or the first of several."""
+    first: dict[str, Any] = next(iter(more.get("errors") or []), {})
+    kind = OPENAI_TYPES.get(status) or ("invalid_request_error" if status < SERVER_ERRORS else "server_error")
+    return {"message": detail, "type": kind, "param": more.get("field") or first.get("field") or None, "code": code}
 
 
 def from_validation(error: ValidationError) -> InvalidRequest:

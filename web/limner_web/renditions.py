@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import partial
 from weakref import WeakValueDictionary
-
-from PIL import Image
 
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
+from limner_web.picture_formats import convert
 from limner_web.serving.offload import Threads
-
-Format = Literal["png", "webp", "jpeg"]
-MEDIA_TYPES: Final[dict[str, str]] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
-QUALITY: Final = 92
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +44,7 @@ class Renditions:
             found = self._storage.call(self._blobs.get_rendition, digest, rendition.name)
             if found is None:
                 original = self._storage.call(self._blobs.get, digest)
-                found = self._pillow.call(_convert, original, rendition)
+                found = self._pillow.call(partial(convert, width=rendition.width), original, rendition.kind)
                 with suppress(StorageFull, StorageFailed):  # it is made again next time
                     self._storage.call(self._blobs.put_rendition, digest, rendition.name, found)
             return found
-
-
-def _convert(stored: bytes, rendition: Rendition) -> bytes:
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(stored), formats=["PNG"]) as picture:
-        xmp = picture.info.get("XML:com.adobe.xmp")  # keeps the provenance data
-        extra = {"xmp": xmp.encode()} if isinstance(xmp, str) and rendition.kind != "png" else {}
-        made = picture.convert("RGB")
-        if rendition.width is not None and rendition.width < made.width:
-            height = max(1, round(made.height * rendition.width / made.width))
-            made = made.resize((rendition.width, height), Image.Resampling.LANCZOS)
-        made.save(buffer, rendition.kind.upper(), quality=QUALITY, **extra)
-    return buffer.getvalue()

@@ -23,6 +23,10 @@ JSON_PATHS: Final = (
     "/api/v1/pauses",
 )
 JSON_FOLDERS: Final = ("/api/v1/conversations/", "/api/v1/webhook_endpoints", "/v1/")
+FORM_PATHS: Final = ("/v1/images/edits", "/v1/images/variations")
+"""Paths that take a form with files as well."""
+UPLOAD_PATH: Final = "/v1/files"
+"""Takes only a form, and checks that itself."""
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = "[0-9a-f]{12}"
@@ -72,8 +76,14 @@ def _check_body() -> None:
     """Let only JSON reach a JSON handler: a form on a page of another site cannot send that content type."""
     if request.routing_exception or request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
         return
-    request.max_content_length = get_services().settings.max_body_bytes
+    settings = get_services().settings
+    request.max_content_length = settings.max_body_bytes
+    if request.path == UPLOAD_PATH:
+        request.max_content_length += settings.max_bulk_bytes
+        return
     if not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
+        return
+    if request.path in FORM_PATHS and request.mimetype == "multipart/form-data":
         return
     if request.mimetype != "application/json":
         raise UnsupportedMediaType(

@@ -21,6 +21,7 @@ from limner_shared.threads import Supervisor
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
+from limner_web.model_names import ModelNames
 from limner_web.renditions import Renditions
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
@@ -43,6 +44,7 @@ class Services:
     wakeups: WakeUps
     celery: Celery
     catalogue: Catalogue
+    model_names: ModelNames
     inputs: Inputs
     renditions: Renditions
     links: SignedLinks
@@ -69,6 +71,7 @@ def build(settings: Settings) -> Services:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
     redis = connect(settings.redis_url)
     hints = Hints(redis)
+    catalogue = Catalogue.load(settings.models, settings.default_model)
     supervisor = Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
@@ -80,7 +83,8 @@ def build(settings: Settings) -> Services:
         hints=hints,
         wakeups=WakeUps(database, hints),
         celery=make_celery(settings),
-        catalogue=Catalogue.load(settings.models, settings.default_model),
+        catalogue=catalogue,
+        model_names=ModelNames(settings, catalogue),
         inputs=Inputs(database, blobs, storage, pillow),
         renditions=Renditions(blobs, storage, pillow),
         links=SignedLinks(settings.signing_key, database),

@@ -24,6 +24,9 @@ from limner_shared.settings import Settings
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
 CHAT: Final = "/v1/chat/completions"
 WEBHOOK_TEST: Final = "/test"  # of an endpoint: it waits for the answer
+OPENAI_IMAGES: Final = "/v1/images/"
+UPLOADS: Final = ("/api/v1/bulks", "/v1/files")
+DOWNLOADS: Final = ("/results", "/content")
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
 
@@ -189,10 +192,15 @@ def release_request_slot(limiter: ConcurrencyLimiter) -> None:
 def _kinds() -> tuple[str, ...]:
     """The kinds of slots that this request needs. One that may wait after its work needs a stream's slot as well."""
     path = request.path
-    if path == "/api/v1/bulks" and request.method == "POST":
+    if path in UPLOADS and request.method == "POST":
         return ("bulks",)
-    if path == "/api/v1/events" or path.endswith("/results"):
+    if path == "/api/v1/events" or path.endswith(DOWNLOADS):
         return ("streams",)
-    if path == CHAT or path.endswith(WEBHOOK_TEST) or (path.startswith(JOB) and "wait" in request.args):
+    if (
+        path == CHAT
+        or path.endswith(WEBHOOK_TEST)
+        or path.startswith(OPENAI_IMAGES)
+        or (path.startswith(JOB) and "wait" in request.args)
+    ):
         return ("requests", "streams")
     return ("requests",)

@@ -73,6 +73,12 @@ def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
     return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
 
 
+def ended_after(session: Session, job_id: str, seconds: float) -> bool:
+    """Whether a job exists and ended less than `seconds` ago or has not ended."""
+    ended_late = (Job.finished_at.is_(None)) | (Job.finished_at > now() - seconds)
+    return session.scalar(select(Job.id).where(Job.id == job_id, ended_late)) is not None
+
+
 def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
     """The images of each job, in order."""
     found: dict[str, list[Image]] = {job_id: [] for job_id in job_ids}
@@ -107,6 +113,12 @@ def image(session: Session, tenant_id: str | None, image_id: str) -> Image:
     if found is None:
         raise NotFound(f"There is no image {image_id}.")
     return found
+
+
+def image_with_bytes(session: Session, tenant_id: str, sha256: str) -> Image | None:
+    """A tenant's newest image whose stored file has this SHA-256, or None."""
+    query = select(Image).join(Job, Job.id == Image.job_id).where(Image.sha256 == sha256, Job.tenant_id == tenant_id)
+    return session.scalar(query.order_by(Image.id.desc()).limit(1))
 
 
 def pictures_of(session: Session, keys: Sequence[str]) -> dict[str, Image]:

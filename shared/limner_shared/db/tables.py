@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+import limner_shared.db.file_tables
 import limner_shared.db.webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # completes the metadata
 from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
 from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414

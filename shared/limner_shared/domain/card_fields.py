@@ -1,12 +1,19 @@
-"""Structured fields of a model card: sources of weights and ranges of values; and the refusal of a request. No I/O."""
+"""Structured fields of a model card (sources of weights, ranges, qualities), and the refusal of a request. No I/O."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limner_shared.errors import InvalidRequest
+
+Quality = Literal["low", "medium", "high"]
+FACTORS: Final[dict[Quality, float]] = {"low": 0.5, "medium": 1.0, "high": 2.0}
+"""The steps of each quality of a card that does not set them, as a multiple of its default."""
 
 
 class Source(BaseModel):
@@ -53,6 +60,31 @@ class Range(BaseModel):
         if not self.min <= self.default <= self.max:
             raise ValueError("must be min <= default <= max")
         return self
+
+
+class QualitySteps(BaseModel):
+    """The steps of each quality; by default half of the card's default steps, the default, and twice as many."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: int | None = Field(default=None, ge=1)
+    medium: int | None = Field(default=None, ge=1)
+    high: int | None = Field(default=None, ge=1)
+
+    def steps(self, quality: Quality, limits: Range) -> int:
+        """The steps of a quality, within the card's limits of steps."""
+        steps = getattr(self, quality) or round(limits.default * FACTORS[quality])
+        return int(min(limits.max, max(limits.min, steps)))
+
+
+def nearest_size(sizes: Sequence[tuple[int, int]], width: float, height: float) -> tuple[int, int]:
+    """The size whose aspect ratio is nearest to `width` : `height`, and of several the one nearest in area."""
+
+    def distance(size: tuple[int, int]) -> tuple[float, float]:
+        ratio = math.log(size[0] / size[1]) - math.log(width / height)
+        return round(abs(ratio), 6), abs(math.log(size[0] * size[1]) - math.log(width * height))
+
+    return min(sizes, key=distance)
 
 
 def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:

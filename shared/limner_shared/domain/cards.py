@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import Range, Source, refuse
+from limner_shared.domain.card_fields import QualitySteps, Range, Source, refuse
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
@@ -61,6 +61,7 @@ class ModelCard(BaseModel):
     styles: tuple[str, ...] = ()
     steps: Range
     guidance: Range
+    quality: QualitySteps = Field(default=QualitySteps(), description="Steps of the qualities of OpenAI's API.")
     sha256: dict[str, str] = Field(default_factory=dict, description="Expected hashes of weight files, by file name.")
     tasks: tuple[Task, ...] = Field(default=("text-to-image",), min_length=1)
     schedulers: tuple[str, ...] = Field(

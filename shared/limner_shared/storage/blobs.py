@@ -17,6 +17,7 @@ from limner_shared.storage.object_store import Store
 
 CHECKPOINTS: Final = "half-made"
 INPUTS: Final = "inputs"
+FILES: Final = "files"
 ASIDE: Final = "aside"
 RENDITIONS: Final = "renditions"
 DIGEST_CHARS: Final = 64
@@ -109,15 +110,32 @@ class Blobs:
         """Store a rendition of a picture. Raises StorageFull or StorageFailed."""
         self._store.put(f"{_renditions(digest)}/{name}", data, durable=False)
 
+    # --- uploaded files: their parts are named by the row, and those without a row are deleted by age ---
+
+    def put_file_part(self, file_id: str, number: int, data: bytes) -> None:
+        """Store a part of a file; the first is number 0. Raises StorageFull or StorageFailed."""
+        self._store.put(_file_part(file_id, number), data)
+
+    def get_file_part(self, file_id: str, number: int) -> bytes:
+        """A part of a file. Raises NotFound or StorageFailed."""
+        found = self._store.get(_file_part(file_id, number))
+        if found is None:
+            raise NotFound("The file's bytes are no longer stored.")
+        return found
+
+    def delete_file(self, file_id: str, parts: int) -> None:
+        """Delete the parts of a file. Raises StorageFailed."""
+        for number in range(parts):
+            self._store.delete(_file_part(file_id, number))
+
     # --- deletion ---
 
     def drop_older(
         self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]] = lambda _names: ()
     ) -> int:
-        """Delete the objects in INPUTS, CHECKPOINTS or RENDITIONS that are older than `seconds` and not in use; returns
-        their number.
+        """Delete the objects in INPUTS, FILES, CHECKPOINTS or RENDITIONS that are older than `seconds` and not in use.
 
-        Raises StorageFailed.
+        Returns their number. Raises StorageFailed.
         """
         done = 0
         for page in self._store.list(folder):
@@ -207,3 +225,12 @@ def _checkpoint(name: str) -> str:
     checksum.
     """
     return f"{CHECKPOINTS}/{name}.sum"
+
+
+def _file_part(file_id: str, number: int) -> str:
+    return f"{FILES}/{file_id}.{number}"
+
+
+def file_of(part: str) -> str:
+    """The id of the file that a part belongs to, from the part's name."""
+    return part.partition(".")[0]

@@ -14,7 +14,8 @@ from limner_shared.db.tables import Image
 from limner_shared.domain.views import ImageLink
 from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
-from limner_web.renditions import MEDIA_TYPES, Format, Rendition
+from limner_web.picture_formats import MEDIA_TYPES, Format
+from limner_web.renditions import Rendition
 from limner_web.services import get_services
 from limner_web.signed_links import MAX_SECONDS
 from limner_web.view_builders import moment

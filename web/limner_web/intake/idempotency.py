@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -13,8 +14,11 @@ from limner_shared.db.ledger import Submission
 from limner_shared.errors import Gone, NotFound
 from limner_web.services import Services
 
+T = TypeVar("T")
+
 RETRY_SECONDS = 120.0
-"""How long a request without a key is recognized as a retry of an equal earlier request."""
+"""How long a request without a key is recognized as a retry of an equal earlier request; if that request waits for its
+job, the time also begins when the job ends."""
 OVERTAKEN_SECONDS = 5.0
 """How much later than its own retry a first try may arrive. Later than this, it counts as a new, equal request."""
 
@@ -29,6 +33,8 @@ class Repeat:
     """The number of this try, 0 for the first; None if the client does not count."""
     digest: str
     """SHA-256 in hex of the request. Equal requests have equal digests."""
+    waits: bool = False
+    """Whether the request waits for the job's end, so that a retry may come long after its first try."""
 
     @property
     def stored_key(self) -> str | None:
@@ -47,43 +53,61 @@ class Repeat:
 
 
 def submit_once(
-    services: Services,
-    tenant_id: str,
-    repeat: Repeat,
-    submit: Callable[[Session], Submission],
-    *,
-    second_attempt: bool = False,
+    services: Services, tenant_id: str, repeat: Repeat, submit: Callable[[Session], Submission]
 ) -> Submission | str:
-    """Return what `submit` returns, or the id of the job that the same request has made before.
+    """Return what `submit` returns, or the id of the job that the same request has made before; see `create_once`."""
+    return create_once(services, tenant_id, repeat, Kind(submit, lambda made: made.job_id, queries.job))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """How a resource of some kind is made and found."""
+
+    create: Callable[[Session], T]
+    id_of: Callable[[T], str]
+    find: Callable[[Session, str, str], object]
+    """Called with the tenant and the id; raises NotFound."""
+
+
+def create_once(
+    services: Services, tenant_id: str, repeat: Repeat, kind: Kind[T], *, second_attempt: bool = False
+) -> T | str:
+    """Return what `kind.create` returns, or the id of the resource that the same request has made before.
 
     Equal requests wait for each other on a lock, so concurrent ones see the job of the first. Raises
-    IdempotencyConflict if the key was used for another request, Gone if the earlier job was deleted, and what `submit`
-    raises.
+    IdempotencyConflict if the key was used for another request, Gone if the earlier resource was deleted, and what
+    `kind.create` raises.
     """
     try:
         with services.database.write() as session:
             if repeat.stored_key is None:
-                return submit(session)
+                return kind.create(session)
             ledger.lock_key(session, tenant_id, repeat.stored_key)
             known = _find(session, tenant_id, repeat)
             if known is not None:
-                return _require_job(session, tenant_id, known)
-            submission = submit(session)
-            _store(session, tenant_id, repeat, submission.job_id)
-            return submission
+                _require(session, tenant_id, known, kind)
+                return known
+            made = kind.create(session)
+            _store(session, tenant_id, repeat, kind.id_of(made))
+            return made
     except IntegrityError:
         # Either something that the job refers to was deleted meanwhile, or a process of an earlier release, which takes
         # no lock, has stored the same key. A second attempt sees either.
         if second_attempt:
             raise
-        return submit_once(services, tenant_id, repeat, submit, second_attempt=True)
+        return create_once(services, tenant_id, repeat, kind, second_attempt=True)
 
 
 def _find(session: Session, tenant_id: str, repeat: Repeat) -> str | None:
     if repeat.key is not None:
         return ledger.find_idempotency_key(session, tenant_id, repeat.key, repeat.digest)
     if repeat.retry_count:
-        return ledger.find_idempotency_key(session, tenant_id, repeat.stored_key or "", repeat.digest, RETRY_SECONDS)
+        key = repeat.stored_key or ""
+        known = ledger.find_idempotency_key(session, tenant_id, key, repeat.digest, RETRY_SECONDS)
+        if known is not None or not repeat.waits:
+            return known
+        earlier = ledger.find_idempotency_key(session, tenant_id, key, repeat.digest)
+        return earlier if earlier is not None and queries.ended_after(session, earlier, RETRY_SECONDS) else None
     # A first try is a new request, unless its own retry has overtaken it.
     known = ledger.find_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, OVERTAKEN_SECONDS)
     if known is not None:
@@ -98,8 +122,8 @@ def _store(session: Session, tenant_id: str, repeat: Repeat, job_id: str) -> Non
         ledger.store_idempotency_key(session, tenant_id, repeat.overtaken_key, repeat.digest, job_id, replace=True)
 
 
-def _require_job(session: Session, tenant_id: str, job_id: str) -> str:
+def _require(session: Session, tenant_id: str, resource_id: str, kind: Kind[Any]) -> None:
     try:
-        return queries.job(session, tenant_id, job_id).id
+        kind.find(session, tenant_id, resource_id)
     except NotFound as error:
         raise Gone from error

@@ -48,6 +48,8 @@ class ConversationContext:
     """Called with the session and the id of the new job, in the transaction that creates the job."""
     model: str | None = None
     """The model to use if the request names none."""
+    waits: bool = False
+    """Whether the request waits for the job's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def submit(
             context.store_turn(session, submission.changes[0].id)
         return submission
 
-    outcome = submit_once(services, tenant_id, Repeat(key, retry_count, digest), submit_job)
+    waits = context is not None and context.waits
+    outcome = submit_once(services, tenant_id, Repeat(key, retry_count, digest, waits), submit_job)
     if isinstance(outcome, str):
         return Accepted(outcome)
     if outcome.existing is None:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from apiflask import APIBlueprint
-from flask import Response, jsonify, request, stream_with_context
+from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
-from limner_shared.domain.jobs import JobRequest, JobState
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.views import JobView
-from limner_shared.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, NotFound
+from limner_shared.errors import InvalidRequest, NotFound
 from limner_web.auth import tenant_id
-from limner_web.intake import conversations, submission
-from limner_web.intake.headers import JobHeaders
+from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
+from limner_web.openai.calls import KEEPALIVE, event, event_stream, follow, require_success, submit, with_warning
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
-from limner_web.view_builders import job_view
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
-WAIT_SECONDS = 590.0
-"""Less than the 600 seconds after which the openai package gives up."""
 _IMAGE_URL = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
 
 
@@ -70,49 +66,27 @@ def create_chat_completion() -> Response:
     """Make the image that the last message asks for, taking the earlier messages into account."""
     services = get_services()
     body = ChatRequest.model_validate(request.get_json())
-    job_id = _submit(services, body)
+    card, warning = services.model_names.resolve(body.model)
+    job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
     origin = services.settings.public_url or request.host_url.rstrip("/")
-    views = _watch(services, tenant_id(), job_id, hang_up_check())
+    views = follow(services, tenant_id(), job_id, hang_up_check())
     if body.stream:
-        chunks = stream_with_context(_chunks(views, origin))
-        return Response(chunks, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
+        return with_warning(event_stream(_chunks(views, origin)), warning)
     *_, job = views
-    return jsonify(_completion(_require_success(job), origin))
+    return with_warning(jsonify(_completion(require_success(job), origin)), warning)
 
 
-@bp.get("/models")
-def list_models() -> Response:
-    """List the models in OpenAI's format."""
-    return jsonify({"object": "list", "data": [_model(name) for name in get_services().catalogue.cards]})
-
-
-@bp.get("/models/<name>")
-def get_model(name: str) -> Response:
-    """Retrieve a model in OpenAI's format."""
-    if name not in get_services().catalogue.cards:
-        raise NotFound(f"There is no model {name}.")
-    return jsonify(_model(name))
-
-
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "limner"}
-
-
-def _submit(services: Services, body: ChatRequest) -> str:
+def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
     *before, last = body.messages
     if last.role != "user" or not last.text.strip():
         raise InvalidRequest("messages: the last message must have the role `user` and contain text.", field="messages")
-    chosen = body.model_dump(include={"model", "n", "seed"}, exclude_none=True)
+    chosen = body.model_dump(include={"n", "seed"}, exclude_none=True) | {"model": model}
     job_request = JobRequest.model_validate({"description": last.text} | chosen)
     with services.database.read() as session:
         history = _history(session, before)[-MAX_HISTORY_TURNS:]
     messages = body.model_dump_json(include={"messages"})  # all of them: another chat may end with the same message
-    context = submission.ConversationContext(f"chat {messages}", tuple(history), lambda _session, _job: None)
-    names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
-    header = JobHeaders.model_validate(names)
-    key, retries = header.idempotency_key, header.x_stainless_retry_count
-    return submission.submit(services, tenant_id(), job_request, key, retries, context).job_id
+    return submit(services, job_request, f"chat {messages}", tuple(history))
 
 
 def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
@@ -130,29 +104,6 @@ def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
             conditions = conversations.conditions_of(queries.job(session, tenant_id(), image.job_id))
             turns[-1] = turns[-1].model_copy(update={"conditions": conditions})
     return turns
-
-
-def _watch(services: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
-    """Yield the job's view every few seconds, at last when it has ended.
-
-    Raises DeadlineExceeded if the job has not ended within WAIT_SECONDS or the client has gone.
-    """
-
-    def look() -> JobView:
-        with services.database.read() as session:
-            return job_view(session, services.hints, queries.job(session, tenant, job_id))
-
-    for view in services.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
-        yield view
-        if view.status.terminal:
-            return
-    raise DeadlineExceeded(f"The image is not ready yet. Retrieve it later from /api/v1/jobs/{job_id}.")
-
-
-def _require_success(job: JobView) -> JobView:
-    if job.status is not JobState.SUCCEEDED:
-        raise GenerationFailed(job.error.message if job.error else "The job was canceled.")
-    return job
 
 
 def _content(job: JobView, origin: str) -> str:
@@ -182,22 +133,15 @@ def _envelope(job: JobView, kind: str) -> dict[str, Any]:
 def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
     """Yield server-sent events: comments while the job runs, then the whole answer in one chunk."""
     job: JobView | None = None
-    try:
-        for job in views:
-            if not job.status.terminal:
-                yield ": keepalive\n\n"
-        if job is not None:
-            for delta, reason in (
-                ({"role": "assistant", "content": ""}, None),
-                ({"content": _content(_require_success(job), origin)}, None),
-                ({}, "stop"),
-            ):
-                choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-                yield _event(_envelope(job, "chat.completion.chunk") | {"choices": [choice]})
-        yield "data: [DONE]\n\n"
-    except (GenerationFailed, DeadlineExceeded) as error:
-        yield _event({"error": {"message": error.message, "type": "server_error", "param": None, "code": error.code}})
-
-
-def _event(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    for job in views:
+        if not job.status.terminal:
+            yield KEEPALIVE
+    if job is not None:
+        for delta, reason in (
+            ({"role": "assistant", "content": ""}, None),
+            ({"content": _content(require_success(job), origin)}, None),
+            ({}, "stop"),
+        ):
+            choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
+            yield event(_envelope(job, "chat.completion.chunk") | {"choices": [choice]})
+    yield "data: [DONE]\n\n"

@@ -87,9 +87,15 @@ class Watches:
         listener.add(self._on_hint)
 
     def follow(
-        self, tenant_id: str, job_id: str, seconds: float, look: Look, gone: Callable[[], bool]
+        self,
+        tenant_id: str,
+        job_id: str,
+        seconds: float,
+        look: Look,
+        gone: Callable[[], bool],
+        every: float = HANG_UP_SECONDS,
     ) -> Iterator[JobView]:
-        """Yield the job's view at once, every HANG_UP_SECONDS, and when the job has ended or `seconds` have passed.
+        """Yield the job's view at once, then after `every` seconds, and when it has ended or `seconds` have passed.
 
         `look` reads the job. Yields the last view once more and stops early if the client has gone. Raises what `look`
         raises.
@@ -100,7 +106,7 @@ class Watches:
             view = watched.look(look)
             while not view.status.terminal and (left := deadline - time.monotonic()) > 0 and not gone():
                 yield view
-                if watched.ended.wait(min(left, HANG_UP_SECONDS)) or left <= HANG_UP_SECONDS:
+                if watched.ended.wait(min(left, every)) or left <= every:
                     view = watched.look(look)
             yield view
 

@@ -1,0 +1,25 @@
+"""The table of uploaded files. Their bytes are in the picture store, in parts."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from limner_shared.db.table_base import Base
+
+
+class StoredFile(Base):
+    """A file that a client uploaded. It is deleted when it expires."""
+
+    __tablename__ = "files"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(255))
+    purpose: Mapped[str] = mapped_column(String(40))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    parts: Mapped[int]  # stored in this many parts (`storage.file_parts`)
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+
+    __table_args__ = (Index("ix_files_listed", "tenant_id", "id"), Index("ix_files_expiry", "expires_at"))

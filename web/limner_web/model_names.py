@@ -1,0 +1,57 @@
+"""Names of models in the compatible APIs: aliases from the settings, and what an unknown name leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.errors import ConfigurationError, ModelNotFound
+from limner_shared.settings import Settings
+
+
+class Resolved(NamedTuple):
+    """The card that a name leads to, and a warning for the client if it was not what the name asked for."""
+
+    card: ModelCard
+    warning: str | None = None
+
+
+class ModelNames:
+    """The names that a compatible API accepts: the cards' own and the aliases."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        """Raises ConfigurationError for an alias of a model that does not exist."""
+        self._catalogue = catalogue
+        self._uses_default = settings.unknown_models == "default"
+        self.aliases: Mapping[str, ModelCard] = {
+            name: _target(catalogue, name, model)
+            for name, model in settings.model_aliases.items()
+            if name not in catalogue.cards
+        }
+
+    @property
+    def names(self) -> dict[str, ModelCard]:
+        """Every accepted name and its card, the cards' own names first."""
+        return {**self._catalogue.cards, **self.aliases}
+
+    def resolve(self, name: str | None) -> Resolved:
+        """Return the card of a name, or of the default model for None. Raises ModelNotFound."""
+        if not name:
+            return Resolved(self._catalogue.get(None))
+        card = self.names.get(name)
+        if card is not None:
+            return Resolved(card)
+        if not self._uses_default:
+            known = ", ".join(sorted(self.names))
+            raise ModelNotFound(f"model: there is no model {name[:80]!r} here; there are: {known}.", field="model")
+        default = self._catalogue.get(None)
+        return Resolved(default, f"model {name[:80]!a} is unknown here; {default.name} was used")
+
+
+def _target(catalogue: Catalogue, name: str, model: str) -> ModelCard:
+    card = catalogue.cards.get(model or catalogue.default)
+    if card is None:
+        known = ", ".join(sorted(catalogue.cards))
+        raise ConfigurationError(f"LIMNER_MODEL_ALIASES: {name}={model}: there is no model {model!r}; known: {known}.")
+    return card

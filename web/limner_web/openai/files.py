@@ -1,0 +1,149 @@
+"""Files in OpenAI's form: uploaded once, and named in later calls."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final, Literal
+
+from apiflask import APIBlueprint
+from flask import Response, jsonify, request, stream_with_context
+from pydantic import BaseModel, ConfigDict, Field
+from werkzeug.datastructures import FileStorage
+
+from limner_shared.db import files
+from limner_shared.db.file_tables import StoredFile
+from limner_shared.db.files import NewFile
+from limner_shared.domain.card_fields import refuse
+from limner_shared.errors import InvalidRequest, UnsupportedMediaType
+from limner_web import strict_json
+from limner_web.auth import tenant_id
+from limner_web.intake import uploads
+from limner_web.intake.headers import JobHeaders
+from limner_web.request_checks import BROKEN_BODY, cut_off
+from limner_web.services import Services, get_services
+
+bp = APIBlueprint("openai_files", __name__, url_prefix="/v1/files", enable_openapi=False)
+
+DAY: Final = 86_400
+MAX_NAME: Final = 255
+
+
+class UploadFields(BaseModel):
+    """The fields of an upload beside the file."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    purpose: Literal["vision", "user_data"]
+    anchor: Literal["created_at"] | None = Field(default=None, alias="expires_after[anchor]")
+    seconds: float | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=30 * DAY)
+
+
+class ListQuery(BaseModel):
+    """The page of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: str | None = None
+    limit: int = Field(default=1000, ge=1, le=10_000)
+    order: Literal["asc", "desc"] = "desc"
+    purpose: str | None = None
+
+
+@bp.post("")
+def create_file() -> Response:
+    """Upload a file."""
+    services = get_services()
+    file, fields = _form()
+    longest = services.settings.input_retention_days * DAY
+    expires_in = min(longest, fields.seconds or longest)
+    new = NewFile("", _name(file), fields.purpose, 0, 0, expires_in)
+    names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
+    header = JobHeaders.model_validate(names)
+    file_id = uploads.store_file(services, tenant_id(), file.stream, new, header)
+    return jsonify(_view(_row(services, file_id)))
+
+
+@bp.get("")
+def list_files() -> Response:
+    """List the files, newest first."""
+    query = ListQuery.model_validate(request.args.to_dict())
+    with get_services().database.read() as session:
+        rows = files.files(
+            session,
+            tenant_id(),
+            query.limit + 1,
+            after=query.after,
+            purpose=query.purpose,
+            oldest_first=query.order == "asc",
+        )
+        data = [_view(row) for row in rows[: query.limit]]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    return jsonify({"object": "list", "data": data, "has_more": len(rows) > query.limit} | ends)
+
+
+@bp.get("/<id:file_id>")
+def get_file(file_id: str) -> Response:
+    """Retrieve what is known of a file."""
+    return jsonify(_view(_row(get_services(), file_id)))
+
+
+@bp.get("/<id:file_id>/content")
+def get_content(file_id: str) -> Response:
+    """Stream a file's bytes, as an attachment: a browser never shows them as a page."""
+    services = get_services()
+    row = _row(services, file_id)
+    stream = stream_with_context(uploads.read_file(services, row))
+    headers = {"Content-Length": str(row.size_bytes), "Content-Disposition": f'attachment; filename="{row.id}"'}
+    return Response(stream, HTTPStatus.OK, headers, mimetype="application/octet-stream")
+
+
+@bp.delete("/<id:file_id>")
+def delete_file(file_id: str) -> Response:
+    """Delete a file."""
+    services = get_services()
+    row = _row(services, file_id)
+    with services.database.write() as session:
+        files.delete_file(session, tenant_id(), file_id)
+    uploads.delete_bytes(services, row.id, row.parts)
+    return jsonify({"id": file_id, "object": "file", "deleted": True})
+
+
+def _form() -> tuple[FileStorage, UploadFields]:
+    """The file and the other fields of an upload. Raises UnsupportedMediaType, InvalidRequest or MalformedBody."""
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("Send a form with `Content-Type: multipart/form-data`, with `file` and `purpose`.")
+    try:
+        found, fields = request.files.to_dict(flat=False), request.form.to_dict()
+    except BROKEN_BODY as error:
+        raise cut_off(0, request.content_length) from error
+    sent = found.pop("file", [])
+    for name in found:
+        raise InvalidRequest(f"{name[:80]}: send the file as `file`.", field=name[:80])
+    if len(sent) != 1:
+        raise refuse("file", f"{len(sent)} files", "one file")
+    return sent[0], UploadFields.model_validate(fields)
+
+
+def _name(file: FileStorage) -> str:
+    name = file.filename or "file"
+    if len(name) > MAX_NAME or not strict_json.is_storable(name):
+        raise refuse("file", "this file name", f"at most {MAX_NAME} characters, without NUL")
+    return name
+
+
+def _row(services: Services, file_id: str) -> StoredFile:
+    with services.database.read() as session:
+        return files.file(session, tenant_id(), file_id)
+
+
+def _view(row: StoredFile) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "object": "file",
+        "bytes": row.size_bytes,
+        "created_at": int(row.created_at),
+        "expires_at": int(row.expires_at),
+        "filename": row.name,
+        "purpose": row.purpose,
+        "status": "processed",
+    }

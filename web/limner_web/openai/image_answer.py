@@ -1,0 +1,152 @@
+"""The answers of OpenAI's image calls: the finished pictures, and the events of a stream."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from limner_shared.db import queries
+from limner_shared.db.tables import Image
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.replay import DRAWN_AS
+from limner_shared.domain.views import JobView
+from limner_web.openai.calls import KEEPALIVE, event, require_success
+from limner_web.openai.image_order import ImageOrder, Output
+from limner_web.picture_formats import convert
+from limner_web.services import Services
+
+PREVIEW_POLL_SECONDS: Final = 0.4
+"""The interval at which a stream with partial images looks for a preview; workers make about one a second."""
+KEEPALIVE_SECONDS: Final = 3.0
+WORD: Final = re.compile(r"\w+|[^\w\s]")
+"""A token of text, as `usage` counts it: a word or a punctuation mark."""
+
+Call = Literal["image_generation", "image_edit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job that has succeeded, its pictures, and its cost in cost units."""
+
+    job: JobView
+    images: Sequence[Image]
+    cost: int
+
+
+def read_finished(services: Services, tenant_id: str, job: JobView) -> Finished:
+    """The pictures and the cost of a job. Raises the job's error if it has not succeeded, or NotFound."""
+    require_success(job)
+    with services.database.read() as session:
+        row = queries.job(session, tenant_id, job.id)
+        return Finished(job, queries.images(session, [job.id])[job.id], row.cost)
+
+
+def answer(services: Services, order: ImageOrder, finished: Finished, origin: str) -> dict[str, Any]:
+    """The body of the answer. `origin` is the service's own, for URLs."""
+    output, job = order.output, finished.job
+    about = {
+        "created": int(job.created_at.timestamp()),
+        "background": "opaque",
+        "output_format": output.format,
+        "size": _size(output, job),
+        "quality": output.quality,
+        "safety_identifier": output.identifier,
+        "usage": usage(order.card, job, finished.cost),
+        "model": job.model,
+        "job_id": job.id,
+        "seed": job.seed,
+    }
+    data = [_picture(services, output, job, image, origin) for image in finished.images]
+    return {name: value for name, value in about.items() if value is not None} | {"data": data}
+
+
+def usage(card: ModelCard, job: JobView, cost: int) -> dict[str, Any]:
+    """What the job took: words and punctuation marks of its texts, 64-pixel squares of its input images, and, as
+    output, its cost units.
+    """
+    text = sum(len(WORD.findall(part)) for part in (job.description or job.prompt, job.negative_prompt))
+    inputs = sum(given is not None for given in (job.image, job.mask)) * card.tokens(job.width, job.height)
+    return {
+        "input_tokens": text + inputs,
+        "input_tokens_details": {"text_tokens": text, "image_tokens": inputs},
+        "output_tokens": cost,
+        "output_tokens_details": {"text_tokens": 0, "image_tokens": cost},
+        "total_tokens": text + inputs + cost,
+    }
+
+
+def preview_interval(output: Output) -> float:
+    """How often the stream of such a call looks at its job, in seconds."""
+    return PREVIEW_POLL_SECONDS if output.partial_images else KEEPALIVE_SECONDS
+
+
+def events(
+    services: Services, tenant_id: str, order: ImageOrder, views: Iterable[JobView], call: Call
+) -> Iterator[str]:
+    """Yield the events of a stream: previews while the job runs, comments between them, at last the pictures."""
+    output, sent, last, quiet_since = order.output, 0, None, time.monotonic()
+    job: JobView | None = None
+    for job in views:
+        if job.status.terminal:
+            break
+        preview = services.hints.watch(job.id) if sent < output.partial_images else None
+        if preview is not None and preview != last:
+            partial = {"b64_json": _encode(services, output, preview), "partial_image_index": sent}
+            yield event({"type": f"{call}.partial_image"} | partial | _about(output, job))
+            sent, last, quiet_since = sent + 1, preview, time.monotonic()
+        elif time.monotonic() - quiet_since >= KEEPALIVE_SECONDS or not sent:
+            yield KEEPALIVE
+            quiet_since = time.monotonic()
+    if job is None:
+        return
+    finished = read_finished(services, tenant_id, job)
+    for index, image in enumerate(finished.images):
+        completed = _picture(services, output, job, image, "") | {"index": index, "job_id": job.id}
+        counts = {"usage": usage(order.card, job, finished.cost)} if index == 0 else {"usage": NO_USAGE}
+        yield event({"type": f"{call}.completed"} | completed | counts | _about(output, job))
+
+
+NO_USAGE: Final[dict[str, Any]] = {
+    "input_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+    "output_tokens": 0,
+    "total_tokens": 0,
+}
+"""The usage of the second and later pictures of a job: the first one's has all of it, so that sums are right."""
+
+
+def _about(output: Output, job: JobView) -> dict[str, Any]:
+    """The members that all events have."""
+    return {
+        "created_at": int(job.created_at.timestamp()),
+        "size": _size(output, job),
+        "quality": output.quality or "auto",
+        "background": "opaque",
+        "output_format": output.format,
+    }
+
+
+def _size(output: Output, job: JobView) -> str:
+    width, height = output.letterbox or (job.width, job.height)
+    return f"{width}x{height}"
+
+
+def _picture(services: Services, output: Output, job: JobView, image: Image, origin: str) -> dict[str, Any]:
+    drawn_as = image.receipt.get(DRAWN_AS)
+    about = {"id": image.id, "seed": image.seed, "revised_prompt": drawn_as or job.revised_prompt or job.prompt}
+    if output.as_url:
+        kind = "" if output.format == "png" else f"?format={output.format}"
+        return about | {"url": f"{origin}/api/v1/images/{image.id}{kind}"}
+    stored = services.storage.call(services.blobs.get, image.sha256)
+    if output.format == "png" and output.letterbox is None:
+        return about | {"b64_json": base64.b64encode(stored).decode()}
+    return about | {"b64_json": _encode(services, output, stored)}
+
+
+def _encode(services: Services, output: Output, stored: bytes) -> str:
+    data = services.pillow.call(convert, stored, output.format, output.compression, output.letterbox)
+    return base64.b64encode(data).decode()

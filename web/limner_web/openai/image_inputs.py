@@ -1,0 +1,185 @@
+"""Reads the body of an edit or a variation: a form with files, or JSON with data URLs. Its images become data URLs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from flask import request
+from werkzeug.datastructures import FileStorage
+
+from limner_shared.db import files, queries
+from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.jobs import JobSpec
+from limner_shared.errors import InvalidRequest, MalformedBody, NotFound
+from limner_web import strict_json
+from limner_web.auth import tenant_id
+from limner_web.input_images import DATA_URL, size_of, transparent_area
+from limner_web.intake.uploads import read_file
+from limner_web.limits import MAX_IMAGE_BYTES
+from limner_web.openai.image_order import Size
+from limner_web.request_checks import BROKEN_BODY, cut_off
+from limner_web.services import Services
+
+AS_JSON: Final = frozenset(
+    (
+        *("n", "seed", "steps", "guidance", "guidance_rescale", "strength", "output_compression", "partial_images"),
+        *("stream", "fit", "interpret", "reproducible", "provenance", "expires_in", "max_retries"),
+        *("adapters", "metadata"),
+    )
+)
+"""Fields that a form has as JSON text: numbers, booleans, lists and objects."""
+MASK_SIZES: Final = "the image's size"
+
+
+def read_form() -> dict[str, Any]:
+    """The fields of a form, each with the type that it has in JSON; images and mask as data URLs.
+
+    Raises InvalidRequest, which names the field, or MalformedBody.
+    """
+    try:
+        texts, files = request.form.lists(), request.files.lists()
+        parts: list[tuple[str, list[Any]]] = [*texts, *files]
+    except BROKEN_BODY as error:
+        raise cut_off(0, request.content_length) from error
+    fields: dict[str, Any] = {}
+    for name, values in parts:
+        if not strict_json.is_storable(name):
+            raise MalformedBody("The name of a field has characters that cannot be stored.")
+        _add(fields, name, [_value(name, value) for value in values if value != ""])
+    return fields
+
+
+def read_inputs(services: Services, fields: dict[str, Any]) -> tuple[dict[str, Any], Size | None]:
+    """Return the fields with one image and one mask as a job request has them, and the image's size if it is known.
+
+    OpenAI's mask is transparent where the image may change; a job's mask is white there. Raises InvalidRequest.
+    """
+    given = dict(fields)
+    image = _only_image(services, given)
+    if image is None:
+        raise refuse("image", "an edit without an image", "one PNG, WebP or JPEG file")
+    size = _image_size(services, image)
+    mask = _source(services, "mask", given.pop("mask", None))
+    if mask is not None:
+        data = _decoded("mask", mask)
+        mask_size = services.pillow.call(size_of, data, "mask")
+        if size is not None and mask_size != size:
+            raise refuse("mask", f"a mask of {_text(mask_size)} for an image of {_text(size)}", MASK_SIZES)
+        mask = _data_url(services.pillow.call(transparent_area, data, "mask"))
+    return given | {"image": image, "mask": mask}, size
+
+
+def earlier_prompt(services: Services, image: str) -> dict[str, Any]:
+    """The prompts of the job that made this image; empty if none of the tenant's jobs did."""
+    with services.database.read() as session:
+        try:
+            found = (
+                queries.image(session, tenant_id(), image)
+                if image.startswith("img_")
+                else queries.image_with_bytes(session, tenant_id(), _sha256(image))
+            )
+            spec = None if found is None else JobSpec.read(queries.job(session, tenant_id(), found.job_id).spec)
+        except NotFound:
+            spec = None
+    if spec is None or not spec.prompt:
+        return {}
+    return {"prompt": spec.prompt, "negative_prompt": spec.negative_prompt or None}
+
+
+def _value(name: str, value: str | FileStorage) -> Any:
+    if isinstance(value, FileStorage):
+        return _data_url(value.stream.read())
+    if not strict_json.is_storable(value):
+        raise strict_json.refuse_text(name)
+    if name not in AS_JSON:
+        return value
+    try:
+        return strict_json.loads(value)
+    except MalformedBody as error:
+        raise refuse(name, repr(value[:40]), "a number, true or false, or JSON text, in a form") from error
+
+
+def _add(fields: dict[str, Any], name: str, values: list[Any]) -> None:
+    """Add a field of a form: `image[]` is a list, `metadata[key]` an entry, and any other field has one value."""
+    plain, bracket, key = name.partition("[")
+    if plain == "image":
+        fields.setdefault("image", []).extend(values)
+    elif bracket and plain == "metadata" and isinstance(fields.get("metadata", {}), dict):
+        fields.setdefault("metadata", {})[key.removesuffix("]")] = values[-1] if values else ""
+    elif bracket:
+        raise InvalidRequest(f"{plain}: send it as JSON text in one field of this name.", field=plain)
+    elif len(values) > 1 or (values and name in fields):
+        raise refuse(name, f"{name} more than once", "one value")
+    elif values:
+        fields[name] = values[0]
+
+
+def _only_image(services: Services, given: dict[str, Any]) -> str | None:
+    """Take the image out of the fields: `image`, one or a list, or `images`, as JSON bodies have it."""
+    found: list[Any] = []
+    for name in ("image", "images"):
+        value = given.pop(name, None)
+        found += cast("list[Any]", value) if isinstance(value, list) else [] if value is None else [value]
+    if len(found) > 1:
+        raise refuse("image", f"{len(found)} images", "one image: the models here start from one")
+    return _source(services, "image", found[0]) if found else None
+
+
+def _source(services: Services, field: str, value: Any) -> str | None:
+    """The data URL or id of an image; an object has it as `image_url`, or the `file_id` of an uploaded file."""
+    if isinstance(value, Mapping):
+        members = cast("Mapping[str, Any]", value)
+        file_id = members.get("file_id")
+        value = members.get("image_url") if file_id is None else _file(services, field, file_id)
+    if value is None or isinstance(value, str):
+        return value
+    raise refuse(field, "this type", "a file in a form, or a data URL in JSON")
+
+
+def _file(services: Services, field: str, file_id: Any) -> str:
+    """An uploaded file as a data URL. Raises InvalidRequest, which names the field."""
+    try:
+        with services.database.read() as session:
+            row = files.file(session, tenant_id(), str(file_id))
+        if row.size_bytes > MAX_IMAGE_BYTES:
+            raise refuse(field, f"a file of {row.size_bytes} bytes", f"at most {MAX_IMAGE_BYTES} bytes")
+        return _data_url(b"".join(read_file(services, row)))
+    except NotFound as error:
+        raise refuse(field, f"the file {str(file_id)[:60]!r}", "an uploaded file that has not expired") from error
+
+
+def _image_size(services: Services, image: str) -> Size | None:
+    """The size of an image; None if it is not known, because the image will be refused."""
+    if not image.startswith("img_"):
+        return services.pillow.call(size_of, _decoded("image", image), "image")
+    try:
+        with services.database.read() as session:
+            row = queries.image(session, tenant_id(), image)
+            return row.width, row.height
+    except NotFound:
+        return None
+
+
+def _decoded(field: str, url: str) -> bytes:
+    prefix = DATA_URL.match(url)
+    if prefix is None:
+        raise refuse(field, repr(url[:40]), "a data URL of a PNG, WebP or JPEG")
+    try:
+        return base64.b64decode(url[prefix.end() :], validate=True)
+    except ValueError as error:
+        raise refuse(field, "a data URL that is not base64", "data:image/png;base64,…") from error
+
+
+def _data_url(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"  # the real type is read from the data
+
+
+def _sha256(url: str) -> str:
+    return hashlib.sha256(_decoded("image", url)).hexdigest()
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,219 @@
+"""Reads the parameters of OpenAI's image calls: each becomes part of a job request or of its answer, or is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from limner_shared.domain.card_fields import Quality, nearest_size, refuse
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobRequest, Task
+from limner_shared.errors import InvalidRequest
+from limner_web.model_names import ModelNames
+
+Size = tuple[int, int]
+
+NATIVE: Final = (
+    *("prompt", "n", "seed", "steps", "guidance", "guidance_rescale", "negative_prompt", "style", "scheduler"),
+    *("adapters", "metadata", "priority", "expires_in", "max_retries", "reproducible", "provenance"),
+)
+"""Parameters with the name and the meaning of the same field of a job request."""
+EDIT_ONLY: Final = ("image", "mask", "strength")
+EDIT_TASKS: Final[dict[str, Task]] = {"image": "image-to-image", "mask": "inpainting"}
+"""What a model must be able to do for each input image."""
+UNSUPPORTED: Final = {
+    "complexity": "plans of pictures",
+    "frame_count": "moving pictures",
+    "frame_duration_ms": "moving pictures",
+    "svg": "vector graphics",
+    "markup": "pictures with markup; say in the prompt what to change, and use a mask",
+    "input_fidelity": "input_fidelity; use strength",
+}
+"""Parameters of OpenAI's own models, and what the models of this service do not have."""
+QUALITIES: Final[dict[str, Quality]] = {
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "auto": "medium",
+    "standard": "medium",
+    "hd": "high",
+}
+URL_NAMES: Final = "dall-e-"
+"""Models of this name answer with URLs unless the call says otherwise; all others answer with base64."""
+SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+MAX_SIDE: Final = 2048
+"""The largest width and height, in pixels, of a picture that is scaled to the requested size."""
+
+
+class ImageOptions(BaseModel):
+    """The parameters that a job request does not have under the same name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = None
+    size: str = "auto"
+    quality: Literal["low", "medium", "high", "auto", "standard", "hd"] | None = None
+    background: Literal["transparent", "opaque", "auto"] = "auto"
+    output_format: Literal["png", "webp", "jpeg"] = "png"
+    output_compression: int | None = Field(default=None, ge=0, le=100, strict=True)
+    response_format: Literal["url", "b64_json"] | None = None
+    moderation: Literal["low", "auto"] = "auto"
+    user: str | None = Field(default=None, max_length=512)
+    safety_identifier: str | None = Field(default=None, max_length=512)
+    stream: StrictBool = False
+    partial_images: int | None = Field(default=None, ge=0, le=3, strict=True)
+    fit: StrictBool = False
+    """Scale the picture to `size` and center it on white, where the model does not have that size."""
+    interpret: StrictBool = False
+    """Take the prompt as a description in natural language, as the native API's `description`."""
+
+    @property
+    def identifier(self) -> str | None:
+        """The end user's identifier; `user` is its older name."""
+        return self.safety_identifier or self.user or None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The form of a call's answer."""
+
+    format: Literal["png", "webp", "jpeg"]
+    compression: int | None
+    """The quality of WebP and JPEG, 0 to 100."""
+    as_url: bool
+    letterbox: Size | None
+    """The size to which the picture is scaled; None if it stays as it was made."""
+    quality: Quality | None
+    identifier: str | None
+    stream: bool
+    partial_images: int
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOrder:
+    """A call, read: the job request, and the form of its answer."""
+
+    request: JobRequest
+    output: Output
+    card: ModelCard
+
+    @property
+    def place(self) -> str:
+        """What the call says beside its job request."""
+        return f"images {self.output}"
+
+
+def read_order(
+    body: Mapping[str, Any], names: ModelNames, *, is_edit: bool = False, image_size: Size | None = None
+) -> ImageOrder:
+    """Read a call's parameters; null counts as absent. An edit has input images as well.
+
+    `image_size` is the size of an edit's image, to which `size: "auto"` comes near. Raises InvalidRequest, which names
+    the parameter, or ModelNotFound.
+    """
+    given = {name: value for name, value in body.items() if value is not None}
+    native = (*NATIVE, *EDIT_ONLY) if is_edit else NATIVE
+    for name in given.keys() - {*native, *ImageOptions.model_fields}:
+        raise _unknown(name)
+    options = ImageOptions.model_validate({name: given[name] for name in given.keys() & ImageOptions.model_fields})
+    _refuse_combinations(options, given)
+    card, warning = names.resolve(options.model)
+    fields = {name: value for name, value in given.items() if name in native} | {"model": card.name}
+    quality = None if "steps" in given else QUALITIES[options.quality or "auto"]
+    if options.quality is not None and quality is not None:
+        fields["steps"] = card.quality.steps(quality, card.steps)
+    size, letterbox = _size(options, card, image_size)
+    if size is not None:
+        fields["width"], fields["height"] = size
+    if options.interpret:
+        fields["description"] = fields.pop("prompt", None)
+    fields["metadata"] = _metadata(options, given.get("metadata", {}))
+    output = Output(
+        format=options.output_format,
+        compression=options.output_compression,
+        as_url=_as_url(options),
+        letterbox=letterbox,
+        quality=quality,
+        identifier=options.identifier,
+        stream=options.stream,
+        partial_images=options.partial_images or 0,
+        warning=warning,
+    )
+    return ImageOrder(JobRequest.model_validate(fields), output, card)
+
+
+def in_openai_terms(error: InvalidRequest, names: ModelNames) -> InvalidRequest:
+    """The error for a job request, with the names that its fields have in OpenAI's API."""
+    field, allowed = error.details.get("field"), error.details.get("allowed", ())
+    if field in ("width", "height"):
+        sizes = ", ".join(allowed)
+        message = f"size: this model does not have it; allowed: {sizes}, or auto. `fit: true` scales to any size."
+        return InvalidRequest(message, **error.details | {"field": "size"})
+    if field in EDIT_TASKS and "text-to-image" in allowed:
+        able = [name for name, card in names.names.items() if EDIT_TASKS[field] in card.tasks]
+        message = f"{error.message} Models with {EDIT_TASKS[field]}: {', '.join(able) or 'none here'}."
+        return InvalidRequest(message, **error.details)
+    return error
+
+
+def _unknown(name: str) -> InvalidRequest:
+    if name in UNSUPPORTED:
+        return InvalidRequest(f"{name}: no model here has {UNSUPPORTED[name]}. Leave it out.", field=name)
+    return InvalidRequest(f"{name[:80]}: this call has no such parameter. Leave it out.", field=name[:80])
+
+
+def _refuse_combinations(options: ImageOptions, given: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest, which names the parameter, for values that no model has or that exclude each other."""
+    as_url, kind = _as_url(options), options.output_format
+    if options.background == "transparent":
+        raise refuse("background", "transparent", "opaque or auto: no model here makes transparent pictures")
+    if options.quality is not None and "steps" in given:
+        raise refuse("quality", "quality beside steps", "one of the two")
+    if options.output_compression is not None and kind == "png":
+        raise refuse("output_compression", "compression of PNG, which is lossless,", "with webp or jpeg")
+    if options.output_compression is not None and as_url:
+        raise refuse("output_compression", "compression of a picture's URL", "with response_format b64_json")
+    if options.partial_images and not options.stream:
+        raise refuse("partial_images", "partial images without a stream", "with stream: true")
+    if options.stream and options.response_format == "url":
+        raise refuse("response_format", "a URL in a stream", "b64_json")
+    if options.fit and options.size == "auto":
+        raise refuse("fit", "fit without a size", "with size, such as 1024x1024")
+    if options.fit and as_url:
+        raise refuse("fit", "fit to a size, with a URL", "with response_format b64_json")
+
+
+def _as_url(options: ImageOptions) -> bool:
+    if options.response_format is None:
+        return (options.model or "").startswith(URL_NAMES) and not options.stream
+    return options.response_format == "url"
+
+
+def _size(options: ImageOptions, card: ModelCard, image_size: Size | None) -> tuple[Size | None, Size | None]:
+    """The size of the job, None for the model's default, and the size to which its pictures are scaled, if they are."""
+    if options.size == "auto":
+        return None if image_size is None else nearest_size(card.sizes, *image_size), None
+    found = SIZE.fullmatch(options.size)
+    if found is None:
+        raise refuse("size", repr(options.size[:40]), "WIDTHxHEIGHT in pixels, such as 256x256, or auto")
+    size = int(found[1]), int(found[2])
+    if not options.fit or size in card.sizes:
+        return size, None
+    if max(size) > MAX_SIDE:
+        raise refuse("fit", f"fit to {options.size}", f"at most {MAX_SIDE} pixels a side")
+    return nearest_size(card.sizes, *size), size
+
+
+def _metadata(options: ImageOptions, metadata: Any) -> Any:
+    """The job's metadata with the end user's identifiers; unchanged if it is not an object, which is refused later."""
+    users = options.model_dump(include={"user", "safety_identifier"}, exclude_none=True)
+    if not isinstance(metadata, dict):
+        return metadata
+    for name in users.keys() & metadata.keys():
+        raise refuse(name, f"{name} beside metadata.{name}", "one of the two")
+    return metadata | users

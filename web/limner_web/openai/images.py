@@ -1,0 +1,74 @@
+"""Images in OpenAI's form: generations, edits and variations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, jsonify, request
+
+from limner_shared.domain.card_fields import refuse
+from limner_shared.errors import InvalidRequest
+from limner_web.auth import tenant_id
+from limner_web.openai import image_answer
+from limner_web.openai.calls import event_stream, follow, submit, with_warning
+from limner_web.openai.image_answer import Call
+from limner_web.openai.image_inputs import earlier_prompt, read_form, read_inputs
+from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
+from limner_web.services import Services, get_services
+from limner_web.serving.connection import hang_up_check
+from limner_web.throttling import release_request_slot
+
+bp = APIBlueprint("openai_images", __name__, url_prefix="/v1/images", enable_openapi=False)
+
+
+@bp.post("/generations")
+def create_images() -> Response:
+    """Make images from a prompt."""
+    services = get_services()
+    return _make(services, read_order(request.get_json(), services.model_names), "image_generation")
+
+
+@bp.post("/edits")
+def edit_image() -> Response:
+    """Change an image, everywhere or where a mask is transparent."""
+    services = get_services()
+    fields, size = read_inputs(services, _fields())
+    return _make(services, read_order(fields, services.model_names, is_edit=True, image_size=size), "image_edit")
+
+
+@bp.post("/variations")
+def vary_image() -> Response:
+    """Make variations of an image, along its own prompt if this service has made it, or along a given one."""
+    services = get_services()
+    fields, size = read_inputs(services, _fields())
+    if fields.get("prompt") is None:
+        fields = earlier_prompt(services, fields["image"]) | fields
+    if fields.get("prompt") is None:
+        raise refuse("prompt", "a variation without a prompt", "a picture of this service, or a prompt in extra_body")
+    return _make(services, read_order(fields, services.model_names, is_edit=True, image_size=size), "image_edit")
+
+
+def _fields() -> dict[str, Any]:
+    return read_form() if request.mimetype == "multipart/form-data" else request.get_json()
+
+
+def _make(services: Services, order: ImageOrder, call: Call) -> Response:
+    """Submit the job of a call, and answer once it has ended, or stream its events.
+
+    A client that hangs up does not cancel the job.
+    """
+    try:
+        job_id = submit(services, order.request, order.place)
+    except InvalidRequest as error:
+        raise in_openai_terms(error, services.model_names) from error
+    release_request_slot(services.limiter)
+    tenant, output = tenant_id(), order.output
+    views = follow(services, tenant, job_id, hang_up_check(), image_answer.preview_interval(output))
+    if output.stream:
+        events = image_answer.events(services, tenant, order, views, call)
+        return with_warning(event_stream(events), output.warning)
+    *_, job = views
+    finished = image_answer.read_finished(services, tenant, job)
+    origin = services.settings.public_url or request.host_url.rstrip("/")
+    return with_warning(jsonify(image_answer.answer(services, order, finished, origin)), output.warning)
