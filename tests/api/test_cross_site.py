@@ -50,6 +50,11 @@ CHANGES = [
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/sdapi/v1/txt2img"),
+    ("POST", "/sdapi/v1/img2img"),
+    ("POST", "/sdapi/v1/options"),
+    ("POST", "/sdapi/v1/interrupt"),
+    ("POST", "/sdapi/v1/png-info"),
 ]
 
 

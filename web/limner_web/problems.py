@@ -18,6 +18,7 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+JSON: Final = "application/json"
 TEXT_FIELDS: Final = ("prompt", "description", "message")
 EMPTY_TEXT: Final = "Describe the picture you want."
 
@@ -44,9 +45,11 @@ def problem(error: LimnerError) -> Response:
 
 
 def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
-    """A problem document; `more` holds its extension members. Paths of the OpenAI API get that API's form."""
+    """A problem document; `more` holds its extension members. On the paths of another API: that API's form."""
     if request.path.startswith("/v1/"):
         return _openai(status, code, detail, more or {})
+    if request.path.startswith("/sdapi/"):
+        return Response(json.dumps({"detail": detail, "code": code} | (more or {})), status, mimetype=JSON)
     body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
     body |= {"request_id": g.get("request_id")} | (more or {})
     return Response(json.dumps(body), status, content_type="application/problem+json")
@@ -56,7 +59,7 @@ def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Respon
     """The same error in OpenAI's format."""
     kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
     error = {"message": detail, "type": kind, "param": more.get("field"), "code": code}
-    return Response(json.dumps({"error": error}), status, content_type="application/json")
+    return Response(json.dumps({"error": error}), status, mimetype=JSON)
 
 
 def from_validation(error: ValidationError) -> InvalidRequest:

@@ -14,7 +14,8 @@ from limner_web import strict_json
 from limner_web.services import get_services
 
 JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations", "/api/v1/keys/rotate")
-JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/")
+JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/", "/sdapi/v1/")
+BODILESS: Final = ("/sdapi/v1/interrupt",)
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = "[0-9a-f]{12}"
@@ -65,7 +66,7 @@ def _check_body() -> None:
     if request.routing_exception or request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
         return
     request.max_content_length = get_services().settings.max_body_bytes
-    if not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
+    if request.path in BODILESS or not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
         return
     if request.mimetype != "application/json":
         raise UnsupportedMediaType(

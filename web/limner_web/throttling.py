@@ -22,7 +22,7 @@ from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
-CHAT: Final = "/v1/chat/completions"
+WAITING: Final = ("/v1/chat/completions", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
 
@@ -192,6 +192,6 @@ def _kinds() -> tuple[str, ...]:
         return ("bulks",)
     if path == "/api/v1/events" or path.endswith("/results"):
         return ("streams",)
-    if path == CHAT or (path.startswith(JOB) and "wait" in request.args):
+    if path in WAITING or (path.startswith(JOB) and "wait" in request.args):
         return ("requests", "streams")
     return ("requests",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from apiflask import APIBlueprint
@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
-from limner_shared.domain.jobs import JobRequest, JobState
+from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.views import JobView
 from limner_shared.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, NotFound
+from limner_web import waiting
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations, submission
 from limner_web.intake.headers import JobHeaders
@@ -24,12 +25,9 @@ from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
-from limner_web.view_builders import job_view
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
-WAIT_SECONDS = 590.0
-"""Less than the 600 seconds after which the openai package gives up."""
 _IMAGE_URL = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
 
 
@@ -73,12 +71,12 @@ def create_chat_completion() -> Response:
     job_id = _submit(services, body)
     release_request_slot(services.limiter)
     origin = services.settings.public_url or request.host_url.rstrip("/")
-    views = _watch(services, tenant_id(), job_id, hang_up_check())
+    views = waiting.watch(services, tenant_id(), job_id, hang_up_check())
     if body.stream:
         chunks = stream_with_context(_chunks(views, origin))
         return Response(chunks, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
     *_, job = views
-    return jsonify(_completion(_require_success(job), origin))
+    return jsonify(_completion(waiting.require_success(job), origin))
 
 
 @bp.get("/models")
@@ -109,8 +107,7 @@ def _submit(services: Services, body: ChatRequest) -> str:
         history = _history(session, before)[-MAX_HISTORY_TURNS:]
     messages = body.model_dump_json(include={"messages"})  # all of them: another chat may end with the same message
     context = submission.ConversationContext(f"chat {messages}", tuple(history), lambda _session, _job: None)
-    names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
-    header = JobHeaders.model_validate(names)
+    header = JobHeaders.read(request.headers)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     return submission.submit(services, tenant_id(), job_request, key, retries, context)
 
@@ -130,29 +127,6 @@ def _history(session: Session, messages: Sequence[ChatMessage]) -> list[Turn]:
             conditions = conversations.conditions_of(queries.job(session, tenant_id(), image.job_id))
             turns[-1] = turns[-1].model_copy(update={"conditions": conditions})
     return turns
-
-
-def _watch(services: Services, tenant: str, job_id: str, gone: Callable[[], bool]) -> Iterator[JobView]:
-    """Yield the job's view every few seconds, at last when it has ended.
-
-    Raises DeadlineExceeded if the job has not ended within WAIT_SECONDS or the client has gone.
-    """
-
-    def look() -> JobView:
-        with services.database.read() as session:
-            return job_view(session, services.hints, queries.job(session, tenant, job_id))
-
-    for view in services.watches.follow(tenant, job_id, WAIT_SECONDS, look, gone):
-        yield view
-        if view.status.terminal:
-            return
-    raise DeadlineExceeded(f"The image is not ready yet. Retrieve it later from /api/v1/jobs/{job_id}.")
-
-
-def _require_success(job: JobView) -> JobView:
-    if job.status is not JobState.SUCCEEDED:
-        raise GenerationFailed(job.error.message if job.error else "The job was canceled.")
-    return job
 
 
 def _content(job: JobView, origin: str) -> str:
@@ -189,7 +163,7 @@ def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
         if job is not None:
             for delta, reason in (
                 ({"role": "assistant", "content": ""}, None),
-                ({"content": _content(_require_success(job), origin)}, None),
+                ({"content": _content(waiting.require_success(job), origin)}, None),
                 ({}, "stop"),
             ):
                 choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
