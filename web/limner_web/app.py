@@ -15,6 +15,7 @@ from limner_web.a1111 import routes as a1111
 from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, models, openapi, usage
 from limner_web.openai import chat
 from limner_web.pages import routes as pages
+from limner_web.replicate import routes as replicate
 from limner_web.services import build
 from limner_web.serving import connection
 
@@ -55,7 +56,22 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for module in (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, chat, a1111, pages):
+    for module in (
+        jobs,
+        conversations,
+        bulks,
+        images,
+        models,
+        events,
+        keys,
+        audit,
+        usage,
+        health,
+        chat,
+        a1111,
+        replicate,
+        pages,
+    ):
         app.register_blueprint(module.bp)
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app

@@ -16,7 +16,7 @@ from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
-DOORS: Final = ("/v1/", "/sdapi/")
+DOORS: Final = ("/v1/", "/sdapi/", "/replicate/")
 """The paths of clients that were written for other services."""
 PROTECTED: Final = ("/api/", *DOORS)
 BASIC: Final = ("/sdapi/",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -53,6 +54,15 @@ def document(status: int, code: str, title: str, detail: str, more: dict[str, An
     body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
     body |= {"request_id": g.get("request_id")} | (more or {})
     return Response(json.dumps(body), status, content_type="application/problem+json")
+
+
+def renamed(error: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest:
+    """The same error with the name by which the client's API calls our field; `names` has those that differ."""
+    field = str(error.details.get("field"))
+    name = names.get(field, field)
+    if name == field or not error.message.startswith(f"{field}:"):
+        return error
+    return type(error)(name + error.message.removeprefix(field), **error.details | {"field": name})
 
 
 def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Response:

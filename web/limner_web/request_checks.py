@@ -14,8 +14,9 @@ from limner_web import strict_json
 from limner_web.services import get_services
 
 JSON_PATHS: Final = ("/api/v1/jobs", "/api/v1/jobs/retry", "/api/v1/conversations", "/api/v1/keys/rotate")
-JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/", "/sdapi/v1/")
-BODILESS: Final = ("/sdapi/v1/interrupt",)
+JSON_FOLDERS: Final = ("/api/v1/conversations/", "/v1/", "/sdapi/v1/", "/replicate/v1/")
+OTHER_BODIES: Final = ("/sdapi/v1/interrupt", "/cancel", "/replicate/v1/files")
+"""How the paths in these folders end that take no body, or another one."""
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = "[0-9a-f]{12}"
@@ -66,7 +67,8 @@ def _check_body() -> None:
     if request.routing_exception or request.method not in ("POST", "PUT") or request.path == "/api/v1/bulks":
         return
     request.max_content_length = get_services().settings.max_body_bytes
-    if request.path in BODILESS or not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
+    in_folder = request.path.startswith(JSON_FOLDERS) and not request.path.endswith(OTHER_BODIES)
+    if request.path not in JSON_PATHS and not in_folder:
         return
     if request.mimetype != "application/json":
         raise UnsupportedMediaType(

@@ -23,6 +23,7 @@ from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
 WAITING: Final = ("/v1/chat/completions", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
+REPLICATE: Final = "/replicate/v1/"
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
 
@@ -190,8 +191,12 @@ def _kinds() -> tuple[str, ...]:
     path = request.path
     if path == "/api/v1/bulks" and request.method == "POST":
         return ("bulks",)
-    if path == "/api/v1/events" or path.endswith("/results"):
+    if path == "/api/v1/events" or path.endswith(("/results", "/stream")):
         return ("streams",)
-    if path in WAITING or (path.startswith(JOB) and "wait" in request.args):
+    if (
+        path in WAITING
+        or (path.startswith(REPLICATE) and "wait" in request.headers.get("Prefer", ""))
+        or (path.startswith(JOB) and "wait" in request.args)
+    ):
         return ("requests", "streams")
     return ("requests",)

@@ -38,6 +38,12 @@ def watch(services: Services, tenant_id: str, job_id: str, gone: Callable[[], bo
     raise DeadlineExceeded(f"The image is not ready yet. Retrieve it later from /api/v1/jobs/{job_id}.")
 
 
+def until(services: Services, tenant_id: str, job_id: str, seconds: float, gone: Callable[[], bool]) -> JobView:
+    """The job's view once it has ended, `seconds` have passed or the client has gone."""
+    *_, view = services.watches.follow(tenant_id, job_id, seconds, lambda: look(services, tenant_id, job_id), gone)
+    return view
+
+
 def require_success(job: JobView) -> JobView:
     """Return a job that has succeeded. Raises GenerationFailed for one that failed or was canceled."""
     if job.status is not JobState.SUCCEEDED:

@@ -158,16 +158,6 @@ def read(body: dict[str, Any], kind: type[TextToImage], options: Options, catalo
     return Generation(job, options, given.send_images, include, tuple(warnings))
 
 
-def in_their_words(error: InvalidRequest) -> InvalidRequest:
-    """The same error with A1111's name of the parameter."""
-    field = str(error.details.get("field"))
-    name = CALLED.get(field)
-    if name is None or not error.message.startswith(f"{field}:"):
-        return error
-    message = name + error.message.removeprefix(field)
-    return type(error)(message, **error.details | {"field": name})
-
-
 def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
     """The fields of our request. Adds to `warnings`."""
     prompt, adapters = given.prompt or "", list[dict[str, Any]]()

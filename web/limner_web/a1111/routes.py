@@ -11,8 +11,6 @@ from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict
 
-from limner_shared.db import ledger
-from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
@@ -21,8 +19,10 @@ from limner_web.a1111 import current_jobs, infotext, options, parameters
 from limner_web.a1111.answers import generation_answer, progress_answer
 from limner_web.auth import key_id, tenant_id
 from limner_web.intake import submission
+from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
 from limner_web.limits import MAX_IMAGE_BYTES
+from limner_web.problems import renamed
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
@@ -136,9 +136,7 @@ def interrupt() -> Response:
     services = get_services()
     jobs = _open_jobs(services)
     if jobs:
-        with services.database.write() as session:
-            changes = ledger.cancel(session, Job.id == jobs[0].id)
-        services.hints.changed(changes)
+        cancel_job(services, tenant_id(), jobs[0].id)
     return jsonify({})
 
 
@@ -172,7 +170,7 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
     try:
         job_id = submission.submit(services, tenant_id(), asked.job, key, retries)
     except InvalidRequest as error:
-        raise parameters.in_their_words(error) from error
+        raise renamed(error, parameters.CALLED) from error
     current_jobs.remember(services.hints.redis, _caller(), job_id)
     release_request_slot(services.limiter)
     *_, job = waiting.watch(services, tenant_id(), job_id, hang_up_check())
