@@ -157,6 +157,10 @@ class Client:
             raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
         return data
 
+    def convert(self, image: ImageView, kind: str) -> bytes:
+        """Return the image as a file of another kind: `png`, `webp` or `jpeg`."""
+        return self._send("GET", image.url, params={"format": kind}).content
+
     def models(self) -> list[ModelView]:
         """Return the server's models with their limits."""
         return ModelList.model_validate(self._json("GET", f"{API}/models")).items

@@ -11,7 +11,7 @@ GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
-def run_examples(name: str, origin: str) -> dict[str, Any]:
+def run_examples(name: str, origin: str, default_port: int = 8700) -> dict[str, Any]:
     """Run all Python blocks of a guide in order, with the service's address in place of the default one.
 
     Returns the names that they define.
@@ -22,5 +22,5 @@ def run_examples(name: str, origin: str) -> dict[str, Any]:
     code = "\n".join(blocks)
     port = origin.rpartition(":")[2]
     names: dict[str, Any] = {"__name__": "guide"}
-    exec(compile(code.replace("8700", port), name, "exec"), names)  # noqa: S102 - the guide's own examples
+    exec(compile(code.replace(str(default_port), port), name, "exec"), names)  # noqa: S102 - the guide's own examples
     return names

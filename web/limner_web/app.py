@@ -21,6 +21,11 @@ from limner_web.serving import connection
 
 log = get_logger(__name__)
 
+MODULES = (
+    *(jobs, conversations, bulks, images, models, events, keys, audit, usage, health),
+    *(chat, a1111, replicate, pages),
+)
+"""The modules with routes: the native API's, the doors', the pages'."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -56,22 +61,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for module in (
-        jobs,
-        conversations,
-        bulks,
-        images,
-        models,
-        events,
-        keys,
-        audit,
-        usage,
-        health,
-        chat,
-        a1111,
-        replicate,
-        pages,
-    ):
+    for module in MODULES:
         app.register_blueprint(module.bp)
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app
