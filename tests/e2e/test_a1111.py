@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import json
+from http.client import HTTPConnection
 
 import httpx
 import pytest
 import webuiapi
 from PIL import Image
 from tests.e2e.guides import run_examples
+from tests.processes import eventually
+
+from limner_client import Client
 
 SMALL = {"steps": 1, "cfg_scale": 1.0, "width": 64, "height": 64}
 
@@ -134,6 +138,17 @@ def test_sillytavern_connects_draws_and_interrupts(door):
         assert client.post("/interrupt").is_success
     assert len(drawn.json()["images"]) == 1
     assert "secret" not in drawn.text
+
+
+def test_a_client_that_hangs_up_does_not_cancel_its_job(door):
+    body = {"prompt": "a job without a client", "steps": 20, "override_settings": {"sd_model_checkpoint": "null"}}
+    connection = HTTPConnection(door.removeprefix("http://"))
+    connection.request("POST", "/sdapi/v1/txt2img", json.dumps(body), {"Content-Type": "application/json"})
+    connection.close()
+    with Client(door) as client:
+        job = eventually(lambda: next((job for job in client.jobs().items if job.prompt == body["prompt"]), None))
+        *_, ended = client.wait(job.id)
+    assert ended.status == "succeeded"
 
 
 def test_the_guides_examples_run(api, door, tmp_path, monkeypatch, capsys):

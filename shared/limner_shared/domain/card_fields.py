@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limner_shared.errors import InvalidRequest
+
+MAX_SHOWN: Final = 1e15
 
 
 class Source(BaseModel):
@@ -53,6 +56,11 @@ class Range(BaseModel):
         if not self.min <= self.default <= self.max:
             raise ValueError("must be min <= default <= max")
         return self
+
+
+def shown(value: float) -> str:
+    """A number as errors show it. An integer may be too large to be formatted as a double."""
+    return f"{value:g}" if abs(value) < MAX_SHOWN else "this number"
 
 
 def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.cards import Catalogue, ModelCard
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import JobRequest, RequestedName
 from limner_shared.errors import InvalidRequest
 from limner_web.a1111.options import Options, with_changes
 
@@ -101,9 +101,9 @@ class TextToImage(BaseModel):
     negative_prompt: str | None = None
     styles: list[str] | None = Field(default=None, max_length=10)
     seed: int | None = None
-    sampler_name: str | None = None
-    sampler_index: str | None = None
-    scheduler: str | None = None
+    sampler_name: RequestedName | None = None
+    sampler_index: RequestedName | None = None
+    scheduler: RequestedName | None = None
     batch_size: int = Field(default=1, ge=1, le=1000)
     n_iter: int = Field(default=1, ge=1, le=1000)
     steps: int | None = None
