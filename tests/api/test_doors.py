@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import product
 from typing import Any
@@ -17,9 +19,12 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import InvalidRequest
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import IGNORED, MASK_ONLY, NEUTRAL, ImageToImage, TextToImage, read
+from limner_web.auth import DOORS
 from limner_web.replicate.inputs import Inputs, NewPrediction, job_fields
-from tests.api.fake_worker import png
+from tests.api.fake_worker import finish, png, start
+from tests.api.test_a1111 import waiting_job
 from tests.api.test_bulks import rows
+from tests.processes import eventually
 
 PICTURE = base64.b64encode(png("red")).decode()
 A1111 = ("txt2img", "img2img", "options", "png-info")
@@ -91,3 +96,34 @@ def test_redis_away_is_no_server_error_of_ours(make_app):
     assert client.get("/replicate/v1/files").status_code == 503
     created = client.post(ROUTES[-2], data=json.dumps({"input": {"prompt": "x"}}), content_type="application/json")
     assert created.status_code == 201
+
+
+def test_every_route_of_every_door_needs_a_key_where_keys_are_required(make_app):
+    app = make_app(require_keys=True)
+    client = app.test_client()
+    rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(DOORS)]
+    assert len(rules) > 30
+    for rule in rules:
+        path = re.sub(r"<\w+>", "x", re.sub(r"<id:\w+>", "job_x", rule.rule))
+        for method in (rule.methods or set()) - {"OPTIONS"}:
+            assert client.open(path, method=method).status_code == 401, (method, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/sdapi/v1/txt2img", {"prompt": "x"}, {}),
+        (ROUTES[-2], {"input": {"prompt": "x"}}, {"Prefer": "wait"}),
+    ],
+)
+def test_a_call_that_waits_takes_no_place_of_other_requests(make_app, path, body, headers):
+    app = make_app(max_requests=1)
+    client = app.test_client()
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(app.test_client().post, path, json=body, headers=headers)
+        job = waiting_job(app, answer)
+        try:
+            eventually(lambda: client.get("/api/v1/models").status_code == 200, 10)
+        finally:
+            finish(app, start(app, job), png("red"))
+    assert answer.result().status_code in (200, 201)
