@@ -71,9 +71,10 @@ def test_a_failed_prediction_names_our_code_and_an_expired_one_is_canceled(clien
 
 
 def test_a_wait_ends_with_the_prediction_or_with_starting(client, app):
-    late = client.post(NAMED, json=CAT, headers={"Prefer": "wait=1"})
-    assert (late.status_code, late.json["status"]) == (202, "starting")
-    start(app, late.json["id"])
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(app.test_client().post, NAMED, json=CAT, headers={"Prefer": "wait=1"})
+        start(app, waiting_job(app, late))  # it runs when the time is over
+        assert (late.result().status_code, late.result().json["status"]) == (202, "starting")
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(app.test_client().post, NAMED, json=CAT, headers={"Prefer": "wait"})
         finish(app, start(app, waiting_job(app, answer)), png("red"))
