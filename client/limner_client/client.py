@@ -202,6 +202,10 @@ class Client:
         """Return a link to an image that works without a key for `expires_in` seconds."""
         return ImageLink.model_validate(self._json("GET", f"{_path(image_id)}/link", params={"expires_in": expires_in}))
 
+    def convert(self, image: ImageView, kind: str) -> bytes:
+        """Return the image as a file of another kind: `png`, `webp` or `jpeg`."""
+        return self._send("GET", image.url, params={"format": kind}).content
+
     def models(self) -> list[ModelView]:
         """Return the server's models with their limits."""
         return ModelList.model_validate(self._json("GET", f"{API}/models")).items

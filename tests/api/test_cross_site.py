@@ -65,6 +65,17 @@ CHANGES = [
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/edits"),
     ("POST", "/v1/images/variations"),
+    ("POST", "/replicate/v1/predictions"),
+    ("POST", "/replicate/v1/models/limner/limner-gan/predictions"),
+    ("POST", "/replicate/v1/deployments/limner/limner-gan/predictions"),
+    ("POST", f"/replicate/v1/predictions/job_{ID}/cancel"),
+    ("POST", "/replicate/v1/files"),
+    ("DELETE", f"/replicate/v1/files/file_{ID}"),
+    ("POST", "/sdapi/v1/txt2img"),
+    ("POST", "/sdapi/v1/img2img"),
+    ("POST", "/sdapi/v1/options"),
+    ("POST", "/sdapi/v1/interrupt"),
+    ("POST", "/sdapi/v1/png-info"),
 ]
 
 

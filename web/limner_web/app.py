@@ -11,6 +11,7 @@ from flask import Response, g, request
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_web import auth, health, problems, request_checks, throttling
+from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
     bulks,
@@ -33,7 +34,8 @@ from limner_web.openai import chat
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
-from limner_web.pages import routes
+from limner_web.pages import routes as pages
+from limner_web.replicate import routes as replicate
 from limner_web.services import build
 from limner_web.serving import connection
 
@@ -60,7 +62,9 @@ MODULES = (
     openai_files,
     openai_images,
     openai_models,
-    routes,
+    a1111,
+    replicate,
+    pages,
 )
 BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
 CONFIGURATION = {

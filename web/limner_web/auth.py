@@ -16,6 +16,11 @@ from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+DOORS: Final = ("/v1/", "/sdapi/", "/replicate/")
+"""The paths of clients that were written for other services."""
+PROTECTED: Final = ("/api/", *DOORS)
+BASIC: Final = ("/sdapi/",)
+"""The paths whose clients know only Basic authentication: the password is the key."""
 ADMIN_BLUEPRINTS: Final = ("keys", "audit", "webhook_endpoints", "openai_webhook_endpoints", "webhook_secret", "pauses")
 OPERATOR_BLUEPRINTS: Final = ("pauses",)
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
@@ -51,14 +56,14 @@ def _identify() -> None:
     services = get_services()
     if not services.settings.keys_required:
         _guard_open_service(services.settings)
-    if not request.path.startswith(("/api/", "/v1/")) or request.path in ("/api/v1/openapi.json", "/api/v1/docs"):
+    if not request.path.startswith(PROTECTED) or request.path in ("/api/v1/openapi.json", "/api/v1/docs"):
         return
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    # OpenAI's client always sends a key. Where none is required, only a token that looks like our key is checked.
-    if request.path.startswith("/v1/") and not services.settings.keys_required and not token.startswith(keys.PREFIX):
+    scheme, token = _credential(services.settings)
+    # These clients always send a credential. Where none is required, only a token that looks like our key is checked.
+    if request.path.startswith(DOORS) and not services.settings.keys_required and not token.startswith(keys.PREFIX):
         scheme = ""
     if scheme:
-        if scheme.lower() != "bearer":
+        if scheme != "bearer":
             raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
         if not is_printable_ascii(token):  # a NUL, for example, cannot be used in a query
             raise Unauthorized("This API key is not valid: it contains characters that no key has.")
@@ -75,6 +80,21 @@ def _identify() -> None:
         g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
     if request.blueprint in OPERATOR_BLUEPRINTS and g.tenant_id != ledger.LOCAL_TENANT:
         raise OperatorRequired
+
+
+def _credential(settings: Settings) -> tuple[str, str]:
+    """The scheme in lower case and the token of this request; a Basic password counts as a bearer token on some paths.
+
+    Raises Forbidden for a change with a Basic credential that a browser sends for a page of another site: browsers
+    repeat such credentials by themselves, unlike bearer tokens.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic" or not request.path.startswith(BASIC):
+        return scheme.lower(), token
+    if request.method not in SAFE_METHODS and _is_foreign(_origin(settings)):
+        raise Forbidden("Pages of other sites cannot change anything with a browser's stored password.")
+    basic = request.authorization
+    return "bearer", (basic.password or "") if basic is not None else ""
 
 
 def _require_scope(granted: frozenset[Scope]) -> None:
@@ -107,11 +127,17 @@ def _guard_open_service(settings: Settings) -> None:
             f"A service without API keys answers only on loopback host names, not on {host!r}. Use localhost, or set"
             " LIMNER_REQUIRE_KEYS=true or LIMNER_PUBLIC_URL."
         )
-    if request.method not in SAFE_METHODS and _is_foreign(f"{public.scheme}://{public.netloc}"):
+    if request.method not in SAFE_METHODS and _is_foreign(_origin(settings)):
         raise Forbidden(
             "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program,"
             " or require API keys (LIMNER_REQUIRE_KEYS=true)."
         )
+
+
+def _origin(settings: Settings) -> str:
+    """The origin at which a proxy serves this service, or `://` without one."""
+    public = urlsplit(settings.public_url)
+    return f"{public.scheme}://{public.netloc}"
 
 
 def _is_foreign(public_origin: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ HTTP_CODES: Final = {
     405: "method_not_allowed",
     416: "range_not_satisfiable",
 }
+JSON: Final = "application/json"
 TEXT_FIELDS: Final = ("prompt", "description", "message")
 OPENAI_PATHS: Final = "/v1/"
 OPENAI_TYPES: Final[dict[int, str]] = {
@@ -62,18 +64,29 @@ def problem(error: LimnerError) -> Response:
 
 
 def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
-    """A problem document; `more` holds its extension members. Paths of the OpenAI API get that API's form."""
+    """A problem document; `more` holds its extension members. On the paths of another API: that API's form."""
     if request.path.startswith(OPENAI_PATHS):
         return _openai(status, code, detail, more or {})
+    if request.path.startswith("/sdapi/"):
+        return Response(json.dumps({"detail": detail, "code": code} | (more or {})), status, mimetype=JSON)
     body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
     body |= {"request_id": g.get("request_id")} | (more or {})
     return Response(json.dumps(body), status, content_type="application/problem+json")
 
 
+def renamed(error: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest:
+    """The same error with the name by which the client's API calls our field; `names` has those that differ."""
+    field = str(error.details.get("field"))
+    name = names.get(field, field)
+    if name == field or not error.message.startswith(f"{field}:"):
+        return error
+    return type(error)(name + error.message.removeprefix(field), **error.details | {"field": name})
+
+
 def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Response:
     """The same error in OpenAI's format."""
     error = openai_error(status, code, detail, more)
-    return Response(json.dumps({"error": error}), status, content_type="application/json")
+    return Response(json.dumps({"error": error}), status, mimetype=JSON)
 
 
 def openai_error(status: int, code: str, detail: str, more: dict[str, Any]) -> dict[str, Any]:

@@ -22,11 +22,13 @@ JSON_PATHS: Final = (
     "/api/v1/webhook_secret/rotate",
     "/api/v1/pauses",
 )
-JSON_FOLDERS: Final = ("/api/v1/conversations/", "/api/v1/webhook_endpoints", "/v1/")
+JSON_FOLDERS: Final = ("/api/v1/conversations/", "/api/v1/webhook_endpoints", "/v1/", "/sdapi/v1/", "/replicate/v1/")
 FORM_PATHS: Final = ("/v1/images/edits", "/v1/images/variations")
 """Paths that take a form with files as well."""
 UPLOAD_PATH: Final = "/v1/files"
 """Takes only a form, and checks that itself."""
+OTHER_BODIES: Final = ("/sdapi/v1/interrupt", "/cancel", "/replicate/v1/files")
+"""How the paths in these folders end that take no body, or another one."""
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
 KEY_ID_PATTERN: Final = "[0-9a-f]{12}"
@@ -81,7 +83,8 @@ def _check_body() -> None:
     if request.path == UPLOAD_PATH:
         request.max_content_length += settings.max_bulk_bytes
         return
-    if not (request.path in JSON_PATHS or request.path.startswith(JSON_FOLDERS)):
+    in_folder = request.path.startswith(JSON_FOLDERS) and not request.path.endswith(OTHER_BODIES)
+    if request.path not in JSON_PATHS and not in_folder:
         return
     if request.path in FORM_PATHS and request.mimetype == "multipart/form-data":
         return

@@ -22,11 +22,12 @@ from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
-CHAT: Final = "/v1/chat/completions"
+WAITING: Final = ("/v1/chat/completions", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
+REPLICATE: Final = "/replicate/v1/"
 WEBHOOK_TEST: Final = "/test"  # of an endpoint: it waits for the answer
 OPENAI_IMAGES: Final = "/v1/images/"
 UPLOADS: Final = ("/api/v1/bulks", "/v1/files")
-DOWNLOADS: Final = ("/results", "/content")
+DOWNLOADS: Final = ("/results", "/content", "/stream")
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
 
@@ -197,9 +198,10 @@ def _kinds() -> tuple[str, ...]:
     if path == "/api/v1/events" or path.endswith(DOWNLOADS):
         return ("streams",)
     if (
-        path == CHAT
+        path in WAITING
         or path.endswith(WEBHOOK_TEST)
         or path.startswith(OPENAI_IMAGES)
+        or (path.startswith(REPLICATE) and "wait" in request.headers.get("Prefer", ""))
         or (path.startswith(JOB) and "wait" in request.args)
     ):
         return ("requests", "streams")

@@ -95,6 +95,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         description=card.description,
         licence=card.licence,
         default=card.name == default,
+        tasks=list(card.tasks),
         sizes=[f"{width}x{height}" for width, height in card.sizes],
         styles=list(card.styles),
         steps=card.steps.model_dump(),

@@ -45,8 +45,13 @@ def server_options(command: F) -> F:
 def make_client(server: str | None, key: str | None) -> Client:
     """Return a client of the given server, or of the one on this machine."""
     settings = Settings()
+    return Client(server_url(server, settings), key or settings.api_key or None)
+
+
+def server_url(server: str | None, settings: Settings) -> str:
+    """The URL of the given server, or of the one on this machine."""
     url = server or settings.server_url or f"http://127.0.0.1:{settings.port}"
-    return Client(url if "://" in url else f"http://{url}", key or settings.api_key or None)
+    return url if "://" in url else f"http://{url}"
 
 
 def parse_size(text: str | None) -> tuple[int | None, int | None]:

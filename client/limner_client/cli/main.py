@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "dead-letters": Lazy("List dead letters, or retry them.", "limner_client.cli.dead_letters:dead_letters"),
     "models": Lazy("List the models and their limits.", "limner_client.cli.jobs:models"),
     "webhooks": Lazy("Manage webhook endpoints; show and repeat deliveries.", "limner_client.cli.webhooks:webhooks"),
+    "mcp": Lazy("Offer the service's tools to agents (MCP).", "limner_client.cli.mcp:mcp", "mcp"),
     "keys": Lazy("Create, list, rotate and revoke API keys.", "limner_client.cli.keys:keys", "server"),
     "audit": Lazy("Show who changed which key or tenant.", "limner_client.cli.audit:audit", "server"),
     "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_client.cli.tenants:tenants", "server"),

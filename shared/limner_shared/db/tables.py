@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    ForeignKey,
-    Index,
-    Integer,
-    SmallInteger,
-    String,
-    Text,
-    UniqueConstraint,
-    false,
-)
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, SmallInteger, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-import limner_shared.db.file_tables
-import limner_shared.db.webhook_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # completes the metadata
+from limner_shared.db import file_tables as file_tables  # noqa: PLC0414 - their tables complete the metadata
+from limner_shared.db import webhook_tables as webhook_tables  # noqa: PLC0414
 from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
 from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414
 from limner_shared.db.table_base import Base, NullableJson, partial_index

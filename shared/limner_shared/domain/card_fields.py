@@ -15,6 +15,8 @@ Quality = Literal["low", "medium", "high"]
 FACTORS: Final[dict[Quality, float]] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 """The steps of each quality of a card that does not set them, as a multiple of its default."""
 
+MAX_SHOWN: Final = 1e15
+
 
 class Source(BaseModel):
     """The source of weights: exactly one of a local folder, a folder in an installed package, or a hub id."""
@@ -85,6 +87,11 @@ def nearest_size(sizes: Sequence[tuple[int, int]], width: float, height: float) 
         return round(abs(ratio), 6), abs(math.log(size[0] * size[1]) - math.log(width * height))
 
     return min(sizes, key=distance)
+
+
+def shown(value: float) -> str:
+    """A number as errors show it. An integer may be too large to be formatted as a double."""
+    return f"{value:g}" if abs(value) < MAX_SHOWN else "this number"
 
 
 def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import QualitySteps, Range, Source, refuse
+from limner_shared.domain.card_fields import QualitySteps, Range, Source, refuse, shown
 from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
@@ -243,7 +243,7 @@ class ModelCard(BaseModel):
         if value is None:
             return limits.default
         if not limits.min <= value <= limits.max:
-            raise refuse(field, f"{value:g}", f"{limits.min:g} to {limits.max:g}")
+            raise refuse(field, shown(value), f"{limits.min:g} to {limits.max:g}")
         return value
 
 

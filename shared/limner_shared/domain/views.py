@@ -277,6 +277,9 @@ class ModelView(BaseModel):
     description: str
     licence: str
     default: bool
+    tasks: list[str] = Field(
+        default_factory=lambda: ["text-to-image"], description="What it can draw: from text, from a picture, in a mask."
+    )
     sizes: list[str]
     styles: list[str]
     steps: dict[str, float]

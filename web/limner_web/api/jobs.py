@@ -11,13 +11,12 @@ from flask import Response, make_response, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
-from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobRequest, JobState
 from limner_shared.domain.views import ExplanationView, JobView, Receipts, ReceiptView, Retried
 from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
 from limner_web.explanation import explain
-from limner_web.intake import submission
+from limner_web.intake import cancellation, submission
 from limner_web.intake.headers import JobHeaders
 from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
@@ -101,12 +100,9 @@ def cancel_job(job_id: str) -> Response:
     Cancels a job that has not ended. Canceling a canceled job again has no effect.
     """
     services = get_services()
-    with services.database.write() as session:
-        row = queries.job(session, tenant_id(), job_id)
-        changes = ledger.cancel(session, Job.id == job_id)
-        if not changes and row.state != JobState.CANCELED:
-            raise InvalidState(f"The job has already {row.state}, so it cannot be canceled.", state=row.state)
-    services.hints.changed(changes)
+    state = cancellation.cancel_job(services, tenant_id(), job_id)
+    if state is not JobState.CANCELED:
+        raise InvalidState(f"The job has already {state}, so it cannot be canceled.", state=state)
     return _answer(_view(services, job_id))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import BaseModel, Field
+from werkzeug.datastructures import Headers
 
 
 class CreateHeaders(BaseModel):
@@ -27,3 +30,8 @@ class JobHeaders(CreateHeaders):
         description="The number of this try, 0 for the first. Without an idempotency key, a retry returns the job that "
         "an equal request made within the last two minutes.",
     )
+
+    @classmethod
+    def read(cls, headers: Headers) -> Self:
+        """The headers of a request whose route does not declare them. Raises ValidationError."""
+        return cls.model_validate({name: headers.get(name.replace("_", "-")) for name in cls.model_fields})

@@ -16,10 +16,11 @@ from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
+from limner_web import waiting
 from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
-from limner_web.openai.calls import KEEPALIVE, event, event_stream, follow, require_success, submit, with_warning
+from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit, with_warning
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
@@ -70,11 +71,11 @@ def create_chat_completion() -> Response:
     job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
     origin = services.settings.public_url or request.host_url.rstrip("/")
-    views = follow(services, tenant_id(), job_id, hang_up_check())
+    views = waiting.watch(services, tenant_id(), job_id, hang_up_check())
     if body.stream:
         return with_warning(event_stream(_chunks(views, origin)), warning)
     *_, job = views
-    return with_warning(jsonify(_completion(require_success(job), origin)), warning)
+    return with_warning(jsonify(_completion(waiting.require_success(job), origin)), warning)
 
 
 def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
@@ -139,7 +140,7 @@ def _chunks(views: Iterator[JobView], origin: str) -> Iterator[str]:
     if job is not None:
         for delta, reason in (
             ({"role": "assistant", "content": ""}, None),
-            ({"content": _content(require_success(job), origin)}, None),
+            ({"content": _content(waiting.require_success(job), origin)}, None),
             ({}, "stop"),
         ):
             choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}

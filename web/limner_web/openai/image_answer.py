@@ -14,7 +14,8 @@ from limner_shared.db.tables import Image
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.replay import DRAWN_AS
 from limner_shared.domain.views import JobView
-from limner_web.openai.calls import KEEPALIVE, event, require_success
+from limner_web import waiting
+from limner_web.openai.calls import KEEPALIVE, event
 from limner_web.openai.image_order import ImageOrder, Output
 from limner_web.picture_formats import convert
 from limner_web.services import Services
@@ -39,7 +40,7 @@ class Finished:
 
 def read_finished(services: Services, tenant_id: str, job: JobView) -> Finished:
     """The pictures and the cost of a job. Raises the job's error if it has not succeeded, or NotFound."""
-    require_success(job)
+    waiting.require_success(job)
     with services.database.read() as session:
         row = queries.job(session, tenant_id, job.id)
         return Finished(job, queries.images(session, [job.id])[job.id], row.cost)

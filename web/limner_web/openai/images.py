@@ -9,9 +9,10 @@ from flask import Response, jsonify, request
 
 from limner_shared.domain.card_fields import refuse
 from limner_shared.errors import InvalidRequest
+from limner_web import waiting
 from limner_web.auth import tenant_id
 from limner_web.openai import image_answer
-from limner_web.openai.calls import event_stream, follow, submit, with_warning
+from limner_web.openai.calls import event_stream, submit, with_warning
 from limner_web.openai.image_answer import Call
 from limner_web.openai.image_inputs import earlier_prompt, read_form, read_inputs
 from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
@@ -64,7 +65,7 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
         raise in_openai_terms(error, services.model_names) from error
     release_request_slot(services.limiter)
     tenant, output = tenant_id(), order.output
-    views = follow(services, tenant, job_id, hang_up_check(), image_answer.preview_interval(output))
+    views = waiting.watch(services, tenant, job_id, hang_up_check(), image_answer.preview_interval(output))
     if output.stream:
         events = image_answer.events(services, tenant, order, views, call)
         return with_warning(event_stream(events), output.warning)

@@ -1,0 +1,182 @@
+"""The tools that agents call. Each is one or two calls of the HTTP API, in a thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult
+from pydantic import BeforeValidator, Field
+
+from limner_client.client import Client
+from limner_client.mcp_server.results import JobResult, Models, ModelSummary, as_answer, job_answer
+from limner_shared.domain.views import JobView, ModelView
+from limner_shared.errors import InvalidRequest, LimnerError
+
+T = TypeVar("T")
+Connect = Callable[[Context], Client]
+"""Makes the client for one call, from the call's context."""
+
+MAX_WAIT_SECONDS: Final = 30
+"""The longest wait of one call: hosts of agents end calls that take much longer, often after a minute."""
+POLL_SECONDS: Final = 20
+"""The longest single request; the server allows 25 seconds."""
+CALLS_AT_ONCE: Final = 100
+
+
+def _as_text(value: object) -> object:
+    """An empty text for the null that some agents send for what they leave out."""
+    return "" if value is None else value
+
+
+# Optional texts are `str`, not `str | None`: the MCP package reads a text of any other type as JSON if it can, so that
+# a model called `null` would be none, and a prompt in brackets a list.
+Text = Annotated[str, BeforeValidator(_as_text)]
+Prompt = Annotated[str, Field(description="What the picture shows, in English unless list_models says otherwise.")]
+Model = Annotated[Text, Field(description="A name from list_models. Default: the service's default model.")]
+Style = Annotated[Text, Field(description="One of the model's styles.")]
+Size = Annotated[
+    Text, Field(pattern=r"^([0-9]{1,5}x[0-9]{1,5})?$", description="One of the model's sizes, such as 256x256.")
+]
+Count = Annotated[int, Field(ge=1, description="How many pictures.")]
+Seed = Annotated[int | None, Field(ge=0, description="For the same picture again. Default: random.")]
+Wait = Annotated[
+    int,
+    Field(ge=0, le=MAX_WAIT_SECONDS, description="How long to wait for the pictures. Afterwards, call get_job."),
+]
+JobAnswer = Annotated[CallToolResult, JobResult]
+
+
+class Tools:
+    """The tools for one service."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._limiter = CapacityLimiter(CALLS_AT_ONCE)
+
+    async def generate_image(
+        self,
+        ctx: Context,
+        prompt: Prompt,
+        model: Model = "",
+        style: Style = "",
+        size: Size = "",
+        n: Count = 1,
+        seed: Seed = None,
+        steps: Annotated[int | None, Field(ge=1, description="More is slower and often finer.")] = None,
+        guidance: Annotated[float | None, Field(description="How strictly the prompt is followed.")] = None,
+        negative_prompt: Annotated[Text, Field(description="Only if the model takes one.")] = "",
+        wait_seconds: Wait = POLL_SECONDS,
+    ) -> JobAnswer:
+        """Draw pictures of a prompt.
+
+        Waits for them for a limited time. If they are not finished then, the answer has the job's id: call get_job.
+        """
+        request = {"prompt": prompt, "model": model, "style": style, "n": n, "seed": seed, "steps": steps}
+        request |= {"guidance": guidance, "negative_prompt": negative_prompt, **_size(size)}
+        return await self._call(ctx, lambda client: _submit(client, request, wait_seconds))
+
+    async def edit_image(
+        self,
+        ctx: Context,
+        image: Annotated[str, Field(description="The id of a picture (img_…) of an earlier job, or a data: URL.")],
+        prompt: Prompt,
+        mask: Annotated[Text, Field(description="White where the picture may change; as `image`.")] = "",
+        strength: Annotated[float | None, Field(gt=0, le=1, description="How far it may differ from `image`.")] = None,
+        model: Annotated[Text, Field(description="A model with the task image-to-image or inpainting.")] = "",
+        style: Style = "",
+        size: Size = "",
+        n: Count = 1,
+        seed: Seed = None,
+        wait_seconds: Wait = POLL_SECONDS,
+    ) -> JobAnswer:
+        """Draw pictures that start from a picture, or change the part of it that a mask names.
+
+        Needs a model with that task; without a name, the first one is chosen. Waits as generate_image does.
+        """
+        request = {"prompt": prompt, "image": image, "mask": mask, "strength": strength, "style": style, "n": n}
+        request |= {"seed": seed, **_size(size)}
+
+        def edit(client: Client) -> CallToolResult:
+            task = "inpainting" if mask else "image-to-image"
+            chosen = model or _model_for(client.models(), task)
+            return _submit(client, request | {"model": chosen}, wait_seconds)
+
+        return await self._call(ctx, edit)
+
+    async def get_job(
+        self,
+        ctx: Context,
+        job_id: Annotated[str, Field(pattern=r"^job_[0-9a-z]{1,32}$")],
+        wait_seconds: Wait = 0,
+    ) -> JobAnswer:
+        """Return a job's state, and its pictures once it has finished; with wait_seconds, wait for that."""
+        return await self._call(ctx, lambda client: job_answer(client, _follow(client, job_id, wait_seconds)))
+
+    async def list_models(self, ctx: Context) -> Annotated[CallToolResult, Models]:
+        """List the models with their tasks, sizes, styles and limits."""
+
+        def find(client: Client) -> CallToolResult:
+            return as_answer(Models(models=[_summary(model) for model in client.models()]))
+
+        return await self._call(ctx, find)
+
+    async def _call(self, ctx: Context, work: Callable[[Client], T]) -> T:
+        """Do the work with a client for this call, in a thread. Raises ToolError with our code and sentence."""
+
+        def run() -> T:
+            with self._connect(ctx) as client:
+                return work(client)
+
+        try:
+            return await to_thread.run_sync(run, limiter=self._limiter, abandon_on_cancel=True)
+        except LimnerError as error:
+            raise ToolError(f"{error.code}: {error.message}") from error
+
+
+def _submit(client: Client, request: dict[str, Any], wait_seconds: int) -> CallToolResult:
+    given = {name: value for name, value in request.items() if value != "" or name == "prompt"}
+    return job_answer(client, _follow(client, client.submit(given).id, wait_seconds))
+
+
+def _follow(client: Client, job_id: str, seconds: int) -> JobView:
+    """The job once it has ended or the seconds have passed."""
+    ends = time.monotonic() + seconds
+    job = client.job(job_id)
+    while not job.status.terminal and (left := int(ends - time.monotonic())) > 0:
+        job = client.job(job_id, min(left, POLL_SECONDS))
+    return job
+
+
+def _size(size: str) -> dict[str, int]:
+    if not size:
+        return {}
+    width, _, height = size.partition("x")
+    return {"width": int(width), "height": int(height)}
+
+
+def _model_for(models: list[ModelView], task: str) -> str:
+    able = sorted((model for model in models if task in model.tasks), key=lambda model: not model.default)
+    if not able:
+        raise InvalidRequest(f"No model of this service has the task {task}.", field="model")
+    return able[0].name
+
+
+def _summary(model: ModelView) -> ModelSummary:
+    return ModelSummary(
+        name=model.name,
+        title=model.title,
+        description=model.description,
+        is_default=model.default,
+        tasks=model.tasks,
+        sizes=model.sizes,
+        styles=model.styles,
+        default_steps=model.steps["default"],
+        max_steps=model.steps["max"],
+        max_images=model.max_images,
+        takes_negative_prompts=model.negative_prompts,
+    )

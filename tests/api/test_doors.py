@@ -1,0 +1,129 @@
+"""Malformed input at the doors of other services' clients gets an error in the door's form, never a 500."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import product
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from limner_shared.db.tables import Job
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.errors import InvalidRequest
+from limner_web.a1111.options import Options
+from limner_web.a1111.parameters import IGNORED, MASK_ONLY, NEUTRAL, ImageToImage, TextToImage, read
+from limner_web.auth import DOORS
+from limner_web.replicate.inputs import Inputs, NewPrediction, job_fields
+from tests.api.fake_worker import finish, png, start
+from tests.api.test_a1111 import waiting_job
+from tests.api.test_bulks import rows
+from tests.processes import eventually
+
+PICTURE = base64.b64encode(png("red")).decode()
+A1111 = ("txt2img", "img2img", "options", "png-info")
+REPLICATE = ("predictions", "models/limner/limner-gan/predictions", "deployments/limner/limner-gan/predictions")
+ROUTES = [f"/sdapi/v1/{name}" for name in A1111] + [f"/replicate/v1/{name}" for name in REPLICATE]
+VALUES: tuple[Any, ...] = (None, True, -1, 0, 2**63, 0.5, "", "x", "\x00", [], ["x"], [[]], {}, {"x": None}, "9" * 400)
+DEEP = "[" * 400 + "]" * 400
+BODIES = ("", "{", "[]", '"x"', "null", "\ud800", f'{{"prompt": {DEEP}}}', '{"prompt": "\\ud800"}')
+
+
+def code_of(answer) -> str:
+    """The code of an error in the door's form."""
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
+    assert answer.json["detail"]
+    return answer.json["code"]
+
+
+@pytest.mark.parametrize("data", BODIES)
+def test_a_body_that_is_no_object_of_storable_values_is_refused(client, app, data):
+    for path in ROUTES:
+        answer = client.post(path, data=data.encode("utf-8", "surrogatepass"), content_type="application/json")
+        assert code_of(answer) in ("malformed_body", "invalid_request")
+    assert rows(app, Job) == 0
+
+
+def test_a_form_is_refused(client):
+    for path in ROUTES:
+        assert code_of(client.post(path, data={"prompt": "x"})) == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("model", ["limner-flow", "limner-gan"])
+def test_no_value_of_an_a1111_parameter_is_a_server_error(catalogue: Catalogue, model):
+    names = {*ImageToImage.model_fields, *NEUTRAL, *MASK_ONLY, *IGNORED}
+    for name, value in product(sorted(names), VALUES):
+        body = {"prompt": "x", "init_images": [PICTURE], "mask": PICTURE} | {name: value}
+        for kind in (TextToImage, ImageToImage):
+            with suppress(ValidationError, InvalidRequest):
+                asked = read(body, kind, Options(), catalogue)
+                catalogue.resolve(asked.job.model_copy(update={"model": model, "image": None, "mask": None}))
+
+
+def test_no_value_of_a_replicate_input_is_a_server_error(catalogue: Catalogue):
+    for name, value in product(Inputs.model_fields, VALUES):
+        for body in ({"input": {"prompt": "x"} | {name: value}}, {"input": {"prompt": "x"}, name: value}):
+            with suppress(ValidationError, InvalidRequest):
+                asked = NewPrediction.model_validate(body)
+                catalogue.resolve(JobRequest.model_validate(job_fields(asked, catalogue.get(None))))
+
+
+def test_no_value_of_an_option_is_a_server_error(client):
+    for name, value in product(("sd_model_checkpoint", "enable_pnginfo", "samples_format", "sd_vae", "x"), VALUES):
+        assert client.post("/sdapi/v1/options", json={name: value}).status_code in (200, 422)
+        assert client.get("/sdapi/v1/options").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/sdapi/v1/none", "/replicate/v1/none", "/sdapi/v1/txt2img"])
+def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client, path):
+    assert code_of(client.get(path)) in ("not_found", "method_not_allowed")
+
+
+def test_redis_away_is_no_server_error_of_ours(make_app):
+    client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
+    assert client.get("/sdapi/v1/options").status_code == 200
+    for method, path in (("GET", "progress"), ("POST", "interrupt")):
+        refused = client.open(f"/sdapi/v1/{path}", method=method)
+        assert (refused.status_code, refused.json["code"]) == (503, "service_unavailable")
+    refused = client.post("/sdapi/v1/options", json={"enable_pnginfo": True})
+    assert refused.status_code == 503
+    assert client.get("/replicate/v1/files").status_code == 503
+    created = client.post(ROUTES[-2], data=json.dumps({"input": {"prompt": "x"}}), content_type="application/json")
+    assert created.status_code == 201
+
+
+def test_every_route_of_every_door_needs_a_key_where_keys_are_required(make_app):
+    app = make_app(require_keys=True)
+    client = app.test_client()
+    rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(DOORS)]
+    assert len(rules) > 30
+    for rule in rules:
+        path = re.sub(r"<\w+>", "x", re.sub(r"<id:\w+>", "job_x", rule.rule))
+        for method in (rule.methods or set()) - {"OPTIONS"}:
+            assert client.open(path, method=method).status_code == 401, (method, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/sdapi/v1/txt2img", {"prompt": "x"}, {}),
+        (ROUTES[-2], {"input": {"prompt": "x"}}, {"Prefer": "wait"}),
+    ],
+)
+def test_a_call_that_waits_takes_no_place_of_other_requests(make_app, path, body, headers):
+    app = make_app(max_requests=1)
+    client = app.test_client()
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(app.test_client().post, path, json=body, headers=headers)
+        job = waiting_job(app, answer)
+        try:
+            eventually(lambda: client.get("/api/v1/models").status_code == 200, 10)
+        finally:
+            finish(app, start(app, job), png("red"))
+    assert answer.result().status_code in (200, 201)

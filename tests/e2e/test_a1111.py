@@ -1,0 +1,161 @@
+"""A client of A1111's web UI, unmodified, against a real service, and the requests of Open WebUI and SillyTavern."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from http.client import HTTPConnection
+
+import httpx
+import pytest
+import webuiapi
+from PIL import Image
+from tests.e2e.guides import run_examples
+from tests.processes import eventually
+
+from limner_client import Client
+
+SMALL = {"steps": 1, "cfg_scale": 1.0, "width": 64, "height": 64}
+
+
+@pytest.fixture(autouse=True)
+def api(door: str) -> webuiapi.WebUIApi:
+    """The client, with the defaults of its own constructor: `Euler a` and `automatic`. Every test begins with these
+    options.
+    """
+    built = webuiapi.WebUIApi(baseurl=f"{door}/sdapi/v1")
+    built.set_options({"sd_model_checkpoint": "limner-gan", "enable_pnginfo": False, "samples_format": "png"})
+    return built
+
+
+def test_pictures_are_drawn_with_their_seeds_and_settings(api):
+    drawn = api.txt2img(prompt="a red apple", seed=7, batch_size=2, **SMALL)
+    assert [picture.size for picture in drawn.images] == [(64, 64), (64, 64)]
+    assert drawn.info["all_seeds"] == [7, 8]
+    assert drawn.parameters["prompt"] == "a red apple"
+    again = api.txt2img(prompt="a red apple", seed=8, **SMALL)
+    assert again.image.tobytes() == drawn.images[1].tobytes()
+
+
+def test_a_picture_is_drawn_from_a_picture_and_a_mask_is_refused_where_the_model_has_none(api):
+    start = Image.new("RGB", (8, 8), "red")
+    settings = {"images": [start], "prompt": "x", "steps": 4, "cfg_scale": 3, "width": 8, "height": 8}
+    drawn = api.img2img(override_settings={"sd_model_checkpoint": "null"}, denoising_strength=0.5, **settings)
+    assert drawn.image.size == (8, 8)
+    assert drawn.info["denoising_strength"] == 0.5
+    with pytest.raises(RuntimeError, match="mask: inpainting is not allowed here"):
+        api.img2img(override_settings={"sd_model_checkpoint": "null"}, mask_image=start, **settings)
+    with pytest.raises(RuntimeError, match="init_images: image-to-image is not allowed here"):
+        api.img2img(**settings | {"width": 64, "height": 64, "steps": 1, "cfg_scale": 1})
+
+
+def test_models_options_and_lists_are_readable(api):
+    assert {"limner-flow", "limner-gan", "null"} == set(api.util_get_model_names())
+    api.util_set_model("limner-flow")
+    assert api.util_get_current_model() == "limner-flow"
+    assert (api.util_get_sampler_names(), api.util_get_scheduler_names()) == (["Automatic"], ["automatic"])
+    assert [upscaler["name"] for upscaler in api.get_upscalers()] == ["None"]
+    assert api.get_latent_upscale_modes() == api.get_sd_vae() == api.get_loras() == []
+    assert "noto" in [style["name"] for style in api.get_prompt_styles()]
+    api.util_wait_for_ready(check_interval=0.1)
+    assert api.interrupt() == {}
+
+
+def test_errors_say_what_to_change(api):
+    with pytest.raises(RuntimeError) as refused:
+        api.txt2img(prompt="a cat", steps=1, cfg_scale=1)  # the client's default size is 512x512
+    status, text = refused.value.args
+    assert (status, json.loads(text)["code"]) == (422, "invalid_request")
+    assert "256x256, 64x64" in json.loads(text)["detail"]
+
+
+def test_files_contain_the_parameters_once_the_tenant_wants_that(api):
+    assert api.png_info(api.txt2img(prompt="a fox", **SMALL).image).info == ""
+    api.set_options({"enable_pnginfo": True})
+    drawn = api.txt2img(prompt="a fox", seed=3, **SMALL)
+    assert "Seed: 3" in drawn.image.info["parameters"]
+    assert "trainedAlgorithmicMedia" in drawn.image.info["XML:com.adobe.xmp"]
+    assert api.png_info(drawn.image).info == drawn.image.info["parameters"]
+    api.set_options({"samples_format": "jpg"})
+    [encoded] = api.txt2img(prompt="a fox", seed=3, **SMALL).json["images"]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        comment = picture.getexif().get_ifd(0x8769)[0x9286]
+    assert comment.removeprefix(b"UNICODE\x00").decode("utf-16-be").startswith("a fox\nSteps: 1")
+
+
+def test_open_webui_sets_the_model_and_draws(door):
+    """As `routers/images.py` of Open WebUI does, with an empty user name and password."""
+    headers = {"authorization": f"Basic {base64.b64encode(b':').decode()}"}
+    with httpx.Client(base_url=f"{door}/sdapi/v1", headers=headers, timeout=60, trust_env=False) as client:
+        options = client.get("/options").raise_for_status().json()
+        options["sd_model_checkpoint"] = "limner-gan"
+        client.post("/options", json=options).raise_for_status()
+        titles = [{"id": model["title"], "name": model["model_name"]} for model in client.get("/sd-models").json()]
+        assert {"id": "limner-gan", "name": "limner-gan"} in titles
+        data = {"prompt": "a red apple", "batch_size": 1, "width": 256, "height": 256, "steps": 1}
+        drawn = client.post("/txt2img", json=data).raise_for_status().json()
+    assert json.loads(drawn["info"])["sd_model_name"] == "limner-gan"
+    assert base64.b64decode(drawn["images"][0]).startswith(b"\x89PNG")
+
+
+def test_sillytavern_connects_draws_and_interrupts(door):
+    """As SillyTavern's server passes on what its page sends, credentials included."""
+    payload = {
+        "url": door,
+        "auth": "user:secret",
+        "prompt": "a cat",
+        "negative_prompt": "",
+        "sampler_name": "Automatic",
+        "scheduler": "automatic",
+        "steps": 4,
+        "cfg_scale": 3,
+        "width": 64,
+        "height": 64,
+        "restore_faces": False,
+        "enable_hr": False,
+        "hr_upscaler": "Latent",
+        "hr_scale": 1,
+        "hr_additional_modules": [],
+        "denoising_strength": 0.7,
+        "hr_second_pass_steps": 0,
+        "override_settings": {"CLIP_stop_at_last_layers": 1},
+        "override_settings_restore_afterwards": True,
+        "clip_skip": 1,
+        "save_images": True,
+        "send_images": True,
+        "do_not_save_grid": False,
+        "do_not_save_samples": False,
+    }
+    headers = {"Authorization": f"Basic {base64.b64encode(b'user:secret').decode()}"}
+    with httpx.Client(base_url=f"{door}/sdapi/v1", headers=headers, timeout=60, trust_env=False) as client:
+        for name in ("options", "samplers", "schedulers", "upscalers", "latent-upscale-modes", "sd-vae", "sd-models"):
+            assert client.get(f"/{name}").is_success
+        client.post("/options", json={"sd_model_checkpoint": "limner-flow"}).raise_for_status()
+        state = client.get("/progress").json()
+        assert (state["progress"], state["state"]["job_count"]) == (0.0, 0)
+        drawn = client.post("/txt2img", json=payload).raise_for_status()
+        assert client.post("/interrupt").is_success
+    assert len(drawn.json()["images"]) == 1
+    assert "secret" not in drawn.text
+
+
+def test_a_client_that_hangs_up_does_not_cancel_its_job(door):
+    body = {"prompt": "a job without a client", "steps": 20, "override_settings": {"sd_model_checkpoint": "null"}}
+    connection = HTTPConnection(door.removeprefix("http://"))
+    connection.request("POST", "/sdapi/v1/txt2img", json.dumps(body), {"Content-Type": "application/json"})
+    connection.close()
+    with Client(door) as client:
+        job = eventually(lambda: next((job for job in client.jobs().items if job.prompt == body["prompt"]), None))
+        *_, ended = client.wait(job.id)
+    assert ended.status == "succeeded"
+
+
+def test_the_guides_examples_run(api, door, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    api.set_options({"sd_model_checkpoint": "limner-flow"})
+    run_examples("a1111.md", door)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["apple-0.png", "apple-1.png"]
+    said = capsys.readouterr().out
+    assert "Seed: 7, Size: 256x256, Model: limner-flow" in said
+    assert "a sunflower\nSteps: 1" in said

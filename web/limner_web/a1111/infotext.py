@@ -1,0 +1,110 @@
+"""The `parameters` text of A1111, which describes how a picture was made, in answers and in files."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any, Final
+
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from limner_shared.domain.views import ImageView, JobView
+from limner_shared.errors import InvalidRequest
+from limner_web.limits import MAX_IMAGE_PIXELS
+
+PNG_KEY: Final = "parameters"
+XMP_KEY: Final = "XML:com.adobe.xmp"
+EXIF_IFD: Final = 0x8769
+USER_COMMENT: Final = 0x9286
+UNICODE: Final = b"UNICODE\x00"
+"""How a user comment in UTF-16 begins (Exif 3.0, 4.6.6)."""
+FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+PARAMETER: Final = re.compile(r'\s*([\w ./-]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+NEGATIVE: Final = "Negative prompt:"
+
+
+def infotext(job: JobView, image: ImageView) -> str:
+    """The text for one picture of a job."""
+    settings: dict[str, Any] = {
+        "Steps": job.steps,
+        "Sampler": job.scheduler or "Automatic",
+        "CFG scale": f"{job.guidance:g}",
+        "Seed": image.seed,
+        "Size": f"{image.width}x{image.height}",
+        "Model": job.model,
+        "Style": job.style,
+        "Denoising strength": job.strength,
+        "Version": "Limner",
+    }
+    lines = [job.prompt]
+    if job.negative_prompt:
+        lines.append(f"{NEGATIVE} {job.negative_prompt}")
+    lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in settings.items() if value is not None))
+    return "\n".join(lines)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The fields of such a text. Text in another form counts as the prompt."""
+    *lines, last = text.strip().split("\n")
+    settings = {name.strip(): _unquote(value) for name, value in PARAMETER.findall(last)}
+    if "Steps" not in settings:
+        lines, settings = [*lines, last], {}
+    prompt, _, negative = "\n".join(lines).partition(NEGATIVE)
+    return {"Prompt": prompt.strip(), "Negative prompt": negative.strip()} | settings
+
+
+def as_file(stored: bytes, kind: str, text: str | None) -> bytes:
+    """A stored PNG in this format (`png`, `jpg`, `jpeg`, `webp`), with the text in it if one is given.
+
+    Its provenance data is kept.
+    """
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(stored), formats=["PNG"]) as picture:
+        xmp = picture.info.get(XMP_KEY)
+        if kind == "png":
+            info = PngInfo()
+            if isinstance(xmp, str):
+                info.add_itxt(XMP_KEY, xmp)
+            info.add_text(PNG_KEY, text or "")
+            picture.save(buffer, "PNG", compress_level=4, pnginfo=info)
+        else:
+            exif = Image.Exif()
+            if text is not None:
+                exif.get_ifd(EXIF_IFD)[USER_COMMENT] = UNICODE + text.encode("utf-16-be")
+            extra: dict[str, Any] = {"xmp": xmp.encode()} if isinstance(xmp, str) else {}
+            picture.convert("RGB").save(buffer, FORMATS[kind], quality=92, exif=exif, **extra)
+    return buffer.getvalue()
+
+
+def text_in(file: bytes) -> tuple[str, dict[str, str]]:
+    """The parameters text of a picture file, empty if it has none, and its other texts. Raises InvalidRequest."""
+    try:
+        with Image.open(io.BytesIO(file), formats=tuple(MAX_IMAGE_PIXELS)) as picture:
+            texts = {str(name): value for name, value in picture.info.items() if isinstance(value, str)}
+            comment = picture.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InvalidRequest("image: the image has too many megapixels.", field="image") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        message = f"image: the data is not an image; send one of {', '.join(MAX_IMAGE_PIXELS)}."
+        raise InvalidRequest(message, field="image") from error
+    text = texts.pop(PNG_KEY, "")
+    if not text and isinstance(comment, bytes) and comment.startswith(UNICODE):
+        text = comment.removeprefix(UNICODE).decode("utf-16-be", errors="replace")
+    return text, texts
+
+
+def _quote(value: object) -> str:
+    """A value as A1111 writes it: in JSON's quotes if it has a character that separates values."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]", text) else text
+
+
+def _unquote(value: str) -> str:
+    if not value.startswith('"'):
+        return value.strip()
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value

@@ -1,0 +1,232 @@
+"""The parameters of `txt2img` and `img2img`: each is honored, has no effect on the picture, or is refused by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.cards import Catalogue, ModelCard
+from limner_shared.domain.jobs import JobRequest, RequestedName
+from limner_shared.errors import InvalidRequest
+from limner_web.a1111.options import Options, with_changes
+
+LORA: Final = re.compile(r"<lora:([^:<>]+)((?::[^:<>]*)*)>")
+AUTOMATIC: Final = ("", "automatic", "normal", "use same sampler", "use same scheduler")
+"""Names that leave the choice of sampler or schedule to the model."""
+SAMPLERS: Final = {
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "dpm++ 2m": "DPMSolverMultistepScheduler",
+    "dpm++ sde": "DPMSolverSDEScheduler",
+    "dpm2": "KDPM2DiscreteScheduler",
+    "dpm2 a": "KDPM2AncestralDiscreteScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler a": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "lcm": "LCMScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "plms": "PNDMScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+"""A1111's names of samplers and the diffusers schedulers that implement them."""
+
+IGNORED: Final = {
+    # What the web UI does with its own output folder.
+    *("do_not_save_grid", "do_not_save_samples", "save_images"),
+    # What only matters together with a parameter that is refused.
+    *("firstphase_height", "firstphase_width", "refiner_switch_at", "script_args", "subseed", "s_tmax", "s_tmin"),
+    *("hr_additional_modules", "hr_cfg", "hr_checkpoint_name", "hr_negative_prompt", "hr_prompt", "hr_resize_x"),
+    *("hr_resize_y", "hr_sampler_name", "hr_scale", "hr_scheduler", "hr_second_pass_steps", "hr_upscaler"),
+    # SillyTavern sends the address and the credentials that it uses along with the parameters.
+    *("auth", "url"),
+}
+NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
+    "alwayson_scripts": ({},),
+    "clip_skip": (0, 1),
+    "comments": ({},),
+    "enable_hr": (False,),
+    "eta": (0, 1),
+    "force_task_id": ("",),
+    "image_cfg_scale": (0, 1.5),
+    "infotext": ("",),
+    "initial_noise_multiplier": (0, 1),
+    "inpainting_mask_invert": (0,),
+    "latent_mask": ("",),
+    "override_settings_restore_afterwards": (True,),
+    "refiner_checkpoint": ("", "None"),
+    "resize_mode": (0, 1),
+    "restore_faces": (False,),
+    "s_churn": (0,),
+    "s_min_uncond": (0,),
+    "s_noise": (1,),
+    "script_name": ("", "None"),
+    "seed_resize_from_h": (-1, 0),
+    "seed_resize_from_w": (-1, 0),
+    "subseed_strength": (0,),
+    "tiling": (False,),
+}
+"""Parameters that are not supported, and the values that clients send for "not used". `null` always is one."""
+MASK_ONLY: Final = {
+    "inpaint_full_res": "The whole picture is drawn, not only the masked part at full resolution.",
+    "inpaint_full_res_padding": None,
+    "inpainting_fill": "The masked part is drawn from its original content.",
+    "mask_blur": "The edge of the mask is not blurred.",
+    "mask_blur_x": None,
+    "mask_blur_y": None,
+    "mask_round": None,
+}
+"""Parameters of masks whose defaults this service does not follow, and what the answer then says."""
+CALLED: Final = {
+    "adapters": "prompt",
+    "guidance": "cfg_scale",
+    "image": "init_images",
+    "model": "sd_model_checkpoint",
+    "n": "batch_size",
+    "strength": "denoising_strength",
+    "style": "styles",
+}
+"""A1111's names of our fields."""
+
+
+class TextToImage(BaseModel):
+    """The supported parameters of `txt2img`. A parameter that is left out or null takes the model's default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    styles: list[str] | None = Field(default=None, max_length=10)
+    seed: int | None = None
+    sampler_name: RequestedName | None = None
+    sampler_index: RequestedName | None = None
+    scheduler: RequestedName | None = None
+    batch_size: int = Field(default=1, ge=1, le=1000)
+    n_iter: int = Field(default=1, ge=1, le=1000)
+    steps: int | None = None
+    cfg_scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    denoising_strength: float | None = None
+    disable_extra_networks: bool = False
+    override_settings: dict[str, Any] = Field(default_factory=dict[str, Any])
+    send_images: bool = True
+
+
+class ImageToImage(TextToImage):
+    """The supported parameters of `img2img`."""
+
+    init_images: list[str] = Field(min_length=1, max_length=1)
+    mask: str | None = None
+    denoising_strength: float | None = 0.75
+    include_init_images: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one call asks for."""
+
+    job: JobRequest
+    options: Options
+    send_images: bool
+    include_inputs: bool
+    warnings: tuple[str, ...]
+    """What was not done as the client's parameters say, though it can be drawn."""
+
+
+def read(body: dict[str, Any], kind: type[TextToImage], options: Options, catalogue: Catalogue) -> Generation:
+    """The generation that a request body asks for, with the caller's `options` as defaults.
+
+    Raises ValidationError or InvalidRequest, which names the parameter.
+    """
+    masks = MASK_ONLY if issubclass(kind, ImageToImage) else {}
+    ours = {name: value for name, value in body.items() if name not in IGNORED | NEUTRAL.keys() | masks.keys()}
+    for name, value in body.items():
+        if name in NEUTRAL and value is not None and value not in NEUTRAL[name]:
+            raise refuse(name, repr(value)[:60], [repr(neutral) for neutral in NEUTRAL[name]])
+    given = kind.model_validate({name: value for name, value in ours.items() if value is not None})
+    options = with_changes(options, given.override_settings, catalogue)
+    card = catalogue.get(options.sd_model_checkpoint)
+    warnings: list[str] = []
+    if isinstance(given, ImageToImage) and given.mask is not None:
+        warnings += [f"{name}: {note}" for name, note in masks.items() if note and body.get(name)]
+    job = JobRequest.model_validate(_job(given, card, warnings))
+    include = isinstance(given, ImageToImage) and given.include_init_images
+    return Generation(job, options, given.send_images, include, tuple(warnings))
+
+
+def _job(given: TextToImage, card: ModelCard, warnings: list[str]) -> dict[str, Any]:
+    """The fields of our request. Adds to `warnings`."""
+    prompt, adapters = given.prompt or "", list[dict[str, Any]]()
+    if not given.disable_extra_networks:
+        prompt, adapters = _adapters(prompt)
+    fields: dict[str, Any] = {
+        "prompt": prompt,
+        "negative_prompt": given.negative_prompt or None,
+        "model": card.name,
+        "style": _style(given),
+        "width": given.width,
+        "height": given.height,
+        "steps": given.steps,
+        "guidance": given.cfg_scale,
+        "scheduler": _scheduler(given, card, warnings),
+        "adapters": adapters,
+        "seed": None if given.seed is None or given.seed < 0 else given.seed,
+        "n": given.batch_size * given.n_iter,
+    }
+    if isinstance(given, ImageToImage):
+        fields |= {"image": _data_url(given.init_images[0]), "strength": given.denoising_strength}
+        fields["mask"] = None if given.mask is None else _data_url(given.mask)
+    return fields
+
+
+def _adapters(prompt: str) -> tuple[str, list[dict[str, Any]]]:
+    """The prompt without its `<lora:name:weight>` parts, and the adapters that they name."""
+    adapters: list[dict[str, Any]] = []
+    for name, weights in LORA.findall(prompt):
+        weight = weights.split(":")[1] if weights else "1"
+        try:
+            adapters.append({"name": name, "weight": float(weight)})
+        except ValueError as error:
+            raise InvalidRequest(f"prompt: the weight {weight!r} of {name} is no number.", field="prompt") from error
+    return LORA.sub("", prompt), adapters
+
+
+def _style(given: TextToImage) -> str | None:
+    if given.styles and len(given.styles) > 1:
+        raise refuse("styles", f"{len(given.styles)} styles", "one of the model's styles")
+    return given.styles[0] if given.styles else None
+
+
+def _scheduler(given: TextToImage, card: ModelCard, warnings: list[str]) -> str | None:
+    """The card's scheduler of the requested sampler, or None for the model's own.
+
+    Clients send a sampler whether or not their user chose one. A model that has only its own uses that one and the
+    answer says so; a model that has several refuses a name that is not among them.
+    """
+    schedule = given.scheduler or ""
+    if schedule.casefold() not in AUTOMATIC:
+        if card.schedulers:
+            raise refuse("scheduler", repr(schedule), ["Automatic"])
+        warnings.append(f"scheduler: {card.name} uses its own schedule, not {schedule!r}.")
+    name = given.sampler_name or given.sampler_index or ""
+    if name.casefold() in AUTOMATIC:
+        return None
+    for known in (name, SAMPLERS.get(name.casefold())):
+        if known in card.schedulers:
+            return known
+    if card.schedulers:
+        raise refuse("sampler_name", repr(name), ["Automatic", *card.schedulers])
+    warnings.append(f"sampler_name: {card.name} uses its own sampler, not {name!r}.")
+    return None
+
+
+def _data_url(image: str) -> str:
+    """A1111 takes bare base64 as well as data URLs; which format it is shows in the first characters."""
+    if image.startswith("data:"):
+        return image
+    kinds = {"/9j/": "jpeg", "UklG": "webp"}
+    return f"data:image/{kinds.get(image[:4], 'png')};base64,{image}"

@@ -1,0 +1,1 @@
+"""Replicate's API under `/replicate/v1`, for its official clients."""

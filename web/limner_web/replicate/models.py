@@ -1,0 +1,136 @@
+"""Models, versions and deployments as Replicate's clients see them, all made from the model cards.
+
+Each card is a model of the owner `limner` with one version and one deployment. The version's id is a hash of the card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Final
+
+from limner_shared.domain.card_fields import Range
+from limner_shared.domain.cards import DEFAULT_STRENGTH, Catalogue, ModelCard
+from limner_shared.domain.jobs import MAX_SEED
+from limner_shared.errors import NotFound
+
+OWNER: Final = "limner"
+UNDATED: Final = "1970-01-01T00:00:00Z"
+"""Cards have no date, but clients require one."""
+COG_VERSION: Final = "0.16.0"
+"""Clients treat an output list of versions before 0.3.9 as a stream."""
+REFERENCE: Final = re.compile(r"(?P<owner>[^/:]+)/(?P<name>[^/:]+)(?::(?P<version>[^/:]+))?")
+
+
+def find(catalogue: Catalogue, owner: str, name: str) -> ModelCard:
+    """The card of a model or deployment. Raises NotFound."""
+    card = catalogue.cards.get(name)
+    if owner != OWNER or card is None:
+        known = ", ".join(f"{OWNER}/{each}" for each in catalogue.cards)
+        raise NotFound(f"There is no model {owner}/{name}. Models: {known}.")
+    return card
+
+
+def find_version(catalogue: Catalogue, reference: str) -> ModelCard:
+    """The card of a version's id, of `owner/name`, or of `owner/name:id`. Raises NotFound."""
+    named = REFERENCE.fullmatch(reference)
+    if named is not None:
+        card = find(catalogue, named["owner"], named["name"])
+        found = card if named["version"] in (None, version_id(card)) else None
+    else:
+        found = next((card for card in catalogue.cards.values() if version_id(card) == reference), None)
+    if found is None:
+        raise NotFound(
+            f"There is no version {reference[:80]!r}: a model's card has changed or is gone. Use the model's"
+            f" name, such as {OWNER}/{catalogue.default}, or its current version."
+        )
+    return found
+
+
+def version_id(card: ModelCard) -> str:
+    """SHA-256 in hex of what a card says, without the place of its weights."""
+    return hashlib.sha256(card.model_dump_json(exclude={"source", "adapters"}).encode()).hexdigest()
+
+
+def model_object(card: ModelCard, origin: str) -> dict[str, Any]:
+    """A model."""
+    return {
+        "url": f"{origin}/",
+        "owner": OWNER,
+        "name": card.name,
+        "description": card.description or card.title,
+        "visibility": "private",
+        "github_url": None,
+        "paper_url": None,
+        "license_url": None,
+        "run_count": 0,
+        "cover_image_url": None,
+        "default_example": None,
+        "latest_version": version_object(card),
+    }
+
+
+def version_object(card: ModelCard) -> dict[str, Any]:
+    """The version of a model."""
+    schemas = {"Input": _input_schema(card), "Output": _output_schema()}
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": card.title, "version": version_id(card)},
+        "paths": {},
+        "components": {"schemas": schemas},
+    }
+    return {
+        "id": version_id(card),
+        "created_at": UNDATED,
+        "cog_version": COG_VERSION,
+        "openapi_schema": document,
+    }
+
+
+def deployment_object(card: ModelCard) -> dict[str, Any]:
+    """The deployment of a model."""
+    account = {"type": "organization", "username": OWNER, "name": "Limner", "github_url": None}
+    release = {
+        "number": 1,
+        "model": f"{OWNER}/{card.name}",
+        "version": version_id(card),
+        "created_at": UNDATED,
+        "created_by": account,
+        "configuration": {"hardware": "self-hosted", "min_instances": 1, "max_instances": 1},
+    }
+    return {"owner": OWNER, "name": card.name, "current_release": release}
+
+
+def _output_schema() -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string", "format": "uri"}, "title": "Output"}
+
+
+def _input_schema(card: ModelCard) -> dict[str, Any]:
+    widths, heights = (sorted({size[axis] for size in card.sizes}) for axis in (0, 1))
+    properties: dict[str, dict[str, Any]] = {
+        "prompt": {"type": "string", "maxLength": card.max_prompt_chars, "description": "What the picture shows."},
+        "width": {"type": "integer", "enum": widths, "default": card.sizes[0][0]},
+        "height": {"type": "integer", "enum": heights, "default": card.sizes[0][1]},
+        "num_outputs": {"type": "integer", "minimum": 1, "maximum": card.max_images, "default": 1},
+        "num_inference_steps": {"type": "integer"} | _bounds(card.steps, int),
+        "guidance_scale": {"type": "number"} | _bounds(card.guidance, float),
+        "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "description": "Default: random."},
+    }
+    if card.takes_negative_prompts:
+        properties["negative_prompt"] = {"type": "string", "maxLength": card.max_prompt_chars, "default": ""}
+    for name, choices in (("style", card.styles), ("scheduler", card.schedulers)):
+        if choices:
+            properties[name] = {"type": "string", "enum": list(choices)}
+    uri = {"type": "string", "format": "uri"}
+    if {"image-to-image", "inpainting"} & set(card.tasks):
+        strength = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": DEFAULT_STRENGTH}
+        properties |= {"image": dict(uri), "prompt_strength": strength}
+    if "inpainting" in card.tasks:
+        properties["mask"] = dict(uri)
+    for place, (name, schema) in enumerate(properties.items()):
+        schema |= {"title": name.replace("_", " ").capitalize(), "x-order": place}
+    return {"type": "object", "title": "Input", "required": ["prompt"], "properties": properties}
+
+
+def _bounds(limits: Range, kind: type[int | float]) -> dict[str, float]:
+    return {"minimum": kind(limits.min), "maximum": kind(limits.max), "default": kind(limits.default)}

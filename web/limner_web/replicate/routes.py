@@ -1,0 +1,241 @@
+"""The routes of Replicate's API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from apiflask import APIBlueprint
+from flask import Response, jsonify, request, stream_with_context
+from pydantic import BaseModel, ConfigDict, Field
+
+from limner_shared.db.search import JobFilter, find_jobs
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.views import JobView
+from limner_shared.errors import InvalidRequest, NotFound
+from limner_web import strict_json, waiting
+from limner_web.auth import tenant_id
+from limner_web.intake import submission
+from limner_web.intake.cancellation import cancel_job
+from limner_web.intake.headers import JobHeaders
+from limner_web.problems import renamed
+from limner_web.replicate import files, inputs, models, predictions, streaming
+from limner_web.request_checks import BROKEN_BODY, ID_PATTERN, cut_off
+from limner_web.services import Services, get_services
+from limner_web.serving.connection import hang_up_check
+from limner_web.throttling import release_request_slot
+from limner_web.view_builders import job_views
+
+bp = APIBlueprint("replicate", __name__, url_prefix="/replicate/v1", enable_openapi=False)
+
+PAGE: Final = 100
+OUTPUT_HEADER: Final = "X-Output-Files"
+
+
+class PageQuery(BaseModel):
+    """The place of a page in a list."""
+
+    model_config = ConfigDict(extra="ignore")
+    cursor: str | None = Field(default=None, pattern=f"^{ID_PATTERN}$")
+
+
+@bp.post("/predictions")
+def create_prediction() -> Response:
+    """Create a prediction of a version."""
+    asked = inputs.NewPrediction.model_validate(request.get_json())
+    if asked.version is None:
+        raise InvalidRequest("version: name a version or a model.", field="version")
+    return _create(asked, models.find_version(get_services().catalogue, asked.version))
+
+
+@bp.post("/models/<owner>/<name>/predictions")
+@bp.post("/deployments/<owner>/<name>/predictions", endpoint="create_deployment_prediction")
+def create_model_prediction(owner: str, name: str) -> Response:
+    """Create a prediction of a model or a deployment."""
+    asked = inputs.NewPrediction.model_validate(request.get_json())
+    return _create(asked, models.find(get_services().catalogue, owner, name))
+
+
+@bp.get("/predictions")
+def list_predictions() -> Response:
+    """List the tenant's predictions, the newest first, with the URLs of their pictures."""
+    services = get_services()
+    page = PageQuery.model_validate(request.args.to_dict())
+    with services.database.read() as session:
+        page_of_jobs = find_jobs(session, tenant_id(), JobFilter(), PAGE, page.cursor)
+        views = job_views(session, services.hints, page_of_jobs.jobs)
+    found = [_object(services, view, as_data=False) for view in views]
+    cursor = page_of_jobs.next
+    last = f"{_origin(services)}/replicate/v1/predictions?cursor={cursor}" if cursor is not None else None
+    return jsonify({"previous": None, "next": last, "results": found})
+
+
+@bp.get("/predictions/<id:job_id>")
+def get_prediction(job_id: str) -> Response:
+    """Retrieve a prediction."""
+    services = get_services()
+    return jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
+
+
+@bp.post("/predictions/<id:job_id>/cancel")
+def cancel_prediction(job_id: str) -> Response:
+    """Cancel a prediction; one that has ended is returned as it is."""
+    services = get_services()
+    cancel_job(services, tenant_id(), job_id)
+    return jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
+
+
+@bp.get("/predictions/<id:job_id>/stream")
+def stream_prediction(job_id: str) -> Response:
+    """Stream a prediction's logs and output."""
+    services = get_services()
+    waiting.look(services, tenant_id(), job_id)
+    views = waiting.watch(services, tenant_id(), job_id, hang_up_check())
+    events = streaming.events(services, views, _origin(services), as_data=_as_data(services))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(stream_with_context(events), mimetype="text/event-stream", headers=headers)
+
+
+@bp.get("/models")
+def list_models() -> Response:
+    """List the models."""
+    services = get_services()
+    return _list([models.model_object(card, _origin(services)) for card in services.catalogue.cards.values()])
+
+
+@bp.get("/models/<owner>/<name>")
+def get_model(owner: str, name: str) -> Response:
+    """Retrieve a model."""
+    services = get_services()
+    return jsonify(models.model_object(models.find(services.catalogue, owner, name), _origin(services)))
+
+
+@bp.get("/models/<owner>/<name>/versions")
+def list_versions(owner: str, name: str) -> Response:
+    """List a model's only version."""
+    return _list([models.version_object(models.find(get_services().catalogue, owner, name))])
+
+
+@bp.get("/models/<owner>/<name>/versions/<version>")
+def get_version(owner: str, name: str, version: str) -> Response:
+    """Retrieve a version."""
+    card = models.find(get_services().catalogue, owner, name)
+    if version != models.version_id(card):
+        raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {models.version_id(card)}.")
+    return jsonify(models.version_object(card))
+
+
+@bp.get("/deployments")
+def list_deployments() -> Response:
+    """List the deployments, one for each model."""
+    return _list([models.deployment_object(card) for card in get_services().catalogue.cards.values()])
+
+
+@bp.get("/deployments/<owner>/<name>")
+def get_deployment(owner: str, name: str) -> Response:
+    """Retrieve a deployment."""
+    return jsonify(models.deployment_object(models.find(get_services().catalogue, owner, name)))
+
+
+@bp.post("/files")
+def upload_file() -> Response:
+    """Upload a file to use as an input within 24 hours."""
+    services = get_services()
+    try:
+        content = request.files.get("content")
+        metadata = strict_json.loads(request.form.get("metadata") or "{}")
+    except BROKEN_BODY as error:
+        raise cut_off(0, request.content_length) from error
+    if content is None:
+        raise InvalidRequest("content: send the file in the multipart field `content`.", field="content")
+    name = content.filename or "file"
+    if not (strict_json.is_storable(name) and strict_json.is_storable(content.mimetype)):
+        raise strict_json.refuse_text("content")
+    file = files.upload(services, tenant_id(), name, content.mimetype, content.read(), metadata)
+    answer = jsonify(files.file_object(file, _origin(services)))
+    answer.status_code = 201
+    return answer
+
+
+@bp.get("/files")
+def list_files() -> Response:
+    """List the tenant's files, the newest first."""
+    services = get_services()
+    found = files.newest(services.hints.redis, tenant_id())
+    return _list([files.file_object(file, _origin(services)) for file in found])
+
+
+@bp.get("/files/<id:file_id>")
+def get_file(file_id: str) -> Response:
+    """Retrieve what is known of a file."""
+    services = get_services()
+    return jsonify(files.file_object(files.get(services.hints.redis, tenant_id(), file_id), _origin(services)))
+
+
+@bp.delete("/files/<id:file_id>")
+def delete_file(file_id: str) -> Response:
+    """Delete a file."""
+    files.delete(get_services().hints.redis, tenant_id(), file_id)
+    return Response(status=204)
+
+
+def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
+    services = get_services()
+    wait = inputs.wait_seconds(request.headers.get("Prefer", ""))
+    fields = inputs.job_fields(asked, card)
+    for name in inputs.STORED_INPUTS:
+        if name in fields:
+            fields[name] = files.as_input(services, tenant_id(), name, fields[name])
+    fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
+    header = JobHeaders.read(request.headers)
+    try:
+        job_request = JobRequest.model_validate(fields)
+        job_id = submission.submit(
+            services, tenant_id(), job_request, header.idempotency_key, header.x_stainless_retry_count
+        ).job_id
+    except InvalidRequest as error:
+        raise renamed(error, inputs.CALLED) from error
+    if wait is None:
+        answer = jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
+        answer.status_code = 201
+        return answer
+    release_request_slot(services.limiter)
+    job = waiting.until(services, tenant_id(), job_id, wait, hang_up_check())
+    # `processing` would make the client's `run` return before there is an output.
+    answer = jsonify(_object(services, job, status=None if job.status.terminal else "starting"))
+    answer.status_code = 201 if job.status.terminal else 202
+    return answer
+
+
+def _object(
+    services: Services, job: JobView, *, as_data: bool | None = None, status: str | None = None
+) -> dict[str, Any]:
+    origin = _origin(services)
+    as_data = _as_data(services) if as_data is None else as_data
+    try:
+        output = predictions.outputs(services, job, origin, as_data=as_data)
+    except NotFound:  # deleted meanwhile
+        output = None
+    return predictions.prediction_object(job, services.catalogue, origin, output, status=status)
+
+
+def _list(results: list[dict[str, Any]]) -> Response:
+    return jsonify({"previous": None, "next": None, "results": results})
+
+
+def _origin(services: Services) -> str:
+    return services.settings.public_url or request.host_url.rstrip("/")
+
+
+def _as_data(services: Services) -> bool:
+    """Whether pictures are sent as data URLs: as the client asks, or else where its URLs begin with `http:`.
+
+    The client turns `https:` and `data:` into files that can be read, and leaves `http:` as plain text.
+    """
+    asked = request.headers.get(OUTPUT_HEADER)
+    if asked is None:
+        return not _origin(services).startswith("https:")
+    if not re.fullmatch("data|url", asked):
+        raise InvalidRequest(f"{OUTPUT_HEADER}: use `data` or `url`.", field=OUTPUT_HEADER)
+    return asked == "data"
