@@ -18,6 +18,7 @@ from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.redis_queues import QueueState, RedisQueues
 from limner_dispatcher.release_window import Window
 from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
+from limner_shared import metrics
 from limner_shared.db import ledger, queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
@@ -120,6 +121,7 @@ class Releaser:
                     next_round = min(next_round, window.seconds_left)
         if again:
             log.info("released again", model=model, jobs=len(again))
+            metrics.JOBS_RELEASED_AGAIN.inc(len(again), model=model)
         self._publish(model, state, again + released)
         state.standing = standing
         return next_round
@@ -161,6 +163,7 @@ class Releaser:
             jobs = [job for job in released if job.lane == lane]
             if jobs:
                 publish(self._celery, model, jobs, state.windows[lane].jobs_a_message)
+                metrics.JOBS_RELEASED.inc(len(jobs), model=model, lane=lane.name.lower())
 
     def _move_up(self, model: str, state: ModelState) -> None:
         oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.standing.items()}

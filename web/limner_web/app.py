@@ -10,15 +10,17 @@ from flask import Response, g, request
 
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_web import auth, health, problems, request_checks, throttling
+from limner_web import auth, health, operator, problems, request_checks, throttling
 from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, models, openapi, usage
 from limner_web.openai import chat
 from limner_web.pages import routes
 from limner_web.services import build
-from limner_web.serving import connection
+from limner_web.serving import connection, operator_port
 
 log = get_logger(__name__)
 
+MODULES = (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, operator, chat, routes)
+"""The modules whose blueprints make up the application."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -50,13 +52,15 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.before_request(_begin)
     throttling.install_concurrency(app, services.limiter)
     auth.install(app)
+    operator.install(app)
     throttling.install_tenant_limits(app, services.limiter, services.request_rate)
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for module in (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes):
+    for module in MODULES:
         app.register_blueprint(module.bp)
-    app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
+    served = operator_port.with_operator_port(app.wsgi_app, settings.port)
+    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)  # type: ignore[method-assign]
     return app
 
 
@@ -69,7 +73,8 @@ def _end(response: Response) -> Response:
     response.headers.update(SECURITY_HEADERS)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    if request.path not in ("/healthz", "/readyz"):  # health checks come every few seconds
+    operator.measure_request(request.method, response.status_code, seconds)
+    if request.path not in throttling.ALWAYS_ANSWERED:  # health checks and scrapes come every few seconds
         ms = round(seconds * 1000, 1)
         log.info("request", method=request.method, path=request.path, status=response.status_code, ms=ms)
     return response

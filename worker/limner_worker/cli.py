@@ -11,6 +11,7 @@ from celery.platforms import SecurityWarning
 from limner_shared.db.engine import require_current
 from limner_shared.domain.cards import Catalogue
 from limner_shared.messaging.celery_app import make_celery
+from limner_shared.metrics.exposition import configure
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 
@@ -29,6 +30,7 @@ def worker(models: tuple[str, ...]) -> None:
 
     settings = Settings()
     configure_logging(settings, "worker")
+    configure(settings, "worker")
     # Celery warns about running as root because of pickle, which no queue here accepts; containers run as a
     # separate user.
     warnings.simplefilter("ignore", SecurityWarning)

@@ -10,9 +10,11 @@ from typing import Any, Final
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import KombuError
 
 from limner_shared.db.ledger import Released
 from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.measured_redis import measured
 from limner_shared.settings import Settings
 
 RUN_TASK: Final = "limner.run"
@@ -93,7 +95,7 @@ def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: i
     """Publish released jobs to their lanes' queues. Raises kombu's errors; the dispatcher publishes lost messages
     again.
     """
-    with app.producer_or_acquire() as producer:
+    with measured("publish", KombuError), app.producer_or_acquire() as producer:
         for lane, group in groupby(jobs, key=lambda job: job.lane):
             lane_jobs = list(group)
             options: dict[str, Any] = {"queue": _queue(queue_name(model, lane)), "retry": False, "ignore_result": True}

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.errors import StorageFailed, StorageFull
 
@@ -55,7 +56,7 @@ class Store:
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Store bytes under a key. With `durable` they survive a power failure from then on."""
-        with self._errors():
+        with self._call("put"):
             if self.folder is not None:
                 _write_whole(self.folder / key, data, durable)
             else:
@@ -63,7 +64,7 @@ class Store:
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
-        with self._errors():
+        with self._call("get"):
             try:
                 return self._store.get(key).bytes().to_bytes()
             except FileNotFoundError:
@@ -71,7 +72,7 @@ class Store:
 
     def age(self, key: str) -> float | None:
         """The seconds since a key was written, or None if it does not exist."""
-        with self._errors():
+        with self._call("age"):
             try:
                 return _age(self._store.head(key)["last_modified"])
             except FileNotFoundError:
@@ -79,7 +80,7 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete a key; a missing key is not an error."""
-        with self._errors():
+        with self._call("delete"):
             try:
                 self._store.delete(key)
             except FileNotFoundError:
@@ -96,7 +97,7 @@ class Store:
             return True
         if age < unless_younger:
             return False
-        with self._errors():
+        with self._call("move"):
             try:
                 if self.folder is not None:
                     return _move_file(self.folder / key, self.folder / to, unless_younger)
@@ -112,14 +113,24 @@ class Store:
 
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
         """All keys in a folder with their ages in seconds, in pages."""
-        with self._errors():
+        with self._call("list"):
             pages = iter(self._store.list(prefix, chunk_size=LISTED_AT_ONCE))
         while True:
-            with self._errors():
+            with self._call("list"):
                 page = next(pages, None)
             if page is None:
                 return
             yield [(entry["path"], _age(entry["last_modified"])) for entry in page]
+
+    @contextmanager
+    def _call(self, operation: str) -> Iterator[None]:
+        with metrics.BLOB_SECONDS.time(operation=operation):
+            try:
+                with self._errors():
+                    yield
+            except (StorageFull, StorageFailed) as error:
+                metrics.BLOB_ERRORS.inc(operation=operation, code=error.code)
+                raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from queue import Full, Queue
 from threading import Lock
 from typing import Any, Final
 
+from limner_shared import metrics
 from limner_shared.messaging.hints import Heard
 from limner_web.limits import EVENT_BACKLOG
 from limner_web.updates.listener import Listener
@@ -70,9 +71,11 @@ class Feeds:
         with self._lock:
             feed = self._feeds.setdefault(tenant_id, _Feed())
             feed.readers.add(queue)
+        metrics.EVENT_STREAMS.inc()
         try:
             yield queue
         finally:
+            metrics.EVENT_STREAMS.inc(-1)
             with self._lock:
                 feed.readers.discard(queue)
                 if not feed.readers:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from limner_shared import metrics
 from limner_shared.circuit_breaker import BreakerState
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
@@ -15,6 +16,8 @@ from limner_shared.db.ledger import AttemptKey, NewImage
 from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, StorageFull
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
+from limner_shared.metrics.exposition import at_scrape
+from limner_shared.operator_port import serve_metrics
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
@@ -22,6 +25,7 @@ from limner_shared.threads import EXIT_CODE, Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Picture
+from limner_worker.generators.device_memory import memory_bytes
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.claiming import Claimer, Delivery
@@ -64,6 +68,7 @@ class WorkerService:
         self._blobs = blobs = Blobs(settings.resolved_blob_url)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
+        self._metrics_address = ""
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
         self._leases = Leases(settings, database, redis, held, threads, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
@@ -90,6 +95,8 @@ class WorkerService:
 
     def start(self) -> None:
         """Start all threads. The models are loaded already."""
+        at_scrape(self._measure)
+        self._metrics_address = serve_metrics(self._settings, self._threads)
         self._engine.start()
         self._leases.start()
         self._reporter.start()
@@ -263,7 +270,15 @@ class WorkerService:
             held=len(self._held),
             closed=self._admission.paused(),
             stalled=sorted(self._threads.stalled()),
+            metrics=self._metrics_address,
         )
+
+    def _measure(self) -> None:
+        metrics.WORKER_HELD_JOBS.set(len(self._held))
+        metrics.WORKER_MODELS.replace({(model,): 1 for model in self._models})
+        paused = self._admission.paused()
+        metrics.WORKER_PAUSED.replace({(what,): what in paused for what in (*self._models, "store")})
+        metrics.DEVICE_MEMORY_BYTES.replace(memory_bytes())
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:
         suspects = self._engine.suspects if name == "engine" else self._held.keys()

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared import metrics
 from limner_shared.db import queries, tables
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import AttemptKey, Claim, NewImage
@@ -162,6 +163,7 @@ class Deduplicator:
         for job in sorted(jobs, key=lambda job: job.claim.lane):
             keys = keys_of[job.key]
             copies = self._copy_images(job, [stored[key] for key in keys if key in stored])
+            metrics.CACHE_REQUESTS.inc(cache="results", result="hit" if copies else "miss")
             if copies:
                 self._on_duplicate(job, copies)
             elif any(keys == other and lane <= job.claim.lane for other, lane in self._generating.values()):

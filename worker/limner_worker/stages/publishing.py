@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
+from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.db import ledger
 from limner_shared.db.engine import DATABASE_AWAY, Database, describe
@@ -102,6 +103,8 @@ class Publisher:
 
     def publish(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
         """Store the jobs' pictures and finish the jobs, a few per task, so that both threads have work."""
+        for job in jobs:
+            job.generated_at = time.perf_counter()
         for start in range(0, len(jobs), STORED_AT_ONCE):
             self._storing.submit(self._store_jobs, jobs[start : start + STORED_AT_ONCE], fingerprint)
 
@@ -210,6 +213,7 @@ class Publisher:
                 self._clean_up(outcome.job)
                 outcome.job.acknowledge()
         done = {change.id: change.state.value for change in changes}
+        _measure(outcomes, done)
         if done:
             log.info("jobs finished", jobs=done)
         discarded = [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]
@@ -250,3 +254,10 @@ class Publisher:
             if lost:
                 ledger.forfeit(session, lost)
         return changes + [change for change in failures if change is not None]
+
+
+def _measure(outcomes: Sequence[Outcome], committed: Collection[str]) -> None:
+    now = time.perf_counter()
+    for job in (outcome.job for outcome in outcomes if outcome.job.id in committed):
+        if job.generated_at is not None:
+            metrics.PUBLISH_SECONDS.observe(now - job.generated_at, model=job.claim.spec.model)

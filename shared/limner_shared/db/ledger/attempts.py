@@ -12,6 +12,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from limner_shared.db import release_queries
 from limner_shared.db.engine import insert_many, now
+from limner_shared.db.ledger.counting import count_claims
 from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.types import NO_SYNC, AttemptKey, Change, Claim, Result, error_values, record, transition
@@ -31,6 +32,7 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     """
     rows = session.execute(_claim_statement(job_ids, owner, lease_seconds), execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
+    count_claims(session, rows)
     claims: list[Claim] = []
     for row in rows:
         try:
@@ -57,7 +59,8 @@ def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -
     }
     shares = select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares")
     columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
-    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, shares)
+    waited = (now() - Job.created_at).label("waited")
+    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, Job.model, waited, shares)
 
 
 def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:

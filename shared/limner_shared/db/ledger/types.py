@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_many, now
+from limner_shared.db.ledger.counting import count_transition
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
 from limner_shared.errors import LimnerError
@@ -129,6 +130,19 @@ class Submission:
     released: list[Released]
 
 
+_CHANGED: Final = (
+    Job.id,
+    Job.tenant_id,
+    Job.bulk_id,
+    Job.model,
+    Job.priority,
+    Job.state,
+    Job.version,
+    Job.attempt,
+    Job.error_code,
+)
+
+
 def lock(session: Session, ids: Select[str]) -> list[str]:
     """Lock the jobs of this query that no other transaction has locked, and return their ids.
 
@@ -150,9 +164,10 @@ def transition(
         update(Job)
         .where(which)
         .values({"version": Job.version + 1, **values})
-        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.model, Job.state, Job.version, Job.attempt)
+        .returning(*_CHANGED, (Job.finished_at - Job.created_at).label("seconds"))
     )
     rows = session.execute(statement, execution_options=NO_SYNC).all()
+    count_transition(session, kind, rows, detail)
     record(session, kind, [(row.id, row.attempt, dict(detail or {})) for row in rows])
     changes = [Change(row.id, row.tenant_id, row.bulk_id, row.model, JobState(row.state), row.version) for row in rows]
     _count_ends(session, changes)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared import metrics
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.domain.cards import ModelCard
@@ -120,7 +121,8 @@ class InterpretationStage:
     def _run(self) -> None:
         while jobs := self._next():
             self._threads.working()
-            self._interpret([job for job in jobs if not job.closed])
+            with metrics.INTERPRETATION_SECONDS.time():
+                self._interpret([job for job in jobs if not job.closed])
             self._threads.idle()
 
     def _interpret(self, jobs: Sequence[JobRun]) -> None:
@@ -129,6 +131,8 @@ class InterpretationStage:
         for job, request, found in zip(jobs, requests, self._interpretations(requests), strict=True):
             try:
                 if found is not None and self._commit(job, request, found):
+                    fallback = "no" if found.fallback is None else "yes"
+                    metrics.INTERPRETATIONS.inc(backend=found.backend, fallback=fallback)
                     committed.append(job)
                     continue
             except Exception:
