@@ -31,6 +31,7 @@ from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import Hints, connect
+from limner_shared.metrics.exposition import start_at_zero
 from limner_shared.operator_port import serve_metrics
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
@@ -219,6 +220,7 @@ def run_dispatcher(settings: Settings, stopping: threading.Event) -> None:
     """Build a dispatcher from the settings and run it until `stopping` is set."""
     catalogue = Catalogue.load(settings.models, settings.default_model)
     database = Database(settings.resolved_database_url)
+    start_at_zero(catalogue.cards)
     try:
         redis, celery = connect(settings.redis_url, decode_responses=False), make_celery(settings)
         Dispatcher(settings, catalogue, database, redis, celery).run(stopping)

@@ -163,7 +163,6 @@ class Releaser:
             jobs = [job for job in released if job.lane == lane]
             if jobs:
                 publish(self._celery, model, jobs, state.windows[lane].jobs_a_message)
-                metrics.JOBS_RELEASED.inc(len(jobs), model=model, lane=lane.name.lower())
 
     def _move_up(self, model: str, state: ModelState) -> None:
         oldest = {lane: tuple(found.oldest_jobs) or None for lane, found in state.standing.items()}

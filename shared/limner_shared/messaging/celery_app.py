@@ -12,6 +12,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
 
+from limner_shared import metrics
 from limner_shared.db.ledger import Released
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.measured_redis import measured
@@ -104,3 +105,4 @@ def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: i
                 batch = lane_jobs[start : start + size]
                 message = {"v": MESSAGE_VERSION, "jobs": [job.id for job in batch], "at": min(job.at for job in batch)}
                 app.send_task(RUN_TASK, kwargs=message, producer=producer, **options)
+            metrics.JOBS_RELEASED.inc(len(lane_jobs), model=model, lane=lane.name.lower())

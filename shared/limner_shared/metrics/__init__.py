@@ -36,6 +36,11 @@ JOB_WAIT_SECONDS = Histogram(
     ("model", "lane"),
     LONG,
 )
+JOBS_RELEASED = Counter(
+    "limner_jobs_released_total",
+    "Jobs published to Redis, by the dispatcher or at their submission.",
+    ("model", "lane"),
+)
 ATTEMPTS = Counter("limner_attempts_total", "Claims of jobs by workers.", ("model",))
 JOBS_REQUEUED = Counter(
     "limner_jobs_requeued_total",
@@ -66,7 +71,6 @@ DISPATCHER_FAILURES = Counter(
     "limner_dispatcher_failures_total", "Items of a duty that failed and were set aside.", ("duty",)
 )
 DISPATCHER_SET_ASIDE = Gauge("limner_dispatcher_set_aside_items", "Failed items that wait for their retry.")
-JOBS_RELEASED = Counter("limner_jobs_released_total", "Jobs published to Redis.", ("model", "lane"))
 JOBS_RELEASED_AGAIN = Counter(
     "limner_jobs_released_again_total", "Jobs published again because their message was lost.", ("model",)
 )

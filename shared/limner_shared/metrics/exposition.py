@@ -6,11 +6,12 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from limner_shared.metrics import BUILD_INFO
+from limner_shared import metrics
+from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull
 from limner_shared.metrics.instruments import ALL, STATE
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
@@ -34,7 +35,26 @@ def configure(settings: Settings, process: str) -> None:
 
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=STATE.registry)
-    BUILD_INFO.set(1, version=_version(), process=process)
+    metrics.BUILD_INFO.set(1, version=_version(), process=process)
+
+
+def start_at_zero(models: Iterable[str]) -> None:
+    """Export the counters that alerts watch before their first event: Prometheus sees no increase in a value that was
+    not there before.
+    """
+    for model in models:
+        for counter in (metrics.LEASES_LOST, metrics.DEAD_LETTERS, metrics.OUT_OF_MEMORY, metrics.PADDING_ROW_STEPS):
+            counter.inc(0, model=model)
+        metrics.JOBS_REQUEUED.inc(0, model=model, reason="lease_lost")
+        metrics.JOBS_ENDED.inc(0, model=model, state="succeeded", code="")
+        metrics.JOBS_ENDED.inc(0, model=model, state="failed", code=GenerationFailed.code)
+    for operation in ("read", "write"):
+        for kind in ("away", "statement"):
+            metrics.DATABASE_ERRORS.inc(0, operation=operation, kind=kind)
+    for operation in ("command", "pipeline", "publish"):
+        metrics.REDIS_ERRORS.inc(0, operation=operation)
+    for code in (StorageFull.code, StorageFailed.code):
+        metrics.BLOB_ERRORS.inc(0, operation="put", code=code)
 
 
 def share_values() -> Callable[[int], None]:

@@ -170,8 +170,9 @@ class State:
     def registry(self) -> Any:
         """The registry of this process's metrics."""
         if self._registry is None:
-            from prometheus_client import CollectorRegistry  # noqa: PLC0415
+            from prometheus_client import CollectorRegistry, disable_created_metrics  # noqa: PLC0415
 
+            disable_created_metrics()  # a further series for each counter and histogram
             self._registry = CollectorRegistry()
         return self._registry
 
