@@ -16,7 +16,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -97,9 +96,8 @@ def call_seconds() -> float:
     return median(samples)
 
 
-def share(before: Sequence[float], after: Sequence[float], jobs: int, seconds: float) -> dict[str, float]:
-    """Return what one job costs; `before` and `after` are processor seconds and measurements."""
-    cpu, calls = ((late - early) / jobs for early, late in zip(before, after, strict=True))
+def share(cpu: float, calls: float, seconds: float) -> dict[str, float]:
+    """Return what one job costs: `cpu` are its processor seconds, `calls` its measurements of `seconds` each."""
     return {
         "cpu_ms_per_job": round(1000 * cpu, 4),
         "measurements_per_job": round(calls, 2),
@@ -122,18 +120,21 @@ def main(quick: bool) -> None:
     ):
         for client in (with_metrics, without):
             rate(client, 200)
-        before = cpu_seconds(measured), measurements(measured)
+        calls = -measurements(measured)
+        cpu, cpu_without = -cpu_seconds(measured), -cpu_seconds(plain)
         samples = [pair(with_metrics, without, count, swapped=number % 2 == 1) for number in range(rounds)]
-        after = cpu_seconds(measured), measurements(measured)
+        cpu, cpu_without = cpu + cpu_seconds(measured), cpu_without + cpu_seconds(plain)
+        calls += measurements(measured)
     # A process of its own: it shares its values through its environment, which the services must not inherit.
     code = "from bench.metrics_cost import call_seconds; print(call_seconds())"
     taken = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    figures = share(before, after, rounds * count, float(taken))
+    figures = share(cpu / (rounds * count), calls / (rounds * count), float(taken))
     on, off = ([sample[i] for sample in samples] for i in range(2))
     shown = {
         "with_metrics_per_s": summary(on),
         "without_per_s": summary(off),
         "ratio": summary([a / b for a, b in samples]),
+        "cpu_ms_per_job_without": round(1000 * cpu_without / (rounds * count), 4),
     } | figures
     bars = {"with metrics": on, "without": off}
     report(

@@ -18,7 +18,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from limner_client.cli.main import cli
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.metrics.instruments import ALL
@@ -165,3 +167,10 @@ def test_every_query_of_rules_and_dashboard_gives_a_number_and_no_alert_fires(se
     broken = {rule["name"]: rule["lastError"] for group in groups for rule in group["rules"] if rule["health"] == "err"}
     assert not broken
     assert [each["labels"]["alertname"] for each in prometheus.get("/alerts")["alerts"]] == []
+    seen = CliRunner().invoke(
+        cli, ["top", "--once", "--interval", "0.2", "--server", f"127.0.0.1:{service.settings.port}"]
+    )
+    assert seen.exit_code == 0, seen.output
+    assert "null" in seen.output
+    assert "dispatch 1" in seen.output
+    assert "not reachable" not in seen.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 
@@ -9,7 +10,7 @@ from apiflask import APIFlask
 from flask import Response, g, request
 
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import begin_request, concerns, get_logger
 from limner_web import auth, health, operator, problems, request_checks, throttling
 from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, models, openapi, usage
 from limner_web.openai import chat
@@ -21,6 +22,10 @@ log = get_logger(__name__)
 
 MODULES = (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, operator, chat, routes)
 """The modules whose blueprints make up the application."""
+CONCERNED = ("job", "bulk", "conversation")
+"""The parts of a route that every line of its requests names."""
+LOGGED_PATH_CHARS = 200
+WORD = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -66,7 +71,15 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    g.request_id = request.headers.get("X-Request-Id", "")[:64] or uuid.uuid4().hex
+    g.request_id = _request_id(request.headers.get("X-Request-Id", ""))
+    begin_request(g.request_id)
+    ids = {name.removesuffix("_id"): str(value) for name, value in (request.view_args or {}).items()}
+    concerns(**{name: value for name, value in ids.items() if name in CONCERNED})
+
+
+def _request_id(sent: str) -> str:
+    """The client's id of the request, if it is a plain word; otherwise a new one."""
+    return sent if WORD.fullmatch(sent) else uuid.uuid4().hex
 
 
 def _end(response: Response) -> Response:
@@ -76,5 +89,7 @@ def _end(response: Response) -> Response:
     operator.measure_request(request.method, response.status_code, seconds)
     if request.path not in throttling.ALWAYS_ANSWERED:  # health checks and scrapes come every few seconds
         ms = round(seconds * 1000, 1)
-        log.info("request", method=request.method, path=request.path, status=response.status_code, ms=ms)
+        route = request.url_rule.rule if request.url_rule is not None else None
+        path = request.path[:LOGGED_PATH_CHARS]
+        log.info("request", method=request.method, path=path, route=route, status=response.status_code, ms=ms)
     return response

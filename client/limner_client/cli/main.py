@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "audit": Lazy("Show who changed which key or tenant.", "limner_client.cli.audit:audit", "server"),
     "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_client.cli.tenants:tenants", "server"),
     "db": Lazy("Create, upgrade or downgrade the database schema.", "limner_client.cli.admin:db", "server"),
+    "top": Lazy("Show queues, workers and rates, live.", "limner_client.cli.top:top", "service"),
     "doctor": Lazy("Check this installation and its configuration.", "limner_client.cli.admin:doctor", "server"),
     "serve": Lazy("Run the web server: the HTTP API and the web page.", "limner_web.cli:serve", "web"),
     "dispatcher": Lazy(

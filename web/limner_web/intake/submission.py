@@ -17,7 +17,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import concerns, get_logger, job_ids
 from limner_web.intake.idempotency import Repeat, submit_once
 from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.services import Services
@@ -151,11 +151,12 @@ def _announce(services: Services, submission: Submission) -> None:
 
     Redis may be unavailable: then the dispatcher publishes the jobs later.
     """
+    concerns(job=submission.changes[0].id)
     if submission.released:
         try:
             publish(services.celery, submission.changes[0].model, submission.released)
         except Exception as error:  # noqa: BLE001 - kombu raises its transport's errors; the job is already stored
-            jobs = len(submission.released)
+            jobs = job_ids(job.id for job in submission.released)
             log.warning("could not publish, left to the dispatcher", jobs=jobs, error=repr(error)[:200])
     else:
         services.hints.waiting()

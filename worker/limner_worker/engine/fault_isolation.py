@@ -10,7 +10,7 @@ from typing import Final
 
 from limner_shared import metrics
 from limner_shared.db.ledger import AttemptKey
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.job_run import Row
 from limner_worker.generators import device_faults
@@ -71,7 +71,8 @@ class FaultIsolator:
             if rows[0].key is not None:
                 self._sizer.record_out_of_memory(rows[0].key, self._padded_size(rows))
             metrics.OUT_OF_MEMORY.inc(model=rows[0].job.claim.spec.model)
-            log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model)
+            jobs = job_ids({row.job.id for row in rows})
+            log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model, jobs=jobs)
         if len(rows) == 1:
             self._on_row_failed(rows[0], error)
             return

@@ -26,7 +26,7 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.domain.replay import DRAWN_AS, SHARED_WITH
 from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.storage.blobs import Blobs
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.interpretation.presentation import alt_text
@@ -135,7 +135,7 @@ class Deduplicator:
                 if jobs:
                     self._resolve(jobs)
             except Exception:  # generating is always correct
-                log.exception("deduplication failed, generating all", jobs=[job.id for job in jobs])
+                log.exception("deduplication failed, generating all", jobs=job_ids(job.id for job in jobs))
                 self._generate([job for job in jobs if self._is_working(job)])
             self._threads.idle()
 

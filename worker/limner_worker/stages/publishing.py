@@ -19,7 +19,7 @@ from limner_shared.domain.replay import DRAWN_AS
 from limner_shared.errors import LimnerError, StorageFailed, StorageFull
 from limner_shared.messaging.hints import Hints
 from limner_shared.storage.blobs import Blobs
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
@@ -173,7 +173,8 @@ class Publisher:
             return outcome
         try:
             drawn_as = outcome.result.images[0].receipt.get(DRAWN_AS)
-            presentation = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture, drawn_as)
+            with concerning(job=outcome.job.id):
+                presentation = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture, drawn_as)
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome
@@ -218,7 +219,7 @@ class Publisher:
             log.info("jobs finished", jobs=done)
         discarded = [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]
         if discarded:
-            log.info("results discarded: canceled or no longer the current attempt", jobs=discarded)
+            log.info("results discarded: canceled or no longer the current attempt", jobs=job_ids(discarded))
         self._hints.changed(changes)
 
     def _write(self, outcomes: Sequence[Outcome]) -> list[Change]:
@@ -231,7 +232,7 @@ class Publisher:
             try:
                 return self._write_once(outcomes)
             except DATABASE_AWAY as error:
-                log.warning("database away, retrying", jobs=len(outcomes), error=describe(error))
+                log.warning("database away, retrying", jobs=_ids(outcomes), error=describe(error))
                 self._threads.working()  # waiting for the database is not a stall
                 last_tries -= self._closing.is_set()
                 time.sleep(RETRY_SECONDS)
@@ -240,7 +241,7 @@ class Publisher:
                     log.error("could not commit", job=outcomes[0].job.id, error=describe(error))
                     return []
                 return [change for outcome in outcomes for change in self._write([outcome])]
-        log.warning("results given up: stopping while the database is away", jobs=[each.job.id for each in outcomes])
+        log.warning("results given up: stopping while the database is away", jobs=_ids(outcomes))
         return []
 
     def _write_once(self, outcomes: Sequence[Outcome]) -> list[Change]:
@@ -254,6 +255,10 @@ class Publisher:
             if lost:
                 ledger.forfeit(session, lost)
         return changes + [change for change in failures if change is not None]
+
+
+def _ids(outcomes: Sequence[Outcome]) -> list[str]:
+    return job_ids(outcome.job.id for outcome in outcomes)
 
 
 def _measure(outcomes: Sequence[Outcome], committed: Collection[str]) -> None:
