@@ -67,6 +67,7 @@ def _round(dispatcher: Dispatcher) -> None:
     dispatcher.release()
     dispatcher.repair()
     dispatcher.clean()
+    dispatcher.measure()
 
 
 def ask(client: FlaskClient) -> None:

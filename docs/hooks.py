@@ -21,9 +21,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from limner_shared import metrics
 from limner_shared.db.engine import upgrade
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError
+from limner_shared.metrics.instruments import ALL
 from limner_shared.settings import RENAMED, Settings
 from limner_web.app import create_app
 
@@ -40,6 +42,7 @@ SECTIONS: Final = {
     "slots": "Worker",
     "interpreter": "Descriptions",
     "server_url": "Client commands",
+    "metrics": "Metrics",
     "log_level": "Logs",
 }
 """The setting that begins each section of the reference, in the order of `Settings`."""
@@ -228,6 +231,24 @@ def error_reference() -> str:
     return "\n".join(lines)
 
 
+# --- metrics ---
+
+
+def metrics_reference() -> str:
+    """Every metric with its type, labels and meaning, one table for each section of the module that declares them."""
+    lines: list[str] = []
+    names = {id(metric): metric for metric in ALL.values()}
+    by_attribute = {name: value for name, value in vars(metrics).items() if id(value) in names}
+    for line in inspect.getsource(metrics).splitlines():
+        if title := re.fullmatch(r"# --- (.*) ---", line):
+            lines += ["", f"## {title[1]}", "", *table_head("metric", "type", "labels", "meaning")]
+        elif (found := re.match(r"([A-Z_]+) = ", line)) and found[1] in by_attribute:
+            metric = by_attribute[found[1]]
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            lines.append(row(f"`{metric.name}`", metric.kind, labels, metric.text))
+    return "\n".join(lines)
+
+
 # --- JSON Schema to Markdown ---
 
 
@@ -302,5 +323,6 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "card": card_reference,
     "api": api_reference,
     "errors": error_reference,
+    "metrics": metrics_reference,
     "changelog": lambda: (DOCS.parent / "CHANGELOG.md").read_text("utf-8"),
 }

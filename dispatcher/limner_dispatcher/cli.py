@@ -9,6 +9,7 @@ import click
 
 from limner_dispatcher.dispatcher import run_dispatcher
 from limner_shared.db.engine import require_current
+from limner_shared.metrics.exposition import configure
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 
@@ -18,6 +19,7 @@ def dispatcher() -> None:
     """Release queued jobs to the workers, and requeue the jobs of lost workers. Several dispatchers may run."""
     settings = Settings()
     configure_logging(settings, "dispatch")
+    configure(settings, "dispatcher")
     require_current(settings.resolved_database_url)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

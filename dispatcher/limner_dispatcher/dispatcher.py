@@ -5,7 +5,9 @@ others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 
 from celery import Celery
@@ -22,9 +24,11 @@ from limner_dispatcher.redis_queues import RedisQueues
 from limner_dispatcher.release import Releaser
 from limner_dispatcher.repair import Repairs
 from limner_dispatcher.retention import Cleaner
+from limner_dispatcher.statistics import QueueStatistics
 from limner_dispatcher.wakeup import WakeUp
 from limner_dispatcher.webhooks.deliveries import DUTY as WEBHOOK_DUTY
 from limner_dispatcher.webhooks.deliveries import Deliveries
+from limner_shared import metrics
 from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.cards import Catalogue
@@ -32,6 +36,8 @@ from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import DELIVERIES_CHANNEL, Hints, connect
+from limner_shared.metrics.exposition import start_at_zero
+from limner_shared.operator_port import serve_metrics
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
@@ -96,12 +102,16 @@ class Dispatcher:
             webhook_log_days=settings.webhook_log_days,
         )
         self._sweep = BlobSweep(database, blobs)
+        release_lead = self._leads[RELEASE_DUTY]
+        self._statistics = QueueStatistics(database, list(catalogue.cards), lambda: release_lead.leads)
+        self._metrics_address = ""
 
     def run(self, stopping: threading.Event) -> None:
         """Run until `stopping` is set. Outages of the database, Redis or the object store do not end it; a thread that
         fails or stalls ends the process.
         """
         log.info("dispatcher ready")
+        self._metrics_address = serve_metrics(self._settings, self._supervisor)
         threads = [
             self._start(
                 "release", self.release, partial(self._wakeup.wait, stopping=stopping), STALLED_SECONDS, stopping
@@ -110,6 +120,7 @@ class Dispatcher:
             self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
             self._start("webhooks", self.deliver, self._deliveries.wait, STALLED_SECONDS, stopping),
             self._start("webhook hints", partial(self._hear, stopping), stopping.wait, STALLED_SECONDS, stopping),
+            self._start("statistics", self.measure, stopping.wait, STALLED_SECONDS, stopping),
         ]
         self._notifications.start()
         while not stopping.wait(WATCH_SECONDS):
@@ -128,12 +139,14 @@ class Dispatcher:
         """Release as many jobs as there is room for. Raises NotLeading, and the errors of an unavailable database or
         Redis.
         """
-        return max(SHORTEST_PAUSE, self._releaser.round())
+        with _leader_round(RELEASE_DUTY):
+            return max(SHORTEST_PAUSE, self._releaser.round())
 
     def repair(self) -> float:
         """Requeue lost jobs and fail overdue ones. Raises NotLeading, and the errors of an unavailable database."""
         try:
-            self._repairs.round()
+            with _leader_round(REPAIR_DUTY):
+                self._repairs.round()
         except Exception as error:
             if is_away(error):
                 self._repairs.outage()
@@ -145,9 +158,10 @@ class Dispatcher:
         if self._cleaner.is_due or self._sweep.is_due:
             with self._leads[CLEAN_DUTY].write(CLEAN_LEAD_SECONDS):
                 pass
-            self.isolation.run("retention", self._cleaner.clean)
-            self.isolation.run("set aside blobs", self._sweep.purge)
-            self.isolation.run("unreferenced blobs", self._sweep.look)
+            with _leader_round(CLEAN_DUTY):
+                self.isolation.run("retention", self._cleaner.clean)
+                self.isolation.run("set aside blobs", self._sweep.purge)
+                self.isolation.run("unreferenced blobs", self._sweep.look)
         return CLEAN_PAUSE
 
     def deliver(self) -> float:
@@ -159,6 +173,10 @@ class Dispatcher:
         if self._hinted.wait(HINT_SECONDS, stopping):
             self._deliveries.stir.set()
         return 0.0
+
+    def measure(self) -> float:
+        """Measure the queues if this dispatcher leads. Raises the errors of an unavailable database."""
+        return self._statistics.measure()
 
     # --- the threads ---
 
@@ -195,6 +213,7 @@ class Dispatcher:
 
     def _report(self, *, ended: bool = False) -> None:
         set_aside = self.isolation.set_aside()
+        metrics.DISPATCHER_SET_ASIDE.set(len(set_aside))
         report = reports.DispatcherReport(
             owner=self.owner,
             leads=[duty for duty, leadership in self._leads.items() if leadership.leads],
@@ -203,6 +222,7 @@ class Dispatcher:
             set_aside=set_aside[: reports.MOST_SET_ASIDE],
             set_aside_count=len(set_aside),
             threads=self._supervisor.activity(),
+            metrics=self._metrics_address,
         )
         try:
             if ended:
@@ -211,6 +231,14 @@ class Dispatcher:
                 reports.write_report(self._redis, report)
         except RedisError:
             return  # the release thread logs an outage of Redis
+
+
+@contextmanager
+def _leader_round(duty: str) -> Generator[None]:
+    """Measure a round, unless another dispatcher leads."""
+    started = time.perf_counter()
+    yield
+    metrics.DISPATCHER_ROUND_SECONDS.observe(time.perf_counter() - started, duty=duty)
 
 
 def ends_pass(error: Exception) -> bool:
@@ -224,6 +252,7 @@ def run_dispatcher(settings: Settings, stopping: threading.Event) -> None:
     """Build a dispatcher from the settings and run it until `stopping` is set."""
     catalogue = Catalogue.load(settings.models, settings.default_model)
     database = Database(settings.resolved_database_url)
+    start_at_zero(catalogue.cards)
     try:
         redis, celery = connect(settings.redis_url, decode_responses=False), make_celery(settings)
         Dispatcher(settings, catalogue, database, redis, celery).run(stopping)

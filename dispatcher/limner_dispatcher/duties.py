@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from limner_shared import metrics
 from limner_shared.db.engine import DATABASE_AWAY, describe
 from limner_shared.messaging.reports import SetAside
 from limner_shared.telemetry import get_logger
@@ -123,6 +124,7 @@ class Isolation:
             pause = min(longest, FIRST_SECONDS * 2.0 ** min(count - 1, 30))
             failures[name] = _Failure(type(error).__name__, count, self._clock() + pause)
             self._failures[duty] += 1
+        metrics.DISPATCHER_FAILURES.inc(duty=duty)
         log.error("failed, set aside", duty=duty, item=name, failures=count, retry_seconds=pause, error=describe(error))
 
     def _is_due(self, duty: str, name: str) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
+from limner_shared import metrics
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.telemetry import get_logger
@@ -43,6 +44,7 @@ class Leadership:
             if leads is not self.leads:
                 log.info("this dispatcher is the active one" if leads else "another leads", duty=self._duty)
             self.leads = leads
+            metrics.DISPATCHER_LEADS.set(leads, duty=self._duty)
             if not leads:
                 raise NotLeading
             yield session

@@ -18,6 +18,7 @@ from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.redis_queues import QueueState, RedisQueues
 from limner_dispatcher.release_window import Window
 from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
+from limner_shared import metrics
 from limner_shared.db import ledger, pause_queries, queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
@@ -28,7 +29,7 @@ from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.celery_app import publish
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 
 log = get_logger(__name__)
 
@@ -125,7 +126,8 @@ class Releaser:
                 if chosen:
                     next_round = min(next_round, window.seconds_left)
         if again:
-            log.info("released again", model=model, jobs=len(again))
+            log.info("released again", model=model, jobs=job_ids(job.id for job in again))
+            metrics.JOBS_RELEASED_AGAIN.inc(len(again), model=model)
         self._publish(model, state, again + released)
         state.standing = standing
         return next_round
@@ -174,7 +176,7 @@ class Releaser:
         for lane in state.aging.starved(oldest, time.monotonic()):
             to = Lane(lane - 1)
             jobs = self._redis_queues.move_up(model, lane, to)
-            log.info("starved, moved up", model=model, lane=lane.name, jobs=len(jobs))
+            log.info("starved, moved up", model=model, lane=lane.name, jobs=job_ids(jobs))
             with self._leadership.write() as session:
                 ledger.promote(session, dict.fromkeys(jobs, to))
 

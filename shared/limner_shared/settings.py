@@ -188,6 +188,19 @@ class Settings(BaseSettings):
     api_key: str = Field(default="", repr=False)
     """The API key that client commands send."""
 
+    metrics: bool = True
+    """Whether processes measure themselves."""
+    metrics_host: str = "127.0.0.1"
+    """The address of the operator's port, on which each process serves `/metrics`. It needs no key: let only the
+    monitoring reach it."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """The operator's port; 0: any free one, which is logged and listed at `/metrics/targets` of the web server."""
+    metrics_key: str = Field(default="", repr=False)
+    """The bearer token with which the web server's own port serves `/metrics`. Unset: it does so only without API
+    keys and `public_url`."""
+    metrics_by_tenant: bool = False
+    """Whether some metrics also count by tenant."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The lowest level that is logged."""
     log_format: Literal["console", "json"] = "console"

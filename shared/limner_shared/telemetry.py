@@ -1,10 +1,15 @@
-"""Logging: one structured line for each event, on standard error. Prompts are never logged."""
+"""Logging: one structured line for each event, on standard error. Prompts are never logged.
+
+The field `job` is one job's id, `jobs` a list of ids (`job_ids`). docs/reference/log-events.md lists all events.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -12,10 +17,15 @@ if TYPE_CHECKING:
     from limner_shared.settings import Settings
 
 
+LISTED_IDS: Final = 50
+"""The most ids in one line."""
+
+
 def configure_logging(settings: Settings, process: str) -> None:
     """Route the records of structlog and of the standard library (Limner's and its dependencies') to one renderer."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _in_process(process),
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if settings.log_format == "console" else "iso", utc=False),
@@ -32,7 +42,6 @@ def configure_logging(settings: Settings, process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     handler = logging.StreamHandler()
     formatter = structlog.stdlib.ProcessorFormatter(
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
@@ -43,6 +52,39 @@ def configure_logging(settings: Settings, process: str) -> None:
     root.setLevel(settings.log_level.upper())
     for noisy in ("celery.worker.strategy", "celery.app.trace", "httpx", "alembic.runtime.migration", "kombu"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def _in_process(process: str) -> structlog.typing.Processor:
+    """A processor that adds the process's kind. Not a context variable: those do not reach other threads."""
+
+    def add(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event.setdefault("process", process)
+        return event
+
+    return add
+
+
+def begin_request(request_id: str) -> None:
+    """Give all lines of this thread or greenlet a request's id from now on, and nothing of the request before."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+
+
+def concerns(**ids: str) -> None:
+    """Add ids to all later lines of the request in progress, such as `job` of the job that it creates."""
+    structlog.contextvars.bind_contextvars(**ids)
+
+
+def concerning(**ids: object) -> AbstractContextManager[None]:
+    """A context in which all lines of this thread have these fields, such as the `job` that is worked on."""
+    return structlog.contextvars.bound_contextvars(**ids)
+
+
+def job_ids(ids: Iterable[str]) -> list[str]:
+    """Return ids for the field `jobs`: in order, and if there are more than LISTED_IDS, the number of the others."""
+    known = sorted(ids)
+    more = len(known) - LISTED_IDS
+    return [*known[:LISTED_IDS], f"and {more} more"] if more > 0 else known
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

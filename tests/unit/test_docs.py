@@ -17,6 +17,7 @@ import pytest
 from limner_client.cli.main import cli
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError
+from limner_shared.metrics.instruments import ALL
 from limner_shared.settings import RENAMED, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,11 @@ def test_the_error_reference_names_every_code(hooks: ModuleType) -> None:
     text = hooks.error_reference()
     own = [error for error in LimnerError.__subclasses__() if error.__module__ == LimnerError.__module__]
     assert all(f"`{error.code}`" in text for error in own)
+
+
+def test_the_metrics_reference_names_every_metric(hooks: ModuleType) -> None:
+    text = hooks.metrics_reference()
+    assert all(f"| `{name}` | {metric.kind} |" in text for name, metric in ALL.items())
 
 
 def test_every_path_that_a_page_names_exists() -> None:

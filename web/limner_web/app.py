@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 
@@ -9,8 +10,8 @@ from apiflask import APIFlask
 from flask import Response, g, request
 
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
-from limner_web import auth, health, problems, request_checks, throttling
+from limner_shared.telemetry import begin_request, concerns, get_logger
+from limner_web import auth, health, operator, problems, request_checks, throttling
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
     audit,
@@ -37,7 +38,7 @@ from limner_web.openai import models as openai_models
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
 from limner_web.services import build
-from limner_web.serving import connection
+from limner_web.serving import connection, operator_port
 
 log = get_logger(__name__)
 
@@ -58,6 +59,7 @@ MODULES = (
     webhook_deliveries,
     webhook_secret,
     health,
+    operator,
     chat,
     openai_files,
     openai_images,
@@ -72,6 +74,10 @@ CONFIGURATION = {
     "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
     "DESCRIPTION": "Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
 }
+CONCERNED = ("job", "bulk", "conversation")
+"""The parts of a route that every line of its requests names."""
+LOGGED_PATH_CHARS = 200
+WORD = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
     "frame-ancestors 'none'; form-action 'self'",
@@ -98,6 +104,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.before_request(_begin)
     throttling.install_concurrency(app, services.limiter)
     auth.install(app)
+    operator.install(app)
     throttling.install_tenant_limits(app, services.limiter, services.request_rate)
     request_checks.install(app)
     openapi.install(app)
@@ -105,20 +112,32 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
-    app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
+    served = operator_port.with_operator_port(app.wsgi_app, settings.port)
+    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)  # type: ignore[method-assign]
     return app
 
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    g.request_id = request.headers.get("X-Request-Id", "")[:64] or uuid.uuid4().hex
+    g.request_id = _request_id(request.headers.get("X-Request-Id", ""))
+    begin_request(g.request_id)
+    ids = {name.removesuffix("_id"): str(value) for name, value in (request.view_args or {}).items()}
+    concerns(**{name: value for name, value in ids.items() if name in CONCERNED})
+
+
+def _request_id(sent: str) -> str:
+    """The client's id of the request, if it is a plain word; otherwise a new one."""
+    return sent if WORD.fullmatch(sent) else uuid.uuid4().hex
 
 
 def _end(response: Response) -> Response:
     response.headers.update(SECURITY_HEADERS)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
-    if request.path not in ("/healthz", "/readyz"):  # health checks come every few seconds
+    operator.measure_request(request.method, response.status_code, seconds)
+    if request.path not in throttling.ALWAYS_ANSWERED:  # health checks and scrapes come every few seconds
         ms = round(seconds * 1000, 1)
-        log.info("request", method=request.method, path=request.path, status=response.status_code, ms=ms)
+        route = request.url_rule.rule if request.url_rule is not None else None
+        path = request.path[:LOGGED_PATH_CHARS]
+        log.info("request", method=request.method, path=path, route=route, status=response.status_code, ms=ms)
     return response

@@ -13,6 +13,7 @@ from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
 from limner_web.services import get_services
+from limner_web.serving.operator_port import is_operator
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
@@ -54,6 +55,8 @@ def _identify() -> None:
     Raises Unauthorized, Forbidden, OperatorRequired, or the error that names a scope which the key does not have.
     """
     services = get_services()
+    if is_operator(request.environ):
+        return
     if not services.settings.keys_required:
         _guard_open_service(services.settings)
     if not request.path.startswith(PROTECTED) or request.path in ("/api/v1/openapi.json", "/api/v1/docs"):

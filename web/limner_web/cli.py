@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -11,23 +12,30 @@ import click
 from gunicorn.app.base import BaseApplication
 
 from limner_shared.db.engine import require_current
+from limner_shared.errors import ConfigurationError
+from limner_shared.metrics.exposition import configure, share_values
+from limner_shared.operator_port import address_of
 from limner_shared.settings import Settings
-from limner_shared.telemetry import configure_logging
+from limner_shared.telemetry import configure_logging, get_logger
 from limner_web.limits import max_connections
+
+log = get_logger(__name__)
 
 
 class Server(BaseApplication):
     """Gunicorn with gevent workers, so that one process serves thousands of long polls and streams."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, process_ended: Callable[[int], None]) -> None:
+        """`process_ended` is called with the number of each web process that has ended."""
         self._settings = settings
+        self._process_ended = process_ended
         super().__init__()
 
     def load_config(self) -> None:
         """Configure gunicorn from our settings alone, not from its own files and environment variables."""
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         options: dict[str, Any] = {
-            "bind": f"{host}:{self._settings.port}",
+            "bind": [f"{host}:{self._settings.port}", *self._operator_address()],
             "workers": self._settings.web_workers,
             "worker_class": "gevent",
             "worker_connections": max_connections(self._settings),
@@ -36,10 +44,18 @@ class Server(BaseApplication):
             "proc_name": "limner-web",
             "loglevel": "warning",
             "control_socket_disable": True,
+            "when_ready": lambda server: _log_operator_address(self._settings, server.LISTENERS),
+            "child_exit": lambda _server, worker: self._process_ended(worker.pid),
         }
         for name, value in options.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
+
+    def _operator_address(self) -> list[str]:
+        if not self._settings.metrics:
+            return []
+        host = f"[{self._settings.metrics_host}]" if ":" in self._settings.metrics_host else self._settings.metrics_host
+        return [f"{host}:{self._settings.metrics_port}"]
 
     def load(self) -> Any:
         """Build the application in the worker process, after gevent has patched the standard library."""
@@ -54,10 +70,21 @@ def serve() -> None:
     """Serve the HTTP API and the pages."""
     settings = Settings()
     _require_current(settings.resolved_database_url)
+    if settings.metrics and settings.metrics_port == settings.port:
+        raise ConfigurationError("LIMNER_METRICS_PORT must differ from LIMNER_PORT.")
+    configure_logging(settings, "web")
     _raise_file_limit(max_connections(settings))
+    ended = share_values()
+    configure(settings, "web")
     keys = "API keys are required" if settings.keys_required else "open: no API keys, loopback only"
     click.echo(f"Limner on http://{settings.host}:{settings.port} ({keys})", err=True)
-    Server(settings).run()
+    Server(settings, ended).run()
+
+
+def _log_operator_address(settings: Settings, listeners: Sequence[Any]) -> None:
+    """Log where the metrics are: the port may have been chosen by the system."""
+    for listener in listeners[1:]:
+        log.info("metrics are served", address=address_of(settings, listener.sock.getsockname()[1]))
 
 
 def _require_current(database_url: str) -> None:

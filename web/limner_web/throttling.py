@@ -18,10 +18,11 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
+from limner_shared import metrics
 from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
 
-ALWAYS_ANSWERED: Final = ("/healthz", "/readyz")
+ALWAYS_ANSWERED: Final = ("/healthz", "/readyz", "/metrics", "/metrics/targets")
 WAITING: Final = ("/v1/chat/completions", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 REPLICATE: Final = "/replicate/v1/"
 WEBHOOK_TEST: Final = "/test"  # of an endpoint: it waits for the answer
@@ -70,6 +71,7 @@ class ConcurrencyLimiter:
                 message = f"This server is handling {self.held[kind]} {kind}, its limit. Try again shortly."
                 raise Overloaded(message, retry_after=1)
         self.held.update(kinds)
+        self._measure(*kinds)
         return Slots(list(kinds))
 
     def assign_tenant(self, slots: Slots, tenant_id: str) -> None:
@@ -86,10 +88,15 @@ class ConcurrencyLimiter:
         for kind in kinds or tuple(slots.kinds):
             slots.kinds.remove(kind)
             self.held[kind] -= 1
+            self._measure(kind)
             if slots.tenant_id is not None:
                 self._held_by_tenant[kind, slots.tenant_id] -= 1
                 if not self._held_by_tenant[kind, slots.tenant_id]:
                     del self._held_by_tenant[kind, slots.tenant_id]
+
+    def _measure(self, *kinds: str) -> None:
+        for kind in kinds:
+            metrics.HTTP_SLOTS.set(self.held[kind], kind=kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from celery.platforms import SecurityWarning
 from limner_shared.db.engine import require_current
 from limner_shared.domain.cards import Catalogue
 from limner_shared.messaging.celery_app import make_celery
+from limner_shared.metrics.exposition import configure, start_at_zero
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 
@@ -29,6 +30,7 @@ def worker(models: tuple[str, ...]) -> None:
 
     settings = Settings()
     configure_logging(settings, "worker")
+    configure(settings, "worker")
     # Celery warns about running as root because of pickle, which no queue here accepts; containers run as a
     # separate user.
     warnings.simplefilter("ignore", SecurityWarning)
@@ -36,6 +38,7 @@ def worker(models: tuple[str, ...]) -> None:
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
     models_in_memory = ModelCache(cards, partial(load, settings=settings), settings.model_memory_bytes)
+    start_at_zero(models_in_memory.cards)
     admission = Admission(settings.slots, models_in_memory.cards)
     app = make_celery(settings, models_in_memory.cards, queue_order(admission))
     register(app)

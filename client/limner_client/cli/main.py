@@ -53,6 +53,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_client.cli.tenants:tenants", "server"),
     "queue": Lazy("Pause or resume a model or a tenant.", "limner_client.cli.queue:queue", "server"),
     "db": Lazy("Create, upgrade or downgrade the database schema.", "limner_client.cli.admin:db", "server"),
+    "top": Lazy("Show queues, workers and rates, live.", "limner_client.cli.top:top", "service"),
     "doctor": Lazy("Check this installation and its configuration.", "limner_client.cli.admin:doctor", "server"),
     "serve": Lazy("Run the web server: the HTTP API and the web page.", "limner_web.cli:serve", "web"),
     "dispatcher": Lazy(

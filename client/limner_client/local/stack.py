@@ -162,11 +162,13 @@ class Stack:
     def _spawn(self, service: Service) -> None:
         log_file = self._log_dir / f"{service.name}.log"
         service.child = Child(
-            service.name, service.command, environment=self._environment(), log_file=log_file, tell=self._tell
+            service.name, service.command, environment=self._environment(service), log_file=log_file, tell=self._tell
         )
 
-    def _environment(self) -> dict[str, str]:
-        here = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self.redis_url}
+    def _environment(self, service: Service) -> dict[str, str]:
+        here: dict[str, object] = {"data_dir": self.settings.data_dir.absolute(), "redis_url": self.redis_url}
+        if self.settings.metrics_port:  # one port cannot serve all processes: web has it, and the others the next ones
+            here["metrics_port"] = self.settings.metrics_port + self.services.index(service)
         return {**os.environ, **self.settings.model_copy(update=here).variables, "PYTHONUNBUFFERED": "1"}
 
     def _restart_if_dead(self, service: Service) -> None:

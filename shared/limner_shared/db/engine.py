@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
@@ -25,6 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
 
+from limner_shared import metrics
 from limner_shared.errors import ConfigurationError
 from limner_shared.telemetry import get_logger
 
@@ -119,6 +121,7 @@ class Database:
         began.
         """
         with (
+            _measured("write"),
             Session(self.engine.execution_options(limner_write=True), expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -127,12 +130,24 @@ class Database:
     @contextmanager
     def read(self) -> Generator[Session]:
         """A transaction for reads. On SQLite all its statements see one snapshot; on PostgreSQL each sees its own."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with _measured("read"), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     def dispose(self) -> None:
         """Close every idle connection."""
         self.engine.dispose()
+
+
+@contextmanager
+def _measured(operation: str) -> Generator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    except SQLAlchemyError as error:
+        metrics.DATABASE_ERRORS.inc(operation=operation, kind="away" if is_away(error) else "statement")
+        raise
+    finally:
+        metrics.DATABASE_SECONDS.observe(time.perf_counter() - started, operation=operation)
 
 
 def insert_many(table: type[DeclarativeBase]) -> Insert:

@@ -32,6 +32,18 @@ class WaitingQueue:
     """The oldest job: id, cost and losses."""
 
 
+@dataclass(frozen=True, slots=True)
+class QueueSize:
+    """How many jobs a queue has, at most COUNTED, and the seconds since the oldest of them was accepted."""
+
+    jobs: int
+    oldest_seconds: float
+
+
+COUNTED: Final = 100_000
+EMPTY: Final = QueueSize(0, 0.0)
+
+
 def waiting_models(session: Session) -> list[str]:
     """The models with waiting jobs; one index probe each."""
     models = select(func.min(Job.model).label("model")).where(text(WAITING)).cte("models", recursive=True)
@@ -133,6 +145,31 @@ def _claimable(session: Session, model: str, rank: int, tenant_id: str, queue: W
         return []
     rows = waiting_jobs(session, model, rank, tenant_id, queue.queue_key, "", limit)
     return [job_id for job_id, _, losses in rows if losses < LOSSES_TOGETHER]
+
+
+def backlog_size(session: Session, model: str, rank: int) -> QueueSize:
+    """The jobs of a model and priority class that wait for their release. Reads at most COUNTED entries of an index."""
+    # A row comparison, because without statistics SQLite would serve equalities from an index of all queued jobs.
+    prefix = (Job.model, Job.priority)
+    some = select(Job.id).where(
+        tuple_(*prefix) >= tuple_(model, rank), tuple_(*prefix) <= tuple_(model, rank), text(WAITING)
+    )
+    counted = some.order_by(*prefix, *QUEUE_ORDER).limit(COUNTED).subquery()
+    jobs, first = session.execute(select(func.count(), func.min(counted.c.id)).select_from(counted)).one()
+    if first is None:
+        return EMPTY
+    age = session.scalar(select(now() - Job.created_at).where(Job.id == first))
+    return QueueSize(jobs, age or 0.0)
+
+
+def released_sizes(session: Session, model: str) -> dict[Lane, QueueSize]:
+    """The released jobs of a model that no worker has claimed, by lane; the release window limits their number."""
+    query = select(Job.lane, func.count(), now() - func.min(Job.created_at)).where(Job.model == model, text(RELEASED))
+    return {
+        Lane(row[0]): QueueSize(row[1], row[2])
+        for row in session.execute(query.group_by(Job.lane))
+        if row[0] is not None
+    }
 
 
 def has_expired_lease(session: Session) -> bool:

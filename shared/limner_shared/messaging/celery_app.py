@@ -10,9 +10,12 @@ from typing import Any, Final
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import KombuError
 
+from limner_shared import metrics
 from limner_shared.db.ledger import Released
 from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.measured_redis import measured
 from limner_shared.settings import Settings
 
 RUN_TASK: Final = "limner.run"
@@ -93,7 +96,7 @@ def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: i
     """Publish released jobs to their lanes' queues. Raises kombu's errors; the dispatcher publishes lost messages
     again.
     """
-    with app.producer_or_acquire() as producer:
+    with measured("publish", KombuError), app.producer_or_acquire() as producer:
         for lane, group in groupby(jobs, key=lambda job: job.lane):
             lane_jobs = list(group)
             options: dict[str, Any] = {"queue": _queue(queue_name(model, lane)), "retry": False, "ignore_result": True}
@@ -102,3 +105,4 @@ def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: i
                 batch = lane_jobs[start : start + size]
                 message = {"v": MESSAGE_VERSION, "jobs": [job.id for job in batch], "at": min(job.at for job in batch)}
                 app.send_task(RUN_TASK, kwargs=message, producer=producer, **options)
+            metrics.JOBS_RELEASED.inc(len(lane_jobs), model=model, lane=lane.name.lower())

@@ -52,6 +52,8 @@ class DispatcherReport(BaseModel):
     set_aside_count: int
     threads: dict[str, float | None]
     """Seconds that each thread has spent on its current unit of work; None while it waits."""
+    metrics: str = ""
+    """The address of its metrics, such as `127.0.0.1:9100`; empty if it serves none."""
 
     def slow_threads(self, seconds: float) -> list[str]:
         """The threads that have worked on one unit for longer than this."""
@@ -73,6 +75,8 @@ class WorkerReport(BaseModel):
     """What an open circuit breaker keeps it from: names of models, or `store`."""
     stalled: list[str]
     """Threads that exceed the time limit of one unit of work."""
+    metrics: str = ""
+    """The address of its metrics, such as `127.0.0.1:9100`; empty if it serves none."""
 
 
 Report = DispatcherReport | WorkerReport

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.whole_files import write_files
@@ -59,7 +60,7 @@ class Store:
 
     def put_all(self, items: Mapping[str, bytes], *, durable: bool = True) -> None:
         """Store bytes under several keys; a folder syncs them as a group. After an error any of them may be stored."""
-        with self._errors():
+        with self._call("put"):
             if self.folder is not None:
                 write_files({self.folder / key: data for key, data in items.items()}, durable=durable)
             else:
@@ -68,7 +69,7 @@ class Store:
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
-        with self._errors():
+        with self._call("get"):
             try:
                 return self._store.get(key).bytes().to_bytes()
             except FileNotFoundError:
@@ -76,7 +77,7 @@ class Store:
 
     def age(self, key: str) -> float | None:
         """The seconds since a key was written, or None if it does not exist."""
-        with self._errors():
+        with self._call("age"):
             try:
                 return _age(self._store.head(key)["last_modified"])
             except FileNotFoundError:
@@ -84,7 +85,7 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete a key; a missing key is not an error."""
-        with self._errors():
+        with self._call("delete"):
             try:
                 self._store.delete(key)
             except FileNotFoundError:
@@ -101,7 +102,7 @@ class Store:
             return True
         if age < unless_younger:
             return False
-        with self._errors():
+        with self._call("move"):
             try:
                 if self.folder is not None:
                     return _move_file(self.folder / key, self.folder / to, unless_younger)
@@ -117,14 +118,24 @@ class Store:
 
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
         """All keys in a folder with their ages in seconds, in pages."""
-        with self._errors():
+        with self._call("list"):
             pages = iter(self._store.list(prefix, chunk_size=LISTED_AT_ONCE))
         while True:
-            with self._errors():
+            with self._call("list"):
                 page = next(pages, None)
             if page is None:
                 return
             yield [(entry["path"], _age(entry["last_modified"])) for entry in page]
+
+    @contextmanager
+    def _call(self, operation: str) -> Iterator[None]:
+        with metrics.BLOB_SECONDS.time(operation=operation):
+            try:
+                with self._errors():
+                    yield
+            except (StorageFull, StorageFailed) as error:
+                metrics.BLOB_ERRORS.inc(operation=operation, code=error.code)
+                raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

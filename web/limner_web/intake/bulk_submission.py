@@ -13,7 +13,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import describe
 from limner_shared.db.ledger import NewJob
 from limner_shared.errors import BadBulk, BulkLoading, IdempotencyConflict
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import concerns, get_logger
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.limits import MAX_BULK_ERRORS
 from limner_web.services import Services
@@ -43,6 +43,7 @@ def submit_bulk(
     request is still being read, or UniqueKeyLoading while a bulk with one of its unique keys is.
     """
     earlier_digest, bulk_id = _open(services, tenant_id, key, webhook)
+    concerns(bulk=bulk_id)
     if earlier_digest is not None:
         reader.skip()
         if earlier_digest != reader.digest:

@@ -18,7 +18,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import concerns, get_logger, job_ids
 from limner_web.intake.idempotency import Repeat, submit_once
 from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
@@ -180,6 +180,7 @@ def _announce(services: Services, submission: Submission) -> None:
     Redis may be unavailable: then workers that listen to the database claim the jobs, or the dispatcher publishes them
     later.
     """
+    concerns(job=submission.changes[0].id)
     services.wakeups.after_commit(partial(_publish, services, submission) if submission.released else None)
     if not services.wakeups.redis_is_away:
         services.hints.changed(submission.changes)
@@ -189,6 +190,7 @@ def _publish(services: Services, submission: Submission) -> bool:
     try:
         publish(services.celery, submission.changes[0].model, submission.released)
     except Exception as error:  # noqa: BLE001 - kombu raises its transport's errors; the job is already stored
-        log.warning("could not publish a job, left to the others", error=repr(error)[:200])
+        jobs = job_ids(job.id for job in submission.released)
+        log.warning("could not publish, left to the others", jobs=jobs, error=repr(error)[:200])
         return False
     return True

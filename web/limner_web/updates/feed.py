@@ -10,6 +10,7 @@ from queue import Full, Queue
 from threading import Lock
 from typing import Any, Final
 
+from limner_shared import metrics
 from limner_shared.db.engine import Database
 from limner_shared.messaging.hints import Heard
 from limner_shared.threads import Supervisor
@@ -80,9 +81,11 @@ class Feeds:
         with self._lock:
             feed = self._feeds.setdefault(tenant_id, _Feed())
             feed.streams.add(stream)
+        metrics.EVENT_STREAMS.inc()
         try:
             yield stream
         finally:
+            metrics.EVENT_STREAMS.inc(-1)
             with self._lock:
                 feed.streams.discard(stream)
                 if not feed.streams:

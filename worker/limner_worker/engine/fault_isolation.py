@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from limner_shared import metrics
 from limner_shared.db.ledger import AttemptKey
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.job_run import Row
 from limner_worker.generators import device_faults
@@ -69,7 +70,9 @@ class FaultIsolator:
             device_faults.release_cached_memory()
             if rows[0].key is not None:
                 self._sizer.record_out_of_memory(rows[0].key, self._padded_size(rows))
-            log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model)
+            metrics.OUT_OF_MEMORY.inc(model=rows[0].job.claim.spec.model)
+            jobs = job_ids({row.job.id for row in rows})
+            log.warning("out of memory", rows=len(rows), model=rows[0].job.claim.spec.model, jobs=jobs)
         if len(rows) == 1:
             self._on_row_failed(rows[0], error)
             return

@@ -22,6 +22,8 @@ class JobRun:
     """Generated, failed, aborted or returned as unavailable: the engine does no more work for it."""
     checkpointed_images: set[int] = field(default_factory=set[int])
     """Indices of the images that have a stored checkpoint, from this attempt or an earlier one."""
+    generated_at: float | None = None
+    """When its last picture was there, by `time.perf_counter`."""
     watched: bool = False
     """Whether a client watches the job now."""
 

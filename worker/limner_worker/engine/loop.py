@@ -12,6 +12,7 @@ from typing import Any
 from limner_shared.db.ledger import AttemptKey
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
+from limner_worker.engine import measuring
 from limner_worker.engine.batch_sizing import BatchSizer
 from limner_worker.engine.failure_reasons import failure_reason
 from limner_worker.engine.fault_isolation import LOGGED_CHARS, FaultIsolator
@@ -170,7 +171,8 @@ class Engine:
                 some[0].restart()
                 start(some)
 
-        self._isolator.run(start_or_restart, rows)
+        with measuring.encoding(generator.card.name):
+            self._isolator.run(start_or_restart, rows)
         self._update_rows(rows)
 
     # --- step ---
@@ -181,7 +183,9 @@ class Engine:
         def step(rows: Sequence[Row]) -> None:
             started = time.perf_counter()
             generator.step([row.state for row in rows])
-            self._record_duration(rows, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            measuring.record_step(rows, seconds)
+            self._record_duration(rows, seconds)
 
         self._isolator.run(step, batch)
         self._update_rows(batch)
@@ -243,6 +247,7 @@ class Engine:
             current = decoding if len(rows) == len(batch) else generator.decode([row.state for row in rows])
             for row, picture in zip(rows, current.pictures(), strict=True):
                 row.picture = picture
+            measuring.record_decode(rows, current.seconds)
             self._record_duration(rows, current.seconds)
 
         self._isolator.run(fetch, batch)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
@@ -61,6 +62,7 @@ class ModelCache:
         Raises CardError if the model no longer loads, and KeyError if this worker does not serve it.
         """
         generator = self._loaded.pop(name, None)
+        metrics.CACHE_REQUESTS.inc(cache="models", result="miss" if generator is None else "hit")
         if generator is None:
             if not self._make_room(self._sizes[name], busy):
                 return False

@@ -20,6 +20,7 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import lane_of
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import job_ids as listed
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.admission import Admission
@@ -170,11 +171,11 @@ class Claimer:
             with self._database.write() as session:
                 return ledger.claim(session, job_ids, self._leases.owner, self._settings.lease_seconds)
         except SQLAlchemyError as error:
-            log.warning("could not claim, left to the dispatcher", jobs=len(job_ids), error=describe(error))
+            log.warning("could not claim, left to the dispatcher", jobs=listed(job_ids), error=describe(error))
             self._stopping.wait(RETRY_SECONDS)
             return []
         except Exception:
-            log.exception("could not claim", jobs=job_ids)
+            log.exception("could not claim", jobs=listed(job_ids))
             return [] if len(job_ids) == 1 else [claim for job_id in job_ids for claim in self._write_claims([job_id])]
         finally:
             self._threads.idle()

@@ -15,7 +15,7 @@ from limner_shared.domain.ids import new_owner
 from limner_shared.messaging.hints import CANCEL_CHANNEL
 from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.held_jobs import HeldJobs
@@ -88,12 +88,12 @@ class Leases:
             with self._database.write() as session:
                 renewed = ledger.renew(session, held, self._settings.lease_seconds)
         except SQLAlchemyError as error:
-            log.warning("could not renew leases", jobs=len(held), error=describe(error))
+            log.warning("could not renew leases", jobs=job_ids(key.job_id for key in held), error=describe(error))
             return False
         # Attempts that finished meanwhile are not renewed either: only those that are still held lost their lease.
         lost = self._held.find(held - renewed)
         if lost:
-            log.info("dropping attempts that are canceled or no longer current", jobs=sorted(job.id for job in lost))
+            log.info("dropping attempts that are canceled or no longer current", jobs=job_ids(job.id for job in lost))
             self._abort(lost)
         return True
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from limner_shared.db.ledger import Change
 from limner_shared.messaging.hints import Hints, Progress
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
@@ -94,7 +94,7 @@ class Reporter:
                 self._send(started, progress, pictures)
                 self._update_watched(running)
             except Exception:  # hints may be lost
-                log.exception("could not report progress", jobs=sorted(progress))
+                log.exception("could not report progress", jobs=job_ids(progress))
             self._threads.idle()
             self._stopping.wait(INTERVAL_SECONDS)
 

@@ -15,14 +15,17 @@ from limner_shared.db.ledger import AttemptKey, NewImage
 from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, StorageFull
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
+from limner_shared.metrics.exposition import at_scrape
+from limner_shared.operator_port import serve_metrics
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import EXIT_CODE, Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Picture
 from limner_worker.generators.model_cache import ModelCache
+from limner_worker.runtime import worker_metrics
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.claiming import Claimer, Delivery
 from limner_worker.runtime.held_jobs import HeldJobs
@@ -64,6 +67,7 @@ class WorkerService:
         self._blobs = blobs = Blobs(settings.resolved_blob_url)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
+        self._metrics_address = ""
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
         self._leases = Leases(settings, database, redis, held, threads, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
@@ -90,6 +94,8 @@ class WorkerService:
 
     def start(self) -> None:
         """Start all threads. The models are loaded already."""
+        at_scrape(lambda: worker_metrics.measure(len(self._held), self._models, self._admission.paused()))
+        self._metrics_address = serve_metrics(self._settings, self._threads)
         self._engine.start()
         self._leases.start()
         self._reporter.start()
@@ -160,7 +166,8 @@ class WorkerService:
         """Hand the jobs back, and open the model's circuit breaker."""
         finished = [job for job in jobs if self._held.finish(job)]
         for model in {job.claim.spec.model for job in finished} & self._admission.models.keys():
-            log.error("model unavailable, handing its jobs back", model=model, reason=reason, jobs=len(finished))
+            ids = job_ids(job.id for job in finished)
+            log.error("model unavailable, handing its jobs back", model=model, reason=reason, jobs=ids)
             self._admission.models[model].trip()
         self._publisher.hand_back(finished)
 
@@ -170,7 +177,7 @@ class WorkerService:
         """Hold newly claimed jobs and begin their first stage."""
         earlier = self._held.add(jobs)
         if earlier:
-            log.warning("claimed again, dropping earlier attempts", jobs=[job.id for job in earlier])
+            log.warning("claimed again, dropping earlier attempts", jobs=job_ids(job.id for job in earlier))
             self._abort(earlier)
         self._reporter.add(jobs)
         self._interpretation.submit([job for job in jobs if not job.claim.interpreted])
@@ -245,9 +252,13 @@ class WorkerService:
                 if suspects:
                     ledger.forfeit(session, suspects)
             self._hints.changed(changes)
-            log.info("handed back", jobs=len(changes), suspects=sorted(key.job_id for key in suspects))
+            log.info(
+                "handed back",
+                jobs=job_ids(each.id for each in changes),
+                suspects=sorted(key.job_id for key in suspects),
+            )
         except Exception:
-            log.exception("could not hand back; the leases will run out", jobs=len(jobs))
+            log.exception("could not hand back; the leases will run out", jobs=job_ids(job.id for job in jobs))
         for job in jobs:
             self._held.remove(job)
             if self._held.finish(job):
@@ -263,6 +274,7 @@ class WorkerService:
             held=len(self._held),
             closed=self._admission.paused(),
             stalled=sorted(self._threads.stalled()),
+            metrics=self._metrics_address,
         )
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:

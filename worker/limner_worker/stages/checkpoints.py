@@ -35,7 +35,7 @@ class CheckpointStore:
         try:
             self._blobs.store_checkpoint(name, data)
         except (StorageFailed, StorageFull) as error:
-            log.warning("could not store a checkpoint", image=name, error=error.code)
+            log.warning("could not store a checkpoint", job=name.rpartition("-")[0], image=name, error=error.code)
 
     def load(self, job: JobRun) -> None:
         """Load the checkpoints of earlier attempts into the job's rows, if this is not the first attempt."""
@@ -88,7 +88,12 @@ class CheckpointStore:
         try:
             self._blobs.delete_checkpoint(name)
         except StorageFailed as error:
-            log.warning("could not delete a checkpoint; the dispatcher will", image=name, error=error.code)
+            log.warning(
+                "could not delete a checkpoint; the dispatcher will",
+                job=name.rpartition("-")[0],
+                image=name,
+                error=error.code,
+            )
 
 
 def _name(job_id: str, index: int) -> str:

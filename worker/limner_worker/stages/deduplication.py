@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared import metrics
 from limner_shared.db import queries, tables
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import AttemptKey, Claim, NewImage
@@ -25,7 +26,7 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.domain.replay import DRAWN_AS, SHARED_WITH
 from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.storage.blobs import Blobs
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.interpretation.presentation import alt_text
@@ -134,7 +135,7 @@ class Deduplicator:
                 if jobs:
                     self._resolve(jobs)
             except Exception:  # generating is always correct
-                log.exception("deduplication failed, generating all", jobs=[job.id for job in jobs])
+                log.exception("deduplication failed, generating all", jobs=job_ids(job.id for job in jobs))
                 self._generate([job for job in jobs if self._is_working(job)])
             self._threads.idle()
 
@@ -162,6 +163,7 @@ class Deduplicator:
         for job in sorted(jobs, key=lambda job: job.claim.lane):
             keys = keys_of[job.key]
             copies = self._copy_images(job, [stored[key] for key in keys if key in stored])
+            metrics.CACHE_REQUESTS.inc(cache="results", result="hit" if copies else "miss")
             if copies:
                 self._on_duplicate(job, copies)
             elif any(keys == other and lane <= job.claim.lane for other, lane in self._generating.values()):

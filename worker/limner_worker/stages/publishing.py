@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
+from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.db import ledger
 from limner_shared.db.engine import DATABASE_AWAY, Database, describe
@@ -18,7 +19,7 @@ from limner_shared.domain.replay import DRAWN_AS
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import Hints
 from limner_shared.storage.blobs import Blobs
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
@@ -89,6 +90,8 @@ class Publisher:
 
     def publish(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
         """Store the jobs' pictures and finish the jobs, a few per task, so that both threads have work."""
+        for job in jobs:
+            job.generated_at = time.perf_counter()
         for start in range(0, len(jobs), STORED_AT_ONCE):
             self._storing.submit(self._store_jobs, jobs[start : start + STORED_AT_ONCE], fingerprint)
 
@@ -132,7 +135,8 @@ class Publisher:
             return outcome
         try:
             drawn_as = outcome.result.images[0].receipt.get(DRAWN_AS)
-            presentation = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture, drawn_as)
+            with concerning(job=outcome.job.id):
+                presentation = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture, drawn_as)
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome
@@ -172,11 +176,12 @@ class Publisher:
                 self._clean_up(outcome.job)
                 outcome.job.acknowledge()
         done = {change.id: change.state.value for change in changes}
+        _measure(outcomes, done)
         if done:
             log.info("jobs finished", jobs=done)
         discarded = [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]
         if discarded:
-            log.info("results discarded: canceled or no longer the current attempt", jobs=discarded)
+            log.info("results discarded: canceled or no longer the current attempt", jobs=job_ids(discarded))
         self._hints.changed(changes)
 
     def _write(self, outcomes: Sequence[Outcome]) -> list[Change]:
@@ -189,7 +194,7 @@ class Publisher:
             try:
                 return self._write_once(outcomes)
             except DATABASE_AWAY as error:
-                log.warning("database away, retrying", jobs=len(outcomes), error=describe(error))
+                log.warning("database away, retrying", jobs=_ids(outcomes), error=describe(error))
                 self._threads.working()  # waiting for the database is not a stall
                 last_tries -= self._closing.is_set()
                 time.sleep(RETRY_SECONDS)
@@ -198,7 +203,7 @@ class Publisher:
                     log.error("could not commit", job=outcomes[0].job.id, error=describe(error))
                     return []
                 return [change for outcome in outcomes for change in self._write([outcome])]
-        log.warning("results given up: stopping while the database is away", jobs=[each.job.id for each in outcomes])
+        log.warning("results given up: stopping while the database is away", jobs=_ids(outcomes))
         return []
 
     def _write_once(self, outcomes: Sequence[Outcome]) -> list[Change]:
@@ -212,3 +217,14 @@ class Publisher:
             if lost:
                 ledger.forfeit(session, lost)
         return changes + [change for change in failures if change is not None]
+
+
+def _ids(outcomes: Sequence[Outcome]) -> list[str]:
+    return job_ids(outcome.job.id for outcome in outcomes)
+
+
+def _measure(outcomes: Sequence[Outcome], committed: Collection[str]) -> None:
+    now = time.perf_counter()
+    for job in (outcome.job for outcome in outcomes if outcome.job.id in committed):
+        if job.generated_at is not None:
+            metrics.PUBLISH_SECONDS.observe(now - job.generated_at, model=job.claim.spec.model)

@@ -12,6 +12,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from limner_shared.db import pause_queries, release_queries
 from limner_shared.db.engine import insert_many, now
+from limner_shared.db.ledger.counting import count_claims
 from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
@@ -37,6 +38,7 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     started = [row for row in rows if row.attempt == 1]
     events = [NewEvent(row.tenant_id, EventType.JOB_STARTED, row.id, row.webhook) for row in started]
     notifies = emit(session, events)
+    count_claims(session, rows)
     claims: list[Claim] = []
     for row in rows:
         try:
@@ -64,7 +66,10 @@ def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -
     }
     shares = select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares")
     columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
-    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, Job.webhook, shares)
+    waited = (now() - Job.created_at).label("waited")
+    return (
+        update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, Job.webhook, Job.model, waited, shares)
+    )
 
 
 def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, release_queries
 from limner_shared.db.engine import insert_many, insert_new, now
+from limner_shared.db.ledger.counting import count_submission
 from limner_shared.db.ledger.search_index import add_words
 from limner_shared.db.ledger.types import NO_SYNC, Change, NewJob, Released, Submission
 from limner_shared.db.tables import IdempotencyKey, Input, Job, Pause, Tenant, Usage
@@ -53,6 +54,7 @@ def submit(
     ]
     if inputs:
         session.execute(insert_many(Input), inputs)
+    count_submission(session, [(job.spec.model, job.priority) for job in new], bulk=bulk_id is not None)
     changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
     return Submission(changes, [] if lane is None else [Released(change.id, lane, moment) for change in changes])
 

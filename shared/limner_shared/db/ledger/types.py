@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, Update, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_many, now
+from limner_shared.db.ledger.counting import count_transition
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.bulks import BulkState
@@ -161,6 +162,20 @@ class Submission:
         return self.existing or self.changes[0].id
 
 
+_CHANGED: Final = (
+    Job.id,
+    Job.tenant_id,
+    Job.bulk_id,
+    Job.model,
+    Job.priority,
+    Job.state,
+    Job.version,
+    Job.attempt,
+    Job.error_code,
+    Job.webhook,
+)
+
+
 def lock(session: Session, ids: Select[str]) -> list[str]:
     """Lock the jobs of this query that no other transaction has locked, and return their ids.
 
@@ -182,9 +197,10 @@ def transition(
         update(Job)
         .where(which)
         .values({"version": Job.version + 1, **values})
-        .returning(Job.id, Job.tenant_id, Job.bulk_id, Job.model, Job.state, Job.version, Job.attempt, Job.webhook)
+        .returning(*_CHANGED, (Job.finished_at - Job.created_at).label("seconds"))
     )
     rows = session.execute(statement, execution_options=NO_SYNC).all()
+    count_transition(session, kind, rows, detail)
     record(session, kind, [(row.id, row.attempt, dict(detail or {})) for row in rows])
     ended = [row for row in rows if JobState(row.state).terminal]
     events = [NewEvent(row.tenant_id, EventType(f"job.{row.state}"), row.id, row.webhook) for row in ended]

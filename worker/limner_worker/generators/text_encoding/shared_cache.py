@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from limner_shared import metrics
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.nested_tensors import filled, leaves, size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
@@ -92,6 +93,12 @@ class EmbeddingCache:
 
     def find(self, encoder: str, keys: Sequence[str]) -> dict[str, Any]:
         """Return the outputs that are cached here or in Redis."""
+        found = self._find(encoder, keys)
+        metrics.CACHE_REQUESTS.inc(len(found), cache="texts", result="hit")
+        metrics.CACHE_REQUESTS.inc(len(keys) - len(found), cache="texts", result="miss")
+        return found
+
+    def _find(self, encoder: str, keys: Sequence[str]) -> dict[str, Any]:
         found = {key: output for key in keys if (output := self._known.get(key)) is not None}
         example = self._examples.get(encoder)
         if self._shared is None or example is None:  # Redis holds tensors only; an example gives their structure

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared import metrics
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.domain.cards import ModelCard
@@ -17,7 +18,7 @@ from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import ConfigurationError, TooManyRequests
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
+from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture, locate
@@ -120,7 +121,9 @@ class InterpretationStage:
     def _run(self) -> None:
         while jobs := self._next():
             self._threads.working()
-            self._interpret([job for job in jobs if not job.closed])
+            some = [job for job in jobs if not job.closed]
+            with metrics.INTERPRETATION_SECONDS.time(), concerning(jobs=job_ids(job.id for job in some)):
+                self._interpret(some)
             self._threads.idle()
 
     def _interpret(self, jobs: Sequence[JobRun]) -> None:
@@ -129,6 +132,8 @@ class InterpretationStage:
         for job, request, found in zip(jobs, requests, self._interpretations(requests), strict=True):
             try:
                 if found is not None and self._commit(job, request, found):
+                    fallback = "no" if found.fallback is None else "yes"
+                    metrics.INTERPRETATIONS.inc(backend=found.backend, fallback=fallback)
                     committed.append(job)
                     continue
             except Exception:
@@ -142,7 +147,7 @@ class InterpretationStage:
         try:
             return self._interpreter(requests) if requests else []
         except Exception:
-            log.exception("could not interpret a batch", descriptions=len(requests))
+            log.exception("could not interpret a batch")
             if len(requests) == 1:
                 return [None]
             return [found for each in requests for found in self._interpretations([each])]

@@ -1,0 +1,56 @@
+"""Builds the Grafana dashboard from `panels.toml`: `python deploy/monitoring/dashboard.py` writes `dashboard.json`.
+
+It needs grafana-foundation-sdk, which nothing else does: install it in an environment of its own.
+"""
+# ruff: noqa: INP001
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import dashboard as build  # pyright: ignore[reportMissingImports]
+from grafana_foundation_sdk.builders import prometheus, timeseries  # pyright: ignore[reportMissingImports]
+from grafana_foundation_sdk.cog.encoder import JSONEncoder  # pyright: ignore[reportMissingImports]
+from grafana_foundation_sdk.models import dashboard as model  # pyright: ignore[reportMissingImports]
+
+HERE: Final = Path(__file__).parent
+SOURCE: Final = "${source}"
+HEIGHT: Final = 8
+WIDTH: Final = 8
+
+
+def panels() -> dict[str, list[dict[str, Any]]]:
+    """The graphs of `panels.toml`, by their rows."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for shown in tomllib.loads((HERE / "panels.toml").read_text("utf-8"))["panel"]:
+        rows.setdefault(shown["row"], []).append(shown)
+    return rows
+
+
+def panel(shown: dict[str, Any]) -> Any:
+    """The builder of one graph."""
+    built = timeseries.Panel().title(shown["title"]).unit(shown["unit"]).height(HEIGHT).span(WIDTH).min(0)
+    built = built.datasource(model.DataSourceRef(type_val="prometheus", uid=SOURCE))
+    for number, (legend, query) in enumerate(shown["queries"].items()):
+        target = prometheus.Dataquery().expr(query).legend_format(legend).ref_id(chr(ord("A") + number))
+        built = built.with_target(target)
+    return built
+
+
+def main() -> None:
+    """Write the dashboard."""
+    source = build.DatasourceVariable("source").label("Prometheus").type("prometheus")
+    board = build.Dashboard("Limner").uid("limner").tags(["limner"]).refresh("30s").time("now-3h", "now")
+    board = board.with_variable(source)
+    for title, some in panels().items():
+        board = board.with_row(build.Row(title))
+        for shown in some:
+            board = board.with_panel(panel(shown))
+    text = JSONEncoder(sort_keys=True, indent=2).encode(board.build())
+    (HERE / "dashboard.json").write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Measures the queues every few seconds, on the dispatcher that releases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from limner_shared import metrics
+from limner_shared.db import release_queries
+from limner_shared.db.engine import Database
+from limner_shared.domain.jobs import Lane, Priority
+
+EVERY_SECONDS: Final = 5.0
+SLOW_FACTOR: Final = 20.0
+"""The pause is at least this many times the duration of the last measurement, so that it takes at most 5 % of one
+connection's time."""
+
+
+class QueueStatistics:
+    """Sets the gauges of the queues; deletes them when another dispatcher leads, so that each queue is counted once."""
+
+    def __init__(self, database: Database, models: Sequence[str], leads: Callable[[], bool]) -> None:
+        self._database = database
+        self._models = models
+        self._leads = leads
+
+    def measure(self) -> float:
+        """Measure, and return the pause until the next measurement in seconds. Raises an unavailable database's
+        errors.
+        """
+        started = time.monotonic()
+        jobs: dict[tuple[str, ...], float] = {}
+        oldest: dict[tuple[str, ...], float] = {}
+        if self._leads():
+            for model in self._models:
+                for lane, place, queue in self._queues(model):
+                    labels = (model, lane.name.lower(), place)
+                    jobs[labels], oldest[labels] = queue.jobs, queue.oldest_seconds
+        metrics.QUEUE_JOBS.replace(jobs)
+        metrics.QUEUE_OLDEST_SECONDS.replace(oldest)
+        return max(EVERY_SECONDS, SLOW_FACTOR * (time.monotonic() - started))
+
+    def _queues(self, model: str) -> list[tuple[Lane, str, release_queries.QueueSize]]:
+        with self._database.read() as session:
+            released = release_queries.released_sizes(session, model)
+            sizes = [(lane, "released", released.get(lane, release_queries.EMPTY)) for lane in Lane]
+            for priority in Priority:
+                size = release_queries.backlog_size(session, model, priority.rank)
+                sizes.append((Lane.of(priority.rank), "backlog", size))
+        return sizes

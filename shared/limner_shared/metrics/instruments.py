@@ -1,0 +1,183 @@
+"""Counters, gauges and histograms that never raise into the code that they measure.
+
+They are declared without `prometheus_client`, which is imported at the first measurement: the web server first chooses
+the folder in which its processes share their values (`exposition.share_values`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, ClassVar, Final
+
+MAX_LABEL_SETS: Final = 1000
+"""Label sets of one metric; further ones are counted together, with every label `other`."""
+OTHER: Final = "other"
+
+
+class Instrument:
+    """A metric with its labels. Thread-safe; an error in it is reported once on standard error."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+        self.name = name
+        self.text = text
+        self.labels = tuple(labels)
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._backing: Any = None
+        self._reported = False
+        ALL[name] = self
+
+    def _make(self) -> Any:
+        raise NotImplementedError
+
+    def _child(self, labels: Mapping[str, str]) -> Any:
+        values = tuple([labels[name] for name in self.labels])
+        child = self._children.get(values)
+        return self._new_child(values) if child is None else child
+
+    def _new_child(self, values: tuple[str, ...]) -> Any:
+        with LOCK:
+            if self._backing is None:
+                self._backing = self._make()
+            if len(self._children) >= MAX_LABEL_SETS:
+                values = (OTHER,) * len(values)
+            if values not in self._children:
+                self._children[values] = self._backing.labels(*values) if values else self._backing
+            return self._children[values]
+
+    def prepare(self) -> None:
+        """Create the metric, so that it is exported before its first measurement. Unlike the others, may raise."""
+        with LOCK:
+            if self._backing is None:
+                self._backing = self._make()
+        if not self.labels:
+            self._new_child(())
+
+    def _failed(self, error: Exception) -> None:
+        # Not through the log: the web's native threads, which measure the picture store, must not use its lock.
+        if not self._reported:
+            self._reported = True
+            sys.stderr.write(f"the metric {self.name} does not work: {error!r}\n")
+
+
+class Counter(Instrument):
+    """A number that only grows; its name ends in `_total`."""
+
+    kind = "counter"
+
+    def inc(self, amount: float = 1, /, **labels: str) -> None:
+        """Add an amount."""
+        if STATE.enabled:
+            try:
+                self._child(labels).inc(amount)
+            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
+                self._failed(error)
+
+    def _make(self) -> Any:
+        from prometheus_client import Counter as Backing  # noqa: PLC0415
+
+        return Backing(self.name, self.text, self.labels, registry=STATE.registry)
+
+
+class Gauge(Instrument):
+    """A value that rises and falls. Over several web processes it is the sum of the living ones."""
+
+    kind = "gauge"
+
+    def set(self, value: float, /, **labels: str) -> None:
+        """Set the value."""
+        if STATE.enabled:
+            try:
+                self._child(labels).set(value)
+            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
+                self._failed(error)
+
+    def inc(self, amount: float = 1, /, **labels: str) -> None:
+        """Add an amount, which may be negative."""
+        if STATE.enabled:
+            try:
+                self._child(labels).inc(amount)
+            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
+                self._failed(error)
+
+    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set the values by their labels, in order, and delete those of all other labels. One caller at a time."""
+        if not STATE.enabled:
+            return
+        try:
+            for labels in self._children.keys() - values.keys():
+                with LOCK:
+                    del self._children[labels]
+                    self._backing.remove(*labels)
+            for labels, value in values.items():
+                self.set(value, **dict(zip(self.labels, labels, strict=True)))
+        except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
+            self._failed(error)
+
+    def _make(self) -> Any:
+        from prometheus_client import Gauge as Backing  # noqa: PLC0415
+
+        return Backing(self.name, self.text, self.labels, registry=STATE.registry, multiprocess_mode="livesum")
+
+
+class Histogram(Instrument):
+    """How often values fell into each bucket, and their sum."""
+
+    kind = "histogram"
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> None:
+        super().__init__(name, text, labels)
+        self.buckets = tuple(buckets)
+
+    def observe(self, value: float, /, **labels: str) -> None:
+        """Record one value."""
+        if STATE.enabled:
+            try:
+                self._child(labels).observe(value)
+            except Exception as error:  # noqa: BLE001 - a metric never breaks what it measures
+                self._failed(error)
+
+    @contextmanager
+    def time(self, **labels: str) -> Generator[None]:
+        """Record the seconds that the block takes, whether or not it raises."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(time.perf_counter() - started, **labels)
+
+    def _make(self) -> Any:
+        from prometheus_client import Histogram as Backing  # noqa: PLC0415
+
+        return Backing(self.name, self.text, self.labels, buckets=self.buckets, registry=STATE.registry)
+
+
+class State:
+    """Whether this process measures, where its values are, and what is measured only when they are read."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self.by_tenant = False
+        self.at_scrape: list[Callable[[], None]] = []
+        self._registry: Any = None
+
+    @property
+    def registry(self) -> Any:
+        """The registry of this process's metrics."""
+        if self._registry is None:
+            from prometheus_client import CollectorRegistry, disable_created_metrics  # noqa: PLC0415
+
+            disable_created_metrics()  # a further series for each counter and histogram
+            self._registry = CollectorRegistry()
+        return self._registry
+
+
+ALL: Final[dict[str, Instrument]] = {}
+"""Every declared metric, by name."""
+LOCK: Final = Lock()
+STATE: Final = State()

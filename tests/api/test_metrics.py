@@ -1,0 +1,130 @@
+"""Who may read the web server's metrics, what they say, and that several processes count together."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
+
+from limner_client.local.embedded_valkey import free_port
+from limner_shared.db.engine import Database
+from limner_shared.messaging.reports import WorkerReport, write_report
+from limner_shared.settings import Settings
+from tests.processes import Service, eventually
+
+PATHS = ("/metrics", "/metrics/targets")
+
+
+def sample(text: str, name: str, **labels: str) -> float:
+    families = text_string_to_metric_families(text)
+    found = [each for family in families for each in family.samples if each.name == name]
+    return sum(each.value for each in found if labels.items() <= each.labels.items())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_service_for_this_machine_alone_shows_its_metrics_to_all_of_its_clients(client: FlaskClient, path: str):
+    assert client.get(path).status_code == 200
+    assert client.get(path, headers={"Host": "pictures.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("changes", [{"require_keys": True}, {"public_url": "https://pictures.example"}])
+def test_without_an_operators_key_a_public_service_shows_no_metrics(make_app, changes: dict[str, object], path: str):
+    answer = make_app(**changes).test_client().get(path)
+    assert answer.status_code == 403
+    assert "LIMNER_METRICS_KEY" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_with_an_operators_key_only_that_key_shows_metrics(make_app, path: str):
+    client = make_app(require_keys=True, metrics_key="secret").test_client()
+    for wrong in (
+        {},
+        {"Authorization": "Bearer secre"},
+        {"Authorization": "Basic secret"},
+        {"Authorization": "Bearer é"},
+    ):
+        assert client.get(path, headers=wrong).status_code == 401
+    assert client.get(path, headers={"Authorization": "Bearer secret"}).status_code == 200
+
+
+def test_the_targets_are_the_addresses_that_processes_report(client: FlaskClient, settings: Settings):
+    with Redis.from_url(settings.redis_url) as redis:
+        for number, address in enumerate(("127.0.0.1:9001", "")):
+            report = WorkerReport(
+                owner=f"w{number}", models=[], device="cpu", held=0, closed=[], stalled=[], metrics=address
+            )
+            write_report(redis, report)
+    assert client.get("/metrics/targets").json == [{"targets": ["127.0.0.1:9001"], "labels": {"job": "limner-worker"}}]
+
+
+def test_requests_are_counted_by_route_and_never_by_path(client: FlaskClient):
+    before = client.get("/metrics").text
+    for path in ("/api/v1/jobs/job_1", "/api/v1/jobs/job_2", "/nowhere/1", "/nowhere/2"):
+        assert client.get(path).status_code == 404
+    client.open("/api/v1/jobs", method="BREW")
+    text = client.get("/metrics").text
+
+    def grown(**labels: str) -> float:
+        name = "limner_http_requests_total"
+        return sample(text, name, **labels) - sample(before, name, **labels)
+
+    assert grown(route="/api/v1/jobs/<id:job_id>", status="404") == 2
+    assert grown(route="none", status="404") == 2
+    assert grown(method="other") == 1
+    assert not re.search(r"job_1|nowhere|BREW", text)
+
+
+@pytest.fixture
+def two_processes(settings: Settings, database_url: str, database: Database, tmp_path: Path) -> Iterator[Service]:
+    """`limner serve` with two processes, keys required, and an operator's port."""
+    changes = {"port": free_port(), "metrics_port": free_port(), "web_workers": 2, "require_keys": True}
+    service = Service(settings.model_copy(update={"database_url": database_url, **changes}), database, tmp_path)
+    service.start_web()
+    yield service
+    service.stop()
+
+
+def test_the_operators_port_serves_the_sum_of_all_processes_and_nothing_else(two_processes: Service):
+    settings = two_processes.settings
+    web, operator = (f"http://127.0.0.1:{port}" for port in (settings.port, settings.metrics_port))
+    route = {"route": "/api/v1/models", "status": "401"}
+
+    def counted() -> float:
+        return sample(httpx.get(f"{operator}/metrics", trust_env=False).text, "limner_http_requests_total", **route)
+
+    before = counted()
+    for _ in range(40):  # each on a connection of its own, so that both processes answer some
+        assert httpx.get(f"{web}/api/v1/models", trust_env=False).status_code == 401
+    assert counted() - before == 40
+    assert httpx.get(f"{operator}/metrics/targets", trust_env=False).json() == []
+    assert httpx.get(f"{operator}/api/v1/models", trust_env=False).status_code == 404
+    assert httpx.get(f"{operator}/readyz", trust_env=False).status_code == 404
+    forged = {"limner.operator": "1", "Limner-Operator": "1", "X-Forwarded-Port": str(settings.metrics_port)}
+    assert httpx.get(f"{web}/metrics", trust_env=False, headers=forged).status_code == 403
+
+
+def test_counts_survive_the_death_of_all_processes(two_processes: Service):
+    settings = two_processes.settings
+    operator = f"http://127.0.0.1:{settings.metrics_port}/metrics"
+
+    def counted() -> float:
+        text = httpx.get(operator, trust_env=False).text
+        return sample(text, "limner_http_requests_total", route="/api/v1/models")
+
+    for _ in range(20):
+        httpx.get(f"http://127.0.0.1:{settings.port}/api/v1/models", trust_env=False)
+    master = two_processes.processes[0].pid
+    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    eventually(two_processes.web_responds)
+    assert counted() == 20

@@ -1,0 +1,16 @@
+"""The figures of a worker that are measured when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from limner_shared import metrics
+from limner_worker.generators.device_memory import memory_bytes
+
+
+def measure(held: int, models: Sequence[str], paused: Collection[str]) -> None:
+    """Set the gauges: the number of held jobs, the models served, and those that are paused."""
+    metrics.WORKER_HELD_JOBS.set(held)
+    metrics.WORKER_MODELS.replace({(model,): 1 for model in models})
+    metrics.WORKER_PAUSED.replace({(what,): what in paused for what in (*models, "store")})
+    metrics.DEVICE_MEMORY_BYTES.replace(memory_bytes())
