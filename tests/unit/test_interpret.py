@@ -9,7 +9,7 @@ from tests.fake_llm import Answer, fake_llm
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
-from limner_worker.stages.interpretation import presentation, prompt_enricher
+from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.client import FAILURES, OPEN_SECONDS, ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 
@@ -194,53 +194,6 @@ def test_without_a_language_model_rules_interpret_and_off_uses_the_description_a
     [plain] = Interpreter(plain=True)([request(catalogue, "please draw a cat")])
     assert (rules.backend, rules.conditions.prompt, rules.fallback) == ("rules", "a cat", None)
     assert (plain.backend, plain.conditions.prompt) == ("none", "please draw a cat")
-
-
-class Echo:
-    name = "echo"
-
-    def enrich(self, prompts):
-        return [f"{prompt}, shiny" for prompt in prompts]
-
-
-class Loading:
-    name = "loading"
-
-    def enrich(self, prompts):
-        raise LanguageError("The local language model is still being loaded.")
-
-
-class Broken:
-    name = "broken"
-
-    def enrich(self, prompts):
-        raise RuntimeError("out of memory")
-
-
-def test_a_local_model_only_adds_to_what_the_rules_found(catalogue):
-    [found] = Interpreter(local=Echo())([request(catalogue, "four pictures of a cat in flat style")])
-    assert (found.backend, found.model, found.conditions.prompt) == ("local", "echo", "a cat, shiny")
-    assert (found.conditions.n, found.conditions.style) == (4, "flat")
-    [found] = Interpreter(local=Loading())([request(catalogue, "a cat")])
-    assert (found.backend, found.fallback) == ("rules", "The local language model is still being loaded.")
-    [found] = Interpreter(local=Broken())([request(catalogue, "a cat")])
-    assert (found.backend, "out of memory" in found.fallback) == ("rules", True)
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        (" orange fur, bushy tail, curious look, and more, more", "a fox, orange fur, bushy tail, curious look"),
-        (" orange fur, orange fur, orange fur", "a fox, orange fur"),
-        (" a fox, a fox", "a fox"),
-        (" a very long thought about foxes and hens", "a fox"),
-        (" 🦊, red", "a fox"),
-        ("\nSubject: hens", "a fox"),
-        ("", "a fox"),
-    ],
-)
-def test_a_small_models_addition_ends_before_the_first_thing_that_is_not_a_short_phrase(text, kept):
-    assert prompt_enricher.added("a fox", text) == kept
 
 
 @pytest.mark.parametrize(

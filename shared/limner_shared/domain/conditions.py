@@ -55,7 +55,9 @@ class Interpretation(BaseModel):
     """The result of interpreting a description, and how it was obtained."""
 
     conditions: Conditions
-    backend: Backend = Field(description="A language model behind a server, a local one, rules, or the plain words.")
+    backend: Backend = Field(
+        description="A language model behind a server, rules, or the plain words; `local` in jobs of earlier versions."
+    )
     model: str | None = Field(default=None, description="The language model, where one was asked.")
     fallback: str | None = Field(default=None, description="Why a better way was not taken.")
     seconds: float = 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import reduce
 
 from limner_shared.domain.jobs import JobSpec
+from limner_worker.stages.interpretation import language_detection
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES, by_script
+from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK
 from limner_worker.stages.interpretation.texts import joined
 
 MAX_CHARS = 600
@@ -21,10 +21,6 @@ LONGEST_QUOTE = 120
 """The most characters of a prompt that are quoted in a presentation."""
 RecognizedNames = Sequence[tuple[str, float]]
 """The names that a picture resembles more than its prompt, with their scores, best first."""
-
-
-_SMALL_WORDS = {each.code: frozenset(each.small_words.split()) for each in LANGUAGES if each.small_words}
-_LETTERS = {each.code: each.letters for each in LANGUAGES if each.letters}
 
 
 def alt_text(spec: JobSpec, drawn_as: str | None = None) -> str:
@@ -76,21 +72,7 @@ def by_server(server: ChatClient, spec: JobSpec, seen: RecognizedNames = (), dra
 
 def language_of(*texts: str) -> str:
     """Return the code of the language of the first text whose language is recognizable, else of English."""
-    return next((language for text in texts if (language := _told(text)) is not None), FALLBACK)
-
-
-def _told(text: str) -> str | None:
-    """Return the language that a text's script, letters or small words tell; None if they do not."""
-    written = by_script(text)
-    if written is not None:
-        return written.code
-    lower = text.lower()
-    words = re.findall(r"\w+", lower)
-    marks = {language: sum(word in known for word in words) for language, known in _SMALL_WORDS.items()}
-    for language, letters in _LETTERS.items():
-        marks[language] += 2 * sum(lower.count(letter) for letter in letters)
-    best = max(marks, key=lambda language: marks[language])
-    return best if marks[best] else None
+    return next((code for text in texts if (code := language_detection.language_of(text)) is not None), FALLBACK)
 
 
 def _quoted(text: str) -> str:
