@@ -49,6 +49,7 @@ class ChangePatterns:
     fillers: tuple[Pattern, ...]
     adding: Pattern
     indefinite: Pattern
+    article: Pattern
     link: Pattern
     determiner: Pattern
     back_to: Pattern
@@ -84,6 +85,7 @@ def changes_for(language: Language) -> ChangePatterns:
         fillers=compiled((*said.fillers, r"[，,。.!！?？、;；:\s]+")),
         adding=_one(rf"(?<!\w)({_any(adding)})(?!\w)"),
         indefinite=_one(rf"(?:{_any(small.indefinite)}) \w"),
+        article=_one(rf"(?<!\w)(?:{_any(small.articles)}|{_any(small.indefinite)})(?!\w)\s*"),
         link=_one(rf"^[\s,、，]*(?:{_any(small.links)})?(?!\w)[\s,、，]*"),
         determiner=_one(rf"^(?:{_any(small.determiners)})(?!\w)\s*"),
         back_to=_one(rf"^(?:{_any(language.ordinals.back_to)})(?!\w)"),

@@ -13,32 +13,27 @@ table, `{end}` the end of a phrase.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from limner_worker.stages.interpretation.request_tables import (
+    Patterns,
+    Pictures,
+    Regex,
+    Requests,
+    Seed,
+    Shapes,
+    Size,
+    Style,
+    StyleName,
+    Table,
+)
 
 Colour = Literal["red", "blue", "green", "yellow", "orange", "purple", "pink", "black", "white", "brown", "grey"]
 
 
-def _checked(source: str) -> str:
-    """Return the source. Raise ValueError if it is not a regular expression once its placeholders are filled."""
-    try:
-        re.compile(re.sub(r"\{[a-z]+\}", "x", source))
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}: {source}") from error
-    return source
-
-
-Regex = Annotated[str, AfterValidator(_checked)]
-Patterns = tuple[Regex, ...]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Script(_Table):
+class Script(Table):
     """A range of characters that identifies a language; among several in a text, the lowest rank decides."""
 
     first: str
@@ -50,7 +45,7 @@ class Script(_Table):
         return any(self.first <= character <= self.last for character in text)
 
 
-class Connectives(_Table):
+class Connectives(Table):
     """Alternations of small words."""
 
     dangling: Regex = ""
@@ -77,121 +72,7 @@ class Connectives(_Table):
     worn_after: Regex = ""
 
 
-class Requests(_Table):
-    """Patterns of a request for a picture."""
-
-    lead_ins: Patterns = ()
-    """How a request begins ("please draw me"); removed repeatedly."""
-    picture_of: Patterns = ()
-    """"A picture of" at the beginning, where `Pictures` does not fit."""
-    pictures_after: Patterns = ()
-    """The same at the end."""
-    polite_tails: Patterns = ()
-    """Thanks at the end."""
-    tails: Patterns = ()
-    """Other phrases at the end that are not part of the subject."""
-    asides: Patterns = ()
-    """Phrases anywhere that are not part of the subject."""
-    counted: Patterns = ()
-    """A number of pictures, as the group `n`, where `Pictures` does not fit."""
-    without: Patterns = ()
-    """What to leave out, as the group `what`, which may be a list."""
-    speech: Regex = ""
-    """Words after which a text is quoted ("a sign that says no dogs"); what follows is not left out."""
-
-
-class Pictures(_Table):
-    """Alternations for "a set of four different pictures of", in this order.
-
-    `nouns` mean no more than a picture and are dropped; `media` say how it is made ("photo") and stay in the prompt.
-    """
-
-    sets: Regex = ""
-    quantities: Regex = ""
-    """Indefinite numbers ("several")."""
-    before: Regex = ""
-    """Adjectives before the noun that describe the request and not the picture ("different")."""
-    nouns: Regex = ""
-    singular: str = ""
-    """The noun in the singular."""
-    after: Regex = ""
-    """Adjectives after the noun, such as `before`."""
-    of: Regex = ""
-    in_: Regex = Field(default="", alias="in")
-    """Words before a number of versions ("in four versions")."""
-    times: Regex = ""
-    """Nouns after a number at the end of a request ("four times")."""
-    media: dict[str, Regex] = {}
-    """By singular, its plurals."""
-    of_them: Regex = ""
-
-
-class Seed(_Table):
-    """Alternations for "the seed" before a number."""
-
-    the: Regex = ""
-    word: Regex = ""
-
-
-class Size(_Table):
-    """Alternations before, within and after "256 by 256"."""
-
-    before: Regex = ""
-    by: Regex = ""
-    pixels: Regex = ""
-    after: Regex = ""
-    """Particles after a size."""
-
-
-class Shapes(_Table):
-    """A frame with `{shape}`, and alternations of the words for each shape; none of it describes the subject."""
-
-    frame: Regex
-    small: Regex
-    large: Regex
-    square: Regex
-    wide: Regex
-    tall: Regex
-    more: dict[str, Patterns] = {}
-    """More patterns by shape."""
-
-
-class Style(_Table):
-    """Alternations around the name of a style: "in the style of", "as a {style} picture"."""
-
-    introductions: Regex = ""
-    articles: Regex = ""
-    in_: Regex = Field(default="", alias="in")
-    the: Regex = ""
-    word: Regex = ""
-    of: Regex = ""
-    tail: Regex = ""
-    """What may follow the word for style."""
-    pictures_after: Regex = ""
-    """Nouns after the name of a style ("flat icon")."""
-    as_: Regex = Field(default="", alias="as")
-    a: Regex = ""
-    as_pictures: Regex = ""
-    """Nouns after "as a {style}"."""
-    before_word: Regex = ""
-    particles: Regex = ""
-    """Particles around the word for style in scripts without spaces."""
-
-
-class StyleName(_Table):
-    """Further names of a style that a model may have; alternations but for `patterns`."""
-
-    patterns: Patterns = ()
-    nouns: Regex = ""
-    """Nouns that follow "3d" ("3d figure")."""
-    noun_tail: Regex = ""
-    things: Regex = ""
-    """Nouns that follow "3d" where it does not name a style ("3d printer")."""
-    adjectives: Regex = ""
-    particles: Regex = ""
-
-
-class Changes(_Table):
+class Changes(Table):
     """Patterns of a message that refines a picture; `chat`, `chat_degrees` and `undo` are alternations."""
 
     chat: Regex = ""
@@ -227,7 +108,7 @@ class Changes(_Table):
     """Words that mean nothing on their own."""
 
 
-class Ordinals(_Table):
+class Ordinals(Table):
     """Alternations that name earlier pictures, and either a `frame` with `{ordinal}` or the words around it."""
 
     frame: Regex = ""
@@ -245,7 +126,7 @@ class Ordinals(_Table):
     """Places in a row of pictures."""
 
 
-class Phrases(_Table):
+class Phrases(Table):
     """Sentences that present a picture."""
 
     one: str
@@ -268,7 +149,7 @@ class Phrases(_Table):
     comma: str = ", "
 
 
-class Language(_Table):
+class Language(Table):
     """All that the interpreter knows of a language."""
 
     code: str
@@ -277,6 +158,8 @@ class Language(_Table):
     """Words are not separated by spaces, or take particles: patterns match parts of words."""
     cases: bool = False
     """Nouns have cases: the same thing may be named with another ending."""
+    nominative: dict[str, str] = Field(default_factory=dict)
+    """By article of a thing that is added or replaced, its form in a prompt."""
     colour_endings: bool = False
     """Adjectives of colour are inflected: a colour that replaces another takes its ending."""
     script: Script | None = None
@@ -297,7 +180,7 @@ class Language(_Table):
     size: Size = Size()
     shapes: Shapes
     style: Style = Style()
-    styles: dict[str, StyleName] = {}
+    styles: dict[str, StyleName] = Field(default_factory=dict)
     numbers: dict[str, int]
     """The values of number words, of which `number_words` composes larger numbers."""
     number_joiners: Regex = ""
@@ -305,12 +188,12 @@ class Language(_Table):
     number_multipliers: str = ""
     """The number words that multiply what precedes them ("hundred")."""
     changes: Changes
-    additions: dict[str, str] = {}
+    additions: dict[str, str] = Field(default_factory=dict)
     """What adds something ("with"), and what adds one thing more ("and")."""
     ordinals: Ordinals
     colours: dict[Colour, Regex]
     """By colour, an alternation: the form that a prompt gets, then the others; comparatives are forms too."""
-    attributive: dict[str, str] = {}
+    attributive: dict[str, str] = Field(default_factory=dict)
     """By colour word, its other form: where the colour that it replaces has that form, or after these articles."""
     attributive_articles: Regex = ""
     colour_after: bool = False

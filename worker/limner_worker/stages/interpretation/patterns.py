@@ -56,6 +56,8 @@ class RequestPatterns:
     joined_twice: Pattern
     dangling: Pattern
     shapes: dict[str, tuple[Pattern, ...]]
+    bare_shapes: dict[str, tuple[Pattern, ...]]
+    """A shape that is the whole of a message."""
 
 
 @cache
@@ -85,6 +87,7 @@ def patterns_for(language: Language) -> RequestPatterns:
         joined_twice=compiled([rf"(?<!\w)({_any(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
         dangling=re.compile(rf"(?<!\w)([\s,]*({_any(language.connectives.dangling)}))+$", re.IGNORECASE),
         shapes={shape: compiled(_shape(shape, language)) for shape in SHAPES},
+        bare_shapes={shape: compiled([rf"^(?:{getattr(language.shapes, shape)})[.!]?$"]) for shape in SHAPES},
     )
 
 
@@ -199,7 +202,7 @@ def _size(language: Language) -> tuple[str, ...]:
             rf"{before}(?<!\d)(?P<w>\d{{2,5}}){pixels}?\s*(?:[x×*хX]|{words('size.by', *both)})\s*"
             rf"(?P<h>\d{{2,5}})(?!\d){pixels}?{after}"
         ),
-        rf"{before}(?<!\d)(?P<w>\d{{2,4}}){pixels}{after}{END}",
+        rf"{before}(?<!\d)(?P<w>\d{{2,4}}){pixels}{after}(?:{END}|(?=\s+(?:{_any(language.pictures.nouns)})(?!\w)))",
     )
 
 

@@ -11,7 +11,7 @@ from limner_worker.stages.interpretation.changes import PLACES, ROW, ChangePatte
 from limner_worker.stages.interpretation.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_in
-from limner_worker.stages.interpretation.removing import removed
+from limner_worker.stages.interpretation.removing import forms, removed
 from limner_worker.stages.interpretation.taking_apart import MOST, Found
 from limner_worker.stages.interpretation.texts import Pattern, shortened, stripped, tidy
 
@@ -36,10 +36,13 @@ class _Change:
         self.prompt = f"{self.prompt}{'，' if wide else separator}{text}"
 
 
-def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions]) -> Conditions | None:
+def refined(
+    found: Found, styles: Sequence[str], previous: Sequence[Conditions], *, strict: bool = False
+) -> Conditions | None:
     """Return the previous or the named picture with the changes of a message; None for a message about another picture.
 
-    A changed picture keeps its seed; "again" and "three more" get new ones.
+    A changed picture keeps its seed; "again" and "three more" get new ones. A `strict` reading, of a message that is
+    probably in another language, must account for all of its words.
     """
     patterns = changes_for(found.language)
     text = found.text.strip(" .!?。！？")
@@ -47,8 +50,10 @@ def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions])
         return previous[-1]
     if patterns.undo.fullmatch(text):
         return previous[-2] if len(previous) > 1 else previous[-1]
-    rest = shortened(shortened(text, patterns.polite), patterns.polite)
+    rest = _without_politeness(text, patterns)
     another = any(pattern.fullmatch(rest) for pattern in patterns.another)
+    if strict and not another and tidy(rest):
+        return None
     named, rest = (None, rest) if another else _named(rest, patterns, previous)
     if named is None and not another:
         named, left = _named(tidy(stripped(rest, patterns.again)[0]), patterns, previous)
@@ -89,9 +94,10 @@ def _apply_message(change: _Change, rest: str, found: Found, styles: Sequence[st
         rest, again = stripped(rest, patterns.again)
         rest = patterns.link.sub("", shortened(rest, patterns.polite), count=1).strip()
     filler = _is_filler(rest, patterns)
-    if again and rest and not filler and not _tells(rest, patterns) and not _familiar(rest, change.before):
+    known = filler or _tells(rest, patterns) or _familiar(rest, change.before) or _count(rest, change) is not None
+    if again and rest and not known:
         return False  # "another dog"
-    change.another = again or (found.n is not None and bool(patterns.more.search(found.more)))
+    change.another = again or (found.n is not None and bool(patterns.more.search(found.said)))
     if again and found.n is None:
         change.n = 1
     if not rest.strip() or filler:
@@ -104,7 +110,7 @@ def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> b
     """Apply the first kind of change that the text matches; return False if none does."""
     patterns = change.patterns
     if (count := _count(rest, change)) is not None:
-        change.n, change.another = count, change.another or bool(patterns.more.search(rest))
+        change.n, change.another = count, change.another or bool(patterns.more.search(found.said))
         return True
     if match := _first(patterns.remove, rest) or _first(patterns.less, rest):
         change.negative.append(_thing(match["what"], patterns))
@@ -115,7 +121,7 @@ def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> b
     if _recoloured(change, rest) or _changed_to(change, rest) or _part(change, rest):
         return True
     if match := _first((*patterns.replace, *patterns.instead), rest):
-        change.prompt = tidy(match["what"]) or change.prompt
+        change.prompt = _nominative(tidy(match["what"]), change.language) or change.prompt
         return True
     return _added(change, rest)
 
@@ -147,7 +153,8 @@ def _added(change: _Change, rest: str) -> bool:
     if not (first or last):
         return False
     if tidy(left) and not _is_filler(left, patterns):
-        change.append(tidy(left))
+        place = any(pattern.search(left) for pattern in patterns.placed)
+        change.append(_nominative(tidy(left), change.language), " " if place else ", ")
     return True
 
 
@@ -177,18 +184,23 @@ def _changed_to(change: _Change, rest: str) -> bool:
     if match is None:
         return False
     part, how = _thing(match["part"], change.patterns), tidy(match["how"])
-    at = re.search(re.escape(part), change.prompt, re.IGNORECASE)
+    at = re.search(rf"(?<!\w){forms(part, change.language)}", change.prompt, re.IGNORECASE)
     if at is None or not how:
         return False
     colour = colour_in(how, change.language)
     if colour is not None and _is_filler(how.replace(colour[2].group(), " "), change.patterns):
-        change.prompt = part_coloured(change.prompt, part, colour[0], colour[1])
+        change.prompt = part_coloured(change.prompt, at.group(), colour[0], colour[1])
     else:
-        bare = change.patterns.determiner.sub("", how)
-        articled = change.prompt[: at.start()].rstrip().lower().split()[-1:]
-        repeated = bool(articled) and change.patterns.indefinite.match(f"{articled[0]} x") is not None
-        change.prompt = f"{change.prompt[: at.start()]}{bare if repeated else how}{change.prompt[at.end() :]}"
+        change.prompt = _replaced(change, at, _nominative(how, change.language))
     return True
+
+
+def _replaced(change: _Change, part: re.Match[str], how: str) -> str:
+    """Return the prompt with something else in place of a part, together with the part's own article and adjectives."""
+    left, right = change.prompt[: part.start()], change.prompt[part.end() :]
+    if change.patterns.indefinite.match(how):
+        left = re.sub(rf"{change.patterns.article.pattern}(?:[^\W\d]+\s+){{0,2}}$", "", left, flags=re.IGNORECASE)
+    return f"{left}{how}{right}"
 
 
 def _part(change: _Change, rest: str) -> bool:
@@ -232,6 +244,17 @@ def _picked(name: str, before: Conditions) -> Conditions | None:
         return None
     seed = None if before.seed is None else (before.seed + place) % SEEDS
     return before.model_copy(update={"n": 1, "seed": seed})
+
+
+def _without_politeness(text: str, patterns: ChangePatterns) -> str:
+    for pattern in (*patterns.polite, *patterns.polite):
+        text = pattern.sub("", text, count=1)
+    return text
+
+
+def _nominative(text: str, language: Language) -> str:
+    article, _, noun = text.partition(" ")
+    return f"{language.nominative.get(article.lower(), article)} {noun}".strip()
 
 
 def _count(text: str, change: _Change) -> int | None:

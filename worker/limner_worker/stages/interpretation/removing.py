@@ -11,7 +11,7 @@ from limner_worker.stages.interpretation.language_files import NOTHING
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.texts import WIDE, tidy
 
-STEM: Final = 4
+STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""
 
 
@@ -24,10 +24,10 @@ def removed(prompt: str, thing: str) -> str:
     before, after = _around(language)
     if language.unspaced:
         return tidy(re.sub(rf"{before}{re.escape(name)}{after}", "", prompt)) or prompt
-    return tidy(re.sub(rf"{before}{_forms(name, language)}(?!\w)", "", prompt, flags=re.IGNORECASE)) or prompt
+    return tidy(re.sub(rf"{before}{forms(name, language)}(?!\w)", "", prompt, flags=re.IGNORECASE)) or prompt
 
 
-def _forms(name: str, language: Language) -> str:
+def forms(name: str, language: Language) -> str:
     """Return a pattern of a name, with other endings where the language's nouns have cases."""
     if not language.cases or name[0] >= WIDE:
         return re.escape(name)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation import emoji
 from limner_worker.stages.interpretation.language_detection import language_of
-from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK
+from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.refine import refined
 from limner_worker.stages.interpretation.taking_apart import Found, Model, subject_of, taken_apart
@@ -15,6 +15,9 @@ from limner_worker.stages.interpretation.texts import tidy
 
 READ = 1500
 """The characters that are searched; the rest is appended to the prompt, which bounds the time for any text."""
+
+LONGEST_ELSEWHERE = 80
+"""The most characters of a message that is also read by the rules of languages that it is probably not in."""
 
 
 def interpret(
@@ -38,8 +41,11 @@ def _one(text: str, model: Model, previous: Sequence[Conditions], texts: Sequenc
     spelled = emoji.spelled(read)
     languages = _languages(spelled, texts)
     if previous and not unread:
-        for language in languages:
-            if changed := refined(taken_apart(spelled, language, model, message=True), model.styles, previous):
+        short = len(spelled) <= LONGEST_ELSEWHERE
+        others = [language for language in LANGUAGES if short and language not in languages]
+        for language in (*languages, *others):
+            found = taken_apart(spelled, language, model, message=True)
+            if changed := refined(found, model.styles, previous, strict=language in others):
                 return changed
     return _new_subject(read, unread, taken_apart(spelled, languages[0], model), previous)
 

@@ -16,8 +16,9 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 def respelled(text: str, language: Language) -> str:
     """Return the text with the language's key words in place of words that differ from one by one typing error.
 
-    The error is a letter too many or too few, another letter, or two letters in the wrong order; the first letter is
-    right. Words that are spelled like a key word but are another one are named in the language file.
+    The error is a letter too many or too few, another letter, or two letters in the wrong order. The first letter is
+    right, and the last one too: other endings are inflections. Words that are spelled like a key word but are another
+    one are named in the language file.
     """
     words = _keywords(language)
 
@@ -25,7 +26,7 @@ def respelled(text: str, language: Language) -> str:
         word = match.group().lower()
         if len(word) < SHORTEST - 1 or word in words or word in language.other_words.split():
             return match.group()
-        near = [each for each in words if each[0] == word[0] and _differ_by_one(word, each)]
+        near = [each for each in words if each[0] == word[0] and each[-1] == word[-1] and _differ_by_one(word, each)]
         return near[0] if len(near) == 1 else match.group()
 
     return _WORD.sub(corrected, text) if words else text

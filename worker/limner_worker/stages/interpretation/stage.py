@@ -172,7 +172,7 @@ class InterpretationStage:
         except TooManyRequests as error:
             # More pictures than the tenant's remaining units for today: keep the number that was granted.
             found = found.model_copy(update={"fallback": f"Fewer pictures than asked for: {error.message}"})
-            fitted = fitted.model_copy(update={"n": claim.spec.n})
+            fitted = fitted.model_copy(update={"n": claim.spec.n, "beyond": None})
             with self._database.write() as session:
                 done = ledger.interpreted(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
         if done:

@@ -42,8 +42,8 @@ class Found:
     size: tuple[int, int] | None = None
     n: int | None = None
     seed: int | None = None
-    more: str = ""
-    """The words that named the number; they may mean other pictures, not the same ones again."""
+    said: str = ""
+    """The whole text."""
 
 
 def taken_apart(text: str, language: Language, model: Model, *, message: bool = False) -> Found:
@@ -53,7 +53,8 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
     """
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
-    found = Found(_peeled(respelled(" ".join(text.split()), language), asking), language)
+    plain = respelled(" ".join(text.split()), language)
+    found = Found(_peeled(plain, asking), language, said=plain)
     if match := _cut(found, patterns.seed):
         seed = int(match["seed"])
         found.seed = seed if seed < 2**32 else None
@@ -66,7 +67,8 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
             found.style = style
     _count(found, patterns)
     for shape, words in patterns.shapes.items():
-        if found.size is None and _cut(found, words):
+        alone = patterns.bare_shapes[shape] if message else ()
+        if found.size is None and _cut(found, (*words, *alone)):
             found.size = _shaped(shape, model.sizes)
     found.whole = found.text
     _leave_out(found, patterns)
@@ -94,19 +96,19 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
     """Take the number of pictures out of the text."""
 
     def counts(match: re.Match[str]) -> bool:
-        before = found.text[: match.start()]
-        accompanies = not match.groupdict().get("of") and patterns.dangling.search(f" {before.rstrip()}") is not None
-        return number_in(match["n"], found.language) is not None and not accompanies
+        before = f" {found.text[: match.start()].rstrip()}"
+        of = bool(match.groupdict().get("of"))
+        alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
+        return number_in(match["n"], found.language) is not None and not alone
 
     match = _cut(found, patterns.counted, counts)
     if match is None and (match := patterns.described.search(found.text)) is not None:
-        if not counts(match):
+        if not counts(match) or patterns.indefinite.fullmatch(match["n"]):
             return
         noun = next((one for plural, one in patterns.singulars if plural.fullmatch(match["noun"])), match["noun"])
         found.text = f"{found.text[: match.start()]}{match['how']}{noun}{found.text[match.end() :]}"
     if match is not None and not patterns.indefinite.fullmatch(match["n"]):
         found.n = min(MOST, number_in(match["n"], found.language) or 0) or None
-        found.more = match.group()
 
 
 def _leave_out(found: Found, patterns: RequestPatterns) -> None:

@@ -10,6 +10,8 @@ WIDE: Final = "\u2e80"
 """The first character of the scripts that are written without spaces (and of Korean, where one space less is fine)."""
 Pattern = re.Pattern[str]
 _WORD = re.compile(r"\w")
+_QUOTES: Final = "\"'“”„«»「」"
+_LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
 
 
 def compiled(sources: Iterable[str]) -> tuple[Pattern, ...]:
@@ -44,5 +46,9 @@ def tidy(text: str) -> str:
     plain = re.sub(r"[(\[]\s*[)\]]", "", " ".join(text.split()))
     plain = re.sub(r"\s+([,.;:!?])", r"\1", plain)
     plain = re.sub(r"([,;，、])(\s*[,;，、])+", r"\1", plain)
-    plain = plain.strip(" ,.;:!?¿¡，。、；：！？\"“”'-")
+    plain = plain.strip(_LOOSE)
+    if sum(plain.count(mark) for mark in _QUOTES) % len(("opening", "closing")):
+        plain = plain.strip(_QUOTES + _LOOSE)
+    elif len(plain) > 1 and plain[0] in _QUOTES and plain[-1] in _QUOTES and not set(plain[1:-1]) & set(_QUOTES):
+        plain = plain[1:-1].strip(_LOOSE)
     return plain if _WORD.search(plain) else ""
