@@ -15,6 +15,7 @@ from limner_worker.stages.interpretation.number_words import number_in, number_p
     [
         ("en", "nine hundred and ninety-nine", 999),
         ("en", "two dozen", 24),
+        ("en", "2 dozen", 24),
         ("en", "1,000", 1000),
         ("de", "neunhundertneunundneunzig", 999),
         ("de", "1.000", 1000),
@@ -31,6 +32,7 @@ from limner_worker.stages.interpretation.number_words import number_in, number_p
         ("zh", "九百九十九", 999),
         ("zh", "两百", 200),
         ("ja", "九百九十九", 999),
+        ("ja", "2ダース", 24),
         ("ko", "구백구십구", 999),
         ("ko", "스물한", 21),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from limner_worker.stages.interpretation.language_files import NOTHING
 from limner_worker.stages.interpretation.language_schema import Language
 
 THOUSAND = 1000
@@ -29,11 +30,13 @@ def _word_pattern(language: Language) -> str:
 def number_pattern(language: Language) -> str:
     """Return a pattern of a number in digits or in words; in scripts with spaces it stands alone."""
     word = _word_pattern(language)
+    multipliers = "|".join(map(re.escape, language.number_multipliers.split())) or NOTHING
     joiners = f"{language.number_joiners}|" if language.number_joiners else ""
     written = rf"(?:{word})(?:(?:{joiners}[\s-])?(?:{word}))*"
+    multiplied = rf"\d{{1,4}}\s?(?:{multipliers})"
     if language.unspaced:
-        return rf"(?:{_GROUPED}|\d{{1,7}}|{written})"
-    return rf"(?<![\w.,])(?:{_GROUPED}|\d{{1,7}}|{written})(?![\w])"
+        return rf"(?:{_GROUPED}|{multiplied}|\d{{1,7}}|{written})"
+    return rf"(?<![\w.,])(?:{_GROUPED}|{multiplied}|\d{{1,7}}|{written})(?![\w])"
 
 
 def number_in(text: str, language: Language) -> int | None:
@@ -42,6 +45,8 @@ def number_in(text: str, language: Language) -> int | None:
     if plain.isdecimal():
         return int(plain)
     total = section = digit = 0
+    if digits := re.match(r"\d+", text):
+        digit, text = int(digits.group()), text[digits.end() :]
     for match in re.finditer(_word_pattern(language), text, re.IGNORECASE):
         word = " ".join(match.group().lower().split())
         value = language.numbers[word]

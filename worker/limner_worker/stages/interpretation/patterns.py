@@ -228,7 +228,7 @@ def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
     name = re.escape(style).replace(r"\-", "[- ]")
     inside = _inside(both)
     further = [each.styles[style] for each in both if style in each.styles]
-    own = [source.replace("{in}", inside) for each in further for source in each.patterns]
+    own = [source.replace("{in}", inside).replace("{end}", END) for each in further for source in each.patterns]
     own += _three_dimensional(both, inside) if style == "3d" else []
     return compiled((*own, *(frame.replace("{style}", name) for frame in _style_frames(both))))
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Final
 
 WIDE: Final = "\u2e80"
-"""The first character of the scripts that are written without spaces (and of Korean, where one space less is fine)."""
+"""The first character of the scripts that are written without spaces (and of Korean, which has spaces)."""
 Pattern = re.Pattern[str]
 _WORD = re.compile(r"\w")
+_HANGUL = re.compile("[\uac00-\ud7af]")
 _QUOTES: Final = "\"'“”„«»「」"
 _LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
 
@@ -21,7 +22,7 @@ def compiled(sources: Iterable[str]) -> tuple[Pattern, ...]:
 
 def joined(left: str, right: str) -> str:
     """Join two parts of a text, with a space if its script uses spaces."""
-    wide = bool(left and right) and left[-1] >= WIDE and right[0] >= WIDE
+    wide = bool(left and right) and left[-1] >= WIDE and right[0] >= WIDE and not _HANGUL.match(left[-1])
     return f"{left}{'' if wide else ' '}{right}".strip()
 
 
