@@ -2,8 +2,9 @@
 
     python -m bench.interpret [--part held-out] [--wrong] [--url http://localhost:11434/v1 --model NAME]
 
-The descriptions and their expected conditions are in tests/data/requests.jsonl. They have two parts: rules are written
-by looking at `development`, and judged by `held-out`. Backends: rules always; a server if its URL is given.
+The descriptions and their expected conditions are in tests/data/requests.jsonl. Rules are written by looking at the
+part `development`, and judged by `held-out`; `further` was written later, with other phrases. Backends: rules always; a
+server if its URL is given.
 """
 
 from __future__ import annotations
@@ -156,7 +157,9 @@ def measure(interpreter: Interpreter, rows: Sequence[dict[str, Any]], *, wrong: 
 
 
 @click.command()
-@click.option("--part", type=click.Choice(["development", "held-out"]), default="held-out", help="Which descriptions.")
+@click.option(
+    "--part", type=click.Choice(["development", "held-out", "further"]), default="held-out", help="Which descriptions."
+)
 @click.option("--quick", is_flag=True, help="Every sixth description only.")
 @click.option("--wrong", is_flag=True, help="Print what is wrong.")
 @click.option("--url", help="Also measure this OpenAI-compatible server.")

@@ -15,7 +15,7 @@ from limner_worker.stages.interpretation.rules import interpret
 
 STYLES = ("3d", "noto", "noto-v1", "flat")
 DATA = Path(__file__).parent.parent / "data"
-PARTS = ("development", "held-out")
+PARTS = ("development", "held-out", "further")
 SEED = 7
 
 

@@ -258,7 +258,8 @@ def _style_frames(both: tuple[Language, ...]) -> tuple[str, ...]:
             rf"{{style}}(?![\w-])(?:[ -](?:{words('style.as_pictures', *both)}))?"
         ),
         (
-            rf"(?<![a-z0-9-]){{style}} ?(?:{words('style.before_word', *unspaced)})?"
+            rf"(?:{words('style.introductions', *unspaced)})?(?<![a-z0-9-]){{style}} ?"
+            rf"(?:{words('style.before_word', *unspaced)})?"
             rf"(?:{words('style.word', *unspaced)})(?:{words('style.particles', *unspaced)})?"
         ),
         (
