@@ -111,8 +111,9 @@ def _names(name: str, language: Language) -> tuple[str, ...]:
     ordinal = getattr(ordinals, name)
     if not ordinal:
         return ()
+    sign = rf"^#\s?{PLACES[name] + 1}(?!\d)" if PLACES.get(name, -1) >= 0 else NOTHING
     if ordinals.frame:
-        return (ordinals.frame.replace("{ordinal}", ordinal),)
+        return (ordinals.frame.replace("{ordinal}", ordinal), sign)
     back = rf"(?<!\w)(?:(?:{_any(ordinals.back_to)})\s+)?"
     the = rf"(?:(?:{_any(ordinals.the)})\s*)"
     pictures = rf"(?:{_any(ordinals.pictures)})(?!\w)"
@@ -122,4 +123,5 @@ def _names(name: str, language: Language) -> tuple[str, ...]:
         rf"{back}{the}?{pictures}\s+(?:{ordinal})(?!\w)",
         rf"{back}{the}(?:{ordinal}){after}",
         rf"^{the}?(?:{ordinal})$",
+        sign,
     )

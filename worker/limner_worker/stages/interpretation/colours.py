@@ -111,6 +111,8 @@ def _beside_noun(prompt: str, language: Language, word: str) -> str:
     parts = prompt.split()
     if language.code == FALLBACK:
         return f"{word} {prompt}"
+    if language.cases and len(parts) == 1:
+        return f"{_agreeing(language, word, parts)} {prompt}"
     if len(parts) == len(("article", "noun")):
         form = _agreeing(language, word, parts[:1])
         if language.colour_after:

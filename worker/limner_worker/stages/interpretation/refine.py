@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from limner_shared.domain.conditions import Conditions
-from limner_worker.stages.interpretation.changes import PLACES, ROW, ChangePatterns, changes_for
+from limner_worker.stages.interpretation.changes import ChangePatterns, changes_for
 from limner_worker.stages.interpretation.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.naming import named_picture
 from limner_worker.stages.interpretation.number_words import number_in
 from limner_worker.stages.interpretation.removing import forms, removed
 from limner_worker.stages.interpretation.taking_apart import MOST, Found
 from limner_worker.stages.interpretation.texts import Pattern, shortened, stripped, tidy
-
-SEEDS = 2**32
 
 
 @dataclass
@@ -54,13 +54,16 @@ def refined(
     another = any(pattern.fullmatch(rest) for pattern in patterns.another)
     if strict and not another and tidy(rest):
         return None
-    named, rest = (None, rest) if another else _named(rest, patterns, previous)
+    named, rest = (None, rest) if another else named_picture(rest, patterns, previous)
     if named is None and not another:
-        named, left = _named(tidy(stripped(rest, patterns.again)[0]), patterns, previous)
+        named, left = named_picture(tidy(stripped(rest, patterns.again)[0]), patterns, previous)
         rest = rest if named is None else left
     before = previous[-1] if named is None else named
     n = found.n or (1 if named is not None or another else before.n)
     change = _Change(patterns, found.language, before, before.prompt, list(found.negative), n, another)
+    if _changed_to(change, tidy(found.said)):  # "not a dog, but a cat" leaves nothing out
+        change.negative = []
+        return _concluded(change, found, named is not None)
     known = another or _apply_message(change, rest, found, styles) or _also(change, text)
     if not known and named is None:
         return None
@@ -184,12 +187,15 @@ def _changed_to(change: _Change, rest: str) -> bool:
     if match is None:
         return False
     part, how = _thing(match["part"], change.patterns), tidy(match["how"])
-    at = re.search(rf"(?<!\w){forms(part, change.language)}", change.prompt, re.IGNORECASE)
+    alone = "" if change.language.unspaced else r"(?<!\w)"
+    at = re.search(f"{alone}{forms(part, change.language)}", change.prompt, re.IGNORECASE)
     if at is None or not how:
         return False
     colour = colour_in(how, change.language)
     if colour is not None and _is_filler(how.replace(colour[2].group(), " "), change.patterns):
-        change.prompt = part_coloured(change.prompt, at.group(), colour[0], colour[1])
+        swapped = colour_in(part, change.language) is not None
+        paint = coloured if swapped else partial(part_coloured, part=at.group())
+        change.prompt = paint(change.prompt, language=colour[0], colour=colour[1])
     else:
         change.prompt = _replaced(change, at, _nominative(how, change.language))
     return True
@@ -216,34 +222,6 @@ def _part(change: _Change, rest: str) -> bool:
         return True
     change.prompt = part_coloured(change.prompt, part, colour[0], colour[1])
     return True
-
-
-def _named(text: str, patterns: ChangePatterns, previous: Sequence[Conditions]) -> tuple[Conditions | None, str]:
-    """Return the earlier picture that a text names ("the first one"), and the text without its name.
-
-    If the last answer has several pictures, it is one of them, unless the text goes back to an earlier message.
-    """
-    for name, names in patterns.names.items():
-        for pattern in names:
-            if match := pattern.search(text):
-                rest = patterns.link.sub("", f"{text[: match.start()]} {text[match.end() :]}".strip(), count=1)
-                several = (previous[-1].n or 1) > 1 and not patterns.back_to.match(match.group().strip())
-                if several and (picked := _picked(name, previous[-1])) is not None:
-                    return picked, rest
-                place = PLACES.get(name, -1)
-                return previous[place if -len(previous) <= place < len(previous) else -1], rest
-    return None, text
-
-
-def _picked(name: str, before: Conditions) -> Conditions | None:
-    """Return the conditions of one of several pictures: picture k of seed s is picture 0 of seed s + k."""
-    n = before.n or 1
-    row = {"left": 0, "middle": n // 2, "right": n - 1}
-    place = row[name] if name in ROW else PLACES[name] % n if PLACES[name] < n else None
-    if place is None:
-        return None
-    seed = None if before.seed is None else (before.seed + place) % SEEDS
-    return before.model_copy(update={"n": 1, "seed": seed})
 
 
 def _without_politeness(text: str, patterns: ChangePatterns) -> str:
