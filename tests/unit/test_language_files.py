@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from limner_worker.stages.interpretation.language_files import BY_CODE, LANGUAGES, Changes, Language, by_script
+from limner_worker.stages.interpretation.language_detection import by_script
+from limner_worker.stages.interpretation.language_files import BY_CODE, LANGUAGES
+from limner_worker.stages.interpretation.language_schema import Changes, Language
 from limner_worker.stages.interpretation.presentation import language_of
 
 
-def test_eight_languages_are_loaded_in_their_order():
-    assert [language.code for language in LANGUAGES] == ["en", "de", "es", "fr", "ru", "zh", "ja", "ko"]
+def test_eleven_languages_are_loaded_in_their_order():
+    codes = ["en", "de", "es", "fr", "pt", "it", "nl", "ru", "zh", "ja", "ko"]
+    assert [language.code for language in LANGUAGES] == codes
 
 
 def test_every_language_names_every_colour_and_counts_to_ten():
@@ -20,7 +23,7 @@ def test_every_language_names_every_colour_and_counts_to_ten():
 
 
 def test_presentations_use_only_the_known_placeholders():
-    known = {"what": "a cat", "n": 2, "style": "flat", "without": "hat", "asked": "a cat", "name": "cat"}
+    known = {"what": "a cat", "n": 2, "style": "flat", "without": "hat", "asked": "a cat", "name": "cat", "size": "9x9"}
     for language in LANGUAGES:
         assert all(phrase.format(**known) for phrase in language.phrases.model_dump().values())
 

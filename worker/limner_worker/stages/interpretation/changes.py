@@ -1,67 +1,127 @@
-"""The patterns by which `refine` reads what should change about a picture, composed of the words in the language files.
+"""The patterns by which `refine` reads what should change about a picture, composed of the words in a language file.
 
 See `patterns` for those of requests.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from limner_worker.stages.interpretation.language_files import LANGUAGES, SPACED, UNSPACED, patterns_of, words
-from limner_worker.stages.interpretation.patterns import numbered
+from limner_worker.stages.interpretation.language_files import NOTHING
+from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.number_words import number_pattern
+from limner_worker.stages.interpretation.texts import Pattern, compiled
 
-_CHAT: Final = (
-    rf"({words('changes.chat')})"
-    rf"( ({words('changes.chat_degrees')}))?"
-)
-CHATTER: Final = rf"{_CHAT}([\s,，!！.。~]+{_CHAT})*[\s!！.。~]*"
-"""Messages that ask for no change."""
-UNDO: Final = rf"({words('changes.undo')})[\s.!]*"
-ALSO: Final = rf"^({words('changes.also')})(?P<what>.+)$"
-MORE: Final = words("changes.more")
-"""With a number: other pictures like it, not the same ones again."""
-POLITE: Final = patterns_of("changes.polite")
-SAME: Final = patterns_of("changes.same")
-REMOVE: Final = patterns_of("changes.remove")
-LESS: Final = patterns_of("changes.less")
-REPLACE: Final = patterns_of("changes.replace")
-PART: Final = patterns_of("changes.part")
-"""A part of the picture and its new quality; applied if that is a colour or the part was named before."""
-CHANGE: Final = patterns_of("changes.change")
-CHANGE_AFTER: Final = patterns_of("changes.change_after")
-COMPARATIVES: Final = patterns_of("changes.comparatives")
-PLACED: Final = patterns_of("changes.placed")
-AGAIN: Final = patterns_of("changes.again")
-COUNT_ALONE: Final = tuple(map(numbered, patterns_of("changes.count_alone")))
-FILLERS: Final = (*patterns_of("changes.fillers"), r"[，,。.!！?？、;；:\s]+")
-
-WITH: Final = {word: more for language in LANGUAGES for word, more in language.additions.items()}
-"""What adds something, and what adds one thing more."""
-INDEFINITE: Final = rf"({words('connectives.indefinite')}) \w"
-LINK: Final = rf"^[\s,、，]*({words('connectives.links')})?(?!\w)[\s,、，]*"
-DETERMINER: Final = rf"^({words('connectives.determiners')}) ?\b"
-WORN_BEFORE: Final = "".join(language.connectives.worn_before for language in LANGUAGES)
-WORN_AFTER: Final = rf"({words('connectives.worn_after')})?"
-WITH_BEFORE: Final = (
-    rf"[\s,]*(\b({words('connectives.accompaniments')})\s+)?"
-    rf"(({words('connectives.articles')})\s+)?"
-)
-"""What is removed from a prompt before a thing that is not wanted any more, in scripts without and with spaces."""
-
-_PLACES: Final = {0: "first", 1: "second", 2: "third", 3: "fourth", -1: "last"}
-_BACK_TO: Final = (
-    rf"(({words('ordinals.back_to')}) )?"
-    rf"(({words('ordinals.the')}) )?"
-)
-_PICTURES: Final = words("ordinals.pictures")
+PLACES: Final = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}
+"""The index of a picture by its name in `Ordinals`."""
+ROW: Final = ("left", "middle", "right")
+"""The names of pictures by their place in a row."""
 
 
-def _names(name: str) -> tuple[str, ...]:
-    """Return the patterns that name an earlier picture: with a noun, in scripts without spaces, and alone."""
-    spaced = words(f"ordinals.{name}", SPACED)
-    framed = [each.ordinals.frame.replace("{ordinal}", getattr(each.ordinals, name)) for each in UNSPACED]
-    return (rf"{_BACK_TO}({spaced})( ({_PICTURES}))", *framed, rf"^{_BACK_TO}({spaced})$")
+@dataclass(frozen=True)
+class ChangePatterns:
+    """The compiled patterns of one language."""
+
+    chatter: Pattern
+    """Messages that ask for no change."""
+    undo: Pattern
+    also: Pattern
+    more: Pattern
+    polite: tuple[Pattern, ...]
+    same: tuple[Pattern, ...]
+    remove: tuple[Pattern, ...]
+    less: tuple[Pattern, ...]
+    replace: tuple[Pattern, ...]
+    instead: tuple[Pattern, ...]
+    change_to: tuple[Pattern, ...]
+    part: tuple[Pattern, ...]
+    change: tuple[Pattern, ...]
+    change_after: tuple[Pattern, ...]
+    comparatives: tuple[Pattern, ...]
+    placed: tuple[Pattern, ...]
+    again: tuple[Pattern, ...]
+    another: tuple[Pattern, ...]
+    count_alone: tuple[Pattern, ...]
+    fillers: tuple[Pattern, ...]
+    adding: Pattern
+    indefinite: Pattern
+    article: Pattern
+    link: Pattern
+    determiner: Pattern
+    back_to: Pattern
+    names: dict[str, tuple[Pattern, ...]]
 
 
-NAMES: Final = {place: _names(name) for place, name in _PLACES.items()}
-"""The patterns that name each of the pictures so far, by its index."""
+@cache
+def changes_for(language: Language) -> ChangePatterns:
+    """Return the patterns of a language, which are compiled once."""
+    said, small = language.changes, language.connectives
+    chat = rf"(?:{_any(said.chat)})(?: (?:{_any(said.chat_degrees)}))?"
+    adding = "|".join(map(re.escape, sorted(language.additions, key=len, reverse=True)))
+    return ChangePatterns(
+        chatter=_one(rf"{chat}(?:[\s,，!！.。~]+{chat})*[\s!！.。~]*"),
+        undo=_one(rf"(?:{_any(said.undo)})[\s.!]*"),
+        also=_one(rf"^(?:{_any(said.also)})(?P<what>.+)$"),
+        more=_one(_any(said.more)),
+        polite=compiled(said.polite),
+        same=compiled(said.same),
+        remove=compiled(said.remove),
+        less=compiled(said.less),
+        replace=compiled(said.replace),
+        instead=compiled(said.instead),
+        change_to=compiled(said.change_to),
+        part=compiled(said.part),
+        change=compiled(said.change),
+        change_after=compiled(said.change_after),
+        comparatives=compiled(said.comparatives),
+        placed=compiled(said.placed),
+        again=compiled(said.again),
+        another=compiled(said.another),
+        count_alone=compiled(_numbered(said.count_alone, language)),
+        fillers=compiled((*said.fillers, r"[，,。.!！?？、;；:\s]+")),
+        adding=_one(rf"(?<!\w)({_any(adding)})(?!\w)"),
+        indefinite=_one(rf"(?:{_any(small.indefinite)}) \w"),
+        article=_one(rf"(?<!\w)(?:{_any(small.articles)}|{_any(small.indefinite)})(?!\w)\s*"),
+        link=_one(rf"^[\s,、，]*(?:{_any(small.links)})?(?!\w)[\s,、，]*"),
+        determiner=_one(rf"^(?:{_any(small.determiners)})(?!\w)\s*"),
+        back_to=_one(rf"^(?:{_any(language.ordinals.back_to)})(?!\w)"),
+        names={name: compiled(_names(name, language)) for name in (*PLACES, *ROW)},
+    )
+
+
+def _any(alternation: str) -> str:
+    return alternation or NOTHING
+
+
+def _one(source: str) -> Pattern:
+    return re.compile(source, re.IGNORECASE)
+
+
+def _numbered(patterns: Iterable[str], language: Language) -> Iterable[str]:
+    return (source.replace("{number}", number_pattern(language)) for source in patterns)
+
+
+def _names(name: str, language: Language) -> tuple[str, ...]:
+    """Return the patterns that name an earlier picture: with a noun, before a change, and alone."""
+    ordinals, small = language.ordinals, language.connectives
+    ordinal = getattr(ordinals, name)
+    if not ordinal:
+        return ()
+    sign = rf"^#\s?{PLACES[name] + 1}(?!\d)" if PLACES.get(name, -1) >= 0 else NOTHING
+    if ordinals.frame:
+        return (ordinals.frame.replace("{ordinal}", ordinal), sign)
+    back = rf"(?<!\w)(?:(?:{_any(ordinals.back_to)})\s+)?"
+    the = rf"(?:(?:{_any(ordinals.the)})\s*)"
+    pictures = rf"(?:{_any(ordinals.pictures)})(?!\w)"
+    after = rf"(?=\s+(?:{_any(small.links)}|{_any(small.dangling)})(?!\w)|\s*[,.]|\s*$)"
+    return (
+        rf"{back}{the}?(?:{ordinal})\s+{pictures}",
+        rf"{back}{the}?{pictures}\s+(?:{ordinal})(?!\w)",
+        rf"{back}{the}(?:{ordinal}){after}",
+        rf"^{the}?(?:{ordinal})$",
+        sign,
+    )

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from limner_worker.stages.interpretation.language_files import (
-    BY_CODE,
-    FALLBACK,
-    LANGUAGES,
-    Colour,
-    Language,
-    by_script,
-)
+from limner_worker.stages.interpretation.language_detection import by_script, language_of
+from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
+from limner_worker.stages.interpretation.language_schema import Colour, Language
 from limner_worker.stages.interpretation.texts import WIDE, Pattern
+
+ColourMatch = tuple[Language, Colour, re.Match[str]]
 
 
 def _colour_pattern(language: Language, source: str) -> Pattern:
@@ -32,54 +29,107 @@ _ARTICLE = re.compile(r"(an?|the) (?=\w)", re.IGNORECASE)
 """English articles: a prompt that begins with one is English, and takes the colour after it."""
 
 
-def colour_in(text: str) -> tuple[Language, Colour, re.Match[str]] | None:
-    """Return the language, the colour and the match of the first colour in a text."""
-    hits: list[tuple[int, int, tuple[Language, Colour, re.Match[str]]]] = [
-        (match.start(), -match.end(), (language, colour, match))
-        for language, colour, pattern in _COLOURS
-        if (match := pattern.search(text))
+def colour_in(text: str, language: Language | None = None) -> ColourMatch | None:
+    """Return the language, the colour and the match of the first colour in a text, in one language or in any."""
+    hits: list[tuple[int, int, ColourMatch]] = [
+        (match.start(), -match.end(), (each, colour, match))
+        for each, colour, pattern in _COLOURS
+        if language in (None, each) and (match := pattern.search(text))
     ]
     return min(hits, key=lambda hit: hit[:2])[2] if hits else None
 
 
-def colour_word(prompt: str, language: Language, colour: Colour) -> str:
-    """Return a colour's word for a prompt: in the language of the colours that the prompt names, or of its script."""
-    there = colour_in(prompt)
-    if there is not None:
-        language = there[0]
-    elif (written := by_script(prompt)) is not None:
-        language = written
-    elif _ARTICLE.match(prompt) or language.script is not None:
-        language = BY_CODE[FALLBACK]
-    return language.colours[colour].split("|")[0]
-
-
 def coloured(prompt: str, language: Language, colour: Colour) -> str:
-    """Return the prompt with its first colour replaced, or with the colour added."""
-    word = colour_word(prompt, language, colour)
-    there = colour_in(prompt)
+    """Return the prompt with its first colour replaced, or with the colour added, in the prompt's language."""
+    own = _language_of(prompt, language)
+    there = colour_in(prompt, own)
     if there is not None:
-        old = there[2].group()
-        base = there[0].colours[there[1]].split("|")[0]
-        ending = old[len(base) :] if there[0].colour_endings and old.lower().startswith(base) else ""
-        return f"{prompt[: there[2].start()]}{word}{ending}{prompt[there[2].end() :]}"
-    if prompt[0] >= WIDE:
-        return f"{word} {prompt}" if "\uac00" <= word[0] <= "\ud7af" else word + prompt
-    article = _ARTICLE.match(prompt)
-    if article is not None:
-        first = "an" if word == "orange" else "a"
-        return f"{first if article[1].lower() != 'the' else article[1]} {word} {prompt[article.end() :]}"
-    return f"{word} {prompt}" if word in BY_CODE[FALLBACK].colours else f"{prompt}, {word}"
+        word = _replacing(there, colour, prompt)
+        return f"{prompt[: there[2].start()]}{word}{prompt[there[2].end() :]}"
+    word = own.colours[colour].split("|")[0]
+    if own.unspaced:
+        measure = re.match(own.measure, prompt) if own.measure else None
+        at = 0 if measure is None else measure.end()
+        space = " " if "\uac00" <= word[0] <= "\ud7af" else ""
+        return f"{prompt[:at]}{word}{space}{prompt[at:]}"
+    return _beside_noun(prompt, own, word)
 
 
 def part_coloured(prompt: str, part: str, language: Language, colour: Colour) -> str:
     """Return the prompt with another colour for a part of what it names."""
-    word = colour_word(prompt, language, colour)
+    own = _language_of(prompt, language)
+    word = own.colours[colour].split("|")[0]
     at = re.search(re.escape(part), prompt, re.IGNORECASE)
     if at is None:
         return f"{prompt}, {word} {part}"
+    there = _colour_beside(prompt, own, at)
+    if there is not None:
+        return f"{prompt[: there[2].start()]}{_replacing(there, colour, prompt)}{prompt[there[2].end() :]}"
     left, right = prompt[: at.start()], prompt[at.start() :]
-    before = [match for _, _, pattern in _COLOURS for match in pattern.finditer(left)]
-    old = next((match for match in before if match.end() == len(left.rstrip())), None)
-    left = left if old is None else left[: old.start()]
-    return f"{left}{word}{'' if word[-1] >= WIDE else ' '}{right}"
+    if own.colour_after:
+        return f"{prompt[: at.end()]} {_agreeing(own, word, left.split()[-1:])}{prompt[at.end() :]}"
+    return f"{left}{word}{'' if word[-1] >= WIDE and not '가' <= word[-1] <= '힣' else ' '}{right}"
+
+
+def _colour_beside(prompt: str, language: Language, part: re.Match[str]) -> ColourMatch | None:
+    """Return the colour that stands next to a part of a prompt, on the side where the language has it."""
+    for each, colour, pattern in _COLOURS:
+        for match in pattern.finditer(prompt) if each is language else ():
+            first, second = sorted((match.span(), part.span()))
+            if first[1] <= second[0] and not prompt[first[1] : second[0]].strip():
+                return each, colour, match
+    return None
+
+
+def _replacing(there: ColourMatch, colour: Colour, prompt: str) -> str:
+    """Return a colour's word in the form of the colour that it replaces."""
+    language, _, match = there
+    old, word = match.group(), language.colours[colour].split("|")[0]
+    base = language.colours[there[1]].split("|")[0]
+    if language.colour_endings and old.lower().startswith(base):
+        return f"{word}{old[len(base) :]}"
+    if old.lower() in language.attributive.values():
+        return language.attributive.get(word, word)
+    before = prompt[: match.start()].split()
+    return _agreeing(language, word, before[:1]) if language.colour_after else word
+
+
+def _agreeing(language: Language, word: str, articles: list[str]) -> str:
+    """Return the form of a colour's word after an article."""
+    article = articles[0] if articles else ""
+    if language.attributive_articles and re.fullmatch(language.attributive_articles, article, re.IGNORECASE):
+        return language.attributive.get(word, word)
+    return word
+
+
+def _beside_noun(prompt: str, language: Language, word: str) -> str:
+    """Return a prompt without a colour with one: beside its noun if it is the only word, else at the end."""
+    article = _ARTICLE.match(prompt)
+    if language.code == FALLBACK and article is not None:
+        first = "an" if word == "orange" else "a"
+        return f"{first if article[1].lower() != 'the' else article[1]} {word} {prompt[article.end() :]}"
+    parts = prompt.split()
+    if language.code == FALLBACK:
+        return f"{word} {prompt}"
+    if language.cases and len(parts) == 1:
+        return f"{_agreeing(language, word, parts)} {prompt}"
+    if len(parts) == len(("article", "noun")):
+        form = _agreeing(language, word, parts[:1])
+        if language.colour_after:
+            return f"{prompt} {form}"
+        if form != word:
+            return f"{parts[0]} {form} {parts[1]}"
+    return f"{prompt}, {word}"
+
+
+def _language_of(prompt: str, language: Language) -> Language:
+    """Return the language of a prompt: that of its script or words, else of the message."""
+    written = by_script(prompt)
+    if written is not None:
+        return written
+    if _ARTICLE.match(prompt):
+        return BY_CODE[FALLBACK]
+    known = language_of(prompt)
+    if known is not None:
+        return BY_CODE[known]
+    return language if language.script is None else BY_CODE[FALLBACK]

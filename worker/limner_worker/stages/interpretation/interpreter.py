@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import MAX_TEXT, Conditions, Interpretation
@@ -47,23 +46,12 @@ class Request:
         return self.spec.description or ""
 
 
-class Enricher(Protocol):
-    """A small language model in this process."""
-
-    name: str
-
-    def enrich(self, prompts: Sequence[str]) -> list[str]:
-        """Return each prompt with a few words added at its end. Raises LanguageError."""
-        ...
-
-
 class Interpreter:
     """Interprets batches of descriptions by the configured backend, and by rules if that fails. Always answers."""
 
-    def __init__(self, server: ChatClient | None = None, local: Enricher | None = None, *, plain: bool = False) -> None:
-        """Without `server` and `local`, rules interpret; `plain` takes descriptions as prompts."""
+    def __init__(self, server: ChatClient | None = None, *, plain: bool = False) -> None:
+        """Without a `server`, rules interpret; `plain` takes descriptions as prompts."""
         self._server = server
-        self._local = local
         self._plain = plain
 
     def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
@@ -77,8 +65,6 @@ class Interpreter:
         elif self._server is not None:
             with ThreadPoolExecutor(min(MAX_BATCH, len(requests))) as threads:
                 found = list(threads.map(self._by_server, requests))
-        elif self._local is not None:
-            found = self._by_local(requests)
         else:
             found = [_by_rules(request) for request in requests]
         seconds = round(time.monotonic() - started, 3)
@@ -98,31 +84,6 @@ class Interpreter:
             log.exception("request to the language model's server failed unexpectedly")
             return by_rules.model_copy(update={"fallback": f"The language model could not be asked: {error!r}."})
         return Interpretation(conditions=conditions, backend="server", model=server.model)
-
-    def _by_local(self, requests: Sequence[Request]) -> list[Interpretation]:
-        """Interpret by rules; the small model only adds how the subject might look."""
-        found = [_by_rules(request) for request in requests]
-        local = self._local
-        if local is None:
-            return found
-        try:
-            richer = local.enrich([each.conditions.prompt for each in found])
-        except LanguageError as error:
-            return [each.model_copy(update={"fallback": str(error)}) for each in found]
-        except Exception as error:
-            log.exception("the local language model failed unexpectedly")
-            reason = f"The local language model failed: {error!r}."
-            return [each.model_copy(update={"fallback": reason}) for each in found]
-        return [
-            each.model_copy(
-                update={
-                    "conditions": each.conditions.model_copy(update={"prompt": prompt}),
-                    "backend": "local",
-                    "model": local.name,
-                }
-            )
-            for each, prompt in zip(found, richer, strict=True)
-        ]
 
 
 def _by_rules(request: Request) -> Interpretation:

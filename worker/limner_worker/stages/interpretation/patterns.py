@@ -1,151 +1,288 @@
 """The patterns by which `rules` reads requests, composed of the words in the language files.
 
 They recognise how people ask for pictures, count them, name styles and sizes, and leave things out. Words of scripts
-with spaces stand alone; others are parts of what is written.
+with spaces stand alone; others are parts of what is written. Each language has its own, as one language's words mean
+something else in another; the names of styles and shapes may be English in any language.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from limner_worker.stages.interpretation.language_files import (
+    BY_CODE,
+    FALLBACK,
     LANGUAGES,
-    SPACED,
-    UNSPACED,
-    StyleName,
-    patterns_of,
     words,
 )
+from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.number_words import number_pattern
+from limner_worker.stages.interpretation.texts import Pattern, compiled
 
 GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.grammar.split())
 """Words without content; prompts that share only these share nothing."""
-ADDING: Final = "|".join(word for language in LANGUAGES for word in language.additions)
-
-LEAD_INS: Final = patterns_of("requests.lead_ins")
-POLITE_TAILS: Final = patterns_of("requests.polite_tails")
-TAILS: Final = (*POLITE_TAILS, *patterns_of("requests.tails"))
-ASIDES: Final = patterns_of("requests.asides")
-PICTURE_OF: Final = patterns_of("requests.picture_of")
-PICTURES_AFTER: Final = patterns_of("requests.pictures_after")
-
-NUMBERS: Final = {word: number for language in LANGUAGES for word, number in language.numbers.items()}
-NUMBER: Final = "|".join(
-    sorted((*(word for language in SPACED for word in language.numbers), r"\d{1,7}"), key=len, reverse=True)
-)
-"""A number in digits or in the words of scripts with spaces."""
+END: Final = r"(?=\s*[,.;:!?()，。、！？；]|\s*$)"
+START: Final = r"(?:(?<=^)|(?<=[,.;:!?(，。、！？；]))\s*"
+_STOPS: Final = r"[.!?。！？]*\s*$"
+_MAX_WORDS: Final = 3
+"""The most words of a thing within a list of things to leave out."""
 
 
-def numbered(source: str) -> str:
-    """Return the pattern with `{number}` filled in."""
-    return source.replace("{number}", NUMBER)
+@dataclass(frozen=True)
+class RequestPatterns:
+    """The compiled patterns of one language."""
+
+    lead_ins: tuple[Pattern, ...]
+    tails: tuple[Pattern, ...]
+    polite_tails: tuple[Pattern, ...]
+    asides: tuple[Pattern, ...]
+    picture_of: tuple[Pattern, ...]
+    pictures_after: tuple[Pattern, ...]
+    counted: tuple[Pattern, ...]
+    described: Pattern
+    """A number of pictures that are described further: "four watercolor paintings"."""
+    singulars: tuple[tuple[Pattern, str], ...]
+    seed: tuple[Pattern, ...]
+    size: tuple[Pattern, ...]
+    without: tuple[Pattern, ...]
+    speech: Pattern
+    lists: Pattern
+    determiners: Pattern
+    indefinite: Pattern
+    joined_twice: Pattern
+    dangling: Pattern
+    shapes: dict[str, tuple[Pattern, ...]]
+    bare_shapes: dict[str, tuple[Pattern, ...]]
+    """A shape that is the whole of a message."""
 
 
-COUNTED: Final = (
-    numbered(
-        rf"(?<!\w)(({words('pictures.sets')}) )?(?P<n>{{number}}) "
-        rf"(({words('pictures.qualifiers')}) )?"
-        rf"({words('pictures.plurals')})\b"
-        rf"( ({words('pictures.of')}))?"
-    ),
-    numbered(rf"(?<!\w)(?P<n>{{number}}) ({words('pictures.of_them')})\b"),
-    *patterns_of("requests.counted"),
-)
-JOINED_TWICE: Final = rf"(?<!\w)({words('connectives.and_')}) (?P<last>({ADDING})(?!\w))"
-"""What remains between two things of which the first was taken out."""
-DANGLING: Final = rf"(?<!\w)([\s,]*({words('connectives.dangling')}))+$"
-"""What introduced a style, a size or a seed that was taken out."""
-SEED: Final = (
-    (
-        rf"(({ADDING}) )?(({words('seed.the')}) )?"
-        rf"({words('seed.word')})\s*[:=#]?\s*(?P<seed>\d{{1,10}})"
-    ),
-)
-SIZE: Final = (
-    (
-        rf"(({words('size.before')}) )?(?P<w>\d{{2,5}})\s*[x×*хX]\s*(?P<h>\d{{2,5}})"
-        rf"( ?({words('size.pixels')}))?"
-    ),
-)
-THING: Final = rf"[^\W\d_][^,.;:!?\n]*?(?=\s+({words('connectives.thing_ends')})\s|[,.;:!?]|$)"
-WITHOUT: Final = tuple(source.replace("{thing}", THING) for source in patterns_of("requests.without"))
-
-_IN: Final = (
-    rf"(({words('style.introductions')})"
-    rf"( ({words('style.articles')}))? )?"
-)
-_TAIL: Final = rf"({words('style.tail')})?"
-STYLE_FRAMES: Final = (
-    (
-        rf"({words('style.in_')}) "
-        rf"(({words('style.the')}) )?"
-        rf"({words('style.word', SPACED)}) "
-        rf"(({words('style.of')}) )?['\"“]?{{style}}['\"”]?(?![\w-])"
-    ),
-    (
-        rf"{_IN}['\"“]?(?<![\w-]){{style}}['\"”]?[ -]"
-        rf"({words('style.word', SPACED)})\b{_TAIL}"
-    ),
-    rf"(?<![\w-]){{style}} ({words('style.pictures_after')})\b{_TAIL}",
-    (
-        rf"\b({words('style.as_')})( ({words('style.a')}))? "
-        rf"{{style}}(?![\w-])( ({words('style.as_pictures')}))?"
-    ),
-    (
-        rf"(?<![\w-]){{style}} ?({words('style.before_word')})?"
-        rf"({words('style.word', UNSPACED)})"
-        rf"({words('style.particles')})?"
-    ),
-    (
-        rf"[\[(]\s*{{style}}\s*[\])]|-{{0,2}}\b({words('style.word')})\s*[:：=]\s*"
-        r"{style}(?![\w-])|--style {style}(?![\w-])"
-    ),
-    r"^{style}\s*[:：]|,\s*{style}\s*$",
-)
-"""How a description names a style, with `{style}` for its name."""
-
-
-def _style_names(style: str) -> list[StyleName]:
-    return [language.styles[style] for language in LANGUAGES if style in language.styles]
-
-
-def _three_dimensional() -> tuple[str, ...]:
-    """Return the patterns of "3d", of which those with a noun must come before the bare one."""
-    names = _style_names("3d")
-    things = "|".join(name.things for name in names if name.things)
-    nouns = "|".join(name.nouns for name in names if name.nouns)
-    adjectives = "|".join(name.adjectives for name in names if name.adjectives)
-    tails = "|".join(name.noun_tail for name in names if name.noun_tail)
-    particles = "|".join(name.particles for name in names if name.particles)
-    return (
-        rf"{_IN}\b3-?d[ -](?!{things})({nouns})\b(?:{tails})?",
-        rf"{_IN}(?<![a-z0-9])3-?d(-rendered| rendered)?(?![a-z0-9])({particles})?(?![ -]({things}))",
-        rf"{_IN}({adjectives})",
+@cache
+def patterns_for(language: Language) -> RequestPatterns:
+    """Return the patterns of a language, which are compiled once."""
+    requests = language.requests
+    polite = tuple(rf"{source}\s*{_STOPS}" for source in requests.polite_tails)
+    tails = tuple(rf"{source}\s*{_STOPS}" for source in requests.tails)
+    adding = "|".join(map(re.escape, language.additions)) or "(?!)"
+    return RequestPatterns(
+        lead_ins=_beginning(requests.lead_ins),
+        tails=compiled((*polite, *tails)),
+        polite_tails=compiled(polite),
+        asides=compiled(requests.asides),
+        picture_of=_beginning((*requests.picture_of, *_picture_of(language))),
+        pictures_after=compiled(requests.pictures_after),
+        counted=compiled(_filled(source, language) for source in (*_counted(language), *requests.counted)),
+        described=re.compile(_filled(_described(language), language), re.IGNORECASE),
+        singulars=_singulars(language),
+        seed=compiled(_seed(language, adding)),
+        size=compiled(_size(language)),
+        without=compiled(_filled(source, language) for source in requests.without),
+        speech=re.compile(rf"(?<!\w)({_any(requests.speech)})\W*$", re.IGNORECASE),
+        lists=re.compile(_lists(language), re.IGNORECASE),
+        determiners=re.compile(rf"^({_any(language.connectives.determiners)})(?!\w)\s*", re.IGNORECASE),
+        indefinite=re.compile(rf"({_any(language.connectives.indefinite)})", re.IGNORECASE),
+        joined_twice=compiled([rf"(?<!\w)({_any(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
+        dangling=re.compile(rf"(?<!\w)([\s,]*({_any(language.connectives.dangling)}))+$", re.IGNORECASE),
+        shapes={shape: compiled(_shape(shape, language)) for shape in SHAPES},
+        bare_shapes={shape: compiled([rf"^(?:{getattr(language.shapes, shape)})[.!]?$"]) for shape in SHAPES},
     )
 
 
-def _styles() -> dict[str, tuple[str, ...]]:
-    names = dict.fromkeys(name for language in LANGUAGES for name in language.styles)
-    found = {
-        style: tuple(source.replace("{in}", _IN) for name in _style_names(style) for source in name.patterns)
-        for style in names
-    }
-    return found | {"3d": (*found["3d"], *_three_dimensional())}
+def _any(alternation: str) -> str:
+    return alternation or "(?!)"
 
 
-STYLES: Final = _styles()
-"""Further names of styles that a model may have, beside the names themselves."""
-
-_END: Final = r"(?=\s*[,.;:!?]|\s*$)"
+def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
+    return compiled(rf"^[\s¿¡,.:;!]*(?:{source})[\s,:!.，：！]*" for source in patterns)
 
 
-def _shape(shape: str) -> tuple[str, ...]:
+def _filled(source: str, language: Language) -> str:
+    """Return a pattern with its placeholders filled in."""
+    filled = source.replace("{number}", number_pattern(language)).replace("{things}", _things(language))
+    return filled.replace("{nouns}", _any(language.pictures.nouns)).replace("{end}", END)
+
+
+def _things(language: Language) -> str:
+    """Return a pattern of one thing or a list of things to leave out, up to a word that begins something else."""
+    if language.unspaced:
+        return r"[^\s、。,，．.]+?"
+    ends = rf"(?:{_any(language.connectives.thing_ends)})(?!\w)"
+    word = rf"(?!{ends})[^\W\d_][\w'’-]*"
+    thing = rf"{word}(?:\s(?!(?:{_any(language.connectives.lists)})\s){word}){{0,{_MAX_WORDS - 1}}}"
+    joined = rf"(?:\s*,)?\s(?:{_any(language.connectives.lists)})\s+"
+    listed = rf"{thing}(?:\s*,\s*{thing})*{joined}{thing}{END}"
+    placed = rf"{thing}(?:\s*,\s*{thing})*{joined}{thing}(?=\s+(?:{_any(language.connectives.places)})\s)"
+    return rf"(?:{listed}|{placed}|[^\W\d_][^,.;:!?()\n]*?(?:(?=\s+{ends})|{END}))"
+
+
+def _lists(language: Language) -> str:
+    """Return a pattern of what separates the things of a list."""
+    if language.unspaced:
+        return _any(language.connectives.lists)
+    joined = rf"(?:{_any(language.connectives.lists)})\s+"
+    return rf"\s*,\s*(?:{joined})?|\s+{joined}"
+
+
+def _nouns(language: Language) -> str:
+    """Return a pattern of the nouns that mean a picture, with the adjectives that describe the request."""
+    pictures = language.pictures
+    before = rf"(?:(?:{pictures.before})\s+)*" if pictures.before else ""
+    after = rf"(?:\s+(?:{pictures.after})(?!\w))*" if pictures.after else ""
+    return rf"{before}(?:{_any(pictures.nouns)})(?!\w){after}"
+
+
+def _of(language: Language) -> str:
+    return rf"\s*(?P<of>(?<!\w)(?:{_any(language.pictures.of)})(?:(?<=['’])|(?!\w)|(?<=\s)(?=\w))|:)"
+
+
+def _picture_of(language: Language) -> tuple[str, ...]:
+    if not language.pictures.nouns or language.unspaced:
+        return ()
+    articles = rf"(?:(?:{_any(language.connectives.indefinite)}|{_any(language.connectives.articles)})\s*)?"
+    many = rf"(?:(?:{_any(language.pictures.quantities)})\s+)?"
+    return (rf"{articles}{many}{_nouns(language)}(?:{_of(language)}|(?=\s*,))",)
+
+
+def _counted(language: Language) -> tuple[str, ...]:
+    """Return the patterns of a number of pictures: "a set of four different pictures of", "in four versions"."""
+    if language.unspaced:
+        return ()
+    pictures = language.pictures
+    sets = rf"(?:(?<!\w)(?:{_any(pictures.sets)})\s+)?"
+    count = rf"(?P<n>{{number}})(?:\s+(?:{_any(pictures.of)})\s*|\s+|-)"
+    nouns = _nouns(language)
+    inside = rf"(?:(?<!\w)(?:{_any(pictures.in_)})\s+)?"
+    return (
+        rf"{sets}{count}{nouns}{_of(language)}",
+        rf"{inside}{sets}{count}{nouns}{END}",
+        rf"(?<!\w)(?:{_any(pictures.nouns)})\s*[:=]\s*(?P<n>{{number}}){END}",
+        rf"(?:(?<=^)|[,;:(])\s*(?P<n>{{number}})\s*(?:{_any(pictures.times)})(?!\w)\)?{END}",
+        rf"(?:(?<=^)|[,;:(])\s*(?P<n>\d{{1,4}})\s?[x×]\)?(?:{END}|\s+(?=[^\W\d]))",
+        rf"(?:(?<=^)|[\s,;:(])[x×]\s?(?P<n>\d{{1,4}})\)?(?:{END}|\s+(?=[^\W\d]))",
+        rf"(?<!\w)(?P<n>{{number}})\s+(?:{_any(pictures.of_them)}){END}",
+    )
+
+
+def _described(language: Language) -> str:
+    """Return a pattern of a number and of pictures that are described further; the description stays in the prompt."""
+    pictures = language.pictures
+    plurals = "|".join(pictures.media.values()) or "(?!)"
+    nouns = f"{plurals}|{_any(pictures.nouns)}"
+    return (
+        rf"(?:(?<!\w)(?:{_any(pictures.sets)})\s+)?"
+        rf"(?P<n>{{number}})(?:\s+(?:{_any(pictures.of)})\s*|\s+|-)(?:(?:{_any(pictures.before)})\s+)*"
+        rf"(?P<how>(?:[^\W\d_][\w-]*\s+){{0,2}})(?P<noun>{nouns})(?!\w)"
+        rf"(?=(?:\s+[^\W\d_][\w-]*){{0,4}}{_of(language)}|{END})"
+    )
+
+
+def _singulars(language: Language) -> tuple[tuple[Pattern, str], ...]:
+    pictures = language.pictures
+    pairs = [*((plurals, singular) for singular, plurals in pictures.media.items())]
+    pairs += [(pictures.nouns, pictures.singular)] if pictures.nouns else []
+    return tuple((re.compile(plurals, re.IGNORECASE), singular) for plurals, singular in pairs)
+
+
+def _seed(language: Language, adding: str) -> tuple[str, ...]:
+    both = (language, BY_CODE[FALLBACK])
+    the = rf"(?:(?:{adding}) ?)?(?:(?:{words('seed.the', *both)}) )?"
+    return (rf"{the}(?:{words('seed.word', *both)})\s*[:=#]?\s*(?P<seed>\d{{1,10}})",)
+
+
+def _size(language: Language) -> tuple[str, ...]:
+    both = (language, BY_CODE[FALLBACK])
+    before = rf"(?:(?:{_any(language.size.before)}|size)\s*[:=]?\s*)*"
+    pixels = rf"(?:\s*(?:{words('size.pixels', *both)})(?![a-z]))"
+    after = rf"(?:{language.size.after})?" if language.size.after else ""
+    return (
+        (
+            rf"{before}(?<!\d)(?P<w>\d{{2,5}}){pixels}?\s*(?:[x×*хX]|{words('size.by', *both)})\s*"
+            rf"(?P<h>\d{{2,5}})(?!\d){pixels}?{after}"
+        ),
+        rf"{before}(?<!\d)(?P<w>\d{{2,4}}){pixels}{after}(?:{END}|(?=\s+(?:{_any(language.pictures.nouns)})(?!\w)))",
+    )
+
+
+def _shape(shape: str, language: Language) -> tuple[str, ...]:
     """Return the patterns of a shape, which concern the picture's size or format and not its subject."""
     found: list[str] = []
-    for language in LANGUAGES:
-        words = getattr(language.shapes, shape)
-        framed = language.shapes.frame.replace("{shape}", words)
-        found += [source.replace("{end}", _END) for source in (framed, *language.shapes.more.get(shape, ()))]
-    return tuple(found)
+    for each in dict.fromkeys((language, BY_CODE[FALLBACK])):
+        words_ = getattr(each.shapes, shape)
+        framed = each.shapes.frame.replace("{shape}", words_)
+        found += [source.replace("{end}", END) for source in (framed, *each.shapes.more.get(shape, ()))]
+        found.append(rf"(?<=[,;(，、；（])\s*(?:{words_})\s*[)）]?{END}|^(?:{words_})\s*[,:，、：]")
+    return (*found, rf"(?<![\d:])(?:{_RATIOS[shape]})(?![\d:])") if shape in _RATIOS else tuple(found)
 
 
-SHAPES: Final = {shape: _shape(shape) for shape in ("small", "large", "square", "wide", "tall")}
+SHAPES: Final = ("small", "large", "square", "wide", "tall")
+_RATIOS: Final = {"square": "1:1", "wide": "16:9|3:2|4:3|21:9|16:10", "tall": "9:16|2:3|3:4|9:21|10:16"}
+
+
+@cache
+def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
+    """Return the patterns by which a description names a style, in a language or in English."""
+    both = tuple(dict.fromkeys((language, BY_CODE[FALLBACK])))
+    name = re.escape(style).replace(r"\-", "[- ]")
+    inside = _inside(both)
+    further = [each.styles[style] for each in both if style in each.styles]
+    own = [source.replace("{in}", inside).replace("{end}", END) for each in further for source in each.patterns]
+    own += _three_dimensional(both, inside) if style == "3d" else []
+    return compiled((*own, *(frame.replace("{style}", name) for frame in _style_frames(both))))
+
+
+def _inside(both: tuple[Language, ...]) -> str:
+    return rf"(?:(?<!\w)(?:{words('style.introductions', *both)})(?: (?:{words('style.articles', *both)}))? )?"
+
+
+def _style_frames(both: tuple[Language, ...]) -> tuple[str, ...]:
+    """Return how a description names a style, with `{style}` for its name."""
+    spaced = tuple(each for each in both if not each.unspaced)
+    unspaced = tuple(each for each in both if each.unspaced)
+    tail = rf"(?:{words('style.tail', *both)})?"
+    nouns = "|".join(_nouns(each) for each in spaced)
+    media = "|".join(plural for each in spaced for plural in (*each.pictures.media, *each.pictures.media.values()))
+    word = words("style.word", *spaced)
+    return (
+        (
+            rf"(?<!\w)(?:(?:{words('style.in_', *both)}) (?:(?:{words('style.the', *both)}) )?)?(?:{word})\s"
+            rf"(?:(?:{words('style.of', *both)}) )?['\"“«]?{{style}}['\"”»]?(?![\w-])"
+        ),
+        rf"{_inside(both)}['\"“«]?(?<![\w-]){{style}}['\"”»]?[ -](?:{word})(?!\w){tail}",
+        rf"(?<![\w-]){{style}}[ -](?={nouns}|(?:{media or NEVER})(?!\w))",
+        rf"(?<![\w-]){{style}} (?:{words('style.pictures_after', *both)})(?!\w){tail}",
+        (
+            rf"\b(?:{words('style.as_', *both)})(?: (?:{words('style.a', *both)}))? "
+            rf"{{style}}(?![\w-])(?:[ -](?:{words('style.as_pictures', *both)}))?"
+        ),
+        (
+            rf"(?:{words('style.introductions', *unspaced)})?(?<![a-z0-9-]){{style}} ?"
+            rf"(?:{words('style.before_word', *unspaced)})?"
+            rf"(?:{words('style.word', *unspaced)})(?:{words('style.particles', *unspaced)})?"
+        ),
+        (
+            rf"[\[(]\s*{{style}}\s*[\])]|-{{0,2}}\b(?:{words('style.word', *both)})\s*[:：=]\s*"
+            r"{style}(?![\w-])|--style {style}(?![\w-])"
+        ),
+        r"^{style}\s*[:：]|[,，、]\s*{style}(?=\s*$|\s*[,，、])",
+    )
+
+
+NEVER: Final = "(?!)"
+
+
+def _three_dimensional(both: tuple[Language, ...], inside: str) -> list[str]:
+    """Return the patterns of "3d", of which those with a noun must come before the bare one."""
+    names = [each.styles["3d"] for each in both if "3d" in each.styles]
+    things = "|".join(name.things for name in names if name.things) or NEVER
+    nouns = "|".join(name.nouns for name in names if name.nouns) or NEVER
+    adjectives = "|".join(name.adjectives for name in names if name.adjectives) or NEVER
+    tails = "|".join(name.noun_tail for name in names if name.noun_tail) or NEVER
+    particles = "|".join(name.particles for name in names if name.particles) or NEVER
+    return [
+        rf"{inside}\b3-?d[ -](?!{things})(?:{nouns})\b(?:{tails})?",
+        rf"{inside}(?<![a-z0-9])3-?d(?:-rendered| rendered)?(?![a-z0-9])(?:{particles})?(?![ -](?:{things}))",
+        rf"{inside}(?:{adjectives})",
+    ]

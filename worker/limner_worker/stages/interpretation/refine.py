@@ -4,44 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from functools import partial
 
 from limner_shared.domain.conditions import Conditions
-from limner_worker.stages.interpretation import changes, patterns
+from limner_worker.stages.interpretation.changes import ChangePatterns, changes_for
 from limner_worker.stages.interpretation.colours import colour_in, coloured, part_coloured
-from limner_worker.stages.interpretation.texts import WIDE, Pattern, compiled, shortened, stripped, tidy
-
-MOST: Final = 1000
-_CHATTER, _UNDO, _ALSO = compiled((changes.CHATTER, changes.UNDO, changes.ALSO))
-_WITH = re.compile(rf"(?<!\w)({'|'.join(changes.WITH)})(?!\w)", re.IGNORECASE)
-MORE, *_COUNT = compiled((changes.MORE, *changes.COUNT_ALONE))
-_POLITE, _SAME, _REMOVE, _LESS = map(compiled, (changes.POLITE, changes.SAME, changes.REMOVE, changes.LESS))
-_REPLACE, _PART, _AGAIN, _FILLERS = map(compiled, (changes.REPLACE, changes.PART, changes.AGAIN, changes.FILLERS))
-_CHANGE, _CHANGE_AFTER = compiled(changes.CHANGE), compiled(changes.CHANGE_AFTER)
-_COMPARATIVES, _PLACED = compiled(changes.COMPARATIVES), compiled(changes.PLACED)
-_NAMES = {place: compiled(sources) for place, sources in changes.NAMES.items()}
-_INDEFINITE, _LINK, _DETERMINER = compiled((changes.INDEFINITE, changes.LINK, changes.DETERMINER))
-
-
-@dataclass
-class Found:
-    """The conditions found in a text, and the rest of the text."""
-
-    text: str
-    negative: list[str] = field(default_factory=list[str])
-    style: str | None = None
-    size: tuple[int, int] | None = None
-    n: int | None = None
-    seed: int | None = None
-    more: bool = False
-    """Whether the number means other pictures, not the same ones again."""
+from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.naming import named_picture
+from limner_worker.stages.interpretation.number_words import number_in
+from limner_worker.stages.interpretation.removing import forms, removed
+from limner_worker.stages.interpretation.taking_apart import MOST, Found
+from limner_worker.stages.interpretation.texts import Pattern, shortened, stripped, tidy
 
 
 @dataclass
 class _Change:
-    """The changes to the previous picture."""
+    """The changes to the previous picture, as a message in one language asks for them."""
 
+    patterns: ChangePatterns
+    language: Language
     before: Conditions
     prompt: str
     negative: list[str]
@@ -54,25 +36,35 @@ class _Change:
         self.prompt = f"{self.prompt}{'，' if wide else separator}{text}"
 
 
-def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions]) -> Conditions | None:
+def refined(
+    found: Found, styles: Sequence[str], previous: Sequence[Conditions], *, strict: bool = False
+) -> Conditions | None:
     """Return the previous or the named picture with the changes of a message; None for a message about another picture.
 
-    A changed picture keeps its seed; "again" and "three more" get new ones.
+    A changed picture keeps its seed; "again" and "three more" get new ones. A `strict` reading, of a message that is
+    probably in another language, must account for all of its words.
     """
+    patterns = changes_for(found.language)
     text = found.text.strip(" .!?。！？")
-    if _CHATTER.fullmatch(text):
+    if patterns.chatter.fullmatch(text):
         return previous[-1]
-    if _UNDO.fullmatch(text):
+    if patterns.undo.fullmatch(text):
         return previous[-2] if len(previous) > 1 else previous[-1]
-    rest = shortened(shortened(text, _POLITE), _POLITE)
-    named, rest = _named(rest, previous)
-    if named is None:
-        named, left = _named(tidy(stripped(rest, _AGAIN)[0]), previous)
+    rest = _without_politeness(text, patterns)
+    another = any(pattern.fullmatch(rest) for pattern in patterns.another)
+    if strict and not another and tidy(rest):
+        return None
+    named, rest = (None, rest) if another else named_picture(rest, patterns, previous)
+    if named is None and not another:
+        named, left = named_picture(tidy(stripped(rest, patterns.again)[0]), patterns, previous)
         rest = rest if named is None else left
     before = previous[-1] if named is None else named
-    n = found.n or (1 if named is not None else before.n)
-    change = _Change(before, before.prompt, list(found.negative), n)
-    known = _apply_message(change, rest, found, styles) or _also(change, text)
+    n = found.n or (1 if named is not None or another else before.n)
+    change = _Change(patterns, found.language, before, before.prompt, list(found.negative), n, another)
+    if _changed_to(change, tidy(found.said)):  # "not a dog, but a cat" leaves nothing out
+        change.negative = []
+        return _concluded(change, found, named is not None)
+    known = another or _apply_message(change, rest, found, styles) or _also(change, text)
     if not known and named is None:
         return None
     return _concluded(change, found, named is not None)
@@ -81,7 +73,7 @@ def refined(found: Found, styles: Sequence[str], previous: Sequence[Conditions])
 def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
     before = change.before
     for thing in change.negative:
-        change.prompt = _removed(change.prompt, thing)
+        change.prompt = removed(change.prompt, thing)
     negative = [part for part in before.negative_prompt.split(", ") if part] + change.negative
     size = found.size or (before.width, before.height)
     kept = None if change.another and not named else before.seed
@@ -98,17 +90,20 @@ def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
 
 def _apply_message(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
     """Apply the change that the text describes; return False if it describes none."""
-    rest, same = _strip_first(_SAME, rest)
+    patterns = change.patterns
+    rest, same = _strip_first(patterns.same, rest)
     again = False
     if not same:
-        rest, again = stripped(rest, _AGAIN)
-        rest = _LINK.sub("", shortened(rest, _POLITE), count=1).strip()
-    if again and rest and not _is_filler(rest) and not _tells(rest) and not _familiar(rest, change.before):
+        rest, again = stripped(rest, patterns.again)
+        rest = patterns.link.sub("", shortened(rest, patterns.polite), count=1).strip()
+    filler = _is_filler(rest, patterns)
+    known = filler or _tells(rest, patterns) or _familiar(rest, change.before) or _count(rest, change) is not None
+    if again and rest and not known:
         return False  # "another dog"
-    change.another = again or found.more
+    change.another = again or (found.n is not None and bool(patterns.more.search(found.said)))
     if again and found.n is None:
         change.n = 1
-    if not rest.strip() or _is_filler(rest):
+    if not rest.strip() or filler:
         asked = found.style or found.size or found.n or found.negative or found.seed is not None
         return bool(same or again or asked)
     return _apply(change, rest, found, styles) or same or again
@@ -116,26 +111,27 @@ def _apply_message(change: _Change, rest: str, found: Found, styles: Sequence[st
 
 def _apply(change: _Change, rest: str, found: Found, styles: Sequence[str]) -> bool:
     """Apply the first kind of change that the text matches; return False if none does."""
-    if (count := _count(rest)) is not None:
-        change.n, change.another = count, change.another or bool(MORE.search(rest))
+    patterns = change.patterns
+    if (count := _count(rest, change)) is not None:
+        change.n, change.another = count, change.another or bool(patterns.more.search(found.said))
         return True
-    if match := _first(_REMOVE, rest) or _first(_LESS, rest):
-        change.negative.append(_thing(match["what"]))
+    if match := _first(patterns.remove, rest) or _first(patterns.less, rest):
+        change.negative.append(_thing(match["what"], patterns))
         return True
-    if (style := _bare_style(rest, styles)) is not None:
+    if (style := _bare_style(rest, styles, patterns)) is not None:
         found.style = style
         return True
-    if _recoloured(change, rest) or _part(change, rest):
+    if _recoloured(change, rest) or _changed_to(change, rest) or _part(change, rest):
         return True
-    if match := _first(_REPLACE, rest):
-        change.prompt = tidy(match["what"]) or change.prompt
+    if match := _first((*patterns.replace, *patterns.instead), rest):
+        change.prompt = _nominative(tidy(match["what"]), change.language) or change.prompt
         return True
     return _added(change, rest)
 
 
 def _also(change: _Change, text: str) -> bool:
     """Add something, as in "and a dog?"."""
-    match = _ALSO.search(text)
+    match = change.patterns.also.search(text)
     if match is None or not tidy(match["what"]):
         return False
     change.append(tidy(match["what"]))
@@ -143,50 +139,82 @@ def _also(change: _Change, text: str) -> bool:
 
 
 def _added(change: _Change, rest: str) -> bool:
-    if match := _WITH.match(rest):
-        again = _WITH.search(change.prompt)
-        change.append(tidy(f"{changes.WITH[match[1].lower()]}{rest[match.end() :]}" if again else rest), " ")
+    patterns = change.patterns
+    if match := patterns.adding.match(rest):
+        again = patterns.adding.search(change.prompt)
+        more = change.language.additions[match[1].lower()]
+        change.append(tidy(f"{more}{rest[match.end() :]}" if again else rest), " ")
         return True
-    if any(pattern.search(rest) for pattern in _PLACED):
+    if any(pattern.search(rest) for pattern in patterns.placed):
         change.append(tidy(rest), " ")
         return True
-    if any(pattern.search(rest) for pattern in _COMPARATIVES):
+    if any(pattern.search(rest) for pattern in patterns.comparatives):
         change.append(tidy(rest))
         return True
-    left, first = _strip_first(_CHANGE, rest)
-    left, last = _strip_first(_CHANGE_AFTER, left.rstrip(" .!?。！？"))
+    left, first = _strip_first(patterns.change, rest)
+    left, last = _strip_first(patterns.change_after, left.rstrip(" .!?。！？"))
     if not (first or last):
         return False
-    if tidy(left) and not _is_filler(left):
-        change.append(tidy(left))
+    if tidy(left) and not _is_filler(left, patterns):
+        place = any(pattern.search(left) for pattern in patterns.placed)
+        change.append(_nominative(tidy(left), change.language), " " if place else ", ")
     return True
 
 
 def _recoloured(change: _Change, rest: str) -> bool:
     """Apply a colour ("make it blue", "a bit bluer", "もっと青く"), alone or followed by another change."""
-    left = _strip_first(_CHANGE_AFTER, _strip_first(_CHANGE, rest)[0])[0]
-    found = colour_in(left)
-    if found is None or _INDEFINITE.match(left.strip()):
+    patterns = change.patterns
+    left = _strip_first(patterns.change_after, _strip_first(patterns.change, rest)[0])[0]
+    found = colour_in(left, change.language)
+    if found is None or patterns.indefinite.match(left.strip()):
         return False
     language, colour, match = found
     before, after = left[: match.start()], left[match.end() :]
-    if not _is_filler(before):
+    if not _is_filler(before, patterns):
         return False
-    more = _LINK.sub("", after, count=1).strip()
-    if not _is_filler(more) and not _tells(more) and colour_in(more) is None:
+    more = patterns.link.sub("", after, count=1).strip()
+    if not _is_filler(more, patterns) and not _tells(more, patterns):
         return False  # "blue cat": a subject
     change.prompt = coloured(change.prompt, language, colour)
-    if _tells(more):
+    if _tells(more, patterns):
         _added(change, more)
     return True
 
 
+def _changed_to(change: _Change, rest: str) -> bool:
+    """Replace a part that the prompt names ("change the frog to a toad"), or give it another colour."""
+    match = _first(change.patterns.change_to, rest)
+    if match is None:
+        return False
+    part, how = _thing(match["part"], change.patterns), tidy(match["how"])
+    alone = "" if change.language.unspaced else r"(?<!\w)"
+    at = re.search(f"{alone}{forms(part, change.language)}", change.prompt, re.IGNORECASE)
+    if at is None or not how:
+        return False
+    colour = colour_in(how, change.language)
+    if colour is not None and _is_filler(how.replace(colour[2].group(), " "), change.patterns):
+        swapped = colour_in(part, change.language) is not None
+        paint = coloured if swapped else partial(part_coloured, part=at.group())
+        change.prompt = paint(change.prompt, language=colour[0], colour=colour[1])
+    else:
+        change.prompt = _replaced(change, at, _nominative(how, change.language))
+    return True
+
+
+def _replaced(change: _Change, part: re.Match[str], how: str) -> str:
+    """Return the prompt with something else in place of a part, together with the part's own article and adjectives."""
+    left, right = change.prompt[: part.start()], change.prompt[part.end() :]
+    if change.patterns.indefinite.match(how):
+        left = re.sub(rf"{change.patterns.article.pattern}(?:[^\W\d]+\s+){{0,2}}$", "", left, flags=re.IGNORECASE)
+    return f"{left}{how}{right}"
+
+
 def _part(change: _Change, rest: str) -> bool:
-    match = _first(_PART, rest)
+    match = _first(change.patterns.part, rest)
     if match is None:
         return False
     part, how = tidy(match["part"]), tidy(match["how"])
-    colour = colour_in(how)
+    colour = colour_in(how, change.language)
     if not part or (colour is None and part.lower() not in change.prompt.lower()):
         return False
     if colour is None:
@@ -196,61 +224,46 @@ def _part(change: _Change, rest: str) -> bool:
     return True
 
 
-def _named(text: str, previous: Sequence[Conditions]) -> tuple[Conditions | None, str]:
-    """Return the earlier picture that a text names ("the first one"), and the text without its name."""
-    for place, names in _NAMES.items():
-        for pattern in names:
-            if match := pattern.search(text):
-                at = place if -len(previous) <= place < len(previous) else -1
-                return previous[at], _LINK.sub("", f"{text[: match.start()]} {text[match.end() :]}".strip(), count=1)
-    return None, text
+def _without_politeness(text: str, patterns: ChangePatterns) -> str:
+    for pattern in (*patterns.polite, *patterns.polite):
+        text = pattern.sub("", text, count=1)
+    return text
 
 
-def _count(text: str) -> int | None:
-    match = _first(_COUNT, text.strip(" ,"))
-    return None if match is None else number(match)
+def _nominative(text: str, language: Language) -> str:
+    article, _, noun = text.partition(" ")
+    return f"{language.nominative.get(article.lower(), article)} {noun}".strip()
 
 
-def number(match: re.Match[str]) -> int | None:
-    """Return the number in the group `n` of a match, at most MOST; None for 0."""
-    value = match["n"]
-    return min(MOST, int(value)) or None if value.isdecimal() else patterns.NUMBERS.get(value.lower())
+def _count(text: str, change: _Change) -> int | None:
+    match = _first(change.patterns.count_alone, text.strip(" ,"))
+    value = None if match is None else number_in(match["n"], change.language)
+    return min(MOST, value) if value else None
 
 
-def _bare_style(text: str, styles: Sequence[str]) -> str | None:
-    left, _ = stripped(_strip_first(_CHANGE, text)[0], _FILLERS)
+def _bare_style(text: str, styles: Sequence[str], patterns: ChangePatterns) -> str | None:
+    left, _ = stripped(_strip_first(patterns.change, text)[0], patterns.fillers)
     return next((style for style in styles if " ".join(left.split()).lower() == style.lower()), None)
 
 
-def _removed(prompt: str, thing: str) -> str:
-    """Return the prompt without a thing that is no longer wanted, such as "with a hat"."""
-    name = re.escape(_thing(thing))
-    if not name:
-        return prompt
-    if thing[0] >= WIDE:
-        return tidy(re.sub(rf"{changes.WORN_BEFORE}{name}{changes.WORN_AFTER}", "", prompt)) or prompt
-    return tidy(re.sub(rf"{changes.WITH_BEFORE}{name}\b", "", prompt, flags=re.IGNORECASE)) or prompt
+def _thing(text: str, patterns: ChangePatterns) -> str:
+    return tidy(patterns.determiner.sub("", text.strip(), count=1)) or tidy(text)
 
 
-def _thing(text: str) -> str:
-    return tidy(_DETERMINER.sub("", text.strip(), count=1)) or tidy(text)
-
-
-def _tells(text: str) -> bool:
+def _tells(text: str, patterns: ChangePatterns) -> bool:
     """Return whether a text begins or ends like a change or an addition."""
-    if _WITH.match(text):
+    if patterns.adding.match(text):
         return True
-    found = any(pattern.search(text) for pattern in (*_CHANGE, *_COMPARATIVES, *_PLACED, *_REMOVE, *_CHANGE_AFTER))
-    colour = colour_in(text)
-    return bool(text) and (found or (colour is not None and _is_filler(text.replace(colour[2].group(), " "))))
+    kinds = (patterns.change, patterns.comparatives, patterns.placed, patterns.remove, patterns.change_after)
+    return bool(text) and any(pattern.search(text) for kind in kinds for pattern in kind)
 
 
 def _familiar(text: str, before: Conditions) -> bool:
     return tidy(text).lower() in before.prompt.lower()
 
 
-def _is_filler(text: str) -> bool:
-    return not stripped(text, _FILLERS)[0].strip()
+def _is_filler(text: str, patterns: ChangePatterns) -> bool:
+    return not stripped(text, patterns.fillers)[0].strip()
 
 
 def _first(patterns: Iterable[Pattern], text: str) -> re.Match[str] | None:

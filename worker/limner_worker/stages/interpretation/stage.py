@@ -25,7 +25,6 @@ from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
-from limner_worker.stages.interpretation.prompt_enricher import PromptEnricher
 
 log = get_logger(__name__)
 
@@ -58,10 +57,9 @@ def server_of(settings: Settings) -> ChatClient | None:
     return ChatClient(settings.llm_url, settings.llm_model, settings.llm_key, settings.llm_timeout_seconds)
 
 
-def interpreter_of(settings: Settings, server: ChatClient | None, threads: Supervisor) -> Interpreter:
+def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter:
     """Return the interpreter that the settings select."""
-    local = PromptEnricher(settings.cache_dir, threads) if settings.interpreter == "local" else None
-    return Interpreter(server, local, plain=settings.interpreter == "off")
+    return Interpreter(server, plain=settings.interpreter == "off")
 
 
 def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:
@@ -179,7 +177,7 @@ class InterpretationStage:
         except TooManyRequests as error:
             # More pictures than the tenant's remaining units for today: keep the number that was granted.
             found = found.model_copy(update={"fallback": f"Fewer pictures than asked for: {error.message}"})
-            fitted = fitted.model_copy(update={"n": claim.spec.n})
+            fitted = fitted.model_copy(update={"n": claim.spec.n, "beyond": None})
             with self._database.write() as session:
                 done = ledger.interpreted(session, claim.id, claim.attempt, found, fitted, card.cost(fitted))
         if done:

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from typing import Final
 
 WIDE: Final = "\u2e80"
-"""The first character of the scripts that are written without spaces (and of Korean, where one space less is fine)."""
+"""The first character of the scripts that are written without spaces (and of Korean, which has spaces)."""
 Pattern = re.Pattern[str]
 _WORD = re.compile(r"\w")
+_HANGUL = re.compile("[\uac00-\ud7af]")
+_QUOTES: Final = "\"'“”„«»「」"
+_LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
 
 
 def compiled(sources: Iterable[str]) -> tuple[Pattern, ...]:
@@ -19,7 +22,7 @@ def compiled(sources: Iterable[str]) -> tuple[Pattern, ...]:
 
 def joined(left: str, right: str) -> str:
     """Join two parts of a text, with a space if its script uses spaces."""
-    wide = bool(left and right) and left[-1] >= WIDE and right[0] >= WIDE
+    wide = bool(left and right) and left[-1] >= WIDE and right[0] >= WIDE and not _HANGUL.match(left[-1])
     return f"{left}{'' if wide else ' '}{right}".strip()
 
 
@@ -44,5 +47,9 @@ def tidy(text: str) -> str:
     plain = re.sub(r"[(\[]\s*[)\]]", "", " ".join(text.split()))
     plain = re.sub(r"\s+([,.;:!?])", r"\1", plain)
     plain = re.sub(r"([,;，、])(\s*[,;，、])+", r"\1", plain)
-    plain = plain.strip(" ,.;:!?¿¡，。、；：！？\"“”'-")
+    plain = plain.strip(_LOOSE)
+    if sum(plain.count(mark) for mark in _QUOTES) % len(("opening", "closing")):
+        plain = plain.strip(_QUOTES + _LOOSE)
+    elif len(plain) > 1 and plain[0] in _QUOTES and plain[-1] in _QUOTES and not set(plain[1:-1]) & set(_QUOTES):
+        plain = plain[1:-1].strip(_LOOSE)
     return plain if _WORD.search(plain) else ""

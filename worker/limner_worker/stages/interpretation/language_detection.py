@@ -1,0 +1,75 @@
+"""The language of a text: by its script, else by its small words and letters together with `py3langid`. No I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cache
+from typing import Final
+
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
+from limner_worker.stages.interpretation.language_schema import Language
+
+SHARE: Final = 0.3
+"""The least share of a text's letters that a script needs to decide the language; foreign words may be quoted."""
+READ: Final = 600
+"""The characters that are looked at."""
+MARK: Final = 2.0
+"""What a small word counts, in natural logarithms of the identifier's probability."""
+LEAST: Final = 1e-4
+"""The least probability: on short texts the identifier is often certain and wrong."""
+_SMALL_WORDS: Final = {each.code: frozenset(each.small_words.split()) for each in LANGUAGES if each.script is None}
+_LETTERS: Final = {each.code: each.letters for each in LANGUAGES if each.script is None}
+_WORD: Final = re.compile(r"(?<!\w)[^\W\d_]+(?!\w)")
+
+
+def by_script(text: str) -> Language | None:
+    """Return the language whose script a considerable part of the text has; None for Latin and unknown scripts."""
+    letters = [character for character in text[:READ] if character.isalpha()]
+    scripts = [(language.script.rank, language) for language in LANGUAGES if language.script is not None]
+    ranked = [language for _, language in sorted(scripts, key=lambda each: each[0])]
+    foreign = [each for each in letters if any(one.script and one.script.occurs_in(each) for one in ranked)]
+    if not letters or len(foreign) < SHARE * len(letters):
+        return None
+    joined = "".join(foreign)
+    return next((each for each in ranked if each.script is not None and each.script.occurs_in(joined)), None)
+
+
+def language_of(text: str) -> str | None:
+    """Return the code of a text's language; None if nothing in it identifies one."""
+    written = by_script(text)
+    if written is not None:
+        return written.code
+    scores = _scores(text[:READ])
+    return max(scores, key=lambda code: scores[code]) if scores else None
+
+
+def language_or_fallback(text: str) -> Language:
+    """Return the language of a text, or English."""
+    return BY_CODE[language_of(text) or FALLBACK]
+
+
+def _scores(text: str) -> dict[str, float]:
+    """Return a score for each language in Latin script; none if the text has no word."""
+    lower = text.lower()
+    words = _WORD.findall(lower)
+    if not words:
+        return {}
+    marks = {code: float(sum(word in known for word in words)) for code, known in _SMALL_WORDS.items()}
+    for code, letters in _LETTERS.items():
+        marks[code] += 2 * sum(lower.count(letter) for letter in letters)
+    if not any(marks.values()) and len(words) == 1:
+        return {}
+    likely = dict(_identifier().rank(lower))
+    return {code: MARK * mark + math.log(max(likely.get(code, 0.0), LEAST)) for code, mark in marks.items()}
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    """Return the identifier, which is loaded once for the languages that it shares with us."""
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    known = set(identifier.labels)
+    identifier.set_languages([code for code in _SMALL_WORDS if code in known])
+    return identifier

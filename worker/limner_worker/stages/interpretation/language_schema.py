@@ -1,0 +1,207 @@
+"""What the interpreter knows of a language: the tables of a language file.
+
+Three kinds of text occur in them:
+
+- a pattern is a complete regular expression; a list of patterns is tried in its order;
+- an alternation ("of|from") is placed into a frame in `patterns` or `changes`;
+- words are separated by spaces.
+
+All are matched without regard to case. Placeholders: `{number}` any number, `{things}` what a `without` leaves out,
+`{nouns}` the nouns of `Pictures`, `{in}` the introduction of a style, `{shape}` and `{ordinal}` the words of that
+table, `{end}` the end of a phrase.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from limner_worker.stages.interpretation.request_tables import (
+    Patterns,
+    Pictures,
+    Regex,
+    Requests,
+    Seed,
+    Shapes,
+    Size,
+    Style,
+    StyleName,
+    Table,
+)
+
+Colour = Literal["red", "blue", "green", "yellow", "orange", "purple", "pink", "black", "white", "brown", "grey"]
+
+
+class Script(Table):
+    """A range of characters that identifies a language; among several in a text, the lowest rank decides."""
+
+    first: str
+    last: str
+    rank: int
+
+    def occurs_in(self, text: str) -> bool:
+        """Return whether the text contains a character of the range."""
+        return any(self.first <= character <= self.last for character in text)
+
+
+class Connectives(Table):
+    """Alternations of small words."""
+
+    dangling: Regex = ""
+    """Words that introduce a style, a size or a seed; removed at the end of a prompt."""
+    places: Regex = ""
+    """Words before a place ("on"), which end a list of things to leave out."""
+    thing_ends: Regex = ""
+    """Words that end the name of a thing to leave out."""
+    links: Regex = ""
+    """Words that join a refinement to the one before."""
+    and_: Regex = Field(default="", alias="and")
+    lists: Regex = ""
+    """Words that join things in a list ("and", "or"); in scripts without spaces, a pattern of what separates them."""
+    indefinite: Regex = ""
+    """Indefinite articles."""
+    determiners: Regex = ""
+    """Words before the name of a thing to leave out that do not belong to it."""
+    articles: Regex = ""
+    """Articles that are removed from a prompt together with a thing."""
+    accompaniments: Regex = ""
+    """Words that are removed from a prompt together with the thing that they introduce."""
+    worn_before: Regex = ""
+    """The same in scripts without spaces: a pattern before the thing, and an alternation after it."""
+    worn_after: Regex = ""
+
+
+class Changes(Table):
+    """Patterns of a message that refines a picture; `chat`, `chat_degrees` and `undo` are alternations."""
+
+    chat: Regex = ""
+    """Messages that ask for nothing, such as thanks."""
+    chat_degrees: Regex = ""
+    polite: Patterns = ()
+    same: Patterns = ()
+    remove: Patterns = ()
+    less: Patterns = ()
+    replace: Patterns = ()
+    part: Patterns = ()
+    """A part of the picture, `part`, and its new quality, `how`."""
+    change: Patterns = ()
+    change_after: Patterns = ()
+    comparatives: Patterns = ()
+    also: Regex = ""
+    """What precedes another thing to add."""
+    placed: Patterns = ()
+    """A place or a time, which has no subject of its own and therefore refers to the picture before."""
+    again: Patterns = ()
+    more: Regex = ""
+    """With a number: other pictures like it, not the same ones again."""
+    count_alone: Patterns = ()
+    """A message that is only a number of pictures, as the group `n`."""
+    undo: Regex = ""
+    instead: Patterns = ()
+    """What the picture should show instead, as the group `what`."""
+    change_to: Patterns = ()
+    """A part of the picture, `part`, and what replaces it or its new colour, `how`."""
+    another: Patterns = ()
+    """Messages that as a whole ask for another picture like the last one."""
+    fillers: Patterns = ()
+    """Words that mean nothing on their own."""
+
+
+class Ordinals(Table):
+    """Alternations that name earlier pictures, and either a `frame` with `{ordinal}` or the words around it."""
+
+    frame: Regex = ""
+    back_to: Regex = ""
+    the: Regex = ""
+    pictures: Regex = ""
+    first: Regex
+    second: Regex
+    third: Regex
+    fourth: Regex
+    last: Regex
+    left: Regex = ""
+    middle: Regex = ""
+    right: Regex = ""
+    """Places in a row of pictures."""
+
+
+class Phrases(Table):
+    """Sentences that present a picture."""
+
+    one: str
+    many: str
+    changed: str
+    style: str
+    without: str
+    drawn: str
+    """The picture shows less than `asked`; follows a sentence that says what it shows."""
+    kept: str
+    """The model could not leave `without` out."""
+    seen: str
+    """The picture looks most like `name`."""
+    fewer: str
+    """`n` of `asked` pictures were made."""
+    other_size: str
+    """The size `asked` is not available; `size` was used."""
+    shorter: str
+    """The first `n` characters of the prompt were used."""
+    comma: str = ", "
+
+
+class Language(Table):
+    """All that the interpreter knows of a language."""
+
+    code: str
+    order: int
+    unspaced: bool = False
+    """Words are not separated by spaces, or take particles: patterns match parts of words."""
+    cases: bool = False
+    """Nouns have cases: the same thing may be named with another ending."""
+    nominative: dict[str, str] = Field(default_factory=dict)
+    """By article of a thing that is added or replaced, its form in a prompt."""
+    colour_endings: bool = False
+    """Adjectives of colour are inflected: a colour that replaces another takes its ending."""
+    script: Script | None = None
+    grammar: str = ""
+    """Words without content; two prompts that share only these share nothing."""
+    small_words: str = ""
+    """Frequent words that identify the language."""
+    letters: str = ""
+    """Letters that identify the language."""
+    keywords: str = ""
+    """Words of asking in which typing errors are corrected."""
+    other_words: str = ""
+    """Words that look like a key word with a typing error, and are not."""
+    connectives: Connectives = Connectives()
+    requests: Requests = Requests()
+    pictures: Pictures = Pictures()
+    seed: Seed = Seed()
+    size: Size = Size()
+    shapes: Shapes
+    style: Style = Style()
+    styles: dict[str, StyleName] = Field(default_factory=dict)
+    numbers: dict[str, int]
+    """The values of number words, of which `number_words` composes larger numbers."""
+    number_joiners: Regex = ""
+    """What may stand between the parts of a number, beside spaces and hyphens."""
+    number_multipliers: str = ""
+    """The number words that multiply what precedes them ("hundred")."""
+    changes: Changes
+    additions: dict[str, str] = Field(default_factory=dict)
+    """What adds something ("with"), and what adds one thing more ("and")."""
+    ordinals: Ordinals
+    colours: dict[Colour, Regex]
+    """By colour, an alternation: the form that a prompt gets, then the others; comparatives are forms too."""
+    attributive: dict[str, str] = Field(default_factory=dict)
+    """By colour word, its other form: where the colour that it replaces has that form, or after these articles."""
+    attributive_articles: Regex = ""
+    colour_after: bool = False
+    """Colours follow their noun."""
+    measure: Regex = ""
+    """What precedes a colour at the beginning of a prompt, such as a number with its classifier."""
+    phrases: Phrases
+
+    def __hash__(self) -> int:
+        """The hash of the code, so that what is compiled from a language can be cached."""
+        return hash(self.code)

@@ -1,0 +1,144 @@
+"""The tables of a language file that describe requests: how people ask, count, and name sizes and styles.
+
+See `language_schema` for the kinds of text in them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _checked(source: str) -> str:
+    """Return the source. Raise ValueError if it is not a regular expression once its placeholders are filled."""
+    try:
+        re.compile(re.sub(r"\{[a-z]+\}", "x", source))
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}: {source}") from error
+    return source
+
+
+Regex = Annotated[str, AfterValidator(_checked)]
+Patterns = tuple[Regex, ...]
+
+
+class Table(BaseModel):
+    """A table of a language file; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Requests(Table):
+    """Patterns of a request for a picture."""
+
+    lead_ins: Patterns = ()
+    """How a request begins ("please draw me"); removed repeatedly."""
+    picture_of: Patterns = ()
+    """"A picture of" at the beginning, where `Pictures` does not fit."""
+    pictures_after: Patterns = ()
+    """The same at the end."""
+    polite_tails: Patterns = ()
+    """Thanks at the end."""
+    tails: Patterns = ()
+    """Other phrases at the end that are not part of the subject."""
+    asides: Patterns = ()
+    """Phrases anywhere that are not part of the subject."""
+    counted: Patterns = ()
+    """A number of pictures, as the group `n`, where `Pictures` does not fit."""
+    without: Patterns = ()
+    """What to leave out, as the group `what`, which may be a list."""
+    speech: Regex = ""
+    """Words after which a text is quoted ("a sign that says no dogs"); what follows is not left out."""
+
+
+class Pictures(Table):
+    """Alternations for "a set of four different pictures of", in this order.
+
+    `nouns` mean no more than a picture and are dropped; `media` say how it is made ("photo") and stay in the prompt.
+    """
+
+    sets: Regex = ""
+    quantities: Regex = ""
+    """Indefinite numbers ("several")."""
+    before: Regex = ""
+    """Adjectives before the noun that describe the request and not the picture ("different")."""
+    nouns: Regex = ""
+    singular: str = ""
+    """The noun in the singular."""
+    after: Regex = ""
+    """Adjectives after the noun, such as `before`."""
+    of: Regex = ""
+    in_: Regex = Field(default="", alias="in")
+    """Words before a number of versions ("in four versions")."""
+    times: Regex = ""
+    """Nouns after a number at the end of a request ("four times")."""
+    media: dict[str, Regex] = {}
+    """By singular, its plurals."""
+    of_them: Regex = ""
+
+
+class Seed(Table):
+    """Alternations for "the seed" before a number."""
+
+    the: Regex = ""
+    word: Regex = ""
+
+
+class Size(Table):
+    """Alternations before, within and after "256 by 256"."""
+
+    before: Regex = ""
+    by: Regex = ""
+    pixels: Regex = ""
+    after: Regex = ""
+    """Particles after a size."""
+
+
+class Shapes(Table):
+    """A frame with `{shape}`, and alternations of the words for each shape; none of it describes the subject."""
+
+    frame: Regex
+    small: Regex
+    large: Regex
+    square: Regex
+    wide: Regex
+    tall: Regex
+    more: dict[str, Patterns] = {}
+    """More patterns by shape."""
+
+
+class Style(Table):
+    """Alternations around the name of a style: "in the style of", "as a {style} picture"."""
+
+    introductions: Regex = ""
+    articles: Regex = ""
+    in_: Regex = Field(default="", alias="in")
+    the: Regex = ""
+    word: Regex = ""
+    of: Regex = ""
+    tail: Regex = ""
+    """What may follow the word for style."""
+    pictures_after: Regex = ""
+    """Nouns after the name of a style ("flat icon")."""
+    as_: Regex = Field(default="", alias="as")
+    a: Regex = ""
+    as_pictures: Regex = ""
+    """Nouns after "as a {style}"."""
+    before_word: Regex = ""
+    particles: Regex = ""
+    """Particles around the word for style in scripts without spaces."""
+
+
+class StyleName(Table):
+    """Further names of a style that a model may have; alternations but for `patterns`."""
+
+    patterns: Patterns = ()
+    nouns: Regex = ""
+    """Nouns that follow "3d" ("3d figure")."""
+    noun_tail: Regex = ""
+    things: Regex = ""
+    """Nouns that follow "3d" where it does not name a style ("3d printer")."""
+    adjectives: Regex = ""
+    particles: Regex = ""

@@ -1,0 +1,49 @@
+"""Corrects small typing errors in the words of asking, such as "pictuers"; words of the subject stay as they are."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from limner_worker.stages.interpretation.language_schema import Language
+
+SHORTEST: Final = 5
+"""The fewest letters of a word that is corrected."""
+_WORD: Final = re.compile(r"[^\W\d_]+")
+
+
+def respelled(text: str, language: Language) -> str:
+    """Return the text with the language's key words in place of words that differ from one by one typing error.
+
+    The error is a letter too many or too few, another letter, or two letters in the wrong order. The first letter is
+    right, and the last one too: other endings are inflections. Words that are spelled like a key word but are another
+    one are named in the language file.
+    """
+    words = _keywords(language)
+
+    def corrected(match: re.Match[str]) -> str:
+        word = match.group().lower()
+        if len(word) < SHORTEST - 1 or word in words or word in language.other_words.split():
+            return match.group()
+        near = [each for each in words if each[0] == word[0] and each[-1] == word[-1] and _differ_by_one(word, each)]
+        return near[0] if len(near) == 1 else match.group()
+
+    return _WORD.sub(corrected, text) if words else text
+
+
+@cache
+def _keywords(language: Language) -> frozenset[str]:
+    return frozenset(word for word in language.keywords.split() if len(word) >= SHORTEST)
+
+
+def _differ_by_one(word: str, key: str) -> bool:
+    """Return whether one insertion, deletion, substitution or swap of neighbours turns one word into the other."""
+    if abs(len(word) - len(key)) > 1 or word == key:
+        return False
+    at = next((k for k, (a, b) in enumerate(zip(word, key, strict=False)) if a != b), min(len(word), len(key)))
+    if len(word) == len(key):
+        swapped = word[at : at + 2] == key[at : at + 2][::-1] and word[at + 2 :] == key[at + 2 :]
+        return swapped or word[at + 1 :] == key[at + 1 :]
+    longer, shorter = (word, key) if len(word) > len(key) else (key, word)
+    return longer[at + 1 :] == shorter[at:]

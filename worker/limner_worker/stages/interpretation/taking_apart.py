@@ -1,0 +1,161 @@
+"""Takes a text apart by the rules of one language: the conditions that it names, and what remains of it. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.number_words import number_in
+from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for, style_patterns
+from limner_worker.stages.interpretation.spelling import respelled
+from limner_worker.stages.interpretation.texts import Pattern, joined, shortened, tidy
+
+MAX_SIDE: Final = 65536
+MOST: Final = 1000
+"""The most pictures that conditions may ask for."""
+ROUNDS: Final = 8
+"""The most phrases of asking that are removed one after another."""
+_QUOTES: Final = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“]*“|「[^」]*」|‘[^’]*’")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model offers: the names of its styles, and its sizes."""
+
+    styles: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class Found:
+    """The conditions found in a text, and the rest of the text."""
+
+    text: str
+    language: Language
+    whole: str = ""
+    """The text with what it leaves out."""
+    negative: list[str] = field(default_factory=list[str])
+    style: str | None = None
+    size: tuple[int, int] | None = None
+    n: int | None = None
+    seed: int | None = None
+    said: str = ""
+    """The whole text."""
+
+
+def taken_apart(text: str, language: Language, model: Model, *, message: bool = False) -> Found:
+    """Return the conditions that a text names by the rules of a language, and the rest of the text.
+
+    A `message` may be a change, whose verbs are kept ("make it blue").
+    """
+    patterns = patterns_for(language)
+    asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
+    plain = respelled(" ".join(text.split()), language)
+    found = Found(_peeled(plain, asking), language, said=plain)
+    if match := _cut(found, patterns.seed):
+        seed = int(match["seed"])
+        found.seed = seed if seed < 2**32 else None
+    if match := _cut(found, patterns.size):
+        width = int(match["w"])
+        size = width, int(match.groupdict().get("h") or width)
+        found.size = size if max(size) <= MAX_SIDE else None
+    for style in sorted(model.styles, key=len, reverse=True):
+        if found.style is None and _cut(found, style_patterns(style, language)):
+            found.style = style
+    _count(found, patterns)
+    for shape, words in patterns.shapes.items():
+        alone = patterns.bare_shapes[shape] if message else ()
+        if found.size is None and _cut(found, (*words, *alone)):
+            found.size = _shaped(shape, model.sizes)
+    found.whole = found.text
+    _leave_out(found, patterns)
+    return found
+
+
+def subject_of(found: Found) -> str:
+    """Return the rest of a text without phrases of asking; empty if nothing remains."""
+    patterns = patterns_for(found.language)
+    phrases = (*patterns.lead_ins, *patterns.picture_of, *patterns.asides, *patterns.tails, *patterns.pictures_after)
+    text = _peeled(tidy(found.text), phrases)
+    return tidy(patterns.dangling.sub("", f" {text}"))
+
+
+def _peeled(text: str, phrases: Sequence[Pattern]) -> str:
+    for _ in range(ROUNDS):
+        before = text
+        text = shortened(text, phrases)
+        if before == text:
+            break
+    return text
+
+
+def _count(found: Found, patterns: RequestPatterns) -> None:
+    """Take the number of pictures out of the text."""
+
+    def counts(match: re.Match[str]) -> bool:
+        before = f" {found.text[: match.start()].rstrip()}"
+        of = bool(match.groupdict().get("of"))
+        alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
+        return number_in(match["n"], found.language) is not None and not alone
+
+    match = _cut(found, patterns.counted, counts)
+    if match is None and (match := patterns.described.search(found.text)) is not None:
+        if not counts(match) or patterns.indefinite.fullmatch(match["n"]):
+            return
+        noun = next((one for plural, one in patterns.singulars if plural.fullmatch(match["noun"])), match["noun"])
+        found.text = f"{found.text[: match.start()]}{match['how']}{noun}{found.text[match.end() :]}"
+    if match is not None and not patterns.indefinite.fullmatch(match["n"]):
+        found.n = min(MOST, number_in(match["n"], found.language) or 0) or None
+
+
+def _leave_out(found: Found, patterns: RequestPatterns) -> None:
+    """Take what is not wanted out of the text."""
+
+    def is_meant(match: re.Match[str]) -> bool:
+        before = found.text[: match.start()].rstrip()
+        quoted = any(each.start() < match.start() < each.end() for each in _QUOTES.finditer(found.text))
+        article = re.search(rf"(?<!\w)(?:{patterns.indefinite.pattern})$", before, re.IGNORECASE)
+        return not quoted and article is None and patterns.speech.search(before) is None
+
+    while match := _cut(found, patterns.without, is_meant):
+        for thing in patterns.lists.split(match["what"]):
+            again = next((each for pattern in patterns.without if (each := pattern.match(thing.strip()))), None)
+            name = thing if again is None else again["what"]
+            plain = tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name)
+            if plain and plain not in found.negative:
+                found.negative.append(plain)
+    if found.negative:
+        found.text = patterns.joined_twice.sub(r"\g<last>", found.text)
+
+
+def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the size that a shape means; None if no size has that shape."""
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    fitting = {
+        "small": by_area[:1],
+        "large": by_area[-1:],
+        "square": [size for size in sizes if size[0] == size[1]],
+        "wide": [size for size in sizes if size[0] > size[1]],
+        "tall": [size for size in sizes if size[0] < size[1]],
+    }[shape]
+    return fitting[0] if fitting else None
+
+
+def _always(_: re.Match[str]) -> bool:
+    return True
+
+
+def _cut(
+    found: Found, patterns: Iterable[Pattern], accepted: Callable[[re.Match[str]], bool] = _always
+) -> re.Match[str] | None:
+    """Remove the first accepted match of the first pattern that has one from the text; return the match."""
+    for pattern in patterns:
+        for match in pattern.finditer(found.text):
+            if match.group().strip() and accepted(match):
+                rest = found.text[match.end() :].lstrip(" -")
+                found.text = joined(found.text[: match.start()].rstrip(), rest)
+                return match
+    return None
