@@ -88,13 +88,15 @@ class Service:
         with Redis.from_url(self.settings.redis_url) as client:
             return len(client.keys("limner:worker:*"))
 
-    def submit(self, count: int = 1, *, priority: Priority = Priority.NORMAL, **request: object) -> list[str]:
+    def submit(
+        self, count: int = 1, *, priority: Priority = Priority.NORMAL, max_retries: int = 0, **request: object
+    ) -> list[str]:
         """Queue jobs through the ledger; the dispatcher releases them."""
         catalogue = Catalogue.load(self.settings.models, self.settings.default_model)
         small = {"steps": 2, "width": 64, "height": 64} if catalogue.default == "limner-flow" else {}
         card, spec = catalogue.resolve(JobRequest.model_validate({"prompt": "a red apple"} | small | request))
         with self.database.write() as session:
-            new = [ledger.NewJob(spec, card.cost(spec), priority)] * count
+            new = [ledger.NewJob(spec, card.cost(spec), priority, max_retries=max_retries)] * count
             return [change.id for change in ledger.submit(session, TENANT, new).changes]
 
     def jobs(self, ids: list[str]) -> list[Job]:

@@ -119,6 +119,10 @@ class Repairs:
             if self._delays_reaping() and self._late_rounds <= MAX_LATE_ROUNDS:
                 return
             lost = ledger.reap(session, self._solo_losses, SWEPT_AT_ONCE)
+            # It may also have frozen before it read its clock for that statement: then every lease looks expired.
+            if self._delays_reaping() and self._late_rounds <= MAX_LATE_ROUNDS:
+                session.rollback()
+                return
         for change in lost:
             log.warning("lease lost", job=change.id, now=change.state.value)
         self._hints.changed(lost)

@@ -9,13 +9,15 @@ class LimnerError(Exception):
     """The base of all errors; the message tells the user what to change.
 
     `code` never changes once released. `status` is the HTTP status. `retryable` is true if the same request may succeed
-    later without changes. `details` is JSON for programs (field names, line numbers).
+    later without changes: then a failed job is tried again. `details` is JSON for programs (field names, line numbers).
     """
 
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    most_retries: ClassVar[int | None] = None
+    """How often a job is retried after this error at most, if that is less than its `max_retries`."""
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
         self.message = message or (self.__doc__ or self.title).strip().splitlines()[0]
@@ -218,7 +220,15 @@ class GenerationFailed(LimnerError):
 class OutOfMemory(LimnerError):
     """The picture does not fit into the device's memory: request a smaller size."""
 
-    code, title, status = "out_of_memory", "Out of memory", 500
+    code, title, status, retryable = "out_of_memory", "Out of memory", 500, True
+    # Other programs may have filled the device, and another worker's may be larger; but most often it is the size.
+    most_retries = 2
+
+
+class ResourceUnreadable(LimnerError):
+    """A file that the model needs could not be read: try again later."""
+
+    code, title, status, retryable = "resource_unreadable", "Resource unreadable", 503, True
 
 
 class WorkerLost(LimnerError):

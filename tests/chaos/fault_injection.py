@@ -8,6 +8,8 @@ FAULT is one of:
 - `poison`: certain prompts break the worker (COUNT is not used);
 - `device`: the device fails from step COUNT on;
 - `model`: every step from COUNT on fails;
+- `memory`: the device has no memory for the first COUNT steps of single rows;
+- `files`: the first COUNT steps of single rows cannot read a file of the model;
 - `freeze`: it stops within its COUNTth write, before the commit.
 
 The points are methods of the worker that are wrapped here, so that the product contains no code for its own tests.
@@ -15,6 +17,7 @@ The points are methods of the worker that are wrapped here, so that the product 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -120,6 +123,9 @@ def main() -> None:
         poison()
     elif point in ("device", "model"):
         break_steps("CUDA error: device-side assert triggered" if point == "device" else "a broken library", int(count))
+    elif point in ("memory", "files"):
+        full, unreadable = RuntimeError("CUDA out of memory."), OSError(errno.EIO, "Input/output error")
+        fail_first(full if point == "memory" else unreadable, int(count))
     elif point == "freeze":
         freeze_in_a_write(int(count))
     elif point.startswith("stop-"):
@@ -143,6 +149,21 @@ def break_steps(message: str, count: int) -> None:
         step(self, states)
 
     Null.step = broken
+
+
+def fail_first(error: Exception, count: int) -> None:
+    """Make the first `count` steps of single rows raise an error, and every step of several rows before that."""
+    step = Null.step
+    failed = 0
+
+    def failing(self: Null, states: Any) -> None:
+        nonlocal failed
+        if failed < count:
+            failed += len(states) == 1
+            raise error
+        step(self, states)
+
+    Null.step = failing
 
 
 def poison() -> None:

@@ -208,6 +208,10 @@ def fill_picture_store(world: World) -> None:
     world.disk.fill(world.random.uniform(1, 8))
 
 
+def fill_database_disk(world: World) -> None:
+    world.store.fill(world.random.uniform(1, 8))
+
+
 def zombie_worker(world: World) -> None:
     """Stop a worker until its lease expires and another worker has its jobs; then it continues with stale results."""
     worker = world.random_process("worker")
@@ -293,6 +297,7 @@ FAULTS: list[Callable[[World], None]] = [
     cancel_some,
     abort_a_bulk,
     fill_picture_store,
+    fill_database_disk,
     duplicate_messages,
     receiver_fails,
 ]

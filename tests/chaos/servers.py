@@ -88,6 +88,9 @@ class Store(Protocol):
     def outage(self, seconds: float) -> None:
         """Make the database unavailable for this time, in seconds."""
 
+    def fill(self, seconds: float) -> None:
+        """Fill the database's disk for this time, in seconds."""
+
     def stop(self) -> None:
         """Stop the database."""
 
@@ -97,7 +100,8 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         data = folder / "postgres"
-        data.mkdir()
+        # A bare cluster takes 60 MB, and its log of writes up to 128 MB more (`max_wal_size` is not a hard limit).
+        self._disk = Disk(data, megabytes=512)
         self._server = PostgresServer(data)
         self._maintenance = self._server.get_uri()
         self._admin("CREATE DATABASE chaos")
@@ -119,6 +123,13 @@ class Postgres:
         self._server.ensure_postgres_running()
         eventually(self._responds, 20)
 
+    def fill(self, seconds: float) -> None:
+        """PostgreSQL ends when it cannot write its log, and starts again once there is space."""
+        self._disk.fill(seconds)
+        with suppress(Exception):  # it may be recovering, and be up in a moment
+            self._server.ensure_postgres_running()
+        eventually(self._responds, 30)
+
     def lock(self, seconds: float) -> None:
         engine = create_engine(self._psycopg(self.url))
         with suppress(DBAPIError), engine.begin() as connection:
@@ -128,6 +139,7 @@ class Postgres:
 
     def stop(self) -> None:
         self._server.cleanup()
+        self._disk.stop()
 
     def _admin(self, statement: str) -> None:
         engine = create_engine(self._psycopg(self._maintenance), isolation_level="AUTOCOMMIT")
@@ -163,6 +175,9 @@ class Sqlite:
     def outage(self, seconds: float) -> None:
         self.lock(seconds)
 
+    def fill(self, seconds: float) -> None:
+        self.lock(min(seconds, 3.0))
+
     def lock(self, seconds: float) -> None:
         connection = sqlite3.connect(self._file, timeout=10, isolation_level=None)
         connection.execute("BEGIN EXCLUSIVE")
@@ -175,7 +190,7 @@ class Sqlite:
 
 
 class Disk:
-    """A small file system for the pictures if this machine allows mounting one; otherwise it is never full."""
+    """A small file system if this machine allows mounting one; otherwise it is never full."""
 
     def __init__(self, folder: Path, megabytes: int = 64) -> None:
         folder.mkdir(parents=True, exist_ok=True)

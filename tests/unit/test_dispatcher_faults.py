@@ -20,7 +20,7 @@ from limner_dispatcher.leadership import NotLeading
 from limner_dispatcher.redis_queues import jobs_of
 from limner_shared.db import engine as db
 from limner_shared.db import ledger
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Image, Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_id
@@ -268,6 +268,30 @@ def test_leases_are_not_reaped_after_the_database_was_frozen_within_a_round(
 
     monkeypatch.setattr(repair.release_queries, "has_expired_lease", frozen)
     make_dispatcher().repair()
+    assert state(database, job_id) == "running"
+
+
+def test_healthy_leases_are_not_reaped_by_a_statement_in_which_the_database_was_frozen(
+    make_dispatcher, database, catalogue, monkeypatch
+):
+    [job_id] = submit(database, new_jobs(catalogue))
+    expire_lease(database, job_id)  # by the clock that the statement reads after the freeze
+    reap, reaped = repair.ledger.reap, []
+
+    def frozen(session, *arguments):
+        monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)  # as if this statement had taken longer
+        reaped.extend(reap(session, *arguments))
+        return reaped
+
+    monkeypatch.setattr(repair.ledger, "reap", frozen)
+    dispatcher = make_dispatcher()
+    dispatcher.repair()
+    assert [change.id for change in reaped] == [job_id]
+    assert state(database, job_id) == "running"
+    with database.write() as session:  # the worker renews it, as after any outage
+        session.execute(update(Job).values(lease_until=now() + 60))
+    monkeypatch.setattr(repair.ledger, "reap", reap)
+    dispatcher.repair()
     assert state(database, job_id) == "running"
 
 

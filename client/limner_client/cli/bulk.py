@@ -134,6 +134,8 @@ def _report(view: BulkView, output: Path) -> None:
         report = output / "skipped.jsonl"
         write_atomically(report, "".join(f"{line.model_dump_json()}\n" for line in view.skipped.errors).encode())
         click.echo(f"{view.skipped.count} lines were skipped; see {report} (at most the first 100).", err=True)
+    if view.duplicates is not None:
+        click.echo(f"{view.duplicates.count} lines made no job: other jobs hold their unique keys.", err=True)
     succeeded = view.counts.get("succeeded", 0)
     click.echo(f"{succeeded} of {view.total} jobs succeeded; the images are in {output}/")
     if succeeded < view.total:

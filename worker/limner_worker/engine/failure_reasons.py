@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.errors import GenerationFailed, LimnerError, OutOfMemory
+from limner_shared.errors import GenerationFailed, LimnerError, OutOfMemory, ResourceUnreadable
 from limner_worker.generators import device_faults
 
 
 def failure_reason(error: Exception, spec: JobSpec) -> LimnerError:
-    """Return the job's error for an exception that the model raised for this job's row alone."""
+    """Return the job's error for an exception that the model raised for this job's row alone.
+
+    Its class decides whether the job is retried. After an exception of unknown cause it is not: most often
+    the request causes it.
+    """
     if isinstance(error, LimnerError):
         return error
     if device_faults.is_out_of_memory(error):
@@ -18,6 +22,8 @@ def failure_reason(error: Exception, spec: JobSpec) -> LimnerError:
             f"A picture of {spec.width}×{spec.height} does not fit into the device's memory {how}: "
             f"request a smaller size{instead}."
         )
+    if isinstance(error, OSError):  # a file system or a service that is away, rather than the request
+        return ResourceUnreadable()
     if isinstance(error, FloatingPointError):
         return GenerationFailed(
             "The model produced values that are not finite: try another seed, or other steps or guidance."

@@ -12,7 +12,7 @@ from limner_shared.circuit_breaker import BreakerState
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
-from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed, StorageFull
+from limner_shared.errors import GenerationFailed, LimnerError, ResourceUnreadable, StorageFailed, StorageFull
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
 from limner_shared.metrics.exposition import at_scrape
@@ -154,7 +154,7 @@ class WorkerService:
         if not self._held.finish(job):
             return
         breaker = self._admission.models[job.claim.spec.model]
-        if isinstance(error, GenerationFailed):
+        if isinstance(error, GenerationFailed | ResourceUnreadable):
             paused = breaker.state is BreakerState.OPEN
             breaker.failed()
             if paused:

@@ -47,7 +47,7 @@ def retry(session: Session, current: ColumnElement[bool], error: LimnerError) ->
     if not error.retryable or least > BACKOFF_CAP_SECONDS:
         return None
     retries = session.scalar(select(Job.retries).where(current, Job.retries < Job.max_retries))
-    if retries is None:
+    if retries is None or (error.most_retries is not None and retries >= error.most_retries):
         return None
     seconds = least + backoff_seconds(retries, random.random())  # noqa: S311 - jitter
     in_time = Job.deadline_at.is_(None) | (Job.deadline_at > now() + seconds)

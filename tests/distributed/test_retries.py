@@ -1,0 +1,52 @@
+"""Which errors of a worker are retried: through a real worker and dispatcher, with injected faults."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from limner_shared.db.tables import Event
+from tests.distributed.test_faults import null_service, redis_server, start_faulty_worker
+from tests.processes import Service
+
+__all__ = ["null_service", "redis_server"]
+
+
+def retries(service: Service, job_id: str) -> list[str]:
+    """The codes of the errors after which a job was retried."""
+    with service.database.read() as session:
+        query = select(Event.detail).where(Event.job_id == job_id, Event.kind == "retried").order_by(Event.id)
+        return [detail["error"] for detail in session.scalars(query)]
+
+
+@pytest.mark.parametrize(("fault", "code"), [("memory", "out_of_memory"), ("files", "resource_unreadable")])
+def test_a_job_succeeds_once_the_device_has_memory_and_the_model_its_files(null_service, fault, code):
+    null_service.start("dispatcher")
+    start_faulty_worker(null_service, fault, 2)
+    [job_id] = null_service.submit(max_retries=5)
+    [job] = null_service.wait([job_id])
+    assert (job.state, job.retries, job.losses) == ("succeeded", 2, 0), null_service.logs()
+    assert retries(null_service, job_id) == [code, code]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_picture_that_never_fits_fails_after_two_retries_whatever_its_limit(null_service):
+    null_service.start("dispatcher")
+    start_faulty_worker(null_service, "memory", 1000)
+    [patient] = null_service.submit(max_retries=20)
+    [impatient] = null_service.submit(max_retries=0)
+    jobs = null_service.wait([patient, impatient])
+    assert [(job.error_code, job.error_retryable, job.attempt) for job in jobs] == [
+        ("out_of_memory", True, 3),
+        ("out_of_memory", True, 1),
+    ]
+    assert "request a smaller size" in jobs[0].error_message
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_error_of_unknown_cause_is_not_retried(null_service):
+    null_service.start("dispatcher")
+    start_faulty_worker(null_service, "poison", 1)
+    poisoned = null_service.submit(max_retries=5, prompt="poison: raises")
+    [job] = null_service.wait(poisoned)
+    assert (job.error_code, job.attempt, job.retries) == ("generation_failed", 1, 0)
