@@ -106,7 +106,9 @@ class Dispatcher:
             self._start("repair", self.repair, stopping.wait, STALLED_SECONDS, stopping),
             self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
             self._start("webhooks", self.deliver, self._deliveries.wait, STALLED_SECONDS, stopping),
-            self._start("webhook hints", partial(self._hear, stopping), stopping.wait, STALLED_SECONDS, stopping),
+            self._start(
+                "webhook hints", lambda: HINT_SECONDS, partial(self._hear, stopping), STALLED_SECONDS, stopping
+            ),
         ]
         while not stopping.wait(WATCH_SECONDS):
             for name, seconds in self._supervisor.stalled().items():
@@ -149,11 +151,10 @@ class Dispatcher:
         """Send due webhooks. Raises NotLeading, and the errors of an unavailable database."""
         return self._deliveries.round()
 
-    def _hear(self, stopping: threading.Event) -> float:
-        """Wait for a hint of new deliveries."""
-        if self._hinted.wait(HINT_SECONDS, stopping):
+    def _hear(self, stopping: threading.Event, seconds: float) -> None:
+        """Wait for a hint of new deliveries, at most `seconds`."""
+        if self._hinted.wait(seconds, stopping):
             self._deliveries.stir.set()
-        return 0.0
 
     # --- the threads ---
 
