@@ -35,6 +35,11 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def failure(status: int, body: bytes = b"", **headers: str) -> Answer:
+    """A failure after which the delivery is not repeated by itself during a test."""
+    return Answer(status, body, {"Retry-After": "600", **headers})
+
+
 @dataclass
 class Receiver:
     """A receiver; `answer` is called with each request, and may wait."""

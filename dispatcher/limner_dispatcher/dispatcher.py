@@ -119,7 +119,9 @@ class Dispatcher:
             self._start("repair", self.repair, stopping.wait, STALLED_SECONDS, stopping),
             self._start("cleaning", self.clean, stopping.wait, CLEAN_STALLED_SECONDS, stopping),
             self._start("webhooks", self.deliver, self._deliveries.wait, STALLED_SECONDS, stopping),
-            self._start("webhook hints", partial(self._hear, stopping), stopping.wait, STALLED_SECONDS, stopping),
+            self._start(
+                "webhook hints", lambda: HINT_SECONDS, partial(self._hear, stopping), STALLED_SECONDS, stopping
+            ),
             self._start("statistics", self.measure, stopping.wait, STALLED_SECONDS, stopping),
         ]
         self._notifications.start()
@@ -168,11 +170,10 @@ class Dispatcher:
         """Send due webhooks. Raises NotLeading, and the errors of an unavailable database."""
         return self._deliveries.round()
 
-    def _hear(self, stopping: threading.Event) -> float:
-        """Wait for a hint of new deliveries."""
-        if self._hinted.wait(HINT_SECONDS, stopping):
+    def _hear(self, stopping: threading.Event, seconds: float) -> None:
+        """Wait for a hint of new deliveries, at most `seconds`."""
+        if self._hinted.wait(seconds, stopping):
             self._deliveries.stir.set()
-        return 0.0
 
     def measure(self) -> float:
         """Measure the queues if this dispatcher leads. Raises the errors of an unavailable database."""
