@@ -50,6 +50,9 @@ CHANGES = [
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/draw"),
+    ("POST", "/session"),
+    ("POST", "/session/end"),
 ]
 
 

@@ -33,7 +33,10 @@ def test_the_openapi_document_is_version_3_1_and_contains_the_paths(client):
     assert "prompt" in document["components"]["schemas"]["JobRequest"]["properties"]
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1/docs"])
+PAGES = ["/", "/gallery", "/conversation", "/bulk", "/queue", "/account", "/sign-in", "/api/v1/docs"]
+
+
+@pytest.mark.parametrize("path", PAGES)
 def test_a_page_loads_nothing_from_other_sites_and_has_no_inline_scripts(client, path):
     page = client.get(path)
     assert page.status_code == 200

@@ -13,15 +13,18 @@ from limner_shared.telemetry import get_logger
 from limner_web import auth, health, problems, request_checks, throttling
 from limner_web.api import audit, bulks, conversations, events, images, jobs, keys, models, openapi, usage
 from limner_web.openai import chat
-from limner_web.pages import routes
+from limner_web.pages import plain, routes, session
 from limner_web.services import build
 from limner_web.serving import connection
 
 log = get_logger(__name__)
 
+MODULES = (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, chat)
+PAGES = (routes, plain, session)
+
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
-    "frame-ancestors 'none'; form-action 'self'",
+    "frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
@@ -54,7 +57,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     request_checks.install(app)
     openapi.install(app)
     app.after_request(_end)
-    for module in (jobs, conversations, bulks, images, models, events, keys, audit, usage, health, chat, routes):
+    for module in (*MODULES, *PAGES):
         app.register_blueprint(module.bp)
     app.wsgi_app = connection.with_timeouts(app.wsgi_app, settings.upload_seconds)  # type: ignore[method-assign]
     return app

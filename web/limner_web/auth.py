@@ -1,4 +1,7 @@
-"""Authentication: the tenant of an API key, or the local tenant of a service that requires no keys."""
+"""Authentication: the tenant of an API key, or the local tenant of a service that requires no keys.
+
+A program sends its key in the header `Authorization`, a browser in a cookie.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,15 @@ from limner_shared.db.accounts import audit, keys
 from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, Unauthorized
 from limner_shared.settings import Settings, is_loopback
+from limner_web import session_cookie
 from limner_web.services import get_services
 from limner_web.strict_json import is_printable_ascii
 
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 ADMIN_BLUEPRINTS: Final = ("keys", "audit")
+PAGES: Final = ("pages", "plain")
+PUBLIC: Final = ("pages.docs", "openapi.spec", "session.sign_in", "session.open_session", "session.end_session")
+"""Endpoints that need no tenant."""
 ANY_SCOPE: Final = ("keys.rotate_key",)
 """Endpoints that a key may call whatever its scopes: an owner rotates its key."""
 
@@ -41,36 +48,88 @@ def actor() -> str:
     return g.key_id or audit.ANONYMOUS
 
 
+def is_signed_in() -> bool:
+    """Whether this request's tenant is known; a page of a service that requires keys may be requested without one."""
+    return "tenant_id" in g
+
+
+def refuse_foreign(settings: Settings) -> None:
+    """Raise Forbidden for a request that changes something and comes from a page of another site."""
+    if request.method not in SAFE_METHODS and session_cookie.is_foreign(settings):
+        raise Forbidden("This request came from a page of another site. Use the service's own pages.")
+
+
+def identify_by_key(key: str) -> frozenset[Scope]:
+    """Make this request one of the key's tenant, and return the key's scopes. Raises Unauthorized."""
+    services = get_services()
+    if not is_printable_ascii(key):  # a NUL, for example, cannot be used in a query
+        raise Unauthorized("This API key is not valid: it contains characters that no key has.")
+    with services.database.read() as session:
+        caller = keys.authenticate(session, key.strip())
+        g.requests_per_minute = queries.requests_per_minute(session, caller.tenant_id)
+    g.tenant_id, g.key_id = caller.tenant_id, caller.key_id
+    if caller.is_use_due:
+        services.key_usage.note(caller.key_id)
+    return caller.scopes
+
+
 def _identify() -> None:
     """Set `g.tenant_id`, `g.key_id` and `g.requests_per_minute`, the tenant's limit or None.
 
     Raises Unauthorized, Forbidden, or the error that names a scope which the key does not have.
     """
-    services = get_services()
-    if not services.settings.keys_required:
-        _guard_open_service(services.settings)
-    if not request.path.startswith(("/api/", "/v1/")) or request.path in ("/api/v1/openapi.json", "/api/v1/docs"):
+    settings = get_services().settings
+    if not settings.keys_required:
+        _guard_open_service(settings)
+    is_page = request.blueprint in PAGES
+    if request.endpoint in PUBLIC or not (is_page or request.path.startswith(("/api/", "/v1/"))):
         return
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    # OpenAI's client always sends a key. Where none is required, only a token that looks like our key is checked.
-    if request.path.startswith("/v1/") and not services.settings.keys_required and not token.startswith(keys.PREFIX):
-        scheme = ""
-    if scheme:
-        if scheme.lower() != "bearer":
-            raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
-        if not is_printable_ascii(token):  # a NUL, for example, cannot be used in a query
-            raise Unauthorized("This API key is not valid: it contains characters that no key has.")
-        with services.database.read() as session:
-            caller = keys.authenticate(session, token.strip())
-            g.requests_per_minute = queries.requests_per_minute(session, caller.tenant_id)
-        g.tenant_id, g.key_id = caller.tenant_id, caller.key_id
-        if caller.is_use_due:
-            services.key_usage.note(caller.key_id)
-        _require_scope(caller.scopes)
-    elif services.settings.keys_required:
+    if is_page:
+        _identify_page(settings)
+        return
+    key = _bearer(settings)
+    if key is None and settings.keys_required and request.path.startswith("/api/"):
+        key = session_cookie.read()
+        if key is not None:
+            refuse_foreign(settings)
+    if key is not None:
+        _require_scope(identify_by_key(key))
+    elif settings.keys_required:
         raise Unauthorized
     else:
-        g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
+        _be_local()
+
+
+def _identify_page(settings: Settings) -> None:
+    """Identify the tenant by the cookie. Without a valid one, a page leads to the sign-in page."""
+    if not settings.keys_required:
+        _be_local()
+        return
+    refuse_foreign(settings)
+    key = session_cookie.read()
+    if key is None:
+        return
+    try:
+        scopes = identify_by_key(key)
+    except Unauthorized:
+        return
+    if request.method not in SAFE_METHODS:
+        _require_scope(scopes)
+
+
+def _bearer(settings: Settings) -> str | None:
+    """The key in the header `Authorization`, or None without one. Raises Unauthorized for another scheme."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    # OpenAI's client always sends a key. Where none is required, only a token that looks like our key is checked.
+    if request.path.startswith("/v1/") and not settings.keys_required and not token.startswith(keys.PREFIX):
+        return None
+    if scheme and scheme.lower() != "bearer":
+        raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
+    return token if scheme else None
+
+
+def _be_local() -> None:
+    g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
 
 
 def _require_scope(granted: frozenset[Scope]) -> None:

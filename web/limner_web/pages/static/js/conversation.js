@@ -1,5 +1,9 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
-import { $, call, downloads, ended, fetchPreview, getJson, listen, pictureUrl, send, statusText } from "./api.js";
+import { call, getJson, pictureUrl, send } from "./api.js";
+import { $, el } from "./dom.js";
+import { jobs, put, watch } from "./jobs.js";
+import { follow } from "./live.js";
+import { ended, fileName, status } from "./words.js";
 
 const form = $("#compose");
 const message = form.elements.message;
@@ -28,6 +32,7 @@ function choose(turn) {
   shown = turn ? pathTo(lastBelow(turn)) : [];
   $("#greeting").hidden = shown.length > 0;
   $("#turns").replaceChildren(...shown.map((each) => render(each)));
+  followShown();
 }
 
 // --- one turn --------------------------------------------------------------------------------------------------
@@ -43,7 +48,7 @@ function render(turn) {
     $(".message p", element).textContent = turn.message;
     $(".edit", element).onclick = () => edit(turn);
     $(".again", element).onclick = () => tryAction(() => post("again", turn.id));
-    $(".cancel", element).onclick = () => tryAction(async () => update(await (await call(`jobs/${entry.job.id}/cancel`, { method: "POST" })).json()));
+    $(".cancel", element).onclick = () => tryAction(async () => put(await send("POST", `jobs/${entry.job.id}/cancel`)));
   }
   const versions = siblings(turn);
   const place = versions.findIndex((other) => other.id === turn.id);
@@ -58,17 +63,24 @@ function render(turn) {
   return element;
 }
 
+function statusText(job) {
+  const { said, detail } = status(job);
+  return job.status === "failed" ? detail : [said, detail].filter(Boolean).join(" · ");
+}
+
+const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a", { href: pictureUrl(image, format), download: fileName(job, image, format) }, format.toUpperCase()));
+
 function renderReply(entry, job) {
   const { element } = entry;
   const isNew = entry.job?.status !== job.status;
   entry.job = job;
   $(".reply", element).className = `reply ${job.status}${job.n > 1 ? " several" : ""}`;
-  $(".said", element).textContent = job.status === "running" && !job.progress && !job.interpretation ? "Thinking" : statusText(job);
+  $(".said", element).textContent = statusText(job);
   $(".state", element).hidden = job.status === "succeeded";
   const bar = $("progress", element);
   bar.hidden = job.status !== "running" || !job.progress;
   if (job.progress) bar.value = job.progress.done / job.progress.total;
-  $(".cancel", element).hidden = ended.has(job.status);
+  $(".cancel", element).hidden = ended(job);
   $(".again", element).hidden = job.status !== "succeeded";
   $(".presentation", element).textContent = job.presentation || "";
   $(".understood", element).textContent = interpretationText(job);
@@ -82,15 +94,10 @@ function interpretationText(job) {
   return [parts.filter(Boolean).join(" · "), job.interpretation.fallback].filter(Boolean).join(" — ");
 }
 
-async function showPictures({ element }, job) {
-  const pictures = job.images.map((image) => {
-    const img = new Image(image.width, image.height);
-    img.alt = image.alt_text || job.prompt;
-    pictureUrl(image).then((url) => { img.src = url; });
-    return img;
-  });
+function showPictures({ element }, job) {
+  const pictures = job.images.map((image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) }));
   $(".pictures", element).replaceChildren(...pictures);
-  if (job.images.length === 1) $(".saves", element).replaceChildren(...(await downloads(job, job.images[0])));
+  if (job.images.length === 1) $(".saves", element).replaceChildren(...downloads(job, job.images[0]));
   $("#live").textContent = job.presentation || `Done: ${job.prompt}`;
   element.scrollIntoView({ block: "end", behavior: "smooth" });
 }
@@ -98,8 +105,9 @@ async function showPictures({ element }, job) {
 async function showPreview(entry) {
   if (document.hidden || Date.now() - (entry.previewedAt || 0) < 900) return;
   entry.previewedAt = Date.now();
-  const url = await fetchPreview(entry.job);
-  if (!url || ended.has(entry.job.status)) return;
+  const answer = await call(`jobs/${entry.job.id}/preview`);
+  if (answer.status !== 200 || ended(entry.job)) return;
+  const url = URL.createObjectURL(await answer.blob());
   const img = $(".preview", entry.element) || Object.assign(new Image(), { className: "preview", alt: "" });
   URL.revokeObjectURL(img.src);
   img.src = url;
@@ -190,22 +198,14 @@ function update(job) {
   render(turn);
 }
 
-const refresh = async (id) => { if (conversation?.turns.some((turn) => turn.job?.id === id)) update(await getJson(`jobs/${id}`)); };
+watch(update);
 
-function showProgress({ id, progress }) {
-  const entry = [...entries.values()].find(({ job }) => job?.id === id);
-  if (!entry || ended.has(entry.job.status)) return;
-  renderReply(entry, { ...entry.job, status: "running", progress });
-  showPreview(entry).catch(() => {});
-}
+// The jobs of the turns shown are followed until they end.
+const followShown = () => { for (const { job } of shown) if (job && !jobs.has(job.id)) put(job); };
 
-async function poll() {
-  const open = shown.filter(({ job }) => job && !ended.has(job.status));
-  await Promise.allSettled(open.map(({ job }) => refresh(job.id)));
-  for (const { id } of open) if (entries.get(id)?.job.status === "running") showPreview(entries.get(id)).catch(() => {});
-  setTimeout(poll, 1000);
-}
+setInterval(() => {
+  for (const { id, job } of shown) if (job?.status === "running" && entries.get(id)) showPreview(entries.get(id)).catch(() => {});
+}, 1000);
 
 tryAction(open);
-listen((id) => refresh(id).catch(() => {}), showProgress);
-poll();
+follow({ onUnknown: () => false });

@@ -1,0 +1,44 @@
+"""One running service and one browser for all page tests; each test has its own browser context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+from tests.e2e.running import chromium, limner_up
+
+from limner_client.local.embedded_valkey import free_port
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running service."""
+    port = free_port()
+    with limner_up(tmp_path_factory.mktemp("up") / "data", port):
+        yield port
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(service: int, browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a path of the service as a new visitor. An error that a script does not handle fails the test."""
+    contexts, errors = [], []
+
+    def visit(path: str = "/", *, port: int = service, **options: object) -> Page:
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - Playwright marks the function
+        page.goto(f"http://127.0.0.1:{port}{path}")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert errors == []
