@@ -75,7 +75,8 @@ def studio(values: dict[str, str], problem: str | None) -> str:
 @bp.get("/gallery")
 def gallery() -> str:
     """All pictures of the tenant."""
-    return render_template("gallery.html", models=_models())
+    filters = reference.parameters(current_app, "/api/v1/jobs")
+    return render_template("gallery.html", models=_models(), filters=filters)
 
 
 @bp.get("/conversation")

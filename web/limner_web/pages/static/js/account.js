@@ -1,7 +1,6 @@
 // The account: what the tenant has used and may use, its keys, and the appearance of the pages.
 import { ApiError, getJson, send } from "./api.js";
 import { $, button, el } from "./dom.js";
-import "./keymap.js";
 import { attempt, toast } from "./toast.js";
 
 const YEAR_SECONDS = 31_536_000;

@@ -1,4 +1,5 @@
 // Calls of the native API. Every failure becomes an ApiError whose message says in plain words what to do.
+import { back, lost } from "./connection.js";
 import { explain, OFFLINE } from "./errors.js";
 
 export const api = "/api/v1";
@@ -16,8 +17,10 @@ export async function call(path, options = {}) {
     answer = await fetch(path.startsWith("/") ? path : `${api}/${path}`, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    lost();
     throw new ApiError(OFFLINE, 0);
   }
+  back();
   if (answer.ok) return answer;
   if (answer.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
   const problem = await answer.json().catch(() => ({}));

@@ -2,7 +2,7 @@
 import { requestOf } from "./actions.js";
 import { api, call, getJson, send } from "./api.js";
 import { readBulk } from "./bulk-file.js";
-import { back, lost, onReconnect } from "./connection.js";
+import { onReconnect } from "./connection.js";
 import { $, button, el, icon } from "./dom.js";
 import { attempt, toast } from "./toast.js";
 import { count, duration } from "./words.js";
@@ -155,11 +155,10 @@ async function load() {
     for (const bulk of items) if (!cards.has(bulk.id) || cards.get(bulk.id).dataset.shown !== JSON.stringify(bulk)) { show(bulk, cards.size > 0 && !cards.has(bulk.id)); cards.get(bulk.id).dataset.shown = JSON.stringify(bulk); }
     if (!items.length && !$("#bulks > .nothing")) $("#bulks").append(el("p", { className: "nothing" }, "No bulks yet."));
     $("#problem").hidden = true;
-    back();
   } catch (error) {
     if (error.status === undefined) throw error;
-    if (error.status === 0) lost();
-    else { $("#problem").textContent = error.message; $("#problem").hidden = false; }
+    $("#problem").textContent = error.message;
+    $("#problem").hidden = error.status === 0; // the banner says it
   }
 }
 

@@ -35,3 +35,4 @@ function show(state, name, text) {
 }
 
 addEventListener("offline", lost);
+addEventListener("online", () => { fetch("/healthz").then(back, () => {}); });

@@ -192,6 +192,7 @@ addEventListener("popstate", () => tryAction(open));
 // --- updates ------------------------------------------------------------------------------------------------------
 
 function update(job) {
+  if (!job) return;
   const turn = conversation?.turns.find((each) => each.job?.id === job.id);
   if (!turn) return;
   turn.job = job;

@@ -6,7 +6,7 @@ import { $, $$, el, icon } from "./dom.js";
 import { watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
-import { addTag, ask, canOrganise, deleteLater, setFavourite } from "./organise.js";
+import { addTag, askForTag, canOrganise, deleteLater, forEach, organiseMenu, setFavourite } from "./organise.js";
 import { makeSelection } from "./selection.js";
 import { attempt, toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
@@ -37,6 +37,7 @@ const viewer = setUpViewer({
     { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
     { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
   ],
+  organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); } }),
 });
 
 // --- the list ----------------------------------------------------------------------------------------------------------
@@ -50,7 +51,7 @@ function query() {
 // Whether a job that has just finished belongs to the list. Words cannot be compared here, so that a search is left as it is.
 function isWanted(job) {
   const wanted = query();
-  return !wanted.get("q") && !wanted.get("favourite") && !wanted.get("tag") && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name]);
+  return !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "style", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name]);
 }
 
 async function restart() {
@@ -92,7 +93,15 @@ async function load(own) {
   arrange();
 }
 
-const add = (job) => { for (const image of job.images) found.set(image.id, { job, image }); };
+// A filter finds a job by any of its pictures; only those that match themselves are shown.
+function add(job) {
+  const wanted = query();
+  const [isLoved, tag] = [wanted.has("favourite"), wanted.get("tag")];
+  for (const image of job.images) {
+    const fits = (!isLoved || image.favourite || job.favourite) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
+    if (fits) found.set(image.id, { job, image });
+  }
+}
 
 function arrange() {
   list = [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
@@ -117,7 +126,7 @@ function render({ job, image }) {
   const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: `Select ${job.prompt}, seed ${image.seed}` });
   box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
   const open = el("button", { type: "button", ariaLabel: `Enlarge: ${job.prompt}, seed ${image.seed}`, onclick: () => viewer.show(image.id) }, el("img", { src: pictureUrl(image), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
-  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), image.favourite && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
+  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), (image.favourite || job.favourite) && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
   mark(cell, selection.has(image.id));
   return cell;
 }
@@ -153,24 +162,31 @@ async function download() {
 }
 
 async function tagAll() {
-  const tag = await ask("Add a tag", "Tag", "Add");
+  const tag = await askForTag();
   if (!tag) return;
-  await Promise.all(chosen().map(({ image }) => addTag(image, tag)));
+  await forEach(chosen(), ({ image }) => addTag(image, tag));
   toast(`Tagged “${tag}”`);
 }
 
 async function loveAll() {
   const pictures = chosen();
   const on = pictures.some(({ image }) => !image.favourite);
-  await Promise.all(pictures.map(({ image }) => setFavourite(image, on)));
+  await forEach(pictures, ({ image }) => setFavourite(image, on));
   for (const { image } of pictures) grid.redraw(image.id);
 }
 
+// A job goes with its last picture.
+const deletable = ({ job, image }) => (job.images.length === 1 ? job : image);
+
+const hideOf = (images) => {
+  const set = (on) => { for (const { id } of images) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); };
+  return { hide: () => set(true), show: () => set(false) };
+};
+
 function deleteAll() {
-  const images = chosen().map(({ image }) => image);
-  const set = (on) => { for (const { id } of images) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); };
+  const pictures = chosen();
   selection.clear();
-  deleteLater(images, { hide: () => set(true), show: () => set(false) });
+  deleteLater(pictures.map(deletable), hideOf(pictures.map(({ image }) => image)));
 }
 
 function compareBoth() {
@@ -203,7 +219,12 @@ addShortcuts(
   { keys: ["Shift + click"], text: "Select a range" },
   { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: "Move between pictures" },
 );
-watch((job) => { if (job.status === "succeeded" && isWanted(job)) { add(job); arrange(); } });
+watch((job, before) => {
+  if (!job) for (const { id } of before.images) found.delete(id);
+  else if (job.status === "succeeded" && isWanted(job)) add(job);
+  else return;
+  arrange();
+});
 follow();
 onReconnect(restart);
 getJson("bulks").then(({ items }) => {

@@ -15,7 +15,21 @@ export function put(job) {
   return job;
 }
 
-export const refresh = async (id) => put(await getJson(`jobs/${id}`));
+// Forgets a job that no longer exists; the watchers get null for it.
+export function drop(id) {
+  const known = jobs.get(id);
+  jobs.delete(id);
+  if (known) for (const watcher of watchers) watcher(null, known);
+}
+
+export async function refresh(id) {
+  try {
+    return put(await getJson(`jobs/${id}`));
+  } catch (error) {
+    if (error.status === 404) drop(id);
+    throw error;
+  }
+}
 
 export function putProgress({ id, progress }) {
   const known = jobs.get(id);

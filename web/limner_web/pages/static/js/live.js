@@ -1,7 +1,7 @@
 // Follows jobs: by server-sent events, and by polling, since events may be lost.
 import { api } from "./api.js";
 import { back, lost } from "./connection.js";
-import { jobs, open, putProgress, refresh } from "./jobs.js";
+import { drop, jobs, open, putProgress, refresh } from "./jobs.js";
 
 const POLL_MS = 3000;
 const RETRY_MS = 2500;
@@ -27,6 +27,7 @@ function connect(onUnknown, onConnect) {
     if (!jobs.has(id) && onUnknown(id) === false) return;
     load(id);
   });
+  events.addEventListener("deleted", ({ data }) => drop(JSON.parse(data).id));
   events.addEventListener("progress", ({ data }) => putProgress(JSON.parse(data)));
 }
 

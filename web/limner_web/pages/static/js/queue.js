@@ -1,7 +1,7 @@
 // The queue: the tenant's running and waiting jobs by model and priority, the workers, and what stopped with them.
 import { cancel, retry } from "./actions.js";
-import { getJson, send } from "./api.js";
-import { back, lost, onReconnect } from "./connection.js";
+import { call, getJson, send } from "./api.js";
+import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
@@ -66,9 +66,12 @@ $("[data-retry-all]").onclick = () => attempt(async () => {
 
 const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = value.toLocaleString("en"); };
 
+// An unavailable service says so with an error status and the same body.
+const health = () => call("/readyz").then((answer) => answer.json(), (error) => { if (error.problem?.workers) return error.problem; throw error; });
+
 async function load() {
-  const [health, usage, running, queued, recent, dead] = await Promise.all([
-    fetch("/readyz").then((answer) => answer.json()), getJson("usage"), getJson("jobs?state=running&limit=100"),
+  const [ready, usage, running, queued, recent, dead] = await Promise.all([
+    health(), getJson("usage"), getJson("jobs?state=running&limit=100"),
     getJson("jobs?state=queued&limit=100"), getJson("jobs?state=succeeded&limit=100"), getJson("jobs?dead=true&limit=100"),
   ]);
   const open = new Set([...running.items, ...queued.items].map(({ id }) => id));
@@ -77,9 +80,9 @@ async function load() {
   deadLetters = dead.items;
   const since = Date.now() - RECENT_MS;
   const pictures = recent.items.filter((job) => new Date(job.finished_at) > since).reduce((sum, { images }) => sum + images.length, 0);
-  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", pictures], ["workers", health.workers.running]]) figure(name, value);
+  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", pictures], ["workers", ready.workers.running]]) figure(name, value);
   $("#figures").setAttribute("aria-busy", "false");
-  showHealth(health);
+  showHealth(ready);
   draw();
 }
 
@@ -102,13 +105,14 @@ async function tick() {
   try {
     await load();
     $("#problem").hidden = true;
-    back();
   } catch (error) {
-    if (error.status > 0) { $("#problem").textContent = error.message; $("#problem").hidden = false; } else lost();
+    if (error.status === undefined) throw error;
+    $("#problem").textContent = error.message;
+    $("#problem").hidden = error.status === 0; // the banner says it
   }
 }
 
-watch((job, before) => { if (ended(job)) jobs.delete(job.id); if (before) draw(); });
+watch((job, before) => { if (job && ended(job)) jobs.delete(job.id); if (before) draw(); });
 follow();
 onReconnect(tick);
 setInterval(() => { if (!document.hidden) tick(); }, REFRESH_MS);

@@ -10,6 +10,8 @@ export async function showFacts(panel, { job, image }, onReplay) {
     row("Prompt", job.prompt), row("Exclude", job.negative_prompt), row("Model", job.model), row("Style", job.style),
     row("Size", `${image.width} × ${image.height}, ${size(image.bytes)}`), row("Seed", String(image.seed)), row("Steps", String(job.steps)), row("Guidance", String(job.guidance)),
     row("Drawn", new Date(job.finished_at).toLocaleString()), row("Shows", image.alt_text));
+  const tags = [...new Set([...(job.tags || []), ...(image.tags || [])])];
+  settings.append(...row("Tags", tags.join(", ")));
   const receipt = el("div", {}, el("p", { className: "quiet" }, "Loading the receipt …"));
   const again = button("Draw it again, byte for byte", () => onReplay(job), "small", "again");
   panel.replaceChildren(el("h2", {}, "Settings"), settings, el("h2", {}, "Receipt"), receipt, again);

@@ -7,6 +7,7 @@ import { clearError, fillForm, modelOf, readForm, rememberPrompt, setUpForm, sho
 import { jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
+import { organiseMenu } from "./organise.js";
 import { makeTile, paint, showPreview } from "./tile.js";
 import { toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
@@ -69,13 +70,14 @@ const repaint = perFrame(() => {
 
 // Places a tile by the age of its job: ids grow with time.
 function place(job) {
-  const tile = makeTile({ model: modelOf, onRemix: remix, onEnlarge: enlarge });
+  const tile = makeTile({ model: modelOf, onRemix: remix, onEnlarge: enlarge, organise });
   tiles.set(job.id, tile);
   const next = [...gallery.children].find((each) => each.id < job.id);
   gallery.insertBefore(tile.element, next || null);
 }
 
 watch((job, before) => {
+  if (!job) { remove(before.id); return; }
   changed.add(job.id);
   repaint();
   if (!before) { if (!isLoading) announce(`Queued: ${job.prompt}`); return; }
@@ -83,6 +85,19 @@ watch((job, before) => {
   if (job.status === "succeeded") announce(`Done: ${job.prompt}`);
   if (job.status === "failed") announce(`${job.prompt}: ${failure(job)}`);
 });
+
+function remove(id) {
+  tiles.get(id)?.element.remove();
+  tiles.delete(id);
+  changed.delete(id);
+  showState();
+}
+
+function organise(job) {
+  const { element } = tiles.get(job.id);
+  const set = (isHidden) => { element.hidden = isHidden; };
+  return organiseMenu(job, { hide: () => set(true), show: () => set(false), onChange: () => paint(tiles.get(job.id), job) });
+}
 
 const announce = (text) => { $("#live").textContent = text; };
 

@@ -8,8 +8,9 @@ import { ended, facts, status } from "./words.js";
 const PREVIEW_MS = 900;
 const MOST_SHOWN = 9;
 
-// `model(name)` is a model's description, `onRemix(job)` and `onEnlarge(job, index)` belong to the page.
-export function makeTile({ model, onRemix, onEnlarge }) {
+// `model(name)` is a model's description; `onRemix(job)`, `onEnlarge(job, index)` and `organise(job)`, which gives
+// further entries of the menu, belong to the page.
+export function makeTile({ model, onRemix, onEnlarge, organise }) {
   const element = copyOf("tile");
   const tile = { element, job: null, onEnlarge, previewedAt: 0 };
   const on = (name, run) => { $(name, element).addEventListener("click", (event) => run(tile.job, event.currentTarget)); };
@@ -18,7 +19,7 @@ export function makeTile({ model, onRemix, onEnlarge }) {
   on(".again", again);
   on(".vary", (job) => vary(job, job.images[0], model(job.model)));
   on(".remix", onRemix);
-  on(".more", (job, at) => openMenu(at, menuOf(job, job.images[0])));
+  on(".more", (job, at) => openMenu(at, menuOf(job, job.images[0], ended(job) ? organise(job) : [])));
   return tile;
 }
 
@@ -27,7 +28,8 @@ export function paint(tile, job) {
   const isNew = tile.job?.status !== job.status;
   tile.job = job;
   element.id = job.id;
-  element.dataset.state = job.status;
+  element.dataset.state = job.status === "succeeded" && !job.images.length ? "gone" : job.status;
+  $(".loved", element).hidden = !(job.favourite || job.images.some(({ favourite }) => favourite));
   $(".prompt", element).textContent = job.prompt;
   $(".prompt", element).title = job.prompt;
   $(".facts", element).textContent = facts(job);
@@ -37,7 +39,7 @@ export function paint(tile, job) {
   $("progress", element).hidden = job.status !== "running" || !job.progress;
   if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
   if (!isNew) return;
-  const hasPicture = job.status === "succeeded";
+  const hasPicture = job.images.length > 0;
   $(".cancel", element).hidden = ended(job);
   $(".retry", element).hidden = job.status !== "failed" && job.status !== "canceled";
   $(".vary", element).hidden = !hasPicture;

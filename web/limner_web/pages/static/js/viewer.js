@@ -11,14 +11,15 @@ const SWIPE = 50; // pixels
 const STRIP = 24; // thumbnails on each side
 
 // `pictures()` lists {job, image} in order; `more()` loads further ones at its end; `actions` are the page's own,
-// {icon, text, run(picture)}.
-export function setUpViewer({ pictures, actions = [], more = async () => {} }) {
+// {icon, text, run(picture)}; `organise(picture)` gives further entries of the menu.
+export function setUpViewer({ pictures, actions = [], organise = () => [], more = async () => {} }) {
   const dialog = $("#viewer");
   const find = (selector) => $(selector, dialog);
   const view = find(".view");
   const zoom = makeZoom(view, find(".one img"));
   const compare = makeCompare(dialog);
   let current = null; // id of the picture shown
+  let place = 0; // its index
 
   const list = () => pictures();
   const at = () => list().findIndex(({ image }) => image.id === current);
@@ -33,7 +34,12 @@ export function setUpViewer({ pictures, actions = [], more = async () => {} }) {
   function render() {
     const all = list();
     const index = at();
-    if (index < 0) { dialog.close(); return; }
+    if (index < 0) { // it was deleted: go on with the one that took its place
+      if (!all.length) { dialog.close(); return; }
+      show(all[Math.min(place, all.length - 1)].image.id);
+      return;
+    }
+    place = index;
     const { job, image } = all[index];
     zoom.reset();
     Object.assign(find(".one img"), { src: pictureUrl(image), alt: image.alt_text || job.prompt });
@@ -85,7 +91,7 @@ export function setUpViewer({ pictures, actions = [], more = async () => {} }) {
     previous: () => step(-1), next: () => step(1), in: () => zoom.by(1.6), out: () => zoom.by(1 / 1.6), info: toggleFacts, compare: toggleCompare,
     side: () => compare.setMode("side"), slider: () => compare.setMode("slider"), close: () => dialog.close(),
     full: () => (document.fullscreenElement ? document.exitFullscreen() : dialog.requestFullscreen()).catch(() => {}),
-    more: (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ ...rest, onClick: () => run(shown) })), ...menuOf(shown.job, shown.image)]); },
+    more: (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ ...rest, onClick: () => run(shown) })), ...menuOf(shown.job, shown.image), ...organise(shown)]); },
   };
   const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", f: "full" };
 
@@ -100,7 +106,7 @@ export function setUpViewer({ pictures, actions = [], more = async () => {} }) {
   });
   dialog.addEventListener("close", () => { if (document.fullscreenElement) document.exitFullscreen(); compare.off(); });
   setUpSwipe(view, zoom, step);
-  return { show, close: () => dialog.close(), compare(id, second) { show(id); compare.toggle(picture(), second); render(); } };
+  return { show, update() { if (dialog.open) render(); }, close: () => dialog.close(), compare(id, second) { show(id); compare.toggle(picture(), second); render(); } };
 }
 
 function setUpSwipe(view, zoom, step) {

@@ -17,6 +17,7 @@ export const count = (number, one, many = `${one}s`) => `${number.toLocaleString
 // The state of a job in two short lines: {said, detail}.
 export function status(job, now = Date.now()) {
   if (job.status === "failed") return { said: "This did not work", detail: failure(job) };
+  if (job.status === "succeeded") return { said: job.images.length ? "Done" : "Its pictures were deleted", detail: "" };
   if (job.status === "canceled") return { said: "Canceled", detail: "" };
   if (job.status === "running") {
     if (!job.progress) return { said: job.description && !job.interpretation ? "Reading your words" : "Starting", detail: "" };
