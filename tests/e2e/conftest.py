@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from tests.e2e.running import chromium, limner_up
 
 from limner_client.local.embedded_valkey import free_port
@@ -36,6 +36,8 @@ def open_page(service: int, browser: Browser) -> Iterator[Callable[..., Page]]:
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - Playwright marks the function
         page.goto(f"http://127.0.0.1:{port}{path}")
+        if options.get("java_script_enabled", True):
+            expect(page.locator("[aria-busy=true]")).to_have_count(0)
         return page
 
     yield visit

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Browser, sync_playwright
 from tests.processes import eventually
 
@@ -41,11 +42,10 @@ def limner_up(data: Path, port: int, **more: str) -> Iterator[subprocess.Popen[b
 
 
 def ready(port: int) -> bool:
-    with Client(f"http://127.0.0.1:{port}") as client:
-        try:
-            return bool(client.models())
-        except Exception:  # noqa: BLE001 - any error means that it is not up yet
-            return False
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
+    except httpx.TransportError:
+        return False
 
 
 def draw(port: int, prompt: str, **fields: object) -> bytes:

@@ -10,7 +10,7 @@ from flask import Response, current_app, redirect, render_template, request
 from markupsafe import Markup, escape
 
 from limner_shared.domain.views import ModelView
-from limner_web.auth import PUBLIC, is_signed_in
+from limner_web.auth import PAGES, PUBLIC, is_signed_in
 from limner_web.pages import reference
 from limner_web.services import get_services
 from limner_web.view_builders import model_view
@@ -57,6 +57,14 @@ def require_sign_in() -> Response | None:
     if is_signed_in() or request.endpoint in PUBLIC:
         return None
     return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='')}")  # type: ignore[return-value]
+
+
+@bp.after_app_request
+def keep_private(response: Response) -> Response:
+    """Let no browser show a page again after signing out."""
+    if request.blueprint in PAGES and get_services().settings.keys_required:
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @bp.get("/")

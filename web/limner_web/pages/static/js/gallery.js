@@ -69,7 +69,8 @@ async function restart() {
 
 function more() {
   if (isComplete) return Promise.resolve();
-  loading ??= load(generation).finally(() => { loading = null; });
+  root.setAttribute("aria-busy", "true");
+  loading ??= load(generation).finally(() => { loading = null; root.setAttribute("aria-busy", "false"); });
   return loading;
 }
 
@@ -106,7 +107,6 @@ function add(job) {
 function arrange() {
   list = [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
   grid.show(list);
-  root.setAttribute("aria-busy", !isComplete);
   const isEmpty = isComplete && !list.length && $("#failed").hidden;
   $("#none").hidden = !isEmpty;
   const isFiltered = query().size > 0;

@@ -27,7 +27,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
 
   function show(id) {
     current = id;
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) { dialog.showModal(); view.focus(); }
     render();
   }
 
