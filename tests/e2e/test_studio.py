@@ -97,6 +97,38 @@ def test_again_draws_with_another_seed_and_remix_loads_the_seed_only_where_it_is
     expect(page.get_by_label("Seed", exact=True)).to_have_value("41")
 
 
+def test_a_failed_job_says_why_and_is_tried_again_with_one_click(service, open_page):
+    page = open_page()
+    with Client(f"http://127.0.0.1:{service}") as client:
+        job = client.submit({"prompt": "a late fox", "seed": 5, "steps": 100, "n": 16, "expires_in": 1})
+        tile = page.locator(f"#{job.id}")
+        expect(tile.locator(".said")).to_have_text("This did not work", timeout=30_000)
+        expect(tile.locator(".detail")).to_have_text("The picture was not finished before its time limit.")
+        tile.get_by_role("button", name="Try again").click()
+        eventually(lambda: client.jobs().items[0].id != job.id)
+        again = client.jobs().items[0]
+        client.cancel(again.id)
+    assert (again.prompt, again.seed) == ("a late fox", 5)
+
+
+def test_what_one_tab_draws_appears_in_the_other(open_page):
+    first, second = open_page(), open_page()
+    fill(first, "a shared tulip")
+    draw(first)
+    tile = second.locator(".tile").filter(has_text="a shared tulip")
+    expect(tile).to_have_attribute("data-state", "succeeded", timeout=60_000)
+
+
+def test_vary_draws_four_near_pictures(service, open_page):
+    first = finished(service, prompt="unicorn", seed=50, guidance=6)
+    page = open_page()
+    page.locator(f"#{first}").get_by_role("button", name="Variations").click()
+    with Client(f"http://127.0.0.1:{service}") as client:
+        eventually(lambda: client.jobs().items[0].id != first)
+        varied = client.jobs().items[0]
+    assert (varied.n, varied.seed, varied.guidance) == (4, 51, 3.5)
+
+
 def test_errors_are_said_in_plain_words_next_to_the_form(open_page):
     page = open_page()
     draw(page)
