@@ -1,11 +1,12 @@
 // What can be done with a job and its pictures, on every page that shows them.
-import { call, getJson, pictureUrl, send } from "./api.js";
+import { call, getJson, hasLibrary, pictureUrl, send } from "./api.js";
 import { put } from "./jobs.js";
 import { attempt, toast } from "./toast.js";
 import { fileName } from "./words.js";
 
 const VARIATIONS = 4;
 const STRENGTH = 0.6;
+const LINK_SECONDS = 604_800;
 const KEPT = ["prompt", "negative_prompt", "model", "style", "width", "height", "steps", "guidance", "n", "scheduler", "guidance_rescale"];
 
 // The request that makes a job like this one, with a new random seed.
@@ -61,6 +62,13 @@ const copyPicture = (image) => attempt(async () => {
   toast("Picture copied");
 });
 
+// A link that works without a key for a week.
+const share = (image) => attempt(async () => {
+  const { url } = await getJson(`images/${image.id}/link?expires_in=${LINK_SECONDS}`);
+  await navigator.clipboard.writeText(url);
+  toast("Link copied. It works for a week.");
+});
+
 // The menu of one picture, or of a job's first.
 export function menuOf(job, image, more = []) {
   const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: `Download ${format.toUpperCase()}`, href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
@@ -68,6 +76,7 @@ export function menuOf(job, image, more = []) {
   return [
     ...downloads,
     canCopy && { icon: "copy", text: "Copy picture", onClick: () => copyPicture(image) },
+    canCopy && hasLibrary(image) && { icon: "link", text: "Copy a link for a week", onClick: () => share(image) },
     navigator.clipboard && { icon: "text", text: "Copy prompt", onClick: () => copyText(job.prompt) },
     ...more,
   ];

@@ -1,12 +1,11 @@
 // The gallery: every picture of the tenant, filtered; several can be chosen and downloaded, compared, tagged or deleted.
 import { again, vary } from "./actions.js";
-import { call, getJson, pictureUrl } from "./api.js";
-import { onReconnect } from "./connection.js";
+import { call, getJson, hasLibrary, pictureUrl, thumbnailUrl } from "./api.js";
 import { $, $$, el, icon } from "./dom.js";
 import { watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
-import { addTag, askForTag, canOrganise, deleteLater, forEach, organiseMenu, setFavourite } from "./organise.js";
+import { addTag, askForTag, deleteLater, forEach, organiseMenu, setFavourite } from "./organise.js";
 import { makeSelection } from "./selection.js";
 import { attempt, toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
@@ -94,6 +93,21 @@ async function load(own) {
   arrange();
 }
 
+// What changed before the events began: newer pictures, and deleted ones among the newest.
+async function catchUp() {
+  const own = generation;
+  const wanted = query();
+  wanted.set("state", "succeeded");
+  wanted.set("limit", PAGE);
+  const page = await getJson(`jobs?${wanted}`);
+  if (own !== generation) return;
+  const known = new Set(page.items.map(({ id }) => id));
+  const oldest = page.next ? page.items.at(-1)?.id : "";
+  for (const [id, { job }] of found) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
+  page.items.forEach(add);
+  arrange();
+}
+
 // A filter finds a job by any of its pictures; only those that match themselves are shown.
 function add(job) {
   const wanted = query();
@@ -125,7 +139,7 @@ function showFailure(reason) {
 function render({ job, image }) {
   const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: `Select ${job.prompt}, seed ${image.seed}` });
   box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
-  const open = el("button", { type: "button", ariaLabel: `Enlarge: ${job.prompt}, seed ${image.seed}`, onclick: () => viewer.show(image.id) }, el("img", { src: pictureUrl(image), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
+  const open = el("button", { type: "button", ariaLabel: `Enlarge: ${job.prompt}, seed ${image.seed}`, onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
   const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), (image.favourite || job.favourite) && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
   mark(cell, selection.has(image.id));
   return cell;
@@ -146,7 +160,7 @@ function showSelection() {
   root.classList.toggle("choosing", number > 0);
   $("#chosen b").textContent = `${number} selected`;
   $("[data-all=compare]").disabled = number !== 2;
-  for (const button of $$("[data-organise]")) button.hidden = !canOrganise(list[0]?.image);
+  for (const button of $$("[data-organise]")) button.hidden = !hasLibrary(list[0]?.image);
 }
 
 async function download() {
@@ -220,15 +234,14 @@ addShortcuts(
   { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: "Move between pictures" },
 );
 watch((job, before) => {
-  if (!job) for (const { id } of before.images) found.delete(id);
+  if (!job) for (const [id, picture] of found) { if (picture.job.id === before.id) found.delete(id); }
   else if (job.status === "succeeded" && isWanted(job)) add(job);
   else return;
   arrange();
 });
-follow();
-onReconnect(restart);
 getJson("bulks").then(({ items }) => {
   const select = filters.elements.bulk;
   for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${new Date(bulk.created_at).toLocaleString()} · ${count(bulk.total, "job")}`, bulk.id));
 }, () => {});
 await restart();
+follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); } });

@@ -15,11 +15,11 @@ export function put(job) {
   return job;
 }
 
-// Forgets a job that no longer exists; the watchers get null for it.
+// Forgets a job that no longer exists; the watchers get null and what was known of it, at least its id.
 export function drop(id) {
-  const known = jobs.get(id);
+  const known = jobs.get(id) || { id };
   jobs.delete(id);
-  if (known) for (const watcher of watchers) watcher(null, known);
+  for (const watcher of watchers) watcher(null, known);
 }
 
 export async function refresh(id) {

@@ -1,5 +1,5 @@
 // Favourites, tags and deletion, of a picture or of a whole job.
-import { call, send } from "./api.js";
+import { call, hasLibrary, send } from "./api.js";
 import { el } from "./dom.js";
 import { attempt, toast } from "./toast.js";
 import { count } from "./words.js";
@@ -9,9 +9,6 @@ const MOST_AT_ONCE = 8;
 const leaving = new Set(); // deletions that can still be undone
 
 const pathOf = (target) => `${target.images ? "jobs" : "images"}/${target.id}`;
-
-// Whether the service has favourites, tags and deletion.
-export const canOrganise = (target) => target?.favourite !== undefined;
 
 export async function setFavourite(target, on) {
   await send(on ? "PUT" : "DELETE", `${pathOf(target)}/favourite`);
@@ -70,7 +67,7 @@ addEventListener("pagehide", () => { for (const flush of leaving) flush(); });
 
 // The menu's entries for one picture or job. `onChange` shows its new favourite mark or tags.
 export function organiseMenu(target, { onChange, hide, show }) {
-  if (!canOrganise(target)) return [];
+  if (!hasLibrary(target)) return [];
   const tag = () => attempt(async () => {
     const name = await askForTag();
     if (!name) return;

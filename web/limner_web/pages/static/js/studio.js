@@ -8,7 +8,7 @@ import { jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { organiseMenu } from "./organise.js";
-import { makeTile, paint, showPreview } from "./tile.js";
+import { explain, makeTile, paint, showPreview } from "./tile.js";
 import { toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
 
@@ -148,5 +148,8 @@ const wanted = new URLSearchParams(location.search).get("remix");
 if (wanted) refresh(wanted).then(remix, () => {});
 follow({ onConnect: () => { newest().catch(() => {}); } });
 setInterval(() => {
-  for (const job of open()) { const tile = tiles.get(job.id); if (tile) showPreview(tile).catch(() => {}); }
+  for (const job of open()) {
+    const tile = tiles.get(job.id);
+    if (tile?.job) Promise.all([showPreview(tile), explain(tile)]).catch(() => {});
+  }
 }, PREVIEW_MS);

@@ -1,18 +1,19 @@
 // A job's tile: a square with its pictures, its preview or its state, a caption and the actions.
 import { again, cancel, menuOf, retry, vary } from "./actions.js";
-import { call, pictureUrl } from "./api.js";
+import { call, getJson, hasLibrary, thumbnailUrl } from "./api.js";
 import { $, copyOf, el } from "./dom.js";
 import { openMenu } from "./menu.js";
-import { ended, facts, status } from "./words.js";
+import { duration, ended, facts, status } from "./words.js";
 
 const PREVIEW_MS = 900;
+const EXPLAIN_MS = 6000;
 const MOST_SHOWN = 9;
 
 // `model(name)` is a model's description; `onRemix(job)`, `onEnlarge(job, index)` and `organise(job)`, which gives
 // further entries of the menu, belong to the page.
 export function makeTile({ model, onRemix, onEnlarge, organise }) {
   const element = copyOf("tile");
-  const tile = { element, job: null, onEnlarge, previewedAt: 0 };
+  const tile = { element, job: null, onEnlarge, previewedAt: 0, explainedAt: 0, explanation: "" };
   const on = (name, run) => { $(name, element).addEventListener("click", (event) => run(tile.job, event.currentTarget)); };
   on(".cancel", cancel);
   on(".retry", retry);
@@ -35,7 +36,7 @@ export function paint(tile, job) {
   $(".facts", element).textContent = facts(job);
   const { said, detail } = status(job);
   $(".said", element).textContent = said;
-  $(".detail", element).textContent = detail;
+  $(".detail", element).textContent = (job.status === "queued" && tile.explanation) || detail;
   $("progress", element).hidden = job.status !== "running" || !job.progress;
   if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
   if (!isNew) return;
@@ -56,7 +57,7 @@ function showPictures({ element, job, onEnlarge }) {
   const mosaic = $(".mosaic", element);
   mosaic.dataset.side = side;
   mosaic.replaceChildren(...shown.map((image, index) => {
-    const img = el("img", { alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async", src: pictureUrl(image) });
+    const img = el("img", { alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async", src: thumbnailUrl(image, side === 1 ? 512 : 256) });
     const rest = index === MOST_SHOWN - 1 ? images.length - MOST_SHOWN : 0;
     const label = `Enlarge: ${job.prompt}, seed ${image.seed}${rest ? `, and ${rest} more` : ""}`;
     return el("button", { type: "button", ariaLabel: label, onclick: () => onEnlarge(job, index) }, img, rest > 0 && el("span", { className: "rest" }, `+${rest}`));
@@ -71,12 +72,22 @@ function removePreview({ element }) {
   delete element.dataset.preview;
 }
 
+const isInView = (element) => { const { top, bottom } = element.getBoundingClientRect(); return !document.hidden && bottom >= 0 && top <= innerHeight; };
+
+// Says why a job waits, and for how long.
+export async function explain(tile) {
+  const { element, job } = tile;
+  if (job.status !== "queued" || !hasLibrary(job) || Date.now() - tile.explainedAt < EXPLAIN_MS || !isInView(element)) return;
+  tile.explainedAt = Date.now();
+  const { message, eta } = await getJson(`jobs/${job.id}/explain`);
+  tile.explanation = eta ? `Ready in ${duration(eta.median_seconds)}.` : message;
+  if (tile.job.status === "queued") paint(tile, tile.job);
+}
+
 // Shows what the picture looks like so far. The worker makes previews only on request, about once a second.
 export async function showPreview(tile) {
   const { element, job } = tile;
-  if (job.status !== "running" || document.hidden || Date.now() - tile.previewedAt < PREVIEW_MS) return;
-  const { top, bottom } = element.getBoundingClientRect();
-  if (bottom < 0 || top > innerHeight) return;
+  if (job.status !== "running" || Date.now() - tile.previewedAt < PREVIEW_MS || !isInView(element)) return;
   tile.previewedAt = Date.now();
   const answer = await call(`jobs/${job.id}/preview`);
   if (answer.status !== 200) return;

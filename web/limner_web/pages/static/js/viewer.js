@@ -1,6 +1,6 @@
 // The viewer: one picture in full, its neighbours, its settings and receipt, and a second picture to compare it with.
 import { menuOf, replay } from "./actions.js";
-import { pictureUrl } from "./api.js";
+import { pictureUrl, thumbnailUrl } from "./api.js";
 import { makeCompare } from "./compare.js";
 import { $, el } from "./dom.js";
 import { openMenu } from "./menu.js";
@@ -57,7 +57,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     const start = Math.max(0, index - STRIP);
     find(".strip").replaceChildren(...all.slice(start, index + STRIP + 1).map((each) => {
       const mark = each.image.id === current ? "true" : compare.isSecond(each.image.id) ? "step" : "false";
-      const thumb = el("button", { type: "button", ariaLabel: `${each.job.prompt}, seed ${each.image.seed}`, onclick: () => pick(each) }, el("img", { src: pictureUrl(each.image), alt: "", loading: "lazy" }));
+      const thumb = el("button", { type: "button", ariaLabel: `${each.job.prompt}, seed ${each.image.seed}`, onclick: () => pick(each) }, el("img", { src: thumbnailUrl(each.image, 128), alt: "", loading: "lazy" }));
       thumb.setAttribute("aria-current", mark);
       return el("li", {}, thumb);
     }));
