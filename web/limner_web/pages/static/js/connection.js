@@ -18,7 +18,9 @@ export function lost() {
   }, 1200);
 }
 
+// A response that was under way when the connection broke does not mean that it is back.
 export function back() {
+  if (!navigator.onLine) return;
   clearTimeout(timer);
   timer = null;
   if (!isLost) return;
