@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test chaos fuzz matrix lint docs format lock sbom clean browser
+.PHONY: help demo up test chaos fuzz matrix screenshots lint docs format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -34,6 +34,9 @@ fuzz: $(STAMP) ## Send 10,000 random requests for each database, and check the r
 
 matrix: $(STAMP) ## Compare tiny diffusers pipelines with pipe(), and write docs/pipelines.md
 	@exec $(BIN)/python -W ignore -m tests.engine.matrix
+
+screenshots: $(STAMP) browser ## Photograph every page and state in light, dark and phone width into dist/screenshots/
+	@exec $(BIN)/python -W ignore -m tests.e2e.screenshots
 
 lint: $(STAMP) ## Check style, types and import contracts
 	$(BIN)/ruff check .

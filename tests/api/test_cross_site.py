@@ -76,6 +76,9 @@ CHANGES = [
     ("POST", "/sdapi/v1/options"),
     ("POST", "/sdapi/v1/interrupt"),
     ("POST", "/sdapi/v1/png-info"),
+    ("POST", "/draw"),
+    ("POST", "/session"),
+    ("POST", "/session/end"),
 ]
 
 

@@ -119,6 +119,13 @@ def test_jobs_over_the_daily_cost_limit_are_refused(client, tenant):
     assert client.post("/api/v1/jobs", json=COSTLY, headers=poor).status_code == 202
 
 
+def test_a_static_file_returns_its_slot(client):
+    for _ in range(3):
+        with client.get("/static/icon.svg") as answer:
+            assert answer.status_code == 200
+    assert client.get("/readyz").json["load"]["requests"]["held"] == 0
+
+
 def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(make_app):
     app = make_app(max_requests=1)
     client = app.test_client()

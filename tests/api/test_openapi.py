@@ -52,7 +52,10 @@ def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_ea
             assert client.post(path, json=body["example"]).status_code in (201, 202)
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1/docs"])
+PAGES = ["/", "/gallery", "/conversation", "/bulk", "/queue", "/account", "/sign-in", "/api/v1/docs"]
+
+
+@pytest.mark.parametrize("path", PAGES)
 def test_a_page_loads_nothing_from_other_sites_and_has_no_inline_scripts(client, path):
     page = client.get(path)
     assert page.status_code == 200

@@ -1,12 +1,13 @@
-"""One service for the tests of all doors: with the built-in models, and one without weights that takes pictures."""
+"""One running service and one browser for all page tests; one service for the tests of all doors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.test_up import limner_up
+from playwright.sync_api import Browser, Page, expect
+from tests.e2e.running import chromium, limner_up
 
 from limner_client.local.embedded_valkey import free_port
 
@@ -15,7 +16,42 @@ CARDS = Path(__file__).parents[1] / "models"
 
 @pytest.fixture(scope="session")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service as `limner up` starts it, without keys."""
+    """The address of a service as `limner up` starts it, without keys; one of its models takes pictures."""
     port = free_port()
     with limner_up(tmp_path_factory.mktemp("doors") / "data", port, LIMNER_MODELS=str(CARDS)):
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running service."""
+    port = free_port()
+    with limner_up(tmp_path_factory.mktemp("up") / "data", port):
+        yield port
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(service: int, browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a path of the service as a new visitor. An error that a script does not handle fails the test."""
+    contexts, errors = [], []
+
+    def visit(path: str = "/", *, port: int = service, **options: object) -> Page:
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - Playwright marks the function
+        page.goto(f"http://127.0.0.1:{port}{path}")
+        if options.get("java_script_enabled", True):
+            expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert errors == []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import openai
 import pytest
-from tests.e2e.test_up import limner_up
+from tests.e2e.running import limner_up
 
 from limner_client.local.embedded_valkey import free_port
 

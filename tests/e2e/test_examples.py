@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.e2e.test_up import limner_up
+from tests.e2e.running import limner_up
 
 from limner_client import Client
 from limner_client.local.embedded_valkey import free_port

@@ -16,7 +16,7 @@ import httpx
 import openai
 import pytest
 from PIL import Image
-from tests.e2e.test_up import limner_up
+from tests.e2e.running import limner_up
 from tests.models import CANVAS
 from tests.processes import eventually
 

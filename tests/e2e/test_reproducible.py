@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
-from tests.e2e.test_up import limner_up
+from tests.e2e.running import limner_up
 
 from limner_client.cli.dead_letters import replay
 from limner_client.client import Client

@@ -35,6 +35,7 @@ from limner_web.openai import chat
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
+from limner_web.pages import plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
 from limner_web.services import build
@@ -67,6 +68,8 @@ MODULES = (
     a1111,
     replicate,
     pages,
+    plain,
+    session,
 )
 BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
 CONFIGURATION = {
@@ -80,7 +83,7 @@ LOGGED_PATH_CHARS = 200
 WORD = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
-    "frame-ancestors 'none'; form-action 'self'",
+    "frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }

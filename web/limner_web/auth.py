@@ -1,4 +1,7 @@
-"""Authentication: the tenant of an API key, or the local tenant of a service that requires no keys."""
+"""Authentication: the tenant of an API key, or the local tenant of a service that requires no keys.
+
+A program sends its key in the header `Authorization`, a browser in a cookie.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from limner_shared.db.accounts import audit, keys
 from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
+from limner_web import session_cookie
 from limner_web.services import get_services
 from limner_web.serving.operator_port import is_operator
 from limner_web.strict_json import is_printable_ascii
@@ -25,6 +29,9 @@ BASIC: Final = ("/sdapi/",)
 ADMIN_BLUEPRINTS: Final = ("keys", "audit", "webhook_endpoints", "openai_webhook_endpoints", "webhook_secret", "pauses")
 OPERATOR_BLUEPRINTS: Final = ("pauses",)
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
+PAGES: Final = ("pages", "plain")
+PUBLIC: Final = ("pages.docs", "openapi.spec", "session.sign_in", "session.open_session", "session.end_session")
+"""Endpoints that need no tenant."""
 ANY_SCOPE: Final = ("keys.rotate_key",)
 """Endpoints that a key may call whatever its scopes: an owner rotates its key."""
 
@@ -49,55 +56,107 @@ def actor() -> str:
     return g.key_id or audit.ANONYMOUS
 
 
+def is_signed_in() -> bool:
+    """Whether this request's tenant is known; a page of a service that requires keys may be requested without one."""
+    return "tenant_id" in g
+
+
+def refuse_foreign(settings: Settings) -> None:
+    """Raise Forbidden for a request that changes something and comes from a page of another site."""
+    if request.method not in SAFE_METHODS and session_cookie.is_foreign(settings):
+        raise Forbidden("This request came from a page of another site. Use the service's own pages.")
+
+
+def identify_by_key(key: str) -> frozenset[Scope]:
+    """Make this request one of the key's tenant, and return the key's scopes. Raises Unauthorized."""
+    services = get_services()
+    if not is_printable_ascii(key):  # a NUL, for example, cannot be used in a query
+        raise Unauthorized("This API key is not valid: it contains characters that no key has.")
+    with services.database.read() as session:
+        caller = keys.authenticate(session, key.strip())
+        g.requests_per_minute = queries.requests_per_minute(session, caller.tenant_id)
+    g.tenant_id, g.key_id = caller.tenant_id, caller.key_id
+    if caller.is_use_due:
+        services.key_usage.note(caller.key_id)
+    return caller.scopes
+
+
 def _identify() -> None:
     """Set `g.tenant_id`, `g.key_id` and `g.requests_per_minute`, the tenant's limit or None.
 
     Raises Unauthorized, Forbidden, OperatorRequired, or the error that names a scope which the key does not have.
     """
-    services = get_services()
     if is_operator(request.environ):
         return
-    if not services.settings.keys_required:
-        _guard_open_service(services.settings)
-    if not request.path.startswith(PROTECTED) or request.path in ("/api/v1/openapi.json", "/api/v1/docs"):
+    settings = get_services().settings
+    if not settings.keys_required:
+        _guard_open_service(settings)
+    is_page = request.blueprint in PAGES
+    if request.endpoint in PUBLIC or not (is_page or request.path.startswith(PROTECTED)):
         return
-    scheme, token = _credential(services.settings)
-    # These clients always send a credential. Where none is required, only a token that looks like our key is checked.
-    if request.path.startswith(DOORS) and not services.settings.keys_required and not token.startswith(keys.PREFIX):
-        scheme = ""
-    if scheme:
-        if scheme != "bearer":
-            raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
-        if not is_printable_ascii(token):  # a NUL, for example, cannot be used in a query
-            raise Unauthorized("This API key is not valid: it contains characters that no key has.")
-        with services.database.read() as session:
-            caller = keys.authenticate(session, token.strip())
-            g.requests_per_minute = queries.requests_per_minute(session, caller.tenant_id)
-        g.tenant_id, g.key_id = caller.tenant_id, caller.key_id
-        if caller.is_use_due:
-            services.key_usage.note(caller.key_id)
-        _require_scope(caller.scopes)
-    elif services.settings.keys_required:
+    if is_page:
+        _identify_page(settings)
+    else:
+        _identify_client(settings)
+
+
+def _identify_client(settings: Settings) -> None:
+    """Identify the tenant by the key in the header, or by the cookie of a signed-in browser."""
+    key = _credential(settings)
+    if key is None and settings.keys_required and request.path.startswith("/api/"):
+        key = session_cookie.read()
+        if key is not None:
+            refuse_foreign(settings)
+    if key is not None:
+        _require_scope(identify_by_key(key))
+    elif settings.keys_required:
         raise Unauthorized
     else:
-        g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
+        _be_local()
     if request.blueprint in OPERATOR_BLUEPRINTS and g.tenant_id != ledger.LOCAL_TENANT:
         raise OperatorRequired
 
 
-def _credential(settings: Settings) -> tuple[str, str]:
-    """The scheme in lower case and the token of this request; a Basic password counts as a bearer token on some paths.
+def _identify_page(settings: Settings) -> None:
+    """Identify the tenant by the cookie. Without a valid one, a page leads to the sign-in page."""
+    if not settings.keys_required:
+        _be_local()
+        return
+    refuse_foreign(settings)
+    key = session_cookie.read()
+    if key is None:
+        return
+    try:
+        scopes = identify_by_key(key)
+    except Unauthorized:
+        return
+    if request.method not in SAFE_METHODS:
+        _require_scope(scopes)
 
-    Raises Forbidden for a change with a Basic credential that a browser sends for a page of another site: browsers
-    repeat such credentials by themselves, unlike bearer tokens.
+
+def _credential(settings: Settings) -> str | None:
+    """The key in the header `Authorization`, or None without one; a Basic password counts as a key on some paths.
+
+    Raises Unauthorized for another scheme, and Forbidden for a change with a Basic credential that a browser sends for
+    a page of another site: browsers repeat such credentials by themselves, unlike bearer tokens.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic" or not request.path.startswith(BASIC):
-        return scheme.lower(), token
-    if request.method not in SAFE_METHODS and _is_foreign(_origin(settings)):
-        raise Forbidden("Pages of other sites cannot change anything with a browser's stored password.")
-    basic = request.authorization
-    return "bearer", (basic.password or "") if basic is not None else ""
+    is_basic = scheme.lower() == "basic" and request.path.startswith(BASIC)
+    if is_basic:
+        if request.method not in SAFE_METHODS and session_cookie.is_foreign(settings):
+            raise Forbidden("Pages of other sites cannot change anything with a browser's stored password.")
+        basic = request.authorization
+        token = (basic.password or "") if basic is not None else ""
+    # These clients always send a credential. Where none is required, only a token that looks like our key is checked.
+    if request.path.startswith(DOORS) and not settings.keys_required and not token.startswith(keys.PREFIX):
+        return None
+    if scheme and not is_basic and scheme.lower() != "bearer":
+        raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")
+    return token if scheme else None
+
+
+def _be_local() -> None:
+    g.tenant_id, g.key_id, g.requests_per_minute = ledger.LOCAL_TENANT, None, None
 
 
 def _require_scope(granted: frozenset[Scope]) -> None:
@@ -130,17 +189,11 @@ def _guard_open_service(settings: Settings) -> None:
             f"A service without API keys answers only on loopback host names, not on {host!r}. Use localhost, or set"
             " LIMNER_REQUIRE_KEYS=true or LIMNER_PUBLIC_URL."
         )
-    if request.method not in SAFE_METHODS and _is_foreign(_origin(settings)):
+    if request.method not in SAFE_METHODS and _is_foreign(f"{public.scheme}://{public.netloc}"):
         raise Forbidden(
             "A service without API keys accepts no changes from pages of other sites. Use its own pages or a program,"
             " or require API keys (LIMNER_REQUIRE_KEYS=true)."
         )
-
-
-def _origin(settings: Settings) -> str:
-    """The origin at which a proxy serves this service, or `://` without one."""
-    public = urlsplit(settings.public_url)
-    return f"{public.scheme}://{public.netloc}"
 
 
 def _is_foreign(public_origin: str) -> bool:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from apiflask.exceptions import HTTPError
-from flask import Flask, Response, g, json, request
+from flask import Flask, Response, g, json, render_template, request
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -64,11 +64,17 @@ def problem(error: LimnerError) -> Response:
 
 
 def document(status: int, code: str, title: str, detail: str, more: dict[str, Any] | None = None) -> Response:
-    """A problem document; `more` holds its extension members. On the paths of another API: that API's form."""
+    """A problem document; `more` holds its extension members.
+
+    Paths of another API get that API's form, and browsers that open a page get a page.
+    """
     if request.path.startswith(OPENAI_PATHS):
         return _openai(status, code, detail, more or {})
     if request.path.startswith("/sdapi/"):
         return Response(json.dumps({"detail": detail, "code": code} | (more or {})), status, mimetype=JSON)
+    if _wants_page():
+        page = render_template("error.html", status=status, code=code, title=title, detail=detail)
+        return Response(page, status, content_type="text/html; charset=utf-8")
     body = {"type": f"urn:limner:{code}", "title": title, "status": status, "detail": detail, "code": code}
     body |= {"request_id": g.get("request_id")} | (more or {})
     return Response(json.dumps(body), status, content_type="application/problem+json")
@@ -81,6 +87,12 @@ def renamed(error: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest:
     if name == field or not error.message.startswith(f"{field}:"):
         return error
     return type(error)(name + error.message.removeprefix(field), **error.details | {"field": name})
+
+
+def _wants_page() -> bool:
+    """Whether the request came from a browser's address bar or a form, not from a program."""
+    is_api = request.path.startswith(("/api/", "/static/"))
+    return not is_api and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
 def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Response:

@@ -159,7 +159,8 @@ def install_concurrency(app: Flask, limiter: ConcurrencyLimiter) -> None:
 
     def release(response: Response) -> Response:
         slots: Slots | None = g.pop("slots", None)
-        if slots is not None and response.is_streamed:
+        # A file that the server sends itself is no stream of ours: Werkzeug never closes that response.
+        if slots is not None and response.is_streamed and not response.direct_passthrough:
             response.call_on_close(lambda: limiter.release(slots))
         elif slots is not None:
             limiter.release(slots)

@@ -286,8 +286,7 @@ class Catalogue:
 def load_card(file: Path) -> ModelCard:
     """Read one card. Raises CardError with the file and the reason; a relative folder is relative to the card."""
     try:
-        data: dict[str, Any] = tomllib.loads(file.read_text())
-        card = ModelCard.model_validate(data)
+        card = ModelCard.model_validate(tomllib.loads(file.read_text()))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise CardError(f"{file}: {error}") from error
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""The pages, with their templates and static files."""
+"""The pages and their scripts."""

@@ -1,22 +1,34 @@
-"""The pages: `/`, `/conversation` and the API's documentation. The scripts in static/ use the native API."""
+"""The pages. Their scripts in static/ use the native API only."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final
+from urllib.parse import quote
 
-from apiflask import APIBlueprint, APIFlask
-from flask import current_app, render_template
+from apiflask import APIBlueprint
+from flask import Response, current_app, redirect, render_template, request
 from markupsafe import Markup, escape
 
 from limner_shared.domain.views import ModelView
+from limner_web.auth import PAGES, PUBLIC, is_signed_in
+from limner_web.pages import reference
 from limner_web.services import get_services
 from limner_web.view_builders import model_view
 
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
 
-TAGS = ("Jobs", "Conversations", "Bulks", "Images", "Webhooks", "Models", "Events", "Account", "Operation", "Health")
-EXAMPLES = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
-CONVERSATION_EXAMPLES = (
+THEMES: Final = ("light", "dark", "contrast")
+NAVIGATION: Final = (
+    ("/", "Studio"),
+    ("/gallery", "Gallery"),
+    ("/conversation", "Conversation"),
+    ("/bulk", "Bulk"),
+    ("/queue", "Queue"),
+    ("/api/v1/docs", "API"),
+    ("/account", "Account"),
+)
+EXAMPLES: Final = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
+CONVERSATION_EXAMPLES: Final = (
     "a red car, please",
     "four pictures of a cat in flat style",
     "请画一个红苹果",
@@ -32,36 +44,78 @@ def prose(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
+@bp.app_context_processor
+def frame() -> dict[str, Any]:
+    """What every page shows: the chosen theme and the navigation."""
+    theme = request.cookies.get("theme")
+    return {"theme": theme if theme in THEMES else None, "navigation": NAVIGATION}
+
+
+@bp.before_request
+def require_sign_in() -> Response | None:
+    """Lead a browser that is not signed in to the sign-in page, where the service requires keys."""
+    if is_signed_in() or request.endpoint in PUBLIC:
+        return None
+    return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='')}")  # type: ignore[return-value]
+
+
+@bp.after_app_request
+def keep_private(response: Response) -> Response:
+    """Let no browser show a page again after signing out."""
+    if request.blueprint in PAGES and get_services().settings.keys_required:
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 @bp.get("/")
 def index() -> str:
-    """The page with the form and the gallery."""
-    services, models = get_services(), _models()
-    return render_template(
-        "index.html",
-        models=models,
-        data=[model.model_dump(mode="json") for model in models],
-        examples=EXAMPLES,
-        needs_key=services.settings.keys_required,
-    )
+    """The studio."""
+    return studio({}, None)
+
+
+def studio(values: dict[str, str], problem: str | None) -> str:
+    """The studio with these values in its form, and a problem if there is one."""
+    models = _models()
+    data = [model.model_dump(mode="json") for model in models]
+    return render_template("index.html", models=models, data=data, examples=EXAMPLES, values=values, problem=problem)
+
+
+@bp.get("/gallery")
+def gallery() -> str:
+    """All pictures of the tenant."""
+    filters = reference.parameters(current_app, "/api/v1/jobs")
+    return render_template("gallery.html", models=_models(), filters=filters)
 
 
 @bp.get("/conversation")
 def conversation() -> str:
     """The conversation page."""
-    needs_key = get_services().settings.keys_required
-    return render_template("conversation.html", models=_models(), examples=CONVERSATION_EXAMPLES, needs_key=needs_key)
+    return render_template("conversation.html", models=_models(), examples=CONVERSATION_EXAMPLES)
+
+
+@bp.get("/bulk")
+def bulk() -> str:
+    """Bulks: upload, progress, results."""
+    return render_template("bulk.html", settings=get_services().settings)
+
+
+@bp.get("/queue")
+def queue() -> str:
+    """What runs and what waits."""
+    return render_template("queue.html")
+
+
+@bp.get("/account")
+def account() -> str:
+    """The key's account: usage, keys, appearance."""
+    return render_template("account.html", needs_key=get_services().settings.keys_required)
 
 
 @bp.get("/api/v1/docs")
 def docs() -> str:
     """The API's documentation, rendered from the OpenAPI document without scripts or external files."""
-    spec = cast("dict[str, Any]", cast("APIFlask", current_app).spec)
-    groups: dict[str, list[dict[str, Any]]] = {tag: [] for tag in TAGS}
-    for path, methods in spec["paths"].items():
-        for method, operation in methods.items():
-            if method in ("get", "post", "put", "delete"):
-                groups[operation["tags"][0]].append(_operation(spec, path, method, operation))
-    return render_template("docs.html", spec=spec, groups=groups)
+    spec = reference.document(current_app)
+    return render_template("docs.html", spec=spec, groups=reference.groups(spec))
 
 
 def _models() -> list[ModelView]:
@@ -69,33 +123,3 @@ def _models() -> list[ModelView]:
     catalogue = get_services().catalogue
     models = [model_view(card, catalogue.default) for card in catalogue.cards.values()]
     return sorted(models, key=lambda model: not model.default)
-
-
-def _operation(spec: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
-    fields = [
-        _field(parameter["name"], parameter["schema"], parameter.get("required", False), parameter.get("description"))
-        for parameter in operation.get("parameters", [])
-    ]
-    for content in operation.get("requestBody", {}).get("content", {}).values():
-        schema = spec["components"]["schemas"].get(content["schema"].get("$ref", "").rpartition("/")[2], {})
-        required = schema.get("required", [])
-        fields += [_field(name, field, name in required, None) for name, field in schema.get("properties", {}).items()]
-    return {
-        "id": f"{method}{path.replace('/', '-')}",
-        "path": path,
-        "method": method,
-        "summary": operation.get("summary", ""),
-        "text": operation.get("description", ""),
-        "fields": fields,
-        "answers": [(status, answer.get("description", "")) for status, answer in operation["responses"].items()],
-    }
-
-
-def _field(name: str, schema: dict[str, Any], required: bool, text: str | None) -> dict[str, Any]:
-    kinds = [one.get("type", "") for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
-    return {
-        "name": name,
-        "type": " or ".join(filter(None, kinds)),
-        "required": required,
-        "text": text or schema.get("description", ""),
-    }

@@ -1,0 +1,173 @@
+"""The states of every page that are photographed and checked for accessibility."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from tests.processes import eventually
+
+from limner_client.client import Client
+
+PHONE: Final[dict[str, Any]] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESKTOP: Final[dict[str, Any]] = {"viewport": {"width": 1360, "height": 860}}
+MODES: Final[dict[str, dict[str, Any]]] = {
+    "light": DESKTOP | {"color_scheme": "light"},
+    "dark": DESKTOP | {"color_scheme": "dark"},
+    "phone": PHONE | {"color_scheme": "light"},
+}
+STILL: Final = "document.getAnimations().every(each => each.effect.getTiming().iterations === Infinity)"
+SHOWN: Final = """[...document.images].every((each) => {
+    const {top, bottom} = each.getBoundingClientRect();
+    return each.complete || bottom < 0 || top > innerHeight;
+})"""
+PROMPTS: Final = ("red apple", "cat face", "rocket", "sunflower", "ghost", "fox", "tulip", "unicorn", "balloon")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A page after some use. `prepare` is called once the page has loaded."""
+
+    name: str
+    path: str
+    prepare: Callable[[Page], object] = Page.title
+
+
+def fill(port: int) -> None:
+    """Draw the pictures that the states show."""
+    with Client(f"http://127.0.0.1:{port}") as client:
+        lines = "".join(json.dumps({"prompt": prompt, "seed": 7}) + "\n" for prompt in PROMPTS)
+        bulk = client.submit_bulk(io.BytesIO(lines.encode()))
+        ids = [client.submit({"prompt": "octopus", "n": 4}).id, client.submit({"prompt": "pizza", "n": 16}).id]
+        eventually(lambda: client.bulk(bulk.id).status == "done", 300, every=0.5)
+        eventually(lambda: {client.job(each).status for each in ids} == {"succeeded"}, 300, every=0.5)
+
+
+def open_state(context: BrowserContext, port: int, state: State) -> Page:
+    """A page in the state."""
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{port}{state.path}")
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+    state.prepare(page)
+    eventually(lambda: page.evaluate(STILL))
+    return page
+
+
+def new_context(browser: Browser, mode: str) -> BrowserContext:
+    """A browser context in one of the modes."""
+    return browser.new_context(**MODES[mode], reduced_motion="reduce")
+
+
+def loaded(page: Page) -> None:
+    """Wait until the visible pictures are shown."""
+    expect(page.locator(".tile[data-state=succeeded] img, .cell img").first).to_be_visible()
+    eventually(lambda: page.evaluate(SHOWN), 30)
+
+
+def _problem(page: Page) -> None:
+    page.get_by_role("button", name="Draw", exact=True).click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _progress(page: Page) -> None:
+    page.get_by_role("textbox", name="Prompt").fill("ghost")
+    page.evaluate("document.querySelector('.settings').open = true")
+    page.get_by_label("Pictures", exact=True).fill("16")
+    page.get_by_label("Steps", exact=True).fill("100")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    expect(page.locator(".tile").first.locator(".preview")).to_be_visible(timeout=60_000)
+
+
+def _menu(page: Page) -> None:
+    loaded(page)
+    page.get_by_role("button", name="More actions").first.click()
+
+
+def _viewer(page: Page) -> None:
+    loaded(page)
+    page.locator(".tile[data-state=succeeded] .mosaic button").first.click()
+    expect(page.get_by_role("dialog", name="Picture viewer")).to_be_visible()
+
+
+def _receipt(page: Page) -> None:
+    _viewer(page)
+    page.keyboard.press("i")
+    expect(page.locator(".facts-panel")).to_contain_text("SHA-256")
+
+
+def _compare(page: Page) -> None:
+    _viewer(page)
+    page.keyboard.press("c")
+
+
+def _slider(page: Page) -> None:
+    _compare(page)
+    page.get_by_role("button", name="Slider").click()
+
+
+def _keymap(page: Page) -> None:
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _selected(page: Page) -> None:
+    loaded(page)
+    for index in (0, 1):
+        page.locator(f".cell[data-index='{index}'] input").check(force=True)
+
+
+def _offline(page: Page) -> None:
+    loaded(page)
+    page.context.set_offline(True)
+    expect(page.locator("#connection")).to_be_visible()
+
+
+def _said(page: Page) -> None:
+    page.get_by_label("Message").fill("a red car, please")
+    page.keyboard.press("Enter")
+    expect(page.locator(".reply.succeeded img").first).to_be_visible(timeout=60_000)
+
+
+def _checked(page: Page) -> None:
+    page.get_by_label("Or write it here").fill("prompt,n,style\nfox,2,3d\nghost,x,3d\nrocket,1,oil\n")
+    expect(page.locator(".errors")).to_be_visible()
+    expect(page.locator(".bulk").first).to_be_visible()
+
+
+def _busy(page: Page) -> None:
+    expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
+
+
+def _contrast(page: Page) -> None:
+    page.get_by_label("High contrast").check()
+
+
+STATES: Final = (
+    State("studio", "/", loaded),
+    State("studio-problem", "/", _problem),
+    State("studio-progress", "/", _progress),
+    State("studio-menu", "/", _menu),
+    State("studio-keymap", "/", _keymap),
+    State("studio-offline", "/", _offline),
+    State("viewer", "/", _viewer),
+    State("viewer-receipt", "/", _receipt),
+    State("viewer-compare", "/", _compare),
+    State("viewer-slider", "/", _slider),
+    State("gallery", "/gallery", loaded),
+    State("gallery-selected", "/gallery", _selected),
+    State("gallery-empty", "/gallery?bulk=bulk_0123456789"),
+    State("conversation", "/conversation"),
+    State("conversation-reply", "/conversation", _said),
+    State("bulk", "/bulk", _checked),
+    State("queue", "/queue", _busy),
+    State("account", "/account"),
+    State("account-contrast", "/account", _contrast),
+    State("sign-in", "/sign-in"),
+    State("not-found", "/nothing"),
+    State("api", "/api/v1/docs"),
+)

@@ -1,0 +1,219 @@
+"""The gallery, bulk, queue and account pages in a real browser, with the real model."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.e2e.running import limner_up
+from tests.processes import eventually
+
+from limner_client.client import Client
+from limner_client.local.embedded_valkey import free_port
+from limner_shared.db.accounts import keys
+from limner_shared.db.engine import Database
+
+SMALL = {"model": "limner-gan", "width": 64, "height": 64}
+
+
+def draw_bulk(port: int, *requests: dict[str, object]) -> str:
+    """The id of a bulk whose jobs have all ended."""
+    with Client(f"http://127.0.0.1:{port}") as client:
+        lines = "".join(json.dumps(SMALL | request) + "\n" for request in requests)
+        bulk = client.submit_bulk(io.BytesIO(lines.encode()))
+        eventually(lambda: client.bulk(bulk.id).status == "done", 120)
+        return bulk.id
+
+
+@pytest.fixture(scope="module")
+def many(service) -> str:
+    """A bulk of 192 pictures."""
+    return draw_bulk(service, *({"prompt": f"fox {number}", "n": 16} for number in range(12)))
+
+
+def select(page: Page, *indices: int) -> None:
+    for index in indices:
+        page.locator(f".cell[data-index='{index}'] input").check(force=True)
+
+
+def test_the_gallery_keeps_only_the_cells_near_the_window(many, open_page):
+    page = open_page(f"/gallery?bulk={many}")
+    expect(page.locator("#number")).to_contain_text("192 pictures")
+    assert page.locator(".cell").count() < 100
+    expect(page.locator(".cell[data-index='191']")).to_have_count(0)
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    last = page.locator(".cell[data-index='191'] img")
+    expect(last).to_be_in_viewport()
+    eventually(lambda: last.evaluate("image => image.naturalWidth") == 64)
+    expect(page.locator(".cell[data-index='0']")).to_have_count(0)
+
+
+def test_selected_pictures_are_compared_and_downloaded_as_a_zip(many, open_page, tmp_path):
+    page = open_page(f"/gallery?bulk={many}")
+    expect(page.locator("#number")).to_contain_text("192 pictures")
+    select(page, 1, 3)
+    page.get_by_role("button", name="Compare").click()
+    viewer = page.get_by_role("dialog", name="Picture viewer")
+    expect(viewer.locator(".two figure:visible")).to_have_count(2)
+    page.keyboard.press("Escape")
+    page.locator(".cell[data-index='5'] input").click(modifiers=["Shift"], force=True)
+    expect(page.locator("#chosen b")).to_have_text("4 selected")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="ZIP").click()
+    download.value.save_as(tmp_path / "pictures.zip")
+    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == 4
+        assert all(archive.read(name).startswith(b"\x89PNG") for name in archive.namelist())
+    page.keyboard.press("Escape")
+    expect(page.locator("#chosen")).to_be_hidden()
+
+
+def test_a_picture_that_is_drawn_meanwhile_appears_in_the_gallery(service, open_page):
+    page = open_page("/gallery?model=limner-gan")
+    expect(page.locator("#pictures")).to_have_attribute("aria-busy", "false")
+    with Client(f"http://127.0.0.1:{service}") as client:
+        client.submit(SMALL | {"prompt": "a late ghost"})
+    expect(page.get_by_role("button", name="Enlarge: a late ghost")).to_be_visible(timeout=60_000)
+
+
+def test_an_empty_gallery_says_what_to_do(open_page):
+    page = open_page("/gallery?bulk=bulk_0123456789")
+    expect(page.get_by_role("heading", name="No picture matches")).to_be_visible()
+
+
+def test_pictures_are_marked_tagged_found_and_deleted_with_undo(service, open_page):
+    bulk = draw_bulk(service, *({"prompt": f"octopus {name}"} for name in ("one", "two", "three")))
+    page = open_page(f"/gallery?bulk={bulk}")
+    expect(page.locator("#number")).to_have_text("3 pictures")
+    select(page, 0)
+    if not page.get_by_role("button", name="Delete").is_visible():
+        pytest.skip("this version of the API has no labels")
+    page.get_by_role("button", name="Favourite").click()
+    expect(page.locator(".cell .loved")).to_have_count(1)
+    page.get_by_role("button", name="Tag").click()
+    page.get_by_role("dialog").get_by_label("Tag").fill("best")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Tagged “best”")).to_be_visible()
+    page.get_by_label("Tag", exact=True).fill("best")
+    expect(page.locator("#number")).to_have_text("1 picture")
+    page.get_by_label("Tag", exact=True).fill("")
+    page.get_by_role("searchbox", name="Search").fill("octopus two")
+    expect(page.locator("#number")).to_have_text("1 picture")
+    page.get_by_role("searchbox", name="Search").fill("")
+    expect(page.locator("#number")).to_have_text("3 pictures")
+    select(page, 0)
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("#number")).to_have_text("2 pictures")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#number")).to_have_text("3 pictures")
+    select(page, 0)
+    page.get_by_role("button", name="Delete").click()
+    page.goto(f"http://127.0.0.1:{service}/gallery?bulk={bulk}")  # leaving the page deletes at once
+    expect(page.locator("#number")).to_have_text("2 pictures")
+
+
+def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(service, open_page, tmp_path):
+    file = tmp_path / "bulk.csv"
+    file.write_text('prompt,n,model,width,height\n"a fox, red",2,limner-gan,64,64\nghost,x,,,\nrocket,1,nothing,,\n')
+    page = open_page("/bulk")
+    page.get_by_label("Choose a file").set_input_files(file)
+    expect(page.locator("#checked")).to_contain_text("1 line of CSV is ready")
+    expect(page.locator(".errors tr")).to_have_text(
+        ["Line 3“n” must be a number.", "Line 4There is no model “nothing”."]
+    )
+    submit = page.get_by_role("button", name="Draw 1 job")
+    expect(submit).to_be_disabled()
+    page.get_by_label("Leave out").check()
+    submit.click()
+    card = page.locator(".bulk").first
+    expect(card).to_contain_text("1 done", timeout=60_000)
+    with Client(f"http://127.0.0.1:{service}") as client:
+        [job] = client.bulk_results(card.get_attribute("id"))
+    assert (job.prompt, job.n, job.width) == ("a fox, red", 2, 64)
+    with page.expect_download() as download:
+        card.get_by_role("link", name="ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 3
+
+
+def test_the_services_own_errors_name_the_lines_of_the_file(open_page):
+    page = open_page("/bulk")
+    page.get_by_label("Or write it here").fill('{"prompt": "x"}\n\n{"prompt": "y", "colour": 1}\n')
+    page.get_by_role("button", name="Draw 2 jobs").click()
+    expect(page.locator(".errors tr")).to_contain_text(["Line 3colour"])
+
+
+def test_a_bulk_is_paused_resumed_and_canceled(service, open_page):
+    page = open_page("/bulk")
+    page.get_by_label("Or write it here").fill("\n".join(f"red apple {number}" for number in range(300)))
+    page.get_by_role("button", name="Draw 300 jobs").click()
+    card = page.locator(".bulk").first
+    for name, state in (("Pause", "paused"), ("Resume", "running"), ("Cancel", "canceled")):
+        card.get_by_role("button", name=name, exact=True).click()
+        expect(card.locator(".badge")).to_have_text(state, timeout=20_000)
+
+
+def test_the_queue_shows_running_and_waiting_jobs_and_cancels_them(service, open_page):
+    with Client(f"http://127.0.0.1:{service}") as client:
+        ids = [client.submit({"prompt": f"queued {n}", "steps": 100, "n": 16}).id for n in range(12)]
+        page = open_page("/queue")
+        expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
+        expect(page.locator("[data-figure=workers]")).to_have_text("1")
+        expect(page.locator("#health")).to_have_text("All well")
+        page.locator(f"#{ids[-1]}").get_by_role("button", name="Cancel").click()
+        expect(page.locator(f"#{ids[-1]}")).to_have_count(0)
+        assert client.job(ids[-1]).status == "canceled"
+        for name in ids[:-1]:
+            client.cancel(name)
+    expect(page.locator("#running")).to_contain_text("Nothing runs now", timeout=20_000)
+
+
+def test_the_theme_is_kept_without_a_flash(open_page):
+    page = open_page("/account")
+    page.get_by_label("High contrast").check()
+    page.goto(page.url.replace("account", ""))
+    assert page.evaluate("document.documentElement.dataset.theme") == "contrast"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(0, 0, 0)"
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """The port of a service that requires keys, and a key with the scope admin."""
+    data, port = tmp_path_factory.mktemp("protected") / "data", free_port()
+    with limner_up(data, port, LIMNER_REQUIRE_KEYS="true"):
+        database = Database(f"sqlite:///{data}/limner.db")
+        with database.write() as session:
+            key = keys.create(session, "ours", "laptop", scopes=["admin"])
+            keys.create(session, "ours", "old one")
+        database.dispose()
+        yield port, key
+
+
+def test_a_person_signs_in_draws_revokes_a_key_and_signs_out(protected, open_page):
+    port, key = protected
+    page = open_page("/account", port=port)
+    page.get_by_label("API key").fill("lmn_wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not valid")
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    row = page.get_by_role("row").filter(has_text="old one")
+    row.get_by_role("button", name="Revoke").click()
+    page.get_by_role("button", name="Revoke it").click()
+    expect(row).to_contain_text("revoked")
+    page.get_by_role("link", name="Studio").click()
+    expect(page.locator("#empty")).to_be_visible()
+    page.get_by_role("textbox", name="Prompt").fill("ghost")
+    page.keyboard.press("Enter")
+    expect(page.locator(".tile[data-state=succeeded] img").first).to_be_visible(timeout=60_000)
+    assert page.evaluate("document.cookie") == ""
+    page.get_by_role("link", name="Account").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()

@@ -1,0 +1,75 @@
+"""The studio without JavaScript: its form, and the page of the job that it makes."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from apiflask import APIBlueprint
+from flask import Response, make_response, redirect, render_template, request
+from pydantic import ValidationError
+
+from limner_shared.db import queries
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.errors import LimnerError
+from limner_web import problems, strict_json
+from limner_web.auth import tenant_id
+from limner_web.intake import submission
+from limner_web.pages.routes import require_sign_in, studio
+from limner_web.services import get_services
+from limner_web.view_builders import job_view
+
+bp = APIBlueprint("plain", __name__, enable_openapi=False)
+bp.before_request(require_sign_in)
+
+TEXTS: Final = ("prompt", "negative_prompt", "model", "style")
+NUMBERS: Final = {"n": int, "seed": int, "steps": int, "guidance": float}
+
+
+@bp.post("/draw")
+def draw() -> Response:
+    """Submit the form's job and show its page; for a problem, show the form again with what was entered."""
+    values = {name: value.strip() for name, value in request.form.items()}
+    try:
+        made = JobRequest.model_validate(_fields(values))
+        job_id = submission.submit(get_services(), tenant_id(), made, None, 0).job_id
+    except ValidationError as error:
+        return _again(values, problems.from_validation(error))
+    except LimnerError as error:
+        return _again(values, error)
+    return make_response(redirect(f"/jobs/{job_id}", HTTPStatus.SEE_OTHER))
+
+
+@bp.get("/jobs/<id:job_id>")
+def job(job_id: str) -> str:
+    """A job's own page. It reloads itself until the job has ended."""
+    services = get_services()
+    with services.database.read() as session:
+        view = job_view(session, services.hints, queries.job(session, tenant_id(), job_id))
+    return render_template("job.html", job=view)
+
+
+def _fields(values: dict[str, str]) -> dict[str, Any]:
+    """The request's fields. A number that cannot be read stays text, which the request's check refuses."""
+    if not all(strict_json.is_storable(value) for value in values.values()):
+        raise strict_json.refuse_text("prompt")
+    fields: dict[str, Any] = {"prompt": values.get("prompt", "")}
+    fields |= {name: values[name] for name in TEXTS if values.get(name)}
+    width, _, height = values.get("size", "").partition("x")
+    sizes = {"width": width, "height": height} if width else {}
+    kinds = NUMBERS | dict.fromkeys(sizes, int)
+    for name, text in (values | sizes).items():
+        if name in kinds and text:
+            fields[name] = _number(kinds[name], text)
+    return fields
+
+
+def _number(kind: type[int | float], text: str) -> float | str:
+    try:
+        return kind(text) if len(text) <= 20 else text  # noqa: PLR2004 - longer than any number that is allowed
+    except ValueError:
+        return text
+
+
+def _again(values: dict[str, str], error: LimnerError) -> Response:
+    return make_response(studio(values, error.message), error.status)

@@ -1,0 +1,95 @@
+// The account: what the tenant has used and may use, its keys, and the appearance of the pages.
+import { ApiError, getJson, send } from "./api.js";
+import { $, button, el } from "./dom.js";
+import { attempt, toast } from "./toast.js";
+
+const YEAR_SECONDS = 31_536_000;
+const CHART = { width: 620, height: 130, top: 16, bottom: 20 };
+const number = (value) => value.toLocaleString("en");
+const date = (text) => (text ? new Date(text).toLocaleDateString() : "never");
+
+// --- appearance ------------------------------------------------------------------------------------------------------------
+
+$("#themes").addEventListener("change", ({ target }) => {
+  document.cookie = `theme=${target.value}; path=/; SameSite=Lax; max-age=${target.value ? YEAR_SECONDS : 0}`;
+  if (target.value) document.documentElement.dataset.theme = target.value;
+  else delete document.documentElement.dataset.theme;
+});
+
+// --- usage -----------------------------------------------------------------------------------------------------------------
+
+const LIMITS = [["requests_per_minute", "Requests a minute"], ["max_queued", "Queued jobs"], ["max_running", "Running jobs"], ["cost_per_day", "Cost units a day"]];
+
+function showUsage({ days, queued, running, limits }) {
+  const now = { max_queued: queued, max_running: running };
+  const rows = LIMITS.map(([name, title]) => el("tr", {}, el("td", {}, title), el("td", {}, now[name] === undefined ? "" : number(now[name])), el("td", {}, limits[name] === null ? "no limit" : `of ${number(limits[name])}`)));
+  const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "Limit"), el("th", {}, "Now"), el("th", {}, "Most"))), el("tbody", {}, rows));
+  $("#usage").replaceChildren(table, days.length ? chart([...days].reverse(), limits.cost_per_day) : el("p", { className: "quiet" }, "Cost is counted for each day only where there is a daily limit."));
+  $("#usage").setAttribute("aria-busy", "false");
+}
+
+function svg(name, attributes, text) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text) element.textContent = text;
+  return element;
+}
+
+function chart(days, limit) {
+  const { width, height, top, bottom } = CHART;
+  const most = Math.max(limit || 0, ...days.map(({ cost }) => cost), 1);
+  const step = width / Math.max(days.length, 14);
+  const y = (cost) => top + (height - top - bottom) * (1 - cost / most);
+  const image = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Cost units of ${days.length} days` });
+  for (const [at, { day, cost }] of days.entries()) {
+    const bar = svg("rect", { x: at * step + 2, y: y(cost), width: step - 4, height: height - bottom - y(cost), rx: 3 });
+    bar.append(svg("title", {}, `${day}: ${number(cost)}`));
+    image.append(bar);
+  }
+  image.append(svg("line", { x1: 0, x2: width, y1: height - bottom, y2: height - bottom }), svg("text", { x: 0, y: height - 5 }, days[0].day), svg("text", { x: width, y: 10, "text-anchor": "end" }, `at most ${number(most)}`));
+  return image;
+}
+
+// --- keys ------------------------------------------------------------------------------------------------------------------
+
+function stateOf(key) {
+  if (key.revoked_at) return ["failed", "revoked"];
+  if (key.expires_at && new Date(key.expires_at) < new Date()) return ["", "expired"];
+  return key.replaced_by ? ["paused", "replaced"] : ["ok", "valid"];
+}
+
+function keyRow(key) {
+  const [kind, words] = stateOf(key);
+  const revoke = ["valid", "replaced"].includes(words) && button("Revoke", () => confirmRevoke(key), "small danger");
+  return el("tr", {}, el("td", {}, key.label || "unnamed"), el("td", {}, el("code", {}, `lmn_${key.id}_…`)), el("td", {}, key.scopes.join(", ")), el("td", {}, date(key.created_at)), el("td", {}, date(key.expires_at)), el("td", {}, date(key.last_used_at)), el("td", {}, el("span", { className: `badge ${kind}` }, words)), el("td", {}, revoke));
+}
+
+async function showKeys() {
+  const area = $("#keys");
+  area.setAttribute("aria-busy", "false");
+  try {
+    const { items } = await getJson("keys?limit=100");
+    const head = ["Label", "Key", "Scopes", "Made", "Expires", "Last used", "State", ""].map((text) => el("th", {}, text));
+    const table = el("div", { className: "panel scroll" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, items.map(keyRow))));
+    area.replaceChildren(items.length ? table : el("p", { className: "nothing" }, "No keys yet. Make one with limner keys create."));
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    const words = error.status === 403 ? "Listing and revoking keys needs a key with the scope admin." : error.message;
+    area.replaceChildren(el("p", { className: "nothing" }, words));
+  }
+}
+
+function confirmRevoke(key) {
+  const yes = el("button", { className: "btn primary", value: "yes" }, "Revoke it");
+  const form = el("form", { method: "dialog" }, el("h2", {}, `Revoke “${key.label || key.id}”?`), el("p", { className: "quiet" }, "Every program that uses it is refused at once. This cannot be undone."), el("div", { className: "buttons" }, yes, el("button", { className: "btn", value: "" }, "Keep it")));
+  const dialog = el("dialog", { className: "card" }, form);
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (dialog.returnValue === "yes") attempt(async () => { await send("DELETE", `keys/${key.id}`); toast("Key revoked"); await showKeys(); });
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+attempt(async () => showUsage(await getJson("usage")));
+showKeys();

@@ -1,0 +1,83 @@
+// What can be done with a job and its pictures, on every page that shows them.
+import { call, getJson, hasLibrary, pictureUrl, send } from "./api.js";
+import { put } from "./jobs.js";
+import { attempt, toast } from "./toast.js";
+import { fileName } from "./words.js";
+
+const VARIATIONS = 4;
+const STRENGTH = 0.6;
+const LINK_SECONDS = 604_800;
+const KEPT = ["prompt", "negative_prompt", "model", "style", "width", "height", "steps", "guidance", "n", "scheduler", "guidance_rescale"];
+
+// The request that makes a job like this one, with a new random seed.
+export function requestOf(job) {
+  const request = Object.fromEntries(KEPT.map((name) => [name, job[name]]).filter(([, value]) => value !== null && value !== "" && value !== undefined));
+  if (!request.guidance_rescale) delete request.guidance_rescale;
+  if (job.adapters?.length) request.adapters = job.adapters;
+  return request;
+}
+
+export const submit = async (request) => put(await send("POST", "jobs", request));
+
+export const again = (job) => attempt(() => submit(requestOf(job)));
+
+// Draws from the picture where the model can start from one; otherwise with other seeds and looser guidance.
+export function vary(job, image = job.images[0], model = null) {
+  if (model?.tasks?.includes("image-to-image")) return attempt(() => submit({ ...requestOf(job), n: Math.min(VARIATIONS, model.max_images), image: image.id, strength: STRENGTH }));
+  const n = Math.min(VARIATIONS, model?.max_images ?? VARIATIONS);
+  const least = model?.guidance.min ?? job.guidance;
+  const guidance = Math.max(least, Math.round(job.guidance * 1.2) / 2);
+  return attempt(() => submit({ ...requestOf(job), n, guidance, seed: ((image?.seed ?? job.seed) + 1) % 2 ** 32 }));
+}
+
+// A dead letter is retried as such, so that it is marked as done; another job is submitted again with its seed.
+export function retry(job) {
+  return attempt(async () => {
+    if (job.error?.code === "worker_lost") {
+      const { jobs: [id] } = await send("POST", "jobs/retry", { jobs: [job.id] });
+      if (id) return put(await getJson(`jobs/${id}`));
+    }
+    return submit({ ...requestOf(job), seed: job.seed });
+  });
+}
+
+export const cancel = (job) => attempt(async () => put(await send("POST", `jobs/${job.id}/cancel`)));
+
+export function replay(job) {
+  return attempt(async () => {
+    const made = put(await send("POST", `jobs/${job.id}/replay`));
+    toast("Drawing the same picture again, byte for byte.");
+    return made;
+  });
+}
+
+export const copyText = (text) => attempt(async () => {
+  await navigator.clipboard.writeText(text);
+  toast("Copied");
+});
+
+const copyPicture = (image) => attempt(async () => {
+  const png = call(pictureUrl(image, "png")).then((answer) => answer.blob());
+  await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
+  toast("Picture copied");
+});
+
+// A link that works without a key for a week.
+const share = (image) => attempt(async () => {
+  const { url } = await getJson(`images/${image.id}/link?expires_in=${LINK_SECONDS}`);
+  await navigator.clipboard.writeText(url);
+  toast("Link copied. It works for a week.");
+});
+
+// The menu of one picture, or of a job's first.
+export function menuOf(job, image, more = []) {
+  const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: `Download ${format.toUpperCase()}`, href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
+  const canCopy = image && window.isSecureContext && navigator.clipboard;
+  return [
+    ...downloads,
+    canCopy && { icon: "copy", text: "Copy picture", onClick: () => copyPicture(image) },
+    canCopy && hasLibrary(image) && { icon: "link", text: "Copy a link for a week", onClick: () => share(image) },
+    navigator.clipboard && { icon: "text", text: "Copy prompt", onClick: () => copyText(job.prompt) },
+    ...more,
+  ];
+}

@@ -1,0 +1,45 @@
+// Calls of the native API. Every failure becomes an ApiError whose message says in plain words what to do.
+import { back, lost } from "./connection.js";
+import { explain, OFFLINE } from "./errors.js";
+
+export const api = "/api/v1";
+
+export class ApiError extends Error {
+  constructor(message, status, problem = {}) {
+    super(message);
+    Object.assign(this, { status, problem });
+  }
+}
+
+export async function call(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path.startsWith("/") ? path : `${api}/${path}`, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    lost();
+    throw new ApiError(OFFLINE, 0);
+  }
+  back();
+  if (answer.ok) return answer;
+  if (answer.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
+  const problem = await answer.json().catch(() => ({}));
+  throw new ApiError(explain(problem, answer.status), answer.status, problem);
+}
+
+export const getJson = async (path, options) => (await call(path, options)).json();
+
+// Sends a request that changes something; `body` becomes JSON. Returns the response's JSON, or null without one.
+export async function send(method, path, body) {
+  const json = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const answer = await call(path, { method, ...json });
+  return answer.status === 204 ? null : answer.json();
+}
+
+// Whether the service has favourites, tags, deletion, search, links, explanations and thumbnails of this job or picture.
+export const hasLibrary = (target) => target?.favourite !== undefined;
+
+// A small picture of at most this width, which must be one that the API offers.
+export const thumbnailUrl = (image, width) => (hasLibrary(image) && image.width > width ? `${image.url}?format=webp&width=${width}` : pictureUrl(image));
+
+export const pictureUrl = (image, format) => `${image.url}${format ? `?format=${format}` : ""}`;

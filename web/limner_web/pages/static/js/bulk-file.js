@@ -1,0 +1,88 @@
+// Reads a bulk from plain text, CSV or JSON Lines, and checks each line before anything is sent.
+const NUMBERS = ["n", "seed", "steps", "width", "height", "guidance", "strength", "max_retries", "guidance_rescale"];
+const MOST_ERRORS = 200;
+
+// Returns {format, requests: [{line, request}], errors: [{line, message}], total}. `models` are the service's.
+export function readBulk(text, models, limits) {
+  const format = guess(text);
+  const lines = { jsonl: fromJsonLines, csv: fromCsv, text: fromText }[format](text.replace(/^\uFEFF/, ""));
+  const errors = [];
+  const requests = [];
+  for (const { line, request, message } of lines) {
+    const wrong = message || check(request, models);
+    if (!wrong) requests.push({ line, request });
+    else if (errors.length < MOST_ERRORS) errors.push({ line, message: wrong });
+  }
+  if (lines.length > limits.lines) errors.unshift({ line: limits.lines + 1, message: `A bulk may have at most ${limits.lines.toLocaleString("en")} lines.` });
+  return { format, requests, errors, bad: lines.length - requests.length, total: lines.length };
+}
+
+function guess(text) {
+  const first = text.replace(/^\uFEFF/, "").trimStart().split("\n", 1)[0] || "";
+  if (first.startsWith("{")) return "jsonl";
+  const names = first.toLowerCase().split(/[,;\t]/).map((name) => name.trim().replaceAll('"', ""));
+  return names.length > 1 && (names.includes("prompt") || names.includes("description")) ? "csv" : "text";
+}
+
+const fromText = (text) => text.split(/\r?\n/).map((each, at) => ({ line: at + 1, request: { prompt: each.trim() } })).filter(({ request }) => request.prompt);
+
+function fromJsonLines(text) {
+  return text.split("\n").map((each, at) => {
+    if (!each.trim()) return null;
+    try {
+      const request = JSON.parse(each);
+      const isObject = request !== null && typeof request === "object" && !Array.isArray(request);
+      return { line: at + 1, request, message: isObject ? null : "This line is not a JSON object." };
+    } catch {
+      return { line: at + 1, message: "This line is not JSON." };
+    }
+  }).filter(Boolean);
+}
+
+function fromCsv(text) {
+  const first = text.split("\n", 1)[0];
+  const separator = [",", ";", "\t"].toSorted((a, b) => first.split(b).length - first.split(a).length)[0];
+  const [names, ...rows] = csvRows(text, separator);
+  const fields = names.cells.map((name) => name.trim().toLowerCase());
+  return rows.filter(({ cells }) => cells.some((cell) => cell.trim())).map(({ line, cells }) => {
+    if (cells.length > fields.length) return { line, message: `This line has ${cells.length} columns, the first line has ${fields.length}.` };
+    const request = {};
+    for (const [at, cell] of cells.entries()) {
+      const name = fields[at];
+      if (cell.trim() === "") continue;
+      request[name] = NUMBERS.includes(name) && cell.trim() !== "" && Number.isFinite(Number(cell)) ? Number(cell) : cell.trim();
+    }
+    return { line, request };
+  });
+}
+
+// Rows of a CSV text (RFC 4180), each with the line it begins in.
+function csvRows(text, separator) {
+  const rows = [];
+  let [cells, cell, isQuoted, line, begins] = [[], "", false, 1, 1];
+  const endRow = () => { rows.push({ line: begins, cells: [...cells, cell] }); [cells, cell] = [[], ""]; begins = line + 1; };
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text[at];
+    if (isQuoted && char === '"' && text[at + 1] === '"') { cell += '"'; at += 1; }
+    else if (char === '"' && (isQuoted || cell === "")) isQuoted = !isQuoted;
+    else if (char === separator && !isQuoted) { cells.push(cell); cell = ""; }
+    else if (char === "\n") { if (isQuoted) cell += char; else endRow(); line += 1; }
+    else if (char !== "\r" || isQuoted) cell += char;
+  }
+  if (cell || cells.length) endRow();
+  return rows;
+}
+
+// What is wrong with a request, or null. The service checks everything again; this finds what it can without it.
+function check(request, models) {
+  const { prompt, description, model: name, style, width, height, n } = request;
+  const model = name === undefined ? models.find((each) => each.default) : models.find((each) => each.name === name);
+  if (![prompt, description].some((text) => typeof text === "string" && text.trim())) return "The prompt is missing.";
+  if (!model) return `There is no model “${name}”.`;
+  if (typeof prompt === "string" && [...prompt].length > model.max_prompt_chars) return `The prompt has more than ${model.max_prompt_chars} characters.`;
+  if (style && !model.styles.includes(style)) return `The model has no style “${style}”. It has ${model.styles.join(", ") || "none"}.`;
+  if ((width || height) && !model.sizes.includes(`${width}x${height}`)) return `The size ${width} × ${height} is not one of ${model.sizes.map((size) => size.replace("x", " × ")).join(", ")}.`;
+  for (const field of NUMBERS) if (request[field] !== undefined && typeof request[field] !== "number") return `“${field}” must be a number.`;
+  if (n !== undefined && (!Number.isInteger(n) || n < 1 || n > model.max_images)) return `“n” must be a whole number from 1 to ${model.max_images}.`;
+  return null;
+}

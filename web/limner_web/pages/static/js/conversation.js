@@ -1,0 +1,212 @@
+// The conversation page: sends messages to the native API and shows each with its pictures.
+import { call, getJson, pictureUrl, send } from "./api.js";
+import { $, el } from "./dom.js";
+import { jobs, put, watch } from "./jobs.js";
+import { follow } from "./live.js";
+import { ended, fileName, status } from "./words.js";
+
+const form = $("#compose");
+const message = form.elements.message;
+const entries = new Map(); // turn id -> {element, job, previewedAt}
+let conversation = null; // the conversation on the page
+let shown = []; // its turns from the first to the last, along the chosen branch
+let editing = null; // the turn whose message is being edited
+
+// --- choosing the branch -------------------------------------------------------------------------------------
+
+const siblings = (turn) => conversation.turns.filter((other) => other.parent === turn.parent);
+
+function lastBelow(turn) {
+  const below = conversation.turns.filter((other) => other.parent === turn.id);
+  return below.length ? lastBelow(below.at(-1)) : turn;
+}
+
+function pathTo(turn) {
+  const by = Object.fromEntries(conversation.turns.map((each) => [each.id, each]));
+  const path = [];
+  for (let at = turn; at; at = by[at.parent]) path.unshift(at);
+  return path;
+}
+
+function choose(turn) {
+  shown = turn ? pathTo(lastBelow(turn)) : [];
+  $("#greeting").hidden = shown.length > 0;
+  $("#turns").replaceChildren(...shown.map((each) => render(each)));
+  followShown();
+}
+
+// --- one turn --------------------------------------------------------------------------------------------------
+
+function render(turn) {
+  let entry = entries.get(turn.id);
+  if (!entry) {
+    entry = { element: $("#turn").content.firstElementChild.cloneNode(true) };
+    entries.set(turn.id, entry);
+    const { element } = entry;
+    element.id = turn.id;
+    element.lang = "";
+    $(".message p", element).textContent = turn.message;
+    $(".edit", element).onclick = () => edit(turn);
+    $(".again", element).onclick = () => tryAction(() => post("again", turn.id));
+    $(".cancel", element).onclick = () => tryAction(async () => put(await send("POST", `jobs/${entry.job.id}/cancel`)));
+  }
+  const versions = siblings(turn);
+  const place = versions.findIndex((other) => other.id === turn.id);
+  const { element } = entry;
+  $(".branch", element).hidden = versions.length < 2;
+  $(".branch span", element).textContent = `${place + 1} / ${versions.length}`;
+  for (const [name, step] of [[".older", -1], [".newer", 1]]) {
+    $(name, element).disabled = !versions[place + step];
+    $(name, element).onclick = () => choose(versions[place + step]);
+  }
+  if (turn.job && (!entry.job || turn.job.version >= entry.job.version)) renderReply(entry, turn.job);
+  return element;
+}
+
+function statusText(job) {
+  const { said, detail } = status(job);
+  return job.status === "failed" ? detail : [said, detail].filter(Boolean).join(" · ");
+}
+
+const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a", { href: pictureUrl(image, format), download: fileName(job, image, format) }, format.toUpperCase()));
+
+function renderReply(entry, job) {
+  const { element } = entry;
+  const isNew = entry.job?.status !== job.status;
+  entry.job = job;
+  $(".reply", element).className = `reply ${job.status}${job.n > 1 ? " several" : ""}`;
+  $(".said", element).textContent = statusText(job);
+  $(".state", element).hidden = job.status === "succeeded";
+  const bar = $("progress", element);
+  bar.hidden = job.status !== "running" || !job.progress;
+  if (job.progress) bar.value = job.progress.done / job.progress.total;
+  $(".cancel", element).hidden = ended(job);
+  $(".again", element).hidden = job.status !== "succeeded";
+  $(".presentation", element).textContent = job.presentation || "";
+  $(".understood", element).textContent = interpretationText(job);
+  if (job.status === "succeeded" && isNew) showPictures(entry, job);
+}
+
+// How the message was interpreted, in small print below the picture, so that the user can rephrase it.
+function interpretationText(job) {
+  if (!job.interpretation) return "";
+  const parts = [`“${job.revised_prompt}”`, job.style, job.negative_prompt && `without ${job.negative_prompt}`, `${job.width} × ${job.height}`, `seed ${job.seed}`];
+  return [parts.filter(Boolean).join(" · "), job.interpretation.fallback].filter(Boolean).join(" — ");
+}
+
+function showPictures({ element }, job) {
+  const pictures = job.images.map((image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) }));
+  $(".pictures", element).replaceChildren(...pictures);
+  if (job.images.length === 1) $(".saves", element).replaceChildren(...downloads(job, job.images[0]));
+  $("#live").textContent = job.presentation || `Done: ${job.prompt}`;
+  element.scrollIntoView({ block: "end", behavior: "smooth" });
+}
+
+async function showPreview(entry) {
+  if (document.hidden || Date.now() - (entry.previewedAt || 0) < 900) return;
+  entry.previewedAt = Date.now();
+  const answer = await call(`jobs/${entry.job.id}/preview`);
+  if (answer.status !== 200 || ended(entry.job)) return;
+  const url = URL.createObjectURL(await answer.blob());
+  const img = $(".preview", entry.element) || Object.assign(new Image(), { className: "preview", alt: "" });
+  URL.revokeObjectURL(img.src);
+  img.src = url;
+  $(".pictures", entry.element).replaceChildren(img);
+}
+
+// --- messages ----------------------------------------------------------------------------------------------
+
+const showError = (error) => { $("#problem").textContent = error.message; $("#problem").hidden = false; };
+const tryAction = (action) => action().then(() => { $("#problem").hidden = true; }, showError);
+
+async function post(text, after) {
+  const model = form.elements.model?.value;
+  if (!conversation) {
+    conversation = await send("POST", "conversations", { message: text, model });
+    history.pushState(null, "", `#${conversation.id}`);
+    choose(conversation.turns.at(-1));
+    await list();
+  } else {
+    const path = `conversations/${conversation.id}`;
+    const turn = editing
+      ? await send("PUT", `${path}/turns/${editing.id}`, { message: text, model })
+      : await send("POST", `${path}/messages`, { message: text, after: after || shown.at(-1)?.id, model });
+    conversation.turns.push(turn);
+    choose(turn);
+  }
+  $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: "smooth" });
+}
+
+function edit(turn) {
+  editing = turn;
+  message.value = turn.message;
+  form.classList.add("editing");
+  message.focus();
+}
+
+function resetForm() {
+  editing = null;
+  message.value = "";
+  message.style.removeProperty("height");
+  form.classList.remove("editing");
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (message.value.trim()) tryAction(() => post(message.value).then(resetForm));
+});
+message.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); }
+  if (event.key === "Escape" && editing) resetForm();
+});
+$("#greeting").addEventListener("click", ({ target }) => {
+  if (target.classList.contains("chip")) tryAction(() => post(target.textContent));
+});
+
+// --- the conversations -----------------------------------------------------------------------------------------
+
+async function list() {
+  const { items } = await getJson("conversations?limit=50");
+  $("#talks").replaceChildren(...items.map(({ id, title }) => {
+    const link = Object.assign(document.createElement("a"), { href: `#${id}`, textContent: title || "…" });
+    if (id === conversation?.id) link.setAttribute("aria-current", "page");
+    const item = document.createElement("li");
+    item.append(link);
+    return item;
+  }));
+}
+
+async function open() {
+  const id = location.hash.slice(1);
+  resetForm();
+  conversation = id ? await getJson(`conversations/${id}`) : null;
+  if (conversation && form.elements.model) form.elements.model.value = conversation.turns.at(-1)?.job?.model || form.elements.model.value;
+  choose(conversation?.turns.at(-1));
+  await list();
+  message.focus();
+}
+
+$("#new").onclick = () => { history.pushState(null, "", location.pathname); tryAction(open); };
+addEventListener("popstate", () => tryAction(open));
+
+// --- updates ------------------------------------------------------------------------------------------------------
+
+function update(job) {
+  if (!job) return;
+  const turn = conversation?.turns.find((each) => each.job?.id === job.id);
+  if (!turn) return;
+  turn.job = job;
+  render(turn);
+}
+
+watch(update);
+
+// The jobs of the turns shown are followed until they end.
+const followShown = () => { for (const { job } of shown) if (job && !jobs.has(job.id)) put(job); };
+
+setInterval(() => {
+  for (const { id, job } of shown) if (job?.status === "running" && entries.get(id)) showPreview(entries.get(id)).catch(() => {});
+}, 1000);
+
+tryAction(open);
+follow({ onUnknown: () => false });

@@ -1,0 +1,149 @@
+// The studio's form: what a model allows, reading and filling it, its draft, its errors.
+import { $, $$ } from "./dom.js";
+import { fieldsOf } from "./errors.js";
+
+const DRAFT = "limner-draft";
+const HISTORY = "limner-prompts";
+const MOST_PROMPTS = 50;
+const NAMES = ["prompt", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt"];
+const form = $("#ask");
+const fields = form?.elements;
+const lock = form && $("[data-lock]", form);
+const list = form ? JSON.parse($("#models").textContent) : [];
+const models = Object.fromEntries(list.map((model) => [model.name, model]));
+
+export const isSeedLocked = () => lock.getAttribute("aria-pressed") === "true";
+const setLock = (on) => lock.setAttribute("aria-pressed", on);
+
+function offerChoices() {
+  const model = models[fields.model.value];
+  const fill = (select, values, text = (value) => value) => {
+    const { value: before } = select;
+    select.replaceChildren(...values.map((value) => new Option(text(value), value)));
+    if (values.includes(before)) select.value = before;
+  };
+  fill(fields.style, model.styles);
+  fill(fields.size, model.sizes, (value) => value.replace("x", " × "));
+  $("[data-field=style]").hidden = !model.styles.length;
+  $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
+  $("#about-model").textContent = model.description;
+  fields.n.max = model.max_images;
+  for (const name of ["steps", "guidance"]) {
+    const { min, max, default: value } = model[name];
+    Object.assign(fields[name], { min, max, value });
+  }
+  summarise();
+}
+
+function summarise() {
+  for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = Number(fields[name].value);
+  const n = Number(fields.n.value);
+  $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && `${n} pictures`].filter(Boolean).join(" · ");
+}
+
+export function readForm() {
+  const [width, height] = fields.size.value.split("x").map(Number);
+  const number = (name) => (fields[name].value === "" ? undefined : Number(fields[name].value));
+  const model = models[fields.model.value];
+  return {
+    prompt: fields.prompt.value.trim(),
+    negative_prompt: (model.negative_prompts && fields.negative_prompt.value) || undefined,
+    model: fields.model.value,
+    style: fields.style.value || undefined,
+    width, height, n: number("n"), seed: number("seed"), steps: number("steps"), guidance: number("guidance"),
+  };
+}
+
+// Loads a job's settings; its seed only if the seed is locked.
+export function fillForm(job) {
+  if (models[job.model]) fields.model.value = job.model;
+  offerChoices();
+  const values = { prompt: job.prompt, negative_prompt: job.negative_prompt, style: job.style, size: `${job.width}x${job.height}`, n: job.n, steps: job.steps, guidance: job.guidance };
+  if (isSeedLocked()) values.seed = job.seed;
+  setValues(values);
+  fields.prompt.focus();
+}
+
+function setValues(values) {
+  for (const [name, value] of Object.entries(values)) {
+    if (fields[name].tagName === "SELECT" && ![...fields[name].options].some((option) => option.value === value)) continue;
+    fields[name].value = value ?? "";
+  }
+  summarise();
+  keepDraft();
+}
+
+// --- errors --------------------------------------------------------------------------------------------------------
+
+export function showError(error) {
+  clearError();
+  $("#problem").textContent = error.message;
+  $("#problem").hidden = false;
+  const names = fieldsOf(error.problem || {}).map((name) => (["width", "height"].includes(name) ? "size" : name));
+  const inputs = names.map((name) => fields[name]).filter((input) => input?.setAttribute);
+  for (const input of inputs) input.setAttribute("aria-invalid", "true");
+  if (inputs[0]?.closest(".settings")) $(".settings").open = true;
+  inputs[0]?.focus();
+}
+
+export function clearError() {
+  $("#problem").hidden = true;
+  for (const input of $$("[aria-invalid]", form)) input.removeAttribute("aria-invalid");
+}
+
+// --- draft and history ---------------------------------------------------------------------------------------------
+
+const read = (name, otherwise) => { try { return JSON.parse(localStorage.getItem(name)) ?? otherwise; } catch { return otherwise; } };
+const write = (name, value) => { try { localStorage.setItem(name, JSON.stringify(value)); } catch { /* storage may be full or off */ } };
+
+const keepDraft = () => write(DRAFT, { ...Object.fromEntries(NAMES.map((name) => [name, fields[name].value])), isLocked: isSeedLocked() });
+
+export const rememberPrompt = (prompt) => write(HISTORY, [prompt, ...read(HISTORY, []).filter((each) => each !== prompt)].slice(0, MOST_PROMPTS));
+
+// The arrow keys step through earlier prompts while the cursor is at the beginning of the first line.
+function stepThroughHistory(event) {
+  const { prompt } = fields;
+  const prompts = read(HISTORY, []);
+  const at = prompts.indexOf(prompt.value);
+  const isPlain = prompt.value === "" || at >= 0;
+  if (!isPlain || prompt.selectionStart !== prompt.selectionEnd) return;
+  const next = event.key === "ArrowUp" ? at + 1 : at - 1;
+  if (next >= prompts.length || next < -1 || (at < 0 && event.key === "ArrowDown")) return;
+  event.preventDefault();
+  prompt.value = next < 0 ? "" : prompts[next];
+  keepDraft();
+}
+
+export function setUpForm(onSubmit) {
+  const draft = read(DRAFT, null);
+  if (draft && models[draft.model] && !fields.prompt.value) fields.model.value = draft.model;
+  offerChoices();
+  if (draft && !fields.prompt.value) {
+    const { isLocked, ...values } = draft;
+    setLock(Boolean(isLocked));
+    setValues(Object.fromEntries(Object.entries(values).filter(([name]) => NAMES.includes(name) && name !== "model")));
+  }
+  if (matchMedia("(max-width: 56rem)").matches) $(".settings").open = false;
+  else fields.prompt.focus();
+  form.addEventListener("submit", (event) => { event.preventDefault(); onSubmit(); });
+  form.addEventListener("click", ({ target }) => {
+    if (target.dataset.example) { setValues({ prompt: target.dataset.example }); fields.prompt.focus(); }
+  });
+  form.addEventListener("input", ({ target }) => {
+    if (target.name === "model") offerChoices();
+    if (target.name === "seed") setLock(target.value !== "");
+    summarise();
+    keepDraft();
+  });
+  lock.addEventListener("click", () => {
+    setLock(!isSeedLocked());
+    if (!isSeedLocked()) fields.seed.value = "";
+    keepDraft();
+  });
+  fields.prompt.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
+    if (["ArrowUp", "ArrowDown"].includes(event.key)) stepThroughHistory(event);
+  });
+}
+
+export const modelOf = (name) => models[name];

@@ -1,0 +1,247 @@
+// The gallery: every picture of the tenant, filtered; several can be chosen and downloaded, compared, tagged or deleted.
+import { again, vary } from "./actions.js";
+import { call, getJson, hasLibrary, pictureUrl, thumbnailUrl } from "./api.js";
+import { $, $$, el, icon } from "./dom.js";
+import { watch } from "./jobs.js";
+import { addShortcuts } from "./keymap.js";
+import { follow } from "./live.js";
+import { addTag, askForTag, deleteLater, forEach, organiseMenu, setFavourite } from "./organise.js";
+import { makeSelection } from "./selection.js";
+import { attempt, toast } from "./toast.js";
+import { setUpViewer } from "./viewer.js";
+import { makeGrid } from "./virtual.js";
+import { count, fileName } from "./words.js";
+import { save, zip } from "./zip.js";
+
+const PAGE = 100;
+const MOST_ZIPPED = 1000;
+const filters = $("#filters");
+const root = $("#pictures");
+const found = new Map(); // image id -> {job, image}
+const hidden = new Set(); // ids of pictures that are being deleted
+let list = [];
+let cursor = null;
+let isComplete = false;
+let loading = null;
+let generation = 0; // which set of filters the list belongs to
+
+const selection = makeSelection(({ id }, on) => { const cell = grid.cells.get(id); if (cell) mark(cell, on); showSelection(); });
+const grid = makeGrid(root, { render, keyOf: ({ image }) => image.id, least: () => (innerWidth < 640 ? 110 : 190), onNearEnd: () => more() });
+
+const viewer = setUpViewer({
+  pictures: () => list,
+  more,
+  actions: [
+    { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
+    { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
+    { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+  ],
+  organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); } }),
+});
+
+// --- the list ----------------------------------------------------------------------------------------------------------
+
+function query() {
+  const values = new URLSearchParams();
+  for (const [name, value] of new FormData(filters)) if (value) values.set(name, value);
+  return values;
+}
+
+// Whether a job that has just finished belongs to the list. Words cannot be compared here, so that a search is left as it is.
+function isWanted(job) {
+  const wanted = query();
+  return !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "style", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name]);
+}
+
+async function restart() {
+  generation += 1;
+  loading = null;
+  found.clear();
+  grid.clear();
+  selection.clear();
+  [cursor, isComplete] = [null, false];
+  const text = query().toString();
+  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+  arrange();
+  await more();
+}
+
+function more() {
+  if (isComplete) return Promise.resolve();
+  root.setAttribute("aria-busy", "true");
+  loading ??= load(generation).finally(() => { loading = null; root.setAttribute("aria-busy", "false"); });
+  return loading;
+}
+
+async function load(own) {
+  const wanted = query();
+  wanted.set("state", "succeeded");
+  wanted.set("limit", PAGE);
+  if (cursor) wanted.set("cursor", cursor);
+  try {
+    const page = await getJson(`jobs?${wanted}`);
+    if (own !== generation) return;
+    page.items.forEach(add);
+    cursor = page.next;
+    isComplete = !cursor;
+    showFailure(null);
+  } catch (error) {
+    if (error.status === undefined) throw error;
+    isComplete = true; // until the user tries again
+    showFailure(error.message);
+  }
+  arrange();
+}
+
+// What changed before the events began: newer pictures, and deleted ones among the newest.
+async function catchUp() {
+  const own = generation;
+  const wanted = query();
+  wanted.set("state", "succeeded");
+  wanted.set("limit", PAGE);
+  const page = await getJson(`jobs?${wanted}`);
+  if (own !== generation) return;
+  const known = new Set(page.items.map(({ id }) => id));
+  const oldest = page.next ? page.items.at(-1)?.id : "";
+  for (const [id, { job }] of found) if (job.id >= oldest && !known.has(job.id)) found.delete(id);
+  page.items.forEach(add);
+  arrange();
+}
+
+// A filter finds a job by any of its pictures; only those that match themselves are shown.
+function add(job) {
+  const wanted = query();
+  const [isLoved, tag] = [wanted.has("favourite"), wanted.get("tag")];
+  for (const image of job.images) {
+    const fits = (!isLoved || image.favourite || job.favourite) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
+    if (fits) found.set(image.id, { job, image });
+  }
+}
+
+function arrange() {
+  list = [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
+  grid.show(list);
+  const isEmpty = isComplete && !list.length && $("#failed").hidden;
+  $("#none").hidden = !isEmpty;
+  const isFiltered = query().size > 0;
+  $("#none h2").textContent = isFiltered ? "No picture matches" : "No pictures yet";
+  $("#none p").textContent = isFiltered ? "Change the filters to see more." : "What you draw in the studio, in bulks or through the API appears here.";
+  $("#number").textContent = list.length ? `${count(list.length, "picture")}${isComplete ? "" : ", more as you scroll"}` : "";
+}
+
+function showFailure(reason) {
+  $("#failed").hidden = !reason;
+  $("#failed [data-reason]").textContent = reason || "";
+}
+
+// --- the cells ---------------------------------------------------------------------------------------------------------
+
+function render({ job, image }) {
+  const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: `Select ${job.prompt}, seed ${image.seed}` });
+  box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
+  const open = el("button", { type: "button", ariaLabel: `Enlarge: ${job.prompt}, seed ${image.seed}`, onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
+  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), (image.favourite || job.favourite) && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
+  mark(cell, selection.has(image.id));
+  return cell;
+}
+
+function mark(cell, on) {
+  cell.classList.toggle("chosen", on);
+  $("input", cell).checked = on;
+}
+
+// --- several at once -----------------------------------------------------------------------------------------------------
+
+const chosen = () => list.filter(({ image }) => selection.has(image.id));
+
+function showSelection() {
+  const number = selection.size;
+  $("#chosen").hidden = !number;
+  root.classList.toggle("choosing", number > 0);
+  $("#chosen b").textContent = `${number} selected`;
+  $("[data-all=compare]").disabled = number !== 2;
+  for (const button of $$("[data-organise]")) button.hidden = !hasLibrary(list[0]?.image);
+}
+
+async function download() {
+  const pictures = chosen().slice(0, MOST_ZIPPED);
+  toast(`Packing ${count(pictures.length, "picture")} …`, { seconds: 3 });
+  const files = [];
+  for (const [at, { job, image }] of pictures.entries()) {
+    const bytes = new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
+    files.push({ name: `${String(at + 1).padStart(4, "0")} ${fileName(job, image)}`, bytes });
+  }
+  save(zip(files), "limner-pictures.zip");
+  if (selection.size > MOST_ZIPPED) toast(`The first ${MOST_ZIPPED} pictures are in the archive.`);
+}
+
+async function tagAll() {
+  const tag = await askForTag();
+  if (!tag) return;
+  await forEach(chosen(), ({ image }) => addTag(image, tag));
+  toast(`Tagged “${tag}”`);
+}
+
+async function loveAll() {
+  const pictures = chosen();
+  const on = pictures.some(({ image }) => !image.favourite);
+  await forEach(pictures, ({ image }) => setFavourite(image, on));
+  for (const { image } of pictures) grid.redraw(image.id);
+}
+
+// A job goes with its last picture.
+const deletable = ({ job, image }) => (job.images.length === 1 ? job : image);
+
+const hideOf = (images) => {
+  const set = (on) => { for (const { id } of images) { if (on) hidden.add(id); else hidden.delete(id); } arrange(); viewer.update(); };
+  return { hide: () => set(true), show: () => set(false) };
+};
+
+function deleteAll() {
+  const pictures = chosen();
+  selection.clear();
+  deleteLater(pictures.map(deletable), hideOf(pictures.map(({ image }) => image)));
+}
+
+function compareBoth() {
+  const [first, second] = chosen();
+  viewer.compare(first.image.id, second);
+}
+
+const commands = { zip: download, tag: tagAll, love: loveAll, delete: deleteAll, compare: compareBoth, all: () => selection.all(list.map(({ image }) => ({ id: image.id }))), none: () => selection.clear() };
+$("#chosen").addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-all]");
+  if (button) attempt(async () => commands[button.dataset.all]());
+});
+
+// --- start ---------------------------------------------------------------------------------------------------------------
+
+for (const [name, value] of new URLSearchParams(location.search)) {
+  const input = filters.elements[name];
+  if (!input) continue;
+  if (input.tagName === "SELECT" && ![...input.options].some((option) => option.value === value)) input.append(new Option(value, value));
+  if (input.type === "checkbox") input.checked = true;
+  else input.value = value;
+}
+let typing = null;
+filters.addEventListener("input", ({ target }) => { clearTimeout(typing); typing = setTimeout(restart, target.type === "search" ? 300 : 0); });
+filters.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
+$("[data-reload]").onclick = restart;
+addShortcuts(
+  { keys: ["Ctrl+a"], text: "Select all that are loaded", run: () => commands.all() },
+  { keys: ["Escape"], text: "Clear the selection", run: () => selection.clear() },
+  { keys: ["Shift + click"], text: "Select a range" },
+  { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: "Move between pictures" },
+);
+watch((job, before) => {
+  if (!job) for (const [id, picture] of found) { if (picture.job.id === before.id) found.delete(id); }
+  else if (job.status === "succeeded" && isWanted(job)) add(job);
+  else return;
+  arrange();
+});
+getJson("bulks").then(({ items }) => {
+  const select = filters.elements.bulk;
+  for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${new Date(bulk.created_at).toLocaleString()} · ${count(bulk.total, "job")}`, bulk.id));
+}, () => {});
+await restart();
+follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); } });

@@ -1,0 +1,41 @@
+// The jobs on this page, by id. `put` ignores what is older than what is known, and tells the watchers what changed.
+import { getJson } from "./api.js";
+import { ended } from "./words.js";
+
+export const jobs = new Map();
+const watchers = new Set();
+
+export const watch = (watcher) => { watchers.add(watcher); };
+
+export function put(job) {
+  const known = jobs.get(job.id);
+  if (known && (known.version > job.version || (ended(known) && !ended(job)))) return known;
+  jobs.set(job.id, job);
+  for (const watcher of watchers) watcher(job, known);
+  return job;
+}
+
+// Forgets a job that no longer exists; the watchers get null and what was known of it, at least its id.
+export function drop(id) {
+  const known = jobs.get(id) || { id };
+  jobs.delete(id);
+  for (const watcher of watchers) watcher(null, known);
+}
+
+export async function refresh(id) {
+  try {
+    return put(await getJson(`jobs/${id}`));
+  } catch (error) {
+    if (error.status === 404) drop(id);
+    throw error;
+  }
+}
+
+export function putProgress({ id, progress }) {
+  const known = jobs.get(id);
+  if (!known || ended(known)) return;
+  if (known.progress && known.progress.done > progress.done) return;
+  put({ ...known, status: "running", progress });
+}
+
+export const open = () => [...jobs.values()].filter((job) => !ended(job));

@@ -1,0 +1,83 @@
+// Favourites, tags and deletion, of a picture or of a whole job.
+import { call, hasLibrary, send } from "./api.js";
+import { el } from "./dom.js";
+import { attempt, toast } from "./toast.js";
+import { count } from "./words.js";
+
+const UNDO_SECONDS = 6;
+const MOST_AT_ONCE = 8;
+const leaving = new Set(); // deletions that can still be undone
+
+const pathOf = (target) => `${target.images ? "jobs" : "images"}/${target.id}`;
+
+export async function setFavourite(target, on) {
+  await send(on ? "PUT" : "DELETE", `${pathOf(target)}/favourite`);
+  target.favourite = on;
+}
+
+export async function addTag(target, tag) {
+  await send("PUT", `${pathOf(target)}/tags/${encodeURIComponent(tag)}`);
+  target.tags = [...new Set([...target.tags, tag])].sort();
+}
+
+export async function removeTag(target, tag) {
+  await send("DELETE", `${pathOf(target)}/tags/${encodeURIComponent(tag)}`);
+  target.tags = target.tags.filter((each) => each !== tag);
+}
+
+// Asks for a tag; resolves to it, or to null.
+export function askForTag() {
+  const input = el("input", { required: true, maxLength: 50, autocomplete: "off" });
+  const buttons = el("div", { className: "buttons" }, el("button", { className: "btn primary", value: "yes" }, "Add"), el("button", { className: "btn", value: "", formNoValidate: true }, "Cancel"));
+  const form = el("form", { method: "dialog", className: "stack" }, el("h2", {}, "Add a tag"), el("label", { className: "field" }, el("span", {}, "Tag"), input), buttons);
+  const dialog = el("dialog", { className: "card", ariaLabel: "Add a tag" }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes" ? input.value.trim() || null : null); dialog.remove(); });
+  });
+}
+
+// Runs `work` for each item, a few at a time.
+export async function forEach(items, work) {
+  const rest = [...items];
+  await Promise.all(Array.from({ length: MOST_AT_ONCE }, async () => { while (rest.length) await work(rest.shift()); }));
+}
+
+// Deletes after a few seconds in which the user can take it back. `hide` and `show` change the page.
+export function deleteLater(targets, { hide, show }) {
+  hide();
+  const remove = (target, options) => call(pathOf(target), { method: "DELETE", ...options });
+  const flush = () => { for (const target of targets) remove(target, { keepalive: true }).catch(() => {}); };
+  const timer = setTimeout(async () => {
+    leaving.delete(flush);
+    try {
+      await forEach(targets, remove);
+    } catch (error) {
+      show();
+      toast(error.message, { bad: true });
+    }
+  }, UNDO_SECONDS * 1000);
+  leaving.add(flush);
+  const undo = () => { clearTimeout(timer); leaving.delete(flush); show(); };
+  toast(targets.length === 1 ? "Deleted" : `${count(targets.length, "picture")} deleted`, { action: "Undo", seconds: UNDO_SECONDS, onAction: undo });
+}
+
+addEventListener("pagehide", () => { for (const flush of leaving) flush(); });
+
+// The menu's entries for one picture or job. `onChange` shows its new favourite mark or tags.
+export function organiseMenu(target, { onChange, hide, show }) {
+  if (!hasLibrary(target)) return [];
+  const tag = () => attempt(async () => {
+    const name = await askForTag();
+    if (!name) return;
+    await addTag(target, name);
+    toast(`Tagged “${name}”`);
+    onChange();
+  });
+  return [
+    { icon: "heart", text: target.favourite ? "Remove from favourites" : "Add to favourites", onClick: () => attempt(async () => { await setFavourite(target, !target.favourite); onChange(); }) },
+    { icon: "tag", text: "Add a tag …", onClick: tag },
+    { icon: "trash", text: "Delete", danger: true, onClick: () => deleteLater([target], { hide, show }) },
+  ];
+}

@@ -1,0 +1,119 @@
+// The queue: the tenant's running and waiting jobs by model and priority, the workers, and what stopped with them.
+import { cancel, retry } from "./actions.js";
+import { call, getJson, send } from "./api.js";
+import { onReconnect } from "./connection.js";
+import { $, button, el } from "./dom.js";
+import { jobs, put, watch } from "./jobs.js";
+import { follow } from "./live.js";
+import { attempt, toast } from "./toast.js";
+import { count, ended, facts, status } from "./words.js";
+
+const REFRESH_MS = 4000;
+const RECENT_MS = 600_000;
+const PRIORITIES = ["high", "normal", "low"];
+const HEALTH = { ok: "All well", degraded: "Updates are slow", overloaded: "At its limit", unavailable: "Not available" };
+let deadLetters = [];
+
+function row(job, buttons) {
+  const { said, detail } = status(job);
+  const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: "Progress" });
+  return el("li", { className: "row", id: job.id },
+    el("div", {}, el("p", { className: "name", title: job.prompt }, job.prompt), el("p", { className: "about" }, `${job.model} · ${facts(job)}`)),
+    el("div", { className: "state" }, [said, detail].filter(Boolean).join(" · "), progress), el("div", { className: "buttons" }, buttons));
+}
+
+const cancelButton = (job) => button("Cancel", () => cancel(job), "small");
+const nothing = (text) => el("p", { className: "nothing" }, text);
+const byAge = (a, b) => (a.id < b.id ? -1 : 1);
+
+// Draws a list without losing the focus of a button in it.
+function fill(parent, children) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement.closest(".row")?.id : null;
+  parent.replaceChildren(...children);
+  if (focused) document.getElementById(focused)?.querySelector("button")?.focus();
+}
+
+function draw() {
+  const all = [...jobs.values()];
+  const running = all.filter((job) => job.status === "running").sort(byAge);
+  const waiting = all.filter((job) => job.status === "queued").sort(byAge);
+  fill($("#running"), running.length ? running.map((job) => row(job, cancelButton(job))) : [nothing("Nothing runs now.")]);
+  const groups = Map.groupBy(waiting, (job) => `${job.model}\n${job.priority}`);
+  const order = [...groups].sort(([, [a]], [, [b]]) => PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) || a.model.localeCompare(b.model));
+  fill($("#waiting"), order.length ? order.map(([, members]) => group(members)) : [nothing("Nothing waits.")]);
+  fill($("#dead-list"), deadLetters.map((job) => row(job, button("Try again", () => retryDead(job), "small", "again"))));
+  $("#dead").hidden = !deadLetters.length;
+}
+
+function group(members) {
+  const [{ model, priority }] = members;
+  return el("div", { className: "group" },
+    el("h3", {}, model, el("span", { className: "badge" }, `${priority} priority`), el("span", { className: "quiet" }, count(members.length, "job"))),
+    el("ol", { className: "rows" }, members.map((job) => row(job, cancelButton(job)))));
+}
+
+async function retryDead(job) {
+  if (await retry(job)) { deadLetters = deadLetters.filter(({ id }) => id !== job.id); draw(); }
+}
+
+$("[data-retry-all]").onclick = () => attempt(async () => {
+  const { jobs: made } = await send("POST", "jobs/retry", {});
+  toast(`${count(made.length, "job")} tried again`);
+  await load();
+});
+
+// --- figures -------------------------------------------------------------------------------------------------------------
+
+const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = value.toLocaleString("en"); };
+
+// An unavailable service says so with an error status and the same body.
+const health = () => call("/readyz").then((answer) => answer.json(), (error) => { if (error.problem?.workers) return error.problem; throw error; });
+
+async function load() {
+  const [ready, usage, running, queued, recent, dead] = await Promise.all([
+    health(), getJson("usage"), getJson("jobs?state=running&limit=100"),
+    getJson("jobs?state=queued&limit=100"), getJson("jobs?state=succeeded&limit=100"), getJson("jobs?dead=true&limit=100"),
+  ]);
+  const open = new Set([...running.items, ...queued.items].map(({ id }) => id));
+  for (const job of jobs.values()) if (!open.has(job.id)) jobs.delete(job.id);
+  [...running.items, ...queued.items].forEach(put);
+  deadLetters = dead.items;
+  const since = Date.now() - RECENT_MS;
+  const pictures = recent.items.filter((job) => new Date(job.finished_at) > since).reduce((sum, { images }) => sum + images.length, 0);
+  for (const [name, value] of [["running", usage.running], ["queued", usage.queued], ["rate", pictures], ["workers", ready.workers.running]]) figure(name, value);
+  $("#figures").setAttribute("aria-busy", "false");
+  showHealth(ready);
+  draw();
+}
+
+function showHealth(health) {
+  const badge = $("#health");
+  badge.className = `badge end ${health.status}`;
+  badge.textContent = HEALTH[health.status] || health.status;
+  $("[data-workers]").textContent = health.workers.running === 1 ? "worker" : "workers";
+  const words = [
+    health.workers.running === 0 && "No worker runs, so that nothing is drawn: start one with limner worker.",
+    health.workers.paused.length && `A worker has paused ${health.workers.paused.join(", ")} after failures; it tries again by itself.`,
+    health.workers.stalled.length && `A worker makes no progress: ${health.workers.stalled.join(", ")}.`,
+    health.dispatchers.running === 0 && "No dispatcher runs, so that waiting jobs are not released.",
+  ].filter(Boolean);
+  $("#warning").hidden = !words.length;
+  $("#warning").textContent = words.join(" ");
+}
+
+async function tick() {
+  try {
+    await load();
+    $("#problem").hidden = true;
+  } catch (error) {
+    if (error.status === undefined) throw error;
+    $("#problem").textContent = error.message;
+    $("#problem").hidden = error.status === 0; // the banner says it
+  }
+}
+
+watch((job, before) => { if (job && ended(job)) jobs.delete(job.id); if (before) draw(); });
+follow();
+onReconnect(tick);
+setInterval(() => { if (!document.hidden) tick(); }, REFRESH_MS);
+await tick();

@@ -1,0 +1,155 @@
+// The studio: draws what the form says and shows the newest jobs, which it follows until they end.
+import { again, submit, vary } from "./actions.js";
+import { getJson } from "./api.js";
+import { $, el, perFrame } from "./dom.js";
+import { failure } from "./errors.js";
+import { clearError, fillForm, modelOf, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
+import { jobs, open, put, refresh, watch } from "./jobs.js";
+import { addShortcuts } from "./keymap.js";
+import { follow } from "./live.js";
+import { organiseMenu } from "./organise.js";
+import { explain, makeTile, paint, showPreview } from "./tile.js";
+import { toast } from "./toast.js";
+import { setUpViewer } from "./viewer.js";
+
+const PAGE = 48;
+const NEWEST = 24;
+const PREVIEW_MS = 1000;
+const gallery = $("#gallery");
+const tiles = new Map(); // job id -> tile
+const changed = new Set(); // ids of jobs to paint
+let cursor = null;
+let isLoading = true;
+
+// --- the form --------------------------------------------------------------------------------------------------------
+
+let isSending = false;
+
+async function draw() {
+  if (isSending) return; // a second press of Enter is not a second picture
+  isSending = true;
+  try {
+    const request = readForm();
+    await submit(request);
+    rememberPrompt(request.prompt);
+    clearError();
+    scrollTo({ top: 0, behavior: "smooth" });
+  } catch (error) {
+    if (error.status === undefined) throw error;
+    showError(error);
+  } finally {
+    isSending = false;
+  }
+}
+
+function remix(job) {
+  fillForm(job);
+  toast("Settings loaded");
+}
+
+// --- the tiles -------------------------------------------------------------------------------------------------------
+
+const pictures = () => [...jobs.values()].filter((job) => tiles.has(job.id)).sort((a, b) => (a.id < b.id ? 1 : -1)).flatMap((job) => job.images.map((image) => ({ job, image })));
+const viewer = setUpViewer({ pictures, actions: [
+  { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
+  { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image, modelOf(job.model)) },
+  { icon: "remix", text: "Remix: load these settings", run: ({ job }) => { viewer.close(); remix(job); } },
+] });
+
+const enlarge = (job, index) => viewer.show(job.images[index].id);
+
+const repaint = perFrame(() => {
+  for (const id of changed) {
+    const job = jobs.get(id);
+    if (!tiles.has(id)) place(job);
+    paint(tiles.get(id), job);
+  }
+  changed.clear();
+  showState();
+});
+
+// Places a tile by the age of its job: ids grow with time.
+function place(job) {
+  const tile = makeTile({ model: modelOf, onRemix: remix, onEnlarge: enlarge, organise });
+  tiles.set(job.id, tile);
+  const next = [...gallery.children].find((each) => each.id < job.id);
+  gallery.insertBefore(tile.element, next || null);
+}
+
+watch((job, before) => {
+  if (!job) { remove(before.id); return; }
+  changed.add(job.id);
+  repaint();
+  if (!before) { if (!isLoading) announce(`Queued: ${job.prompt}`); return; }
+  if (before.status === job.status) return;
+  if (job.status === "succeeded") announce(`Done: ${job.prompt}`);
+  if (job.status === "failed") announce(`${job.prompt}: ${failure(job)}`);
+});
+
+function remove(id) {
+  tiles.get(id)?.element.remove();
+  tiles.delete(id);
+  changed.delete(id);
+  showState();
+}
+
+function organise(job) {
+  const { element } = tiles.get(job.id);
+  const set = (isHidden) => { element.hidden = isHidden; };
+  return organiseMenu(job, { hide: () => set(true), show: () => set(false), onChange: () => paint(tiles.get(job.id), job) });
+}
+
+const announce = (text) => { $("#live").textContent = text; };
+
+function showState() {
+  $("#empty").hidden = isLoading || tiles.size > 0 || !$("#failed").hidden;
+  gallery.setAttribute("aria-busy", isLoading);
+  $(".studio").classList.toggle("has-pictures", tiles.size > 0);
+}
+
+async function more() {
+  isLoading = true;
+  try {
+    const page = await getJson(`jobs?limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
+    page.items.forEach(put);
+    cursor = page.next;
+    $("#failed").hidden = true;
+  } catch (error) {
+    if (error.status === undefined) throw error;
+    $("#failed").hidden = tiles.size > 0;
+    $("#failed [data-reason]").textContent = error.message;
+  }
+  for (const skeleton of gallery.querySelectorAll(".skeleton")) skeleton.remove();
+  $("#older").hidden = !cursor;
+  repaint();
+  requestAnimationFrame(() => { isLoading = false; showState(); });
+}
+
+const newest = async () => (await getJson(`jobs?limit=${NEWEST}`)).items.forEach(put);
+
+function showSkeletons() {
+  gallery.append(...Array.from({ length: 6 }, () => el("div", { className: "skeleton tile-skeleton", ariaHidden: "true" })));
+}
+
+// --- start -----------------------------------------------------------------------------------------------------------
+
+setUpForm(draw);
+$("#older").onclick = more;
+$("[data-reload]").onclick = more;
+addShortcuts(
+  { keys: ["Ctrl+Enter"], text: "Draw", run: draw },
+  { keys: ["/"], text: "Go to the prompt", run: () => $("#ask").elements.prompt.focus() },
+  { keys: ["ArrowUp", "ArrowDown"], text: "In an empty prompt: earlier prompts" },
+  { keys: ["Escape"], text: "Close, or leave the field", run: () => document.activeElement?.blur() },
+);
+showSkeletons();
+await more();
+const wanted = new URLSearchParams(location.search).get("remix");
+if (wanted) refresh(wanted).then(remix, () => {});
+follow({ onConnect: () => { newest().catch(() => {}); } });
+setInterval(() => {
+  for (const job of open()) {
+    const tile = tiles.get(job.id);
+    if (tile?.job) Promise.all([showPreview(tile), explain(tile)]).catch(() => {});
+  }
+}, PREVIEW_MS);

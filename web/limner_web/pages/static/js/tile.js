@@ -1,0 +1,104 @@
+// A job's tile: a square with its pictures, its preview or its state, a caption and the actions.
+import { again, cancel, menuOf, retry, vary } from "./actions.js";
+import { call, getJson, hasLibrary, thumbnailUrl } from "./api.js";
+import { $, copyOf, el } from "./dom.js";
+import { openMenu } from "./menu.js";
+import { duration, ended, facts, status } from "./words.js";
+
+const PREVIEW_MS = 900;
+const EXPLAIN_MS = 6000;
+const MOST_SHOWN = 9;
+
+// `model(name)` is a model's description; `onRemix(job)`, `onEnlarge(job, index)` and `organise(job)`, which gives
+// further entries of the menu, belong to the page.
+export function makeTile({ model, onRemix, onEnlarge, organise }) {
+  const element = copyOf("tile");
+  const tile = { element, job: null, onEnlarge, previewedAt: 0, explainedAt: 0, explanation: "" };
+  const on = (name, run) => { $(name, element).addEventListener("click", (event) => run(tile.job, event.currentTarget)); };
+  on(".cancel", cancel);
+  on(".retry", retry);
+  on(".again", again);
+  on(".vary", (job) => vary(job, job.images[0], model(job.model)));
+  on(".remix", onRemix);
+  on(".more", (job, at) => openMenu(at, menuOf(job, job.images[0], ended(job) ? organise(job) : [])));
+  return tile;
+}
+
+export function paint(tile, job) {
+  const { element } = tile;
+  const isNew = tile.job?.status !== job.status;
+  tile.job = job;
+  element.id = job.id;
+  element.dataset.state = job.status === "succeeded" && !job.images.length ? "gone" : job.status;
+  $(".loved", element).hidden = !(job.favourite || job.images.some(({ favourite }) => favourite));
+  $(".prompt", element).textContent = job.prompt;
+  $(".prompt", element).title = job.prompt;
+  $(".facts", element).textContent = facts(job);
+  const { said, detail } = status(job);
+  $(".said", element).textContent = said;
+  $(".detail", element).textContent = (job.status === "queued" && tile.explanation) || detail;
+  $("progress", element).hidden = job.status !== "running" || !job.progress;
+  if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
+  if (!isNew) return;
+  const hasPicture = job.images.length > 0;
+  $(".cancel", element).hidden = ended(job);
+  $(".retry", element).hidden = job.status !== "failed" && job.status !== "canceled";
+  $(".vary", element).hidden = !hasPicture;
+  $(".again", element).hidden = !ended(job);
+  if (ended(job)) removePreview(tile);
+  if (hasPicture) showPictures(tile);
+}
+
+// 2×2 up to four pictures, 3×3 up to nine; the last one says how many more there are.
+function showPictures({ element, job, onEnlarge }) {
+  const { images } = job;
+  const side = images.length === 1 ? 1 : images.length <= 4 ? 2 : 3;
+  const shown = images.slice(0, MOST_SHOWN);
+  const mosaic = $(".mosaic", element);
+  mosaic.dataset.side = side;
+  mosaic.replaceChildren(...shown.map((image, index) => {
+    const img = el("img", { alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async", src: thumbnailUrl(image, side === 1 ? 512 : 256) });
+    const rest = index === MOST_SHOWN - 1 ? images.length - MOST_SHOWN : 0;
+    const label = `Enlarge: ${job.prompt}, seed ${image.seed}${rest ? `, and ${rest} more` : ""}`;
+    return el("button", { type: "button", ariaLabel: label, onclick: () => onEnlarge(job, index) }, img, rest > 0 && el("span", { className: "rest" }, `+${rest}`));
+  }));
+}
+
+function removePreview({ element }) {
+  const preview = $(".preview", element);
+  if (!preview) return;
+  URL.revokeObjectURL(preview.src);
+  preview.remove();
+  delete element.dataset.preview;
+}
+
+const isInView = (element) => { const { top, bottom } = element.getBoundingClientRect(); return !document.hidden && bottom >= 0 && top <= innerHeight; };
+
+// Says why a job waits, and for how long.
+export async function explain(tile) {
+  const { element, job } = tile;
+  if (job.status !== "queued" || !hasLibrary(job) || Date.now() - tile.explainedAt < EXPLAIN_MS || !isInView(element)) return;
+  tile.explainedAt = Date.now();
+  const { message, eta } = await getJson(`jobs/${job.id}/explain`);
+  tile.explanation = eta ? `Ready in ${duration(eta.median_seconds)}.` : message;
+  if (tile.job.status === "queued") paint(tile, tile.job);
+}
+
+// Shows what the picture looks like so far. The worker makes previews only on request, about once a second.
+export async function showPreview(tile) {
+  const { element, job } = tile;
+  if (job.status !== "running" || Date.now() - tile.previewedAt < PREVIEW_MS || !isInView(element)) return;
+  tile.previewedAt = Date.now();
+  const answer = await call(`jobs/${job.id}/preview`);
+  if (answer.status !== 200) return;
+  const url = URL.createObjectURL(await answer.blob());
+  if (ended(tile.job)) { URL.revokeObjectURL(url); return; }
+  let img = $(".preview", element);
+  if (!img) {
+    img = el("img", { className: "preview", alt: "" });
+    $(".square", element).prepend(img);
+    element.dataset.preview = "";
+  }
+  URL.revokeObjectURL(img.src);
+  img.src = url;
+}

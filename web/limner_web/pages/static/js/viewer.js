@@ -1,0 +1,121 @@
+// The viewer: one picture in full, its neighbours, its settings and receipt, and a second picture to compare it with.
+import { menuOf, replay } from "./actions.js";
+import { pictureUrl, thumbnailUrl } from "./api.js";
+import { makeCompare } from "./compare.js";
+import { $, el } from "./dom.js";
+import { openMenu } from "./menu.js";
+import { showFacts } from "./receipt.js";
+import { makeZoom } from "./zoom.js";
+
+const SWIPE = 50; // pixels
+const STRIP = 24; // thumbnails on each side
+
+// `pictures()` lists {job, image} in order; `more()` loads further ones at its end; `actions` are the page's own,
+// {icon, text, run(picture)}; `organise(picture)` gives further entries of the menu.
+export function setUpViewer({ pictures, actions = [], organise = () => [], more = async () => {} }) {
+  const dialog = $("#viewer");
+  const find = (selector) => $(selector, dialog);
+  const view = find(".view");
+  const zoom = makeZoom(view, find(".one img"));
+  const compare = makeCompare(dialog);
+  let current = null; // id of the picture shown
+  let place = 0; // its index
+
+  const list = () => pictures();
+  const at = () => list().findIndex(({ image }) => image.id === current);
+  const picture = () => list()[at()];
+
+  function show(id) {
+    current = id;
+    if (!dialog.open) { dialog.showModal(); view.focus(); }
+    render();
+  }
+
+  function render() {
+    const all = list();
+    const index = at();
+    if (index < 0) { // it was deleted: go on with the one that took its place
+      if (!all.length) { dialog.close(); return; }
+      show(all[Math.min(place, all.length - 1)].image.id);
+      return;
+    }
+    place = index;
+    const { job, image } = all[index];
+    zoom.reset();
+    Object.assign(find(".one img"), { src: pictureUrl(image), alt: image.alt_text || job.prompt });
+    find("footer .prompt").textContent = job.prompt;
+    find(".place").textContent = `${index + 1} of ${all.length}`;
+    find("[data-do=previous]").disabled = index === 0;
+    find("[data-do=next]").disabled = index === all.length - 1;
+    compare.setFirst(all[index]);
+    drawStrip(all, index);
+    if (!find(".facts-panel").hidden) showFacts(find(".facts-panel"), all[index], replay);
+    if (index > all.length - 5) more().then(() => { if (dialog.open) drawStrip(list(), at()); });
+  }
+
+  function drawStrip(all, index) {
+    const start = Math.max(0, index - STRIP);
+    find(".strip").replaceChildren(...all.slice(start, index + STRIP + 1).map((each) => {
+      const mark = each.image.id === current ? "true" : compare.isSecond(each.image.id) ? "step" : "false";
+      const thumb = el("button", { type: "button", ariaLabel: `${each.job.prompt}, seed ${each.image.seed}`, onclick: () => pick(each) }, el("img", { src: thumbnailUrl(each.image, 128), alt: "", loading: "lazy" }));
+      thumb.setAttribute("aria-current", mark);
+      return el("li", {}, thumb);
+    }));
+    find(".strip [aria-current=true]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }
+
+  function pick(each) {
+    if (compare.isOn) { compare.setSecond(each); drawStrip(list(), at()); } else show(each.image.id);
+  }
+
+  function step(by) {
+    const next = list()[at() + by];
+    if (next) show(next.image.id);
+  }
+
+  function toggleCompare() {
+    const all = list();
+    const second = all[at() + 1] || all[at() - 1] || all[at()];
+    compare.toggle(all[at()], second);
+    render();
+  }
+
+  function toggleFacts() {
+    const panel = find(".facts-panel");
+    panel.hidden = !panel.hidden;
+    find("[data-do=info]").setAttribute("aria-pressed", !panel.hidden);
+    if (!panel.hidden) showFacts(panel, picture(), replay);
+  }
+
+  const commands = {
+    previous: () => step(-1), next: () => step(1), in: () => zoom.by(1.6), out: () => zoom.by(1 / 1.6), info: toggleFacts, compare: toggleCompare,
+    side: () => compare.setMode("side"), slider: () => compare.setMode("slider"), close: () => dialog.close(),
+    full: () => (document.fullscreenElement ? document.exitFullscreen() : dialog.requestFullscreen()).catch(() => {}),
+    more: (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ ...rest, onClick: () => run(shown) })), ...menuOf(shown.job, shown.image), ...organise(shown)]); },
+  };
+  const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", f: "full" };
+
+  dialog.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-do]");
+    if (button) commands[button.dataset.do](button);
+  });
+  dialog.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.target.closest(".menu") || (event.target.type === "range" && event.key.startsWith("Arrow"))) return;
+    const name = keys[event.key];
+    if (name) { event.preventDefault(); commands[name](); }
+  });
+  dialog.addEventListener("close", () => { if (document.fullscreenElement) document.exitFullscreen(); compare.off(); });
+  setUpSwipe(view, zoom, step);
+  return { show, update() { if (dialog.open) render(); }, close: () => dialog.close(), compare(id, second) { show(id); compare.toggle(picture(), second); render(); } };
+}
+
+function setUpSwipe(view, zoom, step) {
+  let start = null;
+  view.addEventListener("touchstart", ({ touches }) => { start = touches.length === 1 && zoom.scale === 1 ? { x: touches[0].clientX, y: touches[0].clientY } : null; }, { passive: true });
+  view.addEventListener("touchend", ({ changedTouches: [touch], target }) => {
+    if (!start || target.closest("input")) return;
+    const [x, y] = [touch.clientX - start.x, touch.clientY - start.y];
+    start = null;
+    if (Math.abs(x) > SWIPE && Math.abs(x) > 2 * Math.abs(y)) step(x < 0 ? 1 : -1);
+  }, { passive: true });
+}

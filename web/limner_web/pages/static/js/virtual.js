@@ -1,0 +1,72 @@
+// A grid of equal cells of which only those near the window exist, so that its length does not matter.
+import { perFrame } from "./dom.js";
+
+const SPARE_ROWS = 3;
+
+// `render(item, index)` makes a cell; `keyOf(item)` identifies it, so that cells are kept while the list changes;
+// `onNearEnd` is called when the last rows come near.
+export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
+  let items = [];
+  const cells = new Map(); // key -> element
+  let layout = { columns: 1, size: least };
+
+  function measure() {
+    const width = root.clientWidth;
+    const columns = Math.max(2, Math.floor((width + gap) / (least() + gap)));
+    layout = { columns, size: (width - gap * (columns - 1)) / columns };
+    root.style.height = `${Math.max(0, Math.ceil(items.length / columns) * (layout.size + gap) - gap)}px`;
+  }
+
+  function range() {
+    const pitch = layout.size + gap;
+    const top = -root.getBoundingClientRect().top;
+    const first = Math.max(0, Math.floor(top / pitch) - SPARE_ROWS) * layout.columns;
+    const last = (Math.ceil((top + innerHeight) / pitch) + SPARE_ROWS) * layout.columns;
+    return [first, Math.min(items.length, last)];
+  }
+
+  function draw() {
+    const [first, last] = range();
+    const wanted = new Set(items.slice(first, last).map(keyOf));
+    for (const [key, cell] of cells) if (!wanted.has(key)) { cell.remove(); cells.delete(key); }
+    let before = root.firstElementChild;
+    for (let index = first; index < last; index += 1) {
+      const key = keyOf(items[index]);
+      let cell = cells.get(key);
+      if (!cell) { cell = render(items[index], index); cells.set(key, cell); }
+      place(cell, index);
+      if (cell === before) before = before.nextElementSibling; // DOM order is reading order
+      else root.insertBefore(cell, before);
+    }
+    if (last > items.length - 4 * layout.columns) onNearEnd();
+  }
+
+  function place(cell, index) {
+    const [row, column] = [Math.floor(index / layout.columns), index % layout.columns];
+    cell.dataset.index = index;
+    cell.style.width = cell.style.height = `${layout.size}px`;
+    cell.style.transform = `translate(${column * (layout.size + gap)}px, ${row * (layout.size + gap)}px)`;
+  }
+
+  const update = perFrame(() => { measure(); draw(); });
+  const drawSoon = perFrame(draw);
+  addEventListener("scroll", drawSoon, { passive: true });
+  new ResizeObserver(update).observe(root.parentElement);
+
+  root.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: layout.columns, ArrowUp: -layout.columns }[event.key];
+    const cell = event.target.closest("[data-index]");
+    if (!by || !cell || event.target.type === "checkbox") return;
+    const next = items[Number(cell.dataset.index) + by];
+    if (!next) return;
+    event.preventDefault();
+    cells.get(keyOf(next))?.querySelector("button").focus();
+  });
+
+  return {
+    show(list) { items = list; update(); },
+    redraw(key) { cells.get(key)?.remove(); cells.delete(key); drawSoon(); },
+    clear() { for (const cell of cells.values()) cell.remove(); cells.clear(); },
+    cells,
+  };
+}

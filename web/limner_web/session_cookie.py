@@ -1,0 +1,59 @@
+"""The cookie that signs a browser in: it holds the API key itself, so that it ends when the key does.
+
+Scripts cannot read it (`HttpOnly`), other sites' requests that change something do not carry it (`SameSite=Lax`), and
+those requests are checked as well: see `is_foreign`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import Response, request
+
+from limner_shared.settings import Settings
+
+NAME: Final = "limner_key"
+KEPT_SECONDS: Final = 30 * 86_400
+"""For how long a browser stays signed in if the user asks for it; otherwise until it is closed."""
+
+
+def read() -> str | None:
+    """The API key in this request's cookie, if there is one."""
+    return request.cookies.get(NAME) or None
+
+
+def write(response: Response, settings: Settings, key: str, *, stay: bool) -> None:
+    """Sign the browser in."""
+    response.set_cookie(
+        NAME,
+        key,
+        max_age=KEPT_SECONDS if stay else None,
+        secure=_is_encrypted(settings),
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def clear(response: Response, settings: Settings) -> None:
+    """Sign the browser out."""
+    response.delete_cookie(NAME, secure=_is_encrypted(settings), httponly=True, samesite="Lax")
+
+
+def is_foreign(settings: Settings) -> bool:
+    """Whether a browser reports that a page of another origin sends this request.
+
+    Browsers that send no `Sec-Fetch-Site` are judged by `Origin`. Its scheme is not compared, because a proxy may
+    end TLS.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    hosts = (request.headers.get("Host"), urlsplit(settings.public_url).netloc)
+    return origin is not None and urlsplit(origin).netloc not in filter(None, hosts)
+
+
+def _is_encrypted(settings: Settings) -> bool:
+    """Whether the browser reaches the service by HTTPS, directly or through a proxy."""
+    forwarded = request.headers.get("X-Forwarded-Proto", "")
+    return request.is_secure or settings.public_url.startswith("https:") or forwarded == "https"
