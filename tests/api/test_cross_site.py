@@ -59,6 +59,20 @@ CHANGES = [
     ("DELETE", "/api/v1/keys/0123456789ab"),
     ("POST", "/api/v1/pauses"),
     ("DELETE", f"/api/v1/pauses/pause_{ID}"),
+    *[
+        (method, f"{api}/webhook_endpoints{path}")
+        for api in ("/api/v1", "/v1")
+        for method, path in (
+            ("POST", ""),
+            ("POST", f"/we_{ID}"),
+            ("DELETE", f"/we_{ID}"),
+            ("POST", f"/we_{ID}/rotate_secret"),
+            ("POST", f"/we_{ID}/test"),
+        )
+    ],
+    ("POST", "/api/v1/webhook_secret/rotate"),
+    ("POST", "/api/v1/webhook_deliveries/redeliver"),
+    ("POST", f"/api/v1/webhook_deliveries/whd_{ID}/redeliver"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/files"),
     ("DELETE", f"/v1/files/file_{ID}"),

@@ -31,16 +31,16 @@ from sqlalchemy.orm import Session
 
 from limner_client.cli import main as command_line
 from limner_shared.db.engine import Database
-from limner_shared.storage.blobs import Blobs
 from limner_worker.generators.null import Null
 from limner_worker.runtime.pool import EnginePool
 from limner_worker.runtime.service import WorkerService
 from limner_worker.stages.publishing import Publisher
+from limner_worker.stages.storing import PictureStorage
 
 POINTS: dict[str, tuple[type, str, str]] = {
     "after-pop": (EnginePool, "on_apply", "before"),
     "after-claim": (WorkerService, "_start_attempts", "before"),
-    "after-blob": (Blobs, "put", "after"),
+    "after-blob": (PictureStorage, "_put", "after"),
     "before-commit": (Publisher, "_write_once", "before"),
     "after-commit": (Publisher, "_write_once", "after"),
     "in-step": (Null, "step", "before"),

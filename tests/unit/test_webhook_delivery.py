@@ -129,7 +129,8 @@ def test_an_event_is_written_with_the_change_and_not_without_it(database, new_jo
 def test_each_change_of_a_job_is_told_once(database, new_job):
     succeeds, fails, is_canceled = (new_job("https://shop.example") for _ in range(3))
     with database.write() as session:
-        first, second = ledger.claim(session, [succeeds, fails], "a worker", 60)
+        claims = {claim.id: claim for claim in ledger.claim(session, [succeeds, fails], "a worker", 60)}
+        first, second = claims[succeeds], claims[fails]
         assert first.change.notifies
         ledger.hand_back(session, [first.key])
         [first] = ledger.claim(session, [succeeds], "another worker", 60)
@@ -334,7 +335,7 @@ def test_a_broken_answer_is_a_failure_of_this_delivery_alone(database, make_duty
         cancel(database, new_job(url, ["job.canceled"]))
         run_until(make_duty(webhook_timeout_seconds=0.5), lambda: attempts(database))
     assert attempts(database)[0].error in (error, "connection_lost")
-    assert states(database) == ["pending"]
+    assert states(database) in (["pending"], ["sending"])  # it waits, or is repeated already
 
 
 def test_an_endless_answer_is_read_only_to_its_limit(database, make_duty, new_job):

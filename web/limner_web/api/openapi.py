@@ -63,6 +63,13 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_message": {"message": "bluer, please"},
     "edit_turn": {"message": "a green car"},
     "rotate_key": {"overlap_seconds": 3600},
+    "pause": {"model": "limner-flow", "reason": "The device is being replaced."},
+    "create_endpoint": {"name": "shop", "url": "https://shop.example/hook", "event_types": ["job.succeeded"]},
+    "change_endpoint": {"event_types": ["job.succeeded", "job.failed"]},
+    "rotate_endpoint_secret": {"overlap_seconds": 3600},
+    "rotate_secret": {"overlap_seconds": 3600},
+    "test_endpoint": {"event_type": "job.succeeded"},
+    "redeliver_range": {"since": "2026-11-26T00:00:00Z"},
 }
 """An example of a body for each operation that has one, by operation id."""
 ALWAYS: Final = (401, 403, 429, 500, 503)
