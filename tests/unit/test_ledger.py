@@ -295,6 +295,18 @@ def test_claim_next_takes_released_jobs_first_and_no_job_that_must_run_alone(dat
         assert [one.id for one in ledger.claim_next(session, ["limner-flow"], 5, "me", 60)] == [waiting[2]]
 
 
+def test_an_old_message_claims_no_job_that_must_run_alone(database, catalogue):
+    suspect, other = [change.id for change in submit(database, catalogue, 2).changes]
+    for _ in range(2):
+        claim(database, suspect, lease=-1)
+        with database.write() as session:
+            ledger.reap(session, 2)
+    with database.write() as session:
+        claims = ledger.claim(session, [suspect, other], "me", 60, together=True)
+        assert [one.id for one in claims] == [other]
+        assert [one.id for one in ledger.claim(session, [suspect], "me", 60)] == [suspect]
+
+
 def test_the_position_counts_the_jobs_ahead(database, catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     with database.read() as session:

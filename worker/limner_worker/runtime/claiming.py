@@ -122,7 +122,7 @@ class Claimer:
             deliveries = self._receive(wait_seconds=POLL_SECONDS)
             together = [delivery for delivery in deliveries if delivery.lane is not Lane.ALONE]
             if together:
-                self._claim(together)
+                self._claim(together, together=True)
             for delivery in deliveries:
                 if delivery.lane is Lane.ALONE:
                     self._claim_alone(delivery)
@@ -150,9 +150,9 @@ class Claimer:
         except Empty:
             return [delivery for delivery in received if delivery is not None]
 
-    def _claim(self, deliveries: list[Delivery]) -> None:
+    def _claim(self, deliveries: list[Delivery], *, together: bool) -> None:
         by_id = {job_id: delivery for delivery in deliveries for job_id in delivery.job_ids}
-        claims = self._write_claims(list(by_id))
+        claims = self._write_claims(list(by_id), together=together)
         self._start_jobs([JobRun(claim, self._acknowledger(claim, by_id)) for claim in claims])
         claimed = {claim.id for claim in claims}
         for delivery in deliveries:
@@ -160,7 +160,7 @@ class Claimer:
                 if job_id not in claimed or by_id[job_id] is not delivery:
                     self._acknowledge(delivery, job_id)
 
-    def _write_claims(self, job_ids: list[str]) -> list[Claim]:
+    def _write_claims(self, job_ids: list[str], *, together: bool) -> list[Claim]:
         """Claim all jobs in one statement.
 
         A database error leaves them all to the dispatcher. After any other exception each job is claimed by itself, so
@@ -169,14 +169,16 @@ class Claimer:
         self._threads.working()
         try:
             with self._database.write() as session:
-                return ledger.claim(session, job_ids, self._leases.owner, self._settings.lease_seconds)
+                lease = self._settings.lease_seconds
+                return ledger.claim(session, job_ids, self._leases.owner, lease, together=together)
         except SQLAlchemyError as error:
             log.warning("could not claim, left to the dispatcher", jobs=listed(job_ids), error=describe(error))
             self._stopping.wait(RETRY_SECONDS)
             return []
         except Exception:
             log.exception("could not claim", jobs=listed(job_ids))
-            return [] if len(job_ids) == 1 else [claim for job_id in job_ids for claim in self._write_claims([job_id])]
+            each = [] if len(job_ids) == 1 else [[job_id] for job_id in job_ids]
+            return [claim for one in each for claim in self._write_claims(one, together=together)]
         finally:
             self._threads.idle()
 
@@ -185,7 +187,7 @@ class Claimer:
         while len(self._held):
             if self._stopping.wait(POLL_SECONDS):
                 return self._acknowledge_unclaimed(delivery)
-        self._claim([delivery])
+        self._claim([delivery], together=False)
         while len(self._held) and not self._stopping.wait(POLL_SECONDS):
             continue
         return None

@@ -21,19 +21,25 @@ from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.ids import new_id
-from limner_shared.domain.jobs import SPEC_VERSION, JobSpec, JobState, Lane, sources
+from limner_shared.domain.jobs import LOSSES_TOGETHER, SPEC_VERSION, JobSpec, JobState, Lane, sources
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import UnreadableJob
 
 
-def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float) -> list[Claim]:
+def claim(
+    session: Session, job_ids: Iterable[str], owner: str, lease_seconds: float, *, together: bool = False
+) -> list[Claim]:
     """queued → running for those of these jobs that are still queued; a duplicate or stale message claims nothing.
 
     A job whose spec cannot be read fails, and the others are claimed. A job whose spec has a newer version stays
     queued for newer workers; one that waits for a time (a duplicate message of a job that is retried) or whose model or
     tenant is paused, for the dispatcher.
+
+    `together`: the jobs will run beside others, so those that must run alone are left out. An old message may name
+    such a job: it was published before the job's workers were lost.
     """
-    rows = session.execute(_claim_statement(job_ids, owner, lease_seconds), execution_options=NO_SYNC).all()
+    statement = _claim_statement(job_ids, owner, lease_seconds, together=together)
+    rows = session.execute(statement, execution_options=NO_SYNC).all()
     record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
     started = [row for row in rows if row.attempt == 1]
     events = [NewEvent(row.tenant_id, EventType.JOB_STARTED, row.id, row.webhook) for row in started]
@@ -48,7 +54,9 @@ def claim(session: Session, job_ids: Iterable[str], owner: str, lease_seconds: f
     return claims
 
 
-def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -> ReturningUpdate[*tuple[Any, ...]]:
+def _claim_statement(
+    job_ids: Iterable[str], owner: str, lease_seconds: float, *, together: bool
+) -> ReturningUpdate[*tuple[Any, ...]]:
     readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
     chosen = (
         select(Job.id)
@@ -56,6 +64,8 @@ def _claim_statement(job_ids: Iterable[str], owner: str, lease_seconds: float) -
         .where(pause_queries.not_paused())
         .with_for_update(skip_locked=True)
     )
+    if together:
+        chosen = chosen.where(Job.losses < LOSSES_TOGETHER)
     values = {
         Job.state: JobState.RUNNING,
         Job.version: Job.version + 1,
@@ -126,7 +136,7 @@ def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, 
     chosen: list[str] = []
     for model in models:
         chosen += release_queries.next_jobs(session, model, limit - len(chosen))
-    return claim(session, chosen, owner, lease_seconds)
+    return claim(session, chosen, owner, lease_seconds, together=True)
 
 
 def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float) -> set[AttemptKey]:
