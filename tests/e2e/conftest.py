@@ -11,6 +11,8 @@ from tests.e2e.running import chromium, limner_up
 
 from limner_client.local.embedded_valkey import free_port
 
+expect.set_options(timeout=20_000)  # a loaded machine draws slowly
+
 CARDS = Path(__file__).parents[1] / "models"
 
 
