@@ -19,11 +19,12 @@ from limner_dispatcher.dispatcher import ends_pass
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership, NotLeading
 from limner_dispatcher.webhooks import deliveries as duty
-from limner_dispatcher.webhooks.bodies import make_bodies
+from limner_dispatcher.webhooks.bodies import Bodies
 from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import NewImage, NewJob, Result
+from limner_shared.db.signed_links import SignedLinks
 from limner_shared.db.tables import Job, Leader, Tenant
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 from limner_shared.db.webhooks import deliveries, endpoints, log
@@ -41,14 +42,14 @@ EVERY_JOB_EVENT = [each.value for each in EventType if each.startswith("job.")]
 
 
 @pytest.fixture
-def make_duty(settings: Settings, database: Database) -> Iterator[Callable[..., Deliveries]]:
+def make_duty(settings: Settings, database: Database, catalogue: Catalogue) -> Iterator[Callable[..., Deliveries]]:
     """Creates dispatchers' delivery duties; the lead of each ends with the test."""
     made: list[Deliveries] = []
 
     def make(owner: str = "a dispatcher", **changes: object) -> Deliveries:
         changed = settings.model_copy(update={"webhook_internal_targets": ("127.0.0.0/8", "localhost"), **changes})
         leadership = Leadership(database, duty.DUTY, owner)
-        made.append(Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor()))
+        made.append(Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue))
         return made[-1]
 
     yield make
@@ -448,14 +449,14 @@ def test_no_delivery_is_claimed_twice_at_once(database, new_job):
 
 
 def test_a_delivery_whose_dispatcher_died_is_sent_again_and_the_late_result_changes_nothing(
-    database, make_duty, new_job
+    database, make_duty, new_job, catalogue
 ):
     with receiver() as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
         key = rows(database)[0].receiver
         with database.write() as session:
             [lost] = deliveries.claim(session, key, 1, 60)
-            deliveries.store_bodies(session, make_bodies(session, [lost.event], ""))
+            deliveries.store_bodies(session, Bodies("", catalogue, SignedLinks("", database)).make(session, [lost]))
         deliveries_duty = make_duty()
         deliveries_duty.round()
         assert shop.requests == []
