@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -66,6 +67,7 @@ def test_a_webhook_gets_the_prediction_once_it_has_ended_with_pictures_that_need
         eventually(lambda: client.get(DELIVERIES).json["items"][0]["state"] == "delivered")
         told, now = verified(official, shop.requests[0]), official.predictions.get(asked.id)
         assert [httpx.get(url, trust_env=False).content for url in told.output] == [png("red")]
+    assert [urlsplit(url).path.split("/")[1] for url in told.output] == ["images"], "the URL needs a key"
     assert len(shop.requests) == 1, "the start was told too, or the end twice"
     assert (told.id, told.status, told.input["seed"], told.progress.percentage) == (asked.id, "succeeded", 7, 1)
     for name in ("version", "model", "input", "logs", "metrics", "created_at", "completed_at", "urls"):
@@ -173,9 +175,9 @@ def test_the_secret_is_the_tenants_and_needs_the_scope_admin(make_app, database)
     app = make_app(require_keys=True)
     client = app.test_client()
     path = "/replicate/v1/webhooks/default/secret"
-    submitter, admin = make_key(database, "ours", "submit"), make_key(database, "ours", "admin")
+    submitter, admin = make_key(database, "ours", "read", "submit"), make_key(database, "ours", "admin")
     assert client.get(path).status_code == 401
-    assert (client.get(path, headers=submitter).status_code) == 403
+    assert client.get(path, headers=submitter).status_code == 403
     assert client.get(path, headers=admin).json == {"key": client.get(SECRET, headers=admin).json["secret"]}
     with replicate_client(app, submitter["Authorization"].partition(" ")[2]) as official:
         with pytest.raises(ReplicateError) as refused:
