@@ -32,7 +32,7 @@ from limner_shared.db.webhooks.endpoints import EndpointFields
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
-from limner_shared.domain.webhooks import EventType
+from limner_shared.domain.webhooks import GIVE_UP_SECONDS, EventType
 from limner_shared.errors import GenerationFailed, InvalidState
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
@@ -266,6 +266,31 @@ def test_the_webhook_of_a_job_is_signed_with_the_secret_of_its_tenant(database, 
     with database.write() as session:
         secret = endpoints.current_secret(session, TENANT)
     StandardWebhook(secret).verify(shop.requests[0].body, shop.requests[0].headers)
+
+
+def test_the_webhook_of_a_prediction_has_an_event_of_its_own_and_links_that_outlast_its_repeats(
+    database, make_duty, new_job
+):
+    with receiver() as shop, receiver() as archive:
+        endpoint(database, archive.url, EventType.JOB_SUCCEEDED)
+        job_id = new_job()
+        webhook = {"url": shop.url, "events": ["output"], "format": "prediction", "origin": "https://pictures.example"}
+        with database.write() as session:
+            session.execute(update(Job).values(webhook=webhook))
+        with database.write() as session:
+            [claim] = ledger.claim(session, [job_id], "a worker", 60)
+            image = NewImage("ab" * 32, "image/png", 8, 8, 9, 7, {})
+            ledger.finish(session, [Result(claim.id, claim.attempt, [image])])
+        run_until(make_duty(), lambda: states(database) == ["delivered"] * 2)
+    assert len({row.event_id for row in rows(database)}) == 2
+    assert archive.requests[0].event["data"]["id"] == job_id
+    told = shop.requests[0].event
+    assert (told["id"], told["status"], told["input"]["prompt"]) == (job_id, "succeeded", "a secret apple")
+    [url] = told["output"]
+    assert url.startswith("https://pictures.example/images/")
+    image_id, seconds = SignedLinks("", database).read(url.rpartition("/")[2])
+    assert image_id.startswith("img_")
+    assert seconds > GIVE_UP_SECONDS
 
 
 def test_a_repeat_has_the_same_id_and_the_same_bytes(database, make_duty, new_job):
