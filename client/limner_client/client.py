@@ -202,9 +202,10 @@ class Client:
         """Return a link to an image that works without a key for `expires_in` seconds."""
         return ImageLink.model_validate(self._json("GET", f"{_path(image_id)}/link", params={"expires_in": expires_in}))
 
-    def convert(self, image: ImageView, kind: str) -> bytes:
-        """Return the image as a file of another kind: `png`, `webp` or `jpeg`."""
-        return self._send("GET", image.url, params={"format": kind}).content
+    def convert(self, image: ImageView, kind: str, width: int | None = None) -> bytes:
+        """Return the image as another kind of file: `png`, `webp` or `jpeg`; reduced to a `width` of the API's list."""
+        params = {"format": kind} | ({} if width is None else {"width": str(width)})
+        return self._send("GET", image.url, params=params).content
 
     def models(self) -> list[ModelView]:
         """Return the server's models with their limits."""

@@ -92,7 +92,9 @@ class Dispatcher:
             settings.max_solo_losses,
             self.isolation,
         )
-        self._deliveries = Deliveries(settings, database, self._leads[WEBHOOK_DUTY], self.isolation, self._supervisor)
+        self._deliveries = Deliveries(
+            settings, database, self._leads[WEBHOOK_DUTY], self.isolation, self._supervisor, catalogue
+        )
         self._hinted = WakeUp(redis, DELIVERIES_CHANNEL)
         blobs = Blobs(settings.resolved_blob_url)
         self._cleaner = Cleaner(

@@ -97,7 +97,8 @@ class Settings(BaseSettings):
     """The address at which a trusted proxy serves this service, such as https://pictures.example. Without API keys,
     forwarded requests are refused unless it is set; access control is then the proxy's task."""
     signing_key: str = Field(default="", repr=False)
-    """The secret that signs links to images; empty: a random one, kept in the database. A new one ends all links."""
+    """The secret that signs links to images; empty: a random one, kept in the database. A new one ends all links. Web
+    servers and dispatchers need the same one."""
     web_workers: int = Field(default=2, ge=1)
     """Web processes; each serves thousands of connections."""
     max_body_bytes: int = Field(default=16 << 20, ge=1024)

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from limner_shared.db import signed_links
 from limner_shared.errors import StorageFull
 from limner_shared.storage.blobs import RENDITIONS
-from limner_web import renditions, signed_links
+from limner_web import renditions
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_keys import make_key
 from tests.api.test_retention import both_databases, run_retention

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
@@ -13,11 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from limner_shared.db import signed_links
 from limner_shared.domain.cards import Catalogue, load_card
 from limner_shared.errors import InvalidRequest, LimnerError
 from limner_shared.settings import Settings
 from limner_web.model_names import ModelNames
 from limner_web.openai.image_order import NATIVE, UNSUPPORTED, ImageOptions, ImageOrder, in_openai_terms, read_order
+from tests.api.fake_worker import finish, png, start
+from tests.api.test_a1111 import waiting_job
+from tests.api.test_keys import make_key
 
 CARD = """
 name = "painter"
@@ -232,6 +238,20 @@ def test_models_called_dall_e_answer_with_urls_and_others_with_base64(names):
     assert not read(names, model="dall-e-3", response_format="b64_json").output.as_url
     assert not read(names, model="gpt-image-1").output.as_url
     assert not read(names).output.as_url
+
+
+def test_the_url_of_a_picture_needs_no_key_for_an_hour(make_app, database, monkeypatch):
+    app = make_app(require_keys=True)
+    body, key = {"prompt": "a cat", "response_format": "url", "output_format": "webp"}, make_key(database, "ours")
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(app.test_client().post, "/v1/images/generations", json=body, headers=key)
+        finish(app, start(app, waiting_job(app, answer)), png("red"))
+        path = answer.result().json["data"][0]["url"].removeprefix("http://localhost")
+    browser = app.test_client()
+    assert (browser.get(path).status_code, browser.get(path).mimetype) == (200, "image/webp")
+    later = time.time() + 3600
+    monkeypatch.setattr(signed_links.time, "time", lambda: later)
+    assert (browser.get(path).status_code, browser.get(path).json["code"]) == (410, "link_expired")
 
 
 VALUES = st.recursive(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from replicate.prediction import Prediction
 
-from limner_shared.db import ledger
+from limner_shared.db import ledger, signed_links
 from limner_shared.db.tables import Job
 from limner_shared.errors import GenerationFailed
 from limner_web.replicate import inputs
@@ -20,6 +22,7 @@ from tests.api.test_keys import make_key
 
 PREDICTIONS = "/replicate/v1/predictions"
 NAMED = "/replicate/v1/models/limner/limner-flow/predictions"
+NULL = Path(__file__).parents[1] / "models/null.toml"
 CAT = {"input": {"prompt": "a cat"}}
 
 
@@ -121,6 +124,7 @@ def test_a_time_that_is_not_allowed_is_refused_by_name(client, app, header, valu
         ("scheduler", "DDIM"),
         ("style", "oil"),
         ("image", "https://example.com/a.png"),
+        ("image", "https://example.com/images/a.png"),
         ("image", "data:image/png;base64,AAAA"),
         ("mask", "data:image/png;base64,AAAA"),
         ("prompt_strength", 0.5),
@@ -222,12 +226,33 @@ def test_outputs_are_urls_where_the_client_wants_or_the_service_has_https(make_a
     client = app.test_client()
     prediction = create(client)
     finish(app, start(app, prediction["id"]), png("red"))
-    assert fetch(client, prediction).output[0].startswith("https://pictures.example/api/v1/images/img_")
+    assert fetch(client, prediction).output[0].startswith("https://pictures.example/images/")
     as_data = client.get(f"{PREDICTIONS}/{prediction['id']}", headers={"X-Output-Files": "data"}).json["output"]
     assert as_data[0].startswith("data:image/png;base64,")
     assert client.get(PREDICTIONS).json["results"][0]["output"][0].startswith("https:")
     wrong = client.get(f"{PREDICTIONS}/{prediction['id']}", headers={"X-Output-Files": "x"})
     assert wrong.status_code == 422
+
+
+def test_an_output_url_needs_no_key_for_an_hour_and_is_an_input_of_its_tenant(make_app, database, monkeypatch):
+    models = {"models": (NULL,), "default_model": "null"}
+    app = make_app(public_url="https://pictures.example", require_keys=True, **models)
+    client = app.test_client()
+    ours, theirs = make_key(database, "ours"), make_key(database, "theirs")
+    named = "/replicate/v1/models/limner/null/predictions"
+    prediction = client.post(named, json=CAT, headers=ours).json
+    finish(app, start(app, prediction["id"]), png("red"))
+    output = client.get(f"{PREDICTIONS}/{prediction['id']}", headers=ours).json["output"][0]
+    path = output.removeprefix("https://pictures.example")
+    assert client.get(path).data == png("red")
+    again = {"input": {"prompt": "x", "image": output}}
+    assert client.post(named, json=again, headers=theirs).status_code == 404
+    assert client.post(named, json=again, headers=ours).status_code == 201
+    later = time.time() + 3600
+    monkeypatch.setattr(signed_links.time, "time", lambda: later)
+    assert client.get(path).status_code == 410
+    expired = client.post(named, json=again, headers=ours)
+    assert (expired.status_code, expired.json["code"]) == (410, "link_expired")
 
 
 def test_a_stream_of_a_canceled_prediction_says_so(client):
@@ -243,9 +268,3 @@ def test_every_route_needs_a_key_where_keys_are_required(make_app):
     for name in ("predictions", "models", "models/limner/limner-flow", "deployments", "files"):
         refused = client.get(f"/replicate/v1/{name}")
         assert (refused.status_code, refused.json["code"]) == (401, "unauthorized")
-
-
-def test_a_webhook_is_refused_by_name_because_its_body_would_not_be_a_prediction(client):
-    answer = client.post(NAMED, json=CAT | {"webhook": "https://example.com/hook"})
-    assert answer.status_code == 422
-    assert answer.json["detail"].startswith("webhook:")

@@ -26,6 +26,7 @@ from limner_shared.db.accounts import audit
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery
+from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from tests.api.test_keys import make_key
@@ -43,10 +44,11 @@ def app(make_app) -> APIFlask:
 
 
 @pytest.fixture
-def delivering(settings: Settings, database: Database) -> Iterator[None]:
+def delivering(settings: Settings, database: Database, catalogue: Catalogue) -> Iterator[None]:
     """A dispatcher's delivery duty on a thread."""
     changed = settings.model_copy(update={"webhook_internal_targets": INTERNAL, "webhook_timeout_seconds": 5.0})
-    duty = Deliveries(changed, database, Leadership(database, DUTY, "a test"), Isolation(ends_pass), Supervisor())
+    leadership = Leadership(database, DUTY, "a test")
+    duty = Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue)
     ended = threading.Event()
 
     def run() -> None:
@@ -111,7 +113,7 @@ def test_a_webhook_is_delivered_once_the_job_ends(client, delivering):
     }
 
 
-def test_urls_are_complete_if_the_service_knows_its_address(make_app, settings, database):
+def test_urls_are_complete_if_the_service_knows_its_address(make_app, settings, database, catalogue):
     app = make_app(webhook_internal_targets=INTERNAL, public_url="https://pictures.example")
     changed = settings.model_copy(
         update={"webhook_internal_targets": INTERNAL, "public_url": "https://pictures.example"}
@@ -121,7 +123,8 @@ def test_urls_are_complete_if_the_service_knows_its_address(make_app, settings, 
     with receiver() as shop:
         job = client.post(JOBS, json={"prompt": "x", "webhook": shop.url}, headers=headers).json
         client.post(f"{JOBS}/{job['id']}/cancel", headers=headers)
-        duty = Deliveries(changed, database, Leadership(database, DUTY, "me"), Isolation(ends_pass), Supervisor())
+        leadership = Leadership(database, DUTY, "me")
+        duty = Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue)
         duty.round()
         duty.close()
     assert shop.requests[0].event["data"]["links"]["self"] == f"https://pictures.example{JOBS}/{job['id']}"

@@ -21,6 +21,7 @@ from tests.processes import eventually
 
 from limner_client.client import Client as ApiClient
 from limner_client.local.embedded_valkey import free_port
+from limner_shared.domain.ids import new_id
 
 COMMAND = ["-m", "limner_client.cli.main", "mcp"]
 SMALL = {"model": "limner-gan", "size": "64x64"}
@@ -87,7 +88,7 @@ def test_an_agent_lists_tools_and_models_and_draws(target):
         return tools, models, await client.call_tool("generate_image", {"prompt": "a red apple", "n": 2, **SMALL})
 
     tools, models, drawn = use(target, work)
-    assert [tool.name for tool in tools] == ["generate_image", "edit_image", "get_job", "list_models"]
+    assert [tool.name for tool in tools] == ["generate_image", "edit_image", "get_job", "search_images", "list_models"]
     assert all(tool.description and tool.output_schema for tool in tools)
     by_name = {model["name"]: model for model in models.structured_content["models"]}
     assert by_name["null"]["tasks"] == ["text-to-image", "image-to-image"]
@@ -117,6 +118,53 @@ def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(htt
     assert picture_in(ended.content[0]).size == (8, 8)
     with ApiClient(door) as api:
         assert api.job(started.structured_content["job_id"]).status == "succeeded"
+
+
+def test_an_agent_finds_earlier_pictures_by_their_words_with_thumbnails(target):
+    word = f"zebra{new_id('x').replace('_', '')}"
+
+    async def work(client: Client) -> list[Any]:
+        drawn = [
+            await client.call_tool("generate_image", {"prompt": f"{word} {each}", "n": 2, **SMALL}) for each in "abc"
+        ]
+        first = await client.call_tool("search_images", {"query": word, "limit": 2})
+        rest = {"query": word, "limit": 2, "cursor": first.structured_content["next_cursor"]}
+        return [*drawn, first, await client.call_tool("search_images", rest)]
+
+    *drawn, first, second = use(target, work)
+    found = first.structured_content["jobs"] + second.structured_content["jobs"]
+    ids = [answer.structured_content["job_id"] for answer in drawn]
+    assert [job["job_id"] for job in found] == ids[::-1]
+    assert found[0]["pictures"] == drawn[2].structured_content["pictures"]
+    assert [job["thumbnail"] for job in found] == [0, 1, 0]
+    thumbnail = picture_in(first.content[0])
+    assert (thumbnail.format, thumbnail.size) == ("JPEG", (64, 64))
+    assert [content.type for content in first.content] == ["image", "image", "text"]
+
+
+def test_a_search_without_a_result_is_an_answer_and_its_limits_are_named(http_origin):
+    url = f"{http_origin}/mcp"
+    nothing = call(url, "search_images", query="nosuchwordanywhere", tag=None)
+    assert nothing.structured_content == {"jobs": [], "next_cursor": None}
+    for wrong in ({"limit": 0}, {"limit": 21}, {"query": "x" * 201}, {"cursor": "y" * 41}):
+        assert call(url, "search_images", **wrong).is_error
+    unsearchable = call(url, "search_images", query="!")
+    assert "invalid_request: " in unsearchable.content[0].text
+
+
+def test_an_agent_that_asks_for_progress_is_told_of_it_while_it_waits(target):
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    request = {"prompt": "x", "model": "null", "steps": 100, "wait_seconds": 30}
+    answer = use(target, lambda client: client.call_tool("generate_image", request, progress_callback=note))
+    assert answer.structured_content["finished"] is True
+    values = [progress for progress, _, _ in told]
+    assert values == sorted(values)
+    assert told[-1] == (1.0, 1.0, "succeeded")
+    assert len(told) > 1, "nothing was told before the end"
 
 
 def test_texts_that_look_like_json_and_nulls_are_taken_as_an_agent_means_them(http_origin):

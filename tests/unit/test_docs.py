@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from html import unescape
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -102,6 +103,14 @@ def test_every_path_that_a_page_names_exists() -> None:
         if not (ROOT / path).exists()
     ]
     assert missing == []
+
+
+def test_the_guide_of_clients_names_the_versions_that_the_tests_use() -> None:
+    named = re.findall(
+        r"^\| \[`(\w+)`\]\(\w+\.md\) \| ([\d.]+) \|", (DOCS / "guides/clients.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(named) == 5
+    assert named == [(package, version(package)) for package, _ in named]
 
 
 def test_the_readme_has_at_most_150_lines_and_the_changelog_names_every_renamed_variable() -> None:

@@ -19,11 +19,12 @@ from limner_dispatcher.dispatcher import ends_pass
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership, NotLeading
 from limner_dispatcher.webhooks import deliveries as duty
-from limner_dispatcher.webhooks.bodies import make_bodies
+from limner_dispatcher.webhooks.bodies import Bodies
 from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import NewImage, NewJob, Result
+from limner_shared.db.signed_links import SignedLinks
 from limner_shared.db.tables import Job, Leader, Tenant
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 from limner_shared.db.webhooks import deliveries, endpoints, log
@@ -31,7 +32,7 @@ from limner_shared.db.webhooks.endpoints import EndpointFields
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
-from limner_shared.domain.webhooks import EventType
+from limner_shared.domain.webhooks import GIVE_UP_SECONDS, EventType
 from limner_shared.errors import GenerationFailed, InvalidState
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
@@ -41,14 +42,14 @@ EVERY_JOB_EVENT = [each.value for each in EventType if each.startswith("job.")]
 
 
 @pytest.fixture
-def make_duty(settings: Settings, database: Database) -> Iterator[Callable[..., Deliveries]]:
+def make_duty(settings: Settings, database: Database, catalogue: Catalogue) -> Iterator[Callable[..., Deliveries]]:
     """Creates dispatchers' delivery duties; the lead of each ends with the test."""
     made: list[Deliveries] = []
 
     def make(owner: str = "a dispatcher", **changes: object) -> Deliveries:
         changed = settings.model_copy(update={"webhook_internal_targets": ("127.0.0.0/8", "localhost"), **changes})
         leadership = Leadership(database, duty.DUTY, owner)
-        made.append(Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor()))
+        made.append(Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue))
         return made[-1]
 
     yield make
@@ -268,6 +269,31 @@ def test_the_webhook_of_a_job_is_signed_with_the_secret_of_its_tenant(database, 
     StandardWebhook(secret).verify(shop.requests[0].body, shop.requests[0].headers)
 
 
+def test_the_webhook_of_a_prediction_has_an_event_of_its_own_and_links_that_outlast_its_repeats(
+    database, make_duty, new_job
+):
+    with receiver() as shop, receiver() as archive:
+        endpoint(database, archive.url, EventType.JOB_SUCCEEDED)
+        job_id = new_job()
+        webhook = {"url": shop.url, "events": ["output"], "format": "prediction", "origin": "https://pictures.example"}
+        with database.write() as session:
+            session.execute(update(Job).values(webhook=webhook))
+        with database.write() as session:
+            [claim] = ledger.claim(session, [job_id], "a worker", 60)
+            image = NewImage("ab" * 32, "image/png", 8, 8, 9, 7, {})
+            ledger.finish(session, [Result(claim.id, claim.attempt, [image])])
+        run_until(make_duty(), lambda: states(database) == ["delivered"] * 2)
+    assert len({row.event_id for row in rows(database)}) == 2
+    assert archive.requests[0].event["data"]["id"] == job_id
+    told = shop.requests[0].event
+    assert (told["id"], told["status"], told["input"]["prompt"]) == (job_id, "succeeded", "a secret apple")
+    [url] = told["output"]
+    assert url.startswith("https://pictures.example/images/")
+    image_id, seconds = SignedLinks("", database).read(url.rpartition("/")[2])
+    assert image_id.startswith("img_")
+    assert seconds > GIVE_UP_SECONDS
+
+
 def test_a_repeat_has_the_same_id_and_the_same_bytes(database, make_duty, new_job):
     answers = iter([failure(500, b"no"), failure(301, Location="http://127.0.0.1:1/"), Answer(204, b"")])
     with receiver(lambda _request: next(answers)) as shop:
@@ -449,14 +475,14 @@ def test_no_delivery_is_claimed_twice_at_once(database, new_job):
 
 
 def test_a_delivery_whose_dispatcher_died_is_sent_again_and_the_late_result_changes_nothing(
-    database, make_duty, new_job
+    database, make_duty, new_job, catalogue
 ):
     with receiver() as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
         key = rows(database)[0].receiver
         with database.write() as session:
             [lost] = deliveries.claim(session, key, 1, 60)
-            deliveries.store_bodies(session, make_bodies(session, [lost.event], ""))
+            deliveries.store_bodies(session, Bodies("", catalogue, SignedLinks("", database)).make(session, [lost]))
         deliveries_duty = make_duty()
         deliveries_duty.round()
         assert shop.requests == []

@@ -38,6 +38,7 @@ from limner_web.openai import models as openai_models
 from limner_web.pages import plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
+from limner_web.replicate import webhook_secret as replicate_webhook_secret
 from limner_web.services import build
 from limner_web.serving import connection, operator_port
 
@@ -67,6 +68,7 @@ MODULES = (
     openai_models,
     a1111,
     replicate,
+    replicate_webhook_secret,
     pages,
     plain,
     session,

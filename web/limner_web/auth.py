@@ -26,7 +26,15 @@ DOORS: Final = ("/v1/", "/sdapi/", "/replicate/")
 PROTECTED: Final = ("/api/", *DOORS)
 BASIC: Final = ("/sdapi/",)
 """The paths whose clients know only Basic authentication: the password is the key."""
-ADMIN_BLUEPRINTS: Final = ("keys", "audit", "webhook_endpoints", "openai_webhook_endpoints", "webhook_secret", "pauses")
+ADMIN_BLUEPRINTS: Final = (
+    "keys",
+    "audit",
+    "webhook_endpoints",
+    "openai_webhook_endpoints",
+    "webhook_secret",
+    "replicate_webhook_secret",
+    "pauses",
+)
 OPERATOR_BLUEPRINTS: Final = ("pauses",)
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
 PAGES: Final = ("pages", "plain")

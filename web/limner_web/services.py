@@ -10,6 +10,7 @@ from flask import current_app
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
+from limner_shared.db.signed_links import SignedLinks
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.messaging.celery_app import make_celery
@@ -26,7 +27,6 @@ from limner_web.renditions import Renditions
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
 from limner_web.serving.probe import Probe
-from limner_web.signed_links import SignedLinks
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
@@ -12,9 +14,11 @@ from pydantic import BaseModel, Field
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import ErrorView, ImageView, JobView
+from limner_shared.errors import NotFound
 
 MAX_SHOWN: Final = 4
 """Pictures in one answer; agents have to read all of them."""
+THUMBNAIL_WIDTH: Final = 256
 LARGE_BYTES: Final = 700_000
 """Larger files are sent as JPEG: agents' hosts limit the size of an answer, often to 1 MB."""
 
@@ -46,6 +50,26 @@ class JobResult(BaseModel):
     next_step: str | None = Field(default=None, description="What to do now.")
 
 
+class FoundJob(BaseModel):
+    """A job that a search has found."""
+
+    job_id: str
+    prompt: str
+    model: str
+    style: str | None
+    created_at: datetime
+    tags: list[str]
+    thumbnail: int | None = Field(description="Which image of this answer shows its first picture, from 0.")
+    pictures: list[Picture]
+
+
+class Found(BaseModel):
+    """The jobs that a search has found, the newest first."""
+
+    jobs: list[FoundJob]
+    next_cursor: str | None = Field(description="For the next page: call search_images again with it as `cursor`.")
+
+
 class ModelSummary(BaseModel):
     """A model and its limits."""
 
@@ -74,14 +98,41 @@ def job_answer(client: Client, job: JobView) -> CallToolResult:
     return as_answer(_result(client, job), shown)
 
 
+def found_answer(client: Client, jobs: Sequence[JobView], next_cursor: str | None) -> CallToolResult:
+    """The answer of a search: thumbnails, and the jobs as JSON. Raises what the downloads raise, except NotFound."""
+    shown: list[ContentBlock] = []
+    found: list[FoundJob] = []
+    for job in jobs:
+        place = None
+        with suppress(NotFound):  # the picture was deleted meanwhile
+            data = client.convert(job.images[0], "jpeg", THUMBNAIL_WIDTH)
+            shown.append(_image_content(data, "image/jpeg"))
+            place = len(shown) - 1
+        found.append(_found(client, job, place))
+    return as_answer(Found(jobs=found, next_cursor=next_cursor), shown)
+
+
 def as_answer(result: BaseModel, pictures: Sequence[ContentBlock] = ()) -> CallToolResult:
     """An answer with these pictures and this result, as structured content and, for older clients, as text."""
     text = TextContent(type="text", text=result.model_dump_json(exclude_none=True))
     return CallToolResult(content=[*pictures, text], structured_content=result.model_dump(mode="json"))
 
 
-def _result(client: Client, job: JobView) -> JobResult:
-    pictures = [
+def _found(client: Client, job: JobView, thumbnail: int | None) -> FoundJob:
+    return FoundJob(
+        job_id=job.id,
+        prompt=job.prompt,
+        model=job.model,
+        style=job.style,
+        created_at=job.created_at,
+        tags=job.tags,
+        thumbnail=thumbnail,
+        pictures=_pictures(client, job),
+    )
+
+
+def _pictures(client: Client, job: JobView) -> list[Picture]:
+    return [
         Picture(
             id=image.id,
             url=f"{client.server}{image.url}",
@@ -92,6 +143,9 @@ def _result(client: Client, job: JobView) -> JobResult:
         )
         for image in job.images
     ]
+
+
+def _result(client: Client, job: JobView) -> JobResult:
     done = job.progress.done / job.progress.total if job.progress and job.progress.total else None
     return JobResult(
         job_id=job.id,
@@ -102,7 +156,7 @@ def _result(client: Client, job: JobView) -> JobResult:
         seed=job.seed,
         position=job.position,
         progress=done,
-        pictures=pictures,
+        pictures=_pictures(client, job),
         error=job.error,
         next_step=_next_step(job),
     )
@@ -120,4 +174,8 @@ def _content(client: Client, image: ImageView) -> ImageContent:
     large = image.bytes > LARGE_BYTES
     data = client.convert(image, "jpeg") if large else client.download(image)
     media_type = "image/jpeg" if large else image.media_type
+    return _image_content(data, media_type)
+
+
+def _image_content(data: bytes, media_type: str) -> ImageContent:
     return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=media_type)

@@ -24,7 +24,7 @@ MAX_BODY_BYTES: Final = 16 << 20
 """As the HTTP API's: a picture and a mask as data URLs are the largest part of a call."""
 INSTRUCTIONS: Final = (
     "Draws pictures. Call list_models for sizes and styles, then generate_image. An answer whose `finished` is false"
-    " names a job: call get_job with its id and wait_seconds until it has finished."
+    " names a job: call get_job with its id and wait_seconds until it has finished. search_images finds earlier ones."
 )
 
 
@@ -36,6 +36,7 @@ def build(connect: Connect) -> MCPServer:
     server.add_tool(tools.generate_image, annotations=draws)
     server.add_tool(tools.edit_image, annotations=draws)
     server.add_tool(tools.get_job, annotations=reads)
+    server.add_tool(tools.search_images, annotations=reads)
     server.add_tool(tools.list_models, annotations=reads)
     return server
 

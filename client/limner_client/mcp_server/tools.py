@@ -13,7 +13,17 @@ from mcp.types import CallToolResult
 from pydantic import BeforeValidator, Field
 
 from limner_client.client import Client
-from limner_client.mcp_server.results import JobResult, Models, ModelSummary, as_answer, job_answer
+from limner_client.mcp_server.progress import Progress
+from limner_client.mcp_server.results import (
+    Found,
+    JobResult,
+    Models,
+    ModelSummary,
+    as_answer,
+    found_answer,
+    job_answer,
+)
+from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView, ModelView
 from limner_shared.errors import InvalidRequest, LimnerError
 
@@ -25,6 +35,13 @@ MAX_WAIT_SECONDS: Final = 30
 """The longest wait of one call: hosts of agents end calls that take much longer, often after a minute."""
 POLL_SECONDS: Final = 20
 """The longest single request; the server allows 25 seconds."""
+PROGRESS_SECONDS: Final = 2
+"""The same for an agent that wants to know of progress."""
+DEFAULT_FOUND: Final = 8
+MAX_FOUND: Final = 20
+"""Jobs in one answer of a search; each has a thumbnail of some 10 kB."""
+MAX_PAGES: Final = 10
+"""Pages that one search reads: a page may be empty although more follow."""
 CALLS_AT_ONCE: Final = 100
 
 
@@ -78,7 +95,8 @@ class Tools:
         """
         request = {"prompt": prompt, "model": model, "style": style, "n": n, "seed": seed, "steps": steps}
         request |= {"guidance": guidance, "negative_prompt": negative_prompt, **_size(size)}
-        return await self._call(ctx, lambda client: _submit(client, request, wait_seconds))
+        progress = Progress(ctx)
+        return await self._call(ctx, lambda client: _submit(client, request, wait_seconds, progress))
 
     async def edit_image(
         self,
@@ -100,11 +118,12 @@ class Tools:
         """
         request = {"prompt": prompt, "image": image, "mask": mask, "strength": strength, "style": style, "n": n}
         request |= {"seed": seed, **_size(size)}
+        progress = Progress(ctx)
 
         def edit(client: Client) -> CallToolResult:
             task = "inpainting" if mask else "image-to-image"
             chosen = model or _model_for(client.models(), task)
-            return _submit(client, request | {"model": chosen}, wait_seconds)
+            return _submit(client, request | {"model": chosen}, wait_seconds, progress)
 
         return await self._call(ctx, edit)
 
@@ -115,7 +134,26 @@ class Tools:
         wait_seconds: Wait = 0,
     ) -> JobAnswer:
         """Return a job's state, and its pictures once it has finished; with wait_seconds, wait for that."""
-        return await self._call(ctx, lambda client: job_answer(client, _follow(client, job_id, wait_seconds)))
+        progress = Progress(ctx)
+        return await self._call(ctx, lambda client: job_answer(client, _follow(client, job_id, wait_seconds, progress)))
+
+    async def search_images(
+        self,
+        ctx: Context,
+        query: Annotated[
+            Text, Field(max_length=200, description="Words of the prompt, all of which must occur. Default: any job.")
+        ] = "",
+        model: Annotated[Text, Field(description="Only pictures of this model.")] = "",
+        style: Style = "",
+        tag: Annotated[Text, Field(description="Only jobs with this tag.")] = "",
+        favourite: Annotated[bool, Field(description="Only favourites.")] = False,
+        limit: Annotated[int, Field(ge=1, le=MAX_FOUND, description="The most jobs.")] = DEFAULT_FOUND,
+        cursor: Annotated[Text, Field(max_length=40, description="The `next_cursor` of the answer before.")] = "",
+    ) -> Annotated[CallToolResult, Found]:
+        """Find finished pictures of earlier jobs, the newest first, with a thumbnail of each job's first picture."""
+        filters = {"q": query, "model": model, "style": style, "tag": tag, "favourite": favourite or None}
+        given = {name: value for name, value in filters.items() if value != ""}
+        return await self._call(ctx, lambda client: found_answer(client, *_find(client, given, limit, cursor)))
 
     async def list_models(self, ctx: Context) -> Annotated[CallToolResult, Models]:
         """List the models with their tasks, sizes, styles and limits."""
@@ -138,18 +176,33 @@ class Tools:
             raise ToolError(f"{error.code}: {error.message}") from error
 
 
-def _submit(client: Client, request: dict[str, Any], wait_seconds: int) -> CallToolResult:
+def _submit(client: Client, request: dict[str, Any], wait_seconds: int, progress: Progress) -> CallToolResult:
     given = {name: value for name, value in request.items() if value != "" or name == "prompt"}
-    return job_answer(client, _follow(client, client.submit(given).id, wait_seconds))
+    return job_answer(client, _follow(client, client.submit(given).id, wait_seconds, progress))
 
 
-def _follow(client: Client, job_id: str, seconds: int) -> JobView:
-    """The job once it has ended or the seconds have passed."""
-    ends = time.monotonic() + seconds
+def _follow(client: Client, job_id: str, seconds: int, progress: Progress) -> JobView:
+    """The job once it has ended or the seconds have passed. The agent is told of its progress meanwhile."""
+    ends, every = time.monotonic() + seconds, PROGRESS_SECONDS if progress.is_wanted else POLL_SECONDS
     job = client.job(job_id)
+    progress.tell(job)
     while not job.status.terminal and (left := int(ends - time.monotonic())) > 0:
-        job = client.job(job_id, min(left, POLL_SECONDS))
+        job = client.job(job_id, min(left, every))
+        progress.tell(job)
     return job
+
+
+def _find(client: Client, filters: dict[str, Any], limit: int, cursor: str) -> tuple[list[JobView], str | None]:
+    """At most `limit` jobs with pictures, from a few pages of the list, and the cursor behind them."""
+    found: list[JobView] = []
+    after: str | None = cursor or None
+    for _ in range(MAX_PAGES):
+        page = client.jobs(status=JobState.SUCCEEDED, limit=limit - len(found), cursor=after, **filters)
+        found += [job for job in page.items if job.images]
+        after = page.next
+        if after is None or len(found) == limit:
+            break
+    return found, after
 
 
 def _size(size: str) -> dict[str, int]:

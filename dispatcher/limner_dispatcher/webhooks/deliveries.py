@@ -13,12 +13,14 @@ from typing import Final
 
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership
-from limner_dispatcher.webhooks.bodies import make_bodies
+from limner_dispatcher.webhooks.bodies import Bodies
 from limner_dispatcher.webhooks.pacing import Pacing
 from limner_dispatcher.webhooks.sender import Sender
 from limner_shared.db.engine import Database, describe, is_away
+from limner_shared.db.signed_links import SignedLinks
 from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks.deliveries import Claimed, Sent
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.domain.webhooks import DeliveryState, DueReceiver
 from limner_shared.settings import Settings
@@ -47,11 +49,13 @@ class Deliveries:
         leadership: Leadership,
         isolation: Isolation,
         supervisor: Supervisor,
+        catalogue: Catalogue,
     ) -> None:
         self._settings = settings
         self._database = database
         self._leadership = leadership
         self._isolation = isolation
+        self._bodies = Bodies(settings.public_url, catalogue, SignedLinks(settings.signing_key, database))
         self._sender = Sender(Targets.parse(settings.webhook_internal_targets), settings.webhook_timeout_seconds)
         self._pacing = Pacing(SLOTS, settings.webhook_concurrency, settings.webhook_rate)
         self._pool = supervisor.pool("webhook", SLOTS)
@@ -105,10 +109,10 @@ class Deliveries:
 
     def _begin_some(self, receiver: str, limit: int) -> int:
         lease = self._settings.webhook_timeout_seconds + LEASE_MARGIN_SECONDS
+        self._bodies.prepare()
         with self._leadership.write() as session:
             claims = deliveries.claim(session, receiver, limit, lease)
-            events = list({claimed.event.id: claimed.event for claimed in claims}.values())
-            bodies = make_bodies(session, events, self._settings.public_url)
+            bodies = self._bodies.make(session, claims)
             deliveries.store_bodies(session, bodies)
         self._pacing.started(receiver, len(claims))
         for claimed in claims:

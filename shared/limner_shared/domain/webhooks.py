@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -84,13 +85,44 @@ class DueReceiver:
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS)]
 
 
+class BodyFormat(StrEnum):
+    """What a webhook's bodies are."""
+
+    EVENT = "event"
+    """An envelope with the job or bulk as the native API shows it."""
+    PREDICTION = "prediction"
+    """A prediction of Replicate's API."""
+
+
+PredictionEvent = Literal["start", "output", "logs", "completed"]
+PREDICTION_EVENTS: Final[Mapping[str, Sequence[EventType]]] = {
+    "start": (EventType.JOB_STARTED,),
+    "output": (EventType.JOB_SUCCEEDED,),
+    "logs": (EventType.JOB_STARTED, *JOB_ENDED),
+    "completed": JOB_ENDED,
+}
+"""The changes of a job that each event of Replicate's API tells of: all pictures of a job come at its end."""
+PREDICTION_DEFAULT: Final = ("output", "completed")
+
+
 class Webhook(BaseModel):
-    """The webhook of one job or bulk, as stored with it."""
+    """The webhook of one job or bulk, as stored with it. `events` are EventTypes, or PredictionEvents in the format of
+    predictions, of which releases without this format send none.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     url: str
     events: tuple[str, ...]
+    format: BodyFormat = BodyFormat.EVENT
+    origin: str = ""
+    """What the URLs in predictions begin with."""
+
+    def wants(self, change: EventType) -> bool:
+        """Whether it is told of this change."""
+        if self.format is BodyFormat.EVENT:
+            return change in self.events
+        return any(change in PREDICTION_EVENTS.get(event, ()) for event in self.events)
 
 
 def new_secret() -> str:

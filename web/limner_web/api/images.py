@@ -6,10 +6,11 @@ from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
-from flask import Response, make_response, request, url_for
+from flask import Response, make_response, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
+from limner_shared.db.signed_links import ANSWER_SECONDS, FOLDER, MAX_SECONDS
 from limner_shared.db.tables import Image
 from limner_shared.domain.views import ImageLink
 from limner_shared.errors import NotAcceptable
@@ -17,11 +18,10 @@ from limner_web.auth import tenant_id
 from limner_web.picture_formats import MEDIA_TYPES, Format
 from limner_web.renditions import Rendition
 from limner_web.services import get_services
-from limner_web.signed_links import MAX_SECONDS
 from limner_web.view_builders import moment
 
 bp = APIBlueprint("images", __name__, url_prefix="/api/v1/images", tag="Images")
-links = APIBlueprint("links", __name__, url_prefix="/images", tag="Images")
+links = APIBlueprint("links", __name__, url_prefix=FOLDER, tag="Images")
 IMAGE_RESPONSES: Final[dict[int, Any]] = {
     200: {"description": "The image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
     206: {"description": "A part of the image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
@@ -50,7 +50,9 @@ class LinkQuery(BaseModel):
     """How long the link works."""
 
     model_config = ConfigDict(extra="forbid")
-    expires_in: int = Field(default=3600, ge=1, le=MAX_SECONDS, description="Seconds for which the link works.")
+    expires_in: int = Field(
+        default=ANSWER_SECONDS, ge=1, le=MAX_SECONDS, description="Seconds for which the link works."
+    )
 
 
 @bp.get("/<id:image_id>")
@@ -79,9 +81,9 @@ def get_link(image_id: str, query: LinkQuery) -> Response:
     services = get_services()
     with services.database.read() as session:
         row = queries.image(session, tenant_id(), image_id)
-    token, until = services.links.make(row.id, query.expires_in)
+    path, until = services.links.make(row.id, query.expires_in)
     base = services.settings.public_url or request.host_url.rstrip("/")
-    link = ImageLink(url=f"{base}{url_for('links.get_linked_image', token=token)}", expires_at=moment(until))
+    link = ImageLink(url=f"{base}{path}", expires_at=moment(until))
     answer = make_response(link.model_dump(mode="json"))
     answer.headers["Cache-Control"] = "no-store"
     return answer

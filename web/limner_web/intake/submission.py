@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -67,20 +69,21 @@ def submit(
     key: str | None,
     retry_count: int | None = None,
     context: ConversationContext | None = None,
+    *,
+    webhook: dict[str, Any] | None = None,
 ) -> Accepted:
     """Queue one job, unless another one holds its unique key; returns the job's id.
 
     `key` is the idempotency key: requests with the same key make one job. Without a key, a client that numbers its
     tries (`retry_count`, 0 for the first) gets the job of its first try.
 
+    `webhook` is a `webhooks.Webhook` as JSON, for requests whose own fields cannot name it.
+
     Raises InvalidRequest, TooManyRequests, IdempotencyConflict, UniqueKeyLoading or Gone.
     """
-    digest = _digest(services, context.place if context is not None else "", request)
-    if context is not None and request.model is None:
-        request = request.model_copy(update={"model": context.model})
-    new_job = _new_job(services, tenant_id, request)
-    if context is not None:
-        new_job = replace(new_job, spec=new_job.spec.model_copy(update={"history": context.history}))
+    place = "" if webhook is None else json.dumps([webhook["url"], webhook["events"]])
+    digest = _digest(services, context.place if context is not None else place, request)
+    new_job = _new_job(services, tenant_id, request, context, webhook)
 
     def submit_job(session: Session) -> Submission:
         existing = ledger.hold_unique_keys(session, tenant_id, [new_job]).get(0)
@@ -119,12 +122,22 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
     return submission.changes[0].id
 
 
-def _new_job(services: Services, tenant_id: str, request: JobRequest) -> NewJob:
+def _new_job(
+    services: Services,
+    tenant_id: str,
+    request: JobRequest,
+    context: ConversationContext | None,
+    webhook: dict[str, Any] | None,
+) -> NewJob:
     """The job of a request, with its input pictures stored. Raises InvalidRequest."""
+    if context is not None and request.model is None:
+        request = request.model_copy(update={"model": context.model})
     card, spec = services.catalogue.resolve(request)
     start, retries = start_time(request, time.time()), retry_limit(card, request)
-    webhook = job_webhook(services.targets, request)
+    webhook = job_webhook(services.targets, request) if webhook is None else webhook
     spec = services.inputs.store(tenant_id, spec)
+    if context is not None:
+        spec = spec.model_copy(update={"history": context.history})
     cost = card.cost(spec)
     return NewJob(
         spec,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from limner_shared.db import queries
+from limner_shared.db.signed_links import ANSWER_SECONDS
 from limner_shared.db.tables import Image
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.replay import DRAWN_AS
@@ -141,7 +142,8 @@ def _picture(services: Services, output: Output, job: JobView, image: Image, ori
     about = {"id": image.id, "seed": image.seed, "revised_prompt": drawn_as or job.revised_prompt or job.prompt}
     if output.as_url:
         kind = "" if output.format == "png" else f"?format={output.format}"
-        return about | {"url": f"{origin}/api/v1/images/{image.id}{kind}"}
+        path, _ = services.links.make(image.id, ANSWER_SECONDS)
+        return about | {"url": f"{origin}{path}{kind}"}
     stored = services.storage.call(services.blobs.get, image.sha256)
     if output.format == "png" and output.letterbox is None:
         return about | {"b64_json": base64.b64encode(stored).decode()}

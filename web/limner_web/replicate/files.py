@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from limner_shared.db import queries
 from limner_shared.domain.ids import new_id
-from limner_shared.errors import InvalidRequest, NotFound, ServiceUnavailable
+from limner_shared.errors import InvalidLink, InvalidRequest, NotFound, ServiceUnavailable
 from limner_web.services import Services
 from limner_web.view_builders import moment
 
@@ -26,6 +26,7 @@ MOST_FILES: Final = 1000
 """Files of one tenant; the oldest are forgotten."""
 FILE_URL: Final = re.compile(r"https?://[^/?#]+/replicate/v1/files/(file_[0-9a-z]{1,32})")
 PICTURE_URL: Final = re.compile(r"https?://[^/?#]+/api/v1/images/(img_[0-9a-z]{1,32})(?:\?format=\w+)?")
+LINK: Final = re.compile(r"https?://[^/?#]+/images/([\w.-]{1,300})(?:\?format=\w+)?", re.ASCII)
 DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)?;base64,", re.IGNORECASE)
 SIGNATURES: Final = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
 
@@ -115,16 +116,17 @@ def file_object(file: File, origin: str) -> dict[str, Any]:
 def as_input(services: Services, tenant_id: str, field: str, value: str) -> str:
     """An input picture in the native API's form: the URL of one of our files or pictures, or a data URL, of any type.
 
-    Raises NotFound, or InvalidRequest for another URL, which this service does not fetch.
+    Raises NotFound, LinkExpired, or InvalidRequest for another URL, which this service does not fetch.
     """
-    uploaded, picture, data_url = FILE_URL.fullmatch(value), PICTURE_URL.fullmatch(value), DATA_URL.match(value)
+    uploaded, data_url = FILE_URL.fullmatch(value), DATA_URL.match(value)
     if uploaded is not None:
         digest = get(services.hints.redis, tenant_id, uploaded[1]).sha256
         data = services.storage.call(services.blobs.get_input, digest)
         return f"data:image/{_kind(data)};base64,{base64.b64encode(data).decode()}"
-    if picture is not None:
+    picture_id = _picture_of(services, value)
+    if picture_id is not None:
         with services.database.read() as session:
-            return queries.image(session, tenant_id, picture[1]).id
+            return queries.image(session, tenant_id, picture_id).id
     if data_url is not None:
         encoded = value[data_url.end() :]
         return f"data:image/{_kind(_start(encoded))};base64,{encoded}"
@@ -132,6 +134,17 @@ def as_input(services: Services, tenant_id: str, field: str, value: str) -> str:
         f"{field}: give a file, a data URL, or the URL of a picture that was made here; other URLs are not fetched."
     )
     raise InvalidRequest(message, field=field)
+
+
+def _picture_of(services: Services, url: str) -> str | None:
+    """The id of the picture that a URL of this service leads to, if it is one. Raises LinkExpired."""
+    picture, link = PICTURE_URL.fullmatch(url), LINK.fullmatch(url)
+    if picture is not None or link is None:
+        return None if picture is None else picture[1]
+    try:
+        return services.links.read(link[1])[0]
+    except InvalidLink:  # a file of another site in a folder of this name
+        return None
 
 
 def _start(encoded: str) -> bytes:

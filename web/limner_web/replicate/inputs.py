@@ -9,27 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import MAX_SEED
-from limner_shared.domain.views import JobView
+from limner_shared.domain.predictions import NAMES
+from limner_shared.domain.webhooks import PredictionEvent, WebhookUrl
 from limner_shared.errors import InvalidRequest
 
-NAMES: Final = {
-    "prompt": "prompt",
-    "negative_prompt": "negative_prompt",
-    "style": "style",
-    "width": "width",
-    "height": "height",
-    "num_outputs": "n",
-    "num_inference_steps": "steps",
-    "guidance_scale": "guidance",
-    "scheduler": "scheduler",
-    "seed": "seed",
-    "image": "image",
-    "mask": "mask",
-    "prompt_strength": "strength",
-}
-"""Our field of each input. The names are those of most text-to-image models on Replicate."""
 CALLED: Final = {ours: theirs for theirs, ours in NAMES.items()}
-STORED_INPUTS: Final = ("image", "mask")
 MAX_WAIT_SECONDS: Final = 60
 WAIT: Final = re.compile(r"wait(?:=(\d{1,3}))?", re.IGNORECASE)
 DURATION: Final = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?", re.IGNORECASE)
@@ -65,25 +49,14 @@ class NewPrediction(BaseModel):
     version: str | None = None
     input: Inputs
     stream: bool = False
-    webhook: str | None = None
-    webhook_events_filter: list[str] | None = None
+    webhook: WebhookUrl | None = None
+    webhook_events_filter: tuple[PredictionEvent, ...] | None = Field(default=None, min_length=1)
 
 
 def job_fields(asked: NewPrediction, card: ModelCard) -> dict[str, Any]:
-    """The fields of our request. Raises InvalidRequest for a webhook: its body would not be a prediction."""
-    for name in ("webhook", "webhook_events_filter"):
-        if getattr(asked, name) is not None:
-            message = f"{name}: predictions have no webhooks; a job has them if it is created with POST /api/v1/jobs."
-            raise InvalidRequest(message, field=name)
+    """The fields of our request."""
     given = asked.input.model_dump(exclude_none=True)
-    fields = {NAMES[name]: value for name, value in given.items()}
-    return fields | {"model": card.name}
-
-
-def shown_inputs(job: JobView) -> dict[str, Any]:
-    """The inputs of a job, without the pictures that it starts from."""
-    values = {theirs: getattr(job, ours) for theirs, ours in NAMES.items() if theirs not in STORED_INPUTS}
-    return {name: value for name, value in values.items() if value not in (None, "")}
+    return {NAMES[name]: value for name, value in given.items()} | {"model": card.name}
 
 
 def wait_seconds(prefer: str) -> int | None:

@@ -5,16 +5,15 @@ Each card is a model of the owner `limner` with one version and one deployment. 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any, Final
 
 from limner_shared.domain.card_fields import Range
 from limner_shared.domain.cards import DEFAULT_STRENGTH, Catalogue, ModelCard
 from limner_shared.domain.jobs import MAX_SEED
+from limner_shared.domain.predictions import OWNER, version_id
 from limner_shared.errors import NotFound
 
-OWNER: Final = "limner"
 UNDATED: Final = "1970-01-01T00:00:00Z"
 """Cards have no date, but clients require one."""
 COG_VERSION: Final = "0.16.0"
@@ -45,11 +44,6 @@ def find_version(catalogue: Catalogue, reference: str) -> ModelCard:
             f" name, such as {OWNER}/{catalogue.default}, or its current version."
         )
     return found
-
-
-def version_id(card: ModelCard) -> str:
-    """SHA-256 in hex of what a card says, without the place of its weights."""
-    return hashlib.sha256(card.model_dump_json(exclude={"source", "adapters"}).encode()).hexdigest()
 
 
 def model_object(card: ModelCard, origin: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.predictions import STORED_INPUTS, prediction_object, version_id
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import strict_json, waiting
@@ -19,8 +20,10 @@ from limner_web.auth import tenant_id
 from limner_web.intake import submission
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
+from limner_web.intake.webhooks import prediction_webhook
 from limner_web.problems import renamed
-from limner_web.replicate import files, inputs, models, predictions, streaming
+from limner_web.replicate import files, inputs, models, streaming
+from limner_web.replicate.outputs import outputs
 from limner_web.request_checks import BROKEN_BODY, ID_PATTERN, cut_off
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
@@ -121,8 +124,8 @@ def list_versions(owner: str, name: str) -> Response:
 def get_version(owner: str, name: str, version: str) -> Response:
     """Retrieve a version."""
     card = models.find(get_services().catalogue, owner, name)
-    if version != models.version_id(card):
-        raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {models.version_id(card)}.")
+    if version != version_id(card):
+        raise NotFound(f"{owner}/{name} has no version {version[:80]!r}; its version is {version_id(card)}.")
     return jsonify(models.version_object(card))
 
 
@@ -184,15 +187,21 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
     services = get_services()
     wait = inputs.wait_seconds(request.headers.get("Prefer", ""))
     fields = inputs.job_fields(asked, card)
-    for name in inputs.STORED_INPUTS:
+    for name in STORED_INPUTS:
         if name in fields:
             fields[name] = files.as_input(services, tenant_id(), name, fields[name])
     fields["expires_in"] = inputs.life_seconds(request.headers.get("Cancel-After"))
     header = JobHeaders.read(request.headers)
+    webhook = prediction_webhook(services.targets, asked.webhook, asked.webhook_events_filter, _origin(services))
     try:
         job_request = JobRequest.model_validate(fields)
         job_id = submission.submit(
-            services, tenant_id(), job_request, header.idempotency_key, header.x_stainless_retry_count
+            services,
+            tenant_id(),
+            job_request,
+            header.idempotency_key,
+            header.x_stainless_retry_count,
+            webhook=webhook,
         ).job_id
     except InvalidRequest as error:
         raise renamed(error, inputs.CALLED) from error
@@ -214,10 +223,10 @@ def _object(
     origin = _origin(services)
     as_data = _as_data(services) if as_data is None else as_data
     try:
-        output = predictions.outputs(services, job, origin, as_data=as_data)
+        output = outputs(services, job, origin, as_data=as_data)
     except NotFound:  # deleted meanwhile
         output = None
-    return predictions.prediction_object(job, services.catalogue, origin, output, status=status)
+    return prediction_object(job, services.catalogue, origin, output, status=status)
 
 
 def _list(results: list[dict[str, Any]]) -> Response:

@@ -8,9 +8,11 @@ from itertools import count
 from typing import Final
 
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.predictions import error_of, status_of
+from limner_shared.domain.predictions import logs as logs_of
 from limner_shared.domain.views import JobView
 from limner_shared.errors import DeadlineExceeded, LimnerError
-from limner_web.replicate import predictions
+from limner_web.replicate.outputs import outputs
 from limner_web.services import Services
 
 DONE: Final = {"succeeded": "", "canceled": "canceled", "failed": "error"}
@@ -22,17 +24,17 @@ def events(services: Services, views: Iterator[JobView], origin: str, *, as_data
     numbers, sent = count(1), ""
     try:
         for job in views:
-            logs = predictions.logs(job)
+            logs = logs_of(job)
             if logs != sent:
                 sent = logs
                 yield _event(next(numbers), "logs", logs)
             if not job.status.terminal:
                 yield ": keepalive\n\n"
                 continue
-            status = predictions.status_of(job)
+            status = status_of(job)
             if job.status is JobState.FAILED and status == "failed":
-                yield _event(next(numbers), "error", predictions.error_of(job) or "failed")
-            for output in predictions.outputs(services, job, origin, as_data=as_data):
+                yield _event(next(numbers), "error", error_of(job) or "failed")
+            for output in outputs(services, job, origin, as_data=as_data):
                 yield _event(next(numbers), "output", output)
             yield _event(next(numbers), "done", json.dumps({"reason": DONE[status]} if DONE[status] else {}))
     except DeadlineExceeded as error:

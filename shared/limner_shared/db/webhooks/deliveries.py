@@ -32,6 +32,8 @@ class Claimed:
     url: str
     event: WebhookEvent
     secrets: Sequence[str]
+    is_own: bool
+    """Whether the webhook is the job's or bulk's own, not an endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[st
             urls.get(row.endpoint_id or "", row.url),
             events[row.event_id],
             secrets[row.endpoint_id or row.tenant_id],
+            is_own=row.endpoint_id is None,
         )
         for row in rows
     ]

@@ -18,7 +18,7 @@ from limner_shared.db.engine import insert_many, now
 from limner_shared.db.webhook_tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.webhook_targets import receiver_of
-from limner_shared.domain.webhooks import GIVE_UP_SECONDS, DeliveryState, EventType, Webhook
+from limner_shared.domain.webhooks import GIVE_UP_SECONDS, BodyFormat, DeliveryState, EventType, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,7 @@ def emit(session: Session, events: Sequence[NewEvent]) -> bool:
     rows: list[dict[str, Any]] = []
     deliveries: list[dict[str, Any]] = []
     for event in events:
-        receivers = list(_receivers(event, endpoints))
-        if receivers:
+        for receivers in _receivers(event, endpoints):
             rows.append(_row(event))
             deliveries += (delivery_row(rows[-1]["id"], event.tenant_id, receiver) for receiver in receivers)
     if rows:
@@ -90,16 +89,25 @@ def delivery_row(event_id: str, tenant_id: str, receiver: Receiver) -> dict[str,
     }
 
 
-def _receivers(event: NewEvent, endpoints: Sequence[WebhookEndpoint]) -> Iterator[Receiver]:
-    for endpoint in endpoints:
-        if endpoint.tenant_id == event.tenant_id and event.type in endpoint.event_types:
-            yield Receiver(endpoint.id, endpoint.url, endpoint.id)
-    own = _read(event.webhook)
-    if own is not None and event.type in own.events:
-        yield Receiver(receiver_of(event.tenant_id, own.url), own.url)
+def _receivers(event: NewEvent, endpoints: Sequence[WebhookEndpoint]) -> Iterator[list[Receiver]]:
+    """The receivers of the change, grouped by the format of their body: an event has one body."""
+    told = [
+        Receiver(endpoint.id, endpoint.url, endpoint.id)
+        for endpoint in endpoints
+        if endpoint.tenant_id == event.tenant_id and event.type in endpoint.event_types
+    ]
+    own = read_webhook(event.webhook)
+    if own is not None and own.wants(event.type):
+        itself = Receiver(receiver_of(event.tenant_id, own.url), own.url)
+        if own.format is BodyFormat.EVENT:
+            told.append(itself)
+        else:
+            yield [itself]
+    if told:
+        yield told
 
 
-def _read(stored: Mapping[str, Any] | None) -> Webhook | None:
+def read_webhook(stored: Mapping[str, Any] | None) -> Webhook | None:
     """A stored webhook; None for a damaged one, which must not stop its job from ending."""
     try:
         return None if stored is None else Webhook.model_validate(stored)

@@ -1,20 +1,36 @@
-"""Predictions as Replicate's clients see them, made from the views of jobs."""
+"""Predictions: jobs as Replicate's clients see them, in answers and in webhooks. No I/O."""
 
 from __future__ import annotations
 
-import base64
+import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import DeadlineExceeded
-from limner_web import waiting
-from limner_web.replicate.inputs import shown_inputs
-from limner_web.replicate.models import OWNER, version_id
-from limner_web.services import Services
 
+OWNER: Final = "limner"
+"""The owner of every model."""
+NAMES: Final = {
+    "prompt": "prompt",
+    "negative_prompt": "negative_prompt",
+    "style": "style",
+    "width": "width",
+    "height": "height",
+    "num_outputs": "n",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "scheduler": "scheduler",
+    "seed": "seed",
+    "image": "image",
+    "mask": "mask",
+    "prompt_strength": "strength",
+}
+"""Our field of each input. The names are those of most text-to-image models on Replicate."""
+STORED_INPUTS: Final = ("image", "mask")
 STATUS: Final = {
     JobState.QUEUED: "starting",
     JobState.RUNNING: "processing",
@@ -26,6 +42,11 @@ STATUS: Final = {
 BAR_CHARS: Final = 10
 
 
+def version_id(card: ModelCard) -> str:
+    """SHA-256 in hex of what a card says, without the place of its weights."""
+    return hashlib.sha256(card.model_dump_json(exclude={"source", "adapters"}).encode()).hexdigest()
+
+
 def status_of(job: JobView) -> str:
     """The prediction's status. A job that expired counts as canceled, as `Cancel-After` has it."""
     expired = job.error is not None and job.error.code == DeadlineExceeded.code
@@ -35,14 +56,6 @@ def status_of(job: JobView) -> str:
 def error_of(job: JobView) -> str | None:
     """Why the job failed, with our code."""
     return None if job.error is None else f"{job.error.code}: {job.error.message}"
-
-
-def outputs(services: Services, job: JobView, origin: str, *, as_data: bool) -> list[str]:
-    """The job's pictures as URLs, or as data URLs. Raises NotFound once their bytes were deleted, or StorageFailed."""
-    if not as_data:
-        return [f"{origin}{image.url}" for image in job.images]
-    files = ((image.media_type, waiting.picture(services, image)) for image in job.images)
-    return [f"data:{media_type};base64,{base64.b64encode(data).decode()}" for media_type, data in files]
 
 
 def logs(job: JobView) -> str:
@@ -62,9 +75,9 @@ def logs(job: JobView) -> str:
 
 
 def prediction_object(
-    job: JobView, catalogue: Catalogue, origin: str, output: list[str] | None, *, status: str | None = None
+    job: JobView, catalogue: Catalogue, origin: str, output: Sequence[str] | None, *, status: str | None = None
 ) -> dict[str, Any]:
-    """A prediction. `status` replaces the job's own where a client expects another one."""
+    """A prediction. `origin` begins its URLs; `status` replaces the job's own where a client expects another one."""
     card = catalogue.cards.get(job.model)
     this = f"{origin}/replicate/v1/predictions/{job.id}"
     return {
@@ -72,7 +85,7 @@ def prediction_object(
         "model": f"{OWNER}/{job.model}",
         "version": version_id(card) if card is not None else "unknown",
         "status": status or status_of(job),
-        "input": shown_inputs(job),
+        "input": _shown_inputs(job),
         "output": output or None,
         "error": error_of(job),
         "logs": logs(job),
@@ -84,6 +97,12 @@ def prediction_object(
         "source": "api",
         "urls": {"get": this, "cancel": f"{this}/cancel", "stream": f"{this}/stream", "web": f"{origin}/"},
     }
+
+
+def _shown_inputs(job: JobView) -> dict[str, Any]:
+    """The inputs of a job, without the pictures that it starts from."""
+    values = {theirs: getattr(job, ours) for theirs, ours in NAMES.items() if theirs not in STORED_INPUTS}
+    return {name: value for name, value in values.items() if value not in (None, "")}
 
 
 def _metrics(job: JobView) -> dict[str, float]:

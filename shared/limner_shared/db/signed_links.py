@@ -1,4 +1,4 @@
-"""Links to images that need no key and expire."""
+"""Links to images that need no key and expire. The web process serves them; webhooks contain them too."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from limner_shared.db.engine import Database
 from limner_shared.errors import InvalidLink, LinkExpired
 
 MAX_SECONDS: Final = 7 * 86_400
+FOLDER: Final = "/images"
+"""Where the web process serves the links."""
+ANSWER_SECONDS: Final = 3600
+"""How long the links in the answers of OpenAI's and Replicate's APIs work, as theirs do."""
 PURPOSE: Final = "image link"
 
 
@@ -26,10 +30,14 @@ class SignedLinks:
         self._lock = threading.Lock()
         self._serializer: URLSafeSerializer | None = None
 
+    def prepare(self) -> None:
+        """Read the key, if it was not read yet; `make` and `read` do it too, but not within a transaction."""
+        self._ready()
+
     def make(self, image_id: str, seconds: int) -> tuple[str, float]:
-        """Return a token for an image, and when it expires, in seconds since 1970."""
+        """Return the path of a link to an image, and when it expires, in seconds since 1970."""
         until = int(time.time()) + seconds
-        return str(self._ready().dumps([image_id, until])), float(until)
+        return f"{FOLDER}/{self._ready().dumps([image_id, until])}", float(until)
 
     def read(self, token: str) -> tuple[str, float]:
         """Return the image of a token, and the seconds until it expires. Raises InvalidLink or LinkExpired."""
