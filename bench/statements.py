@@ -261,7 +261,7 @@ def _batches(say: _Dialect, key: str, tenant: str, empty: str) -> dict[str, tupl
     times = {"created_at": at, "expires_at": "4000000000", "ended_at": "CASE WHEN n % 1000 > 0 THEN 4000000000 + n END"}
     more = {"input_file_id": "'file_x'", "output_seconds": "1", "completion_window": "'24h'", "bulk_id": "'bulk_0000'"}
     line = {"bulk_id": f"'bulk_' || {say.padded('n % 100', 4)}", "line": "n", "custom_id": "'' || n", "output": empty}
-    return {"batches": (whose | times | more, "n % 2 = 0"), "batch_lines": (line, "true")}
+    return {"batches": (whose | times | more, "n % 7 = 0"), "batch_lines": (line, "true")}
 
 
 def _job(say: _Dialect, key: str, tenant: str) -> dict[str, str]:

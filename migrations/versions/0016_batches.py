@@ -36,7 +36,7 @@ def upgrade() -> None:
             sa.Column("custom_id", sa.String(255), nullable=False),
             sa.Column("output", JSON, nullable=False),
             sa.PrimaryKeyConstraint("bulk_id", "line", name=op.f("pk_batch_lines")),
-            sa.UniqueConstraint("bulk_id", "custom_id", name=op.f("uq_batch_lines_bulk_id")),
+            sa.UniqueConstraint("bulk_id", "custom_id", name=op.f("uq_batch_lines_bulk_id_custom_id")),
         )
     if "batch_id" not in {column["name"] for column in inspected.get_columns("files")}:
         op.add_column("files", sa.Column("batch_id", sa.String(40), nullable=True))

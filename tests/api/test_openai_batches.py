@@ -114,7 +114,7 @@ def test_the_official_client_runs_a_batch_in_a_running_service(server):
             input_file_id=file.id, endpoint=URL, completion_window="24h", metadata={"night": "1"}
         )
         assert (made.status, made.metadata, made.output_file_id) == ("validating", {"night": "1"}, None)
-        eventually(lambda: client.batches.retrieve(made.id).status == "in_progress")
+        eventually(lambda: client.batches.retrieve(made.id).status == "in_progress", 90)
         first, second, third = job_ids(app)
         finish(app, start(app, first), png("red"), png("blue"))
         fail(app, second)

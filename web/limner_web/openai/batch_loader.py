@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -32,9 +33,10 @@ log = get_logger(__name__)
 
 POLL_SECONDS: Final = 1.0
 LEASE_SECONDS: Final = 30.0
-"""A batch whose process was killed is taken over after this time; one that failed for a passing reason is tried again.
-"""
+"""A batch whose process was killed is taken over after this time."""
 RENEW_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 3.0
+"""A batch that failed for a reason that passes is tried again after this time."""
 
 
 class BatchLoader:
@@ -86,7 +88,7 @@ class BatchLoader:
     # --- validating ---
 
     def _load(self, claimed: Batch) -> None:
-        """Queue the jobs of a batch, all or none. A lease that is left as it is makes the next try wait."""
+        """Queue the jobs of a batch, all or none."""
         lease = _Lease(self._services, claimed)
         reader: BatchReader | None = None
         try:
@@ -106,12 +108,15 @@ class BatchLoader:
             )
         except (LeaseLost, BulkDropped) as error:
             log.info("a batch was not queued", batch=claimed.id, error=error.message)
+            self._try_later(claimed)
         except LimnerError as error:
             if error.retryable and not isinstance(error, TooManyRequests):
                 log.warning("a batch cannot be read now", batch=claimed.id, error=error.message)
+                self._try_later(claimed)
             else:
                 self._fail(claimed, reader.lines if reader else 0, error)
         except DATABASE_AWAY:
+            self._try_later(claimed)
             raise
         except Exception as error:  # the same file would fail again
             log.exception("a batch failed", batch=claimed.id, exc_info=error)
@@ -122,6 +127,11 @@ class BatchLoader:
         with self._services.database.write() as session:
             batches.fail(session, claimed, total, _errors(error))
         self._services.hints.deliveries_wait()
+
+    def _try_later(self, claimed: Batch) -> None:
+        """Shorten the lease, so that any process tries again soon; if that fails, once the lease has ended."""
+        with suppress(LeaseLost, *DATABASE_AWAY), self._services.database.write() as session:
+            batches.renew(session, claimed, RETRY_SECONDS)
 
     # --- finalizing ---
 
@@ -144,6 +154,7 @@ class BatchLoader:
             output = batch_output.measure(self._services, claimed, _Lease(self._services, claimed).keep)
         except LimnerError as error:
             log.warning("a batch's output cannot be measured now", batch=claimed.id, error=error.message)
+            self._try_later(claimed)
             return
         with self._services.database.write() as session:
             batches.finish(session, claimed, output)
