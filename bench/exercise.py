@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from sqlalchemy import text, update
 from bench.statements import OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.retention import Cleaner
-from limner_shared.db import event_queries, ledger, queries, release_queries
+from limner_shared.db import batches, event_queries, ledger, queries, release_queries
 from limner_shared.db.accounts import audit, keys, pauses, tenants
+from limner_shared.db.batch_tables import Batch
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
 from limner_shared.db.tables import SCHEDULED, Job, Pause, Tenant
@@ -26,6 +28,7 @@ from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.webhooks import DeliveryState
 from limner_shared.errors import GenerationFailed, StorageFailed
+from limner_web.openai.batch_loader import BatchLoader
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
 USAGE, PAUSES = "/api/v1/usage", "/api/v1/pauses"
@@ -49,6 +52,7 @@ def exercise(app: Flask, dispatcher: Dispatcher) -> None:
             update(Tenant).values(max_queued=LONG, max_running=LONG, cost_per_day=10**12, share_results=True)
         )
     ask(app.test_client())
+    batch(app)
     notify(app, dispatcher)
     _round(dispatcher)
     work(held.database, spec, card.name)
@@ -120,6 +124,37 @@ def ask(client: FlaskClient) -> None:
     for path in (TALKS, f"{TALKS}?limit=1&cursor={talk['id']}", talk["links"]["self"], "/readyz", USAGE):
         call(path)
     call(talk["links"]["self"], "DELETE")
+
+
+def batch(app: Flask) -> None:
+    """Carry batches of OpenAI's API through all their states, and read the output of one."""
+    client, loader = app.test_client(), BatchLoader(app.extensions["limner"])
+
+    def call(path: str, body: dict[str, Any] | None = None, **more: Any) -> Any:
+        answer = client.open(f"/v1/{path}", method="GET" if body is None and not more else "POST", json=body, **more)
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            raise RuntimeError(f"{path}: {answer.text}")
+        return answer.json if answer.is_json else answer.data
+
+    def create(url: str) -> str:
+        line = {"custom_id": "a", "method": "POST", "url": url, "body": {"prompt": "x"}}
+        form = {"purpose": "batch", "file": (io.BytesIO(json.dumps(line).encode()), "a")}
+        file = call("files", data=form, content_type="multipart/form-data")["id"]
+        body = {"input_file_id": file, "endpoint": "/v1/images/generations", "completion_window": "24h"}
+        return f"batches/{call('batches', body)['id']}"
+
+    good, late, _ = (create(url) for url in ("/v1/images/generations", "/v1/images/generations", "/nothing"))
+    for _ in range(3):
+        loader.load_next()
+    for path in ("batches", f"batches?limit=1&after={good.partition('/')[2]}", good):
+        call(path)
+    call(f"{good}/cancel", {})
+    with app.extensions["limner"].database.write() as session:
+        session.execute(update(Batch).where(Batch.id == late.partition("/")[2]).values(expires_at=1.0))
+    loader.finish_next()
+    call(f"files/{call(good)['error_file_id']}/content")
+    with app.extensions["limner"].database.write() as session:
+        batches.forget_batches(session, 100, -1.0)
 
 
 def notify(app: Flask, dispatcher: Dispatcher) -> None:

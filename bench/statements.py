@@ -219,6 +219,7 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
             "n % 4 = 0",
         ),
         **_webhooks(say, key, tenant),
+        **_batches(say, key, tenant, empty),
         "conversations": (
             {"id": f"'conv_' || {key}", "tenant_id": tenant, "title": "'a talk'", "created_at": at, "touched_at": at},
             "n % 7 = 0",
@@ -251,6 +252,16 @@ def _webhooks(say: _Dialect, key: str, tenant: str) -> dict[str, tuple[dict[str,
         ),
         "webhook_attempts": (tried | {"request_headers": say.json("'{}'"), "created_at": at}, "n % 2 = 0"),
     }
+
+
+def _batches(say: _Dialect, key: str, tenant: str, empty: str) -> dict[str, tuple[dict[str, str], str]]:
+    """Return the same for batches, which have ended but for one in a thousand, and for lines of a hundred bulks."""
+    state, at = "CASE WHEN n % 1000 = 0 THEN 'in_progress' ELSE 'completed' END", "1700000000 + n"
+    whose = {"id": f"'batch_' || {key}", "tenant_id": tenant, "state": state, "endpoint": "'x'", "origin": "'x'"}
+    times = {"created_at": at, "expires_at": "4000000000", "ended_at": "CASE WHEN n % 1000 > 0 THEN 4000000000 + n END"}
+    more = {"input_file_id": "'file_x'", "output_seconds": "1", "completion_window": "'24h'", "bulk_id": "'bulk_0000'"}
+    line = {"bulk_id": f"'bulk_' || {say.padded('n % 100', 4)}", "line": "n", "custom_id": "'' || n", "output": empty}
+    return {"batches": (whose | times | more, "n % 7 = 0"), "batch_lines": (line, "true")}
 
 
 def _job(say: _Dialect, key: str, tenant: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from limner_shared.db import files, ledger
+from limner_shared.db import batches, files, ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.webhooks import deliveries
@@ -78,6 +78,7 @@ class Cleaner:
             self._delete_blobs,
             self._delete_inputs,
             lambda: self._run(files.expire_files),
+            lambda: self._run(partial(batches.forget_batches, seconds=self._input_seconds)),
             self._delete_old,
         ]
         if max(_done(duty) for duty in duties) < ROWS:

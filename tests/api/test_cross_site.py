@@ -74,6 +74,8 @@ CHANGES = [
     ("POST", "/api/v1/webhook_deliveries/redeliver"),
     ("POST", f"/api/v1/webhook_deliveries/whd_{ID}/redeliver"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/batches"),
+    ("POST", f"/v1/batches/batch_{ID}/cancel"),
     ("POST", "/v1/files"),
     ("DELETE", f"/v1/files/file_{ID}"),
     ("POST", "/v1/images/generations"),

@@ -31,7 +31,7 @@ from limner_web.api import (
     webhook_endpoints,
     webhook_secret,
 )
-from limner_web.openai import chat
+from limner_web.openai import batches, chat
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
@@ -63,6 +63,7 @@ MODULES = (
     health,
     operator,
     chat,
+    batches,
     openai_files,
     openai_images,
     openai_models,

@@ -60,9 +60,12 @@ class Server(BaseApplication):
     def load(self) -> Any:
         """Build the application in the worker process, after gevent has patched the standard library."""
         from limner_web.app import create_app  # noqa: PLC0415 - not before gevent's patches
+        from limner_web.openai.batch_loader import BatchLoader  # noqa: PLC0415
 
         configure_logging(self._settings, "web")
-        return create_app(self._settings)
+        app = create_app(self._settings)
+        BatchLoader(app.extensions["limner"]).start()
+        return app
 
 
 @click.command()

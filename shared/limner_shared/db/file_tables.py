@@ -9,7 +9,9 @@ from limner_shared.db.table_base import Base
 
 
 class StoredFile(Base):
-    """A file that a client uploaded. It is deleted when it expires."""
+    """A file that a client uploaded, or the output of a batch, which is made when it is read. It is deleted when it
+    expires.
+    """
 
     __tablename__ = "files"
 
@@ -21,5 +23,6 @@ class StoredFile(Base):
     parts: Mapped[int]  # stored in this many parts (`storage.file_parts`)
     created_at: Mapped[float]
     expires_at: Mapped[float]
+    batch_id: Mapped[str | None] = mapped_column(String(40))  # the batch whose output it is
 
     __table_args__ = (Index("ix_files_listed", "tenant_id", "id"), Index("ix_files_expiry", "expires_at"))

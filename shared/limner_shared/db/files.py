@@ -18,7 +18,7 @@ NO_SYNC: Final = {"synchronize_session": False}
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """An uploaded file whose bytes are already stored."""
+    """An uploaded file whose bytes are already stored, or the output of a batch, which has no parts."""
 
     id: str
     name: str
@@ -27,12 +27,13 @@ class NewFile:
     parts: int
     expires_in: float
     """Seconds."""
+    batch_id: str | None = None
 
 
 def add_file(session: Session, tenant_id: str, new: NewFile) -> None:
     """Add the row of a file."""
     values = {"id": new.id, "tenant_id": tenant_id, "name": new.name, "purpose": new.purpose}
-    values |= {"size_bytes": new.size_bytes, "parts": new.parts}
+    values |= {"size_bytes": new.size_bytes, "parts": new.parts, "batch_id": new.batch_id}
     session.execute(insert(StoredFile).values(created_at=now(), expires_at=now() + new.expires_in, **values))
 
 

@@ -153,11 +153,18 @@ class BulkReader:
         if rest.strip():
             yield number + 1, rest
 
+    def _request(self, number: int, text: bytes) -> JobRequest:
+        """The job request of a line. Raises BadLine, ValidationError, or a LimnerError that concerns the line."""
+        return JobRequest.model_validate(strict_json.loads(text))
+
+    def _bad_line(self, number: int, error: LimnerError) -> BadLine:
+        return BadLine(number, error.details.get("field"), error.message)
+
     def _parse(self, number: int, text: bytes) -> NewJob:
         if len(text) > MAX_BULK_LINE_BYTES:
             raise BadLine(number, None, f"a line may have at most {MAX_BULK_LINE_BYTES} bytes")
         try:
-            request = JobRequest.model_validate(strict_json.loads(text))
+            request = self._request(number, text)
             card, spec = self._catalogue.resolve(request)
             retries, start = retry_limit(card, request), start_time(request, time.time())
             webhook = job_webhook(self._targets, request)
@@ -166,7 +173,7 @@ class BulkReader:
             first = from_validation(error).details["errors"][0]
             raise BadLine(number, first["field"] or None, first["message"]) from error
         except LimnerError as error:
-            raise BadLine(number, error.details.get("field"), error.message) from error
+            raise self._bad_line(number, error) from error
         priority = request.priority or Priority.LOW
         return NewJob(
             spec,

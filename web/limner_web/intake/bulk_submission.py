@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger
 from limner_shared.db.engine import describe
@@ -32,6 +33,10 @@ LOADING = ""
 """The digest stored with a bulk's idempotency key until the whole body has been read."""
 
 
+class BulkDropped(BadBulk):
+    """The bulk was canceled or arrived too slowly, so nothing was queued. Send it again."""
+
+
 def submit_bulk(
     services: Services, tenant_id: str, reader: BulkReader, key: str | None, webhook: dict[str, Any] | None = None
 ) -> str:
@@ -49,20 +54,41 @@ def submit_bulk(
         if earlier_digest != reader.digest:
             raise IdempotencyConflict
         return bulk_id
+
+    def keep_key(session: Session) -> None:
+        if key is not None:
+            ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, replace=True)
+
+    load_bulk(services, tenant_id, bulk_id, reader, with_seal=keep_key)
+    return bulk_id
+
+
+def load_bulk(
+    services: Services,
+    tenant_id: str,
+    bulk_id: str,
+    reader: BulkReader,
+    *,
+    with_jobs: Callable[[Session, Sequence[NewJob]], None] = lambda _session, _jobs: None,
+    with_seal: Callable[[Session], None] = lambda _session: None,
+) -> None:
+    """Queue the jobs of a bulk that was just opened, all or none. `with_jobs` is called in each transaction that stores
+    jobs, `with_seal` in the one that completes the bulk; what they raise drops it.
+
+    Raises what `submit_bulk` does, and BulkDropped.
+    """
     try:
-        duplicates = _load(services, tenant_id, bulk_id, reader)
+        duplicates = _load(services, tenant_id, bulk_id, reader, with_jobs)
         with services.database.write() as session:
             total = reader.accepted - duplicates.count
             if not ledger.seal_bulk(session, bulk_id, total, reader.skipped, duplicates.stored):
-                raise _dropped_meanwhile()
+                raise BulkDropped
             services.wakeups.in_commit(session)
-            if key is not None:
-                ledger.store_idempotency_key(session, tenant_id, key, reader.digest, bulk_id, replace=True)
+            with_seal(session)
     except BaseException:
         _drop(services, bulk_id)
         raise
     services.wakeups.after_commit()
-    return bulk_id
 
 
 def _open(
@@ -104,18 +130,25 @@ class Duplicates:
         self.lines += [{"line": line, "job": job} for line, job in lines[: MAX_BULK_ERRORS - len(self.lines)]]
 
 
-def _load(services: Services, tenant_id: str, bulk_id: str, reader: BulkReader) -> Duplicates:
+def _load(
+    services: Services,
+    tenant_id: str,
+    bulk_id: str,
+    reader: BulkReader,
+    with_jobs: Callable[[Session, Sequence[NewJob]], None],
+) -> Duplicates:
     queued: int | None = None
     duplicates = Duplicates()
     for chunk in _chunks(reader.jobs()):
         with services.database.write() as session:
             if not ledger.touch_bulk(session, bulk_id, reader.lines):
-                raise _dropped_meanwhile()
+                raise BulkDropped
             holders = ledger.hold_unique_keys(session, tenant_id, chunk, bulk_id)
             new = [job for place, job in enumerate(chunk) if place not in holders]
             queued = ledger.reserve_quota(session, tenant_id, len(new), sum(job.cost for job in new), queued)
             if new:
                 ledger.submit(session, tenant_id, new, bulk_id=bulk_id)
+            with_jobs(session, new)
         duplicates.add([(chunk[place].bulk_line, job_id) for place, job_id in holders.items()])
         time.sleep(0)  # yields to the server's other greenlets
     return duplicates
@@ -142,7 +175,3 @@ def _drop(services: Services, bulk_id: str) -> None:
             ledger.sweep_bulk(session, bulk_id, DROPPED_AT_ONCE)
     except SQLAlchemyError as error:
         log.warning("could not drop a bulk, left to the dispatcher", bulk=bulk_id, error=describe(error))
-
-
-def _dropped_meanwhile() -> BadBulk:
-    return BadBulk("The bulk was canceled or arrived too slowly, so nothing was queued. Send it again.")

@@ -10,7 +10,7 @@ from flask import Response, jsonify, request, stream_with_context
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.datastructures import FileStorage
 
-from limner_shared.db import files
+from limner_shared.db import batches, files
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
 from limner_shared.domain.card_fields import refuse
@@ -19,6 +19,7 @@ from limner_web import strict_json
 from limner_web.auth import tenant_id
 from limner_web.intake import uploads
 from limner_web.intake.headers import JobHeaders
+from limner_web.openai import batch_output
 from limner_web.request_checks import BROKEN_BODY, cut_off
 from limner_web.services import Services, get_services
 
@@ -33,7 +34,7 @@ class UploadFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    purpose: Literal["vision", "user_data"]
+    purpose: Literal["vision", "user_data", "batch"]
     anchor: Literal["created_at"] | None = Field(default=None, alias="expires_after[anchor]")
     seconds: float | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=30 * DAY)
 
@@ -92,9 +93,15 @@ def get_content(file_id: str) -> Response:
     """Stream a file's bytes, as an attachment: a browser never shows them as a page."""
     services = get_services()
     row = _row(services, file_id)
-    stream = stream_with_context(uploads.read_file(services, row))
-    headers = {"Content-Length": str(row.size_bytes), "Content-Disposition": f'attachment; filename="{row.id}"'}
-    return Response(stream, HTTPStatus.OK, headers, mimetype="application/octet-stream")
+    headers = {"Content-Disposition": f'attachment; filename="{row.id}"'}
+    if row.batch_id is None:
+        headers["Content-Length"] = str(row.size_bytes)
+        content = uploads.read_file(services, row)
+    else:  # without a length: pictures may have been deleted since it was measured
+        with services.database.read() as session:
+            batch = batches.batch(session, tenant_id(), row.batch_id)
+        content = batch_output.read(services, batch, errors=batch.error_file_id == row.id)
+    return Response(stream_with_context(content), HTTPStatus.OK, headers, mimetype="application/octet-stream")
 
 
 @bp.delete("/<id:file_id>")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 from limner_shared.db import queries
@@ -28,6 +29,9 @@ WORD: Final = re.compile(r"\w+|[^\w\s]")
 """A token of text, as `usage` counts it: a word or a punctuation mark."""
 
 Call = Literal["image_generation", "image_edit"]
+Encode = Callable[[Output, Image], str]
+Address = Callable[[Image], str]
+"""Gives a picture in the form of the answer, in base64; see `encoded`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,14 @@ def read_finished(services: Services, tenant_id: str, job: JobView) -> Finished:
         return Finished(job, queries.images(session, [job.id])[job.id], row.cost)
 
 
-def answer(services: Services, order: ImageOrder, finished: Finished, origin: str) -> dict[str, Any]:
-    """The body of the answer. `origin` is the service's own, for URLs."""
-    output, job = order.output, finished.job
+def answer(
+    output: Output, card: ModelCard | None, finished: Finished, address: Address, encode: Encode
+) -> dict[str, Any]:
+    """The body of the answer, without `usage` if the model's card is gone. `address` gives a picture's URL.
+
+    Raises what `encode` raises.
+    """
+    job = finished.job
     about = {
         "created": int(job.created_at.timestamp()),
         "background": "opaque",
@@ -57,12 +66,12 @@ def answer(services: Services, order: ImageOrder, finished: Finished, origin: st
         "size": _size(output, job),
         "quality": output.quality,
         "safety_identifier": output.identifier,
-        "usage": usage(order.card, job, finished.cost),
+        "usage": None if card is None else usage(card, job, finished.cost),
         "model": job.model,
         "job_id": job.id,
         "seed": job.seed,
     }
-    data = [_picture(services, output, job, image, origin) for image in finished.images]
+    data = [_picture(encode, output, job, image, address) for image in finished.images]
     return {name: value for name, value in about.items() if value is not None} | {"data": data}
 
 
@@ -97,17 +106,21 @@ def events(
             break
         preview = services.hints.watch(job.id) if sent < output.partial_images else None
         if preview is not None and preview != last:
-            partial = {"b64_json": _encode(services, output, preview), "partial_image_index": sent}
-            yield event({"type": f"{call}.partial_image"} | partial | _about(output, job))
+            shown = {"b64_json": _encode(services, output, preview), "partial_image_index": sent}
+            yield event({"type": f"{call}.partial_image"} | shown | _about(output, job))
             sent, last, quiet_since = sent + 1, preview, time.monotonic()
         elif time.monotonic() - quiet_since >= KEEPALIVE_SECONDS or not sent:
             yield KEEPALIVE
             quiet_since = time.monotonic()
     if job is None:
         return
-    finished = read_finished(services, tenant_id, job)
+    finished, encode = read_finished(services, tenant_id, job), partial(encoded, services)
+    address = partial(link, services, "")
     for index, image in enumerate(finished.images):
-        completed = _picture(services, output, job, image, "") | {"index": index, "job_id": job.id}
+        completed = _picture(encode, output, job, image, address) | {
+            "index": index,
+            "job_id": job.id,
+        }
         counts = {"usage": usage(order.card, job, finished.cost)} if index == 0 else {"usage": NO_USAGE}
         yield event({"type": f"{call}.completed"} | completed | counts | _about(output, job))
 
@@ -137,17 +150,25 @@ def _size(output: Output, job: JobView) -> str:
     return f"{width}x{height}"
 
 
-def _picture(services: Services, output: Output, job: JobView, image: Image, origin: str) -> dict[str, Any]:
+def link(services: Services, origin: str, image: Image) -> str:
+    """A URL of the picture that needs no key for ANSWER_SECONDS; `origin` is the service's own."""
+    path, _ = services.links.make(image.id, ANSWER_SECONDS)
+    return f"{origin}{path}"
+
+
+def encoded(services: Services, output: Output, image: Image) -> str:
+    """A stored picture in the form of the answer, in base64. Raises NotFound, StorageFailed or Overloaded."""
+    stored = services.storage.call(services.blobs.get, image.sha256)
+    return base64.b64encode(stored).decode() if output.as_stored else _encode(services, output, stored)
+
+
+def _picture(encode: Encode, output: Output, job: JobView, image: Image, address: Address) -> dict[str, Any]:
     drawn_as = image.receipt.get(DRAWN_AS)
     about = {"id": image.id, "seed": image.seed, "revised_prompt": drawn_as or job.revised_prompt or job.prompt}
     if output.as_url:
         kind = "" if output.format == "png" else f"?format={output.format}"
-        path, _ = services.links.make(image.id, ANSWER_SECONDS)
-        return about | {"url": f"{origin}{path}{kind}"}
-    stored = services.storage.call(services.blobs.get, image.sha256)
-    if output.format == "png" and output.letterbox is None:
-        return about | {"b64_json": base64.b64encode(stored).decode()}
-    return about | {"b64_json": _encode(services, output, stored)}
+        return about | {"url": f"{address(image)}{kind}"}
+    return about | {"b64_json": encode(output, image)}
 
 
 def _encode(services: Services, output: Output, stored: bytes) -> str:

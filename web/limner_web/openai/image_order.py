@@ -93,6 +93,11 @@ class Output:
     partial_images: int
     warning: str | None
 
+    @property
+    def as_stored(self) -> bool:
+        """Whether pictures are answered as they are stored."""
+        return self.format == "png" and self.letterbox is None
+
 
 @dataclass(frozen=True, slots=True)
 class ImageOrder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -72,4 +73,6 @@ def _make(services: Services, order: ImageOrder, call: Call) -> Response:
     *_, job = views
     finished = image_answer.read_finished(services, tenant, job)
     origin = services.settings.public_url or request.host_url.rstrip("/")
-    return with_warning(jsonify(image_answer.answer(services, order, finished, origin)), output.warning)
+    encode = partial(image_answer.encoded, services)
+    body = image_answer.answer(output, order.card, finished, partial(image_answer.link, services, origin), encode)
+    return with_warning(jsonify(body), output.warning)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import delete, insert, null, select, update
 from sqlalchemy.orm import Session
 
+from limner_shared.db.batch_tables import BatchLine
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.intake import refund
 from limner_shared.db.ledger.termination import cancel
@@ -135,8 +136,11 @@ def _delete_some(session: Session, bulk_id: str, tenant_id: str, limit: int) -> 
     if ids:
         session.execute(delete(Event).where(Event.job_id.in_(ids)), execution_options=NO_SYNC)
         forget_subjects(session, ids)
-        gone = delete(Job).where(Job.id.in_(ids)).returning(Job.created_at, Job.cost)
-        jobs = [(row.created_at, row.cost) for row in session.execute(gone, execution_options=NO_SYNC)]
+        gone = delete(Job).where(Job.id.in_(ids)).returning(Job.created_at, Job.cost, Job.bulk_line)
+        rows = session.execute(gone, execution_options=NO_SYNC).all()
+        jobs, lines = [(row.created_at, row.cost) for row in rows], [row.bulk_line for row in rows]
+        beside = (BatchLine.bulk_id == bulk_id) & BatchLine.line.in_(lines)
+        session.execute(delete(BatchLine).where(beside), execution_options=NO_SYNC)
         if session.scalar(select(Tenant.cost_per_day).where(Tenant.id == tenant_id)) is not None:
             refund(session, tenant_id, jobs)
     if session.scalar(select(Job.id).where(Job.bulk_id == bulk_id).limit(1)) is None:
