@@ -26,8 +26,16 @@ DOORS: Final = ("/v1/", "/sdapi/", "/replicate/")
 PROTECTED: Final = ("/api/", *DOORS)
 BASIC: Final = ("/sdapi/",)
 """The paths whose clients know only Basic authentication: the password is the key."""
-ADMIN_BLUEPRINTS: Final = ("keys", "audit", "webhook_endpoints", "openai_webhook_endpoints", "webhook_secret", "pauses")
-OPERATOR_BLUEPRINTS: Final = ("pauses",)
+ADMIN_BLUEPRINTS: Final = (
+    "keys",
+    "audit",
+    "webhook_endpoints",
+    "openai_webhook_endpoints",
+    "webhook_secret",
+    "pauses",
+    "fleet",
+)
+OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet")
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
 PAGES: Final = ("pages", "plain")
 PUBLIC: Final = ("pages.docs", "openapi.spec", "session.sign_in", "session.open_session", "session.end_session")

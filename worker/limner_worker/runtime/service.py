@@ -267,6 +267,7 @@ class WorkerService:
     # --- health, and the end of the process ---
 
     def _report(self, owner: str) -> WorkerReport:
+        used, total = worker_metrics.device_memory()
         return WorkerReport(
             owner=owner,
             models=list(self._models),
@@ -274,6 +275,8 @@ class WorkerService:
             held=len(self._held),
             closed=self._admission.paused(),
             stalled=sorted(self._threads.stalled()),
+            memory_used=used,
+            memory_total=total,
             metrics=self._metrics_address,
         )
 

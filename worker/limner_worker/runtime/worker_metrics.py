@@ -14,3 +14,10 @@ def measure(held: int, models: Sequence[str], paused: Collection[str]) -> None:
     metrics.WORKER_MODELS.replace({(model,): 1 for model in models})
     metrics.WORKER_PAUSED.replace({(what,): what in paused for what in (*models, "store")})
     metrics.DEVICE_MEMORY_BYTES.replace(memory_bytes())
+
+
+def device_memory() -> tuple[int, int]:
+    """Return the bytes that this process has allocated on its devices, and the bytes that they have; 0 if unknown."""
+    sizes = memory_bytes()
+    used, total = (sum(size for (_, kind), size in sizes.items() if kind == which) for which in ("allocated", "total"))
+    return round(used), round(total)
