@@ -175,6 +175,7 @@ def paused(port: int, **fields: str) -> Iterator[None]:
 
 
 def test_a_waiting_job_says_why_it_waits(service, open_page):
+    finished(service, prompt="fox")  # the worker is ready
     page = open_page()
     with Client(f"http://127.0.0.1:{service}") as client, paused(service, model="limner-gan", reason="new weights"):
         job = client.submit({"prompt": "a patient fox", "model": "limner-gan"})

@@ -271,7 +271,7 @@ class WorkerService:
         return WorkerReport(
             owner=owner,
             models=list(self._models),
-            device=self._settings.device,
+            device=worker_metrics.device_name(self._settings.device),
             held=len(self._held),
             closed=self._admission.paused(),
             stalled=sorted(self._threads.stalled()),

@@ -21,3 +21,8 @@ def device_memory() -> tuple[int, int]:
     sizes = memory_bytes()
     used, total = (sum(size for (_, kind), size in sizes.items() if kind == which) for which in ("allocated", "total"))
     return round(used), round(total)
+
+
+def device_name(wanted: str) -> str:
+    """Return the device's name for people: the configured one, or for `auto` the one that is used, such as `cpu`."""
+    return ", ".join(sorted({device for device, _ in memory_bytes()})) if wanted == "auto" else wanted

@@ -107,7 +107,8 @@ async function rotate() {
   });
 }
 
-$("#rotate")?.addEventListener("click", rotate);
+const rotation = $("#rotate"); // disabled until this script runs; not there on a service without keys
+if (rotation) Object.assign(rotation, { onclick: rotate, disabled: false });
 showWebhooks();
 attempt(async () => showUsage(await getJson("usage")));
 showKeys();

@@ -12,6 +12,7 @@ import { count, ended, status } from "./words.js";
 import { save } from "./zip.js";
 
 const PAGE = 100;
+const SHORT = 14; // characters of a label that is not broken
 const form = $("#plan");
 const submit = $("[type=submit]", form);
 let bulk = null; // the id of the bulk that is shown
@@ -95,7 +96,7 @@ function layout() {
 function draw() {
   const { x, y, columns, rows, at } = layout();
   const head = el("thead", {}, el("tr", {}, el("td", { className: "corner" }, el("span", {}, NAMES[y]), el("span", {}, NAMES[x])), columns.map((text) => el("th", { scope: "col" }, text))));
-  const body = el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, el("span", {}, row)), columns.map((column) => el("td", {}, cell(at.get(`${row}\n${column}`)))))));
+  const body = el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", className: row.length < SHORT ? "short" : "" }, row), columns.map((column) => el("td", {}, cell(at.get(`${row}\n${column}`)))))));
   const focused = $("#grid").contains(document.activeElement) ? document.activeElement.closest("[id]").id : null;
   $("#grid").replaceChildren(head, body);
   if (focused) document.getElementById(focused)?.focus();

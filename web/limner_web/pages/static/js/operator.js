@@ -44,7 +44,7 @@ function queueCard(queue) {
 }
 
 function lanesOf(lanes) {
-  if (!lanes.length) return el("p", { className: "quiet lanes-empty" }, "Nothing waits.");
+  if (!lanes.length) return el("p", { className: "quiet" }, "Nothing waits.");
   const most = Math.max(...lanes.map(({ released, backlog }) => released + backlog));
   const bar = (name, value) => { const part = el("i", { className: name }); part.style.width = `${(100 * value) / most}%`; return part; };
   return el("ul", { className: "lanes" }, lanes.map(({ lane, released, backlog, oldest_seconds: oldest }) => {
@@ -84,6 +84,6 @@ function workerCard(worker) {
     el("header", {}, el("h3", {}, worker.device), el("span", { className: `badge ${badge[0]}` }, badge[1]), el("code", { title: worker.id }, worker.id)),
     memory && el("div", { className: "memory" }, el("span", { className: "quiet" }, "Memory"), el("div", { className: "meter", aria: { role: "img", label: `${size} of memory used` } }, bar), el("span", { className: "number" }, size)),
     el("p", { className: "quiet" }, `${count(worker.held, "job")} in work · ${worker.models.join(", ")}`),
-    troubles && el("p", { className: "note bad" }, troubles),
-    jobs.length > 0 && el("details", {}, el("summary", {}, count(jobs.length, "job")), el("ul", { className: "held" }, jobs.map((job) => el("li", {}, el("code", {}, job.id), el("span", {}, job.model), el("span", { className: "quiet" }, job.attempt > 1 ? `attempt ${job.attempt}` : ""))))));
+    troubles && el("p", { className: "note" }, troubles),
+    jobs.length > 0 && el("details", {}, el("summary", {}, "Show its jobs"), el("ul", { className: "held" }, jobs.map((job) => el("li", {}, el("code", {}, job.id), el("span", {}, job.model), el("span", { className: "quiet" }, job.attempt > 1 ? `attempt ${job.attempt}` : ""))))));
 }
