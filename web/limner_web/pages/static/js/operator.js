@@ -49,7 +49,7 @@ function lanesOf(lanes) {
   const bar = (name, value) => { const part = el("i", { className: name }); part.style.width = `${(100 * value) / most}%`; return part; };
   return el("ul", { className: "lanes" }, lanes.map(({ lane, released, backlog, oldest_seconds: oldest }) => {
     const words = `${count(released, "job")} released, ${backlog.toLocaleString("en")} in the backlog`;
-    return el("li", { title: words }, el("span", { className: "lane" }, lane), el("div", { className: "meter", aria: { role: "img", label: words } }, bar("running", released), bar("canceled", backlog)), el("span", { className: "number" }, (released + backlog).toLocaleString("en")), el("span", { className: "quiet" }, `oldest ${duration(oldest)}`));
+    return el("li", { title: words }, el("span", { className: "lane" }, lane), el("div", { className: "meter", aria: { role: "img", label: words } }, bar("running", released), bar("canceled", backlog)), el("span", { className: "number" }, (released + backlog).toLocaleString("en")), el("span", { className: "quiet" }, `oldest: ${duration(oldest)}`));
   }));
 }
 
