@@ -52,7 +52,7 @@ def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_ea
             assert client.post(path, json=body["example"]).status_code in (201, 202)
 
 
-PAGES = ["/", "/gallery", "/conversation", "/bulk", "/queue", "/account", "/sign-in", "/api/v1/docs"]
+PAGES = ["/", "/gallery", "/conversation", "/bulk", "/grid", "/queue", "/account", "/sign-in", "/api/v1/docs"]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -9,7 +9,7 @@ from limner_shared.db.tables import Job
 from tests.api.test_bulks import rows
 from tests.api.test_keys import id_of, make_key
 
-PAGES = ("/", "/gallery", "/conversation", "/bulk", "/queue", "/account")
+PAGES = ("/", "/gallery", "/conversation", "/bulk", "/grid", "/queue", "/account")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -143,6 +144,37 @@ def _busy(page: Page) -> None:
     expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
 
 
+def _share(page: Page) -> None:
+    _menu(page)
+    page.get_by_role("menuitem", name="Share a link").click()
+    expect(page.get_by_label("Link", exact=True)).to_have_value(re.compile("^http"))
+
+
+def _why(page: Page) -> None:
+    _busy(page)
+    page.get_by_role("button", name="Why?").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _pause(page: Page) -> None:
+    _busy(page)
+    page.get_by_role("button", name="Pause").first.click()
+
+
+def _grid(page: Page) -> None:
+    page.get_by_label("Prompt", exact=True).fill("sunflower")
+    page.get_by_label("Columns: parameter").select_option("Steps")
+    page.get_by_role("textbox", name="Columns: Steps").fill("1, 2, 4, 8")
+    page.get_by_label("Rows: parameter").select_option("Style")
+    page.get_by_role("button", name="Draw 16 pictures").click()
+    expect(page.locator("#grid img")).to_have_count(16, timeout=180_000)
+    eventually(lambda: page.evaluate(SHOWN), 30)
+
+
+def _webhook(page: Page) -> None:
+    page.get_by_role("button", name="Add a webhook").click()
+
+
 def _contrast(page: Page) -> None:
     page.get_by_label("High contrast").check()
 
@@ -152,6 +184,7 @@ STATES: Final = (
     State("studio-problem", "/", _problem),
     State("studio-progress", "/", _progress),
     State("studio-menu", "/", _menu),
+    State("studio-share", "/", _share),
     State("studio-keymap", "/", _keymap),
     State("studio-offline", "/", _offline),
     State("viewer", "/", _viewer),
@@ -165,7 +198,12 @@ STATES: Final = (
     State("conversation-reply", "/conversation", _said),
     State("bulk", "/bulk", _checked),
     State("queue", "/queue", _busy),
+    State("queue-why", "/queue", _why),
+    State("queue-pause", "/queue", _pause),
+    State("grid-plan", "/grid"),
+    State("grid", "/grid", _grid),
     State("account", "/account"),
+    State("account-webhook", "/account", _webhook),
     State("account-contrast", "/account", _contrast),
     State("sign-in", "/sign-in"),
     State("not-found", "/nothing"),

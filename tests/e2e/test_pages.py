@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 from tests.e2e.running import limner_up
 from tests.processes import eventually
+from tests.receivers import receiver
 
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
@@ -91,8 +94,6 @@ def test_pictures_are_marked_tagged_found_and_deleted_with_undo(service, open_pa
     page = open_page(f"/gallery?bulk={bulk}")
     expect(page.locator("#number")).to_have_text("3 pictures")
     select(page, 0)
-    if not page.get_by_role("button", name="Delete").is_visible():
-        pytest.skip("this version of the API has no labels")
     page.get_by_role("button", name="Favourite").click()
     expect(page.locator(".cell .loved")).to_have_count(1)
     page.get_by_role("button", name="Tag").click()
@@ -173,6 +174,75 @@ def test_the_queue_shows_running_and_waiting_jobs_and_cancels_them(service, open
     expect(page.locator("#running")).to_contain_text("Nothing runs now", timeout=20_000)
 
 
+def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service, open_page):
+    page = open_page("/queue")
+    worker = page.locator("#workers article")
+    expect(worker).to_contain_text("limner-flow, limner-gan", timeout=30_000)
+    expect(worker.get_by_role("heading")).to_have_text("cpu")
+    expect(worker).to_contain_text("GiB")
+    card = page.locator("[data-name=limner-gan]")
+    card.get_by_role("button", name="Pause").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("new weights")
+    dialog.get_by_role("button", name="Pause it").click()
+    expect(card).to_contain_text("The operator has paused this model: new weights")
+    with Client(f"http://127.0.0.1:{service}") as client:
+        job = client.submit(SMALL | {"prompt": "ghost"})
+        expect(card).to_contain_text("1 waiting", timeout=10_000)
+        expect(card.locator(".lanes li")).to_have_count(1)
+        card.get_by_role("button", name="Resume").click()
+        expect(card.get_by_role("button", name="Pause")).to_be_visible()
+        eventually(lambda: client.job(job.id).status == "succeeded", 60)
+
+
+def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(service, open_page, tmp_path):
+    page = open_page("/grid")
+    page.get_by_label("Columns: parameter").select_option("Seed")
+    page.get_by_role("textbox", name="Columns: Seed").fill("1, 2, 2, 3")
+    page.get_by_label("Rows: parameter").select_option("Style")
+    for style in ("noto", "noto-v1"):
+        page.get_by_label(style, exact=True).uncheck()
+    page.get_by_role("button", name="Draw", exact=True).click()
+    expect(page.get_by_role("alert")).to_have_text("The prompt is missing.")
+    page.get_by_label("Prompt", exact=True).fill("sunflower")
+    page.get_by_role("button", name="Draw 6 pictures").click()
+    expect(page.locator("#grid img")).to_have_count(6, timeout=120_000)
+    expect(page.locator("#grid thead th")).to_have_text(["1", "2", "3"])
+    expect(page.locator("#grid tbody th")).to_have_text(["3d", "flat"])
+    page.reload()
+    expect(page.locator("#grid img")).to_have_count(6)
+    bulk = re.search(r"bulk_\w+", page.url)
+    assert bulk
+    with Client(f"http://127.0.0.1:{service}") as client:
+        made = sorted(client.bulk_results(bulk.group()), key=lambda job: job.line or 0)
+    assert [(job.seed, job.style) for job in made] == [(s, style) for style in ("3d", "flat") for s in (1, 2, 3)]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as one picture").click()
+    download.value.save_as(tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.width > 3 * 256
+        assert picture.height > 2 * 256
+        assert len(picture.getcolors(1 << 24) or []) > 1000
+    page.locator("#grid button").nth(1).click()
+    expect(page.get_by_role("dialog", name="Picture viewer").locator(".place")).to_have_text("2 of 6")
+
+
+def test_a_grid_of_one_parameter_or_of_impossible_values_is_refused(open_page):
+    page = open_page("/grid")
+    page.get_by_label("Prompt", exact=True).fill("sunflower")
+    for values, problem in (
+        ("1, x", "takes numbers"),
+        ("", "at least one value"),
+        ("1, 900", "may be 1 to 100, not 900"),
+    ):
+        page.get_by_role("textbox", name="Columns: Steps").fill(values)
+        page.get_by_role("button", name="Draw").click()
+        expect(page.get_by_role("alert")).to_contain_text(problem)
+    page.get_by_label("Columns: parameter").select_option("Guidance")
+    page.get_by_role("button", name="Draw").click()
+    expect(page.get_by_role("alert")).to_contain_text("two different parameters")
+
+
 def test_the_theme_is_kept_without_a_flash(open_page):
     page = open_page("/account")
     page.get_by_label("High contrast").check()
@@ -182,20 +252,21 @@ def test_the_theme_is_kept_without_a_flash(open_page):
 
 
 @pytest.fixture(scope="module")
-def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
-    """The port of a service that requires keys, and a key with the scope admin."""
+def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str, str]]:
+    """The port of a service that requires keys, a key with the scope admin, and one to rotate."""
     data, port = tmp_path_factory.mktemp("protected") / "data", free_port()
-    with limner_up(data, port, LIMNER_REQUIRE_KEYS="true"):
+    with limner_up(data, port, LIMNER_REQUIRE_KEYS="true", LIMNER_WEBHOOK_INTERNAL_TARGETS="127.0.0.1"):
         database = Database(f"sqlite:///{data}/limner.db")
         with database.write() as session:
             key = keys.create(session, "ours", "laptop", scopes=["admin"])
             keys.create(session, "ours", "old one")
+            spare = keys.create(session, "ours", "spare", scopes=["admin"])
         database.dispose()
-        yield port, key
+        yield port, key, spare
 
 
 def test_a_person_signs_in_draws_revokes_a_key_and_signs_out(protected, open_page):
-    port, key = protected
+    port, key, _ = protected
     page = open_page("/account", port=port)
     page.get_by_label("API key").fill("lmn_wrong")
     page.get_by_role("button", name="Sign in").click()
@@ -217,3 +288,64 @@ def test_a_person_signs_in_draws_revokes_a_key_and_signs_out(protected, open_pag
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def sign_in(page: Page, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_only_the_operator_sees_the_queues_of_all_tenants(protected, open_page):
+    port, key, _ = protected
+    page = open_page("/queue", port=port)
+    with page.expect_response("**/api/v1/queues") as answer:
+        sign_in(page, key)
+    assert answer.value.status == 403
+    expect(page.locator("#figures")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#operator")).to_be_hidden()
+
+
+def test_a_webhook_is_added_tested_and_its_delivery_sent_again(protected, open_page):
+    port, key, _ = protected
+    page = open_page("/account", port=port)
+    sign_in(page, key)
+    with receiver() as shop:
+        page.get_by_role("button", name="Add a webhook").click()
+        dialog = page.get_by_role("dialog", name="Add a webhook")
+        dialog.get_by_label("Name").fill("shop")
+        dialog.get_by_label("Address").fill(shop.url)
+        dialog.get_by_role("button", name="Add").click()
+        secret = page.get_by_role("dialog", name="Keep its secret")
+        expect(secret).to_contain_text("whsec_")
+        secret.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="Test shop").click()
+        expect(page.get_by_text("shop answered with 200")).to_be_visible(timeout=30_000)
+        page.get_by_role("button", name="Log of").click()
+        log = page.get_by_role("dialog")
+        expect(log.locator("tbody tr")).to_contain_text("200")
+        log.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name=re.compile("^Send job.* again$")).click()
+        eventually(lambda: len(shop.requests) == 2)
+        first, second = shop.requests
+        assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+        page.get_by_role("button", name="Delete shop").click()
+        page.get_by_role("button", name="Delete it").click()
+        expect(page.get_by_text("No webhooks.")).to_be_visible()
+
+
+def test_a_rotated_key_is_shown_once_and_the_session_goes_on_with_it(protected, open_page):
+    port, _, key = protected
+    page = open_page("/account", port=port)
+    sign_in(page, key)
+    page.get_by_role("button", name="Rotate this key").click()
+    dialog = page.get_by_role("dialog", name="Rotate this key?")
+    dialog.get_by_label("The old key stops working").select_option("at once")
+    dialog.get_by_role("button", name="Rotate it").click()
+    shown = page.get_by_role("dialog", name="Your new key")
+    new = shown.locator("code").inner_text()
+    shown.get_by_role("button", name="Close").click()
+    page.reload()
+    expect(page.get_by_role("heading", name="Account")).to_be_visible()
+    for each, status in ((key, 401), (new, 200)):
+        answer = page.request.get(f"http://127.0.0.1:{port}/api/v1/usage", headers={"Authorization": f"Bearer {each}"})
+        assert answer.status == status

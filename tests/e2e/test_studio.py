@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import httpx
 from playwright.sync_api import Page, expect
 from tests.processes import eventually
 
@@ -127,6 +130,63 @@ def test_vary_draws_four_near_pictures(service, open_page):
         eventually(lambda: client.jobs().items[0].id != first)
         varied = client.jobs().items[0]
     assert (varied.n, varied.seed, varied.guidance) == (4, 51, 3.5)
+
+
+def test_vary_starts_from_the_picture_where_the_model_can(door, open_page):
+    port = int(door.rpartition(":")[2])
+    first = finished(port, prompt="a blue square", model="canvas", steps=4)
+    page = open_page("/", port=port)
+    page.locator(f"#{first}").get_by_role("button", name="Variations").click()
+    with Client(door) as client:
+        eventually(lambda: client.jobs().items[0].id != first)
+        varied = client.jobs().items[0]
+        assert varied.image is not None
+        assert (varied.n, varied.strength) == (4, 0.6)
+        page.locator(f"#{varied.id}").get_by_role("button", name="Again").click()
+        eventually(lambda: client.jobs().items[0].id != varied.id)
+        assert client.jobs().items[0].image == varied.image
+
+
+def test_a_picture_is_shared_by_a_link_that_needs_no_key(service, open_page):
+    first = finished(service, prompt="tulip")
+    page = open_page()
+    page.locator(f"#{first}").get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Share a link").click()
+    dialog = page.get_by_role("dialog", name="Share this picture")
+    link = dialog.get_by_label("Link", exact=True)
+    expect(link).to_have_value(re.compile("^http"))
+    day = link.input_value()
+    assert httpx.get(day).content.startswith(b"\x89PNG")
+    dialog.get_by_label("The link works for").select_option("a week")
+    expect(link).not_to_have_value(day)
+    dialog.get_by_role("button", name="Close").click()
+    page.locator(f"#{first} .mosaic button").click()
+    page.keyboard.press("s")
+    expect(link).to_have_value(re.compile("^http"))
+
+
+@contextmanager
+def paused(port: int, **fields: str) -> Iterator[None]:
+    """Pause a model meanwhile."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1") as client:
+        pause = client.post("/pauses", json=fields).json()["id"]
+        yield
+        client.delete(f"/pauses/{pause}")
+
+
+def test_a_waiting_job_says_why_it_waits(service, open_page):
+    finished(service, prompt="fox")  # the worker is ready
+    page = open_page()
+    with Client(f"http://127.0.0.1:{service}") as client, paused(service, model="limner-gan", reason="new weights"):
+        job = client.submit({"prompt": "a patient fox", "model": "limner-gan"})
+        tile = page.locator(f"#{job.id}")
+        expect(tile.locator(".said")).to_have_text("On hold")
+        expect(tile.locator(".detail")).to_contain_text("new weights")
+        tile.get_by_role("button", name="Why is it waiting?").click()
+        dialog = page.get_by_role("dialog", name="Why is it waiting?")
+        expect(dialog).to_contain_text("The operator has paused this model: new weights")
+        expect(dialog).to_contain_text("1 worker")
+        client.cancel(job.id)
 
 
 def test_errors_are_said_in_plain_words_next_to_the_form(open_page):

@@ -33,9 +33,12 @@ ADMIN_BLUEPRINTS: Final = (
     "openai_webhook_endpoints",
     "webhook_secret",
     "replicate_webhook_secret",
+    
     "pauses",
+,
+    "fleet",
 )
-OPERATOR_BLUEPRINTS: Final = ("pauses",)
+OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet")
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
 PAGES: Final = ("pages", "plain")
 PUBLIC: Final = ("pages.docs", "openapi.spec", "session.sign_in", "session.open_session", "session.end_session")

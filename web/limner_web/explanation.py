@@ -53,7 +53,7 @@ def explain(session: Session, redis: Redis, row: Job) -> ExplanationView:
         ahead=ahead,
         tenants=tenants,
         workers=None if processes is None else processes.workers,
-        rate=None if rate is None else _rate_view(rate),
+        rate=None if rate is None else rate_view(rate),
         eta=_eta(session, row, reason, rate, ahead, tenants),
     )
 
@@ -137,7 +137,8 @@ def _eta(
     return EtaView(median_seconds=round(pause + median, 1), p90_seconds=round(pause + p90, 1))
 
 
-def _rate_view(rate: Rate) -> RateView:
+def rate_view(rate: Rate) -> RateView:
+    """The rate of a model, for clients."""
     return RateView(
         jobs=rate.jobs,
         jobs_per_minute=round(rate.per_second * 60, 1),

@@ -75,6 +75,10 @@ class WorkerReport(BaseModel):
     """What an open circuit breaker keeps it from: names of models, or `store`."""
     stalled: list[str]
     """Threads that exceed the time limit of one unit of work."""
+    memory_used: int = 0
+    """Bytes of the device that it has allocated; 0 if they are not known."""
+    memory_total: int = 0
+    """Bytes of the device."""
     metrics: str = ""
     """The address of its metrics, such as `127.0.0.1:9100`; empty if it serves none."""
 

@@ -26,12 +26,6 @@ def document(app: Flask) -> dict[str, Any]:
     return cast("dict[str, Any]", cast("APIFlask", app).spec)
 
 
-def parameters(app: Flask, path: str) -> set[str]:
-    """The names of the query parameters of a GET operation."""
-    operation = document(app)["paths"][path]["get"]
-    return {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "query"}
-
-
 def groups(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The operations by tag; a tag that TAGS does not name follows the others."""
     found: dict[str, list[dict[str, Any]]] = {tag: [] for tag in TAGS}

@@ -23,6 +23,7 @@ NAVIGATION: Final = (
     ("/gallery", "Gallery"),
     ("/conversation", "Conversation"),
     ("/bulk", "Bulk"),
+    ("/grid", "Grid"),
     ("/queue", "Queue"),
     ("/api/v1/docs", "API"),
     ("/account", "Account"),
@@ -33,7 +34,7 @@ CONVERSATION_EXAMPLES: Final = (
     "four pictures of a cat in flat style",
     "请画一个红苹果",
     "ein Geist als 3d-Figur",
-    "🐙🍕",
+    "🦊",
 )
 
 
@@ -75,16 +76,15 @@ def index() -> str:
 
 def studio(values: dict[str, str], problem: str | None) -> str:
     """The studio with these values in its form, and a problem if there is one."""
-    models = _models()
-    data = [model.model_dump(mode="json") for model in models]
-    return render_template("index.html", models=models, data=data, examples=EXAMPLES, values=values, problem=problem)
+    return render_template(
+        "index.html", models=_models(), data=_data(), examples=EXAMPLES, values=values, problem=problem
+    )
 
 
 @bp.get("/gallery")
 def gallery() -> str:
     """All pictures of the tenant."""
-    filters = reference.parameters(current_app, "/api/v1/jobs")
-    return render_template("gallery.html", models=_models(), filters=filters)
+    return render_template("gallery.html", models=_models())
 
 
 @bp.get("/conversation")
@@ -97,6 +97,12 @@ def conversation() -> str:
 def bulk() -> str:
     """Bulks: upload, progress, results."""
     return render_template("bulk.html", settings=get_services().settings)
+
+
+@bp.get("/grid")
+def grid() -> str:
+    """Two parameters against each other."""
+    return render_template("grid.html", models=_models(), data=_data())
 
 
 @bp.get("/queue")
@@ -116,6 +122,11 @@ def docs() -> str:
     """The API's documentation, rendered from the OpenAPI document without scripts or external files."""
     spec = reference.document(current_app)
     return render_template("docs.html", spec=spec, groups=reference.groups(spec))
+
+
+def _data() -> list[dict[str, Any]]:
+    """The models for the scripts."""
+    return [model.model_dump(mode="json") for model in _models()]
 
 
 def _models() -> list[ModelView]:

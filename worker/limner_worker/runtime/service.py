@@ -267,13 +267,16 @@ class WorkerService:
     # --- health, and the end of the process ---
 
     def _report(self, owner: str) -> WorkerReport:
+        used, total = worker_metrics.device_memory()
         return WorkerReport(
             owner=owner,
             models=list(self._models),
-            device=self._settings.device,
+            device=worker_metrics.device_name(self._settings.device),
             held=len(self._held),
             closed=self._admission.paused(),
             stalled=sorted(self._threads.stalled()),
+            memory_used=used,
+            memory_total=total,
             metrics=self._metrics_address,
         )
 

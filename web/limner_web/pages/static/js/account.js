@@ -1,7 +1,9 @@
 // The account: what the tenant has used and may use, its keys, and the appearance of the pages.
-import { ApiError, getJson, send } from "./api.js";
+import { ApiError, call, getJson, send } from "./api.js";
+import { ask, choice, field, tell } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { attempt, toast } from "./toast.js";
+import { showWebhooks } from "./webhooks.js";
 
 const YEAR_SECONDS = 31_536_000;
 const CHART = { width: 620, height: 130, top: 16, bottom: 20 };
@@ -80,16 +82,33 @@ async function showKeys() {
 }
 
 function confirmRevoke(key) {
-  const yes = el("button", { className: "btn primary", value: "yes" }, "Revoke it");
-  const form = el("form", { method: "dialog" }, el("h2", {}, `Revoke “${key.label || key.id}”?`), el("p", { className: "quiet" }, "Every program that uses it is refused at once. This cannot be undone."), el("div", { className: "buttons" }, yes, el("button", { className: "btn", value: "" }, "Keep it")));
-  const dialog = el("dialog", { className: "card" }, form);
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (dialog.returnValue === "yes") attempt(async () => { await send("DELETE", `keys/${key.id}`); toast("Key revoked"); await showKeys(); });
+  const text = "Every program that uses it is refused at once. This cannot be undone.";
+  return attempt(async () => {
+    if (!await ask(`Revoke “${key.label || key.id}”?`, { text, yes: "Revoke it", no: "Keep it" })) return;
+    await send("DELETE", `keys/${key.id}`);
+    toast("Key revoked");
+    await showKeys();
   });
-  document.body.append(dialog);
-  dialog.showModal();
 }
 
+const OVERLAPS = [[0, "at once"], [3600, "in an hour"], [86_400, "in a day"], [604_800, "in a week"]];
+
+// Replaces the key of this session. The browser signs in with the new one, so that the session goes on.
+async function rotate() {
+  const fields = [field("The old key stops working", choice("overlap", OVERLAPS, 3600)), el("label", { className: "check" }, el("input", { type: "checkbox", name: "stay" }), "Stay signed in on this device for 30 days")];
+  const answer = await ask("Rotate this key?", { text: "You get a new key with the same rights. Give it to the programs that use the old one.", fields, yes: "Rotate it" });
+  if (!answer) return;
+  await attempt(async () => {
+    const { key } = await send("POST", "keys/rotate", { overlap_seconds: Number(answer.get("overlap")) });
+    tell("Your new key", el("p", { className: "quiet" }, "It is shown only now. This browser uses it already."), el("code", { className: "secret" }, key));
+    const form = new URLSearchParams({ key, next: location.pathname, ...(answer.has("stay") && { stay: "1" }) });
+    await call("/session", { method: "POST", body: form });
+    await showKeys();
+  });
+}
+
+const rotation = $("#rotate"); // disabled until this script runs; not there on a service without keys
+if (rotation) Object.assign(rotation, { onclick: rotate, disabled: false });
+showWebhooks();
 attempt(async () => showUsage(await getJson("usage")));
 showKeys();

@@ -1,12 +1,13 @@
 // What can be done with a job and its pictures, on every page that shows them.
-import { call, getJson, hasLibrary, pictureUrl, send } from "./api.js";
+import { ApiError, call, getJson, pictureUrl, send } from "./api.js";
 import { put } from "./jobs.js";
+import { share } from "./share.js";
 import { attempt, toast } from "./toast.js";
 import { fileName } from "./words.js";
 
 const VARIATIONS = 4;
 const STRENGTH = 0.6;
-const LINK_SECONDS = 604_800;
+const START = "started_from"; // in a job's metadata: the id of the picture that it started from
 const KEPT = ["prompt", "negative_prompt", "model", "style", "width", "height", "steps", "guidance", "n", "scheduler", "guidance_rescale"];
 
 // The request that makes a job like this one, with a new random seed.
@@ -14,20 +15,37 @@ export function requestOf(job) {
   const request = Object.fromEntries(KEPT.map((name) => [name, job[name]]).filter(([, value]) => value !== null && value !== "" && value !== undefined));
   if (!request.guidance_rescale) delete request.guidance_rescale;
   if (job.adapters?.length) request.adapters = job.adapters;
+  if (job.image || job.mask) {
+    const start = job.mask ? null : job.metadata?.[START];
+    if (!start) throw new ApiError("This picture was drawn from an uploaded one, which is needed to draw it again.", 0);
+    Object.assign(request, from(start, job.strength));
+  }
   return request;
 }
 
+const from = (id, strength) => ({ image: id, strength, metadata: { [START]: id } });
+
 export const submit = async (request) => put(await send("POST", "jobs", request));
 
-export const again = (job) => attempt(() => submit(requestOf(job)));
+export const again = (job) => attempt(async () => submit(requestOf(job)));
 
 // Draws from the picture where the model can start from one; otherwise with other seeds and looser guidance.
-export function vary(job, image = job.images[0], model = null) {
-  if (model?.tasks?.includes("image-to-image")) return attempt(() => submit({ ...requestOf(job), n: Math.min(VARIATIONS, model.max_images), image: image.id, strength: STRENGTH }));
-  const n = Math.min(VARIATIONS, model?.max_images ?? VARIATIONS);
-  const least = model?.guidance.min ?? job.guidance;
-  const guidance = Math.max(least, Math.round(job.guidance * 1.2) / 2);
-  return attempt(() => submit({ ...requestOf(job), n, guidance, seed: ((image?.seed ?? job.seed) + 1) % 2 ** 32 }));
+export function vary(job, image = job.images[0]) {
+  return attempt(async () => {
+    const model = await modelNamed(job.model);
+    const n = Math.min(VARIATIONS, model?.max_images ?? VARIATIONS);
+    if (model?.tasks.includes("image-to-image")) return submit({ ...requestOf({ ...job, image: null, mask: null }), n, ...from(image.id, STRENGTH) });
+    const least = model?.guidance.min ?? job.guidance;
+    const guidance = Math.max(least, Math.round(job.guidance * 1.2) / 2);
+    return submit({ ...requestOf(job), n, guidance, seed: (image.seed + 1) % 2 ** 32 });
+  });
+}
+
+let models = null;
+
+async function modelNamed(name) {
+  models ??= getJson("models").catch((error) => { models = null; throw error; });
+  return (await models).items.find((model) => model.name === name);
 }
 
 // A dead letter is retried as such, so that it is marked as done; another job is submitted again with its seed.
@@ -62,13 +80,6 @@ const copyPicture = (image) => attempt(async () => {
   toast("Picture copied");
 });
 
-// A link that works without a key for a week.
-const share = (image) => attempt(async () => {
-  const { url } = await getJson(`images/${image.id}/link?expires_in=${LINK_SECONDS}`);
-  await navigator.clipboard.writeText(url);
-  toast("Link copied. It works for a week.");
-});
-
 // The menu of one picture, or of a job's first.
 export function menuOf(job, image, more = []) {
   const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: `Download ${format.toUpperCase()}`, href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
@@ -76,7 +87,7 @@ export function menuOf(job, image, more = []) {
   return [
     ...downloads,
     canCopy && { icon: "copy", text: "Copy picture", onClick: () => copyPicture(image) },
-    canCopy && hasLibrary(image) && { icon: "link", text: "Copy a link for a week", onClick: () => share(image) },
+    image && { icon: "link", text: "Share a link …", onClick: () => share(image) },
     navigator.clipboard && { icon: "text", text: "Copy prompt", onClick: () => copyText(job.prompt) },
     ...more,
   ];

@@ -36,10 +36,7 @@ export async function send(method, path, body) {
   return answer.status === 204 ? null : answer.json();
 }
 
-// Whether the service has favourites, tags, deletion, search, links, explanations and thumbnails of this job or picture.
-export const hasLibrary = (target) => target?.favourite !== undefined;
-
 // A small picture of at most this width, which must be one that the API offers.
-export const thumbnailUrl = (image, width) => (hasLibrary(image) && image.width > width ? `${image.url}?format=webp&width=${width}` : pictureUrl(image));
+export const thumbnailUrl = (image, width) => (image.width > width ? `${image.url}?format=webp&width=${width}` : pictureUrl(image));
 
 export const pictureUrl = (image, format) => `${image.url}${format ? `?format=${format}` : ""}`;

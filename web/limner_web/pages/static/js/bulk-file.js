@@ -74,7 +74,7 @@ function csvRows(text, separator) {
 }
 
 // What is wrong with a request, or null. The service checks everything again; this finds what it can without it.
-function check(request, models) {
+export function check(request, models) {
   const { prompt, description, model: name, style, width, height, n } = request;
   const model = name === undefined ? models.find((each) => each.default) : models.find((each) => each.name === name);
   if (![prompt, description].some((text) => typeof text === "string" && text.trim())) return "The prompt is missing.";

@@ -145,5 +145,3 @@ export function setUpForm(onSubmit) {
     if (["ArrowUp", "ArrowDown"].includes(event.key)) stepThroughHistory(event);
   });
 }
-
-export const modelOf = (name) => models[name];

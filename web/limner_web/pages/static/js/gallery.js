@@ -1,7 +1,7 @@
 // The gallery: every picture of the tenant, filtered; several can be chosen and downloaded, compared, tagged or deleted.
 import { again, vary } from "./actions.js";
-import { call, getJson, hasLibrary, pictureUrl, thumbnailUrl } from "./api.js";
-import { $, $$, el, icon } from "./dom.js";
+import { call, getJson, pictureUrl, thumbnailUrl } from "./api.js";
+import { $, el, icon } from "./dom.js";
 import { watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
@@ -113,10 +113,15 @@ function add(job) {
   const wanted = query();
   const [isLoved, tag] = [wanted.has("favourite"), wanted.get("tag")];
   for (const image of job.images) {
-    const fits = (!isLoved || image.favourite || job.favourite) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
-    if (fits) found.set(image.id, { job, image });
+    const fits = (!isLoved || isMarked({ job, image })) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
+    const before = found.get(image.id);
+    if (!fits || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
+    found.set(image.id, { job, image });
+    if (before && isMarked(before) !== isMarked({ job, image })) grid.redraw(image.id);
   }
 }
+
+const isMarked = ({ job, image }) => image.favourite || job.favourite;
 
 function arrange() {
   list = [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
@@ -140,7 +145,7 @@ function render({ job, image }) {
   const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: `Select ${job.prompt}, seed ${image.seed}` });
   box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
   const open = el("button", { type: "button", ariaLabel: `Enlarge: ${job.prompt}, seed ${image.seed}`, onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
-  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), (image.favourite || job.favourite) && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
+  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isMarked({ job, image }) && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
   mark(cell, selection.has(image.id));
   return cell;
 }
@@ -160,7 +165,6 @@ function showSelection() {
   root.classList.toggle("choosing", number > 0);
   $("#chosen b").textContent = `${number} selected`;
   $("[data-all=compare]").disabled = number !== 2;
-  for (const button of $$("[data-organise]")) button.hidden = !hasLibrary(list[0]?.image);
 }
 
 async function download() {

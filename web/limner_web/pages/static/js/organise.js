@@ -1,5 +1,6 @@
 // Favourites, tags and deletion, of a picture or of a whole job.
-import { call, hasLibrary, send } from "./api.js";
+import { call, send } from "./api.js";
+import { ask, field } from "./dialog.js";
 import { el } from "./dom.js";
 import { attempt, toast } from "./toast.js";
 import { count } from "./words.js";
@@ -26,16 +27,10 @@ export async function removeTag(target, tag) {
 }
 
 // Asks for a tag; resolves to it, or to null.
-export function askForTag() {
-  const input = el("input", { required: true, maxLength: 50, autocomplete: "off" });
-  const buttons = el("div", { className: "buttons" }, el("button", { className: "btn primary", value: "yes" }, "Add"), el("button", { className: "btn", value: "", formNoValidate: true }, "Cancel"));
-  const form = el("form", { method: "dialog", className: "stack" }, el("h2", {}, "Add a tag"), el("label", { className: "field" }, el("span", {}, "Tag"), input), buttons);
-  const dialog = el("dialog", { className: "card", ariaLabel: "Add a tag" }, form);
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => { resolve(dialog.returnValue === "yes" ? input.value.trim() || null : null); dialog.remove(); });
-  });
+export async function askForTag() {
+  const input = el("input", { name: "tag", required: true, maxLength: 50, autocomplete: "off", autofocus: true });
+  const answer = await ask("Add a tag", { fields: [field("Tag", input)], yes: "Add" });
+  return answer?.get("tag").trim() || null;
 }
 
 // Runs `work` for each item, a few at a time.
@@ -67,7 +62,6 @@ addEventListener("pagehide", () => { for (const flush of leaving) flush(); });
 
 // The menu's entries for one picture or job. `onChange` shows its new favourite mark or tags.
 export function organiseMenu(target, { onChange, hide, show }) {
-  if (!hasLibrary(target)) return [];
   const tag = () => attempt(async () => {
     const name = await askForTag();
     if (!name) return;

@@ -5,7 +5,9 @@ import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
+import { showFleet } from "./operator.js";
 import { attempt, toast } from "./toast.js";
+import { why } from "./why.js";
 import { count, ended, facts, status } from "./words.js";
 
 const REFRESH_MS = 4000;
@@ -23,6 +25,7 @@ function row(job, buttons) {
 }
 
 const cancelButton = (job) => button("Cancel", () => cancel(job), "small");
+const waitingButtons = (job) => [button("Why?", () => why(job), "small quiet"), cancelButton(job)];
 const nothing = (text) => el("p", { className: "nothing" }, text);
 const byAge = (a, b) => (a.id < b.id ? -1 : 1);
 
@@ -30,7 +33,7 @@ const byAge = (a, b) => (a.id < b.id ? -1 : 1);
 function fill(parent, children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.closest(".row")?.id : null;
   parent.replaceChildren(...children);
-  if (focused) document.getElementById(focused)?.querySelector("button")?.focus();
+  if (focused) document.getElementById(focused)?.querySelector(".buttons :last-child")?.focus();
 }
 
 function draw() {
@@ -49,7 +52,7 @@ function group(members) {
   const [{ model, priority }] = members;
   return el("div", { className: "group" },
     el("h3", {}, model, el("span", { className: "badge" }, `${priority} priority`), el("span", { className: "quiet" }, count(members.length, "job"))),
-    el("ol", { className: "rows" }, members.map((job) => row(job, cancelButton(job)))));
+    el("ol", { className: "rows" }, members.map((job) => row(job, waitingButtons(job)))));
 }
 
 async function retryDead(job) {
@@ -103,7 +106,7 @@ function showHealth(health) {
 
 async function tick() {
   try {
-    await load();
+    await Promise.all([load(), showFleet()]);
     $("#problem").hidden = true;
   } catch (error) {
     if (error.status === undefined) throw error;

@@ -3,7 +3,7 @@ import { again, submit, vary } from "./actions.js";
 import { getJson } from "./api.js";
 import { $, el, perFrame } from "./dom.js";
 import { failure } from "./errors.js";
-import { clearError, fillForm, modelOf, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
+import { clearError, fillForm, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
@@ -52,7 +52,7 @@ function remix(job) {
 const pictures = () => [...jobs.values()].filter((job) => tiles.has(job.id)).sort((a, b) => (a.id < b.id ? 1 : -1)).flatMap((job) => job.images.map((image) => ({ job, image })));
 const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
-  { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image, modelOf(job.model)) },
+  { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: "Remix: load these settings", run: ({ job }) => { viewer.close(); remix(job); } },
 ] });
 
@@ -70,7 +70,7 @@ const repaint = perFrame(() => {
 
 // Places a tile by the age of its job: ids grow with time.
 function place(job) {
-  const tile = makeTile({ model: modelOf, onRemix: remix, onEnlarge: enlarge, organise });
+  const tile = makeTile({ onRemix: remix, onEnlarge: enlarge, organise });
   tiles.set(job.id, tile);
   const next = [...gallery.children].find((each) => each.id < job.id);
   gallery.insertBefore(tile.element, next || null);

@@ -1,24 +1,26 @@
 // A job's tile: a square with its pictures, its preview or its state, a caption and the actions.
 import { again, cancel, menuOf, retry, vary } from "./actions.js";
-import { call, getJson, hasLibrary, thumbnailUrl } from "./api.js";
+import { call, getJson, thumbnailUrl } from "./api.js";
 import { $, copyOf, el } from "./dom.js";
 import { openMenu } from "./menu.js";
+import { why } from "./why.js";
 import { duration, ended, facts, status } from "./words.js";
 
 const PREVIEW_MS = 900;
 const EXPLAIN_MS = 6000;
 const MOST_SHOWN = 9;
 
-// `model(name)` is a model's description; `onRemix(job)`, `onEnlarge(job, index)` and `organise(job)`, which gives
-// further entries of the menu, belong to the page.
-export function makeTile({ model, onRemix, onEnlarge, organise }) {
+// `onRemix(job)`, `onEnlarge(job, index)` and `organise(job)`, which gives further entries of the menu, belong to the
+// page.
+export function makeTile({ onRemix, onEnlarge, organise }) {
   const element = copyOf("tile");
   const tile = { element, job: null, onEnlarge, previewedAt: 0, explainedAt: 0, explanation: "" };
   const on = (name, run) => { $(name, element).addEventListener("click", (event) => run(tile.job, event.currentTarget)); };
   on(".cancel", cancel);
+  on(".why", why);
   on(".retry", retry);
   on(".again", again);
-  on(".vary", (job) => vary(job, job.images[0], model(job.model)));
+  on(".vary", (job) => vary(job));
   on(".remix", onRemix);
   on(".more", (job, at) => openMenu(at, menuOf(job, job.images[0], ended(job) ? organise(job) : [])));
   return tile;
@@ -36,12 +38,13 @@ export function paint(tile, job) {
   $(".facts", element).textContent = facts(job);
   const { said, detail } = status(job);
   $(".said", element).textContent = said;
-  $(".detail", element).textContent = (job.status === "queued" && tile.explanation) || detail;
+  $(".detail", element).textContent = (job.status === "queued" && !job.paused && tile.explanation) || detail;
   $("progress", element).hidden = job.status !== "running" || !job.progress;
   if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
   if (!isNew) return;
   const hasPicture = job.images.length > 0;
   $(".cancel", element).hidden = ended(job);
+  $(".why", element).hidden = job.status !== "queued";
   $(".retry", element).hidden = job.status !== "failed" && job.status !== "canceled";
   $(".vary", element).hidden = !hasPicture;
   $(".again", element).hidden = !ended(job);
@@ -77,7 +80,7 @@ const isInView = (element) => { const { top, bottom } = element.getBoundingClien
 // Says why a job waits, and for how long.
 export async function explain(tile) {
   const { element, job } = tile;
-  if (job.status !== "queued" || !hasLibrary(job) || Date.now() - tile.explainedAt < EXPLAIN_MS || !isInView(element)) return;
+  if (job.status !== "queued" || Date.now() - tile.explainedAt < EXPLAIN_MS || !isInView(element)) return;
   tile.explainedAt = Date.now();
   const { message, eta } = await getJson(`jobs/${job.id}/explain`);
   tile.explanation = eta ? `Ready in ${duration(eta.median_seconds)}.` : message;

@@ -5,6 +5,7 @@ import { makeCompare } from "./compare.js";
 import { $, el } from "./dom.js";
 import { openMenu } from "./menu.js";
 import { showFacts } from "./receipt.js";
+import { share } from "./share.js";
 import { makeZoom } from "./zoom.js";
 
 const SWIPE = 50; // pixels
@@ -89,11 +90,11 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
 
   const commands = {
     previous: () => step(-1), next: () => step(1), in: () => zoom.by(1.6), out: () => zoom.by(1 / 1.6), info: toggleFacts, compare: toggleCompare,
-    side: () => compare.setMode("side"), slider: () => compare.setMode("slider"), close: () => dialog.close(),
+    side: () => compare.setMode("side"), slider: () => compare.setMode("slider"), close: () => dialog.close(), share: () => share(picture().image),
     full: () => (document.fullscreenElement ? document.exitFullscreen() : dialog.requestFullscreen()).catch(() => {}),
     more: (button) => { const shown = picture(); openMenu(button, [...actions.map(({ run, ...rest }) => ({ ...rest, onClick: () => run(shown) })), ...menuOf(shown.job, shown.image), ...organise(shown)]); },
   };
-  const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", f: "full" };
+  const keys = { ArrowLeft: "previous", ArrowRight: "next", "+": "in", "=": "in", "-": "out", i: "info", c: "compare", f: "full", s: "share" };
 
   dialog.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-do]");

@@ -23,6 +23,7 @@ export function status(job, now = Date.now()) {
     if (!job.progress) return { said: job.description && !job.interpretation ? "Reading your words" : "Starting", detail: "" };
     return { said: `Step ${job.progress.done} of ${job.progress.total}`, detail: timeLeft(job, now) };
   }
+  if (job.paused) return { said: "On hold", detail: pauseWords(job.paused) };
   if (job.not_before) {
     if (job.last_error) return { said: "Trying again soon", detail: failure({ error: job.last_error }) };
     return { said: "Scheduled", detail: new Date(job.not_before).toLocaleString() };
@@ -30,6 +31,12 @@ export function status(job, now = Date.now()) {
   if (job.position === 0) return { said: "Next in line", detail: "" };
   if (job.position) return { said: job.position >= 1000 ? "More than 1,000 ahead" : `${count(job.position, "job")} ahead`, detail: "It starts by itself; you can close the page." };
   return { said: "Waiting", detail: "" };
+}
+
+// What is paused, why, and until when.
+export function pauseWords({ what, reason, until }) {
+  const words = what === "model" ? "The operator has paused this model" : "The operator has paused your jobs";
+  return [`${words}${reason ? `: ${reason}` : ""}`, until && `until ${new Date(until).toLocaleString()}`].filter(Boolean).join(", ");
 }
 
 function timeLeft(job, now) {

@@ -1,0 +1,72 @@
+"""The API's responses for the operator: the queues of all tenants, and the workers. They hold no prompts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from limner_shared.domain.views import PauseNotice, RateView
+
+
+class LaneView(BaseModel):
+    """A lane of a model."""
+
+    lane: str = Field(description="first, high, normal, low or alone.")
+    released: int = Field(description="Jobs that the workers can claim.")
+    backlog: int = Field(description="Jobs that wait for their release. Counting stops at 100,000.")
+    oldest_seconds: float = Field(description="How long the oldest of them has waited.")
+
+
+class QueueView(BaseModel):
+    """The queue of one model, over all tenants."""
+
+    model: str
+    title: str
+    paused: PauseNotice | None
+    pause: str | None = Field(description="The id of the pause.")
+    running: int
+    workers: int | None = Field(description="Workers that serve it; null if Redis is unavailable.")
+    rate: RateView | None = Field(description="Null if too few jobs of the model were finished within a day.")
+    lanes: list[LaneView]
+
+
+class QueueList(BaseModel):
+    """The queues of all models."""
+
+    items: list[QueueView]
+
+
+class MemoryView(BaseModel):
+    """The memory of a worker's device."""
+
+    used: int = Field(description="Bytes that the worker has allocated.")
+    total: int
+
+
+class HeldJobView(BaseModel):
+    """A job that a worker runs."""
+
+    id: str
+    model: str
+    attempt: int
+    started_at: datetime | None
+
+
+class WorkerView(BaseModel):
+    """A running worker, by its own report."""
+
+    id: str
+    device: str
+    models: list[str]
+    memory: MemoryView | None = Field(description="Null if it is not known.")
+    held: int = Field(description="Jobs between claim and commit.")
+    closed: list[str] = Field(description="Models, or `store`, that it has paused after failures.")
+    stalled: list[str] = Field(description="Its threads that make no progress.")
+    jobs: list[HeldJobView] = Field(description="The jobs that it runs, the oldest first; at most 100.")
+
+
+class WorkerList(BaseModel):
+    """The running workers."""
+
+    items: list[WorkerView]

@@ -1,0 +1,72 @@
+"""The operator's view of all queues and workers."""
+
+from __future__ import annotations
+
+import pytest
+
+from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
+from tests.api.fake_worker import start
+from tests.api.test_bulks import both_databases
+from tests.api.test_keys import make_key
+
+JOBS, QUEUES, WORKERS = "/api/v1/jobs", "/api/v1/queues", "/api/v1/workers"
+MODEL = "limner-flow"
+
+
+@pytest.fixture
+def worker(app):
+    redis = app.extensions["limner"].hints.redis
+    report = WorkerReport(
+        owner="a worker",
+        models=[MODEL],
+        device="cuda:0",
+        held=1,
+        closed=[],
+        stalled=[],
+        memory_used=2_000,
+        memory_total=8_000,
+    )
+    write_report(redis, report)
+    yield report
+    delete_report(redis, WorkerReport, report.owner)
+
+
+@both_databases
+def test_a_queue_shows_what_runs_and_waits_in_each_lane_and_its_pause(client, app, worker):
+    for priority in ("normal", "normal", "low"):
+        client.post(JOBS, json={"prompt": "a secret", "priority": priority})
+    running = client.post(JOBS, json={"prompt": "a secret"}).json["id"]
+    start(app, running)
+    pause = client.post("/api/v1/pauses", json={"model": MODEL, "reason": "new weights"}).json["id"]
+    answer = client.get(QUEUES)
+    assert "a secret" not in answer.text
+    [queue] = [each for each in answer.json["items"] if each["model"] == MODEL]
+    assert (queue["running"], queue["workers"], queue["pause"]) == (1, 1, pause)
+    assert queue["paused"]["reason"] == "new weights"
+    waiting = {each["lane"]: each["released"] + each["backlog"] for each in queue["lanes"]}
+    assert waiting == {"first": 1, "high": 0, "normal": 1, "low": 1, "alone": 0}
+    [other] = [each for each in answer.json["items"] if each["model"] == "limner-gan"]
+    assert (other["running"], other["workers"], other["paused"], other["pause"]) == (0, 0, None, None)
+
+
+@both_databases
+def test_a_worker_shows_its_device_its_memory_and_the_jobs_that_it_runs(client, app, worker):
+    running = client.post(JOBS, json={"prompt": "a secret"}).json["id"]
+    start(app, running)
+    answer = client.get(WORKERS)
+    assert "a secret" not in answer.text
+    [found] = answer.json["items"]
+    assert (found["id"], found["device"], found["memory"]) == (worker.owner, "cuda:0", {"used": 2_000, "total": 8_000})
+    assert [(job["id"], job["attempt"]) for job in found["jobs"]] == [(running, 1)]
+
+
+def test_queues_and_workers_are_the_operators_alone(make_app, database):
+    client = make_app(require_keys=True).test_client()
+    for headers, status, code in (
+        (make_key(database, "local"), 403, "admin_scope_required"),
+        (make_key(database, "acme", "admin"), 403, "operator_required"),
+        (make_key(database, "local", "admin"), 200, None),
+    ):
+        for path in (QUEUES, WORKERS):
+            answer = client.get(path, headers=headers)
+            assert (answer.status_code, answer.json.get("code")) == (status, code)

@@ -1,0 +1,121 @@
+// What a grid compares: the values of its two axes, and the request of each cell.
+import { check } from "./bulk-file.js";
+import { $, $$, el } from "./dom.js";
+
+export const MOST_CELLS = 144;
+export const NAMES = { steps: "Steps", guidance: "Guidance", seed: "Seed", style: "Style", model: "Model", prompt: "Prompt" };
+const SUGGESTED = { steps: "2, 4, 8, 16", guidance: "1, 3, 5, 7", seed: "1, 2, 3, 4", prompt: "red apple\ncat face\nrocket" };
+const NUMBERS = ["steps", "guidance", "seed"];
+const DRAFT = "limner-draft"; // the studio's
+
+const form = $("#plan");
+const fields = form.elements;
+const list = JSON.parse($("#models").textContent);
+const modelNamed = (name) => list.find((model) => model.name === name);
+
+// --- the form --------------------------------------------------------------------------------------------------------------
+
+export function setUpPlan(onChange) {
+  for (const axis of ["x", "y"]) offerValues(axis);
+  offerChoices();
+  fillFromDraft();
+  hideAxes();
+  form.addEventListener("input", ({ target }) => {
+    if (target.name === "x" || target.name === "y") { offerValues(target.name); hideAxes(); }
+    if (target.name === "base_model") offerChoices();
+    onChange();
+  });
+  onChange();
+}
+
+// Checkboxes for what a model names itself; text for the rest.
+function offerValues(axis) {
+  const name = fields[axis].value;
+  const choices = { model: list.map((model) => [model.name, model.title]), style: [...new Set(list.flatMap(({ styles }) => styles))].map((style) => [style, style]) }[name];
+  const label = `${axis === "x" ? "Columns" : "Rows"}: ${NAMES[name]}`;
+  const boxes = choices && el("div", { className: "chips", aria: { role: "group", label } }, choices.map(([value, text]) => el("label", { className: "check chip-check" }, el("input", { type: "checkbox", name: `${axis}_value`, value, checked: true }), text)));
+  const text = !choices && (name === "prompt" ? el("textarea", { name: `${axis}_value`, rows: 3, value: SUGGESTED.prompt }) : el("input", { name: `${axis}_value`, value: SUGGESTED[name], inputMode: "text", autocomplete: "off" }));
+  const hint = name === "prompt" ? "One a line" : "Separated by commas";
+  $(`[data-axis=${axis}] .values`).replaceChildren(boxes || el("label", { className: "field" }, el("span", { className: "sr" }, label), text, el("small", {}, hint)));
+}
+
+function offerChoices() {
+  const model = modelNamed(fields.base_model.value);
+  const fill = (select, values, text = (value) => value) => { const before = select.value; select.replaceChildren(...values.map((value) => new Option(text(value), value))); if (values.includes(before)) select.value = before; };
+  fill(fields.base_style, model.styles);
+  fill(fields.base_size, model.sizes, (value) => value.replace("x", " × "));
+  for (const name of ["steps", "guidance"]) Object.assign(fields[`base_${name}`], { min: model[name].min, max: model[name].max, value: model[name].default });
+}
+
+function fillFromDraft() {
+  let draft = {};
+  try { draft = JSON.parse(localStorage.getItem(DRAFT)) || {}; } catch { /* storage may be off */ }
+  if (modelNamed(draft.model)) { fields.base_model.value = draft.model; offerChoices(); }
+  for (const name of ["prompt", "style", "size", "steps", "guidance", "seed"]) {
+    const input = fields[`base_${name}`];
+    const fits = input.tagName !== "SELECT" || [...input.options].some(({ value }) => value === draft[name]);
+    if (draft[name] && fits) input.value = draft[name];
+  }
+}
+
+// What is an axis has no common value.
+function hideAxes() {
+  for (const element of $$("[data-base]", form)) {
+    const name = element.dataset.base;
+    element.hidden = [fields.x.value, fields.y.value].includes(name) || (name === "model" && list.length === 1);
+  }
+}
+
+// --- the plan --------------------------------------------------------------------------------------------------------------
+
+function valuesOf(axis) {
+  const name = fields[axis].value;
+  const inputs = $$(`[name=${axis}_value]`, form);
+  if (inputs[0].type === "checkbox") return inputs.filter(({ checked }) => checked).map(({ value }) => value);
+  const texts = inputs[0].value.split(name === "prompt" ? "\n" : /[,;\s]+/).map((text) => text.trim()).filter(Boolean);
+  return [...new Set(texts)].map((text) => (NUMBERS.includes(name) ? Number(text) : text));
+}
+
+// The whole grid: {columns, rows, requests} in reading order, or {problem} in words.
+export function readPlan() {
+  const [x, y] = [fields.x.value, fields.y.value];
+  if (x === y) return { problem: `Columns and rows are both ${NAMES[x].toLowerCase()}. Choose two different parameters.` };
+  const [columns, rows] = [valuesOf("x"), valuesOf("y")];
+  for (const [name, values] of [[x, columns], [y, rows]]) {
+    if (!values.length) return { problem: `Give at least one value for ${NAMES[name].toLowerCase()}.` };
+    const wrong = NUMBERS.includes(name) && values.find((value) => !Number.isFinite(value) || value < 0);
+    if (wrong !== false && wrong !== undefined) return { problem: `${NAMES[name]} takes numbers, separated by commas.` };
+  }
+  if (columns.length * rows.length > MOST_CELLS) return { problem: `A grid may have at most ${MOST_CELLS} pictures; this one has ${columns.length * rows.length}.` };
+  const base = readBase();
+  const requests = rows.flatMap((row) => columns.map((column) => requestOf({ ...base, [x]: column, [y]: row }, x, y)));
+  const problem = requests.map((request) => rangeProblem(request) || check(request, list)).find(Boolean);
+  return problem ? { problem } : { columns, rows, requests };
+}
+
+function readBase() {
+  const [width, height] = fields.base_size.value.split("x").map(Number);
+  const number = (name) => (fields[`base_${name}`].value === "" ? undefined : Number(fields[`base_${name}`].value));
+  return { prompt: fields.base_prompt.value.trim(), model: fields.base_model.value, style: fields.base_style.value || undefined, width, height, steps: number("steps"), guidance: number("guidance"), seed: number("seed") ?? Math.floor(Math.random() * 2 ** 32) };
+}
+
+// One cell's request. What its model cannot take and is not compared is left to the model.
+function requestOf(values, x, y) {
+  const model = modelNamed(values.model);
+  const request = { ...values, n: 1, metadata: { grid: { x: [x, labelOf(x, values[x])], y: [y, labelOf(y, values[y])] } } };
+  const isAxis = (name) => name === x || name === y;
+  for (const name of ["steps", "guidance"]) if (!isAxis(name) && isOutside(model[name], request[name])) delete request[name];
+  if (!isAxis("style") && !model.styles.includes(request.style)) delete request.style;
+  if (!model.sizes.includes(`${request.width}x${request.height}`)) { delete request.width; delete request.height; }
+  return request;
+}
+
+const isOutside = ({ min, max }, value) => value === undefined || value < min || value > max;
+
+function rangeProblem(request) {
+  const model = modelNamed(request.model);
+  const name = ["steps", "guidance"].find((each) => request[each] !== undefined && isOutside(model[each], request[each]));
+  return name && `${NAMES[name]} of ${model.title} may be ${model[name].min} to ${model[name].max}, not ${request[name]}.`;
+}
+
+const labelOf = (name, value) => (name === "model" ? modelNamed(value).title : String(value));

@@ -1,0 +1,153 @@
+// The grid page: plans a grid, draws it as one bulk, shows it as it comes and saves it as one picture.
+import { again, vary } from "./actions.js";
+import { call, getJson, send, thumbnailUrl } from "./api.js";
+import { $, el } from "./dom.js";
+import { drawGrid } from "./grid-picture.js";
+import { NAMES, readPlan, setUpPlan } from "./grid-plan.js";
+import { jobs, put, watch } from "./jobs.js";
+import { follow } from "./live.js";
+import { attempt, toast } from "./toast.js";
+import { setUpViewer } from "./viewer.js";
+import { count, ended, status } from "./words.js";
+import { save } from "./zip.js";
+
+const PAGE = 100;
+const SHORT = 14; // characters of a label that is not broken
+const form = $("#plan");
+const submit = $("[type=submit]", form);
+let bulk = null; // the id of the bulk that is shown
+let members = []; // its jobs' ids in reading order
+
+const cells = () => members.map((id) => jobs.get(id)).filter(Boolean);
+const viewer = setUpViewer({
+  pictures: () => cells().flatMap((job) => job.images.map((image) => ({ job, image }))),
+  actions: [
+    { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
+    { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
+    { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+  ],
+});
+
+// --- planning --------------------------------------------------------------------------------------------------------------
+
+function showPlan() {
+  const { requests } = readPlan();
+  submit.textContent = requests ? `Draw ${count(requests.length, "picture")}` : "Draw";
+}
+
+function say(problem) {
+  $("#problem").textContent = problem || "";
+  $("#problem").hidden = !problem;
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { problem, requests } = readPlan();
+  say(problem);
+  if (problem || submit.disabled) return;
+  submit.disabled = true;
+  try {
+    const body = requests.map((request) => `${JSON.stringify(request)}\n`).join("");
+    const made = await (await call("bulks", { method: "POST", headers: { "Content-Type": "application/jsonl" }, body })).json();
+    history.pushState(null, "", `?bulk=${made.id}`);
+    await show(made.id);
+  } catch (error) {
+    if (error.status === undefined) throw error;
+    say(error.problem?.errors?.[0]?.message || error.message);
+  } finally {
+    submit.disabled = false;
+  }
+});
+
+// --- showing ---------------------------------------------------------------------------------------------------------------
+
+async function show(id) {
+  const found = [];
+  let cursor = null;
+  do {
+    const page = await getJson(`jobs?bulk=${id}&limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
+    found.push(...page.items.filter(({ metadata }) => metadata.grid));
+    cursor = page.next;
+  } while (cursor);
+  found.sort((a, b) => a.line - b.line);
+  bulk = id;
+  members = []; // so that the grid is drawn once
+  found.forEach(put);
+  members = found.map((job) => job.id);
+  $("#none").hidden = members.length > 0;
+  $("#drawn").hidden = !members.length;
+  if (members.length) draw();
+  if (!members.length) $("#none h2").textContent = "This is not a grid";
+}
+
+// The grid as its jobs say it: the labels of columns and rows in their order, and a job for each pair.
+function layout() {
+  const grid = { x: "", y: "", columns: [], rows: [], at: new Map() };
+  for (const job of cells()) {
+    const { x: [x, column], y: [y, row] } = job.metadata.grid;
+    Object.assign(grid, { x, y });
+    if (!grid.columns.includes(column)) grid.columns.push(column);
+    if (!grid.rows.includes(row)) grid.rows.push(row);
+    grid.at.set(`${row}\n${column}`, job);
+  }
+  return grid;
+}
+
+function draw() {
+  const { x, y, columns, rows, at } = layout();
+  const head = el("thead", {}, el("tr", {}, el("td", { className: "corner" }, el("span", {}, NAMES[y]), el("span", {}, NAMES[x])), columns.map((text) => el("th", { scope: "col" }, text))));
+  const body = el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", className: row.length < SHORT ? "short" : "" }, row), columns.map((column) => el("td", {}, cell(at.get(`${row}\n${column}`)))))));
+  const focused = $("#grid").contains(document.activeElement) ? document.activeElement.closest("[id]").id : null;
+  $("#grid").replaceChildren(head, body);
+  if (focused) document.getElementById(focused)?.focus();
+  showState();
+}
+
+function cell(job) {
+  if (!job) return el("div", { className: "grid-cell" });
+  const [image] = job.images;
+  const label = `${job.metadata.grid.x.join(" ")}, ${job.metadata.grid.y.join(" ")}`;
+  if (image) return el("button", { type: "button", className: "grid-cell", id: job.id, ariaLabel: `Enlarge: ${label}`, onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, decoding: "async" }));
+  const { said, detail } = status(job);
+  const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: "Progress" });
+  return el("div", { className: `grid-cell ${job.status}`, id: job.id, title: detail }, el("span", {}, said), progress);
+}
+
+function showState() {
+  const all = cells();
+  const done = all.filter(ended).length;
+  $("#said").textContent = done < all.length ? `${done} of ${count(all.length, "picture")} drawn` : `${count(all.length, "picture")}, drawn as one bulk`;
+  $("#cancel").hidden = done === all.length;
+  $("#save").disabled = !all.some(({ images }) => images.length);
+}
+
+watch((job, before) => {
+  if (!members.includes(job?.id ?? before.id)) return;
+  if (!before || !job || before.status !== job.status) { draw(); return; }
+  document.getElementById(job.id)?.replaceWith(cell(job));
+});
+
+// --- saving ----------------------------------------------------------------------------------------------------------------
+
+async function savePicture() {
+  const { x, y, columns, rows, at } = layout();
+  const [first] = cells();
+  const fixed = ["model", "style", "steps", "guidance", "seed"].filter((name) => name !== x && name !== y && first[name] !== null && first[name] !== "");
+  const title = x === "prompt" || y === "prompt" ? `${NAMES[y]} × ${NAMES[x].toLowerCase()}` : first.prompt;
+  const label = (name, text) => (name === "prompt" || name === "model" || name === "style" ? text : `${NAMES[name].toLowerCase()} ${text}`);
+  const blob = await drawGrid({
+    title, note: fixed.map((name) => `${name} ${first[name]}`).join(" · "),
+    columns: columns.map((text) => label(x, text)), rows: rows.map((text) => label(y, text)),
+    cells: rows.map((row) => columns.map((column) => at.get(`${row}\n${column}`)?.images[0] || null)),
+  });
+  save(blob, `${title.replace(/[^\p{L}\p{N}]+/gu, " ").trim().slice(0, 40)} grid.png`);
+}
+
+$("#save").onclick = () => attempt(savePicture);
+$("#cancel").onclick = () => attempt(async () => { await send("POST", `bulks/${bulk}/cancel`); toast("Canceled"); });
+addEventListener("popstate", () => location.reload());
+
+setUpPlan(showPlan);
+follow({ onUnknown: () => false });
+const wanted = new URLSearchParams(location.search).get("bulk");
+if (wanted) await attempt(() => show(wanted));
