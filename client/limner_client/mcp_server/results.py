@@ -27,6 +27,7 @@ class Picture(BaseModel):
     width: int
     height: int
     seed: int
+    style: str | None = None
     alt_text: str | None = None
 
 
@@ -88,6 +89,7 @@ def _result(client: Client, job: JobView) -> JobResult:
             width=image.width,
             height=image.height,
             seed=image.seed,
+            style=image.style,
             alt_text=image.alt_text,
         )
         for image in job.images
