@@ -256,10 +256,10 @@ def test_a_presentation_names_number_style_and_omitted_things(catalogue):
 
 def test_a_style_chosen_by_the_seed_is_named_where_all_pictures_have_it(catalogue):
     card, spec = catalogue.resolve(JobRequest(description="a cat", seed=2))
-    assert presentation.by_rules(spec) == f"Here is your picture: a cat, in the {card.styles[2]} style."
+    assert presentation.by_rules(spec) == f"Here is your picture: a cat, in the {card.styles_by_seed[2]} style."
     several = spec.model_copy(update={"n": 3})
     assert presentation.by_rules(several) == "Here are 3 pictures: a cat."
-    assert [presentation.alt_text(several, seed) for seed in (2, 3)] == ["a cat (noto-v1)", "a cat (flat)"]
+    assert [presentation.alt_text(several, seed) for seed in (2, 3)] == ["a cat (flat)", "a cat (3d)"]
 
 
 @pytest.mark.parametrize(

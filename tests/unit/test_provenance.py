@@ -41,7 +41,7 @@ def test_a_packet_contains_the_tool_the_source_type_and_the_parameters(spec):
 
 def test_a_packet_names_the_style_that_the_seed_chose(catalogue):
     spec = catalogue.resolve(JobRequest(prompt="a cat", seed=2, n=2))[1]
-    assert [attributes(xmp(spec, seed))["style"] for seed in (2, 3)] == ["noto-v1", "flat"]
+    assert [attributes(xmp(spec, seed))["style"] for seed in (2, 3)] == ["flat", "3d"]
 
 
 def test_a_packet_does_not_contain_the_prompt(spec):

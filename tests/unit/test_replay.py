@@ -21,7 +21,7 @@ def test_a_replay_uses_the_batch_sizes_of_the_receipt(catalogue, buckets):
 def test_a_replay_keeps_the_styles_that_the_seeds_chose_and_an_old_one_has_the_style_of_its_time(catalogue):
     spec = catalogue.resolve(JobRequest(prompt="a red apple", n=2, seed=2))[1]
     again = replay_spec(spec, [{"buckets": [[1, 2]]}] * 2)
-    assert [again.style_for(again.image_seed(index)) for index in range(2)] == ["noto-v1", "flat"]
+    assert [again.style_for(again.image_seed(index)) for index in range(2)] == ["flat", "3d"]
     stored = spec.model_dump(mode="json", exclude={"styles"}) | {"version": 1}
     for style in ("3d", None):
         old = JobSpec.model_validate(stored | {"style": style})

@@ -58,8 +58,8 @@ class ModelCard(BaseModel):
     )
     sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
-    style_by_seed: bool = Field(
-        default=False, description="Where a request names no style, each picture's seed chooses one, not the first."
+    styles_by_seed: tuple[str, ...] = Field(
+        default=(), description="Styles of which each picture's seed chooses one where a request names none."
     )
     steps: Range
     guidance: Range
@@ -93,6 +93,8 @@ class ModelCard(BaseModel):
         wrong = [f"{w}x{h}" for w, h in self.sizes if self.family == "diffusers" and (w % CELL or h % CELL)]
         if wrong:
             raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {CELL} pixels")
+        if unknown := set(self.styles_by_seed) - set(self.styles):
+            raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
         return self
 
     def tokens(self, width: int, height: int) -> int:
@@ -132,14 +134,14 @@ class ModelCard(BaseModel):
                 field="negative_prompt",
                 allowed="none",
             )
-        by_seed = self.style_by_seed and request.style is None and bool(self.styles)
+        by_seed = self.styles_by_seed if request.style is None else ()
         return JobSpec(
             version=STYLES_BY_SEED_VERSION if by_seed else 1,
             prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
             model=self.name,
             style=None if by_seed else self._style(request.style),
-            styles=self.styles if by_seed else (),
+            styles=by_seed,
             width=width,
             height=height,
             steps=int(steps),

@@ -283,7 +283,7 @@ class ModelView(BaseModel):
     )
     sizes: list[str]
     styles: list[str]
-    style_by_seed: bool = Field(default=False, description="Without a `style`, each picture's seed chooses one.")
+    styles_by_seed: list[str] = Field(default=[], description="Without a `style`, each picture's seed chooses one.")
     steps: dict[str, float]
     guidance: dict[str, float]
     max_images: int

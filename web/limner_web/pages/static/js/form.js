@@ -23,7 +23,7 @@ function offerChoices() {
     select.replaceChildren(...values.map((value) => new Option(text(value), value)));
     if (values.includes(before)) select.value = before;
   };
-  fill(fields.style, model.style_by_seed ? ["", ...model.styles] : model.styles, (value) => value || ANY_STYLE);
+  fill(fields.style, model.styles_by_seed.length ? ["", ...model.styles] : model.styles, (value) => value || ANY_STYLE);
   fill(fields.size, model.sizes, (value) => value.replace("x", " × "));
   $("[data-field=style]").hidden = !model.styles.length;
   $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
