@@ -63,18 +63,28 @@ class Scorer:
     def __init__(self, card: ModelCard) -> None:
         folder = locate(card.text_encoder or card.source)
         self.card, self.generator, self.names = card, load(card, Settings(device="cpu")), KnownNames(folder)
-        self._tower = load_module(ImageTower, folder / TOWER)
+        self.tower = load_module(ImageTower, folder / TOWER)
 
     def cosines(self, specs: Sequence[JobSpec]) -> torch.Tensor:
         """Of each picture with each name: float32 [jobs, names]."""
+        return self._compared(self.draw(specs))
+
+    def draw(self, specs: Sequence[JobSpec]) -> torch.Tensor:
+        """One picture a job: float32 [jobs, 3, 64, 64] in [-1, 1]."""
         size = max(self.card.buckets)
-        parts = [_pixels(draw(self.generator, specs[at : at + size])) for at in range(0, len(specs), size)]
+        return torch.cat([pixels(draw(self.generator, specs[at : at + size])) for at in range(0, len(specs), size)])
+
+    def _compared(self, pictures: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return self._tower(torch.cat(parts)).concept @ self.names.embeddings.T
+            return self.tower(pictures).concept @ self.names.embeddings.T
 
     def shares(self, specs: Sequence[JobSpec], concepts: Sequence[str]) -> tuple[float, float]:
-        """Top-1 and top-5."""
-        cosines = self.cosines(specs)
+        """Top-1 and top-5 of one picture a job."""
+        return self.recognised(self.draw(specs), concepts)
+
+    def recognised(self, pictures: torch.Tensor, concepts: Sequence[str]) -> tuple[float, float]:
+        """Top-1 and top-5 of pictures [N, 3, 64, 64]."""
+        cosines = self._compared(pictures)
         right = torch.tensor([self.names.names.index(concept) for concept in concepts])
         ranks = (cosines > cosines.gather(1, right[:, None])).sum(1)
         return round(float((ranks < 1).float().mean()), 3), round(float((ranks < 5).float().mean()), 3)
@@ -89,7 +99,8 @@ class Scorer:
         return [card.resolve(request).model_copy(update=changes) for request in requests]
 
 
-def _pixels(pictures: Sequence[Picture]) -> torch.Tensor:
+def pixels(pictures: Sequence[Picture]) -> torch.Tensor:
+    """The pictures at 64x64: float32 [N, 3, 64, 64] in [-1, 1]."""
     return F.interpolate(
         torch.stack([torch.from_numpy(picture.copy()) for picture in pictures]).permute(0, 3, 1, 2) / 127.5 - 1, 64
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from apiflask import APIFlask
 from PIL import Image
@@ -23,10 +24,10 @@ def start(app: APIFlask, job_id: str) -> Claim:
     return claim
 
 
-def finish(app: APIFlask, claim: Claim, *pictures: bytes) -> None:
-    services = app.extensions["limner"]
+def finish(app: APIFlask, claim: Claim, *pictures: bytes, receipt: dict[str, Any] | None = None) -> None:
+    services, spec = app.extensions["limner"], claim.spec
     images = [
-        NewImage(services.blobs.put(data), "image/png", 256, 256, len(data), claim.spec.image_seed(index), {})
+        NewImage(services.blobs.put(data), "image/png", 256, 256, len(data), spec.image_seed(index), receipt or {})
         for index, data in enumerate(pictures)
     ]
     with services.database.write() as session:

@@ -84,6 +84,25 @@ def test_filters_combine_and_pages_are_complete(client, app, monkeypatch):
 
 
 @both_databases
+def test_a_job_is_found_by_each_style_that_its_seeds_choose_and_its_pictures_name_theirs(client, app):
+    two, other = submit(client, n=2, seed=2), submit(client, seed=1)
+    assert found(client, style="flat") == found(client, style="3d") == [two]
+    assert found(client, style="noto") == [other]
+    finish(app, start(app, other), png("red"), receipt={"style": "noto"})
+    job = client.get(f"/api/v1/jobs/{other}").json
+    assert (job["style"], [image["style"] for image in job["images"]]) == (None, ["noto"])
+
+
+@both_databases
+def test_a_picture_without_a_style_in_its_receipt_has_the_one_that_its_job_chose(client, app):
+    chosen, none = submit(client, style="noto"), submit(client)
+    for job_id in (chosen, none):
+        finish(app, start(app, job_id), png("red"))
+    styles = [client.get(f"/api/v1/jobs/{job_id}").json["images"][0]["style"] for job_id in (chosen, none)]
+    assert styles == ["noto", None]
+
+
+@both_databases
 def test_jobs_are_found_by_conversation_bulk_and_time(client, app, database):
     single = submit(client)
     middle = datetime.now(UTC)

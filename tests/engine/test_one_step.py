@@ -90,6 +90,18 @@ def test_a_job_from_before_known_names_is_drawn_from_its_whole_prompt(model, cat
     assert not np.array_equal(generate(model, then)[0], generate(model, now)[0])
 
 
+def test_without_a_style_a_picture_equals_the_one_in_the_style_that_its_seed_chooses(model, catalogue):
+    by_seed = spec(catalogue, seed=2)
+    assert np.array_equal(generate(model, by_seed)[0], generate(model, spec(catalogue, seed=2, style="flat"))[0])
+    assert not np.array_equal(generate(model, by_seed)[0], generate(model, spec(catalogue, seed=2, style="3d"))[0])
+
+
+def test_a_job_from_before_styles_by_seed_is_drawn_in_no_style(model, catalogue):
+    then = spec(catalogue).model_copy(update={"styles": (), "version": 1})
+    [state] = model.start([ImageTask(then, then.seed)])
+    assert state.conditioning.style == len(model.gan.styles)
+
+
 def test_a_name_in_another_language_is_drawn_as_the_english_one_without_a_record(model, catalogue):
     task = ImageTask(spec(catalogue, "ein roter Apfel"), 7)
     [state] = model.start([task])

@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.conditions import Conditions
-from limner_shared.domain.jobs import MAX_SEED, TRANSITIONS, JobRequest, JobState, sources
+from limner_shared.domain.jobs import (
+    MAX_SEED,
+    STYLES_BY_SEED_VERSION,
+    TRANSITIONS,
+    JobRequest,
+    JobState,
+    sources,
+)
 from limner_shared.errors import CardError, InvalidRequest
 from limner_web.intake.scheduling import retry_limit
 
@@ -57,10 +64,33 @@ def test_a_request_of_the_wrong_shape_is_refused(fields):
 
 
 def test_omitted_fields_take_the_cards_defaults_and_a_random_seed(catalogue):
-    card, spec = catalogue.resolve(JobRequest(prompt="  a red apple "))
+    spec = catalogue.resolve(JobRequest(prompt="  a red apple "))[1]
     assert (spec.prompt, spec.width, spec.height, spec.steps) == ("a red apple", 256, 256, 8)
-    assert spec.style == card.styles[0]
     assert spec.seed != catalogue.resolve(JobRequest(prompt="x"))[1].seed
+
+
+def test_without_a_style_neighbouring_pictures_have_different_styles_by_their_seeds(catalogue):
+    card, spec = catalogue.resolve(JobRequest(prompt="x", n=3, seed=MAX_SEED - 7))
+    assert (spec.style, spec.version) == (None, STYLES_BY_SEED_VERSION)
+    assert {spec.style_for(spec.image_seed(index)) for index in range(3)} == set(card.styles_by_seed)
+    assert spec.style_for(5) == spec.model_copy(update={"seed": 3, "n": 1}).style_for(5)
+
+
+def test_a_chosen_style_and_cards_without_the_switch_give_specs_that_earlier_workers_read(catalogue):
+    card, spec = catalogue.resolve(JobRequest(prompt="x", style="noto"))
+    assert (spec.style_for(0), spec.style_for(1), spec.styles, spec.version) == ("noto", "noto", (), 1)
+    plain = card.model_copy(update={"styles_by_seed": ()}).resolve(JobRequest(prompt="x"))
+    assert (plain.style, plain.styles, plain.version) == (card.styles[0], (), 1)
+    with pytest.raises(ValidationError, match="styles_by_seed: oil: not among the card's styles"):
+        ModelCard.model_validate(card.model_dump() | {"styles_by_seed": ("oil", "3d")})
+    none = card.model_copy(update={"styles": (), "styles_by_seed": ()}).resolve(JobRequest(prompt="x"))
+    assert (none.style_for(0), none.version) == (None, 1)
+
+
+def test_a_style_that_a_description_names_takes_precedence_over_the_seeds(catalogue):
+    card, spec = catalogue.resolve(JobRequest(description="a flat cat", n=4))
+    fitted = card.fit(spec, Conditions(prompt="a cat", style="flat"))
+    assert {fitted.style_for(seed) for seed in range(4)} == {"flat"}
 
 
 @given(seed=st.integers(0, MAX_SEED), index=st.integers(0, 16))

@@ -129,9 +129,15 @@ def test_an_equal_request_gets_the_same_picture_and_its_receipt_names_the_source
     worker.draw_and_finish(first)
     worker.take(second)
     [image] = eventually(lambda: worker.copied.get(second.id))
-    assert image.receipt == {"buckets": [[1, 2]], "shared_with": first.id}
+    assert image.receipt == {"buckets": [[1, 2]], "style": "noto", "shared_with": first.id}
     assert image.deduplication_key is None
     assert worker.drawn == [first.id]
+
+
+def test_a_style_chosen_by_the_seed_equals_the_same_style_by_name(worker: Worker):
+    named, by_seed = (deduplication_keys(worker.claim(**style), FINGERPRINT) for style in ({"style": "noto"}, {}))
+    assert named == by_seed
+    assert named != deduplication_keys(worker.claim(style="3d"), FINGERPRINT)
 
 
 def test_requests_wait_while_an_equal_one_is_drawn(worker: Worker):

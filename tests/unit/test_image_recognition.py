@@ -95,7 +95,7 @@ def test_a_presentation_names_what_a_picture_resembles_more_than_its_prompt(cata
 
 def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_users_language(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="zeichne eine lila Katze auf dem Sofa"))
-    spec = spec.model_copy(update={"prompt": "lila Katze auf dem Sofa", "style": None})
+    spec = spec.model_copy(update={"prompt": "lila Katze auf dem Sofa", "styles": ()})
     recognizer = Recognizer([])
     words = Presenter(recognizers={spec.model: recognizer})(spec, np.zeros((64, 64, 3), np.uint8), "cat")
     assert recognizer.asked == ["cat"]

@@ -237,7 +237,7 @@ def test_languages_are_recognized_by_small_words_and_letters(text, language):
 def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversation(catalogue):
     before = Turn(text="zeichne ein rotes Auto", conditions=Conditions(prompt="ein rotes Auto", seed=7))
     spec = request(catalogue, "3d", before).spec.model_copy(
-        update={"prompt": "ein rotes Auto", "seed": 7, "style": None}
+        update={"prompt": "ein rotes Auto", "seed": 7, "styles": ()}
     )
     assert presentation.by_rules(spec) == "Hier ist das geänderte Bild: ein rotes Auto."
     another = spec.model_copy(update={"seed": 8})
@@ -251,7 +251,15 @@ def test_a_presentation_names_number_style_and_omitted_things(catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat", n=3, style="flat"))
     spec = spec.model_copy(update={"negative_prompt": "hat"})
     assert presentation.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
-    assert presentation.alt_text(spec) == "a cat (flat)"
+    assert presentation.alt_text(spec, 0) == "a cat (flat)"
+
+
+def test_a_style_chosen_by_the_seed_is_named_where_all_pictures_have_it(catalogue):
+    card, spec = catalogue.resolve(JobRequest(description="a cat", seed=2))
+    assert presentation.by_rules(spec) == f"Here is your picture: a cat, in the {card.styles_by_seed[2]} style."
+    several = spec.model_copy(update={"n": 3})
+    assert presentation.by_rules(several) == "Here are 3 pictures: a cat."
+    assert [presentation.alt_text(several, seed) for seed in (2, 3)] == ["a cat (flat)", "a cat (3d)"]
 
 
 @pytest.mark.parametrize(
@@ -301,7 +309,7 @@ def test_what_was_cut_to_the_models_limits_is_told_in_every_language(catalogue, 
 )
 def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(catalogue, text, own):
     _, spec = catalogue.resolve(JobRequest(description=text))
-    spec = spec.model_copy(update={"prompt": "a purple cat", "style": None, "dropped_negative": "hat"})
+    spec = spec.model_copy(update={"prompt": "a purple cat", "styles": (), "dropped_negative": "hat"})
     before = presentation.by_rules(spec.model_copy(update={"dropped_negative": ""}))
     told = presentation.by_rules(spec, drawn_as="CAT")
     assert "CAT" in told
@@ -310,7 +318,7 @@ def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(
     assert told.count("a purple cat") == 1, "only where it says what the model does not know"
     assert "a purple cat" in before
     assert own not in before
-    assert presentation.alt_text(spec, "CAT") == "CAT"
+    assert presentation.alt_text(spec, spec.seed, "CAT") == "CAT"
 
 
 def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue):

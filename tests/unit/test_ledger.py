@@ -10,7 +10,7 @@ from limner_shared.db.engine import Database, now
 from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.domain.cards import Catalogue
-from limner_shared.domain.jobs import JobRequest, JobState, Lane, Priority
+from limner_shared.domain.jobs import SPEC_VERSION, JobRequest, JobState, Lane, Priority
 from limner_shared.errors import GenerationFailed, NotFound
 
 TENANT = ledger.LOCAL_TENANT
@@ -134,7 +134,7 @@ def test_a_job_with_an_unreadable_spec_fails_and_the_others_are_claimed(database
     bad, good, newer = (submit(database, catalogue).changes[0].id for _ in range(3))
     with database.write() as session:
         session.get(Job, bad).spec = {"version": 1, "prompt": "a secret", "steps": "many"}
-        session.get(Job, newer).spec = session.get(Job, newer).spec | {"version": 2}
+        session.get(Job, newer).spec = session.get(Job, newer).spec | {"version": SPEC_VERSION + 1}
     with database.write() as session:
         claims = ledger.claim(session, [bad, good, newer], "me", 60)
     assert [claim.id for claim in claims] == [good]

@@ -39,6 +39,11 @@ def test_a_packet_contains_the_tool_the_source_type_and_the_parameters(spec):
     ) == ("limner-flow", "9", "8", "flat")
 
 
+def test_a_packet_names_the_style_that_the_seed_chose(catalogue):
+    spec = catalogue.resolve(JobRequest(prompt="a cat", seed=2, n=2))[1]
+    assert [attributes(xmp(spec, seed))["style"] for seed in (2, 3)] == ["flat", "3d"]
+
+
 def test_a_packet_does_not_contain_the_prompt(spec):
     assert "secret" not in xmp(spec, 9)
 

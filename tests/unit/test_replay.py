@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.replay import differences, replay_spec, run_lengths
 from limner_shared.domain.views import ReceiptView
 
@@ -16,6 +16,16 @@ def test_a_replay_uses_the_batch_sizes_of_the_receipt(catalogue, buckets):
     again = replay_spec(spec, [{"buckets": run_lengths(buckets)}])
     assert again.replay == (tuple(buckets),)
     assert again.model_copy(update={"replay": ()}) == spec
+
+
+def test_a_replay_keeps_the_styles_that_the_seeds_chose_and_an_old_one_has_the_style_of_its_time(catalogue):
+    spec = catalogue.resolve(JobRequest(prompt="a red apple", n=2, seed=2))[1]
+    again = replay_spec(spec, [{"buckets": [[1, 2]]}] * 2)
+    assert [again.style_for(again.image_seed(index)) for index in range(2)] == ["flat", "3d"]
+    stored = spec.model_dump(mode="json", exclude={"styles"}) | {"version": 1}
+    for style in ("3d", None):
+        old = JobSpec.model_validate(stored | {"style": style})
+        assert {replay_spec(old, []).style_for(seed) for seed in range(4)} == {style}
 
 
 def receipt(sha256: str, **about: object) -> ReceiptView:

@@ -21,7 +21,7 @@ STAGES = ("text", "vae", "draft", "flow", "gan", "gan-relativistic", "upscaler")
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LIMNER_CACHE_DIR", str(tmp_path / "cache"))
     return cache_folder()
 
 
@@ -69,12 +69,14 @@ def test_an_evaluation_prints_its_figures_and_goals_and_writes_a_sheet(
         cache / "captions.safetensors"
     )
     monkeypatch.setattr(evaluation, "QUICK", evaluation.Sizes(pairs=2, a_language=2, timed=1))
-    monkeypatch.setattr(evaluation, "STEPS", 1)
-    sheet = tmp_path / "sheet.png"
-    arguments = [model, "--quick", "--threads", "1", "--sheet", str(sheet), "--prompt", "rocket"]
+    sheet, prompts = tmp_path / "sheet.png", tmp_path / "prompts.txt"
+    prompts.write_text("rocket\n\n火箭\n", encoding="utf-8")
+    arguments = [model, "--quick", "--threads", "1", "--sheet", str(sheet), "--prompts", str(prompts)]
+    arguments += ["--steps", "1", "--guidance", "2"]
     result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
     summary = json.loads(result.output.splitlines()[-1])
     assert summary["name"] == f"evaluate {model}"
+    assert summary.get("sampler") == ({"steps": 1, "guidance": 2.0} if model == "limner-flow" else None)
     assert summary["goal"].keys() == summary["met"].keys()
     assert {"true drawings, seen", "true drawings, held out", "random drawings"} <= summary["figures"].keys()
     assert sheet.read_bytes().startswith(b"\x89PNG")
@@ -93,6 +95,24 @@ def test_a_stage_without_its_predecessor_names_the_missing_weights(cache: Path) 
     result = CliRunner().invoke(train, ["upscaler"])
     assert result.exit_code == 1
     assert "there are no weights at" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "sheet", "reason"),
+    [
+        (b"\n \n", ["--sheet", "x.png"], "has no prompts"),
+        (b"\xff\xfe", ["--sheet", "x.png"], "not text in UTF-8"),
+        (b"rocket\n", [], "name its file with --sheet"),
+    ],
+)
+def test_a_file_of_prompts_that_cannot_be_used_is_refused(
+    tmp_path: Path, content: bytes, sheet: list[str], reason: str
+) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(content)
+    result = CliRunner().invoke(evaluate, ["limner-flow", "--prompts", str(file), *sheet])
+    assert result.exit_code == 2
+    assert reason in " ".join(result.output.split())
 
 
 def test_every_command_has_help() -> None:

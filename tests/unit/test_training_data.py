@@ -125,7 +125,12 @@ def test_missing_data_names_the_command_that_creates_it(tmp_path: Path) -> None:
         data.load_dataset(tmp_path)
 
 
-def test_the_cache_folder_follows_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_is_in_the_one_that_is_set_and_else_follows_xdg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMNER_CACHE_DIR", str(tmp_path / "mine"))
+    assert data.cache_folder() == tmp_path / "mine" / "training"
+    monkeypatch.delenv("LIMNER_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert data.cache_folder() == tmp_path / "limner" / "training"
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -58,7 +59,7 @@ def _explained(command: Callable[..., None]) -> Callable[..., None]:
 def train() -> None:
     """Train the built-in models, from the npm packages to the weights in this package.
 
-    Data and checkpoints are kept in $XDG_CACHE_HOME/limner/training (by default under ~/.cache).
+    Data and checkpoints are kept in $LIMNER_CACHE_DIR/training (by default in ~/.cache/limner/training).
     """
 
 
@@ -136,22 +137,62 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
 @click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (PNG).")
 @click.option("--prompt", "prompts", multiple=True, help="A prompt of the sheet; repeatable. Default: 16 common ones.")
+@click.option(
+    "--prompts", "file", type=click.File(encoding="utf-8"), help="A file with a prompt of the sheet on each line."
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 100), default=evaluation.STEPS, show_default=True, help="Steps of limner-flow."
+)
+@click.option(
+    "--guidance",
+    type=click.FloatRange(1, 12),
+    default=evaluation.GUIDANCE,
+    show_default=True,
+    help="Guidance of limner-flow.",
+)
 @click.option("--threads", default=2, show_default=True, help="CPU threads.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the images and the held-out split.")
 @_explained
 def evaluate(
-    model: str, quick: bool, weights: Path, sheet: Path | None, prompts: tuple[str, ...], threads: int, seed: int
+    *,
+    model: str,
+    quick: bool,
+    weights: Path,
+    sheet: Path | None,
+    prompts: tuple[str, ...],
+    file: TextIO | None,
+    steps: int,
+    guidance: float,
+    threads: int,
+    seed: int,
 ) -> None:
     """Score a built-in model's images, next to true and random drawings. Needs the data of `limner train data`."""
+    shown = (*prompts, *_prompts_in(file)) or evaluation.PROMPTS
+    if sheet is None and shown != evaluation.PROMPTS:
+        raise click.UsageError("--prompt and --prompts are for a contact sheet: name its file with --sheet.")
     set_up(threads, seed)
+    sampler = evaluation.Sampler(steps, guidance)
     if sheet is not None:
-        evaluation.contact_sheet(model, weights, prompts or evaluation.PROMPTS, sheet, seed)
+        evaluation.contact_sheet(model, weights, shown, sheet, seed, sampler)
     sizes = evaluation.QUICK if quick else evaluation.Sizes()
-    found = evaluation.evaluate(model, weights, cache_folder(), sizes, seed)
+    found = evaluation.evaluate(model, weights, cache_folder(), sizes, seed, sampler)
     Console().print(_table(found))
     for name, value in found.figures.items():
         click.echo(f"{name}: {value:.3g}")
     click.echo(json.dumps(found.summary))
+
+
+def _prompts_in(file: TextIO | None) -> list[str]:
+    """Return the lines that are not empty. Raises UsageError for a file without any, or not in UTF-8."""
+    if file is None:
+        return []
+    try:
+        found = [line.strip() for line in file if line.strip()]
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"--prompts: {file.name} is not text in UTF-8.") from error
+    if not found:
+        raise click.UsageError(f"--prompts: {file.name} has no prompts.")
+    return found
 
 
 def _table(found: evaluation.Report) -> Table:

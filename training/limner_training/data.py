@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -16,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from limner_shared.settings import Settings
 
 STYLES = ("noto", "noto-v1", "flat", "3d")
 PACKAGES = {
@@ -70,9 +71,8 @@ class Dataset:
 
 
 def cache_folder() -> Path:
-    """Return the folder of training data and checkpoints: `$XDG_CACHE_HOME/limner/training`, or under `~/.cache`."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "limner" / "training"
+    """Return the folder of training data and checkpoints, in the folder that `LIMNER_CACHE_DIR` sets."""
+    return Settings().cache_dir / "training"
 
 
 def load_dataset(folder: Path, seed: int = 0) -> Dataset:
@@ -109,7 +109,7 @@ def require_disk(folder: Path, needed: int = NEEDED_BYTES) -> None:
     if free < needed:
         raise DataError(
             f"{folder} has {free / 1e9:.1f} GB free, training needs {needed / 1e9:.1f} GB: "
-            "free some space or set XDG_CACHE_HOME to another disk"
+            "free some space or set LIMNER_CACHE_DIR to a folder on another disk"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from limner_worker.networks.weights import load_module
 
 MODELS = ("limner-vae", "limner-gan", "limner-flow")
 STEPS, GUIDANCE = 8, 3.0
-"""The flow's settings: the defaults of its card."""
+"""The flow's default settings: those of its card."""
 SECOND_SEED = 1_000_000
 """Seed offset of each prompt's second image, above any number of images."""
 PROMPTS = (
@@ -50,6 +50,16 @@ PROMPTS = (
 )
 
 
+class Sampler(NamedTuple):
+    """The flow's settings."""
+
+    steps: int = STEPS
+    guidance: float = GUIDANCE
+
+
+DEFAULT_SAMPLER: Final = Sampler()
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Number of images behind each score."""
@@ -67,6 +77,7 @@ class Report:
     """The rows of the table, other figures, and the goals, each by name."""
 
     model: str
+    sampler: Sampler = DEFAULT_SAMPLER
     rows: dict[str, Scores] = field(default_factory=dict[str, Scores])
     figures: dict[str, float] = field(default_factory=dict[str, float])
     goals: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
@@ -78,13 +89,16 @@ class Report:
         scores = {name: {key: _rounded(value) for key, value in asdict(row).items()} for name, row in self.rows.items()}
         return {
             "name": f"evaluate {self.model}",
+            **({"sampler": self.sampler._asdict()} if self.model == "limner-flow" else {}),
             "figures": scores | {name: _rounded(value) for name, value in self.figures.items()},
             "goal": {name: _rounded(least) for name, (least, _) in self.goals.items()},
             "met": {name: value >= least for name, (least, value) in self.goals.items()},
         }
 
 
-def evaluate(model: str, weights: Path, folder: Path, sizes: Sizes, seed: int = 0) -> Report:
+def evaluate(
+    model: str, weights: Path, folder: Path, sizes: Sizes, seed: int = 0, sampler: Sampler = DEFAULT_SAMPLER
+) -> Report:
     """Score a model with the weights below `weights` on the data in `folder`.
 
     Raises:
@@ -97,14 +111,14 @@ def evaluate(model: str, weights: Path, folder: Path, sizes: Sizes, seed: int = 
     random = np.random.default_rng(seed)
     seen = random.choice(dataset.training, sizes.pairs, replace=False)
     held_out = dataset.held_out[: sizes.pairs]
-    found = Report(model)
+    found = Report(model, sampler)
     found.rows["true drawings, seen"] = judge.of_drawings(seen)
     found.rows["true drawings, held out"] = judge.of_drawings(held_out)
     found.rows["random drawings"] = judge.of_drawings(seen, random.choice(dataset.training, sizes.pairs))
     if model == "limner-vae":
         _add_autoencoder(found, judge, weights, held_out)
         return found
-    draw = drawer(model, weights)
+    draw = drawer(model, weights, sampler)
     for name, rows in (("seen", seen), ("held out", held_out)):
         text, style = captions.names()[rows], judge.styles[rows]
         found.rows[name] = judge.of_pictures(draw(text, style, 0), rows, draw(text, style, SECOND_SEED))
@@ -118,8 +132,11 @@ def evaluate(model: str, weights: Path, folder: Path, sizes: Sizes, seed: int = 
     return found
 
 
-def drawer(model: str, weights: Path) -> Draw:
-    """Return a function that generates 64x64 images with a model at its card's defaults. Raises WeightsError."""
+def drawer(model: str, weights: Path, sampler: Sampler = DEFAULT_SAMPLER) -> Draw:
+    """Return a function that generates 64x64 images with a model; only limner-flow has a sampler.
+
+    Raises WeightsError.
+    """
     if model == "limner-gan":
         network = load_module(GanGenerator, weights / "limner-gan" / "gan.safetensors")
         return lambda text, style, seed: gan.draw(network, text, style, seed)
@@ -131,7 +148,7 @@ def drawer(model: str, weights: Path) -> Draw:
     @torch.no_grad()
     def draw(text: Tensor, style: Tensor, seed: int) -> Tensor:
         parts = [
-            flow.sample(transformer, text[at : at + 64], style[at : at + 64], STEPS, GUIDANCE, seed + at)
+            flow.sample(transformer, text[at : at + 64], style[at : at + 64], *sampler, seed + at)
             for at in range(0, len(text), 64)
         ]
         return autoencoder.decode(autoencoder.denormalise(torch.cat(parts))).clamp(-1, 1)
@@ -140,9 +157,17 @@ def drawer(model: str, weights: Path) -> Draw:
 
 
 @torch.no_grad()
-def contact_sheet(model: str, weights: Path, prompts: Sequence[str], file: Path, seed: int = 0) -> None:
+def contact_sheet(
+    model: str,
+    weights: Path,
+    prompts: Sequence[str],
+    file: Path,
+    seed: int = 0,
+    sampler: Sampler = DEFAULT_SAMPLER,
+) -> None:
     """Write a PNG with each prompt in each style, upscaled to 256 pixels and shown at 128."""
-    draw, upscaler = drawer(model, weights), load_module(Upscaler, weights / "limner-vae" / "upscaler.safetensors")
+    draw = drawer(model, weights, sampler)
+    upscaler = load_module(Upscaler, weights / "limner-vae" / "upscaler.safetensors")
     text = TextEncoder(weights / "limner-text").encode(prompts)
     rows: list[Tensor] = []
     for style in range(len(data.STYLES)):
@@ -169,7 +194,7 @@ def _add_goals(found: Report, judge: Judge, weights: Path, seen: np.ndarray) -> 
     rows, true = found.rows, found.rows["true drawings, seen"]
     if model_is_gan := found.model == "limner-gan":
         text, style = judge.captions.names()[seen], judge.styles[seen]
-        quality = judge.of_pictures(drawer("limner-flow", weights)(text, style, 0), seen)
+        quality = judge.of_pictures(drawer("limner-flow", weights, found.sampler)(text, style, 0), seen)
         found.rows["limner-flow, seen"] = quality
         found.goals["top-5 over the flow's"] = (0.5, rows["seen"].top5 / max(quality.top5, 1e-9))
     else:

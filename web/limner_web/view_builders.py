@@ -98,6 +98,7 @@ def model_view(card: ModelCard, default: str, pause: Pause | None = None) -> Mod
         tasks=list(card.tasks),
         sizes=[f"{width}x{height}" for width, height in card.sizes],
         styles=list(card.styles),
+        styles_by_seed=list(card.styles_by_seed),
         steps=card.steps.model_dump(),
         guidance=card.guidance.model_dump(),
         max_images=card.max_images,

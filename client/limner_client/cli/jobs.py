@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
-from limner_shared.domain.views import JobView
+from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import GenerationFailed, InvalidRequest
 from limner_shared.settings import Settings
 
@@ -123,7 +123,7 @@ def generate(
         for file, made in zip(output_files(output, len(job.images)), job.images, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(client.download(made))
-            click.echo(f"{file}  {made.width}x{made.height}  seed {made.seed}")
+            click.echo(f"{file}  {_about(made)}")
         if job.presentation:
             click.echo(job.presentation)
 
@@ -187,7 +187,7 @@ def jobs(
             Column("job", no_wrap=True), Column("status", no_wrap=True), "prompt", "style", "steps", "seed", box=None
         )
         for job in _first(client, limit, status=status, **filters):
-            table.add_row(job.id, _state(job), short(job.prompt), job.style, str(job.steps), str(job.seed))
+            table.add_row(job.id, _state(job), short(job.prompt), _styles(job), str(job.steps), str(job.seed))
         console.print(table)
 
 
@@ -221,8 +221,19 @@ def _show(console: Console, job: JobView) -> None:
     if job.last_error is not None:
         table.add_row("last error", f"{job.last_error.message} ({job.last_error.code})")
     for image in job.images:
-        table.add_row("image", f"{image.url}  {image.width}x{image.height}  seed {image.seed}")
+        table.add_row("image", f"{image.url}  {_about(image)}")
     console.print(table)
+
+
+def _about(image: ImageView) -> str:
+    """The size, the seed and the style of a picture, on a line."""
+    style = f"  {image.style}" if image.style else ""
+    return f"{image.width}x{image.height}  seed {image.seed}{style}"
+
+
+def _styles(job: JobView) -> str:
+    """The style asked for, else those of the pictures."""
+    return job.style or ", ".join(dict.fromkeys(image.style for image in job.images if image.style))
 
 
 def _state(job: JobView) -> str:

@@ -31,6 +31,7 @@ class Picture(BaseModel):
     width: int
     height: int
     seed: int
+    style: str | None = None
     alt_text: str | None = None
 
 
@@ -139,6 +140,7 @@ def _pictures(client: Client, job: JobView) -> list[Picture]:
             width=image.width,
             height=image.height,
             seed=image.seed,
+            style=image.style,
             alt_text=image.alt_text,
         )
         for image in job.images

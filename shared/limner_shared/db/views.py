@@ -17,6 +17,7 @@ from limner_shared.db.tables import Bulk, Image
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
+from limner_shared.domain.replay import STYLE
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
 
 API: Final = "/api/v1"
@@ -69,7 +70,7 @@ def _view(shown: Shown, stored: dict[str, Any], interpretation: dict[str, Any] |
         started_at=moment(row.started_at),
         finished_at=moment(row.finished_at),
         expires_at=moment(row.deadline_at),
-        images=[_image_view(image, labels[image.id]) for image in shown.images],
+        images=[_image_view(image, labels[image.id], spec.get("style")) for image in shown.images],
         favourite=FAVOURITE in labels[""],
         tags=[label for label in labels[""] if label != FAVOURITE],
         error=error if ended and row.state == JobState.FAILED else None,
@@ -89,7 +90,8 @@ def _labels(rows: Iterable[Label]) -> defaultdict[str, list[str]]:
     return found
 
 
-def _image_view(row: Image, labels: Sequence[str]) -> ImageView:
+def _image_view(row: Image, labels: Sequence[str], style: str | None) -> ImageView:
+    """The view of an image; `style` is the job's, for receipts of versions that did not record it."""
     return ImageView(
         id=row.id,
         url=f"{API}/images/{row.id}",
@@ -97,6 +99,7 @@ def _image_view(row: Image, labels: Sequence[str]) -> ImageView:
         width=row.width,
         height=row.height,
         seed=row.seed,
+        style=row.receipt.get(STYLE, style),
         media_type=row.media_type,
         bytes=row.size_bytes,
         alt_text=row.alt_text,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from limner_shared.domain.jobs import JobRequest, Task, task_of
 from limner_shared.errors import InvalidRequest
 
 Quality = Literal["low", "medium", "high"]
@@ -16,6 +17,7 @@ FACTORS: Final[dict[Quality, float]] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 """The steps of each quality of a card that does not set them, as a multiple of its default."""
 
 MAX_SHOWN: Final = 1e15
+DEFAULT_STRENGTH: Final = 0.8
 
 
 class Source(BaseModel):
@@ -98,3 +100,21 @@ def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
     """The error for a value that a card does not allow; the caller raises it."""
     choices = allowed if isinstance(allowed, str) else ", ".join(allowed)
     return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)
+
+
+def inputs(request: JobRequest, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
+    """The input pictures, as the client named them until they are stored. Raises InvalidRequest."""
+    task = task_of(request.image, request.mask)
+    if task is None:
+        raise refuse("mask", "a mask without an image", "image and mask, or neither")
+    if task not in tasks:
+        field = "mask" if request.mask else "image"
+        raise refuse(field, task, list(tasks))
+    if request.strength is not None and request.image is None:
+        raise refuse("strength", "strength without an image", "strength only with image")
+    if request.image is None:
+        return {}
+    strength = DEFAULT_STRENGTH if request.strength is None else request.strength
+    if int(steps * strength) < 1:
+        raise refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
+    return {"image": request.image, "mask": request.mask, "strength": strength}

@@ -12,23 +12,22 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import QualitySteps, Range, Source, refuse, shown
+from limner_shared.domain.card_fields import QualitySteps, Range, Source, inputs, refuse, shown
 from limner_shared.domain.conditions import Conditions, beyond
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
     MAX_SEED,
+    STYLES_BY_SEED_VERSION,
     Adapter,
     JobRequest,
     JobSpec,
     NearestName,
     Task,
-    task_of,
 )
 from limner_shared.errors import CardError, NegativePromptUnsupported
 
 CELL: Final = 8
 """Pixels along one side of a latent cell of diffusers' pipelines."""
-DEFAULT_STRENGTH: Final = 0.8
 
 
 class ModelCard(BaseModel):
@@ -59,6 +58,9 @@ class ModelCard(BaseModel):
     )
     sizes: tuple[tuple[int, int], ...] = Field(min_length=1, description="(width, height); the first is the default.")
     styles: tuple[str, ...] = ()
+    styles_by_seed: tuple[str, ...] = Field(
+        default=(), description="Styles of which each picture's seed chooses one where a request names none."
+    )
     steps: Range
     guidance: Range
     quality: QualitySteps = Field(default=QualitySteps(), description="Steps of the qualities of OpenAI's API.")
@@ -91,6 +93,8 @@ class ModelCard(BaseModel):
         wrong = [f"{w}x{h}" for w, h in self.sizes if self.family == "diffusers" and (w % CELL or h % CELL)]
         if wrong:
             raise ValueError(f"sizes: {', '.join(wrong)}: a pipeline of diffusers draws multiples of {CELL} pixels")
+        if unknown := set(self.styles_by_seed) - set(self.styles):
+            raise ValueError(f"styles_by_seed: {', '.join(sorted(unknown))}: not among the card's styles")
         return self
 
     def tokens(self, width: int, height: int) -> int:
@@ -130,11 +134,14 @@ class ModelCard(BaseModel):
                 field="negative_prompt",
                 allowed="none",
             )
+        by_seed = self.styles_by_seed if request.style is None else ()
         return JobSpec(
+            version=STYLES_BY_SEED_VERSION if by_seed else 1,
             prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
             model=self.name,
-            style=self._style(request.style),
+            style=None if by_seed else self._style(request.style),
+            styles=by_seed,
             width=width,
             height=height,
             steps=int(steps),
@@ -145,7 +152,7 @@ class ModelCard(BaseModel):
             nearest_name=self.nearest_name,
             scheduler=self._scheduler(request.scheduler),
             adapters=self._adapters(request.adapters),
-            **self._inputs(request, int(steps)),
+            **inputs(request, self.tasks, int(steps)),
             reproducible=request.reproducible,
             provenance=request.provenance,
             description=request.description,
@@ -213,23 +220,6 @@ class ModelCard(BaseModel):
         if len({adapter.name for adapter in adapters}) < len(adapters):
             raise refuse("adapters", "the same name twice", "each adapter once")
         return tuple(sorted(adapters, key=lambda adapter: adapter.name))
-
-    def _inputs(self, request: JobRequest, steps: int) -> dict[str, Any]:
-        """The input pictures, as the client named them until they are stored."""
-        task = task_of(request.image, request.mask)
-        if task is None:
-            raise refuse("mask", "a mask without an image", "image and mask, or neither")
-        if task not in self.tasks:
-            field = "mask" if request.mask else "image"
-            raise refuse(field, task, list(self.tasks))
-        if request.strength is not None and request.image is None:
-            raise refuse("strength", "strength without an image", "strength only with image")
-        if request.image is None:
-            return {}
-        strength = DEFAULT_STRENGTH if request.strength is None else request.strength
-        if int(steps * strength) < 1:
-            raise refuse("strength", f"{strength:g} with {steps} steps", "strength × steps of at least 1")
-        return {"image": request.image, "mask": request.mask, "strength": strength}
 
     def _size(self, request: JobRequest) -> tuple[int, int]:
         if request.width is None and request.height is None:

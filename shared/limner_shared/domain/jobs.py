@@ -13,8 +13,10 @@ from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
-SPEC_VERSION: Final = 1
-"""The version of the specs that this code writes. A worker leaves specs of a newer version to newer workers."""
+SPEC_VERSION: Final = 2
+"""The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers."""
+STYLES_BY_SEED_VERSION: Final = 2
+"""The version of the specs that have `styles`, which workers of version 1 would ignore."""
 MAX_METADATA_BYTES: Final = 4096
 MAX_IMAGE_CHARS: Final = 14_000_000
 """The length of a `data:` URL of a 10 MB picture."""
@@ -125,7 +127,10 @@ class JobRequest(BaseModel):
         default=None, max_length=20_000, description="What the picture should not show."
     )
     model: RequestedName | None = Field(default=None, description="A name from `GET /models`.")
-    style: RequestedName | None = Field(default=None, description="One of the model's styles.")
+    style: RequestedName | None = Field(
+        default=None,
+        description="One of the model's styles. Default: the first, or, if the model says so, by each picture's seed.",
+    )
     width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
@@ -209,11 +214,13 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     prompt: str
     negative_prompt: str = ""
     model: str
     style: str | None = None
+    styles: tuple[str, ...] = ()
+    """Of these each picture's seed chooses one if there is no `style`; empty in earlier jobs."""
     width: int
     height: int
     steps: int
@@ -263,3 +270,12 @@ class JobSpec(BaseModel):
     def image_seed(self, index: int) -> int:
         """The seed of image `index`: image k of seed s equals image 0 of seed s + k."""
         return (self.seed + index) % (MAX_SEED + 1)
+
+    def style_for(self, seed: int) -> str | None:
+        """The style of the image with this seed. Neighbouring seeds have different styles, so that all are used."""
+        return self.style or (self.styles[seed % len(self.styles)] if self.styles else None)
+
+    @property
+    def common_style(self) -> str | None:
+        """The style that all images of the job have; None if it differs."""
+        return self.style_for(self.seed) if self.n == 1 else self.style

@@ -12,6 +12,8 @@ REPLAY_OF = "replay_of"
 """The metadata key of a replay that names the original job."""
 DRAWN_AS = "drawn_as"
 """In a receipt, the name that was drawn instead of a prompt that says more."""
+STYLE = "style"
+"""In a receipt, the style that the picture was drawn in; receipts of earlier versions have none."""
 SHARED_WITH = "shared_with"
 """The receipt key of a picture that was reused: the job that it was generated for."""
 

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import InvalidRequest
 
 MAX_WORDS: Final = 2000
@@ -51,7 +52,7 @@ def key(kind: str, value: str) -> str:
 def document(tenant_id: str, spec: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     """All words of a job, each once, separated by spaces: its texts, its metadata, and keys of its tenant and style."""
     found = {key("tenant", tenant_id): None}
-    if isinstance(style := spec.get("style"), str):
+    for style in _styles(spec):
         found[key("style", style)] = None
     for text in [*(spec.get(name) for name in TEXTS), *_strings(metadata)]:
         for word in words(text) if isinstance(text, str) else ():
@@ -70,6 +71,14 @@ def read_query(text: str) -> tuple[str, ...]:
     if not 1 <= len(wanted) <= MAX_QUERY_WORDS:
         raise InvalidRequest(f"q: give 1 to {MAX_QUERY_WORDS} words.", field="q")
     return wanted
+
+
+def _styles(spec: Mapping[str, Any]) -> Iterator[str]:
+    """The styles that a job's images have."""
+    if isinstance(style := spec.get("style"), str):
+        yield style
+    elif spec.get("styles") and (read := JobSpec.read(spec)) is not None:
+        yield from {style: None for index in range(read.n) if (style := read.style_for(read.image_seed(index)))}
 
 
 def _strings(value: Any) -> Iterator[str]:

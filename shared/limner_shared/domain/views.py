@@ -25,6 +25,7 @@ class ImageView(BaseModel):
     width: int
     height: int
     seed: int
+    style: str | None = Field(default=None, description="The style that it was drawn in.")
     media_type: str
     bytes: int
     alt_text: str | None = Field(default=None, description="A text alternative that describes the picture.")
@@ -86,7 +87,7 @@ class JobView(BaseModel):
     model: str
     prompt: str
     negative_prompt: str
-    style: str | None
+    style: str | None = Field(description="Null if none was chosen: then each picture has its own.")
     width: int
     height: int
     steps: int
@@ -282,6 +283,7 @@ class ModelView(BaseModel):
     )
     sizes: list[str]
     styles: list[str]
+    styles_by_seed: list[str] = Field(default=[], description="Without a `style`, each picture's seed chooses one.")
     steps: dict[str, float]
     guidance: dict[str, float]
     max_images: int

@@ -29,6 +29,7 @@ def generation_answer(
 
 def _info(asked: Generation, job: JobView, texts: Sequence[str]) -> dict[str, Any]:
     seeds, count = [image.seed for image in job.images], len(job.images)
+    styles = {image.style for image in job.images}  # the answer has room for one that all pictures have
     return {
         "prompt": job.prompt,
         "all_prompts": [job.prompt] * count,
@@ -54,7 +55,7 @@ def _info(asked: Generation, job: JobView, texts: Sequence[str]) -> dict[str, An
         "extra_generation_params": {},
         "index_of_first_image": 0,
         "infotexts": list(texts),
-        "styles": [job.style] if job.style else [],
+        "styles": [style for style in styles if style and len(styles) == 1],
         "job_timestamp": job.created_at.strftime("%Y%m%d%H%M%S"),
         "clip_skip": 1,
         "is_using_inpainting_conditioning": False,

@@ -34,7 +34,7 @@ def infotext(job: JobView, image: ImageView) -> str:
         "Seed": image.seed,
         "Size": f"{image.width}x{image.height}",
         "Model": job.model,
-        "Style": job.style,
+        "Style": image.style,
         "Denoising strength": job.strength,
         "Version": "Limner",
     }

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from limner_shared.domain.card_fields import Range
-from limner_shared.domain.cards import DEFAULT_STRENGTH, Catalogue, ModelCard
+from limner_shared.domain.card_fields import DEFAULT_STRENGTH, Range
+from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import MAX_SEED
 from limner_shared.domain.predictions import OWNER, version_id
 from limner_shared.errors import NotFound

@@ -46,6 +46,11 @@ class ImageTask:
     """The padded batch sizes of the calls so far: text encoding, steps, decode."""
 
     @property
+    def style(self) -> str | None:
+        """The style to draw in."""
+        return self.spec.style_for(self.seed)
+
+    @property
     def alone(self) -> Hashable:
         """Part of `RowState.key`: a replayed image never shares a batch."""
         return None if self.replay is None else id(self)

@@ -23,7 +23,7 @@ from limner_shared.db import queries, tables
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import AttemptKey, Claim, NewImage
 from limner_shared.domain.jobs import Lane
-from limner_shared.domain.replay import DRAWN_AS, SHARED_WITH
+from limner_shared.domain.replay import DRAWN_AS, SHARED_WITH, STYLE
 from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger, job_ids
@@ -33,8 +33,11 @@ from limner_worker.stages.interpretation.presentation import alt_text
 
 log = get_logger(__name__)
 
-IGNORED_FIELDS: Final = {"seed", "n", "description", "history", "given", "replay", "dropped_negative", "beyond"}
-"""Spec fields that do not affect a picture: each picture's own seed is hashed, and texts have become conditions."""
+IGNORED_FIELDS: Final = {
+    *("version", "style", "styles", "seed", "n"),
+    *("description", "history", "given", "replay", "dropped_negative", "beyond"),
+}
+"""Spec fields that do not affect a picture: its own seed and style are hashed, and texts have become conditions."""
 
 UNIT_SECONDS: Final = 300.0
 """One batch of lookups and copies that lasts longer is stalled."""
@@ -50,13 +53,14 @@ def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
     spec = claim.spec
     if not claim.shares or spec.replay:
         return ()
-    common = {
-        "tenant": claim.tenant_id,
-        "by": fingerprint,
-        "spec": spec.model_dump(mode="json", exclude=IGNORED_FIELDS),
-    }
+    conditions = spec.model_dump(mode="json", exclude=IGNORED_FIELDS) | {"version": 1}  # as releases before 2 hash it
+    common = {"tenant": claim.tenant_id, "by": fingerprint}
     seeds = [spec.image_seed(index) for index in range(spec.n)]
-    texts = [json.dumps(common | {"seed": seed}, sort_keys=True) for seed in seeds]
+    specs = [conditions | {"style": spec.style_for(seed)} for seed in seeds]
+    texts = [
+        json.dumps(common | {"spec": each, "seed": seed}, sort_keys=True)
+        for seed, each in zip(seeds, specs, strict=True)
+    ]
     return tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
@@ -208,6 +212,7 @@ class Deduplicator:
 
 def _copied(job: JobRun, image: tables.Image) -> NewImage:
     """Return a copy for this job, without the deduplication key: lookups find the original row only."""
+    style = job.claim.spec.style_for(image.seed)  # receipts of earlier versions lack it
     return NewImage(
         sha256=image.sha256,
         media_type=image.media_type,
@@ -215,6 +220,6 @@ def _copied(job: JobRun, image: tables.Image) -> NewImage:
         height=image.height,
         size_bytes=image.size_bytes,
         seed=image.seed,
-        receipt={**image.receipt, SHARED_WITH: image.job_id},
-        alt_text=alt_text(job.claim.spec, image.receipt.get(DRAWN_AS)),
+        receipt={**image.receipt, **({} if style is None else {STYLE: style}), SHARED_WITH: image.job_id},
+        alt_text=alt_text(job.claim.spec, image.seed, image.receipt.get(DRAWN_AS)),
     )

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.db.ledger import NewImage
-from limner_shared.domain.replay import DRAWN_AS, run_lengths
+from limner_shared.domain.replay import DRAWN_AS, STYLE, run_lengths
 from limner_shared.errors import GenerationFailed
 from limner_worker.engine.job_run import Row
 from limner_worker.generators.base import Picture
@@ -29,6 +29,8 @@ def encode_picture(row: Row, fingerprint: dict[str, Any]) -> tuple[bytes, NewIma
     png = encode_png(row.picture, xmp(spec, row.task.seed) if spec.provenance else None)
     height, width, _ = row.picture.shape
     receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
+    if row.task.style is not None:
+        receipt[STYLE] = row.task.style
     if row.task.drawn_as is not None:
         receipt[DRAWN_AS] = row.task.drawn_as
     if spec.scheduler:
@@ -41,7 +43,7 @@ def encode_picture(row: Row, fingerprint: dict[str, Any]) -> tuple[bytes, NewIma
         size_bytes=len(png),
         seed=row.task.seed,
         receipt=receipt,
-        alt_text=alt_text(spec, row.task.drawn_as),
+        alt_text=alt_text(spec, row.task.seed, row.task.drawn_as),
     )
 
 

@@ -29,7 +29,7 @@ def xmp(spec: JobSpec, seed: int) -> str:
         "xmp:CreatorTool": "Limner",
         "Iptc4xmpExt:DigitalSourceType": SOURCE_TYPE,
         "limner:model": spec.model,
-        "limner:style": spec.style,
+        "limner:style": spec.style_for(seed),
         "limner:seed": seed,
         "limner:steps": spec.steps,
         "limner:guidance": spec.guidance,

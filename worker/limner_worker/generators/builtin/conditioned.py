@@ -52,7 +52,7 @@ class Encoder:
         return Conditioning(
             text=self._text_conditioning(task, encoded[spec.prompt]).to(self._device),
             negative=None if negative is None else negative.to(self._device),
-            style=styles.index(spec.style) if spec.style else len(styles),
+            style=len(styles) if task.style is None else styles.index(task.style),
         )
 
     def _text_conditioning(self, task: ImageTask, text: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from limner_shared.domain.cards import DEFAULT_STRENGTH, ModelCard
+from limner_shared.domain.card_fields import DEFAULT_STRENGTH
+from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec, Task
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger

@@ -26,10 +26,13 @@ RecognizedNames = Sequence[tuple[str, float]]
 """The names that a picture resembles more than its prompt, with their scores, best first."""
 
 
-def alt_text(spec: JobSpec, drawn_as: str | None = None) -> str:
-    """Return the alt text: what the picture should show; `drawn_as` if it does not show all of the prompt."""
-    style = f" ({spec.style})" if spec.style else ""
-    return f"{drawn_as or spec.prompt}{style}"[:MAX_CHARS]
+def alt_text(spec: JobSpec, seed: int, drawn_as: str | None = None) -> str:
+    """Return the alt text of the picture with this seed: what it should show, and its style.
+
+    `drawn_as` is the name that it shows, if that is not all of the prompt.
+    """
+    style = spec.style_for(seed)
+    return f"{drawn_as or spec.prompt}{f' ({style})' if style else ''}"[:MAX_CHARS]
 
 
 def language_for(spec: JobSpec) -> str:
@@ -44,8 +47,8 @@ def by_rules(spec: JobSpec, seen: RecognizedNames = (), drawn_as: str | None = N
     """
     phrases = BY_CODE[language_for(spec)].phrases
     parts = [_quoted(drawn_as or spec.prompt, LONGEST_SUBJECT)]
-    if spec.style:
-        parts.append(phrases.style.format(style=spec.style))
+    if style := spec.common_style:
+        parts.append(phrases.style.format(style=style))
     if spec.negative_prompt:
         parts.append(phrases.without.format(without=spec.negative_prompt))
     form = phrases.many if spec.n > 1 else phrases.changed if _before(spec) else phrases.one
@@ -62,8 +65,9 @@ def by_rules(spec: JobSpec, seen: RecognizedNames = (), drawn_as: str | None = N
 
 def by_server(server: ChatClient, spec: JobSpec, seen: RecognizedNames = (), drawn_as: str | None = None) -> str:
     """Present a picture by a language model. Raises LanguageError, also for an answer that is too long."""
-    facts = {"asked": spec.description, "prompt": spec.prompt, "style": spec.style, "without": spec.negative_prompt}
-    facts |= {"changed from": _before(spec), "drawn as": drawn_as, "could not be left out": spec.dropped_negative}
+    facts = {"asked": spec.description, "prompt": spec.prompt, "style": spec.common_style}
+    facts |= {"without": spec.negative_prompt, "changed from": _before(spec), "drawn as": drawn_as}
+    facts["could not be left out"] = spec.dropped_negative
     facts["limits"] = " ".join(_cuts(spec, BY_CODE[FALLBACK].phrases))
     told = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
     told += f"\npictures: {spec.n}" + (

@@ -15,7 +15,7 @@ export function makeCompare(dialog) {
       if (!pair[at]) continue;
       const { job, image } = pair[at];
       Object.assign($("img", figure), { src: pictureUrl(image), alt: image.alt_text || job.prompt });
-      $("figcaption", figure).textContent = `${job.prompt} · ${facts(job, image.seed)}`;
+      $("figcaption", figure).textContent = `${job.prompt} · ${facts(job, image)}`;
     }
   }
 

@@ -90,7 +90,7 @@ function renderReply(entry, job) {
 // How the message was interpreted, in small print below the picture, so that the user can rephrase it.
 function interpretationText(job) {
   if (!job.interpretation) return "";
-  const parts = [`“${job.revised_prompt}”`, job.style, job.negative_prompt && `without ${job.negative_prompt}`, `${job.width} × ${job.height}`, `seed ${job.seed}`];
+  const parts = [`“${job.revised_prompt}”`, job.style || (job.images.length === 1 && job.images[0].style), job.negative_prompt && `without ${job.negative_prompt}`, `${job.width} × ${job.height}`, `seed ${job.seed}`];
   return [parts.filter(Boolean).join(" · "), job.interpretation.fallback].filter(Boolean).join(" — ");
 }
 

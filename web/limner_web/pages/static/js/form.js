@@ -5,6 +5,7 @@ import { fieldsOf } from "./errors.js";
 const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
+const ANY_STYLE = "any, by the seed";
 const NAMES = ["prompt", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt"];
 const form = $("#ask");
 const fields = form?.elements;
@@ -22,7 +23,7 @@ function offerChoices() {
     select.replaceChildren(...values.map((value) => new Option(text(value), value)));
     if (values.includes(before)) select.value = before;
   };
-  fill(fields.style, model.styles);
+  fill(fields.style, model.styles_by_seed.length ? ["", ...model.styles] : model.styles, (value) => value || ANY_STYLE);
   fill(fields.size, model.sizes, (value) => value.replace("x", " × "));
   $("[data-field=style]").hidden = !model.styles.length;
   $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
@@ -66,7 +67,7 @@ export function fillForm(job) {
 
 function setValues(values) {
   for (const [name, value] of Object.entries(values)) {
-    if (fields[name].tagName === "SELECT" && ![...fields[name].options].some((option) => option.value === value)) continue;
+    if (fields[name].tagName === "SELECT" && ![...fields[name].options].some((option) => option.value === (value ?? ""))) continue;
     fields[name].value = value ?? "";
   }
   summarise();

@@ -50,7 +50,8 @@ function query() {
 // Whether a job that has just finished belongs to the list. Words cannot be compared here, so that a search is left as it is.
 function isWanted(job) {
   const wanted = query();
-  return !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "style", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name]);
+  return !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
+    && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
 }
 
 async function restart() {

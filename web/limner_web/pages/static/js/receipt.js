@@ -7,7 +7,7 @@ const row = (name, value) => (value === null || value === undefined || value ===
 
 export async function showFacts(panel, { job, image }, onReplay) {
   const settings = el("dl", {},
-    row("Prompt", job.prompt), row("Exclude", job.negative_prompt), row("Model", job.model), row("Style", job.style),
+    row("Prompt", job.prompt), row("Exclude", job.negative_prompt), row("Model", job.model), row("Style", image.style),
     row("Size", `${image.width} × ${image.height}, ${size(image.bytes)}`), row("Seed", String(image.seed)), row("Steps", String(job.steps)), row("Guidance", String(job.guidance)),
     row("Drawn", new Date(job.finished_at).toLocaleString()), row("Shows", image.alt_text));
   const tags = [...new Set([...(job.tags || []), ...(image.tags || [])])];

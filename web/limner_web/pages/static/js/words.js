@@ -48,13 +48,16 @@ function timeLeft(job, now) {
 
 // The alternative text says what a picture shows; the built-in models may draw only part of a prompt.
 export function drawnAs(job) {
-  const shown = job.images[0]?.alt_text?.replace(` (${job.style})`, "");
+  const [image] = job.images;
+  const shown = image?.alt_text?.replace(` (${image.style})`, "");
   return shown && shown !== job.prompt ? shown : null;
 }
 
-export function facts(job, seed = job.seed) {
+// Of a job, or of one of its pictures.
+export function facts(job, image = null) {
   const as = drawnAs(job);
-  return [as && `drawn as “${as}”`, job.style, `${job.width} × ${job.height}`, job.n > 1 && seed === job.seed && count(job.n, "picture"), `seed ${seed}`].filter(Boolean).join(" · ");
+  const styles = [...new Set((image ? [image] : job.images).map(({ style }) => style))].filter(Boolean);
+  return [as && `drawn as “${as}”`, styles.join(", ") || job.style, `${job.width} × ${job.height}`, job.n > 1 && !image && count(job.n, "picture"), `seed ${(image ?? job).seed}`].filter(Boolean).join(" · ");
 }
 
 export const size = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
