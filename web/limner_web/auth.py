@@ -33,9 +33,7 @@ ADMIN_BLUEPRINTS: Final = (
     "openai_webhook_endpoints",
     "webhook_secret",
     "replicate_webhook_secret",
-    
     "pauses",
-,
     "fleet",
 )
 OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet")
