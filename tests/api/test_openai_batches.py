@@ -15,10 +15,10 @@ from limner_shared.db import batches, ledger
 from limner_shared.db.batch_tables import Batch, BatchLine
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import Result
-from limner_shared.db.tables import Bulk, Image, Job
+from limner_shared.db.tables import Bulk, Image, Job, Tenant
 from limner_shared.db.webhook_tables import WebhookEvent
 from limner_shared.domain.batches import BatchState
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import GenerationFailed, StorageFailed
 from limner_web.app import create_app
 from limner_web.intake import bulk_submission
 from limner_web.openai import batch_loader, batch_output
@@ -238,14 +238,72 @@ def test_a_process_that_lost_its_lease_queues_nothing(client, app, loader, monke
     assert rows(app, Job) == 1
 
 
-def test_reading_renews_the_lease_and_a_cancellation_stops_it(client, app, loader, monkeypatch):
+def test_reading_a_file_renews_the_lease(client, app, loader, monkeypatch):
     monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
-    made = create(client, *[request_line(str(number), prompt="x" * 900) for number in range(200)])
+    begin, leases = batches.begin, []
+
+    def look(session, claimed: Batch, bulk_id: str) -> None:
+        leases.append(session.scalar(select(Batch.lease_until)))
+        begin(session, claimed, bulk_id)
+
+    monkeypatch.setattr(batches, "begin", look)
+    made = create(client, request_line("a"))
+    claimed = loader._claim(BatchState.VALIDATING)
+    change(app, made, lease_until=1)
+    loader._load(claimed)
+    assert leases[0] > 1
+    assert batch(client, made)["status"] == "in_progress"
+
+
+def test_a_batch_that_is_cancelled_while_it_is_read_queues_nothing(client, app, loader):
+    made = create(client, request_line("a"))
     claimed = loader._claim(BatchState.VALIDATING)
     assert client.post(f"{BATCHES}/{made}/cancel").json["status"] == "cancelled"
     loader._load(claimed)
     sweep(app)
     assert rows(app, Job) == 0
+    assert batch(client, made)["status"] == "cancelled"
+
+
+def test_a_file_that_cannot_be_read_now_is_read_later(client, app, loader, monkeypatch):
+    made = create(client, request_line("a"))
+
+    def fails(*_arguments: object) -> bytes:
+        raise StorageFailed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.extensions["limner"].blobs, "get_file_part", fails)
+        loader.load_next()
+    assert batch(client, made)["status"] == "validating"
+    change(app, made, lease_until=1)
+    loader.load_next()
+    sweep(app)
+    assert batch(client, made)["status"] == "in_progress"
+    assert rows(app, Job) == 1
+
+
+def test_a_batch_beyond_the_tenants_limits_fails_with_the_limit(client, app, loader):
+    with app.extensions["limner"].database.write() as session:
+        session.execute(update(Tenant).values(max_queued=1))
+    made = create(client, request_line("a"), request_line("b"))
+    loader.load_next()
+    [error] = batch(client, made)["errors"]["data"]
+    assert (error["code"], error["line"]) == ("limit_reached", None)
+
+
+def test_an_unexpected_error_fails_its_batch_and_not_the_next(client, app, loader, monkeypatch):
+    made, after = create(client, request_line("a")), create(client, request_line("a"))
+
+    def breaks(*_arguments: object) -> None:
+        raise KeyError("x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_loader, "_store_lines", breaks)
+        loader.load_next()
+    loader.load_next()
+    [error] = batch(client, made)["errors"]["data"]
+    assert error["code"] == "internal_error"
+    assert batch(client, after)["status"] == "in_progress"
 
 
 @both_databases
