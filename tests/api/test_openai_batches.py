@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import signal
 
 import openai
 import pytest
@@ -135,6 +137,30 @@ def test_the_official_client_runs_a_batch_in_a_running_service(server):
         assert failed["response"]["body"]["error"]["code"] == "generation_failed"
         assert client.files.delete(done.output_file_id).deleted
     app.extensions["limner"].database.dispose()
+
+
+def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server):
+    calls = [request_line(str(number)) for number in range(4000)]
+    url = f"http://127.0.0.1:{server.settings.port}/v1"
+    with openai.OpenAI(base_url=url, api_key="unused", max_retries=5) as client:
+        file = client.files.create(file=("requests.jsonl", jsonl(*calls)), purpose="batch")
+        made = client.batches.create(input_file_id=file.id, endpoint=URL, completion_window="24h")
+
+        def loading() -> str | None:
+            with server.database.read() as session:
+                return session.scalar(select(Job.bulk_id).limit(1))
+
+        eventually(loading)
+        os.killpg(server.processes[0].pid, signal.SIGKILL)
+        server.processes[0].wait(10)
+        with server.database.write() as session:
+            session.execute(update(Batch).values(lease_until=1))
+        server.start_web()
+        eventually(lambda: client.batches.retrieve(made.id).status == "in_progress", 90)
+        with server.database.read() as session:
+            bulk_id = session.scalar(select(Batch.bulk_id))
+            jobs = session.scalar(select(func.count()).where(Job.bulk_id == bulk_id))
+        assert client.batches.retrieve(made.id).request_counts.total == jobs == len(calls)
 
 
 def test_a_page_of_the_list_leads_to_the_next(client, app):
