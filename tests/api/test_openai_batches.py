@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import signal
 
 import openai
 import pytest
@@ -15,10 +17,10 @@ from limner_shared.db import batches, ledger
 from limner_shared.db.batch_tables import Batch, BatchLine
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import Result
-from limner_shared.db.tables import Bulk, Image, Job
+from limner_shared.db.tables import Bulk, Image, Job, Tenant
 from limner_shared.db.webhook_tables import WebhookEvent
 from limner_shared.domain.batches import BatchState
-from limner_shared.errors import GenerationFailed
+from limner_shared.errors import GenerationFailed, StorageFailed
 from limner_web.app import create_app
 from limner_web.intake import bulk_submission
 from limner_web.openai import batch_loader, batch_output
@@ -137,6 +139,30 @@ def test_the_official_client_runs_a_batch_in_a_running_service(server):
     app.extensions["limner"].database.dispose()
 
 
+def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server):
+    calls = [request_line(str(number)) for number in range(4000)]
+    url = f"http://127.0.0.1:{server.settings.port}/v1"
+    with openai.OpenAI(base_url=url, api_key="unused", max_retries=5) as client:
+        file = client.files.create(file=("requests.jsonl", jsonl(*calls)), purpose="batch")
+        made = client.batches.create(input_file_id=file.id, endpoint=URL, completion_window="24h")
+
+        def loading() -> str | None:
+            with server.database.read() as session:
+                return session.scalar(select(Job.bulk_id).limit(1))
+
+        eventually(loading)
+        os.killpg(server.processes[0].pid, signal.SIGKILL)
+        server.processes[0].wait(10)
+        with server.database.write() as session:
+            session.execute(update(Batch).values(lease_until=1))
+        server.start_web()
+        eventually(lambda: client.batches.retrieve(made.id).status == "in_progress", 90)
+        with server.database.read() as session:
+            bulk_id = session.scalar(select(Batch.bulk_id))
+            jobs = session.scalar(select(func.count()).where(Job.bulk_id == bulk_id))
+        assert client.batches.retrieve(made.id).request_counts.total == jobs == len(calls)
+
+
 def test_a_page_of_the_list_leads_to_the_next(client, app):
     made = [create(client, request_line("a")) for _ in range(3)][::-1]
     page = client.get(f"{BATCHES}?limit=2").json
@@ -238,14 +264,72 @@ def test_a_process_that_lost_its_lease_queues_nothing(client, app, loader, monke
     assert rows(app, Job) == 1
 
 
-def test_reading_renews_the_lease_and_a_cancellation_stops_it(client, app, loader, monkeypatch):
+def test_reading_a_file_renews_the_lease(client, app, loader, monkeypatch):
     monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
-    made = create(client, *[request_line(str(number), prompt="x" * 900) for number in range(200)])
+    begin, leases = batches.begin, []
+
+    def look(session, claimed: Batch, bulk_id: str) -> None:
+        leases.append(session.scalar(select(Batch.lease_until)))
+        begin(session, claimed, bulk_id)
+
+    monkeypatch.setattr(batches, "begin", look)
+    made = create(client, request_line("a"))
+    claimed = loader._claim(BatchState.VALIDATING)
+    change(app, made, lease_until=1)
+    loader._load(claimed)
+    assert leases[0] > 1
+    assert batch(client, made)["status"] == "in_progress"
+
+
+def test_a_batch_that_is_cancelled_while_it_is_read_queues_nothing(client, app, loader):
+    made = create(client, request_line("a"))
     claimed = loader._claim(BatchState.VALIDATING)
     assert client.post(f"{BATCHES}/{made}/cancel").json["status"] == "cancelled"
     loader._load(claimed)
     sweep(app)
     assert rows(app, Job) == 0
+    assert batch(client, made)["status"] == "cancelled"
+
+
+def test_a_file_that_cannot_be_read_now_is_read_later(client, app, loader, monkeypatch):
+    made = create(client, request_line("a"))
+
+    def fails(*_arguments: object) -> bytes:
+        raise StorageFailed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.extensions["limner"].blobs, "get_file_part", fails)
+        loader.load_next()
+    assert batch(client, made)["status"] == "validating"
+    change(app, made, lease_until=1)
+    loader.load_next()
+    sweep(app)
+    assert batch(client, made)["status"] == "in_progress"
+    assert rows(app, Job) == 1
+
+
+def test_a_batch_beyond_the_tenants_limits_fails_with_the_limit(client, app, loader):
+    with app.extensions["limner"].database.write() as session:
+        session.execute(update(Tenant).values(max_queued=1))
+    made = create(client, request_line("a"), request_line("b"))
+    loader.load_next()
+    [error] = batch(client, made)["errors"]["data"]
+    assert (error["code"], error["line"]) == ("limit_reached", None)
+
+
+def test_an_unexpected_error_fails_its_batch_and_not_the_next(client, app, loader, monkeypatch):
+    made, after = create(client, request_line("a")), create(client, request_line("a"))
+
+    def breaks(*_arguments: object) -> None:
+        raise KeyError("x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_loader, "_store_lines", breaks)
+        loader.load_next()
+    loader.load_next()
+    [error] = batch(client, made)["errors"]["data"]
+    assert error["code"] == "internal_error"
+    assert batch(client, after)["status"] == "in_progress"
 
 
 @both_databases
