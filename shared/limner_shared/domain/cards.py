@@ -17,7 +17,6 @@ from limner_shared.domain.conditions import Conditions, beyond
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
     MAX_SEED,
-    STYLES_BY_SEED_VERSION,
     Adapter,
     JobRequest,
     JobSpec,
@@ -136,7 +135,6 @@ class ModelCard(BaseModel):
             )
         by_seed = self.styles_by_seed if request.style is None else ()
         return JobSpec(
-            version=STYLES_BY_SEED_VERSION if by_seed else 1,
             prompt=self._prompt(request),
             negative_prompt=self._text("negative_prompt", (request.negative_prompt or "").strip()),
             model=self.name,

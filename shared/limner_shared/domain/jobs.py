@@ -13,10 +13,8 @@ from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
 
 MAX_SEED: Final = 2**32 - 1
-SPEC_VERSION: Final = 2
+SPEC_VERSION: Final = 1
 """The newest version of the specs that this code writes. A worker leaves specs of a newer version to newer workers."""
-STYLES_BY_SEED_VERSION: Final = 2
-"""The version of the specs that have `styles`, which workers of version 1 would ignore."""
 MAX_METADATA_BYTES: Final = 4096
 MAX_IMAGE_CHARS: Final = 14_000_000
 """The length of a `data:` URL of a 10 MB picture."""
@@ -214,7 +212,7 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: Literal[1, 2] = 1
+    version: Literal[1] = 1
     prompt: str
     negative_prompt: str = ""
     model: str

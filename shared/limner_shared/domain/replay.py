@@ -33,7 +33,10 @@ def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec
     """Return the spec that reproduces a job's images: run alone, but padded to the sizes of their original batches."""
     sizes = tuple(tuple(size for size, count in receipt["buckets"] for _ in range(count)) for receipt in receipts)
     # The spec holds the conditions already: the description is not interpreted again.
-    return spec.model_copy(update={"replay": sizes, "description": None, "history": (), "given": ()})
+    changed: dict[str, Any] = {"replay": sizes, "description": None, "history": (), "given": ()}
+    if not all(STYLE in receipt for receipt in receipts):
+        changed["styles"] = ()  # drawn by a worker of a release that ignores this field
+    return spec.model_copy(update=changed)
 
 
 def differences(then: ReceiptView, now: ReceiptView) -> list[str]:
