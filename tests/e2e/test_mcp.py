@@ -103,11 +103,6 @@ def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(h
     first = call(url, "generate_image", prompt="x", model="null").structured_content
     edited = call(url, "edit_image", prompt="y", image=first["pictures"][0]["id"], strength=0.5)
     assert (edited.structured_content["model"], edited.structured_content["status"]) == ("canvas", "succeeded")
-    refused = call(
-        url, "edit_image", prompt="y", model="null", image=first["pictures"][0]["id"], mask=first["pictures"][0]["id"]
-    )
-    assert refused.is_error
-    assert "No model of this service has the task inpainting" in refused.content[0].text
 
 
 def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(http_origin, door):

@@ -13,15 +13,17 @@ from limner_shared.domain.views import ReceiptView
 @given(st.lists(st.sampled_from([1, 2, 4, 8])))
 def test_a_replay_uses_the_batch_sizes_of_the_receipt(catalogue, buckets):
     spec = catalogue.resolve(JobRequest(prompt="a red apple"))[1]
-    again = replay_spec(spec, [{"buckets": run_lengths(buckets)}])
+    again = replay_spec(spec, [{"buckets": run_lengths(buckets), "style": "3d"}])
     assert again.replay == (tuple(buckets),)
     assert again.model_copy(update={"replay": ()}) == spec
 
 
 def test_a_replay_keeps_the_styles_that_the_seeds_chose_and_an_old_one_has_the_style_of_its_time(catalogue):
     spec = catalogue.resolve(JobRequest(prompt="a red apple", n=2, seed=2))[1]
-    again = replay_spec(spec, [{"buckets": [[1, 2]]}] * 2)
+    again = replay_spec(spec, [{"buckets": [[1, 2]], "style": "3d"}] * 2)
     assert [again.style_for(again.image_seed(index)) for index in range(2)] == ["flat", "3d"]
+    by_an_earlier_release = replay_spec(spec, [{"buckets": [[1, 2]]}] * 2)
+    assert by_an_earlier_release.style_for(0) is None
     stored = spec.model_dump(mode="json", exclude={"styles"}) | {"version": 1}
     for style in ("3d", None):
         old = JobSpec.model_validate(stored | {"style": style})
