@@ -249,6 +249,13 @@ class WebhookUnreachable(LimnerError):
     code, title, status = "webhook_unreachable", "Webhook unreachable", 422
 
 
+class WebhookNotSent(LimnerError):
+    """No dispatcher has sent the event yet."""
+
+    # Not a 503: clients repeat that by themselves, and each repeat would send one more event.
+    code, title, status = "webhook_not_sent", "Webhook not sent", 422
+
+
 class CardError(LimnerError):
     """The model card is not valid."""
 

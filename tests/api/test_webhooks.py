@@ -53,10 +53,13 @@ def delivering(settings: Settings, database: Database, catalogue: Catalogue) -> 
 
     def run() -> None:
         while not ended.is_set():
+            with leadership.write():
+                pass  # as a whole dispatcher does for its other duties
             duty.wait(min(0.05, duty.round()))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
+    eventually(lambda: leadership.leads)
     yield
     ended.set()
     thread.join(10)
@@ -243,6 +246,21 @@ def test_a_test_reports_what_the_endpoint_answers_even_while_its_circuit_breaker
     detail = client.get(f"{DELIVERIES}/{answer.json['delivery']}").json
     assert detail["tries"][0]["error"] == "connection_failed"
     eventually(lambda: client.get(f"{DELIVERIES}/{answer.json['delivery']}").json["state"] == "failed")
+
+
+def test_a_test_without_a_dispatcher_is_refused_at_once_and_sends_nothing_later(client):
+    made = create_endpoint(client, "https://shop.example").json
+    answer = client.post(f"{ENDPOINTS}/{made['id']}/test", json={"event_type": "job.failed"})
+    assert (answer.status_code, answer.json["code"]) == (422, "webhook_not_sent")
+    assert client.get(DELIVERIES).json["items"] == []
+
+
+@pytest.mark.parametrize("field", ["overlap_seconds", "keep_old_secret_active_for_24_hours"])
+def test_a_secret_is_not_rotated_for_a_value_of_another_type(client, field):
+    made = create_endpoint(client, "https://shop.example").json
+    assert client.post(f"{ENDPOINTS}/{made['id']}/rotate_secret", json={field: "yes"}).status_code == 422
+    kept = client.get(f"{ENDPOINTS}/{made['id']}").json["signing_secret_hint"]
+    assert kept == made["signing_secret_hint"]
 
 
 @pytest.mark.parametrize(

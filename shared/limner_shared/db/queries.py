@@ -26,6 +26,7 @@ from limner_shared.db.tables import (
     Garbage,
     Image,
     Job,
+    Leader,
     Tenant,
 )
 from limner_shared.domain.bulks import BulkState
@@ -71,6 +72,11 @@ def ended(session: Session, job_ids: Sequence[str]) -> set[str]:
     """The subset of these jobs that have ended."""
     terminal = [state for state in JobState if state.terminal]
     return set(session.scalars(select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(terminal))))
+
+
+def has_dispatcher(session: Session) -> bool:
+    """Whether a dispatcher is running: one that leads renews its leadership of a duty every few seconds."""
+    return session.scalar(select(Leader.duty).where(Leader.until > now()).limit(1)) is not None
 
 
 def ended_after(session: Session, job_id: str, seconds: float) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
+from limner_shared.db import queries
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookEndpoint
 from limner_shared.db.webhooks import endpoints, log
 from limner_shared.db.webhooks.endpoints import EndpointFields
@@ -28,7 +29,7 @@ from limner_shared.domain.webhooks import (
     WebhookUrl,
     hint,
 )
-from limner_shared.errors import ServiceUnavailable, WebhookUnreachable
+from limner_shared.errors import WebhookNotSent, WebhookUnreachable
 from limner_web.auth import actor, tenant_id
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
@@ -71,7 +72,7 @@ class RotateRequest(BaseModel):
         description="Seconds for which each delivery is also signed by the old secret. Default: 0.",
     )
     keep_old_secret_active_for_24_hours: bool = Field(
-        default=False, description="The same as an `overlap_seconds` of 86400, as OpenAI's API calls it."
+        default=False, strict=True, description="The same as an `overlap_seconds` of 86400, as OpenAI's API calls it."
     )
 
 
@@ -196,7 +197,7 @@ def rotate_endpoint_secret(endpoint_id: str, body: RotateRequest) -> tuple[Endpo
 @bp.post("/webhook_endpoints/<id:endpoint_id>/test")
 @bp.input(TestRequest, arg_name="body")
 @bp.output(EndpointTest)
-@bp.doc(responses={422: "The endpoint did not answer, or a value is not valid"})
+@bp.doc(responses={422: "The endpoint did not answer, no dispatcher has sent the event, or a value is not valid"})
 def test_endpoint(endpoint_id: str, body: TestRequest) -> EndpointTest:
     """Test a webhook endpoint.
 
@@ -205,6 +206,8 @@ def test_endpoint(endpoint_id: str, body: TestRequest) -> EndpointTest:
     services = get_services()
     with services.database.write() as session:
         endpoint = endpoints.get(session, tenant_id(), endpoint_id)
+        if not queries.has_dispatcher(session):
+            raise WebhookNotSent("No dispatcher is running that could send the event. Try again when one is.")
         event = NewEvent(tenant_id(), body.event_type, data=TEST_DATA)
         # A receiver of its own, so that a test is sent although the endpoint's circuit breaker is open.
         receiver = Receiver(f"{endpoint_id}:test", endpoint.url, endpoint_id)
@@ -218,7 +221,7 @@ def test_endpoint(endpoint_id: str, body: TestRequest) -> EndpointTest:
 
 
 def _first_attempt(services: Services, delivery_id: str) -> WebhookAttempt:
-    """Wait for the first attempt at a delivery. Raises ServiceUnavailable if there is none in time."""
+    """Wait for the first attempt at a delivery. Raises WebhookNotSent if there is none in time."""
     deadline = time.monotonic() + TEST_SECONDS
     while time.monotonic() < deadline:
         with services.database.read() as session:
@@ -226,7 +229,7 @@ def _first_attempt(services: Services, delivery_id: str) -> WebhookAttempt:
         if found:
             return found[0]
         time.sleep(TEST_POLL_SECONDS)
-    raise ServiceUnavailable("The dispatcher has not sent the test event yet. Try again shortly.", delivery=delivery_id)
+    raise WebhookNotSent("The dispatcher has not sent the event yet. Look at its delivery later.", delivery=delivery_id)
 
 
 def _types(types: list[EventType]) -> list[str]:
