@@ -49,3 +49,6 @@ def test_each_caller_acts_with_its_own_key(protected, database):
         drawing = {"prompt": "a cat", "wait_seconds": 0}
         assert "submit_scope_required: " in first_line(url, reader, "generate_image", **drawing)
         assert '"queued"' in first_line(url, submitter, "generate_image", **drawing)
+        part = {"prompt": "a cat", "image": "data:,", "mask": "data:,"}
+        refused = first_line(url, submitter, "edit_image", **part)
+        assert "No model of this service has the task inpainting" in refused

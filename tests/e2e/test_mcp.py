@@ -101,8 +101,12 @@ def test_an_agent_lists_tools_and_models_and_draws(target):
 def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(http_origin):
     url = f"{http_origin}/mcp"
     first = call(url, "generate_image", prompt="x", model="null").structured_content
-    edited = call(url, "edit_image", prompt="y", image=first["pictures"][0]["id"], strength=0.5)
+    picture = first["pictures"][0]["id"]
+    edited = call(url, "edit_image", prompt="y", image=picture, strength=0.5)
     assert (edited.structured_content["model"], edited.structured_content["status"]) == ("canvas", "succeeded")
+    refused = call(url, "edit_image", prompt="y", model="null", image=picture, mask=picture)
+    assert refused.is_error
+    assert "inpainting is not allowed here" in refused.content[0].text
 
 
 def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(http_origin, door):
