@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Colour = Literal["red", "blue", "green", "yellow", "orange", "purple", "pink", "black", "white", "brown", "grey"]
 RelationKind = Literal["left", "right", "above", "below", "front", "behind", "on", "inside", "wearing"]
@@ -58,6 +58,32 @@ class Scene(BaseModel):
     background: Background = "white"
     most: int = Field(default=6, description="The most drawings.")
     left_out: tuple[str, ...] = Field(default=(), description="Words of the prompt that the picture does not show.")
+
+    @classmethod
+    def read(cls, recorded: object) -> Scene | None:
+        """Return the scene that a receipt records; None if it records none, or one of another version."""
+        try:
+            return None if recorded is None else cls.model_validate(recorded)
+        except ValidationError:
+            return None
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the scene for a receipt, without what is as usual."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @property
+    def faithful(self) -> bool:
+        """Whether it shows everything that the prompt says."""
+        return not self.left_out and all(each.exact for each in self.objects)
+
+    @property
+    def caption(self) -> str:
+        """What it shows, in English words and numbers."""
+        told = [
+            " ".join(filter(None, (f"{each.count} ×" if each.count > 1 else "", each.colour, each.name)))
+            for each in self.objects
+        ]
+        return ", ".join(told)
 
     @property
     def plain(self) -> bool:

@@ -23,6 +23,8 @@ ROWS: Final = (
     ((2, 3, 2), (3, 2, 3), (3, 3, 3), (3, 4, 3), (4, 3, 4), (4, 4, 4)),
 )
 """By the number of things, up to six and above, how many stand in each row."""
+LONGEST_ROW: Final = 4
+"""Among other things, up to this many of a kind stand in one row."""
 TIGHTEST: Final[Mapping[RelationKind, int]] = {"wearing": 0, "on": 1, "inside": 1, "front": 2, "behind": 2}
 """In which order relations join things; those that are not here come last."""
 EYES: Final = frozenset(("glasses", "sunglasses", "goggles"))
@@ -93,7 +95,10 @@ def arranged(scene: Scene, aspects: Sequence[float], seed: int, heads: Mapping[i
     """
     random = Random(seed)  # noqa: S311 - a layout, not a secret
     things = _things(scene, aspects, random, heads or {})
-    rows = [_rows(each, random) for each in things]
+    several = sum(map(bool, things)) > 1 and any(len(each) > 1 for each in things)
+    rows = [
+        [_row(each, random)] if several and 0 < len(each) <= LONGEST_ROW else _rows(each, random) for each in things
+    ]
     units = {place: _stacked(each) for place, each in enumerate(rows) if each}
     for relation in sorted(scene.relations, key=lambda each: TIGHTEST.get(each.kind, len(TIGHTEST))):
         if relation.kind == "wearing":
@@ -104,10 +109,11 @@ def arranged(scene: Scene, aspects: Sequence[float], seed: int, heads: Mapping[i
             joined = _related(relation.kind, _row(subjects, random), there, random)
             units = {place: joined if unit is there or unit in subjects else unit for place, unit in units.items()}
     whole = _distinct(units.values())
-    several = any(len(each) > 1 for each in things)
-    if several and len(whole) == sum(map(bool, things)) > 1:  # no relations: each kind has rows of its own
-        return _on_canvas(_stacked([row for each in rows for row in each]), scene.background == "grass")
-    return _on_canvas(_stacked(_rows(whole, random)), scene.background == "grass")
+    if scene.background == "grass":  # all stand on the ground
+        return _on_canvas(_row(whole, random), grounded=True)
+    if several and len(whole) == sum(map(bool, things)):  # no relations: each kind has rows of its own
+        return _on_canvas(_stacked([row for each in rows for row in each]))
+    return _on_canvas(_stacked(_rows(whole, random)))
 
 
 def _things(scene: Scene, aspects: Sequence[float], random: Random, heads: Mapping[int, Head]) -> list[list[_Unit]]:
@@ -210,7 +216,7 @@ def _aligned(boxes: Sequence[Box]) -> _Unit:
     return _Unit(tuple(replace(box, x=box.x - left, y=box.y - top) for box in boxes))
 
 
-def _on_canvas(unit: _Unit, grounded: bool) -> list[Box]:
+def _on_canvas(unit: _Unit, *, grounded: bool = False) -> list[Box]:
     """Return the boxes as large as the unit square's margins allow: in its middle, or on the ground."""
     scale = (1 - 2 * MARGIN) / max(unit.width, unit.height)
     free = 1 - scale * unit.height
