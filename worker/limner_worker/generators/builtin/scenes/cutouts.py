@@ -19,8 +19,8 @@ WHITE_WITHIN: Final = (0.06, 0.03)
 """How far from white a background may be. Drawings end in a haze of up to 0.04, but white things may be as pale."""
 LEAK: Final = 1.2
 """If the closer limit finds this multiple of the thing, the wider one has reached into a pale thing."""
-OPENING: Final = 6
-"""Half of the widest opening in a white thing's outline."""
+BROKEN: Final = 1.35
+"""If this multiple of the thing has something drawn on all four sides, its outline is broken and it is white inside."""
 PALE: Final = 0.15
 """Parts without a pixel of this contrast are specks, unless the thing has no other."""
 EDGE: Final = 3
@@ -87,17 +87,25 @@ def _scaled(thing: Cutout, size: tuple[int, int]) -> tuple[Plane, Plane]:
 def _thing(contrast: Plane) -> Mask:
     """Return the pixels of the thing: all that white does not reach from the border, without specks."""
     solid, *closer = (~_reached(contrast < limit) for limit in WHITE_WITHIN)
-    for other in (*closer, _closed(contrast >= WHITE_WITHIN[-1])):
+    for other in closer:
         if other.sum() > LEAK * solid.sum():
             solid = other
+    body = _enclosed(contrast >= WHITE_WITHIN[0])
+    if body.sum() > BROKEN * solid.sum():
+        solid = solid | body
     seeds = _eroded(solid, EDGE - 1) & (contrast > PALE)
     return _filled(seeds, solid) if seeds.any() else solid
 
 
-def _closed(drawn: Mask) -> Mask:
-    """Return what drawn pixels enclose, even if the line around it has small openings."""
-    outside = _reached(~_grown(drawn, OPENING))
-    return ~(_grown(outside, OPENING + 1) & ~drawn)
+def _enclosed(drawn: Mask) -> Mask:
+    """Return the pixels that have drawn ones on all four sides: the body of a white thing whose outline is broken."""
+    sides = [
+        np.maximum.accumulate(drawn, axis=1),
+        np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1],
+        np.maximum.accumulate(drawn, axis=0),
+        np.maximum.accumulate(drawn[::-1], axis=0)[::-1],
+    ]
+    return np.logical_and.reduce(sides)
 
 
 def _edges(colour: Plane, solid: Mask) -> tuple[Plane, Plane]:

@@ -40,14 +40,15 @@ class Lexicon:
         self._exact = dict(names.in_language(words.code))
         self._exact |= {said: name for said, name in words.nouns.items() if name in names}
         self._nearest: dict[str, tuple[str, float]] = {}
-        self._stems: dict[str, str] = {}
-        for said, name in self._exact.items():
-            self._stems.setdefault(self._stem(said), name)
+        self._stems: dict[str, list[str]] = {}
+        for said in self._exact:
+            self._stems.setdefault(self._stem(said), []).append(said)
 
     def known(self, phrase: str) -> Noun | None:
         """Return the noun that is the whole phrase, in any form; None if it is not known."""
-        name = self._exact.get(phrase) or self._stems.get(self._stem(phrase))
-        return None if name is None else Noun(phrase, name)
+        alike = [phrase] if phrase in self._exact else self._stems.get(self._stem(phrase), ())
+        nearest = min(alike, key=lambda said: abs(len(said) - len(phrase)), default=None)
+        return None if nearest is None else Noun(phrase, self._exact[nearest])
 
     def within(self, phrase: str) -> tuple[Noun, str] | None:
         """Return the longest known noun at the phrase's head, and the other words; None if there is none or several."""
