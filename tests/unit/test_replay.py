@@ -13,7 +13,7 @@ from limner_shared.domain.views import ReceiptView
 @given(st.lists(st.sampled_from([1, 2, 4, 8])))
 def test_a_replay_uses_the_batch_sizes_of_the_receipt(catalogue, buckets):
     spec = catalogue.resolve(JobRequest(prompt="a red apple"))[1]
-    again = replay_spec(spec, [{"buckets": run_lengths(buckets), "style": "3d"}])
+    again = replay_spec(spec, [{"buckets": run_lengths(buckets), "style": "3d", "scene": {}}])
     assert again.replay == (tuple(buckets),)
     assert again.model_copy(update={"replay": ()}) == spec
 
@@ -28,6 +28,16 @@ def test_a_replay_keeps_the_styles_that_the_seeds_chose_and_an_old_one_has_the_s
     for style in ("3d", None):
         old = JobSpec.model_validate(stored | {"style": style})
         assert {replay_spec(old, []).style_for(seed) for seed in range(4)} == {style}
+
+
+def test_a_replay_draws_a_scene_only_if_the_receipts_record_one(catalogue):
+    spec = catalogue.resolve(JobRequest(prompt="two apples"))[1]
+    assert spec.scenes is not None
+    made = {"buckets": [[2, 9]], "style": "3d"}
+    assert replay_spec(spec, [made | {"scene": {"objects": []}}]).scenes == spec.scenes
+    assert replay_spec(spec, [made]).scenes is None  # drawn by the release before
+    stored = spec.model_dump(mode="json", exclude={"scenes"})
+    assert JobSpec.model_validate(stored).scenes is None
 
 
 def receipt(sha256: str, **about: object) -> ReceiptView:

@@ -30,7 +30,7 @@ from limner_shared.storage.blobs import FOLDERS, INPUTS, Blobs
 from limner_shared.storage.object_store import Store
 
 TENANT = ledger.LOCAL_TENANT
-RECEIPT = {"seed": 7, "drawn_as": "red apple"}
+RECEIPT = {"seed": 7, "drawn_as": "red apple", "scene": {"objects": [{"said": "apple", "name": "red apple"}]}}
 KEEPER = "tenant_keeper"
 DAY = 86400.0
 NO_GRACE = -1.0

@@ -17,7 +17,8 @@ from limner_shared.db.tables import Bulk, Image
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
-from limner_shared.domain.replay import STYLE
+from limner_shared.domain.replay import SCENE, STYLE
+from limner_shared.domain.scenes import Scene
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
 
 API: Final = "/api/v1"
@@ -100,6 +101,7 @@ def _image_view(row: Image, labels: Sequence[str], style: str | None) -> ImageVi
         height=row.height,
         seed=row.seed,
         style=row.receipt.get(STYLE, style),
+        scene=Scene.read(row.receipt.get(SCENE)),
         media_type=row.media_type,
         bytes=row.size_bytes,
         alt_text=row.alt_text,

@@ -23,6 +23,7 @@ from limner_shared.domain.jobs import (
     NearestName,
     Task,
 )
+from limner_shared.domain.scenes import SceneRule
 from limner_shared.errors import CardError, NegativePromptUnsupported
 
 CELL: Final = 8
@@ -47,6 +48,9 @@ class ModelCard(BaseModel):
     nearest_name: NearestName | None = Field(
         default=None,
         description="Of the built-in families: draw a prompt as the nearest name that the model was trained with.",
+    )
+    scenes: SceneRule | None = Field(
+        default=None, description="Of latent-flow: draw the things of a prompt one by one and put them together."
     )
     preview: Source | None = Field(default=None, description="Of latent-flow: a one-step model for the first previews.")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -148,6 +152,7 @@ class ModelCard(BaseModel):
             n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
             guidance_rescale=request.guidance_rescale or 0.0,
             nearest_name=self.nearest_name,
+            scenes=self.scenes,
             scheduler=self._scheduler(request.scheduler),
             adapters=self._adapters(request.adapters),
             **inputs(request, self.tasks, int(steps)),

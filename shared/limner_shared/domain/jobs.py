@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
+from limner_shared.domain.scenes import SceneRule
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
@@ -234,6 +235,8 @@ class JobSpec(BaseModel):
     """The model card's rule when the job was accepted; None, as in jobs before there was one, draws every prompt as it
     is.
     """
+    scenes: SceneRule | None = None
+    """The model card's rule when the job was accepted; None, as in earlier jobs, draws every prompt as a whole."""
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
     image: str | None = None

@@ -14,6 +14,8 @@ DRAWN_AS = "drawn_as"
 """In a receipt, the name that was drawn instead of a prompt that says more."""
 STYLE = "style"
 """In a receipt, the style that the picture was drawn in; receipts of earlier versions have none."""
+SCENE = "scene"
+"""In a receipt, what the picture was put together from; there is none for a picture that was drawn as a whole."""
 SHARED_WITH = "shared_with"
 """The receipt key of a picture that was reused: the job that it was generated for."""
 
@@ -36,6 +38,8 @@ def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec
     changed: dict[str, Any] = {"replay": sizes, "description": None, "history": (), "given": ()}
     if not all(STYLE in receipt for receipt in receipts):
         changed["styles"] = ()  # drawn by a worker of a release that ignores this field
+    if not all(SCENE in receipt for receipt in receipts):
+        changed["scenes"] = None  # drawn as a whole, perhaps by a worker of a release that ignores this field
     return spec.model_copy(update=changed)
 
 

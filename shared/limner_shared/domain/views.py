@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import Adapter, JobState, Priority
 from limner_shared.domain.pauses import PauseKind
+from limner_shared.domain.scenes import Scene
 
 Reason = Literal[
     "ended", "running", "scheduled", "retrying", "paused", "loading", "limited", "no_worker", "no_dispatcher", "queued"
@@ -26,6 +27,7 @@ class ImageView(BaseModel):
     height: int
     seed: int
     style: str | None = Field(default=None, description="The style that it was drawn in.")
+    scene: Scene | None = Field(default=None, description="Its parts, if it was not drawn as a whole.")
     media_type: str
     bytes: int
     alt_text: str | None = Field(default=None, description="A text alternative that describes the picture.")
@@ -101,9 +103,7 @@ class JobView(BaseModel):
     mask: str | None = None
     strength: float | None = None
     reproducible: bool = False
-    description: str | None = Field(
-        default=None, description="The requested description, if it was not a plain prompt."
-    )
+    description: str | None = Field(default=None, description="The requested description, if not a plain prompt.")
     revised_prompt: str | None = Field(default=None, description="The prompt that was derived from the description.")
     interpretation: Interpretation | None = Field(
         default=None, description="Everything that was derived from the description."

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.scenes import Scene
 from limner_shared.errors import CardError
 
 Picture = NDArray[np.uint8]
@@ -42,6 +43,8 @@ class ImageTask:
     """The state of an earlier attempt, as `RowState.checkpoint` returned it."""
     drawn_as: str | None = None
     """The known name that a built-in model draws in place of a longer prompt; set by `Generator.start`."""
+    scene: Scene | None = None
+    """What a built-in model puts the picture together from; set by `Generator.start`."""
     buckets: list[int] = field(default_factory=list)
     """The padded batch sizes of the calls so far: text encoding, steps, decode."""
 
@@ -168,19 +171,24 @@ def bucket_for(size: int, buckets: Sequence[int]) -> int:
     raise ValueError(f"no bucket holds {size} rows: {tuple(buckets)}")
 
 
-def padded_size(tasks: Sequence[ImageTask], buckets: Sequence[int]) -> int:
+def padded_size(tasks: Sequence[ImageTask], buckets: Sequence[int], rows: int | None = None) -> int:
     """Return the size that a call for all these images is padded to, unless it is replayed.
 
-    Raises ValueError for more images than the largest bucket holds.
+    `rows` is the number of their rows; by default each has one. Raises ValueError for more rows than the largest bucket
+    holds.
     """
-    return max(buckets) if any(task.spec.reproducible for task in tasks) else bucket_for(len(tasks), buckets)
+    wanted = len(tasks) if rows is None else rows
+    return max(buckets) if any(task.spec.reproducible for task in tasks) else bucket_for(wanted, buckets)
 
 
 @contextmanager
-def padding(tasks: Sequence[ImageTask], buckets: Sequence[int]) -> Iterator[int]:
-    """Yield the size that a call for all these images is padded to; record it in each image after the call succeeds."""
+def padding(tasks: Sequence[ImageTask], buckets: Sequence[int], rows: int | None = None) -> Iterator[int]:
+    """Yield the size that a call for all these images is padded to; record it in each image after the call succeeds.
+
+    `rows` is the number of their rows; by default each has one.
+    """
     replay = tasks[0].replay
-    size = padded_size(tasks, buckets) if replay is None else next(replay, 1)
+    size = padded_size(tasks, buckets, rows) if replay is None else max(next(replay, 1), rows or 1)
     yield size
     for task in tasks:
         task.buckets.append(size)

@@ -23,7 +23,8 @@ from limner_shared.db import queries, tables
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import AttemptKey, Claim, NewImage
 from limner_shared.domain.jobs import Lane
-from limner_shared.domain.replay import DRAWN_AS, SHARED_WITH, STYLE
+from limner_shared.domain.replay import DRAWN_AS, SCENE, SHARED_WITH, STYLE
+from limner_shared.domain.scenes import Scene
 from limner_shared.errors import LimnerError, StorageFailed
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger, job_ids
@@ -54,6 +55,8 @@ def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
     if not claim.shares or spec.replay:
         return ()
     conditions = spec.model_dump(mode="json", exclude=IGNORED_FIELDS) | {"version": 1}  # as releases before 2 hash it
+    if spec.scenes is None:
+        del conditions["scenes"]  # as releases before this field hash it
     common = {"tenant": claim.tenant_id, "by": fingerprint}
     seeds = [spec.image_seed(index) for index in range(spec.n)]
     specs = [conditions | {"style": spec.style_for(seed)} for seed in seeds]
@@ -221,5 +224,7 @@ def _copied(job: JobRun, image: tables.Image) -> NewImage:
         size_bytes=image.size_bytes,
         seed=image.seed,
         receipt={**image.receipt, **({} if style is None else {STYLE: style}), SHARED_WITH: image.job_id},
-        alt_text=alt_text(job.claim.spec, image.seed, image.receipt.get(DRAWN_AS)),
+        alt_text=alt_text(
+            job.claim.spec, image.seed, image.receipt.get(DRAWN_AS), Scene.read(image.receipt.get(SCENE))
+        ),
     )

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.db.ledger import NewImage
-from limner_shared.domain.replay import DRAWN_AS, STYLE, run_lengths
+from limner_shared.domain.replay import DRAWN_AS, SCENE, STYLE, run_lengths
 from limner_shared.errors import GenerationFailed
 from limner_worker.engine.job_run import Row
 from limner_worker.generators.base import Picture
@@ -33,6 +33,8 @@ def encode_picture(row: Row, fingerprint: dict[str, Any]) -> tuple[bytes, NewIma
         receipt[STYLE] = row.task.style
     if row.task.drawn_as is not None:
         receipt[DRAWN_AS] = row.task.drawn_as
+    if row.task.scene is not None:
+        receipt[SCENE] = row.task.scene.recorded()
     if spec.scheduler:
         receipt["sampler"] = spec.scheduler
     return png, NewImage(
@@ -43,7 +45,7 @@ def encode_picture(row: Row, fingerprint: dict[str, Any]) -> tuple[bytes, NewIma
         size_bytes=len(png),
         seed=row.task.seed,
         receipt=receipt,
-        alt_text=alt_text(spec, row.task.seed, row.task.drawn_as),
+        alt_text=alt_text(spec, row.task.seed, row.task.drawn_as, row.task.scene),
     )
 
 

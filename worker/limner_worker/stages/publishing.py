@@ -15,7 +15,8 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import DATABASE_AWAY, Database, describe
 from limner_shared.db.ledger import Change, NewImage, Result
 from limner_shared.domain.jobs import JobSpec
-from limner_shared.domain.replay import DRAWN_AS
+from limner_shared.domain.replay import DRAWN_AS, SCENE
+from limner_shared.domain.scenes import Scene
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import Hints
 from limner_shared.storage.blobs import Blobs
@@ -47,9 +48,9 @@ class ResultPresenter(Protocol):
         """Whether a call for this spec may take long."""
         ...
 
-    def __call__(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None) -> str | None:
+    def __call__(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None, scene: Scene | None) -> str | None:
         """Return the presentation, or None; `picture` is the job's first one. `drawn_as` is what the
-        picture shows in place of the prompt.
+        picture shows in place of the prompt, `scene` what it was put together from.
         """
         ...
 
@@ -134,9 +135,12 @@ class Publisher:
         if outcome.result is None or outcome.result.error is not None:
             return outcome
         try:
-            drawn_as = outcome.result.images[0].receipt.get(DRAWN_AS)
+            receipt = outcome.result.images[0].receipt
+            scene = Scene.read(receipt.get(SCENE))
             with concerning(job=outcome.job.id):
-                presentation = self._present(outcome.job.claim.spec, outcome.job.rows[0].picture, drawn_as)
+                presentation = self._present(
+                    outcome.job.claim.spec, outcome.job.rows[0].picture, receipt.get(DRAWN_AS), scene
+                )
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome

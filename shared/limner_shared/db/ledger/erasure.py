@@ -20,9 +20,11 @@ from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event,
 from limner_shared.db.webhooks.log import blank_subjects, forget_subjects
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.labels import FAVOURITE
-from limner_shared.domain.replay import DRAWN_AS
+from limner_shared.domain.replay import DRAWN_AS, SCENE
 
 WITHOUT_PROMPT: Final = ""
+TELLING: Final = frozenset((DRAWN_AS, SCENE))
+"""What receipts tell of prompts."""
 
 
 class Forgotten(IntFlag):
@@ -65,12 +67,12 @@ def blank(session: Session, ids: Sequence[str]) -> None:
 
 
 def _blank_receipts(session: Session, ids: Sequence[str]) -> None:
-    """What was drawn instead of a prompt tells of the prompt; the receipt is complete without it."""
+    """What was drawn for a prompt tells of the prompt; the receipt is complete without it."""
     found = session.execute(select(Image.id, Image.receipt).where(Image.job_id.in_(ids)))
     rows = [
-        {"image": row.id, "new_receipt": {key: value for key, value in row.receipt.items() if key != DRAWN_AS}}
+        {"image": row.id, "new_receipt": {key: value for key, value in row.receipt.items() if key not in TELLING}}
         for row in found
-        if DRAWN_AS in row.receipt
+        if not TELLING.isdisjoint(row.receipt)
     ]
     if rows:
         statement = update(Image).where(Image.id == bindparam("image")).values(receipt=bindparam("new_receipt"))

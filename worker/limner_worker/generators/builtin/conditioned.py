@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.scenes import Scene
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask, locate
 from limner_worker.generators.builtin.known_names import NAMES, KnownNames
+from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
@@ -39,11 +41,40 @@ class Encoder:
         self._names = names
         self._encode = encode
         self._device = torch.device(device)
+        self._reader = None if names is None else SceneReader(names, encode)
+
+    def scene(self, task: ImageTask, most: int) -> Scene | None:
+        """Return the scene that a prompt asks for, of at most `most` rows; None if it is drawn as a whole."""
+        rule = task.spec.scenes
+        if rule is None or self._reader is None:
+            return None
+        scene = self._reader.read(task.spec.prompt, rule)
+        return None if scene is None or len(scene.objects) > most else scene
+
+    def rows(self, tasks: Sequence[ImageTask], styles: Sequence[str]) -> list[list[Conditioning]]:
+        """Return the conditioning of each row of each image: of its whole prompt, or of each drawing of its scene."""
+        whole = [task for task in tasks if task.scene is None]
+        found = dict(zip(map(id, whole), self(whole, styles), strict=True))
+        return [[found[id(task)]] if task.scene is None else self._drawings(task, task.scene, styles) for task in tasks]
+
+    def _drawings(self, task: ImageTask, scene: Scene, styles: Sequence[str]) -> list[Conditioning]:
+        negative = task.spec.negative_prompt
+        texts = [*(each.name for each in scene.objects), *([negative] if negative else [])]
+        encoded = dict(zip(texts, self._encode(texts), strict=True))
+        return [
+            Conditioning(
+                text=encoded[each.name].to(self._device),
+                negative=encoded[negative].to(self._device) if negative else None,
+                style=self._style(task, styles),
+            )
+            for each, drawings in zip(scene.objects, scene.drawings, strict=True)
+            for _ in range(drawings)
+        ]
 
     def __call__(self, tasks: Sequence[ImageTask], styles: Sequence[str]) -> list[Conditioning]:
         """Return each image's conditioning; texts that are not cached are encoded together."""
         texts = [text for task in tasks for text in (task.spec.prompt, task.spec.negative_prompt) if text]
-        encoded = dict(zip(texts, self._encode(texts), strict=True))
+        encoded = dict(zip(texts, self._encode(texts), strict=True)) if texts else {}
         return [self._conditioning(task, encoded, styles) for task in tasks]
 
     def _conditioning(self, task: ImageTask, encoded: Mapping[str, Tensor], styles: Sequence[str]) -> Conditioning:
@@ -52,8 +83,12 @@ class Encoder:
         return Conditioning(
             text=self._text_conditioning(task, encoded[spec.prompt]).to(self._device),
             negative=None if negative is None else negative.to(self._device),
-            style=len(styles) if task.style is None else styles.index(task.style),
+            style=self._style(task, styles),
         )
+
+    @staticmethod
+    def _style(task: ImageTask, styles: Sequence[str]) -> int:
+        return len(styles) if task.style is None else styles.index(task.style)
 
     def _text_conditioning(self, task: ImageTask, text: Tensor) -> Tensor:
         """Return the conditioning of the prompt, or of the name drawn in its place, which is recorded in the task."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -97,6 +97,26 @@ class KnownNames:
         parts = unspaced.union(part for part in spaced if len(part) >= SHORTEST) & self._places.keys()
         found = {self._places[part] for part in parts}
         return found or {place for part in spaced for place in self._heads.get(part, ())}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def is_name(self, text: str) -> bool:
+        """Return whether a text is a name or caption in any language, perhaps with an article."""
+        return _plain(text) in self._places
+
+    def in_language(self, language: str) -> Iterator[tuple[str, str]]:
+        """Yield the names in a language with the English ones; in English, the captions too."""
+        names = self._translations.get(language, self._texts if language == "en" else ())
+        for said, name in zip(names, self._texts, strict=False):
+            if said:
+                yield said, name
+
+    def nearest(self, embedding: Tensor) -> tuple[str, float]:
+        """Return the name or caption that is nearest to an embedding [384], and its cosine."""
+        cosines = self._all @ embedding
+        place = int(cosines.argmax())
+        return self._texts[place], float(cosines[place])
 
     def translated(self, name: str, language: str) -> str:
         """Return CLDR's translation of a name; the name itself if there is none."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, Picture, checked_hashes, locate, padding
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
+from limner_worker.generators.builtin.flow_state import FlowState, is_of_scene, packed, started
 from limner_worker.generators.builtin.pixels import sized, to_pixels
+from limner_worker.generators.builtin.scenes.drawing import composed, resized
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
@@ -23,49 +22,13 @@ from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
 
-LATENT_SHAPE = (16, 8, 8)
 INSTANT_PREVIEW_SHARE = 0.35
 """Until this share of the steps a preview shows the instant model's picture, if any; the flow's is still a blur."""
-
-
-@dataclass(eq=False, slots=True)
-class FlowState:
-    """The state of one image between steps."""
-
-    task: ImageTask
-    latents: Tensor  # float32 [16, 8, 8], normalised
-    conditioning: Conditioning
-    velocity: Tensor | None = None  # float32 [16, 8, 8], from the last step
-    steps_done: int = 0
-    error: Exception | None = None
-
-    @property
-    def spec(self) -> JobSpec:
-        """The resolved request."""
-        return self.task.spec
-
-    @property
-    def key(self) -> Hashable:
-        """All images may share a batch, whatever their seed, steps, guidance, prompt or even size."""
-        return self.task.alone
-
-    @property
-    def time(self) -> float:
-        """The position between noise (0) and data (1)."""
-        return self.steps_done / self.spec.steps
-
-    @property
-    def finished(self) -> bool:
-        """Whether only the decode is left."""
-        return self.steps_done >= self.spec.steps
-
-    def checkpoint(self) -> bytes | None:
-        """Return the latents and the number of steps done as safetensors; None before the first step."""
-        steps = torch.tensor(self.steps_done)
-        return save({"latents": self.latents.cpu(), "steps_done": steps}) if self.steps_done > 0 else None
-
-    def close(self) -> None:
-        """Do nothing: the tensors are freed with the state."""
+FULL_SIDE = 256
+"""The side in pixels at which the drawings of a scene are cut out."""
+PREVIEW_SIDE = 64
+Row = tuple[FlowState, int]
+"""A row of a batch: an image, and which of its drawings."""
 
 
 class LatentFlow:
@@ -107,49 +70,54 @@ class LatentFlow:
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[FlowState]:
         """Encode the texts that are not cached, and draw each image's noise from its seed."""
+        for task in tasks:
+            task.scene = self._encoder.scene(task, max(self.card.buckets)) if is_of_scene(task.checkpoint) else None
         return [
-            self._start(task, conditioning)
-            for task, conditioning in zip(tasks, self._encoder(tasks, self.flow.styles), strict=True)
+            self._start(task, conditionings)
+            for task, conditionings in zip(tasks, self._encoder.rows(tasks, self.flow.styles), strict=True)
         ]
 
-    def _start(self, task: ImageTask, conditioning: Conditioning) -> FlowState:
-        stored = load(task.checkpoint) if task.checkpoint else {"latents": _noise(task.seed)}
-        return FlowState(
-            task=task,
-            latents=self._device.to_device(stored["latents"]),
-            conditioning=conditioning,
-            steps_done=int(stored.get("steps_done", torch.tensor(0))),
-        )
+    def _start(self, task: ImageTask, conditionings: Sequence[Conditioning]) -> FlowState:
+        latents, steps_done = started(task, len(conditionings))
+        return FlowState(task, self._device.to_device(latents), conditionings, steps_done=steps_done)
 
     @torch.inference_mode()
     def step(self, states: Sequence[FlowState]) -> None:
         """Advance each image by one Euler step, with the times and step sizes of its own schedule."""
-        with padding([state.task for state in states], self.card.buckets) as size:
-            moved, velocity = self._moved([*states, *[states[0]] * (size - len(states))])
-        for row, state in enumerate(states):
-            state.latents, state.velocity = moved[row], velocity[row]
-            state.steps_done += 1
+        for group in packed(states, max(self.card.buckets)):
+            self._step(group)
         self._device.synchronize()
 
-    def _moved(self, padded: Sequence[FlowState]) -> tuple[Tensor, Tensor]:
-        latents = torch.stack([state.latents for state in padded])  # [B, 16, 8, 8]
-        guidance = self._numbers([state.spec.guidance for state in padded])
+    def _step(self, group: Sequence[FlowState]) -> None:
+        rows = [(state, row) for state in group for row in range(state.rows)]
+        with padding([state.task for state in group], self.card.buckets, len(rows)) as size:
+            moved, velocity = self._moved([*rows, *[rows[0]] * (size - len(rows))])
+        done = 0
+        for state in group:
+            own = slice(done, done + state.rows)
+            state.latents, state.velocity = moved[own], velocity[own]
+            state.steps_done += 1
+            done += state.rows
+
+    def _moved(self, padded: Sequence[Row]) -> tuple[Tensor, Tensor]:
+        latents = torch.stack([state.latents[row] for state, row in padded])  # [B, 16, 8, 8]
+        guidance = self._numbers([state.spec.guidance for state, _ in padded])
         conditional, unconditional = self._velocity(padded, latents).chunk(2)
         velocity = unconditional + guidance * (conditional - unconditional)
-        sizes = self._numbers([1 / state.spec.steps for state in padded])
+        sizes = self._numbers([1 / state.spec.steps for state, _ in padded])
         return latents + sizes * velocity, velocity
 
     def _numbers(self, values: list[float]) -> Tensor:
         """Return one number for each image as float32 [B, 1, 1, 1] on the device."""
         return self._device.to_device(torch.tensor(values)).view(-1, 1, 1, 1)
 
-    def _velocity(self, states: Sequence[FlowState], latents: Tensor) -> Tensor:
+    def _velocity(self, rows: Sequence[Row], latents: Tensor) -> Tensor:
         """Return velocities [2B, 16, 8, 8] with and without the conditioning, from one forward pass."""
-        times = self._device.to_device(torch.tensor([state.time for state in states]))
-        wanted = [state.conditioning for state in states]
+        times = self._device.to_device(torch.tensor([state.time for state, _ in rows]))
+        wanted = [state.conditionings[row] for state, row in rows]
         empty = torch.zeros_like(wanted[0].text)
         negatives = [empty if each.negative is None else each.negative for each in wanted]
-        nulls = [False] * len(states) + [each.negative is None for each in wanted]
+        nulls = [False] * len(rows) + [each.negative is None for each in wanted]
         styles = [each.style for each in wanted] * 2  # guidance removes the text and keeps the style
         with self._device.autocast(self.card):
             velocity = self._denoiser(
@@ -162,19 +130,27 @@ class LatentFlow:
         return velocity.float()
 
     @torch.inference_mode()
-    def decode(self, states: Sequence[FlowState]) -> AsyncDecode[list[Tensor]]:
+    def decode(self, states: Sequence[FlowState]) -> AsyncDecode[list[list[Tensor]]]:
         """Decode latents to pixels, upscaled to 256x256 if requested. Raises FloatingPointError for NaN."""
         if not all(torch.isfinite(state.latents).all() for state in states):
             raise FloatingPointError("the latents are not finite")
-        return self._device.decode_async(lambda: self._pixels(states), lambda pixels: [each.numpy() for each in pixels])
+        return self._device.decode_async(
+            lambda: [drawn for group in packed(states, max(self.card.buckets)) for drawn in self._drawn(group)],
+            lambda drawn: [_put_together(state, each) for state, each in zip(states, drawn, strict=True)],
+        )
 
-    def _pixels(self, states: Sequence[FlowState]) -> list[Tensor]:
-        with padding([state.task for state in states], self.card.buckets) as size:
-            padded = [*states, *[states[0]] * (size - len(states))]
-            latents = self.autoencoder.denormalise(torch.stack([state.latents for state in padded]))
-            small = self.autoencoder.decode(latents).clamp(-1, 1)  # [B, 3, 64, 64]
+    def _drawn(self, group: Sequence[FlowState]) -> list[list[Tensor]]:
+        """Return each image's drawings as pixels on the host: one of the requested size, or those of its scene."""
+        latents = torch.cat([state.latents for state in group])
+        with padding([state.task for state in group], self.card.buckets, len(latents)) as size:
+            padded = torch.cat([latents, latents[:1].expand(size - len(latents), -1, -1, -1)])
+            small = iter(self.autoencoder.decode(self.autoencoder.denormalise(padded)).clamp(-1, 1))  # [3, 64, 64] each
         return [
-            self._device.to_host(sized(small[row], state.spec.width, self.upscaler)) for row, state in enumerate(states)
+            [
+                self._device.to_host(sized(next(small), FULL_SIDE if state.scene else state.spec.width, self.upscaler))
+                for _ in range(state.rows)
+            ]
+            for state in group
         ]
 
     @torch.inference_mode()
@@ -182,13 +158,20 @@ class LatentFlow:
         """Return 64x64 pixels: first the instant model's picture, then the image that the last velocity leads to."""
         if self.instant is not None and (state.velocity is None or state.time < INSTANT_PREVIEW_SHARE):
             noise = torch.randn(1, NOISE_WIDTH, generator=torch.Generator("cpu").manual_seed(state.task.seed))
-            style = torch.tensor([state.conditioning.style], device=self.device)
-            drawn = self.instant(noise.to(self.device), state.conditioning.text[None], style)
-            return to_pixels(drawn[0]).cpu().numpy()
+            style = torch.tensor([state.conditionings[0].style] * state.rows, device=self.device)
+            texts = torch.stack([each.text for each in state.conditionings])
+            return self._previewed(state, self.instant(noise.to(self.device).expand(state.rows, -1), texts, style))
         if state.velocity is None:
             return None
         clean = state.latents + (1 - state.time) * state.velocity
-        return to_pixels(self.autoencoder.decode(self.autoencoder.denormalise(clean[None]))[0]).cpu().numpy()
+        return self._previewed(state, self.autoencoder.decode(self.autoencoder.denormalise(clean)))
+
+    @staticmethod
+    def _previewed(state: FlowState, drawings: Tensor) -> Picture:
+        small = [to_pixels(drawing).cpu().numpy() for drawing in drawings]
+        if state.scene is None:
+            return small[0]
+        return composed(state.scene, [resized(each, FULL_SIDE) for each in small], state.task.seed, PREVIEW_SIDE)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the SHA-256 of the weights, and the software, device and sampler that ran them."""
@@ -202,5 +185,6 @@ class LatentFlow:
         }
 
 
-def _noise(seed: int) -> Tensor:
-    return torch.randn(LATENT_SHAPE, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+def _put_together(state: FlowState, drawn: Sequence[Tensor]) -> Picture:
+    pictures = [each.numpy() for each in drawn]
+    return pictures[0] if state.scene is None else composed(state.scene, pictures, state.task.seed, state.spec.width)

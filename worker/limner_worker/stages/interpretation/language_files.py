@@ -20,7 +20,7 @@ NOTHING: Final = "(?!)"
 
 
 def _load() -> tuple[Language, ...]:
-    folder = files("limner_worker.stages.interpretation").joinpath("languages")
+    folder = files("limner_worker").joinpath("languages")
     texts = [file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".toml")]
     return tuple(sorted((Language.model_validate(tomllib.loads(text)) for text in texts), key=lambda each: each.order))
 

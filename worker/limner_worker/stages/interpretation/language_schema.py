@@ -17,6 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from limner_worker.generators.builtin.scenes.words import Scenes
 from limner_worker.stages.interpretation.request_tables import (
     Patterns,
     Pictures,
@@ -146,6 +147,10 @@ class Phrases(Table):
     """The size `asked` is not available; `size` was used."""
     shorter: str
     """The first `n` characters of the prompt were used."""
+    left_out: str
+    """The picture does not show `words`."""
+    stands_for: str
+    """The picture shows `name` where `asked` was said."""
     comma: str = ", "
 
 
@@ -193,6 +198,8 @@ class Language(Table):
     ordinals: Ordinals
     colours: dict[Colour, Regex]
     """By colour, an alternation: the form that a prompt gets, then the others; comparatives are forms too."""
+    scenes: Scenes = Scenes()
+    """How the language says what stands where, as the built-in model reads it from prompts."""
     attributive: dict[str, str] = Field(default_factory=dict)
     """By colour word, its other form: where the colour that it replaces has that form, or after these articles."""
     attributive_articles: Regex = ""

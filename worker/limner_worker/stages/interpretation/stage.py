@@ -16,6 +16,7 @@ from limner_shared.db.engine import Database, describe
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.scenes import Scene
 from limner_shared.errors import ConfigurationError, TooManyRequests
 from limner_shared.settings import Settings
 from limner_shared.telemetry import concerning, get_logger, job_ids
@@ -199,26 +200,40 @@ class Presenter:
         """Return whether a language model server is asked, which may take a while."""
         return self._server is not None and spec.description is not None
 
-    def __call__(self, spec: JobSpec, picture: Picture | None = None, drawn_as: str | None = None) -> str | None:
+    def __call__(
+        self,
+        spec: JobSpec,
+        picture: Picture | None = None,
+        drawn_as: str | None = None,
+        scene: Scene | None = None,
+    ) -> str | None:
         """Return a few sentences for a described job; None for a plain prompt. Never raises.
 
-        `drawn_as` is the name that was drawn in place of the whole prompt.
+        `drawn_as` is the name that was drawn in place of the whole prompt, `scene` what the picture was put together
+        from. The evaluator knows single things only, and says nothing about a scene.
         """
         if spec.description is None:
             return None
         language = presentation.language_for(spec)
-        seen = [
-            (self._translated(spec, name, language), score) for name, score in self._recognize(spec, picture, drawn_as)
-        ]
+        looks_like = self._recognize(spec, picture, drawn_as) if scene is None else ()
+        seen = [(self._translated(spec, name, language), score) for name, score in looks_like]
+        shown = None if scene is None else self._in_language(spec, scene, language)
         named = None if drawn_as is None else self._translated(spec, drawn_as, language)
         if self._server is not None:
             try:
-                return presentation.by_server(self._server, spec, seen, named)
+                return presentation.by_server(self._server, spec, seen, named, shown)
             except LanguageError as error:
                 log.info("presented by rules", reason=str(error))
             except Exception:
                 log.exception("request to the language model's server failed unexpectedly")
-        return presentation.by_rules(spec, seen, named)
+        return presentation.by_rules(spec, seen, named, shown)
+
+    def _in_language(self, spec: JobSpec, scene: Scene, language: str) -> Scene:
+        """Return the scene with names in another language."""
+        objects = [
+            each.model_copy(update={"name": self._translated(spec, each.name, language)}) for each in scene.objects
+        ]
+        return scene.model_copy(update={"objects": tuple(objects)})
 
     def _translated(self, spec: JobSpec, name: str, language: str) -> str:
         recognizer = self._recognizers.get(spec.model)

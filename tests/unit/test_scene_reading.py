@@ -1,0 +1,118 @@
+"""Prompts are read as scenes only where all that they say is understood, in every language of the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import limner_worker
+from limner_shared.domain.scenes import Scene, SceneRule
+from limner_worker.generators.builtin.known_names import KnownNames
+from limner_worker.generators.builtin.scenes.reading import SceneReader
+from limner_worker.generators.builtin.scenes.words import languages
+from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
+
+TEXT = Path(limner_worker.__file__).parent / "models" / "limner-text"
+
+
+@pytest.fixture(scope="module")
+def reader() -> SceneReader:
+    return SceneReader(KnownNames(TEXT), TextEncoder(TEXT).encode)
+
+
+def told(scene: Scene | None) -> str:
+    """Return a scene in short: "2 blue cat + dog | left 0 1"."""
+    if scene is None:
+        return ""
+    things = [
+        " ".join(filter(None, (str(each.count) if each.count > 1 else "", each.colour, each.name)))
+        for each in scene.objects
+    ]
+    relations = [f"{each.kind} {each.subjects[0]} {each.object}" for each in scene.relations]
+    place = [] if scene.background == "white" else [scene.background]
+    return " | ".join((" + ".join(things), *relations, *place))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a blue cat", "blue cat"),
+        ("two apples", "2 red apple"),
+        ("a photo of a red apple and a green cup", "red apple + green cup of coffee"),
+        ("a rocket above a mountain", "rocket + mountain | above 0 1"),
+        ("a cat to the left of a dog", "cat + dog | left 0 1"),
+        ("a dog wearing a crown", "dog face + crown | wearing 0 1"),
+        ("a hat on a cat", "top hat + cat face | wearing 1 0"),
+        ("two cats with hats and a dog", "2 cat face + 2 top hat + dog | wearing 0 1"),
+        ("a bow and arrow and a cat", "bow and arrow + cat"),
+        ("5 mice", "5 mouse"),
+        ("a robot on a red background", "robot | red"),
+        ("seven balloons in the sky", "7 balloon | sky"),
+        ("an orange cat", "orange cat"),
+        ("two oranges", "2 tangerine"),
+    ],
+)
+def test_things_numbers_colours_places_and_backgrounds_are_read(reader: SceneReader, text: str, expected: str) -> None:
+    assert told(reader.read(text, SceneRule())) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("blue car", "green apple", "black cat", "a red heart", "two hearts", "fork and knife", "an octopus", "cats"),
+        *("a cat without a hat", "a cat eating fish", "twenty cats", "a cat or a dog", "", "   ", "two", "and", "a"),
+        "a beautiful sunset over the ocean with dramatic clouds, trending on artstation",
+        "x and " * 40,
+        "a cat " * 20,
+    ],
+)
+def test_names_single_things_and_what_is_not_understood_are_no_scenes(reader: SceneReader, text: str) -> None:
+    assert reader.read(text, SceneRule()) is None
+
+
+SENTENCES = {
+    "blue cat": "eine blaue Katze/un gato azul/un chat bleu/un gatto blu/um gato azul/een blauwe kat/"
+    "синяя кошка/青い猫/파란 고양이/一只蓝色的猫",
+    "2 red apple": "zwei Äpfel/dos manzanas/deux pommes/due mele/duas maçãs/twee appels/"
+    "два яблока/りんご2つ/사과 두 개/两个苹果",
+    "3 cat": "drei Katzen/tres gatos/trois chats/tre gatti/três gatos/drie katten/"
+    "три кошки/3匹の猫/고양이 세 마리/三只猫",
+    "rocket + mountain | above 0 1": "eine Rakete über einem Berg/un cohete por encima de una montaña/"
+    "une fusée au-dessus d'une montagne/un razzo sopra una montagna/um foguete acima de uma montanha/"
+    "een raket boven een berg/ракета над горой/火箭在山的上方",
+    "mountain + rocket | above 1 0": "山の上のロケット/산 위의 로켓",
+    "dog face + crown | wearing 0 1": "ein Hund, der eine Krone trägt/un perro con una corona/"
+    "un chien portant une couronne/un cane che indossa una corona/um cachorro usando uma coroa/een hond met een kroon/"
+    "собака в короне/王冠をかぶった犬/왕관을 쓴 개/戴着皇冠的狗",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [(text, each) for each, texts in SENTENCES.items() for text in texts.split("/")]
+)
+def test_scenes_are_read_in_eleven_languages(reader: SceneReader, text: str, expected: str) -> None:
+    scene = reader.read(text, SceneRule())
+    assert scene is not None
+    in_order = told(scene) == expected
+    assert in_order or {each.name for each in scene.objects} == {"rocket", "mountain"}
+    assert [each.kind for each in scene.relations] == (
+        [expected.split("| ")[1].split(maxsplit=1)[0]] if "|" in expected else []
+    )
+    assert scene.faithful
+
+
+def test_what_a_scene_cannot_show_is_recorded_and_survives_the_receipt(reader: SceneReader) -> None:
+    scene = reader.read("a fluffy blue cat and two lorries", SceneRule())
+    assert scene is not None
+    assert (scene.left_out, scene.faithful) == (("fluffy",), False)
+    assert (scene.objects[1].said, scene.objects[1].exact, scene.objects[1].count) == ("lorries", False, 2)
+    assert Scene.read(scene.recorded()) == scene
+    assert Scene.read({"objects": []}) is None
+
+
+def test_every_language_has_all_relations_and_backgrounds() -> None:
+    assert len(languages()) == 11
+    for words in languages():
+        assert {kind for kind, _ in words.relations} == {kind for kind, _ in languages()[0].relations}, words.code
+        assert {name for name, _ in words.backgrounds} == {None, "night", "sky", "grass"}, words.code

@@ -1,0 +1,137 @@
+"""Recolours a thing: the hue of its main material is turned to a named colour, in the perceptual space OKLab.
+
+OKLab: Björn Ottosson, "A perceptual color space for image processing" (2020). Light, shade and all other materials
+(eyes, a mouth, wheels) are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limner_shared.domain.scenes import Colour
+from limner_worker.generators.builtin.scenes.cutouts import SOLID, Cutout, Plane
+
+
+class Shade(NamedTuple):
+    """A colour as lightness, chroma and hue in degrees."""
+
+    lightness: float
+    chroma: float
+    hue: float
+
+
+SHADES: Final[dict[Colour, Shade]] = {
+    "red": Shade(0.60, 0.22, 27),
+    "orange": Shade(0.74, 0.17, 58),
+    "yellow": Shade(0.88, 0.17, 97),
+    "green": Shade(0.66, 0.18, 143),
+    "blue": Shade(0.58, 0.18, 256),
+    "purple": Shade(0.54, 0.20, 304),
+    "pink": Shade(0.78, 0.14, 355),
+    "brown": Shade(0.45, 0.08, 52),
+    "black": Shade(0.25, 0.00, 0),
+    "white": Shade(0.94, 0.00, 0),
+    "grey": Shade(0.66, 0.00, 0),
+}
+GREY: Final = 0.045
+"""Below this chroma a pixel has no hue."""
+LEAST_COLOURED: Final = 0.25
+"""A thing of which less has a hue is recoloured where it has none."""
+SPREAD: Final = 55.0
+"""Degrees from the main hue up to which a pixel is of the main material; it fades out over the next third."""
+NEAR: Final = 18.0
+"""A thing whose main hue is this near to the wanted one, and about as light, keeps its colours."""
+CONTRAST: Final = 0.85
+"""The share of a material's light and shade that is kept."""
+DARK: Final = 0.42
+"""A grey below this lightness is an outline, an eye or a wheel, unless most of the thing is so dark."""
+SAME_LIGHT: Final = 0.1
+"""Lightnesses this near to each other look alike."""
+SRGB_KNEE: Final = 0.04045
+LINEAR_KNEE: Final = 0.0031308
+_LMS: Final = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_LAB: Final = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+Lab = NDArray[np.float64]
+
+
+def recoloured(thing: Cutout, colour: Colour) -> Cutout:
+    """Return the thing with its main material in a colour; the thing itself if it has that colour already."""
+    lab = to_oklab(thing.colour)
+    lightness, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
+    hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360
+    weight, main = _material(lightness, chroma, hue, thing.alpha > SOLID)
+    wanted = SHADES[colour]
+    if _is_like(main, wanted):
+        return thing
+    shade = wanted.lightness + _offsets(lightness - main.lightness, wanted.lightness)
+    strength = np.clip(chroma / max(main.chroma, GREY), 0, 1.3) if main.chroma >= GREY else np.ones_like(chroma)
+    turned = np.radians(wanted.hue + 0.25 * _apart(hue, main.hue) * (chroma >= GREY))
+    strength = strength * wanted.chroma * np.clip((1 - shade) / max(1 - wanted.lightness, 0.1), 0.3, 1)
+    new = np.stack([shade, strength * np.cos(turned), strength * np.sin(turned)], axis=-1)
+    return replace(thing, colour=from_oklab(lab + weight[..., None] * (new - lab)))
+
+
+def to_oklab(colour: Plane) -> Lab:
+    """Convert sRGB [..., 3] in [0, 1] to OKLab."""
+    linear = np.where(colour <= SRGB_KNEE, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ _LMS.T) @ _LAB.T
+
+
+def from_oklab(lab: Lab) -> Plane:
+    """Convert OKLab to sRGB [..., 3], clipped to [0, 1]."""
+    linear = ((lab @ np.linalg.inv(_LAB).T) ** 3 @ np.linalg.inv(_LMS).T).clip(0, 1)
+    return np.where(linear <= LINEAR_KNEE, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def _material(lightness: Lab, chroma: Lab, hue: Lab, solid: NDArray[np.bool_]) -> tuple[Lab, Shade]:
+    """Return how much of each pixel is the main material, and that material's shade."""
+    coloured = solid & (chroma >= GREY)
+    if coloured.sum() < LEAST_COLOURED * solid.sum():
+        dark = np.median(lightness[solid]) < DARK
+        grey = (1 - chroma / GREY).clip(0, 1) * (1.0 if dark else ((lightness - DARK) / 0.15).clip(0, 1))
+        chosen = solid & (grey > SOLID)
+        return grey, Shade(float(np.median(lightness[chosen if chosen.any() else solid])), 0.0, 0.0)
+    marks, edges = np.histogram(hue[coloured], bins=36, range=(0, 360), weights=np.sqrt(chroma[coloured]))
+    smooth = marks + 0.7 * (np.roll(marks, 1) + np.roll(marks, -1))
+    peak = float(edges[int(smooth.argmax())] + 5)
+    near = np.abs(_apart(hue, peak))
+    chosen = coloured & (near < SPREAD)
+    middle = float(peak + np.median(_apart(hue[chosen], peak)))
+    weight = ((SPREAD * 4 / 3 - np.abs(_apart(hue, middle))) / (SPREAD / 3)).clip(0, 1)
+    weight *= ((chroma - GREY / 3) / (GREY / 2)).clip(0, 1)
+    return weight, Shade(float(np.median(lightness[chosen])), float(np.median(chroma[chosen])), middle)
+
+
+def _is_like(main: Shade, wanted: Shade) -> bool:
+    if abs(main.lightness - wanted.lightness) >= SAME_LIGHT:
+        return False
+    if wanted.chroma == 0:
+        return main.chroma == 0
+    return main.chroma > 0.75 * wanted.chroma and abs(float(_apart(np.array(main.hue), wanted.hue))) < NEAR
+
+
+def _apart(hue: Lab, other: float) -> Lab:
+    """Return differences of hues in [-180, 180)."""
+    return (hue - other + 180) % 360 - 180
+
+
+def _offsets(offsets: Lab, lightness: float) -> Lab:
+    """Return a material's light and shade around its new lightness, compressed where black or white limits it."""
+    up, down = 0.99 - lightness, lightness - 0.06
+    return np.where(offsets > 0, up * np.tanh(CONTRAST * offsets / up), down * np.tanh(CONTRAST * offsets / down))

@@ -1,0 +1,121 @@
+"""The known names that nouns of a language mean, in any grammatical form."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor
+
+from limner_worker.generators.builtin.known_names import KnownNames
+from limner_worker.generators.builtin.scenes.words import SceneWords
+
+Encode = Callable[[Sequence[str]], Tensor]
+STEM: Final = 3
+"""The fewest letters that remain of a word without its endings."""
+WORDS: Final = 3
+"""The most words about a thing whose name is not known."""
+KEPT: Final = 1000
+"""The words whose meaning is kept; the oldest is forgotten first."""
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A noun of a prompt, and the name that is drawn for it."""
+
+    said: str
+    name: str
+    exact: bool = True
+    """Whether the name means what was said."""
+
+
+class Lexicon:
+    """The nouns of one language: its names for what the model knows, and everyday nouns of its language file."""
+
+    def __init__(self, words: SceneWords, names: KnownNames, encode: Encode) -> None:
+        self._words, self._names, self._encode = words, names, encode
+        self._exact = dict(names.in_language(words.code))
+        self._exact |= {said: name for said, name in words.nouns.items() if name in names}
+        self._nearest: dict[str, tuple[str, float]] = {}
+        self._stems: dict[str, list[str]] = {}
+        for said in self._exact:
+            self._stems.setdefault(self._stem(said), []).append(said)
+
+    def known(self, phrase: str) -> Noun | None:
+        """Return the noun that is the whole phrase, in any form; None if it is not known."""
+        alike = [phrase] if phrase in self._exact else self._stems.get(self._stem(phrase), ())
+        nearest = min(alike, key=lambda said: abs(len(said) - len(phrase)), default=None)
+        return None if nearest is None else Noun(phrase, self._exact[nearest])
+
+    def within(self, phrase: str) -> tuple[Noun, str] | None:
+        """Return the longest known noun at the phrase's head, and the other words; None if there is none or several."""
+        if self._words.unspaced and " " not in phrase:
+            return self._at_end(phrase)
+        words = phrase.split()
+        hits = list(self._spans(words))
+        if not hits:
+            return None
+        first, last, noun = hits[0] if self._words.noun_first else hits[-1]
+        others = [each for each in hits if each[1] <= first or each[0] >= last]
+        apart = [each for each in others if each[1] != first and each[0] != last]
+        if apart:
+            return None  # two things, and what is between them is not understood
+        return noun, " ".join((*words[:first], *words[last:]))
+
+    def _at_end(self, phrase: str) -> tuple[Noun, str] | None:
+        """Return the longest known noun at the end of a phrase without spaces, and what precedes it."""
+        for at in range(len(phrase)):
+            if (noun := self.known(phrase[at:])) is not None:
+                return noun, phrase[:at]
+        return None
+
+    def _spans(self, words: Sequence[str]) -> Iterator[tuple[int, int, Noun]]:
+        """Yield the longest known nouns among words, from left to right, without overlaps."""
+        at = 0
+        while at < len(words):
+            for end in range(len(words), at, -1):
+                noun = self.known(" ".join(words[at:end]))
+                if noun is not None:
+                    yield at, end, noun
+                    at = end - 1
+                    break
+            at += 1
+
+    def nearest(self, phrase: str, least: float) -> tuple[Noun, str] | None:
+        """Return the noun of the known name that is nearest in meaning to the phrase's head, and the other words.
+
+        None if none is near enough.
+        """
+        words = phrase.split()
+        if least > 1 or len(words) > WORDS:
+            return None
+        head = words[0] if self._words.noun_first else words[-1]
+        if len(head) < (1 if self._words.unspaced else STEM):
+            return None
+        if head not in self._nearest:
+            self._nearest[head] = self._names.nearest(self._encode([head])[0])
+            if len(self._nearest) > KEPT:
+                del self._nearest[next(iter(self._nearest))]
+        name, cosine = self._nearest[head]
+        others = words[1:] if self._words.noun_first else words[:-1]
+        return (Noun(head, name, exact=False), " ".join(others)) if cosine >= least else None
+
+    def _stem(self, phrase: str) -> str:
+        if self._words.unspaced:
+            return self._words.endings.sub("", phrase.replace(" ", "")) or phrase
+        return " ".join(self._word_stem(word) for word in plain(phrase).split())
+
+    def _word_stem(self, word: str) -> str:
+        while True:
+            shorter = self._words.endings.sub("", word, count=1)
+            if shorter == word or len(shorter) < STEM:
+                return re.sub(r"(.)\1$", r"\1", word) if len(word) > STEM else word
+            word = shorter
+
+
+def plain(text: str) -> str:
+    """Return a text without accents."""
+    return "".join(each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each))

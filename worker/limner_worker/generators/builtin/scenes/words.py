@@ -1,0 +1,158 @@
+"""The words of scenes in a language: the table `scenes` of its language file, and the colours and numbers beside it.
+
+Patterns are regular expressions, matched without regard to case. In the patterns of relations, `{a}` and `{b}` are the
+subject and the object, `{v}` an optional verb of standing; in those of backgrounds, `{colour}` is any colour.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from limner_shared.domain.scenes import MOST_INSTANCES, Background, Colour, RelationKind
+
+MARKS: Final = "[,\u3001\uff0c;+&]"
+"""Marks between things in any language, those of Chinese and Japanese among them."""
+_NOTHING: Final = "(?!)"
+
+
+def _checked(source: str) -> str:
+    """Return the source. Raise ValueError if it is not a regular expression once its placeholders are filled."""
+    try:
+        re.compile(re.sub(r"\{[a-z]+\}", "x", source))
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}: {source}") from error
+    return source
+
+
+Regex = Annotated[str, AfterValidator(_checked)]
+
+
+class Scenes(BaseModel):
+    """The table `scenes` of a language file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lead_ins: Regex = ""
+    """An alternation of what may precede what is to be seen ("a photo of")."""
+    joins: Regex = ""
+    """An alternation of what stands between things that are side by side."""
+    accompaniments: Regex = ""
+    """Those of them that may also introduce what a thing wears."""
+    verbs: Regex = ""
+    """An alternation of verbs of standing somewhere."""
+    ignored: Regex = ""
+    """An alternation of words within the name of a thing that say nothing."""
+    denials: Regex = ""
+    """An alternation of words after which a text is not read as a scene."""
+    counters: Regex = ""
+    """An alternation of what follows a number in languages that count by measure words."""
+    endings: Regex = ""
+    """An alternation of the endings that inflected words of a noun differ in."""
+    nouns: dict[str, str] = Field(default_factory=dict)
+    """Known English names by everyday nouns that are no names themselves, and by irregular plurals."""
+    relations: dict[RelationKind, tuple[Regex, ...]] = Field(default_factory=dict)
+    backgrounds: dict[Background, Regex] = Field(default_factory=dict)
+    coloured: tuple[Regex, ...] = ()
+    """Backgrounds of one `{colour}`."""
+
+
+class _Connectives(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    articles: str = ""
+    indefinite: str = ""
+
+
+class _File(BaseModel):
+    """What is read of a language file."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    code: str
+    order: int
+    unspaced: bool = False
+    colour_after: bool = False
+    connectives: _Connectives = _Connectives()
+    numbers: dict[str, int]
+    colours: dict[Colour, str]
+    scenes: Scenes = Scenes()
+
+
+class SceneWords:
+    """The compiled patterns of one language."""
+
+    def __init__(self, file: _File) -> None:
+        said = file.scenes
+        self.code, self.nouns = file.code, said.nouns
+        self.unspaced = file.unspaced
+        self.noun_first = file.colour_after
+        bounds = ("", "") if file.unspaced else (r"(?<!\w)", r"(?!\w)")
+        self.colours: dict[Colour, re.Pattern[str]] = {
+            colour: _words(_longest_first(source), bounds) for colour, source in file.colours.items()
+        }
+        values = {word: value for word, value in file.numbers.items() if 1 <= value <= MOST_INSTANCES}
+        self.values = {word.lower(): value for word, value in values.items()}
+        self.number = re.compile(_number(self.values, said.counters, file.unspaced), re.IGNORECASE)
+        small = "|".join(filter(None, (file.connectives.articles, file.connectives.indefinite)))
+        self.articles = _words(small or _NOTHING, bounds)
+        self.ignored = _words(said.ignored or _NOTHING, bounds)
+        self.denials = _words(said.denials or _NOTHING, bounds)
+        self.lead_ins = re.compile(rf"^(?:{said.lead_ins or _NOTHING})\s*", re.IGNORECASE)
+        gap = r"\s*" if file.unspaced else r"(?:(?<=\s)|(?<=,))"
+        end = r"\s*" if file.unspaced else r"(?=\s)"
+        self.joins = re.compile(rf"{gap}(?:{said.joins or _NOTHING}){end}|\s*{MARKS}\s*", re.IGNORECASE)
+        self.accompaniments = re.compile(said.accompaniments or _NOTHING, re.IGNORECASE)
+        self.endings = re.compile(rf"(?:{said.endings or _NOTHING})$")
+        verbs = f"(?:{said.verbs or _NOTHING})?"
+        verb = verbs if file.unspaced else rf"(?:\s+{verbs[:-1]})?"
+        self.relations: list[tuple[RelationKind, re.Pattern[str]]] = [
+            (kind, re.compile(_framed(source, verb), re.IGNORECASE))
+            for kind, sources in said.relations.items()
+            for source in sources
+        ]
+        colour = "|".join(f"(?P<{name}>{source})" for name, source in file.colours.items())
+        self.hints = (self.number, self.joins, *self.colours.values())
+        self.backgrounds: list[tuple[Background | None, re.Pattern[str]]] = [
+            *(
+                (None, re.compile(source.replace("{colour}", f"(?:{colour})"), re.IGNORECASE))
+                for source in said.coloured
+            ),
+            *((name, _words(source, bounds)) for name, source in said.backgrounds.items()),
+        ]
+
+
+@cache
+def languages() -> tuple[SceneWords, ...]:
+    """Return the words of all languages, English first."""
+    folder = files("limner_worker").joinpath("languages")
+    texts = [file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".toml")]
+    read = sorted((_File.model_validate(tomllib.loads(text)) for text in texts), key=lambda each: each.order)
+    return tuple(SceneWords(file) for file in read if file.scenes.joins)
+
+
+def _words(alternation: str, bounds: tuple[str, str]) -> re.Pattern[str]:
+    return re.compile(f"{bounds[0]}(?:{alternation}){bounds[1]}", re.IGNORECASE)
+
+
+def _longest_first(alternation: str) -> str:
+    """Return the forms of a colour with the first one last: it may begin the others."""
+    base, _, others = alternation.partition("|")
+    return f"{others}|{base}" if others else base
+
+
+def _number(values: dict[str, int], counters: str, unspaced: bool) -> str:
+    words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(values, key=len, reverse=True))
+    if unspaced:
+        return rf"(?P<n>\d{{1,2}}|{words})\s*(?:{counters or _NOTHING})"
+    return rf"(?<!\w)(?P<n>\d{{1,2}}|{words})(?!\w)"
+
+
+def _framed(source: str, verb: str) -> str:
+    spaced = re.sub(r"\s*\{v\}", lambda _: verb, source)
+    return spaced.replace("{a}", "(?P<a>.+?)").replace("{b}", "(?P<b>.+?)")
