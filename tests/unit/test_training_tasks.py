@@ -230,6 +230,7 @@ def gan_task(objective: gan.Objective) -> gan.GanTask:
         objective,
         synthetic_drawings(2),
         torch.tensor([0, 1]),
+        np.arange(2),
         words.caption_table([APPLE, CAT], FOREIGN, one_hot_embeddings, np.random.default_rng(0)),
         np.arange(2),
         np.array([0.5, 0.5]),
@@ -238,7 +239,7 @@ def gan_task(objective: gan.Objective) -> gan.GanTask:
     )
 
 
-@pytest.mark.parametrize("objective", ["least-squares", "relativistic"])
+@pytest.mark.parametrize("objective", ["least-squares", "log", "relativistic"])
 def test_each_network_of_a_gan_gets_only_the_gradients_of_its_own_loss(objective: gan.Objective) -> None:
     task = gan_task(objective)
     network = task.network
@@ -251,7 +252,7 @@ def test_each_network_of_a_gan_gets_only_the_gradients_of_its_own_loss(objective
     assert all(parameter.grad is None for parameter in network.discriminator.parameters())
     assert network.generator.last.weight.grad is not None
     network.zero_grad()
-    task._judge(real, fake.detach(), text, style).backward()
+    task._judge(real, fake.detach(), text, style, gan.mismatched(np.arange(8))).backward()
     assert all(parameter.grad is None for parameter in network.generator.parameters())
     assert network.discriminator.real.weight.grad is not None
 
@@ -263,7 +264,7 @@ def test_a_trained_discriminator_scores_matching_texts_higher(objective: gan.Obj
     optimizer = torch.optim.Adam(task.network.discriminator.parameters(), 3e-4)
     pixels, text = pictures.to_tensor(distinct_pictures(2)), one_hot_embeddings(["a", "b"])
     for _ in range(100):
-        loss = task._judge(pixels, torch.rand(2, 3, 64, 64), text, torch.tensor([0, 0]))
+        loss = task._judge(pixels, torch.rand(2, 3, 64, 64), text, torch.tensor([0, 0]), gan.mismatched(np.arange(2)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -271,6 +272,34 @@ def test_a_trained_discriminator_scores_matching_texts_higher(objective: gan.Obj
     right = discriminator.judge(discriminator.look(pixels), text, torch.tensor([0, 0]))
     wrong = discriminator.judge(discriminator.look(pixels), text.roll(1, 0), torch.tensor([0, 0]))
     assert (right > wrong).all()
+
+
+def test_the_logarithmic_objective_is_that_of_the_article(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gan, "PENALTY", 0.0)
+    task = gan_task("log")
+    real, fake, text = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64), torch.randn(4, 384)
+    style, others = torch.zeros(4, dtype=torch.int64), gan.mismatched(np.array([0, 1, 2, 3]))
+    right, wrong = (task._judged(real, each, style).sigmoid() for each in (text, text[others.rows]))
+    made = task._judged(fake, text, style).sigmoid()
+    gained = right.log() + ((1 - wrong).log() + (1 - made).log()) / 2  # what the discriminator maximises
+    assert torch.allclose(task._judge(real, fake, text, style, others), -gained.mean(), atol=1e-4)
+    assert torch.allclose(task._draw(real, fake, text, style), -made.log().mean(), atol=1e-4)
+
+
+@pytest.mark.parametrize("concepts", [[0, 1], [3, 3, 1, 2], [5, 1, 5, 1, 5, 2], [0, 0, 1, 1], [2, 1, 0, 2, 1, 2, 0, 2]])
+def test_a_text_is_never_contrasted_with_one_of_the_same_concept(concepts: list[int]) -> None:
+    numbers = np.array(concepts)
+    others = gan.mismatched(numbers)
+    assert (numbers[others.rows.numpy()] != numbers).all()
+    assert sorted(others.rows.tolist()) == list(range(len(concepts)))
+    assert others.differs.all()
+
+
+def test_rows_of_a_concept_that_has_most_of_a_batch_are_left_out_of_the_matching_term() -> None:
+    numbers = np.array([7, 7, 7, 1])
+    others = gan.mismatched(numbers)
+    assert (others.differs.numpy() == (numbers[others.rows.numpy()] != numbers)).all()
+    assert int(others.differs.sum()) == 2
 
 
 def test_a_gan_is_initialised_to_the_output_of_draft_and_decoder() -> None:
