@@ -139,7 +139,7 @@ class TaskReport:
             **share(score.english).figures,
             "recognised": round(share(score.english, "recognised").value, 4),
             "top-1": round(share(score.english, "top1").value, 4),
-            "languages": score.mean.figures | {"by language": by_language},
+            **({"languages": score.mean.figures | {"by language": by_language}} if by_language else {}),
             "ceiling": share(score.ceiling).figures,
             "floor": share(score.floor).figures,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from PIL import Image
 
 from limner_training import data
 from limner_training.captions import plain_name
-from limner_training.tasks.colours import LEAST_CHROMATIC, NEUTRAL, shares_of
+from limner_training.tasks.colours import LEAST_CHROMATIC, NEUTRAL, TERMS, shares_of
 from limner_training.tasks.judging import TOP, Ranker, hues, shrunk
 from limner_training.tasks.localising import crop, things_in
 from limner_training.tasks.prompts import OTHER_LANGUAGES
@@ -25,6 +26,8 @@ SIGNS: Final = frozenset(
     ("flag", "button", "sign", "face", "arrow", "hand", "man", "woman", "person", "symbol", "heart", "clock", "o'clock")
 )
 """Words in names of what is not a thing, or stands for many similar ones."""
+_PLURAL: Final = re.compile(r"(?<![su])s$")
+_ACTIVITY: Final = re.compile(r"\w{3}ing$")
 LONGEST: Final = 2
 """The most words of a name."""
 LEAST_STYLES: Final = 2
@@ -81,7 +84,13 @@ def on_white(picture: Pixels, side: int = SIDE) -> Pixels:
 
 def _is_thing(drawing: data.Drawing) -> bool:
     words = plain_name(drawing.name).replace(",", "").split()
-    return drawing.category in CATEGORIES and len(words) <= LONGEST and not SIGNS & set(words)
+    excluded = SIGNS | set(TERMS)  # "a red black bird"
+    return drawing.category in CATEGORIES and len(words) <= LONGEST and not excluded & set(words) and is_count(words[-1])
+
+
+def is_count(word: str) -> bool:
+    """Return whether an English noun's form is that of one thing: no plural, activity or time of day."""
+    return not (_PLURAL.search(word) or _ACTIVITY.search(word) or word.endswith("-thirty"))
 
 
 def _clear(picture: Pixels, name: str, ranker: Ranker) -> bool:
