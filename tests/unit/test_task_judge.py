@@ -38,7 +38,7 @@ JUDGE = TaskJudge(ShapeRanker())
 
 
 def picture(
-    *shapes: tuple[str, tuple[int, int], tuple[int, int, int]], ground: tuple[int, int, int] = (255,) * 3
+    *shapes: tuple[str, tuple[int, int], tuple[int, int, int]], ground: tuple[int, int, int] = (255, 255, 255)
 ) -> Pixels:
     """Draw shapes of 80 pixels around centres (across, down) in a picture of 256 pixels."""
     canvas = Image.new("RGB", (256, 256), ground)

@@ -29,7 +29,8 @@ class Artist:
         """Load the model from `weights`, the folder of all built-in models. Raises CardError."""
         self.card = relocated(Catalogue.load([], model).get(model), weights)
         self._generator = load(self.card, Settings(device="cpu", threads=torch.get_num_threads()))
-        self._sampler = {"steps": steps, "guidance": guidance} if self.card.steps.max > 1 else {}
+        has_sampler = self.card.steps.max > 1
+        self._steps, self._guidance = (steps, guidance) if has_sampler else (None, None)
 
     def __call__(self, prompts: Sequence[TaskPrompt], first_seed: int) -> list[Pixels]:
         """Return one picture [H, W, 3] for each prompt; prompt i has the seed `first_seed` + i."""
@@ -41,7 +42,9 @@ class Artist:
         return found
 
     def _spec(self, prompt: TaskPrompt, seed: int) -> JobSpec:
-        return self.card.resolve(JobRequest(prompt=prompt.text, style=prompt.style, seed=seed, **self._sampler))
+        return self.card.resolve(
+            JobRequest(prompt=prompt.text, style=prompt.style, seed=seed, steps=self._steps, guidance=self._guidance)
+        )
 
     def _drawn(self, specs: Sequence[JobSpec]) -> list[Pixels]:
         states = self._generator.start([ImageTask(spec, spec.seed) for spec in specs])

@@ -60,12 +60,12 @@ def things_in(picture: Pixels) -> list[Thing]:
     """Return the separate things in a picture [H, W, 3], the largest first."""
     by = max(1, len(picture) // WORKING)
     ground = background(_smaller(picture, by))
-    labels, count = ndimage.label(~ground, structure=_TOUCHING)
+    labels = _regions(~ground, _TOUCHING)
+    areas = np.bincount(labels.reshape(-1))
+    areas[0] = 0  # the ground
     boxes = ndimage.find_objects(labels)
-    areas = ndimage.sum_labels(~ground, labels, range(1, count + 1))
-    found = [
-        Thing(labels == number + 1, boxes[number]) for number in np.argsort(-areas) if areas[number] >= LEAST_PIXELS
-    ]
+    largest_first = (int(label) for label in np.argsort(-areas, kind="stable") if areas[label] >= LEAST_PIXELS)
+    found = [Thing(labels == label, (boxes[label - 1][0], boxes[label - 1][1])) for label in largest_first]
     joined = _joined(found)
     least = max(LEAST_AREA * ground.size, LEAST_RELATIVE * joined[0].area) if joined else 0
     return [_larger(thing, by) for thing in joined if thing.area >= least]
@@ -77,9 +77,9 @@ def background(picture: Pixels) -> Mask:
     near = np.zeros(picture.shape[:2], bool)
     for colour in _grounds(_border(lab)):
         near |= np.linalg.norm(lab - colour, axis=-1) < TOLERANCE
-    labels, _ = ndimage.label(near)
-    outside = np.unique(_border(labels[..., None]))
-    return np.isin(labels, outside[outside > 0])
+    labels = _regions(near)
+    outside = np.setdiff1d(_border(labels[..., None]), [0])
+    return np.isin(labels, outside)
 
 
 def crop(picture: Pixels, thing: Thing) -> Pixels:
@@ -93,6 +93,12 @@ def crop(picture: Pixels, thing: Thing) -> Pixels:
     box = (left + pad, top + pad, left + pad + side, top + pad + side)
     method = Image.Resampling.BOX if side > CROP else Image.Resampling.BICUBIC
     return np.asarray(padded.resize((CROP, CROP), method, box))
+
+
+def _regions(mask: Mask, structure: Mask | None = None) -> NDArray[np.int32]:
+    """Number the connected regions of a mask from 1; 0 is outside of it."""
+    labels: NDArray[np.int32] = ndimage.label(mask, structure, output=np.int32)[0]  # type: ignore[index]
+    return labels
 
 
 def _smaller(picture: Pixels, by: int) -> Pixels:

@@ -85,7 +85,9 @@ def on_white(picture: Pixels, side: int = SIDE) -> Pixels:
 def _is_thing(drawing: data.Drawing) -> bool:
     words = plain_name(drawing.name).replace(",", "").split()
     excluded = SIGNS | set(TERMS)  # "a red black bird"
-    return drawing.category in CATEGORIES and len(words) <= LONGEST and not excluded & set(words) and is_count(words[-1])
+    return (
+        drawing.category in CATEGORIES and len(words) <= LONGEST and not excluded & set(words) and is_count(words[-1])
+    )
 
 
 def is_count(word: str) -> bool:

@@ -41,8 +41,9 @@ class Noun:
 def nouns() -> tuple[Noun, ...]:
     """Return the nouns in a fixed order."""
     rows: list[dict[str, Any]] = json.loads(NOUNS.read_text("utf-8"))
-    lists = ("styles", "held_out", "colours")
-    return tuple(Noun(**(row | {key: tuple(row[key]) for key in lists})) for row in rows)
+    for row in rows:
+        row.update({key: tuple(row[key]) for key in ("styles", "held_out", "colours")})
+    return tuple(Noun(**row) for row in rows)
 
 
 def save(found: list[Noun], file: Path) -> None:
