@@ -68,11 +68,11 @@ def test_each_network_of_a_gan_gets_only_the_gradients_of_its_own_loss(objective
         network.generator(torch.randn(8, NOISE_WIDTH), torch.randn(8, 384), torch.zeros(8, dtype=torch.int64)),
     )
     text, style = torch.randn(8, 384), torch.zeros(8, dtype=torch.int64)
-    task._draw(real, fake, text, style).backward()
+    task.generator_loss(real, fake, text, style).backward()
     assert all(parameter.grad is None for parameter in network.discriminator.parameters())
     assert network.generator.last.weight.grad is not None
     network.zero_grad()
-    task._judge(real, fake.detach(), text, style, gan.mismatched(np.arange(8))).backward()
+    task.discriminator_loss(real, fake.detach(), text, style, gan.mismatched(np.arange(8))).backward()
     assert all(parameter.grad is None for parameter in network.generator.parameters())
     assert network.discriminator.real.weight.grad is not None
 
@@ -84,7 +84,9 @@ def test_a_trained_discriminator_scores_matching_texts_higher(objective: gan.Obj
     optimizer = torch.optim.Adam(task.network.discriminator.parameters(), 3e-4)
     pixels, text = pictures.to_tensor(distinct_pictures(2)), one_hot_embeddings(["a", "b"])
     for _ in range(100):
-        loss = task._judge(pixels, torch.rand(2, 3, 64, 64), text, torch.tensor([0, 0]), gan.mismatched(np.arange(2)))
+        loss = task.discriminator_loss(
+            pixels, torch.rand(2, 3, 64, 64), text, torch.tensor([0, 0]), gan.mismatched(np.arange(2))
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -99,11 +101,11 @@ def test_the_logarithmic_objective_is_that_of_the_article(monkeypatch: pytest.Mo
     task = gan_task("log")
     real, fake, text = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64), torch.randn(4, 384)
     style, others = torch.zeros(4, dtype=torch.int64), gan.mismatched(np.array([0, 1, 2, 3]))
-    right, wrong = (task._judged(real, each, style).sigmoid() for each in (text, text[others.rows]))
-    made = task._judged(fake, text, style).sigmoid()
+    right, wrong = (task.score(real, each, style).sigmoid() for each in (text, text[others.rows]))
+    made = task.score(fake, text, style).sigmoid()
     gained = right.log() + ((1 - wrong).log() + (1 - made).log()) / 2  # what the discriminator maximises
-    assert torch.allclose(task._judge(real, fake, text, style, others), -gained.mean(), atol=1e-4)
-    assert torch.allclose(task._draw(real, fake, text, style), -made.log().mean(), atol=1e-4)
+    assert torch.allclose(task.discriminator_loss(real, fake, text, style, others), -gained.mean(), atol=1e-4)
+    assert torch.allclose(task.generator_loss(real, fake, text, style), -made.log().mean(), atol=1e-4)
 
 
 @pytest.mark.parametrize("concepts", [[0, 1], [3, 3, 1, 2], [5, 1, 5, 1, 5, 2], [0, 0, 1, 1], [2, 1, 0, 2, 1, 2, 0, 2]])

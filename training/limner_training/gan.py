@@ -69,7 +69,7 @@ class GanTask:
         fake = self.network.generator(torch.randn(self.batch, NOISE_WIDTH), text, style).float()
         near = RECONSTRUCTION * picture_loss(fake, real)
         shown, drawn = self._shown(real), self._shown(fake)
-        return near + self._draw(shown, drawn, text, style) + self._judge(
+        return near + self.generator_loss(shown, drawn, text, style) + self.discriminator_loss(
             shown, drawn.detach(), text, style, mismatched(self.concepts[chosen])
         ), self.batch
 
@@ -77,24 +77,24 @@ class GanTask:
         """Augment images for the discriminator: there are few drawings, so position and tint vary."""
         return tint(move(pictures, turn=0.0, zoom=0.05, shift=0.1), 0.1)
 
-    def _draw(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
+    def generator_loss(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
         """Compute the generator's loss; the discriminator receives no gradients."""
         self.network.discriminator.requires_grad_(False)
-        judged = self._judged(fake, text, style)
+        judged = self.score(fake, text, style)
         if self.objective == "least-squares":
             loss = (judged - 1).square().mean() / 2
         elif self.objective == "log":
             loss = F.softplus(-judged).mean()  # L_G = -log D(G(z, c), c)
         else:
-            loss = F.softplus(self._judged(real, text, style) - judged).mean()
+            loss = F.softplus(self.score(real, text, style) - judged).mean()
         self.network.discriminator.requires_grad_(True)
         return loss
 
-    def _judge(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor, others: Mismatch) -> Tensor:
+    def discriminator_loss(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor, others: Mismatch) -> Tensor:
         """Compute the discriminator's loss; its matching-aware term (Reed et al. 2016) uses another concept's text."""
         judge, seen = self.network.discriminator.judge, self.network.discriminator.look(real)
         right, wrong = judge(seen, text, style), judge(seen, text[others.rows], style)
-        made, counts = self._judged(fake, text, style), others.differs.view_as(right)
+        made, counts = self.score(fake, text, style), others.differs.view_as(right)
         if self.objective == "least-squares":
             # Mao et al. 2017.
             loss = ((right - 1).square() + (counts * wrong.square() + made.square()) / 2).mean() / 2
@@ -110,10 +110,11 @@ class GanTask:
 
     def _slope(self, pictures: Tensor, judged: Tensor, text: Tensor, style: Tensor) -> Tensor:
         """Estimate the squared gradient (R1, R2) by a finite difference (Lin et al. 2025): no double backward."""
-        beside = self._judged(pictures + PENALTY_NOISE * torch.randn_like(pictures), text, style)
+        beside = self.score(pictures + PENALTY_NOISE * torch.randn_like(pictures), text, style)
         return ((beside - judged) / PENALTY_NOISE).square().mean()
 
-    def _judged(self, pictures: Tensor, text: Tensor, style: Tensor) -> Tensor:
+    def score(self, pictures: Tensor, text: Tensor, style: Tensor) -> Tensor:
+        """Return the discriminator's output for pictures with their texts and styles; its sigmoid is D."""
         return self.network.discriminator.judge(self.network.discriminator.look(pictures), text, style)
 
 
