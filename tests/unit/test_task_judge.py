@@ -73,6 +73,22 @@ def test_sky_and_grass_are_both_background() -> None:
     assert background(shown)[[10, 250], [10, 250]].all()
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_shaded_sky_is_background(turned: bool) -> None:
+    down = np.linspace(0, 1, 256)[:, None, None]
+    shown = np.broadcast_to(down * SKY + (1 - down) * NIGHT, (256, 256, 3)).astype(np.uint8).copy()
+    shown[40:120, 100:180] = RED
+    (thing,) = things_in(shown.swapaxes(0, 1) if turned else shown)
+    assert thing.area == pytest.approx(80 * 80, rel=0.1)
+
+
+def test_a_thing_as_wide_as_a_white_picture_is_found() -> None:
+    shown = np.full((256, 256, 3), 255, np.uint8)
+    shown[100:150] = BLUE
+    (thing,) = things_in(shown)
+    assert thing.area == pytest.approx(50 * 256, rel=0.1)
+
+
 def test_white_within_a_thing_belongs_to_it_and_small_specks_are_no_things() -> None:
     shown = picture(("square", (128, 128), BLUE)).copy()
     shown[110:140, 110:140] = 255

@@ -80,7 +80,7 @@ class TaskJudge:
         nouns = [wanted.noun.name for wanted in prompt.wanted]
         if prompt.task in {"seen", "held out", "in sentences"}:
             whole = self._ranks(shrunk(picture)[None], nouns)[:, 0]
-            located = [found.ranks[0] for found in self._found(picture, things[:1], nouns, prompt)]
+            located = [found.ranks[0] for found in self._found(picture, things, nouns, prompt)]
             best = min(int(whole.min()), *located) if located else int(whole.min())
             return Verdict(best < TOP, best < TOP, best < 1, len(things))
         found = self._found(picture, things, nouns, prompt)

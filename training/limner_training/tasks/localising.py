@@ -1,7 +1,7 @@
 """Where the things in a picture are: its background, its separate things, and a crop of each.
 
 A picture's background is what has one of the colours of its border and is connected to the border, so things may stand
-on plain grounds of any colour, or on two of them (sky and grass). How a picture was made plays no role.
+on plain grounds of any colour, on two of them (sky and grass) or on shaded ones. How a picture was made plays no role.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ GROUNDS: Final = 3
 """The most colours of a background."""
 LEAST_GROUND: Final = 0.15
 """The least share of the border that has a colour of the background."""
+PLAIN: Final = 0.85
+"""The share of the border from which its most frequent colours are all of the background."""
 LEAST_AREA: Final = 0.004
 """The least share of the picture that a thing covers."""
 LEAST_RELATIVE: Final = 0.12
@@ -77,6 +79,8 @@ def background(picture: Pixels) -> Mask:
     near = np.zeros(picture.shape[:2], bool)
     for colour in _grounds(_border(lab)):
         near |= np.linalg.norm(lab - colour, axis=-1) < TOLERANCE
+    if _border(near[..., None]).mean() < PLAIN:
+        near |= _shaded(lab) | _shaded(lab.swapaxes(0, 1)).T
     labels = _regions(near)
     outside = np.setdiff1d(_border(labels[..., None]), [0])
     return np.isin(labels, outside)
@@ -133,6 +137,14 @@ def _within(inner: tuple[slice, slice], outer: tuple[slice, slice]) -> bool:
         shared *= max(0, min(own.stop, other.stop) - max(own.start, other.start))
         total *= own.stop - own.start
     return shared > total / 2
+
+
+def _shaded(lab: NDArray[np.float64]) -> Mask:
+    """Return which pixels have the colour that their row has at both ends, as in a sky that is darker at the top."""
+    wide = max(1, len(lab) // 64)
+    left, right = lab[:, :wide].mean(1), lab[:, -wide:].mean(1)
+    alike = np.linalg.norm(left - right, axis=-1) < TOLERANCE
+    return alike[:, None] & (np.linalg.norm(lab - (left + right)[:, None] / 2, axis=-1) < TOLERANCE)
 
 
 def _border(values: NDArray[np.generic]) -> NDArray[np.generic]:
