@@ -14,9 +14,12 @@ from limner_training import captions as words
 from limner_training import evaluation
 from limner_training.cli import evaluate, train
 from limner_training.data import STYLES, Drawing, cache_folder, load_dataset
+from limner_training.tasks import running
+from limner_training.tasks.prompts import TASKS
+from limner_training.tasks.vocabulary import nouns
 from limner_worker.generators.text_encoding.sentence_encoder import SentenceEncoder
 
-STAGES = ("text", "vae", "draft", "flow", "gan", "gan-relativistic", "upscaler")
+STAGES = ("text", "vae", "draft", "flow", "gan", "gan-log", "gan-relativistic", "upscaler")
 
 
 @pytest.fixture
@@ -113,6 +116,41 @@ def test_a_file_of_prompts_that_cannot_be_used_is_refused(
     result = CliRunner().invoke(evaluate, ["limner-flow", "--prompts", str(file), *sheet])
     assert result.exit_code == 2
     assert reason in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["limner-flow", "--pictures", "3"], "--pictures is for --tasks"),
+        (["limner-vae", "--tasks"], "which limner-flow and limner-gan draw"),
+        (["limner-flow", "--tasks", "--sheet", "x.png", "--prompt", "a cat"], "has its own prompts"),
+        (["limner-flow", "--tasks", "--pictures", "0"], "0 is not in the range"),
+    ],
+)
+def test_options_of_the_tasks_that_do_not_fit_are_refused(arguments: list[str], reason: str) -> None:
+    result = CliRunner().invoke(evaluate, arguments)
+    assert result.exit_code == 2
+    assert reason in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("model", ["limner-flow", "limner-gan"])
+def test_the_tasks_print_a_table_and_figures_and_write_a_sheet(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    disc = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" fill="teal"/></svg>'
+    )
+    sources = {(noun.concept, style): disc for noun in nouns() for style in (*noun.styles, *noun.held_out)}
+    monkeypatch.setattr(running, "true_sources", lambda _: ({}, sources, set()))
+    sheet = tmp_path / "sheet.png"
+    arguments = [model, "--tasks", "--pictures", "1", "--steps", "1", "--threads", "1", "--sheet", str(sheet)]
+    result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
+    summary = json.loads(result.output.splitlines()[-1])
+    assert summary["name"] == f"tasks {model}"
+    assert summary["figures"].keys() == summary["goal"].keys() == summary["met"].keys() == TASKS.keys()
+    assert all(figures["n"] == figures["ceiling"]["n"] == 1 for figures in summary["figures"].values())
+    assert "| colour attribution | 0.50 |" in result.output
+    assert sheet.read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_command_has_help() -> None:

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limner_training import augment, flow, gan, metrics, stages, tower
+from limner_training import augment, flow, metrics, stages, tower
 from limner_training import autoencoder as pictures
 from limner_training import captions as words
 from limner_training import upscaler as enlargement
 from limner_training.data import Drawing
 from limner_worker.generators.builtin.known_names import save_known, save_names
 from limner_worker.networks.autoencoder import Autoencoder
-from limner_worker.networks.flow_transformer import Draft, FlowTransformer
-from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
+from limner_worker.networks.flow_transformer import FlowTransformer
+from limner_worker.networks.gan import GanGenerator
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
@@ -222,67 +222,6 @@ def distinct_pictures(count: int) -> np.ndarray:
 def small_gan() -> GanGenerator:
     torch.manual_seed(0)
     return GanGenerator(("noto", "flat"), width=16, wide=16, deep=16, blocks=(1, 1), modulation=8)
-
-
-def gan_task(objective: gan.Objective) -> gan.GanTask:
-    return gan.GanTask(
-        gan.Gan(small_gan()),
-        objective,
-        synthetic_drawings(2),
-        torch.tensor([0, 1]),
-        words.caption_table([APPLE, CAT], FOREIGN, one_hot_embeddings, np.random.default_rng(0)),
-        np.arange(2),
-        np.array([0.5, 0.5]),
-        np.random.default_rng(0),
-        8,
-    )
-
-
-@pytest.mark.parametrize("objective", ["least-squares", "relativistic"])
-def test_each_network_of_a_gan_gets_only_the_gradients_of_its_own_loss(objective: gan.Objective) -> None:
-    task = gan_task(objective)
-    network = task.network
-    real, fake = (
-        torch.rand(8, 3, 64, 64),
-        network.generator(torch.randn(8, NOISE_WIDTH), torch.randn(8, 384), torch.zeros(8, dtype=torch.int64)),
-    )
-    text, style = torch.randn(8, 384), torch.zeros(8, dtype=torch.int64)
-    task._draw(real, fake, text, style).backward()
-    assert all(parameter.grad is None for parameter in network.discriminator.parameters())
-    assert network.generator.last.weight.grad is not None
-    network.zero_grad()
-    task._judge(real, fake.detach(), text, style).backward()
-    assert all(parameter.grad is None for parameter in network.generator.parameters())
-    assert network.discriminator.real.weight.grad is not None
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("objective", ["least-squares", "relativistic"])
-@pytest.mark.timeout(600)  # half a minute on a quiet machine
-def test_a_trained_discriminator_scores_matching_texts_higher(objective: gan.Objective) -> None:
-    task = gan_task(objective)
-    optimizer = torch.optim.Adam(task.network.discriminator.parameters(), 3e-4)
-    pixels, text = pictures.to_tensor(distinct_pictures(2)), one_hot_embeddings(["a", "b"])
-    for _ in range(100):
-        loss = task._judge(pixels, torch.rand(2, 3, 64, 64), text, torch.tensor([0, 0]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    discriminator = task.network.discriminator.eval()
-    right = discriminator.judge(discriminator.look(pixels), text, torch.tensor([0, 0]))
-    wrong = discriminator.judge(discriminator.look(pixels), text.roll(1, 0), torch.tensor([0, 0]))
-    assert (right > wrong).all()
-
-
-def test_a_gan_is_initialised_to_the_output_of_draft_and_decoder() -> None:
-    autoencoder, draft = small_autoencoder(), Draft(styles=4, width=16)
-    autoencoder.latent_mean.normal_()
-    autoencoder.latent_std.uniform_(0.5, 2)
-    network = gan.initial_generator(draft, autoencoder)
-    text, style = one_hot_embeddings(["a", "b"]), torch.tensor([1, 4])
-    latents = draft(text, style, torch.zeros(2, dtype=torch.bool)).view(2, 16, 8, 8)
-    drawn_before = autoencoder.decode(autoencoder.denormalise(latents))
-    torch.testing.assert_close(network(torch.zeros(2, NOISE_WIDTH), text, style), drawn_before, atol=1e-4, rtol=1e-4)
 
 
 def test_two_towers_learn_to_match_captions_and_pictures_of_distinct_concepts() -> None:

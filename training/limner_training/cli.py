@@ -14,10 +14,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from limner_shared.errors import CardError
 from limner_training import evaluation, stages
 from limner_training.data import DataError, cache_folder, prepare
 from limner_training.loop import CheckpointError
 from limner_training.runner import set_up
+from limner_training.tasks import running, selection, vocabulary
+from limner_training.tasks.vocabulary import NOUNS
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
 from limner_worker.networks.weights import SHIPPED, WeightsError
 
@@ -28,15 +31,19 @@ DEFAULTS: dict[str, tuple[float, int, float]] = {
     "draft": (4.0, 512, 2e-3),
     "flow": (60.0, 64, 2e-3),
     "gan": (25.0, 64, 4e-4),
+    "gan-log": (25.0, 64, 4e-4),
     "gan-relativistic": (25.0, 64, 4e-4),
     "upscaler": (11.0, 8, 2e-3),
 }
+COMPARED = frozenset(("gan-log", "gan-relativistic"))
+"""Stages that ship nothing, which `limner train all` leaves out."""
 TRAINERS: dict[str, Callable[[stages.Options], None]] = {
     "text": stages.train_towers,
     "vae": stages.train_autoencoder,
     "draft": stages.train_draft,
     "flow": stages.train_flow,
     "gan": stages.train_gan,
+    "gan-log": functools.partial(stages.train_gan, objective="log"),
     "gan-relativistic": functools.partial(stages.train_gan, objective="relativistic"),
     "upscaler": stages.train_upscaler,
 }
@@ -49,7 +56,7 @@ def _explained(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*arguments: object, **options: object) -> None:
         try:
             command(*arguments, **options)
-        except (DataError, WeightsError, EncoderError, CheckpointError, FloatingPointError) as error:
+        except (DataError, WeightsError, EncoderError, CardError, CheckpointError, FloatingPointError) as error:
             raise click.ClickException(str(error)) from error
 
     return wrapped
@@ -98,8 +105,23 @@ _stage("vae", "Train the autoencoder, 64x64x3 <-> 8x8x16. The flow must be train
 _stage("draft", "Train the flow's draft: it predicts mean latents from text and style.")
 _stage("flow", "Train the flow transformer on the autoencoder's latents.")
 _stage("gan", "Train the conditional GAN, from the draft and the autoencoder's decoder.")
+_stage("gan-log", "Train the GAN with the logarithmic objective, for comparison; not shipped.")
 _stage("gan-relativistic", "Train the GAN with the relativistic objective, for comparison; not shipped.")
 _stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawings.")
+
+
+@train.command("nouns")
+@click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's.")
+@click.option("--to", "target", type=click.Path(path_type=Path), default=NOUNS, help="Default: the package's list.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@_explained
+def choose_nouns(weights: Path, target: Path, threads: int) -> None:
+    """Choose the nouns of the evaluation's tasks by what the trained evaluator recognises in true drawings."""
+    set_up(threads, 0)
+    with _bar("choosing") as advance:
+        found = selection.choose(cache_folder(), running.ranker(weights), advance)
+    vocabulary.save(found, target)
+    click.echo(f"{len(found)} nouns in {target}")
 
 
 @train.command("export")
@@ -119,6 +141,8 @@ def train_all(context: click.Context, threads: int, seed: int) -> None:
     """Run all stages, from the data to the exported weights (about two hours on two cores)."""
     context.invoke(train_data, workers=threads, seed=seed)
     for name, (minutes, batch, rate) in DEFAULTS.items():
+        if name in COMPARED:
+            continue
         command = train.commands[name]
         context.invoke(command, minutes=minutes, threads=threads, seed=seed, batch=batch, rate=rate, fresh=False)
     context.invoke(export, target=SHIPPED)
@@ -135,6 +159,10 @@ def _bar(what: str) -> Generator[Callable[[int, int], None]]:
 @click.argument("model", type=click.Choice(evaluation.MODELS))
 @click.option("--quick", is_flag=True, help="Use a small sample: under a minute.")
 @click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's.")
+@click.option("--tasks", is_flag=True, help="Score compositions instead: colours, numbers, pairs and positions.")
+@click.option(
+    "--pictures", type=click.IntRange(min=1), help="Pictures of each task, and again in ten languages. Default: 512."
+)
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a contact sheet (PNG).")
 @click.option("--prompt", "prompts", multiple=True, help="A prompt of the sheet; repeatable. Default: 16 common ones.")
 @click.option(
@@ -158,6 +186,8 @@ def evaluate(
     model: str,
     quick: bool,
     weights: Path,
+    tasks: bool,
+    pictures: int | None,
     sheet: Path | None,
     prompts: tuple[str, ...],
     file: TextIO | None,
@@ -170,8 +200,16 @@ def evaluate(
     shown = (*prompts, *_prompts_in(file)) or evaluation.PROMPTS
     if sheet is None and shown != evaluation.PROMPTS:
         raise click.UsageError("--prompt and --prompts are for a contact sheet: name its file with --sheet.")
+    if pictures is not None and not tasks:
+        raise click.UsageError("--pictures is for --tasks.")
     set_up(threads, seed)
     sampler = evaluation.Sampler(steps, guidance)
+    if tasks:
+        if shown != evaluation.PROMPTS or model == "limner-vae":
+            raise click.UsageError("--tasks has its own prompts, which limner-flow and limner-gan draw.")
+        count = pictures or (running.QUICK if quick else running.PICTURES)
+        running.print_tasks(running.score_tasks(model, weights, cache_folder(), count, seed, sampler), sheet)
+        return
     if sheet is not None:
         evaluation.contact_sheet(model, weights, shown, sheet, seed, sampler)
     sizes = evaluation.QUICK if quick else evaluation.Sizes()

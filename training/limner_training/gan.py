@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import Draft
 from limner_worker.networks.gan import NOISE_WIDTH, Discriminator, GanGenerator
 
-Objective = Literal["least-squares", "relativistic"]
+Objective = Literal["least-squares", "log", "relativistic"]
 RECONSTRUCTION = 0.5
 """Weight of the distance to the drawing itself (as in pix2pix, Isola et al. 2017): a concept has only four drawings."""
 PENALTY = 0.5
@@ -25,6 +25,13 @@ PENALTY_NOISE = 0.1
 PENALISED = 4
 """The gradient penalty uses every fourth image of a batch."""
 DROPPED_STYLE = 0.1
+
+
+class Mismatch(NamedTuple):
+    """For each row of a batch, a row whose text it is compared with."""
+
+    rows: Tensor  # int64 [B]
+    differs: Tensor  # float32 [B]: 1 where its concept is another one, else 0
 
 
 class Gan(nn.Module):
@@ -44,6 +51,7 @@ class GanTask:
     objective: Objective
     pixels: np.ndarray  # uint8 [N, 64, 64, 3]
     styles: Tensor  # int64 [N]
+    concepts: np.ndarray  # int64 [N], a number for each concept
     captions: CaptionTable
     rows: np.ndarray
     shares: np.ndarray
@@ -61,47 +69,62 @@ class GanTask:
         fake = self.network.generator(torch.randn(self.batch, NOISE_WIDTH), text, style).float()
         near = RECONSTRUCTION * picture_loss(fake, real)
         shown, drawn = self._shown(real), self._shown(fake)
-        return near + self._draw(shown, drawn, text, style) + self._judge(
-            shown, drawn.detach(), text, style
+        return near + self.generator_loss(shown, drawn, text, style) + self.discriminator_loss(
+            shown, drawn.detach(), text, style, mismatched(self.concepts[chosen])
         ), self.batch
 
     def _shown(self, pictures: Tensor) -> Tensor:
         """Augment images for the discriminator: there are few drawings, so position and tint vary."""
         return tint(move(pictures, turn=0.0, zoom=0.05, shift=0.1), 0.1)
 
-    def _draw(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
+    def generator_loss(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
         """Compute the generator's loss; the discriminator receives no gradients."""
         self.network.discriminator.requires_grad_(False)
-        judged = self._judged(fake, text, style)
+        judged = self.score(fake, text, style)
         if self.objective == "least-squares":
             loss = (judged - 1).square().mean() / 2
+        elif self.objective == "log":
+            loss = F.softplus(-judged).mean()  # L_G = -log D(G(z, c), c)
         else:
-            loss = F.softplus(self._judged(real, text, style) - judged).mean()
+            loss = F.softplus(self.score(real, text, style) - judged).mean()
         self.network.discriminator.requires_grad_(True)
         return loss
 
-    def _judge(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor) -> Tensor:
-        """Compute the discriminator's loss; its matching-aware term (Reed et al. 2016) uses another drawing's text."""
+    def discriminator_loss(self, real: Tensor, fake: Tensor, text: Tensor, style: Tensor, others: Mismatch) -> Tensor:
+        """Compute the discriminator's loss; its matching-aware term (Reed et al. 2016) uses another concept's text."""
         judge, seen = self.network.discriminator.judge, self.network.discriminator.look(real)
-        right, wrong = judge(seen, text, style), judge(seen, text.roll(1, 0), style)
-        made = self._judged(fake, text, style)
+        right, wrong = judge(seen, text, style), judge(seen, text[others.rows], style)
+        made, counts = self.score(fake, text, style), others.differs.view_as(right)
         if self.objective == "least-squares":
             # Mao et al. 2017.
-            loss = ((right - 1).square() + (wrong.square() + made.square()) / 2).mean() / 2
+            loss = ((right - 1).square() + (counts * wrong.square() + made.square()) / 2).mean() / 2
+        elif self.objective == "log":
+            # L_cGAN = log D(x, c) + (log(1 - D(x, c')) + log(1 - D(G(z, c), c))) / 2, negated (Reed et al. 2016).
+            loss = (F.softplus(-right) + (counts * F.softplus(wrong) + F.softplus(made)) / 2).mean()
         else:
             # Relativistic pairing (Jolicoeur-Martineau 2018; R3GAN, Huang et al. 2024).
-            loss = (F.softplus(made - right) + F.softplus(wrong - right)).mean() / 2
+            loss = (F.softplus(made - right) + counts * F.softplus(wrong - right)).mean() / 2
         some = slice(None, None, PENALISED)
         flat = self._slope(real[some], right[some], text[some], style[some])
         return loss + PENALTY * (flat + self._slope(fake[some], made[some], text[some], style[some]))
 
     def _slope(self, pictures: Tensor, judged: Tensor, text: Tensor, style: Tensor) -> Tensor:
         """Estimate the squared gradient (R1, R2) by a finite difference (Lin et al. 2025): no double backward."""
-        beside = self._judged(pictures + PENALTY_NOISE * torch.randn_like(pictures), text, style)
+        beside = self.score(pictures + PENALTY_NOISE * torch.randn_like(pictures), text, style)
         return ((beside - judged) / PENALTY_NOISE).square().mean()
 
-    def _judged(self, pictures: Tensor, text: Tensor, style: Tensor) -> Tensor:
+    def score(self, pictures: Tensor, text: Tensor, style: Tensor) -> Tensor:
+        """Return the discriminator's output for pictures with their texts and styles; its sigmoid is D."""
         return self.network.discriminator.judge(self.network.discriminator.look(pictures), text, style)
+
+
+def mismatched(concepts: np.ndarray) -> Mismatch:
+    """Return another row of a batch for each row, with another concept wherever no concept has more than half of it."""
+    order = np.argsort(concepts, kind="stable")
+    _, counts = np.unique(concepts, return_counts=True)
+    rows = np.empty_like(order)
+    rows[order] = np.roll(order, int(counts.max()))  # by the size of the largest group, which leaves every group
+    return Mismatch(torch.from_numpy(rows), torch.from_numpy(concepts[rows] != concepts).float())
 
 
 @torch.no_grad()

@@ -167,7 +167,7 @@ def flow_task(
 def train_gan(options: Options, objective: gan.Objective = "least-squares") -> None:
     """Train the conditional GAN, initialised from the draft and the decoder: writes `gan.safetensors`.
 
-    With the other objective, for comparison, it writes `gan-relativistic.safetensors`.
+    With another objective, for comparison, it writes `gan-log.safetensors` or `gan-relativistic.safetensors`.
     """
     dataset = data.load_dataset(options.folder, options.seed)
     guess = gan.initial_generator(
@@ -185,6 +185,7 @@ def train_gan(options: Options, objective: gan.Objective = "least-squares") -> N
         objective,
         dataset.small,
         _styles(dataset),
+        dataset.concepts,
         conditioning(options.folder, options.folder),
         dataset.training,
         shares / shares.sum(),
