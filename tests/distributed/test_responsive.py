@@ -288,6 +288,7 @@ def test_nothing_blocks_the_event_loop(service: Service, stack: ExitStack):
     """
     web = serve(service, stack, "tests.distributed.loop_monitor", log_level="warning")
     blocking: set[str] | None = None
+    blocks: list[dict[str, Any]] = []
     for _ in range(3):
         before = len(server_log(service))
         use_every_route(web)
