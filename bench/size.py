@@ -147,7 +147,7 @@ def measure(kind: str, jobs: int, rounds: int) -> dict[str, Any]:
         for number in range(WARM_UP + rounds):
             for table in (few, many) if number % 2 else (many, few):
                 table.round()
-        with recorded() as statements:
+        with recorded(many.database) as statements:
             exercise(many.app, many.dispatcher)
         whole = scans(many.database, statements)
         return {

@@ -1,6 +1,6 @@
 """Records every statement that the service issues, and checks that an index serves it.
 
-`fill` creates the tables, `recorded` records the statements sent to any database, and `scans` explains each.
+`fill` creates the tables, `recorded` records the statements sent to a database, and `scans` explains each.
 """
 
 from __future__ import annotations
@@ -35,12 +35,16 @@ class Statement:
 
 
 @contextmanager
-def recorded() -> Iterator[dict[str, Statement]]:
-    """Record each statement sent to any database once, whatever the length of its value lists."""
+def recorded(database: Database) -> Iterator[dict[str, Statement]]:
+    """Record each statement sent to a database once, over any connection, whatever the length of its value lists.
+
+    Other databases may be in use meanwhile: their statements may have another syntax.
+    """
     found: dict[str, Statement] = {}
 
-    def note(_c: Connection, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
-        if sql.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
+    def note(connection: Connection, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
+        here = connection.engine.url == database.engine.url
+        if here and sql.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
             one = parameters[0] if many else parameters
             found.setdefault(re.sub(r"\((?:%\(\w+\)s[:\w]*|\?)(?:, .*?)?\)", "(…)", sql), Statement(sql, one))
 

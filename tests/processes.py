@@ -24,6 +24,8 @@ from limner_shared.settings import Settings
 
 T = TypeVar("T")
 TENANT = ledger.LOCAL_TENANT
+COMMAND = "limner_client.cli.main"
+"""The module that runs the command `limner`."""
 
 
 def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.05) -> T:
@@ -50,11 +52,11 @@ class Service:
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, command: str, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
-        """Start `limner COMMAND`; its log goes to the test's folder."""
+    def start(self, command: str, *arguments: str, module: str = COMMAND, **options: object) -> subprocess.Popen[bytes]:
+        """Start `limner COMMAND`, run by `module`; its log goes to the test's folder."""
         with (self.folder / f"{command}-{len(self.processes)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "limner_client.cli.main", command, *arguments],
+                [sys.executable, "-m", module, command, *arguments],
                 env=environment(self.settings),
                 stdout=log,
                 stderr=subprocess.STDOUT,

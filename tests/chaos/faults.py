@@ -1,17 +1,17 @@
-"""The faults: each is a function that breaks a part of the service and repairs it if necessary."""
+"""The faults: each is a function that breaks a part of the service and repairs it if necessary.
+
+Those of additional processes in other surroundings are in `surroundings`.
+"""
 
 from __future__ import annotations
 
 import json
-import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import httpx
 from redis.exceptions import RedisError
@@ -25,55 +25,9 @@ from limner_shared.messaging.celery_app import make_celery, publish, queue_name
 from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, DELIVERIES_CHANNEL, WAKE_CHANNEL
 from limner_shared.storage.blobs import INPUTS, Blobs
 from tests.chaos.fault_injection import POINTS
-from tests.chaos.servers import Disk, RedisServer, Store
-from tests.chaos.webhooks import Shop, receiver_fails
-from tests.processes import Service, environment
-
-
-@dataclass
-class World:
-    """The service under test, with its processes by role; dead processes are restarted, as by a supervisor."""
-
-    service: Service
-    redis: RedisServer
-    store: Store
-    disk: Disk
-    shop: Shop
-    random: random.Random
-    roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    fault_log: list[str] = field(default_factory=list)
-    allowed: dict[str, set[str]] = field(default_factory=dict)
-    """By job id, the ends that a fault allows besides `succeeded`: `canceled` or an error code."""
-    damaged_inputs: set[str] = field(default_factory=set)
-    """SHA-256 digests of damaged input images; jobs that use them may fail."""
-
-    def restart_dead(self) -> None:
-        """Start every process that does not run."""
-        for role in ("serve", "dispatcher-1", "dispatcher-2", "worker-1", "worker-2"):
-            if role not in self.roles or self.roles[role].poll() is not None:
-                self.roles[role] = self.service.start(role.partition("-")[0])
-
-    def random_process(self, kind: str) -> subprocess.Popen[bytes]:
-        """A random process of a kind."""
-        return self.roles[self.random.choice([role for role in self.roles if role.startswith(kind)])]
-
-    @property
-    def sqlite(self) -> bool:
-        """Whether the database is SQLite, which has one lock for all writes."""
-        return self.store.url.startswith("sqlite")
-
-    @property
-    def url(self) -> str:
-        """The URL of the web process."""
-        return f"http://127.0.0.1:{self.service.settings.port}"
-
-    def stop(self) -> None:
-        """Stop all processes, servers and the disk."""
-        self.service.stop()
-        self.redis.stop()
-        self.store.stop()
-        self.disk.stop()
-        self.shop.stop()
+from tests.chaos.surroundings import cut_one_direction, jump_a_clock, run_the_previous_release
+from tests.chaos.webhooks import receiver_fails
+from tests.chaos.world import World, start_faulty_process
 
 
 def kill_worker(world: World) -> None:
@@ -99,21 +53,6 @@ def worker_dies_at_a_point(world: World) -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(6)
     process.kill()
-
-
-def start_faulty_process(world: World, point: str, count: int, role: str = "worker") -> subprocess.Popen[bytes]:
-    """Start an additional process with an injected fault."""
-    world.fault_log[-1] += f" {point} #{count} {role}"
-    with (world.service.folder / f"faulty-process-{len(world.service.processes)}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.fault_injection", point, str(count), role],
-            env=environment(world.service.settings),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    world.service.processes.append(process)
-    return process
 
 
 def freeze_in_a_transaction(world: World) -> None:
@@ -300,4 +239,7 @@ FAULTS: list[Callable[[World], None]] = [
     fill_database_disk,
     duplicate_messages,
     receiver_fails,
+    run_the_previous_release,
+    jump_a_clock,
+    cut_one_direction,
 ]

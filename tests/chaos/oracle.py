@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping
+from io import BytesIO
 
+from PIL import Image as PictureFile
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -58,10 +60,12 @@ def violations(
     accepted: set[str],
     allowed: Mapping[str, set[str]] = {},
     damaged_inputs: Collection[str] = (),
+    previous_pids: Collection[int] = (),
 ) -> list[str]:
     """Return a sentence for each violation; an empty list if there is none.
 
-    `allowed`: by job id, ends other than success that are allowed; `damaged_inputs`: input images whose jobs may fail.
+    `allowed`: by job id, ends other than success that are allowed; `damaged_inputs`: input images whose jobs may fail;
+    `previous_pids`: processes of the previous release.
     """
     blobs = Blobs(settings.resolved_blob_url)
     model = Null(Catalogue.load(settings.models, settings.default_model).get("null"))
@@ -83,7 +87,9 @@ def violations(
         images_by_job[image.job_id].append(image)
     for job in jobs.values():
         if job.state == JobState.SUCCEEDED:
-            found += _success_violations(job, success_counts[job.id], images_by_job[job.id], blobs, model)
+            found += _success_violations(
+                job, success_counts[job.id], images_by_job[job.id], blobs, model, previous_pids
+            )
         else:
             allowed_ends = allowed.get(job.id, set())
             if job.spec.get("image") in damaged_inputs:
@@ -93,8 +99,21 @@ def violations(
     return found
 
 
-def _success_violations(job: Job, successes: int, images: list[Image], blobs: Blobs, model: Null) -> list[str]:
-    """Return the violations of a job that succeeded."""
+def is_from(job: Job, pids: Collection[int]) -> bool:
+    """Whether the job's last attempt was made by one of these processes."""
+    _, pid, _ = (job.owner or "::").rsplit(":", 2)
+    return pid.isdigit() and int(pid) in pids
+
+
+def _pixels(data: bytes) -> bytes:
+    with PictureFile.open(BytesIO(data)) as picture:
+        return picture.tobytes()
+
+
+def _success_violations(
+    job: Job, successes: int, images: list[Image], blobs: Blobs, model: Null, previous_pids: Collection[int]
+) -> list[str]:
+    """Return the violations of a job that succeeded. Another release's pictures have equal pixels in another file."""
     found: list[str] = []
     if job.lease_until is not None:
         found.append(f"{job.id}: still leased")
@@ -106,6 +125,7 @@ def _success_violations(job: Job, successes: int, images: list[Image], blobs: Bl
     for image in images:
         seed = spec.image_seed(image.image_index)
         alone = encode_png(model.decode([NullState(ImageTask(spec, seed))]).pictures()[0], xmp(spec, seed))
-        if blobs.get(image.sha256) != alone:
+        stored = blobs.get(image.sha256)
+        if stored != alone and not (is_from(job, previous_pids) and _pixels(stored) == _pixels(alone)):
             found.append(f"{image.id}: not the bytes of the job run alone")
     return found

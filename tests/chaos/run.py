@@ -27,11 +27,12 @@ from limner_shared.db.tables import Bulk, Event, IdempotencyKey, Image, Job
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 from limner_shared.domain.replay import SHARED_WITH
 from limner_shared.settings import Settings
-from tests.chaos.faults import FAULTS, World
+from tests.chaos.faults import FAULTS
 from tests.chaos.oracle import Watcher, violations
 from tests.chaos.servers import Disk, Postgres, RedisServer, Sqlite, in_background
 from tests.chaos.traffic import Traffic
 from tests.chaos.webhooks import Shop, wait_for_deliveries, webhook_violations
+from tests.chaos.world import World
 from tests.processes import Service, eventually
 
 RECOVERED_SECONDS = 12.0
@@ -66,7 +67,7 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, ob
     chosen = [fault for fault in FAULTS if fault.__name__ in names] or world.random.sample(
         FAULTS, world.random.randint(1, 4)
     )
-    world.fault_log, world.allowed, world.damaged_inputs = [], {}, set()
+    world.fault_log, world.allowed, world.damaged_inputs, world.accepted = [], {}, set(), set()
     with world.service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": number % 2 == 1})
     watcher = Watcher(world.service.database)
@@ -90,11 +91,17 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, ob
         world.restart_dead()
     traffic_ended = time.monotonic()
     found = list(traffic.failures)
+    traffic.accepted |= world.accepted
     found += wait_for_the_end(world, traffic.accepted)
     recovery_seconds = time.monotonic() - max(faults_ended, traffic_ended)
     found += watcher.stop()
     found += violations(
-        world.service.database, world.service.settings, traffic.accepted, world.allowed, world.damaged_inputs
+        world.service.database,
+        world.service.settings,
+        traffic.accepted,
+        world.allowed,
+        world.damaged_inputs,
+        world.previous_pids,
     )
     found += wait_for_deliveries(world)
     found += webhook_violations(world, traffic.accepted)

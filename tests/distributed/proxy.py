@@ -1,14 +1,18 @@
-"""A TCP proxy for PostgreSQL: a test can drop the response to a COMMIT, or make the database unreachable."""
+"""A TCP proxy for PostgreSQL or Redis: a test can drop the response to a COMMIT, or make the server unreachable."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from contextlib import suppress
+from typing import Final
 
 from sqlalchemy import make_url
 
-COMMIT = b"COMMIT"
+COMMIT: Final = b"COMMIT"
+UP: Final = "up"
+"""The direction from the client to the server; the other one is DOWN."""
+DOWN: Final = "down"
 
 
 class Proxy:
@@ -30,8 +34,8 @@ class Proxy:
         self.dropped = 0
         self._connections: set[socket.socket] = set()
         self._refusing = False
-        self._forwarding = threading.Event()
-        self._forwarding.set()
+        self._forwarding = {way: threading.Event() for way in (UP, DOWN)}
+        self.restore()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -45,12 +49,18 @@ class Proxy:
 
     def freeze(self) -> None:
         """Keep connections open but forward no bytes, as a database that is frozen."""
-        self._forwarding.clear()
+        self.cut(UP)
+        self.cut(DOWN)
+
+    def cut(self, way: str) -> None:
+        """Keep connections open but forward no bytes in one direction, as a network that is broken on one side."""
+        self._forwarding[way].clear()
 
     def restore(self) -> None:
-        """End `refuse` and `freeze`; the bytes that were held are forwarded."""
+        """End `refuse`, `freeze` and `cut`; the bytes that were held are forwarded."""
         self._refusing = False
-        self._forwarding.set()
+        for forwarding in self._forwarding.values():
+            forwarding.set()
 
     def _accept(self) -> None:
         while True:
@@ -61,11 +71,15 @@ class Proxy:
             if self._refusing:
                 _close(client)
                 continue
-            server = self._connect()
+            try:
+                server = self._connect()
+            except OSError:
+                _close(client)  # the server itself is down
+                continue
             self._connections |= {client, server}
             dropping = threading.Event()
-            threading.Thread(target=self._pump, args=(client, server, dropping, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, client, dropping, False), daemon=True).start()
+            threading.Thread(target=self._pump, args=(client, server, dropping, UP), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, dropping, DOWN), daemon=True).start()
 
     def _connect(self) -> socket.socket:
         host, port = self._target
@@ -75,14 +89,14 @@ class Proxy:
             return server
         return socket.create_connection((host, port))
 
-    def _pump(self, source: socket.socket, to: socket.socket, dropping: threading.Event, upward: bool) -> None:
+    def _pump(self, source: socket.socket, to: socket.socket, dropping: threading.Event, way: str) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                self._forwarding.wait()
-                if upward and self.to_drop and COMMIT in data:
+                self._forwarding[way].wait()
+                if way == UP and self.to_drop and COMMIT in data:
                     self.to_drop -= 1
                     dropping.set()
-                if not upward and dropping.is_set():
+                if way == DOWN and dropping.is_set():
                     self.dropped += 1
                     break
                 to.sendall(data)

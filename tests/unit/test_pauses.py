@@ -144,7 +144,7 @@ def test_skipping_paused_jobs_reads_none_of_them(make_dispatcher, database, cata
     pause(database, PauseKind.MODEL, "limner-gan")
     with database.write() as session:
         session.connection().exec_driver_sql("ANALYZE")
-    with recorded() as statements:
+    with recorded(database) as statements:
         tick(dispatcher)
         submit_single(database, catalogue, OTHER)
         claim_next(database)

@@ -165,7 +165,7 @@ def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database, catalogu
     for _ in range(10):
         submit(database, catalogue, 1000, not_before=at)
     [job_id] = submit(database, catalogue)
-    with recorded() as statements:
+    with recorded(database) as statements:
         with database.write() as session:
             assert release_queries.waiting_models(session) == [MODEL]
             assert release_queries.waiting_tenants(session, MODEL, 1) == [TENANT]

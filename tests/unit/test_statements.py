@@ -33,7 +33,7 @@ def test_every_statement_uses_an_index(
     settings = settings.model_copy(update={"database_url": database_url, "data_dir": tmp_path / "data"})
     app = create_app(settings)
     redis, celery = connect(settings.redis_url), make_celery(settings)
-    with recorded() as statements:
+    with recorded(filled) as statements:
         exercise(app, Dispatcher(settings, catalogue, filled, redis, celery))
     app.extensions["limner"].database.dispose()
     celery.close()

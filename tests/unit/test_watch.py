@@ -33,24 +33,30 @@ class WatchedJob:
     def __init__(self, database: Database, redis_url: str, catalogue) -> None:
         self.database = database
         self.hints = Hints(connect(redis_url))
-        self.other_listeners = self.listeners()
         self.reads = 0
+        """Reads that have ended."""
         self.connected = True
         supervisor = Supervisor()
-        self.watches = Watches(Listener(connect(redis_url, decode_responses=False), supervisor), database, supervisor)
+        listener = Listener(connect(redis_url, decode_responses=False), supervisor)
+        self.heard: list[str] = []
+        listener.add(lambda heard: self.heard.append(heard.id))
+        self.watches = Watches(listener, database, supervisor)
         card, spec = catalogue.resolve(JobRequest(prompt="x"))
         with database.write() as session:
             new = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)
             [change] = ledger.submit(session, TENANT, [new]).changes
         self.job_id = change.id
 
-    def listeners(self) -> int:
-        return self.hints.redis.pubsub_numsub(CHANNEL)[0][1]
+    def await_listener(self) -> None:
+        """Wait until the listener hears what is published; listeners of other tests may hear it as well."""
+        message = f'{{"id": "another", "tenant_id": "{TENANT}", "state": "queued", "version": 1}}'
+        eventually(lambda: self.hints.redis.publish(CHANNEL, message) and "another" in self.heard)
 
     def read(self) -> View:
-        self.reads += 1
         with self.database.read() as session:
-            return View(queries.job(session, TENANT, self.job_id).state)
+            view = View(queries.job(session, TENANT, self.job_id).state)
+        self.reads += 1
+        return view
 
     def wait(self, seen: threading.Semaphore, seconds: float = 600) -> View:
         views: list[View] = []
@@ -86,7 +92,7 @@ def test_progress_hints_cause_no_read(watched):
     with ThreadPoolExecutor(1) as clients:
         view = clients.submit(watched.wait, seen)
         seen.acquire()
-        eventually(lambda: watched.listeners() > watched.other_listeners)
+        watched.await_listener()
         for done in range(50):
             message = (
                 f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "progress": {{"done": {done}, "total": 50}}}}'
@@ -112,7 +118,7 @@ def test_a_false_hint_does_not_end_the_wait(watched):
     with ThreadPoolExecutor(1) as clients:
         view = clients.submit(watched.wait, seen)
         seen.acquire()
-        eventually(lambda: watched.listeners() > watched.other_listeners)
+        watched.await_listener()
         message = f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
         watched.hints.redis.publish(CHANNEL, message)
         eventually(lambda: watched.reads == 2)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
-from limner_shared.db import ledger, queries
+from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, keys
 from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
@@ -83,8 +83,7 @@ def identify_by_key(key: str) -> frozenset[Scope]:
         raise Unauthorized("This API key is not valid: it contains characters that no key has.")
     with services.database.read() as session:
         caller = keys.authenticate(session, key.strip())
-        g.requests_per_minute = queries.requests_per_minute(session, caller.tenant_id)
-    g.tenant_id, g.key_id = caller.tenant_id, caller.key_id
+    g.tenant_id, g.key_id, g.requests_per_minute = caller.tenant_id, caller.key_id, caller.requests_per_minute
     if caller.is_use_due:
         services.key_usage.note(caller.key_id)
     return caller.scopes

@@ -26,7 +26,9 @@ PILLOW_WAITING: Final = 32
 # --- one connection -------------------------------------------------------------------------------------------------
 
 SEND_SECONDS: Final = 60.0
-"""How long a client may accept no data before its connection is closed."""
+"""How long a client may take for 16 KiB of a response before its connection is closed."""
+UNSENT_BYTES: Final = 64 << 10
+"""How much of a response the system keeps for a client, beyond what is on its way to it."""
 EVENT_BACKLOG: Final = 1000
 """Events that wait for a slow reader of an event stream. Further events are lost to it, and it has to poll."""
 

@@ -264,11 +264,6 @@ def has_waiting(session: Session, model: str, rank: int) -> bool:
     return session.scalar(waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1)) is not None
 
 
-def requests_per_minute(session: Session, tenant_id: str) -> int | None:
-    """The tenant's limit on requests, if it has one."""
-    return session.scalar(select(Tenant.requests_per_minute).where(Tenant.id == tenant_id))
-
-
 def max_running(session: Session, tenant_id: str) -> int | None:
     """The tenant's limit on active jobs, if it has one."""
     return session.scalar(select(Tenant.max_running).where(Tenant.id == tenant_id))

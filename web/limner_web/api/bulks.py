@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
+from itertools import islice
 from typing import Literal
 
 from apiflask import APIBlueprint
@@ -27,7 +28,10 @@ from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
 
 JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
-RESULTS_PAGE = 500
+RESULTS_PAGE = 100
+"""Jobs that are read at a time: as many as take few milliseconds, since other requests wait meanwhile."""
+LINES_AT_ONCE = 20
+"""Lines that are sent at a time."""
 
 bp = APIBlueprint("bulks", __name__, url_prefix="/api/v1/bulks", tag="Bulks")
 
@@ -184,7 +188,7 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
         stream = archive.zipped(fetch, lambda: _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
         return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
-    lines = map(_line, _pages(services, bulk_id))
+    lines = _grouped(map(_line, _pages(services, bulk_id)))
     return Response(stream_with_context(lines), mimetype="application/jsonl")
 
 
@@ -204,6 +208,11 @@ def _view(services: Services, bulk_id: str) -> BulkView:
 
 def _line(shown: Shown) -> str:
     return plain_view(shown).model_dump_json() + "\n"
+
+
+def _grouped(lines: Iterator[str]) -> Iterator[str]:
+    while group := list(islice(lines, LINES_AT_ONCE)):
+        yield "".join(group)
 
 
 def _pages(services: Services, bulk_id: str) -> Iterator[Shown]:

@@ -21,7 +21,9 @@ from limner_web.services import Services
 
 log = get_logger(__name__)
 
-CHUNK = 1000
+READ_AT_ONCE = 100
+"""Lines that are checked before other requests have a turn."""
+CHUNK = 500
 """Jobs stored in one transaction. Transactions are short so that a large bulk does not hold up other requests."""
 CHUNK_SECONDS = 2.0
 """The jobs of a slow sender are stored at this interval at the latest, which also shows that the bulk is alive."""
@@ -159,6 +161,8 @@ def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:
     due = time.monotonic() + CHUNK_SECONDS
     for job in jobs:
         chunk.append(job)
+        if len(chunk) % READ_AT_ONCE == 0:
+            time.sleep(0)  # yields to the server's other greenlets
         if len(chunk) == CHUNK or time.monotonic() > due:
             yield chunk
             chunk, due = [], time.monotonic() + CHUNK_SECONDS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 import gevent
@@ -13,10 +14,12 @@ from flask import request
 from gevent import monkey
 
 from limner_shared.errors import RequestTimeout
-from limner_web.limits import SEND_SECONDS
+from limner_web.limits import SEND_SECONDS, UNSENT_BYTES
 
 READ_BYTES: Final = 64 << 10
+PIECE_BYTES: Final = 16 << 10
 SOCKET: Final = "gunicorn.socket"
+UNSENT_OPTION: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
 """Linux reports when the peer has closed; on other systems this shows only at the next write."""
 
@@ -48,17 +51,52 @@ class TimedBody:
             return self._body.read(size)
 
 
+class _Pieces:
+    """A response body in pieces of at most 16 KiB. The socket's timeout is for one piece: it would end a large one that
+    a slow client reads steadily.
+    """
+
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._body:
+            if len(part) <= PIECE_BYTES:
+                yield part
+            else:
+                yield from (part[start : start + PIECE_BYTES] for start in range(0, len(part), PIECE_BYTES))
+
+    def close(self) -> None:
+        """Close the body, as WSGI demands."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+
 def with_timeouts(application: Wsgi, seconds: float) -> Wsgi:
     """Wrap a WSGI application with timeouts for slow clients. Works only under gunicorn, which passes the socket."""
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         connection = cast("socket.socket | None", environ.get(SOCKET))
-        if connection is not None:
-            connection.settimeout(SEND_SECONDS)
-            environ["wsgi.input"] = TimedBody(environ["wsgi.input"], seconds)
-        return application(environ, start_response)
+        if connection is None:
+            return application(environ, start_response)
+        connection.settimeout(SEND_SECONDS)
+        _limit_unsent(connection)
+        environ["wsgi.input"] = TimedBody(environ["wsgi.input"], seconds)
+        body = application(environ, start_response)
+        # gunicorn sends a file by itself, if it gets this very object.
+        return body if isinstance(body, environ["wsgi.file_wrapper"]) else _Pieces(body)
 
     return call
+
+
+def _limit_unsent(connection: socket.socket) -> None:
+    """Limit what the system keeps for a client that does not read, where it can: otherwise it takes megabytes, and a
+    slow reader costs as much as a fast one.
+    """
+    if UNSENT_OPTION is not None:
+        with suppress(OSError):  # not TCP
+            connection.setsockopt(socket.IPPROTO_TCP, UNSENT_OPTION, UNSENT_BYTES)
 
 
 def hang_up_check() -> Callable[[], bool]:

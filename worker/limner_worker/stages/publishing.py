@@ -30,10 +30,14 @@ log = get_logger(__name__)
 
 STORED_AT_ONCE: Final = 16
 """Jobs whose pictures one thread encodes and stores in one task."""
+STORING_THREADS: Final = 4
+"""They mostly wait for the disk, whose file system syncs the files of several threads together."""
 PRESENTED_AT_ONCE: Final = 16
 """Threads that wait for presentations."""
 COMMITTED_AT_ONCE: Final = 200
 """Jobs whose results share a transaction: one commit costs about as much as the rows of a dozen jobs."""
+GATHER_SECONDS: Final = 0.02
+"""While further pictures are being stored, a commit waits this long for them, so that they share it."""
 RETRY_SECONDS: Final = 0.5
 LAST_TRIES: Final = 10
 """Commit attempts of a stopping worker while the database is away."""
@@ -56,7 +60,7 @@ class ResultPresenter(Protocol):
 
 
 class Publisher:
-    """Two threads store pictures; one thread commits all outcomes that are ready together, and acknowledges them.
+    """A few threads store pictures; one thread commits all outcomes that are ready together, and acknowledges them.
 
     Presentations by a language model are awaited on further threads, so that no other job waits for them. Temporary
     faults (a full disk, a store or database that is away) are retried while the worker accepts no new jobs. The queues
@@ -84,16 +88,20 @@ class Publisher:
         self._clean_up = clean_up
         self._closing = threading.Event()
         self._pictures = PictureStorage(blobs, store_breaker, self._closing)
-        self._storing = threads.pool("publish", 2)
+        self._storing = threads.pool("publish", STORING_THREADS)
         self._presenting = threads.pool("present", PRESENTED_AT_ONCE)
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
+        self._tasks = 0
+        """Tasks that store pictures, those included that have not begun."""
+        self._tasks_lock = threading.Lock()
         self._committer = threads.start("commit", self._commit_forever, limit_seconds=UNIT_SECONDS)
 
     def publish(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        """Store the jobs' pictures and finish the jobs, a few per task, so that both threads have work."""
+        """Store the jobs' pictures and finish the jobs, a few per task, so that all threads have work."""
         for job in jobs:
             job.generated_at = time.perf_counter()
         for start in range(0, len(jobs), STORED_AT_ONCE):
+            self._count_tasks(1)
             self._storing.submit(self._store_jobs, jobs[start : start + STORED_AT_ONCE], fingerprint)
 
     def publish_stored(self, job: JobRun, images: Sequence[NewImage]) -> None:
@@ -119,7 +127,15 @@ class Publisher:
     # --- pictures ---
 
     def _store_jobs(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        self._present_all(self._pictures.store(jobs, fingerprint))
+        try:
+            outcomes = self._pictures.store(jobs, fingerprint)
+        finally:
+            self._count_tasks(-1)  # before the outcomes are ready: the commit must not wait for this task
+        self._present_all(outcomes)
+
+    def _count_tasks(self, change: int) -> None:
+        with self._tasks_lock:
+            self._tasks += change
 
     def _present_all(self, outcomes: Sequence[Outcome]) -> None:
         slow, ready = list[Outcome](), list[Outcome]()
@@ -158,15 +174,17 @@ class Publisher:
             self._threads.idle()
 
     def _take(self) -> tuple[list[Outcome], bool]:
-        """Wait for outcomes; return those that are ready, and whether more may follow."""
+        """Wait for outcomes; return those that are ready or will be in a moment, and whether more may follow."""
         some = self._ready.get()
         taken: list[Outcome] = []
+        deadline = time.monotonic() + GATHER_SECONDS
         try:
             while some is not None:
                 taken += some
                 if len(taken) >= COMMITTED_AT_ONCE:
                     break
-                some = self._ready.get_nowait()
+                left = deadline - time.monotonic()
+                some = self._ready.get(timeout=left) if self._tasks and left > 0 else self._ready.get_nowait()
         except Empty:
             pass
         return taken, some is not None

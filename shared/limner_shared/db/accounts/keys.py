@@ -35,6 +35,8 @@ class Caller:
     tenant_id: str
     scopes: frozenset[Scope]
     is_use_due: bool
+    requests_per_minute: int | None
+    """The tenant's limit, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,13 @@ def authenticate(session: Session, key: str) -> Caller:
     prefix, lookup, secret, checksum = (*key.split("_"), "", "", "", "")[:4]
     if prefix == PREFIX and checksum == _checksum(lookup, secret):  # a typo costs no query
         due = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= now() - LAST_USED_SECONDS)
-        query = select(ApiKey.tenant_id, ApiKey.digest, ApiKey.scopes, due.label("due"))
+        columns = (ApiKey.tenant_id, ApiKey.digest, ApiKey.scopes, due.label("due"), Tenant.requests_per_minute)
+        query = select(*columns).join(Tenant, Tenant.id == ApiKey.tenant_id)
         found = session.execute(query.where(ApiKey.id == lookup, _is_valid())).first()
         if found is not None and hmac.compare_digest(found.digest, _digest(secret)):
-            return Caller(lookup, found.tenant_id, read_scopes(found.scopes), bool(found.due))
+            return Caller(
+                lookup, found.tenant_id, read_scopes(found.scopes), bool(found.due), found.requests_per_minute
+            )
     raise Unauthorized("This API key is not valid: it is mistyped, unknown, expired or revoked.")
 
 

@@ -1,0 +1,266 @@
+"""Mixed load for an hour: memory, threads, latency and stored pictures must not change with time.
+
+    python -m bench.soak [--minutes 60]
+
+The service with PostgreSQL, two web processes and one worker of the null model. Clients submit single jobs and wait for
+them, bulks that are paused and resumed, and conversations; a fifth of the jobs and bulks is canceled. Others follow the
+event stream. Retention deletes what is older than two minutes.
+
+A window is a sixth of the time. Memory of the last window is compared with that of the second, by when caches are full
+and the first deletions have run; latency of the last window with that of the first. At the end, the picture store is
+compared with the tables: a picture that is neither an image nor marked for deletion would stay for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from io import BytesIO
+from statistics import median, quantiles
+from typing import Any
+
+import click
+import psutil
+from sqlalchemy import func, select
+
+from bench.common import NULL_CARD, postgres, report, running_stack
+from limner_client.client import Client
+from limner_client.local.stack import Stack
+from limner_shared.db.accounts import tenants
+from limner_shared.db.engine import Database
+from limner_shared.db.tables import Garbage, Image, Job
+from limner_shared.domain.jobs import JobState
+from limner_shared.errors import InvalidState, LimnerError
+from limner_shared.storage.blobs import Blobs
+
+SINGLES, BULKS, FOLLOWERS = 4, 1, 4
+"""Clients of each kind. One process runs them all, beside the service."""
+BULK_LINES = 200
+CANCELED = 0.2
+KEPT_DAYS = 120 / 86_400
+SAMPLE_SECONDS = 2.0
+WINDOWS = 6
+GROWTH, SLOWER = 1.02, 1.3
+KINDS = {"serve": "web", "worker": "worker", "dispatcher": "dispatcher"}
+"""The processes that are watched, by the command that each runs."""
+DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass
+class Figures:
+    """What was measured, each with the seconds since the start."""
+
+    started: float = field(default_factory=time.monotonic)
+    latencies: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """Milliseconds from the submission of a single job to its picture's bytes."""
+    memory: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    """Resident megabytes of all processes of a kind."""
+    threads: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
+    jobs: int = 0
+    errors: list[str] = field(default_factory=list[str])
+
+    @property
+    def at(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+
+class Load:
+    """The clients, each on its own thread until `stop`."""
+
+    def __init__(self, url: str, figures: Figures) -> None:
+        self._url = url
+        self._figures = figures
+        self._over = threading.Event()
+        clients = [self._single] * SINGLES + [self._bulk] * BULKS + [self._talk] + [self._follow] * FOLLOWERS
+        self._threads = [threading.Thread(target=self._again, args=(each,), daemon=True) for each in clients]
+
+    def start(self) -> None:
+        """Start all clients."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let each client end what it does; those that follow events end with the process."""
+        self._over.set()
+        for thread in self._threads[:-FOLLOWERS]:
+            thread.join(60)
+
+    def _again(self, use: Callable[[Client], None]) -> None:
+        with Client(self._url) as client:
+            while not self._over.is_set():
+                try:
+                    use(client)
+                except InvalidState:
+                    continue  # a job ended before it was canceled
+                except LimnerError as error:
+                    self._figures.errors.append(f"{use.__name__}: {error.message}"[:200])
+                    self._over.wait(1)
+
+    def _single(self, client: Client) -> None:
+        started = time.perf_counter()
+        job = client.submit({"prompt": "a red apple", "seed": random.randrange(2**31), "steps": 3})  # noqa: S311
+        self._figures.jobs += 1
+        if random.random() < CANCELED:  # noqa: S311
+            self._over.wait(random.uniform(0, 0.1))  # noqa: S311
+            client.cancel(job.id)
+            return
+        while not job.status.terminal:
+            job = client.job(job.id, wait_seconds=25)
+        if job.status is not JobState.SUCCEEDED:
+            raise LimnerError(f"{job.id} {job.status}")
+        client.download(job.images[0])
+        self._figures.latencies.append((self._figures.at, (time.perf_counter() - started) * 1000))
+
+    def _bulk(self, client: Client) -> None:
+        lines = "".join(
+            json.dumps({"prompt": f"picture {number}", "seed": random.randrange(2**31)}) + "\n"  # noqa: S311
+            for number in range(BULK_LINES)
+        )
+        bulk = client.submit_bulk(BytesIO(lines.encode()))
+        self._figures.jobs += BULK_LINES
+        client.pause_bulk(bulk.id)
+        self._over.wait(0.5)
+        client.resume_bulk(bulk.id)
+        if random.random() < CANCELED:  # noqa: S311
+            client.cancel_bulk(bulk.id)
+            return
+        while client.bulk(bulk.id).ended < BULK_LINES and not self._over.wait(0.2):
+            continue
+        for _ in client.bulk_results(bulk.id):
+            continue
+
+    def _talk(self, client: Client) -> None:
+        for job in client.jobs(limit=1).items:
+            client.explain(job.id)
+        self._over.wait(0.5)
+
+    def _follow(self, client: Client) -> None:
+        for number, _event in enumerate(client.events()):
+            if number > 1000 or self._over.is_set():  # a browser's tab is closed, and another one opened
+                return
+
+
+def sample(figures: Figures) -> None:
+    """Note the memory and the threads of the service's processes."""
+    memory: dict[str, float] = defaultdict(float)
+    threads: dict[str, int] = defaultdict(int)
+    for process in psutil.Process().children(recursive=True):
+        try:
+            kinds = [KINDS[word] for word in process.cmdline() if word in KINDS]
+            if kinds:
+                memory[kinds[0]] += process.memory_info().rss / 1e6
+                threads[kinds[0]] += process.num_threads()
+        except psutil.NoSuchProcess:
+            continue
+    for kind, megabytes in memory.items():
+        figures.memory[kind].append((figures.at, megabytes))
+        figures.threads[kind].append((figures.at, threads[kind]))
+
+
+def windows(samples: list[tuple[float, float]], seconds: float) -> list[list[float]]:
+    """Return the values of each window."""
+    found: list[list[float]] = [[] for _ in range(WINDOWS)]
+    for at, value in samples:
+        found[min(WINDOWS - 1, int(at / seconds * WINDOWS))].append(value)
+    return found
+
+
+def p99(values: list[float]) -> float:
+    """Return the 99th percentile."""
+    return quantiles(values, n=100)[-1]
+
+
+def unreferenced(stack: Stack) -> int:
+    """Return the number of stored pictures that no row names, neither as an image nor as garbage."""
+    folder = Blobs(stack.settings.resolved_blob_url).folder
+    if folder is None:
+        raise SystemExit("the pictures must be in a folder")
+    stored = {file.stem for file in folder.rglob("*") if file.is_file() and DIGEST.fullmatch(file.stem)}
+    database = Database(stack.settings.resolved_database_url)
+    with database.read() as session:
+        named = set(session.scalars(select(Image.sha256))) | set(session.scalars(select(Garbage.sha256)))
+    database.dispose()
+    return len(stored - named)
+
+
+def settle(stack: Stack) -> None:
+    """Wait until no job is queued or running."""
+    database = Database(stack.settings.resolved_database_url)
+    live = select(func.count()).where(Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with database.read() as session:
+            if not session.scalar(live):
+                break
+        time.sleep(0.5)
+    else:
+        raise SystemExit("jobs are left that do not end")
+    database.dispose()
+
+
+def run(minutes: float) -> tuple[Figures, int]:
+    """Run the load; returns the figures and the number of unreferenced pictures."""
+    with ExitStack() as open_:
+        url = open_.enter_context(postgres())
+        changes: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning"}
+        stack = open_.enter_context(running_stack(database_url=url, **changes))
+        database = Database(stack.settings.resolved_database_url)
+        with database.write() as session:
+            days: dict[str, float | None] = {f"keep_{what}_days": KEPT_DAYS for what in ("images", "prompts", "jobs")}
+            tenants.change_tenant(session, "local", days)
+        database.dispose()
+        figures = Figures()
+        load = Load(stack.url, figures)
+        load.start()
+        while figures.at < 60 * minutes:
+            time.sleep(SAMPLE_SECONDS)
+            stack.restart_dead()
+            sample(figures)
+        load.stop()
+        settle(stack)
+        return figures, unreferenced(stack)
+
+
+@click.command()
+@click.option("--minutes", default=60.0, show_default=True)
+@click.option("--quick", is_flag=True, help="Under 50 s: too short to show growth.")
+def main(minutes: float, quick: bool) -> None:
+    """Measure, and print the figures."""
+    minutes = 0.5 if quick else minutes
+    figures, lost = run(minutes)
+    seconds = 60 * minutes
+    memory = {
+        kind: [round(median(each), 1) for each in windows(of, seconds) if each] for kind, of in figures.memory.items()
+    }
+    threads = {kind: [int(of[len(of) // WINDOWS][1]), int(of[-1][1])] for kind, of in figures.threads.items()}
+    latency = [round(p99(each), 1) for each in windows(figures.latencies, seconds)]
+    growth = {kind: round(each[-1] / each[1], 3) for kind, each in memory.items()}
+    slower = round(latency[-1] / latency[0], 2)
+    found: dict[str, Any] = {
+        "minutes": minutes,
+        "jobs": figures.jobs,
+        "errors": figures.errors[:5],
+        "memory_mb_by_window": memory,
+        "memory_growth": growth,
+        "threads_after_the_first_window_and_at_the_end": threads,
+        "p99_ms_by_window": latency,
+        "p99_ratio": slower,
+        "unreferenced_pictures": lost,
+    }
+    kept = all(first <= last for first, last in threads.values()) and not lost and not figures.errors
+    met = kept and max(growth.values()) <= GROWTH and slower <= SLOWER
+    goal = f"memory at most {GROWTH} x and p99 at most {SLOWER} x, no thread lost, no unreferenced picture"
+    bars = {f"window {number + 1}": each for number, each in enumerate(windows(figures.latencies, seconds))}
+    report("soak", found, goal, met=met, bars=bars, unit="milliseconds from submission to the picture")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Faults of additional processes in other surroundings: an earlier release, a clock that jumps, a cut network."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from limner_client.local.embedded_valkey import free_port
+from tests import previous
+from tests.chaos.world import World, start_additional
+from tests.distributed.proxy import DOWN, UP, Proxy
+from tests.processes import COMMAND, environment
+
+ROLES: Final = ("worker", "dispatcher")
+PREVIOUS_CARD: Final = "tests/models/null.toml"
+PREVIOUS_ROLES: Final = {"worker": "worker", "dispatcher": "dispatch", "serve": "serve"}
+"""By this release's commands, those of the previous one."""
+FAKETIME_FOLDERS: Final = ("/usr/lib", "/usr/local/lib", "/opt/lib")
+
+
+def run_the_previous_release(world: World) -> None:
+    """Run a process of the previous release beside this one's, as during a rolling deploy, and end it."""
+    role = world.random.choice(list(PREVIOUS_ROLES))
+    world.fault_log[-1] += f" {role}"
+    if world.previous is None:
+        folder = world.service.folder / "previous"
+        folder.mkdir()
+        world.previous = previous.unpack(folder, PREVIOUS_CARD) | {"LIMNER_MODELS": str(folder / PREVIOUS_CARD)}
+    settings = world.service.settings
+    port = free_port()
+    # Its environment names its own sources and card, and has precedence.
+    variables = environment(settings) | world.previous | {"LIMNER_PORT": str(port)}
+    process = start_additional(world, previous.command(PREVIOUS_ROLES[role]), variables)
+    world.previous_pids.add(process.pid)
+    end = time.monotonic() + world.random.uniform(5, 10)
+    while time.monotonic() < end:
+        time.sleep(0.5)
+        if role == "serve":
+            _submit(world, f"http://127.0.0.1:{port}")
+    if world.random.random() < 0.5:
+        process.kill()
+    else:
+        process.terminate()
+
+
+def _submit(world: World, url: str) -> None:
+    """Submit a job over an additional web process, unless it is not ready yet or something that it needs is away."""
+    with suppress(httpx.HTTPError):
+        answer = httpx.post(f"{url}/api/v1/jobs", json={"prompt": "from before", "seed": 7}, timeout=5)
+        if answer.is_success:
+            world.accepted.add(answer.json()["id"])
+
+
+def faketime() -> str | None:
+    """The path of libfaketime (Debian's package of this name), or None if it is not installed."""
+    named = os.environ.get("LIMNER_TEST_FAKETIME") or ctypes.util.find_library("faketime")
+    if named is not None:
+        return named
+    return next((str(file) for top in FAKETIME_FOLDERS for file in sorted(Path(top).rglob("libfaketime.so.1"))), None)
+
+
+def jump_a_clock(world: World) -> None:
+    """Let the clock of an additional process jump while it works, twice; the database's clock stays correct."""
+    library, role = faketime(), world.random.choice(ROLES)
+    if library is None:
+        world.fault_log[-1] += " not done: libfaketime is not installed"
+        return
+    jumps = [world.random.choice([-86400, -7200, -30, 30, 7200, 86400]) for _ in range(2)]
+    world.fault_log[-1] += f" {role} {jumps} s"
+    offset = world.service.folder / f"clock-{len(world.service.processes)}"
+    offset.write_text("+0")
+    variables = environment(world.service.settings) | {
+        "LD_PRELOAD": library,
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a change of the wall clock does not affect it
+        "FAKETIME_DONT_RESET": "1",
+    }
+    process = start_additional(world, [sys.executable, "-m", COMMAND, role], variables)
+    time.sleep(world.random.uniform(3, 6))
+    for seconds in jumps:
+        offset.write_text(f"{seconds:+}")
+        time.sleep(world.random.uniform(1, 4))
+    process.terminate()
+
+
+def cut_one_direction(world: World) -> None:
+    """Let the network of an additional process lose one direction: its statements or the responses to them.
+
+    The cut is shorter or longer than a lease; then the held bytes arrive, or the process is killed before.
+    """
+    role, way = world.random.choice(ROLES), world.random.choice([UP, DOWN])
+    server = "redis" if world.sqlite else world.random.choice(["redis", "database"])
+    seconds = world.random.uniform(1, world.service.settings.lease_seconds + 5)
+    world.fault_log[-1] += f" {role} {server} {way} {seconds:.1f} s"
+    proxy, variables = _behind_proxy(world, server)
+    variables = environment(world.service.settings) | variables
+    process = start_additional(world, [sys.executable, "-m", COMMAND, role], variables)
+    time.sleep(world.random.uniform(3, 6))
+    proxy.cut(way)
+    time.sleep(seconds)
+    if world.random.random() < 0.5:
+        process.kill()
+    proxy.restore()
+    time.sleep(2)
+    process.terminate()
+    proxy.refuse()
+    proxy.close()
+
+
+def _behind_proxy(world: World, server: str) -> tuple[Proxy, dict[str, str]]:
+    """A proxy of a server, and the variables of a process that reaches the server only through it."""
+    url = world.redis.url if server == "redis" else world.store.url
+    proxy = Proxy(url)
+    return proxy, {"LIMNER_REDIS_URL" if server == "redis" else "LIMNER_DATABASE_URL": proxy.url}
