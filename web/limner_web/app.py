@@ -32,7 +32,7 @@ from limner_web.api import (
     webhook_endpoints,
     webhook_secret,
 )
-from limner_web.openai import batches, chat
+from limner_web.openai import batches, chat, responses
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
@@ -69,6 +69,7 @@ MODULES = (
     openai_files,
     openai_images,
     openai_models,
+    responses,
     a1111,
     replicate,
     replicate_webhook_secret,
