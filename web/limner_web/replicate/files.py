@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import Any, Final, cast
 
@@ -11,6 +12,8 @@ from werkzeug.datastructures import FileStorage
 from limner_shared.db import files, queries
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile
+from limner_shared.domain.card_fields import refuse
+from limner_shared.domain.jobs import MAX_METADATA_BYTES
 from limner_shared.errors import InvalidLink, InvalidRequest
 from limner_web import strict_json
 from limner_web.intake import uploads
@@ -38,6 +41,8 @@ def upload(services: Services, tenant_id: str, content: FileStorage, metadata: A
         raise strict_json.refuse_text("content")
     if not isinstance(metadata, dict):
         raise InvalidRequest("metadata: send a JSON object.", field="metadata")
+    if len(json.dumps(metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
+        raise refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
     new = NewFile(
         id="",
         name=name[:MAX_NAME],

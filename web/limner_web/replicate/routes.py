@@ -147,7 +147,9 @@ def upload_file() -> Response:
     services = get_services()
     try:
         content = request.files.get("content")
-        metadata = strict_json.loads(request.form.get("metadata") or "{}")
+        part = request.files.get("metadata")  # the client for Node sends a file, the one for Python a field
+        sent = request.form.get("metadata", "") if part is None else part.read()
+        metadata = strict_json.loads(sent or "{}")
     except BROKEN_BODY as error:
         raise cut_off(0, request.content_length) from error
     if content is None:
