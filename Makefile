@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test test-long chaos fuzz matrix screenshots lint docs format lock sbom clean browser
+.PHONY: help demo up test test-long clients chaos fuzz matrix screenshots lint docs format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -28,6 +28,11 @@ test: $(STAMP) browser ## Run the tests, in less than ten minutes; they start th
 
 test-long: $(STAMP) browser ## Run the long tests: crashes, outages and other faults of real processes
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)
+
+clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm and LangChain; installs them in dist/
+	@test -x dist/clients/bin/python || { $(BIN)/python -m venv dist/clients \
+	&& dist/clients/bin/python -m pip install -qq --disable-pip-version-check -r tests/clients/python/requirements.txt; }
+	@exec $(BIN)/python -m pytest tests/e2e/test_node_clients.py tests/e2e/test_python_clients.py $(ARGS)
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)

@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     """Size limit of a request that is not a bulk. A job's image and mask are the largest part of a request."""
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
     """Size limit of a bulk upload, in bytes."""
+    max_file_bytes: int = Field(default=10 << 30, ge=1024)
+    """Size limit of all uploaded files of one tenant together, in bytes."""
     max_bulk_lines: int = Field(default=1_000_000, ge=1)
     """The most jobs in one bulk."""
 

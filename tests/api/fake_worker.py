@@ -12,9 +12,9 @@ from limner_shared.db import ledger
 from limner_shared.db.ledger import Claim, NewImage
 
 
-def png(colour: str) -> bytes:
+def png(colour: str, mode: str = "RGB") -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (256, 256), colour).save(buffer, "PNG")
+    Image.new(mode, (256, 256), colour).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -211,7 +211,21 @@ def test_a_file_belongs_to_its_tenant_until_it_is_deleted(make_app, database):
     assert client.get("/replicate/v1/files", headers=ours).json["results"] == []
 
 
-@pytest.mark.parametrize("form", [{}, {"content": "text"}, {"content": (io.BytesIO(b"x"), "a\x00b"), "metadata": "{"}])
+def test_metadata_are_read_from_a_field_and_from_a_file_as_each_client_sends_them(client):
+    part = (io.BytesIO(b'{"k": 2}'), "blob", "application/json")
+    form = {"content": (io.BytesIO(png("red")), "start.png", "image/png"), "metadata": part}
+    assert client.post("/replicate/v1/files", data=form).json["metadata"] == {"k": 2}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"content": "text"},
+        {"content": (io.BytesIO(b"x"), "a\x00b"), "metadata": "{"},
+        {"content": (io.BytesIO(b"x"), "a"), "metadata": '{"k": "' + "x" * 5000 + '"}'},
+    ],
+)
 def test_an_upload_without_a_file_or_with_damaged_metadata_is_refused(client, form):
     assert client.post("/replicate/v1/files", data=form, content_type="multipart/form-data").status_code in (400, 422)
 

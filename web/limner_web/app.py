@@ -32,7 +32,7 @@ from limner_web.api import (
     webhook_endpoints,
     webhook_secret,
 )
-from limner_web.openai import batches, chat
+from limner_web.openai import batches, chat, responses
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
@@ -42,6 +42,7 @@ from limner_web.replicate import routes as replicate
 from limner_web.replicate import webhook_secret as replicate_webhook_secret
 from limner_web.services import build
 from limner_web.serving import connection, operator_port
+from limner_web.updates.unchanged import with_unchanged_polls
 
 log = get_logger(__name__)
 
@@ -69,6 +70,7 @@ MODULES = (
     openai_files,
     openai_images,
     openai_models,
+    responses,
     a1111,
     replicate,
     replicate_webhook_secret,
@@ -120,7 +122,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
-    served = operator_port.with_operator_port(app.wsgi_app, settings.port)
+    answered = with_unchanged_polls(app.wsgi_app, services.unchanged, _request_id, SECURITY_HEADERS)
+    served = operator_port.with_operator_port(answered, settings.port)
     app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)  # type: ignore[method-assign]
     return app
 

@@ -40,6 +40,8 @@ MAX_BULK_ERRORS: Final = 100
 """Bad lines that an error describes; of the others it gives the number."""
 MAX_HISTORY_TURNS: Final = 20
 """Earlier turns that a message's interpretation is given."""
+MAX_FILES: Final = 10_000
+"""Uploaded files that a tenant may keep; `max_file_bytes` limits their bytes."""
 MAX_POLLED_JOBS: Final = 100
 """Jobs that one request reads by their ids."""
 MAX_RETRIED_JOBS: Final = 1000

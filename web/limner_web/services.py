@@ -30,6 +30,7 @@ from limner_web.serving.probe import Probe
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
+from limner_web.updates.unchanged import UnchangedPolls
 from limner_web.updates.watch import Watches
 
 
@@ -50,6 +51,7 @@ class Services:
     links: SignedLinks
     listener: Listener
     watches: Watches
+    unchanged: UnchangedPolls
     feeds: Feeds
     probe: Probe
     limiter: ConcurrencyLimiter
@@ -90,6 +92,7 @@ def build(settings: Settings) -> Services:
         links=SignedLinks(settings.signing_key, database),
         listener=listener,
         watches=Watches(listener, database, supervisor),
+        unchanged=UnchangedPolls(listener),
         feeds=Feeds(listener, database, supervisor),
         probe=Probe(settings.resolved_database_url, redis),
         limiter=ConcurrencyLimiter(settings),

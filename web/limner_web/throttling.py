@@ -23,11 +23,11 @@ from limner_shared.errors import Overloaded, TooManyRequests
 from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz", "/metrics", "/metrics/targets")
-WAITING: Final = ("/v1/chat/completions", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
+WAITING: Final = ("/v1/chat/completions", "/v1/responses", "/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 REPLICATE: Final = "/replicate/v1/"
 WEBHOOK_TEST: Final = "/test"  # of an endpoint: it waits for the answer
 OPENAI_IMAGES: Final = "/v1/images/"
-UPLOADS: Final = ("/api/v1/bulks", "/v1/files")
+UPLOADS: Final = ("/api/v1/bulks", "/v1/files", "/replicate/v1/files")
 DOWNLOADS: Final = ("/results", "/content", "/stream")
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"

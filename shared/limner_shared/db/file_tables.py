@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from limner_shared.db.table_base import Base
+from limner_shared.db.table_base import Base, NullableJson
 
 
 class StoredFile(Base):
@@ -24,5 +26,8 @@ class StoredFile(Base):
     created_at: Mapped[float]
     expires_at: Mapped[float]
     batch_id: Mapped[str | None] = mapped_column(String(40))  # the batch whose output it is
+    content_type: Mapped[str | None] = mapped_column(String(255))  # as the client says; never sent back as a type
+    sha256: Mapped[str | None] = mapped_column(String(64))  # of the content; None for files of the version before
+    extra: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # the client's own metadata
 
     __table_args__ = (Index("ix_files_listed", "tenant_id", "id"), Index("ix_files_expiry", "expires_at"))

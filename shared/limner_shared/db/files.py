@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.file_tables import StoredFile
+from limner_shared.db.tables import Tenant
 from limner_shared.errors import NotFound
 
 NO_SYNC: Final = {"synchronize_session": False}
+DAY: Final = 86_400.0
+SHORTEST_SECONDS: Final = 3600.0
+"""The shortest retention of a file: a call or a batch that names it can read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,36 @@ class NewFile:
     size_bytes: int
     parts: int
     expires_in: float
-    """Seconds."""
+    """Seconds; an uploaded file's are at most its tenant's retention."""
     batch_id: str | None = None
+    content_type: str | None = None
+    sha256: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Room(NamedTuple):
+    """How many files a tenant may add, and of how many bytes together."""
+
+    files: int
+    bytes: int
 
 
 def add_file(session: Session, tenant_id: str, new: NewFile) -> None:
     """Add the row of a file."""
     values = {"id": new.id, "tenant_id": tenant_id, "name": new.name, "purpose": new.purpose}
     values |= {"size_bytes": new.size_bytes, "parts": new.parts, "batch_id": new.batch_id}
-    session.execute(insert(StoredFile).values(created_at=now(), expires_at=now() + new.expires_in, **values))
+    values |= {"content_type": new.content_type, "sha256": new.sha256, "extra": new.metadata}
+    kept = None if new.batch_id is not None else _retention(session, tenant_id)
+    life = new.expires_in if kept is None else min(new.expires_in, kept)
+    session.execute(insert(StoredFile).values(created_at=now(), expires_at=now() + life, **values))
+
+
+def room(session: Session, tenant_id: str, most: Room) -> Room:
+    """What a tenant may still upload, of `most` altogether; 0 or less if nothing. Outputs of batches do not count."""
+    uploaded = (StoredFile.tenant_id == tenant_id) & (StoredFile.expires_at > now()) & StoredFile.batch_id.is_(None)
+    counted = select(func.count(), func.coalesce(func.sum(StoredFile.size_bytes), 0)).where(uploaded)
+    number, size = session.execute(counted).one()
+    return Room(most.files - int(number), most.bytes - int(size))
 
 
 def file(session: Session, tenant_id: str, file_id: str) -> StoredFile:
@@ -47,14 +72,23 @@ def file(session: Session, tenant_id: str, file_id: str) -> StoredFile:
 
 
 def files(
-    session: Session, tenant_id: str, limit: int, *, after: str | None, purpose: str | None, oldest_first: bool
+    session: Session,
+    tenant_id: str,
+    limit: int,
+    *,
+    after: str | None = None,
+    purpose: str | None = None,
+    oldest_first: bool = False,
+    uploaded: bool = False,
 ) -> list[StoredFile]:
-    """A page of a tenant's files, those that follow the file `after` in this order."""
+    """A page of a tenant's files, those that follow the file `after` in this order; only those `uploaded` if so."""
     query = select(StoredFile).where(StoredFile.tenant_id == tenant_id, StoredFile.expires_at > now())
     if after is not None:
         query = query.where(StoredFile.id > after if oldest_first else StoredFile.id < after)
     if purpose is not None:
         query = query.where(StoredFile.purpose == purpose)
+    if uploaded:
+        query = query.where(StoredFile.batch_id.is_(None))
     order = StoredFile.id if oldest_first else StoredFile.id.desc()
     return list(session.scalars(query.order_by(order).limit(limit)))
 
@@ -68,12 +102,35 @@ def delete_file(session: Session, tenant_id: str, file_id: str) -> bool:
 
 
 def expire_files(session: Session, limit: int) -> int:
-    """Delete the rows of at most `limit` files that have expired, and return their number."""
-    expired = select(StoredFile.id).where(StoredFile.expires_at <= now()).limit(limit)
-    gone = delete(StoredFile).where(StoredFile.id.in_(expired)).returning(StoredFile.id)
-    return len(list(session.scalars(gone, execution_options=NO_SYNC)))
+    """Delete the rows of at most `limit` files that have expired, or are older than their tenant's retention, which may
+    have changed since they were uploaded. Returns their number.
+    """
+    done = _delete(session, StoredFile.expires_at <= now(), limit)
+    has_retention = Tenant.keep_images_days.is_not(None) | Tenant.keep_prompts_days.is_not(None)
+    for tenant_id in session.scalars(select(Tenant.id).where(has_retention)).all():
+        old = StoredFile.created_at <= now() - (_retention(session, tenant_id) or 0.0)
+        mine = (StoredFile.tenant_id == tenant_id) & StoredFile.batch_id.is_(None)
+        done += _delete(session, mine & old, limit - done)
+    return done
 
 
 def known_files(session: Session, file_ids: Sequence[str]) -> set[str]:
     """The subset of these ids that are files."""
     return set(session.scalars(select(StoredFile.id).where(StoredFile.id.in_(file_ids))))
+
+
+def _retention(session: Session, tenant_id: str) -> float | None:
+    """For how many seconds a tenant keeps uploaded files, which may hold pictures and prompts; None without a limit."""
+    days = session.execute(
+        select(Tenant.keep_images_days, Tenant.keep_prompts_days).where(Tenant.id == tenant_id)
+    ).one()
+    kept = [each * DAY for each in days if each is not None]
+    return max(SHORTEST_SECONDS, min(kept)) if kept else None
+
+
+def _delete(session: Session, which: ColumnElement[bool], limit: int) -> int:
+    if limit <= 0:
+        return 0
+    chosen = select(StoredFile.id).where(which).limit(limit)
+    gone = delete(StoredFile).where(StoredFile.id.in_(chosen)).returning(StoredFile.id)
+    return len(list(session.scalars(gone, execution_options=NO_SYNC)))

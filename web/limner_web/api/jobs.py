@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 from http import HTTPStatus
+from typing import Final
 
 from apiflask import APIBlueprint
-from flask import Response, make_response, request, url_for
+from flask import Response, g, make_response, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
@@ -26,7 +27,8 @@ from limner_web.view_builders import job_view
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
-
+TAG_HEADERS: Final = ("ETag", "Cache-Control", "Retry-After")
+"""The headers with which an unchanged job is answered."""
 EXISTING = {
     "description": "The job that holds the unique key; no job was made",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobView"}}},
@@ -74,8 +76,15 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
 
     With `wait`, the response is sent when the job has ended or the time is over, whichever comes first.
     """
-    services = get_services()
-    return _answer(_wait(services, job_id, query.wait) if query.wait else _view(services, job_id))
+    services, started = get_services(), time.monotonic()
+    if query.wait:
+        return _answer(_wait(services, job_id, query.wait))
+    answer = _answer(_view(services, job_id))
+    # A tenant whose requests are counted has all of them counted.
+    if answer.status_code == HTTPStatus.NOT_MODIFIED and g.requests_per_minute is None:
+        headers = [item for item in answer.headers.items() if item[0] in TAG_HEADERS]
+        services.unchanged.remember(request.environ, job_id, headers, started)
+    return answer
 
 
 @bp.get("/<id:job_id>/explain")

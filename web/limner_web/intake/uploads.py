@@ -1,8 +1,9 @@
-"""Uploads of files: stored in parts as they are read, and given their row at the end."""
+"""Uploads of files: stored in parts as they are read, and given their row at the end. All APIs upload here."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -10,31 +11,42 @@ from typing import IO, Final
 
 from sqlalchemy.orm import Session
 
-from limner_shared.db import files
+from limner_shared.db import files, ledger
 from limner_shared.db.file_tables import StoredFile
-from limner_shared.db.files import NewFile
+from limner_shared.db.files import NewFile, Room
+from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.ids import new_id
-from limner_shared.errors import BodyTooLarge, StorageFailed
+from limner_shared.errors import BodyTooLarge, StorageFailed, TooManyRequests
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import Kind, Repeat, create_once
+from limner_web.limits import MAX_FILES, MAX_IMAGE_BYTES
 from limner_web.services import Services
 
 PART_BYTES: Final = 4 << 20
+QUOTA_LOCK: Final = "\x01files"
+"""The key that uploads of one tenant lock while they count its files; no client can send it."""
+LATER_SECONDS: Final = 3600
+"""When an upload over the quota may be tried again: no client repeats it by itself after so long a time."""
 
 
 def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFile, header: JobHeaders) -> str:
     """Store a file and return its id; a repeated upload returns the file of its first try.
 
-    Of `about`, the name, the purpose and `expires_in` are used. Raises BodyTooLarge, StorageFull, StorageFailed, or
-    IdempotencyConflict.
+    Of `about`, the id, the size, the parts and the SHA-256 are not used. Raises BodyTooLarge, TooManyRequests,
+    StorageFull, StorageFailed, or IdempotencyConflict.
     """
     new, digest = replace(about, id=new_id("file"), size_bytes=0, parts=0), hashlib.sha256()
     kept = False
 
     def create(session: Session) -> str:
+        ledger.lock_key(session, tenant_id, QUOTA_LOCK)
+        _require_room(_room(services, session, tenant_id), new.size_bytes)
         files.add_file(session, tenant_id, new)
         return new.id
 
+    with services.database.read() as session:
+        left = _room(services, session, tenant_id)
+    _require_room(left, 0)
     try:
         while data := body.read(PART_BYTES):
             services.storage.call(services.blobs.put_file_part, new.id, new.parts, data)
@@ -42,7 +54,11 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
             new = replace(new, parts=new.parts + 1, size_bytes=new.size_bytes + len(data))
             if new.size_bytes > services.settings.max_bulk_bytes:
                 raise BodyTooLarge(f"A file may have at most {services.settings.max_bulk_bytes} bytes.")
-        said = f"{new.name} {new.purpose} {new.expires_in} {digest.hexdigest()}"
+            _require_room(left, new.size_bytes)
+        new = replace(new, sha256=digest.hexdigest())
+        said = f"{new.name} {new.purpose} {new.expires_in} {new.sha256}"
+        if new.metadata is not None:
+            said += json.dumps(new.metadata, sort_keys=True)
         repeat = Repeat(
             header.idempotency_key, header.x_stainless_retry_count, hashlib.sha256(said.encode()).hexdigest()
         )
@@ -60,7 +76,38 @@ def read_file(services: Services, row: StoredFile) -> Iterator[bytes]:
         yield services.storage.call(services.blobs.get_file_part, row.id, number)
 
 
+def read_image(services: Services, tenant_id: str, field: str, file_id: str) -> bytes:
+    """The bytes of an uploaded image. Raises NotFound, StorageFailed, or InvalidRequest for one that is too large."""
+    with services.database.read() as session:
+        row = files.file(session, tenant_id, file_id)
+    if row.size_bytes > MAX_IMAGE_BYTES:
+        raise refuse(field, f"a file of {row.size_bytes} bytes", f"at most {MAX_IMAGE_BYTES} bytes")
+    return b"".join(read_file(services, row))
+
+
+def delete_file(services: Services, tenant_id: str, file_id: str) -> None:
+    """Delete a file: its row, then its bytes. Raises NotFound."""
+    with services.database.write() as session:
+        row = files.file(session, tenant_id, file_id)
+        files.delete_file(session, tenant_id, file_id)
+    delete_bytes(services, row.id, row.parts)
+
+
 def delete_bytes(services: Services, file_id: str, parts: int) -> None:
     """Delete a file's parts. If the store fails, the dispatcher deletes them later, because they have no row."""
     with suppress(StorageFailed):
         services.storage.call(services.blobs.delete_file, file_id, parts)
+
+
+def _room(services: Services, session: Session, tenant_id: str) -> Room:
+    return files.room(session, tenant_id, Room(MAX_FILES, services.settings.max_file_bytes))
+
+
+def _require_room(left: Room, size: int) -> None:
+    """Raise TooManyRequests if one more file of `size` bytes is over the tenant's quota."""
+    if left.files <= 0:
+        message = f"A tenant may keep {MAX_FILES} uploaded files. Delete some, or wait until they expire."
+        raise TooManyRequests(message, limit="files", retry_after=LATER_SECONDS)
+    if size > left.bytes or left.bytes <= 0:
+        message = f"{max(0, left.bytes)} bytes are left for this tenant's uploaded files. Delete some, or wait until "
+        raise TooManyRequests(f"{message}they expire.", limit="max_file_bytes", retry_after=LATER_SECONDS)

@@ -58,9 +58,7 @@ def create_file() -> Response:
     longest = services.settings.input_retention_days * DAY
     expires_in = min(longest, fields.seconds or longest)
     new = NewFile("", _name(file), fields.purpose, 0, 0, expires_in)
-    names = {name: request.headers.get(name.replace("_", "-")) for name in JobHeaders.model_fields}
-    header = JobHeaders.model_validate(names)
-    file_id = uploads.store_file(services, tenant_id(), file.stream, new, header)
+    file_id = uploads.store_file(services, tenant_id(), file.stream, new, JobHeaders.read(request.headers))
     return jsonify(_view(_row(services, file_id)))
 
 
@@ -107,11 +105,7 @@ def get_content(file_id: str) -> Response:
 @bp.delete("/<id:file_id>")
 def delete_file(file_id: str) -> Response:
     """Delete a file."""
-    services = get_services()
-    row = _row(services, file_id)
-    with services.database.write() as session:
-        files.delete_file(session, tenant_id(), file_id)
-    uploads.delete_bytes(services, row.id, row.parts)
+    uploads.delete_file(get_services(), tenant_id(), file_id)
     return jsonify({"id": file_id, "object": "file", "deleted": True})
 
 

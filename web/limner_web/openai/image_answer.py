@@ -43,6 +43,15 @@ class Finished:
     cost: int
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A preview of a running job, in base64, and its place among those of a stream."""
+
+    index: int
+    b64: str
+    job: JobView
+
+
 def read_finished(services: Services, tenant_id: str, job: JobView) -> Finished:
     """The pictures and the cost of a job. Raises the job's error if it has not succeeded, or NotFound."""
     waiting.require_success(job)
@@ -71,7 +80,7 @@ def answer(
         "job_id": job.id,
         "seed": job.seed,
     }
-    data = [_picture(encode, output, job, image, address) for image in finished.images]
+    data = [picture(encode, output, job, image, address) for image in finished.images]
     return {name: value for name, value in about.items() if value is not None} | {"data": data}
 
 
@@ -99,30 +108,27 @@ def events(
     services: Services, tenant_id: str, order: ImageOrder, views: Iterable[JobView], call: Call
 ) -> Iterator[str]:
     """Yield the events of a stream: previews while the job runs, comments between them, at last the pictures."""
-    output, sent, last, quiet_since = order.output, 0, None, time.monotonic()
+    output = order.output
     job: JobView | None = None
-    for job in views:
-        if job.status.terminal:
-            break
-        preview = services.hints.watch(job.id) if sent < output.partial_images else None
-        if preview is not None and preview != last:
-            shown = {"b64_json": _encode(services, output, preview), "partial_image_index": sent}
-            yield event({"type": f"{call}.partial_image"} | shown | _about(output, job))
-            sent, last, quiet_since = sent + 1, preview, time.monotonic()
-        elif time.monotonic() - quiet_since >= KEEPALIVE_SECONDS or not sent:
+    for seen in progress(services, output, views):
+        if isinstance(seen, Partial):
+            shown = {"b64_json": seen.b64, "partial_image_index": seen.index}
+            yield event({"type": f"{call}.partial_image"} | shown | about_picture(output, seen.job))
+        elif seen.status.terminal:
+            job = seen
+        else:
             yield KEEPALIVE
-            quiet_since = time.monotonic()
     if job is None:
         return
     finished, encode = read_finished(services, tenant_id, job), partial(encoded, services)
     address = partial(link, services, "")
     for index, image in enumerate(finished.images):
-        completed = _picture(encode, output, job, image, address) | {
+        completed = picture(encode, output, job, image, address) | {
             "index": index,
             "job_id": job.id,
         }
         counts = {"usage": usage(order.card, job, finished.cost)} if index == 0 else {"usage": NO_USAGE}
-        yield event({"type": f"{call}.completed"} | completed | counts | _about(output, job))
+        yield event({"type": f"{call}.completed"} | completed | counts | about_picture(output, job))
 
 
 NO_USAGE: Final[dict[str, Any]] = {
@@ -134,8 +140,24 @@ NO_USAGE: Final[dict[str, Any]] = {
 """The usage of the second and later pictures of a job: the first one's has all of it, so that sums are right."""
 
 
-def _about(output: Output, job: JobView) -> dict[str, Any]:
-    """The members that all events have."""
+def progress(services: Services, output: Output, views: Iterable[JobView]) -> Iterator[Partial | JobView]:
+    """Yield the previews of a stream while the job runs, a view where a comment is due, at last the view of its end."""
+    sent, last, quiet_since = 0, None, time.monotonic()
+    for job in views:
+        if job.status.terminal:
+            yield job
+            return
+        preview = services.hints.watch(job.id) if sent < output.partial_images else None
+        if preview is not None and preview != last:
+            yield Partial(sent, _encode(services, output, preview), job)
+            sent, last, quiet_since = sent + 1, preview, time.monotonic()
+        elif time.monotonic() - quiet_since >= KEEPALIVE_SECONDS or not sent:
+            yield job
+            quiet_since = time.monotonic()
+
+
+def about_picture(output: Output, job: JobView) -> dict[str, Any]:
+    """The members that all events about a picture have."""
     return {
         "created_at": int(job.created_at.timestamp()),
         "size": _size(output, job),
@@ -162,7 +184,8 @@ def encoded(services: Services, output: Output, image: Image) -> str:
     return base64.b64encode(stored).decode() if output.as_stored else _encode(services, output, stored)
 
 
-def _picture(encode: Encode, output: Output, job: JobView, image: Image, address: Address) -> dict[str, Any]:
+def picture(encode: Encode, output: Output, job: JobView, image: Image, address: Address) -> dict[str, Any]:
+    """One picture of an answer, in base64 or by its URL. Raises what `encode` raises."""
     drawn_as = image.receipt.get(DRAWN_AS)
     about = {"id": image.id, "seed": image.seed, "revised_prompt": drawn_as or job.revised_prompt or job.prompt}
     if output.as_url:

@@ -10,15 +10,14 @@ from typing import Any, Final, cast
 from flask import request
 from werkzeug.datastructures import FileStorage
 
-from limner_shared.db import files, queries
+from limner_shared.db import queries
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound
 from limner_web import strict_json
 from limner_web.auth import tenant_id
 from limner_web.input_images import DATA_URL, size_of, transparent_area
-from limner_web.intake.uploads import read_file
-from limner_web.limits import MAX_IMAGE_BYTES
+from limner_web.intake.uploads import read_image
 from limner_web.openai.image_order import Size
 from limner_web.request_checks import BROKEN_BODY, cut_off
 from limner_web.services import Services
@@ -142,11 +141,7 @@ def _source(services: Services, field: str, value: Any) -> str | None:
 def _file(services: Services, field: str, file_id: Any) -> str:
     """An uploaded file as a data URL. Raises InvalidRequest, which names the field."""
     try:
-        with services.database.read() as session:
-            row = files.file(session, tenant_id(), str(file_id))
-        if row.size_bytes > MAX_IMAGE_BYTES:
-            raise refuse(field, f"a file of {row.size_bytes} bytes", f"at most {MAX_IMAGE_BYTES} bytes")
-        return _data_url(b"".join(read_file(services, row)))
+        return _data_url(read_image(services, tenant_id(), field, str(file_id)))
     except NotFound as error:
         raise refuse(field, f"the file {str(file_id)[:60]!r}", "an uploaded file that has not expired") from error
 

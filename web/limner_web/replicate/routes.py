@@ -17,7 +17,7 @@ from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import strict_json, waiting
 from limner_web.auth import tenant_id
-from limner_web.intake import submission
+from limner_web.intake import submission, uploads
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import prediction_webhook
@@ -147,15 +147,14 @@ def upload_file() -> Response:
     services = get_services()
     try:
         content = request.files.get("content")
-        metadata = strict_json.loads(request.form.get("metadata") or "{}")
+        part = request.files.get("metadata")  # the client for Node sends a file, the one for Python a field
+        sent = request.form.get("metadata", "") if part is None else part.read()
+        metadata = strict_json.loads(sent or "{}")
     except BROKEN_BODY as error:
         raise cut_off(0, request.content_length) from error
     if content is None:
         raise InvalidRequest("content: send the file in the multipart field `content`.", field="content")
-    name = content.filename or "file"
-    if not (strict_json.is_storable(name) and strict_json.is_storable(content.mimetype)):
-        raise strict_json.refuse_text("content")
-    file = files.upload(services, tenant_id(), name, content.mimetype, content.read(), metadata)
+    file = files.upload(services, tenant_id(), content, metadata, JobHeaders.read(request.headers))
     answer = jsonify(files.file_object(file, _origin(services)))
     answer.status_code = 201
     return answer
@@ -165,7 +164,7 @@ def upload_file() -> Response:
 def list_files() -> Response:
     """List the tenant's files, the newest first."""
     services = get_services()
-    found = files.newest(services.hints.redis, tenant_id())
+    found = files.newest(services, tenant_id())
     return _list([files.file_object(file, _origin(services)) for file in found])
 
 
@@ -173,13 +172,13 @@ def list_files() -> Response:
 def get_file(file_id: str) -> Response:
     """Retrieve what is known of a file."""
     services = get_services()
-    return jsonify(files.file_object(files.get(services.hints.redis, tenant_id(), file_id), _origin(services)))
+    return jsonify(files.file_object(files.get(services, tenant_id(), file_id), _origin(services)))
 
 
 @bp.delete("/files/<id:file_id>")
 def delete_file(file_id: str) -> Response:
     """Delete a file."""
-    files.delete(get_services().hints.redis, tenant_id(), file_id)
+    uploads.delete_file(get_services(), tenant_id(), file_id)
     return Response(status=204)
 
 

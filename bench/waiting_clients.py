@@ -1,0 +1,88 @@
+"""The waiting clients of `bench.polling`, in one process: long polls and event streams of some jobs.
+
+    python -m bench.waiting_clients PORT POLLS STREAMS JOB…
+
+Prints `ready` once all are connected. A line on its input ends it; then it prints, for each job, the times of the
+monotonic clock at which its clients heard of its end, as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+CONNECTING = 100
+"""Maximum concurrent connection attempts."""
+ENDED = b"canceled"
+SETTLE_SECONDS = 3
+
+
+class Waiting:
+    """The clients of one server."""
+
+    def __init__(self, port: int, jobs: Sequence[str]) -> None:
+        self._port = port
+        self._jobs = itertools.cycle(jobs)
+        self._connecting = asyncio.Semaphore(CONNECTING)
+        self._connected = 0
+        self._heard: defaultdict[str, list[float]] = defaultdict(list)
+
+    async def run(self, polls: int, streams: int) -> None:
+        """Connect all clients, wait for a line on the input, and print what was heard."""
+        clients = [asyncio.create_task(self._poll(next(self._jobs))) for _ in range(polls)]
+        clients += [asyncio.create_task(self._stream(next(self._jobs))) for _ in range(streams)]
+        while self._connected < len(clients):  # noqa: ASYNC110 - many tasks increase the count
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(SETTLE_SECONDS)  # until the server has read the last requests
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        for client in clients:
+            client.cancel()
+        print(json.dumps(self._heard), flush=True)
+
+    async def _poll(self, job: str) -> None:
+        """Poll until the job has ended."""
+        first = True
+        while True:
+            data = await self._ask(f"/api/v1/jobs/{job}?wait=25", first=first)
+            first = False
+            if ENDED in data:
+                self._heard[job].append(time.monotonic())
+                return
+
+    async def _stream(self, job: str) -> None:
+        """Read the events of a job until it has ended."""
+        await self._ask(f"/api/v1/events?jobs={job}", first=True)
+        self._heard[job].append(time.monotonic())
+
+    async def _ask(self, path: str, *, first: bool) -> bytes:
+        """Return what was received until the job has ended or the server has closed the connection."""
+        async with self._connecting:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            await writer.drain()
+        self._connected += first
+        data = b""
+        try:
+            while ENDED not in data and (more := await reader.read(65536)):
+                data += more
+        finally:
+            writer.close()
+        return data
+
+
+def main(port: str, polls: str, streams: str, *jobs: str) -> None:
+    """Run until a line is read."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    asyncio.run(Waiting(int(port), jobs).run(int(polls), int(streams)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,131 @@
+"""Repeated polls of an unchanged job: answered from memory, and never after the job, the request or a limit differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.engine import Database
+from limner_web.api import jobs
+from limner_web.updates import unchanged
+from tests.api.test_keys import id_of, make_key
+from tests.processes import eventually
+
+JOBS = "/api/v1/jobs"
+Headers = dict[str, str]
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that polls have read from the database."""
+    read: list[str] = []
+    view: Callable[..., Any] = getattr(jobs, "_view")  # noqa: B009
+
+    def noted(services: Any, job_id: str) -> Any:
+        read.append(job_id)
+        return view(services, job_id)
+
+    monkeypatch.setattr(jobs, "_view", noted)
+    return read
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a hint ends an answer, however slow the machine is."""
+    monkeypatch.setattr(unchanged, "RECHECK_SECONDS", 600.0)
+
+
+def submitted(client: FlaskClient, headers: Headers | None = None) -> tuple[str, Headers]:
+    """The path of a new job, and the headers of a poll that names its ETag."""
+    made: dict[str, Any] = client.post(JOBS, json={"prompt": "a red apple"}, headers=headers).json or {}
+    path = f"{JOBS}/{made['id']}"
+    tag = client.get(path, headers=headers).headers["ETag"]
+    return path, (headers or {}) | {"If-None-Match": tag}
+
+
+def poll(client: FlaskClient, path: str, headers: Headers) -> TestResponse:
+    return client.get(path, headers=headers)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_repeated_poll_is_answered_as_before_without_a_query(client: FlaskClient, reads: list[str]) -> None:
+    path, headers = submitted(client)
+    first = poll(client, path, headers)
+    reads.clear()
+    again = poll(client, path, headers | {"X-Request-Id": "mine"})
+    assert (first.status_code, again.status_code, again.data, reads) == (304, 304, b"", [])
+    for name in ("ETag", "Cache-Control", "Retry-After", "Content-Security-Policy"):
+        assert again.headers[name] == first.headers[name], name
+    assert again.headers["X-Request-Id"] == "mine"
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_change_of_the_job_ends_the_answer_at_once(client: FlaskClient, reads: list[str]) -> None:
+    path, headers = submitted(client)
+    assert [poll(client, path, headers).status_code for _ in range(3)] == [304] * 3
+    client.post(f"{path}/cancel")
+    changed = eventually(lambda: answer if (answer := poll(client, path, headers)).status_code == 200 else None)
+    assert (changed.json or {})["status"] == "canceled"
+    client.delete(path)
+    eventually(lambda: poll(client, path, {"If-None-Match": changed.headers["ETag"]}).status_code == 404)
+
+
+def test_a_change_whose_hint_was_lost_is_noticed_later(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+) -> None:
+    path, headers = submitted(client)
+    poll(client, path, headers)
+    monkeypatch.setattr(unchanged, "RECHECK_SECONDS", 0.0)
+    reads.clear()
+    assert poll(client, path, headers).status_code == 304
+    assert len(reads) == 1
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    "more", [{"Host": "limner.example"}, {"X-Forwarded-For": "10.1.1.1"}, {"Authorization": "Bearer no"}]
+)
+def test_a_poll_with_other_headers_is_checked_as_any_request(client: FlaskClient, more: Headers) -> None:
+    path, headers = submitted(client)
+    poll(client, path, headers)
+    assert poll(client, path, headers | more).status_code in (401, 403)
+    assert client.post(path, headers=headers).status_code == 405
+    assert client.get(f"{path}?wait=0", headers=headers).status_code == 304
+
+
+def test_another_tenant_a_revoked_key_and_a_counted_tenant_get_no_remembered_answer(
+    make_app: Callable[..., APIFlask], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_app(require_keys=True).test_client()
+    mine, other = make_key(database, "mine"), make_key(database, "other")
+    path, headers = submitted(client, mine)
+    assert [poll(client, path, headers).status_code for _ in range(2)] == [304, 304]
+    assert poll(client, path, headers | other).status_code == 404
+    with database.write() as session:
+        keys.revoke(session, id_of(mine))
+    monkeypatch.setattr(unchanged, "RECHECK_SECONDS", 0.0)
+    assert poll(client, path, headers).status_code == 401
+    monkeypatch.setattr(unchanged, "RECHECK_SECONDS", 600.0)
+    with database.write() as session:
+        tenants.change_tenant(session, "other", {"requests_per_minute": 5})
+    path, headers = submitted(client, other)
+    assert [poll(client, path, headers).status_code for _ in range(5)] == [304, 304, 304, 429, 429]
+
+
+def test_only_the_newest_polls_are_remembered(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+) -> None:
+    monkeypatch.setattr(unchanged, "MOST", 1)
+    first, second = submitted(client), submitted(client)
+    for path, headers in (first, second):
+        poll(client, path, headers)
+    reads.clear()
+    for path, headers in (second, first):
+        assert poll(client, path, headers).status_code == 304
+    assert reads == [first[0].rpartition("/")[2]]

@@ -1,0 +1,96 @@
+"""The official clients for Node, unmodified, against a real service: openai, replicate, and the AI SDK."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.e2e.client_programs import CLIENTS, examples, jobs_of, run_example, run_program
+
+PROGRAMS: Final = CLIENTS / "node"
+CALL: Final = "image_generation_call"
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the programs and the packages of the lock file, installed from the registry or npm's cache."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("node")
+    for file in [*PROGRAMS.glob("*.mjs"), *PROGRAMS.glob("package*.json"), PROGRAMS / ".npmrc"]:
+        shutil.copy(file, folder)
+    command = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--omit=optional"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    if done.returncode:
+        pytest.skip(f"npm cannot install the packages: {done.stderr.strip()[-200:]}")
+    return folder
+
+
+def run(packages: Path, program: str, door: str) -> dict[str, Any]:
+    return run_program(["node", program], packages, door)
+
+
+def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
+    assert '"resolved"' not in (PROGRAMS / "package-lock.json").read_text("utf-8")
+
+
+def test_openai_for_node(packages: Path, door: str) -> None:
+    found = run(packages, "openai.mjs", door)
+    assert found["generate"] == {"kind": "webp", "seeds": [5, 6], "size": "64x32"}
+    assert found["stream"] == ["image_generation.partial_image", "image_generation.completed"]
+    assert found["edit"] == "png"
+    assert (found["files"]["same"], found["files"]["deleted"]) == (True, True)
+    assert {"canvas", "gpt-image-1"} <= set(found["models"])
+    assert (found["response"]["status"], found["response"]["output"]) == ("completed", [CALL, "message"])
+    assert "apple" in found["response"]["text"]
+    assert found["later"]
+    assert (found["responseStream"][0], found["responseStream"][-1]) == ("response.created", "response.completed")
+    assert "response.image_generation_call.completed" in found["responseStream"]
+    assert found["helper"] == [CALL, "message"]
+    assert "![" in found["chat"]
+    assert "![" in found["chatStream"]
+    assert found["errors"] == [
+        ["UnprocessableEntityError", 422, "invalid_request", "size"],
+        ["NotFoundError", 404, "model_not_found", "model"],
+        ["UnprocessableEntityError", 422, "invalid_request", "tools[0]"],
+        ["NotFoundError", 404, "not_found", None],
+    ]
+    assert jobs_of(door, "again in node") == 1
+
+
+def test_replicate_for_node(packages: Path, door: str) -> None:
+    found = run(packages, "replicate.mjs", door)
+    assert (found["run"], found["uploaded"]) == ("PNG", "PNG")
+    assert found["progress"]["last"] == "succeeded"
+    assert found["progress"]["first"] in ("starting", "processing")
+    assert found["prediction"] == {"status": "succeeded", "seed": 3}
+    assert (found["listed"], found["canceled"], found["versions"]) == (True, "canceled", 1)
+    assert (found["stream"].count("output"), found["stream"][-1]) == (2, "done")
+    assert "limner/canvas" in found["models"]
+    assert found["deployment"] == "limner/canvas"
+    assert found["file"]["type"] == "image/png"
+    assert (found["file"]["metadata"], found["file"]["used"]) == ({"page": 3}, "succeeded")
+    assert found["deleted"]
+    assert [status for _, status in found["errors"]] == [422, 404, 404]
+    assert found["retried"] == {"status": "succeeded", "tries": 3}
+
+
+def test_the_ai_sdk(packages: Path, door: str) -> None:
+    found = run(packages, "ai.mjs", door)
+    assert (found["generate"], found["edit"]) == (["image/png"] * 2, ["image/png"])
+    assert (found["response"]["results"], found["result"]) == (1, "PNG")
+    assert "apple" in found["response"]["text"]
+    assert {"tool-call", "tool-result", "text-delta", "finish"} <= set(found["stream"])
+    assert "error" not in found["stream"]
+    assert "![" in found["chat"]
+    assert "![" in found["chatStream"]
+    assert [(status, retryable) for _, status, retryable, _ in found["errors"]] == [(422, False), (404, False)]
+    assert found["tries"] == 2
+
+
+@pytest.mark.parametrize("number", range(len(examples("js"))))
+def test_an_example_of_the_guide_runs(packages: Path, door: str, number: int) -> None:
+    run_example(["node"], packages, packages / f"example-{number}.mjs", examples("js")[number], door)

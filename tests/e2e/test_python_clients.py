@@ -1,0 +1,53 @@
+"""litellm and LangChain, unmodified, against a real service. `make clients` makes the environment they run in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.e2e.client_programs import CLIENTS, examples, jobs_of, run_example, run_program
+
+PYTHON = Path(__file__).parents[2] / "dist" / "clients" / "bin" / "python"
+CALL = "image_generation_call"
+pytestmark = pytest.mark.skipif(
+    not PYTHON.exists(), reason="`make clients` installs litellm and LangChain, and runs this"
+)
+
+
+def run(program: str, door: str) -> dict[str, Any]:
+    return run_program([str(PYTHON), "-W", "ignore", program], CLIENTS / "python", door)
+
+
+def test_litellm(door: str) -> None:
+    found = run("litellm_calls.py", door)
+    assert (found["generate"], found["edit"]) == (["PNG", "PNG"], "PNG")
+    assert "![" in found["chat"]
+    assert "![" in found["stream"]
+    assert found["response"] == [CALL, "message"]
+    assert (found["events"][0], found["events"][-1]) == ("response.created", "response.completed")
+    assert found["errors"] == [["BadRequestError", 422], ["NotFoundError", 404]]
+    assert (found["retried"], jobs_of(door, "again in litellm")) == (1, 1)
+
+
+def test_langchain(door: str) -> None:
+    found = run("langchain_calls.py", door)
+    assert httpx.get(found["url"]).content[1:4] == b"PNG"
+    assert "![" in found["chat"]
+    assert "![" in found["stream"]
+    for name in ("blocks", "later", "edit", "retried"):
+        assert found[name] == [CALL, "text"], name
+    assert (found["streamed"], found["picture"]) == ([CALL, "text"], "PNG")
+    assert "apple" in found["text"]
+    assert found["errors"] == [
+        ["OpenAIModelNotFoundError", 404, "model"],
+        ["UnprocessableEntityError", 422, "temperature"],
+    ]
+    assert jobs_of(door, "again in langchain") == 1
+
+
+@pytest.mark.parametrize("number", range(len(examples("python"))))
+def test_an_example_of_the_guide_runs(door: str, tmp_path: Path, number: int) -> None:
+    command = [str(PYTHON), "-W", "ignore"]
+    run_example(command, tmp_path, tmp_path / f"example_{number}.py", examples("python")[number], door)
