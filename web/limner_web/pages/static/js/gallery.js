@@ -35,6 +35,7 @@ const viewer = setUpViewer({
     { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
     { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
     { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+    ...("canStart" in $("#main").dataset ? [{ icon: "image", text: "Start from this picture in the studio", run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
   ],
   organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); } }),
 });
