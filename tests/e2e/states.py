@@ -25,7 +25,7 @@ MODES: Final[dict[str, dict[str, Any]]] = {
 STILL: Final = "document.getAnimations().every(each => each.effect.getTiming().iterations === Infinity)"
 SHOWN: Final = """[...document.images].every((each) => {
     const {top, bottom} = each.getBoundingClientRect();
-    return each.complete || bottom < 0 || top > innerHeight;
+    return !each.checkVisibility() || each.complete || bottom < 0 || top > innerHeight;
 })"""
 PROMPTS: Final = ("red apple", "cat face", "rocket", "sunflower", "ghost", "fox", "tulip", "unicorn", "balloon")
 
@@ -194,6 +194,7 @@ def _checked(page: Page) -> None:
 
 def _busy(page: Page) -> None:
     expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
+    expect(page.locator("#hour svg")).to_have_count(3)
 
 
 def _share(page: Page) -> None:

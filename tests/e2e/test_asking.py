@@ -191,8 +191,10 @@ def test_a_drawn_picture_is_started_from_with_a_model_that_can(canvas_port: int,
     page.get_by_role("menuitem", name="Start from this picture").click()
     expect(page.get_by_role("combobox", name="Model", exact=True)).to_have_value("canvas")
     page.get_by_role("textbox", name="Prompt").fill("a blue square")
+    page.get_by_label("Exclude").fill("circles")
     sent = submitted(page)
     assert (sent["image"], sent["metadata"]) == (image.id, {"started_from": image.id})
+    assert sent["negative_prompt"] == "circles"
     page.get_by_role("button", name="Start without a picture").click()
     assert "image" not in submitted(page)
 

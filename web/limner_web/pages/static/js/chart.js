@@ -1,7 +1,7 @@
 // Charts as SVG: lines and stacked bars of equal steps in time. Their colours come from the page's styles.
 const WIDTH = 380;
 const HEIGHT = 132;
-const BOX = { left: 34, right: WIDTH - 4, top: 10, bottom: HEIGHT - 20 };
+const BOX = { left: 36, right: WIDTH - 4, top: 10, bottom: HEIGHT - 20 };
 
 export function svg(name, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -10,24 +10,21 @@ export function svg(name, attributes, ...children) {
   return element;
 }
 
-// The least of 1, 2, 5, 10, 20 … that is not below a number.
+// The least of 1, 2, 4, 6, 10, 20 … that is not below a number; its half is as round.
 function roundUp(number) {
   const power = 10 ** Math.floor(Math.log10(Math.max(number, 1)));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= number);
+  return [1, 2, 4, 6, 10].map((factor) => factor * power).find((each) => each >= number);
 }
 
 const short = (number) => number.toLocaleString("en", { notation: number >= 10_000 ? "compact" : "standard", maximumFractionDigits: 1 });
 
-// A line with gaps where there is no value.
+// A line with gaps where there is no value; a value between two gaps is a dot.
 function line({ values, className }, x, y) {
-  let isOpen = false;
-  const path = values.map((value, at) => {
-    if (value === null) { isOpen = false; return ""; }
-    const point = `${isOpen ? "L" : "M"}${x(at + 0.5)} ${y(value)}${isOpen ? "" : "h.01"}`; // a point alone is a dot
-    isOpen = true;
-    return point;
-  });
-  return svg("path", { class: className, d: path.join("") });
+  const isKnown = (at) => (values[at] ?? null) !== null;
+  const known = values.map((value, at) => at).filter(isKnown);
+  const path = known.map((at) => `${isKnown(at - 1) ? "L" : "M"}${x(at + 0.5)} ${y(values[at])}`);
+  const dots = known.filter((at) => !isKnown(at - 1) && !isKnown(at + 1)).map((at) => svg("circle", { class: className, cx: x(at + 0.5), cy: y(values[at]), r: 2.6 }));
+  return svg("g", {}, svg("path", { class: className, d: path.join("") }), ...dots);
 }
 
 function bars(series, x, y) {
