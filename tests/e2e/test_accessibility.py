@@ -46,9 +46,9 @@ def filled(door: str) -> int:
     return port
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One visitor for all states, so that scripts and styles are loaded once."""
+    """A new visitor: a draft of another state would change the page."""
     made = new_context(browser, "light")
     yield made
     made.close()
@@ -58,11 +58,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def test_a_page_has_no_accessibility_violation_in_light_in_dark_and_on_a_phone(
     state: State, filled: int, context: BrowserContext
 ) -> None:
-    page = open_state(context, filled, state)
-    try:
-        assert in_all_modes(page) == []
-    finally:
-        page.close()
+    assert in_all_modes(open_state(context, filled, state)) == []
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -100,4 +96,3 @@ def test_a_picture_is_drawn_looked_at_and_deleted_by_keyboard_alone(filled: int,
     expect(page.get_by_role("menuitem", name="Delete")).to_be_focused()
     page.keyboard.press("Enter")
     expect(tile).to_be_hidden()
-    page.close()
