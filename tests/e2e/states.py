@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from PIL import Image, ImageDraw
@@ -39,12 +40,13 @@ class State:
     prepare: Callable[[Page], object] = Page.title
 
 
-def fill(port: int, prompts: Sequence[str] = PROMPTS, many: int = 16) -> None:
-    """Draw the pictures that the states show: a bulk of these prompts, four pictures, and `many` of one job."""
+def fill(port: int, prompts: Sequence[str] = PROMPTS, model: str = "limner-flow") -> None:
+    """Draw the pictures that the states show: a bulk of these prompts, four pictures, and sixteen of one job."""
     with Client(f"http://127.0.0.1:{port}") as client:
-        lines = "".join(json.dumps({"prompt": prompt, "seed": 7}) + "\n" for prompt in prompts)
+        lines = "".join(json.dumps({"prompt": prompt, "seed": 7, "model": model}) + "\n" for prompt in prompts)
         bulk = client.submit_bulk(io.BytesIO(lines.encode()))
-        ids = [client.submit({"prompt": "octopus", "n": 4}).id, client.submit({"prompt": "pizza", "n": many}).id]
+        several = [{"prompt": "octopus", "n": 4, "model": model}, {"prompt": "pizza", "n": 16, "model": model}]
+        ids = [client.submit(each).id for each in several]
         eventually(lambda: client.bulk(bulk.id).status == "done", 300, every=0.5)
         eventually(lambda: {client.job(each).status for each in ids} == {"succeeded"}, 300, every=0.5)
 
@@ -137,7 +139,8 @@ def _masked(page: Page) -> None:
 
 def _menu(page: Page) -> None:
     loaded(page)
-    page.get_by_role("button", name="More actions").first.click()
+    tile = page.locator(".tile[data-state=succeeded]").first
+    tile.get_by_role("button", name="More actions").click()
 
 
 def _viewer(page: Page) -> None:
@@ -193,6 +196,11 @@ def _checked(page: Page) -> None:
 
 
 def _busy(page: Page) -> None:
+    """While a job runs, of a model that needs no processor, and one waits for its time."""
+    jobs = page.url.replace("/queue", "/api/v1/jobs")
+    page.request.post(jobs, data={"prompt": "ghost", "model": "canvas", "steps": 400})
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    page.request.post(jobs, data={"prompt": "fox", "not_before": later, "unique": {"key": "later"}})
     expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
     expect(page.locator("#hour svg")).to_have_count(3)
 

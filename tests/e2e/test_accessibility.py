@@ -16,7 +16,6 @@ CHECKED = {
     "studio-start",
     "studio-mask",
     "studio-problem",
-    "studio-progress",
     "studio-menu",
     "studio-share",
     "studio-keymap",
@@ -42,7 +41,7 @@ CHECKED = {
 def filled(door: str) -> int:
     """The port of a service with pictures, of which one model takes pictures and masks."""
     port = int(door.rpartition(":")[2])
-    fill(port, prompts=("red apple", "fox"), many=10)
+    fill(port, prompts=("red apple", "fox"), model="limner-gan")
     return port
 
 

@@ -26,6 +26,9 @@ export function startFields() {
   };
 }
 
+// Setting the same source again would load it again, at every key that is typed.
+const setSource = (image, url) => { if (image.getAttribute("src") !== url) image.src = url; };
+
 function show() {
   const isAble = canStart(modelChosen());
   const isOnly = !can("image-to-image");
@@ -39,8 +42,8 @@ function show() {
   $("[data-unpaint]", form).hidden = !mask || !can("inpainting");
   $("[data-about-mask]", form).textContent = !can("inpainting") ? "This model changes the whole picture; it cannot fill a mask." : mask ? "Only what is painted is drawn again." : isOnly ? "This model fills a mask: paint where the picture may change." : "Without a mask the whole picture may change.";
   $(".started .masked", form).hidden = !mask || !can("inpainting");
-  if (picture) $(".started .picture", form).src = picture.url;
-  if (mask) $(".started .masked", form).src = mask;
+  if (picture) setSource($(".started .picture", form), picture.url);
+  if (mask) setSource($(".started .masked", form), mask);
   form.elements.strength_shown.value = Number(form.elements.strength.value).toFixed(2);
 }
 
@@ -73,7 +76,7 @@ async function readable(file) {
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
   const canvas = Object.assign(document.createElement("canvas"), { width: Math.round(bitmap.width * scale), height: Math.round(bitmap.height * scale) });
   canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+  return new Promise((resolve) => { canvas.toBlob(resolve, "image/webp", 0.95); });
 }
 
 async function take(file) {
