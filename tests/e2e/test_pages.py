@@ -245,6 +245,18 @@ def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(service, open_page
     expect(page.get_by_role("dialog", name="Picture viewer").locator(".place")).to_have_text("2 of 6")
 
 
+def test_a_grid_offers_the_styles_of_the_model_that_draws(door, open_page):
+    page = open_page("/grid", port=int(door.rpartition(":")[2]))
+    page.get_by_label("Rows: parameter").select_option("Style")
+    styles = page.get_by_role("group", name="Rows: Style").get_by_role("checkbox")
+    expect(styles).to_have_count(4)
+    page.locator(".plan summary").click()
+    page.get_by_role("combobox", name="Model", exact=True).select_option("Canvas")
+    expect(styles).to_have_count(2)
+    page.get_by_label("Columns: parameter").select_option("Model")
+    expect(styles).to_have_count(6)
+
+
 def test_a_grid_of_one_parameter_or_of_impossible_values_is_refused(open_page):
     page = open_page("/grid")
     page.get_by_label("Prompt", exact=True).fill("sunflower")

@@ -26,7 +26,8 @@ def tags(session: Session, tenant_id: str, limit: int) -> list[Tag]:
     newest = func.max(Label.job_id)
     mine = (Label.tenant_id == tenant_id) & (Label.label != FAVOURITE)
     query = select(Label.label, func.count(), newest).where(mine).group_by(Label.label)
-    found = [tuple(row) for row in session.execute(query.order_by(newest.desc(), Label.label).limit(limit))]
+    rows = session.execute(query.order_by(newest.desc(), Label.label).limit(limit))
+    found: list[tuple[str, int, str]] = [(row[0], row[1], row[2]) for row in rows]
     jobs = {job for _, _, job in found}
     images = queries.images(session, sorted(jobs))
     marked = select(Label.label, Label.image_id).where(mine, Label.job_id.in_(jobs), Label.image_id != "")
