@@ -22,7 +22,7 @@ HISTORY = "/api/v1/queues/history"
 
 def ended(client: FlaskClient, app: APIFlask, took: float, at: float, state: str = "succeeded") -> None:
     """A job that ended at a time, `took` seconds after it was accepted."""
-    job = client.post("/api/v1/jobs", json={"prompt": "a secret"}).json["id"]
+    job = client.post("/api/v1/jobs", json={"prompt": "a secret"}).get_json()["id"]
     finish(app, start(app, job), png("red"))
     with app.extensions["limner"].database.write() as session:
         row = session.get_one(Job, job)
@@ -35,7 +35,7 @@ def minutes(client: FlaskClient) -> list[dict[str, Any]]:
     answer = client.get(HISTORY)
     assert answer.status_code == 200, answer.json
     assert "a secret" not in answer.text
-    return answer.json["items"]
+    return answer.get_json()["items"]
 
 
 @both_databases

@@ -42,7 +42,7 @@ def worker(redis: Redis, catalogue: Catalogue) -> Iterator[Answering]:
 def interpret(client: FlaskClient, description: str, **more: object) -> dict[str, Any]:
     answer = client.post(URL, json={"description": description} | more)
     assert answer.status_code == 200, answer.json
-    return answer.json
+    return answer.get_json()
 
 
 def test_a_description_is_understood_and_what_is_understood_can_be_drawn(
@@ -53,10 +53,10 @@ def test_a_description_is_understood_and_what_is_understood_can_be_drawn(
     assert (request["n"], request["style"], request["model"], told["language"]) == (2, "3d", "limner-flow", "de")
     assert (request["seed"], told["interpretation"]["backend"]) == (None, "rules")
     assert "Blätter" in request["negative_prompt"] + told["dropped_negative"]
-    assert client.get("/api/v1/jobs").json["items"] == []  # nothing was drawn
+    assert client.get("/api/v1/jobs").get_json()["items"] == []  # nothing was drawn
     drawn = client.post("/api/v1/jobs", json={k: v for k, v in request.items() if v not in (None, "")})
     assert drawn.status_code == 202
-    assert (drawn.json["prompt"], drawn.json["n"]) == (request["prompt"], 2)
+    assert (drawn.get_json()["prompt"], drawn.get_json()["n"]) == (request["prompt"], 2)
 
 
 def test_fields_take_precedence_and_what_is_beyond_the_limits_is_said(client: FlaskClient, worker: Answering) -> None:
@@ -74,8 +74,8 @@ def test_a_description_that_no_job_could_have_is_refused(client: FlaskClient, bo
 
 def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: FlaskClient, redis: Redis) -> None:
     answer = client.post(URL, json={"description": "a cat"})
-    assert (answer.status_code, answer.json["code"]) == (503, "interpreter_unavailable")
-    assert "No worker that serves limner-flow is running" in answer.json["detail"]
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
+    assert "No worker that serves limner-flow is running" in answer.get_json()["detail"]
     assert answer.headers["Retry-After"]
     assert redis.keys("limner:question*") == []
 
@@ -83,7 +83,7 @@ def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: F
 def test_without_redis_the_answer_says_that_prompts_are_still_drawn(make_app: Any) -> None:
     app: APIFlask = make_app(redis_url="redis://127.0.0.1:1/0")
     answer = app.test_client().post(URL, json={"description": "a cat"})
-    assert (answer.status_code, answer.json["code"]) == (503, "interpreter_unavailable")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
 
 
 def test_a_question_that_no_worker_takes_leaves_nothing_in_redis_but_what_expires(

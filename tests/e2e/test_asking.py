@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def submitted(page: Page) -> dict[str, Any]:
     with page.expect_request(is_job) as sent:
         page.get_by_role("button", name="Draw", exact=True).click()
     expect(page.locator(".tile").first).to_have_attribute("data-state", re.compile("queued|running|succeeded"))
-    return sent.value.post_data_json
+    return json.loads(sent.value.post_data or "")
 
 
 def test_a_description_is_read_changed_and_then_drawn_as_it_was_changed(service: int, open_page: OpenPage) -> None:
