@@ -43,7 +43,7 @@ fuzz: $(STAMP) ## Send 10,000 random requests for each database, and check the r
 matrix: $(STAMP) ## Compare tiny diffusers pipelines with pipe(), and write docs/pipelines.md
 	@exec $(BIN)/python -W ignore -m tests.engine.matrix
 
-screenshots: $(STAMP) browser ## Photograph every page and state in light, dark and phone width into dist/screenshots/
+screenshots: $(STAMP) browser ## Photograph every page and state in light, dark and phone width into dist/screenshots/, and check them with axe-core
 	@exec $(BIN)/python -W ignore -m tests.e2e.screenshots
 
 lint: $(STAMP) ## Check style, types and import contracts

@@ -105,7 +105,7 @@ class Dispatcher:
         )
         self._sweep = BlobSweep(database, blobs)
         release_lead = self._leads[RELEASE_DUTY]
-        self._statistics = QueueStatistics(database, list(catalogue.cards), lambda: release_lead.leads)
+        self._statistics = QueueStatistics(database, list(catalogue.cards), lambda: release_lead.leads, redis)
         self._metrics_address = ""
 
     def run(self, stopping: threading.Event) -> None:

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from redis import Redis
+
 from limner_shared import metrics
 from limner_shared.db import release_queries
 from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import Lane, Priority
+from limner_shared.messaging import queue_lengths
 
 EVERY_SECONDS: Final = 5.0
 SLOW_FACTOR: Final = 20.0
@@ -20,8 +23,10 @@ connection's time."""
 class QueueStatistics:
     """Sets the gauges of the queues; deletes them when another dispatcher leads, so that each queue is counted once."""
 
-    def __init__(self, database: Database, models: Sequence[str], leads: Callable[[], bool]) -> None:
+    def __init__(self, database: Database, models: Sequence[str], leads: Callable[[], bool], redis: Redis) -> None:
+        """`redis` keeps the length of the queues for the operator's page."""
         self._database = database
+        self._redis = redis
         self._models = models
         self._leads = leads
 
@@ -37,6 +42,7 @@ class QueueStatistics:
                 for lane, place, queue in self._queues(model):
                     labels = (model, lane.name.lower(), place)
                     jobs[labels], oldest[labels] = queue.jobs, queue.oldest_seconds
+            queue_lengths.record(self._redis, int(time.time()) // 60, int(sum(jobs.values())))
         metrics.QUEUE_JOBS.replace(jobs)
         metrics.QUEUE_OLDEST_SECONDS.replace(oldest)
         return max(EVERY_SECONDS, SLOW_FACTOR * (time.monotonic() - started))

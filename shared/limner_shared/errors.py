@@ -181,6 +181,12 @@ class Overloaded(LimnerError):
     code, title, status, retryable = "overloaded", "Overloaded", 503, True
 
 
+class InterpreterUnavailable(LimnerError):
+    """No worker interprets descriptions now: start one, or send a prompt instead of a description."""
+
+    code, title, status, retryable = "interpreter_unavailable", "Interpreter unavailable", 503, True
+
+
 class StorageFull(LimnerError):
     """The disk or bucket that stores the pictures is full: free some space and submit the job again."""
 

@@ -203,6 +203,27 @@ def test_tags_are_limited_and_equal_in_both_unicode_forms(app, client):
     assert len(client.get(job).json["tags"]) == MAX_TAGS
 
 
+def test_tags_are_listed_with_their_newest_picture(app, client, database):
+    assert client.get("/api/v1/tags").json == {"items": []}
+    old, new = drawn(client, app), drawn(client, app)
+    for target, tag in (
+        (old["links"]["self"], "shop"),
+        (new["images"][0]["url"], "shop"),
+        (old["images"][0]["url"], "a"),
+    ):
+        assert client.put(f"{target}/tags/{tag}").status_code == 204
+    assert client.put(f"{submit(client)['links']['self']}/tags/empty").status_code == 204
+    client.put(f"{old['links']['self']}/favourite")
+    found = client.get("/api/v1/tags").json["items"]
+    covers = [(each["tag"], each["targets"], (each["cover"] or {}).get("url")) for each in found]
+    newest, oldest = new["images"][0]["url"], old["images"][0]["url"]
+    assert covers == [("empty", 1, None), ("shop", 2, newest), ("a", 1, oldest)]
+    with database.write() as session:
+        ledger.ensure_tenant(session, "tenant_other", "other")
+        session.execute(update(Label).values(tenant_id="tenant_other"))
+    assert client.get("/api/v1/tags").json == {"items": []}
+
+
 def test_another_tenant_can_neither_delete_nor_mark(app, client, database):
     job = drawn(client, app)
     with database.write() as session:

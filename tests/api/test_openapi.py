@@ -53,6 +53,14 @@ def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_ea
             assert client.post(path, json=body["example"]).status_code in (201, 202)
 
 
+def test_no_two_request_bodies_have_the_same_name(app):
+    specs = [getattr(view, "_spec", {}) for view in app.view_functions.values()]
+    bodies = {body for spec in specs if (body := spec.get("body")) is not None}
+    names = [body.__name__ for body in bodies if isinstance(body, type)]
+    assert len(names) > 10
+    assert len(names) == len(set(names)), sorted(names)
+
+
 PAGES = ["/", "/gallery", "/conversation", "/bulk", "/grid", "/queue", "/account", "/sign-in", "/api/v1/docs"]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
 from tests.processes import eventually
 
 from limner_client.client import Client
@@ -24,7 +26,7 @@ MODES: Final[dict[str, dict[str, Any]]] = {
 STILL: Final = "document.getAnimations().every(each => each.effect.getTiming().iterations === Infinity)"
 SHOWN: Final = """[...document.images].every((each) => {
     const {top, bottom} = each.getBoundingClientRect();
-    return each.complete || bottom < 0 || top > innerHeight;
+    return !each.checkVisibility() || each.complete || bottom < 0 || top > innerHeight;
 })"""
 PROMPTS: Final = ("red apple", "cat face", "rocket", "sunflower", "ghost", "fox", "tulip", "unicorn", "balloon")
 
@@ -38,12 +40,13 @@ class State:
     prepare: Callable[[Page], object] = Page.title
 
 
-def fill(port: int) -> None:
-    """Draw the pictures that the states show."""
+def fill(port: int, prompts: Sequence[str] = PROMPTS, model: str = "limner-flow") -> None:
+    """Draw the pictures that the states show: a bulk of these prompts, four pictures, and sixteen of one job."""
     with Client(f"http://127.0.0.1:{port}") as client:
-        lines = "".join(json.dumps({"prompt": prompt, "seed": 7}) + "\n" for prompt in PROMPTS)
+        lines = "".join(json.dumps({"prompt": prompt, "seed": 7, "model": model}) + "\n" for prompt in prompts)
         bulk = client.submit_bulk(io.BytesIO(lines.encode()))
-        ids = [client.submit({"prompt": "octopus", "n": 4}).id, client.submit({"prompt": "pizza", "n": 16}).id]
+        several = [{"prompt": "octopus", "n": 4, "model": model}, {"prompt": "pizza", "n": 16, "model": model}]
+        ids = [client.submit(each).id for each in several]
         eventually(lambda: client.bulk(bulk.id).status == "done", 300, every=0.5)
         eventually(lambda: {client.job(each).status for each in ids} == {"succeeded"}, 300, every=0.5)
 
@@ -83,9 +86,61 @@ def _progress(page: Page) -> None:
     expect(page.locator(".tile").first.locator(".preview")).to_be_visible(timeout=60_000)
 
 
+def _first(page: Page) -> None:
+    """As a visitor without pictures sees it."""
+    page.route("**/api/v1/jobs?*", lambda route: route.fulfill(json={"items": [], "next": None}))
+    page.reload()
+    expect(page.get_by_role("heading", name="Three steps")).to_be_visible()
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+    eventually(lambda: page.evaluate(SHOWN), 30)
+
+
+def _understood(page: Page) -> None:
+    page.get_by_role("button", name="Describe", exact=True).click()
+    page.get_by_label("Description").fill("zwanzig Bilder von einem Geist als 3D-Figur ohne Hut, bitte")
+    page.get_by_role("button", name="Read it").click()
+    expect(page.get_by_role("group", name="What was understood")).to_be_visible(timeout=30_000)
+
+
+def photo() -> FilePayload:
+    """A picture to start from: a sun over a field."""
+    picture = Image.new("RGB", (640, 420), "#8ec1de")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((230, 90, 410, 270), fill="#e9a23b")
+    pen.rectangle((0, 300, 640, 420), fill="#6c9440")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return {"name": "field.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+
+
+def _start(page: Page) -> None:
+    page.evaluate("document.querySelector('.settings').open = true")
+    page.get_by_role("combobox", name="Model", exact=True).select_option("canvas")
+    page.locator(".start input[type=file]").set_input_files(photo())
+    expect(page.get_by_role("img", name="The picture to start from")).to_be_visible()
+
+
+def _mask(page: Page) -> None:
+    _start(page)
+    page.get_by_role("button", name="Paint a mask").click()
+    box = page.get_by_role("dialog", name="Mask painter").locator("canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.45)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4, steps=5)
+    page.mouse.up()
+
+
+def _masked(page: Page) -> None:
+    _mask(page)
+    page.get_by_role("button", name="Use this mask").click()
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
+
+
 def _menu(page: Page) -> None:
     loaded(page)
-    page.get_by_role("button", name="More actions").first.click()
+    tile = page.locator(".tile[data-state=succeeded]").first
+    tile.get_by_role("button", name="More actions").click()
 
 
 def _viewer(page: Page) -> None:
@@ -141,7 +196,13 @@ def _checked(page: Page) -> None:
 
 
 def _busy(page: Page) -> None:
+    """While a job runs, of a model that needs no processor, and one waits for its time."""
+    jobs = page.url.replace("/queue", "/api/v1/jobs")
+    page.request.post(jobs, data={"prompt": "ghost", "model": "canvas", "steps": 400})
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    page.request.post(jobs, data={"prompt": "fox", "not_before": later, "unique": {"key": "later"}})
     expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
+    expect(page.locator("#hour svg")).to_have_count(3)
 
 
 def _share(page: Page) -> None:
@@ -181,6 +242,10 @@ def _contrast(page: Page) -> None:
 
 STATES: Final = (
     State("studio", "/", loaded),
+    State("studio-first", "/", _first),
+    State("studio-understood", "/", _understood),
+    State("studio-start", "/", _masked),
+    State("studio-mask", "/", _mask),
     State("studio-problem", "/", _problem),
     State("studio-progress", "/", _progress),
     State("studio-menu", "/", _menu),

@@ -84,6 +84,24 @@ def test_a_picture_that_is_drawn_meanwhile_appears_in_the_gallery(service, open_
     expect(page.get_by_role("button", name="Enlarge: a late ghost")).to_be_visible(timeout=60_000)
 
 
+def test_each_tag_is_a_board_of_the_gallery(service, open_page):
+    draw_bulk(service, {"prompt": "a fox for the board"}, {"prompt": "a fox without"})
+    page = open_page("/gallery?q=board")
+    expect(page.locator("#number")).to_have_text("1 picture")
+    select(page, 0)
+    page.get_by_role("button", name="Tag", exact=True).click()
+    page.get_by_role("dialog").get_by_label("Tag").fill("foxes")
+    page.keyboard.press("Enter")
+    boards = page.get_by_role("region", name="Boards")
+    page.get_by_role("searchbox", name="Search").fill("")
+    boards.get_by_role("button", name="foxes 1").click()
+    expect(page.locator("#number")).to_have_text("1 picture")
+    expect(boards.get_by_role("button", name="foxes 1")).to_have_attribute("aria-pressed", "true")
+    assert page.url.endswith("?tag=foxes")
+    boards.get_by_role("button", name="All pictures").click()
+    expect(page.locator("#number")).not_to_have_text("1 picture")
+
+
 def test_an_empty_gallery_says_what_to_do(open_page):
     page = open_page("/gallery?bulk=bulk_0123456789")
     expect(page.get_by_role("heading", name="No picture matches")).to_be_visible()
@@ -225,6 +243,18 @@ def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(service, open_page
         assert len(picture.getcolors(1 << 24) or []) > 1000
     page.locator("#grid button").nth(1).click()
     expect(page.get_by_role("dialog", name="Picture viewer").locator(".place")).to_have_text("2 of 6")
+
+
+def test_a_grid_offers_the_styles_of_the_model_that_draws(door, open_page):
+    page = open_page("/grid", port=int(door.rpartition(":")[2]))
+    page.get_by_label("Rows: parameter").select_option("Style")
+    styles = page.get_by_role("group", name="Rows: Style").get_by_role("checkbox")
+    expect(styles).to_have_count(4)
+    page.locator(".plan summary").click()
+    page.get_by_role("combobox", name="Model", exact=True).select_option("Canvas")
+    expect(styles).to_have_count(2)
+    page.get_by_label("Columns: parameter").select_option("Model")
+    expect(styles).to_have_count(6)
 
 
 def test_a_grid_of_one_parameter_or_of_impossible_values_is_refused(open_page):

@@ -105,6 +105,16 @@ def test_every_path_that_a_page_names_exists() -> None:
     assert missing == []
 
 
+def test_each_yes_of_the_feature_table_names_a_test_of_the_pages() -> None:
+    text = (DOCS / "reference" / "feature-table.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.count("|") == 5]
+    rows = [row for row in rows if row[2] not in ("here", "---")]
+    tests = "".join(file.read_text("utf-8") for file in (ROOT / "tests" / "e2e").glob("test_*.py"))
+    assert len(rows) > 30
+    assert [row[0] for row in rows if row[2] != "no" and f"def {row[3].strip('`')}(" not in tests] == []
+    assert [row[0] for row in rows if row[2] == "no" and row[3]] == []
+
+
 def test_the_guide_of_clients_names_the_versions_that_the_tests_use() -> None:
     named = re.findall(
         r"^\| \[`(\w+)`\]\(\w+\.md\) \| ([\d.]+) \|", (DOCS / "guides/clients.md").read_text("utf-8"), re.MULTILINE

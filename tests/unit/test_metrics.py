@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -18,6 +19,8 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.errors import GenerationFailed
+from limner_shared.messaging import queue_lengths
+from limner_shared.messaging.hints import connect
 from limner_shared.metrics import exposition, instruments
 from limner_shared.metrics.instruments import ALL, OTHER, Counter, Gauge, Histogram
 from limner_shared.operator_port import serve_metrics
@@ -194,7 +197,9 @@ def test_a_tenant_is_a_label_only_where_the_operator_wants_it(
 # --- queues ---
 
 
-def test_the_leader_measures_each_queue_and_another_dispatcher_none(database: Database, catalogue: Catalogue):
+def test_the_leader_measures_each_queue_and_another_dispatcher_none(
+    database: Database, catalogue: Catalogue, redis_url: str
+):
     waiting = submit(database, catalogue, 3)
     released = submit(database, catalogue, 2)
     with database.write() as session:
@@ -202,13 +207,15 @@ def test_the_leader_measures_each_queue_and_another_dispatcher_none(database: Da
         session.get_one(Job, waiting[0]).created_at -= 100
         session.get_one(Job, released[1]).created_at -= 50
     leads = True
-    statistics = QueueStatistics(database, [MODEL], lambda: leads)
+    statistics = QueueStatistics(database, [MODEL], lambda: leads, connect(redis_url))
     assert statistics.measure() >= 5
     assert value("limner_queue_jobs", model=MODEL, lane="normal", place="backlog") == 3
     assert value("limner_queue_jobs", model=MODEL, lane="high", place="released") == 2
     assert value("limner_queue_jobs", model=MODEL, lane="low", place="backlog") == 0
     assert 100 <= value("limner_queue_oldest_seconds", model=MODEL, lane="normal", place="backlog") < 150
     assert 50 <= value("limner_queue_oldest_seconds", model=MODEL, lane="high", place="released") < 100
+    minute = int(time.time()) // 60
+    assert 5 in queue_lengths.read(connect(redis_url), [minute - 1, minute])
     leads = False
     statistics.measure()
     assert not [name for name, _ in values() if name.startswith("limner_queue_")]

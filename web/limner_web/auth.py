@@ -35,8 +35,9 @@ ADMIN_BLUEPRINTS: Final = (
     "replicate_webhook_secret",
     "pauses",
     "fleet",
+    "history",
 )
-OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet")
+OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet", "history")
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
 PAGES: Final = ("pages", "plain")
 PUBLIC: Final = ("pages.docs", "openapi.spec", "session.sign_in", "session.open_session", "session.end_session")

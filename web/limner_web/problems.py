@@ -56,9 +56,8 @@ def problem(error: LimnerError) -> Response:
     answer = document(error.status, error.code, error.title, error.message, error.details)
     if "retry_after" in error.details:
         answer.headers["Retry-After"] = str(error.details["retry_after"])
-    if not error.retryable and request.path.startswith(
-        OPENAI_PATHS
-    ):  # OpenAI's clients repeat every 409 and 5xx unless they are told not to
+    # OpenAI's clients repeat every 409 and 5xx unless they are told not to.
+    if not error.retryable and request.path.startswith(OPENAI_PATHS):
         answer.headers["X-Should-Retry"] = "false"
     return answer
 

@@ -1,13 +1,16 @@
-"""What the operator sees of all tenants: the running jobs by model and by worker."""
+"""What the operator sees of all tenants: the running jobs by model and by worker, and what ended in the last hour."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select, text
+from sqlalchemy import BigInteger, case, cast, func, select, text
 from sqlalchemy.orm import Session
 
-from limner_shared.db.tables import RUNNING, Job
+from limner_shared.db.engine import now
+from limner_shared.db.tables import FINISHED, RUNNING, Job, Tenant
+from limner_shared.domain.jobs import JobState
 
 
 class HeldJob(NamedTuple):
@@ -20,6 +23,15 @@ class HeldJob(NamedTuple):
     started_at: float | None
 
 
+class EndedMinute(NamedTuple):
+    """The jobs that ended in one minute, all models and tenants together."""
+
+    succeeded: int
+    failed: int
+    within: tuple[int, ...]
+    """How many of the succeeded ones took at most each of the given times from their acceptance."""
+
+
 def running_by_model(session: Session) -> dict[str, int]:
     """The number of running jobs of each model."""
     query = select(Job.model, func.count()).where(text(RUNNING)).group_by(Job.model)
@@ -30,3 +42,23 @@ def held_jobs(session: Session, limit: int) -> list[HeldJob]:
     """The running jobs, the oldest first."""
     query = select(Job.id, Job.model, Job.owner, Job.attempt, Job.started_at).where(text(RUNNING))
     return [HeldJob(*row) for row in session.execute(query.order_by(Job.lease_until).limit(limit))]
+
+
+def ended_by_minute(session: Session, minutes: int, seconds: Sequence[float]) -> dict[int, EndedMinute]:
+    """What ended in the last `minutes`, by the minute since 1970; `seconds` are the bounds that `within` counts by.
+
+    The index of each tenant's ended jobs serves it, so that it reads only these.
+    """
+    minute = cast(Job.finished_at, BigInteger) // 60
+    took = Job.finished_at - Job.created_at
+    succeeded = Job.state == JobState.SUCCEEDED
+    counts = [succeeded, Job.state == JobState.FAILED, *(succeeded & (took <= bound) for bound in seconds)]
+    query = (
+        select(minute, *(func.sum(case((each, 1), else_=0)) for each in counts))
+        .select_from(Tenant)
+        .join(Job, Job.tenant_id == Tenant.id)
+        .where(text(FINISHED), Job.forgotten >= 0, Job.finished_at > now() - 60 * minutes)
+        .group_by(minute)
+    )
+    rows = [[int(value) for value in row] for row in session.execute(query)]
+    return {row[0]: EndedMinute(row[1], row[2], tuple(row[3:])) for row in rows}

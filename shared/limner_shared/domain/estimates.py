@@ -42,6 +42,23 @@ def measure(runs: Sequence[tuple[float, float]]) -> Rate | None:
     return Rate(len(runs), len(runs) / max(busy, 0.001), parts[4], parts[8])
 
 
+def quantile(part: float, within: Sequence[int], bounds: Sequence[float], total: int) -> float | None:
+    """The time within which this part of `total` jobs was finished, or None if there were none.
+
+    `within` counts those that took at most each of `bounds`, in seconds. Between two bounds it is interpolated; beyond
+    the last one it is that bound.
+    """
+    if not total:
+        return None
+    wanted, below, low = part * total, 0, 0.0
+    for count, bound in zip(within, bounds, strict=True):
+        if count >= wanted:
+            share = (wanted - below) / (count - below) if count > below else 1.0
+            return low + (bound - low) * share
+        below, low = count, bound
+    return bounds[-1]
+
+
 def seconds_left(rate: Rate, ahead: int, elapsed: float = 0.0) -> tuple[float, float]:
     """The median and the 90th percentile of the seconds until a job is finished, with `ahead` jobs before it.
 

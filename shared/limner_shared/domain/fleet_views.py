@@ -37,6 +37,23 @@ class QueueList(BaseModel):
     items: list[QueueView]
 
 
+class MinuteView(BaseModel):
+    """One minute of the service, all models and tenants together."""
+
+    at: datetime = Field(description="When the minute began.")
+    waiting: int | None = Field(description="Queued jobs, as last measured in it; null if no dispatcher measured them.")
+    succeeded: int
+    failed: int
+    median_seconds: float | None = Field(description="From acceptance to success; null if no job succeeded.")
+    p90_seconds: float | None = Field(description="Nine of ten jobs took at most this long.")
+
+
+class HistoryView(BaseModel):
+    """The last hour, minute by minute; the last minute is not over."""
+
+    items: list[MinuteView]
+
+
 class MemoryView(BaseModel):
     """The memory of a worker's device."""
 

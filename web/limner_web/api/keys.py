@@ -20,7 +20,7 @@ from limner_web.services import get_services
 bp = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys", tag="Account")
 
 
-class RotateRequest(BaseModel):
+class KeyRotation(BaseModel):
     """How long the old key remains valid."""
 
     model_config = ConfigDict(extra="forbid")
@@ -44,10 +44,10 @@ class ListQuery(BaseModel):
 
 
 @bp.post("/rotate")
-@bp.input(RotateRequest, arg_name="body")
+@bp.input(KeyRotation, arg_name="body")
 @bp.output(RotatedKey, status_code=201)
 @bp.doc(responses={404: "The key was revoked meanwhile", 409: "The key was already rotated"})
-def rotate_key(body: RotateRequest) -> tuple[RotatedKey, int, dict[str, str]]:
+def rotate_key(body: KeyRotation) -> tuple[RotatedKey, int, dict[str, str]]:
     """Rotate the key of this request.
 
     Returns a new key with the same label, scopes and expiry. The old key remains valid for `overlap_seconds`. A key can

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from apiflask import APIBlueprint
 
-from limner_shared.db import ledger
+from limner_shared.db import ledger, tags
+from limner_shared.db.views import API
+from limner_shared.domain.label_views import CoverView, TagList, TagView
 from limner_shared.domain.labels import FAVOURITE, read_tag
 from limner_web.auth import tenant_id
 from limner_web.services import get_services
 
 bp = APIBlueprint("labels", __name__, url_prefix="/api/v1")
+
+
+MOST_TAGS: Final = 200
+
+
+@bp.get("/tags")
+@bp.output(TagList)
+@bp.doc(tags=["Images"])
+def list_tags() -> TagList:
+    """List tags.
+
+    Returns the tags of your jobs and images, those of the newest jobs first, each with a picture: the boards of the
+    gallery. `GET /jobs?tag=…` lists what has a tag.
+    """
+    with get_services().database.read() as session:
+        found = tags.tags(session, tenant_id(), MOST_TAGS)
+    return TagList(items=[_tag_view(each) for each in found])
 
 
 @bp.put("/jobs/<id:job_id>/favourite")
@@ -99,6 +120,12 @@ def untag_image(image_id: str, tag: str) -> str:
     Has no effect if the image does not have the tag.
     """
     return _remove(image_id, read_tag(tag))
+
+
+def _tag_view(tag: tags.Tag) -> TagView:
+    cover = tag.cover
+    shown = None if cover is None else CoverView(url=f"{API}/images/{cover.id}", width=cover.width)
+    return TagView(tag=tag.name, targets=tag.targets, cover=shown)
 
 
 def _add(target_id: str, label: str) -> str:

@@ -60,7 +60,7 @@ class EndpointChange(BaseModel):
     event_types: list[EventType] | None = Field(default=None, min_length=1, max_length=len(EventType))
 
 
-class RotateRequest(BaseModel):
+class EndpointSecretRotation(BaseModel):
     """How long the old secret signs beside the new one."""
 
     model_config = ConfigDict(extra="forbid")
@@ -178,9 +178,11 @@ def delete_endpoint(endpoint_id: str) -> DeletedEndpoint:
 
 
 @bp.post("/webhook_endpoints/<id:endpoint_id>/rotate_secret")
-@bp.input(RotateRequest, arg_name="body")
+@bp.input(EndpointSecretRotation, arg_name="body")
 @bp.output(EndpointWithSecret)
-def rotate_endpoint_secret(endpoint_id: str, body: RotateRequest) -> tuple[EndpointWithSecret, int, dict[str, str]]:
+def rotate_endpoint_secret(
+    endpoint_id: str, body: EndpointSecretRotation
+) -> tuple[EndpointWithSecret, int, dict[str, str]]:
     """Rotate the secret of a webhook endpoint.
 
     During the overlap each delivery has two signatures, by the new secret and by the old one.

@@ -16,7 +16,7 @@ from limner_web.services import get_services
 bp = APIBlueprint("webhook_secret", __name__, url_prefix="/api/v1/webhook_secret", tag="Webhooks")
 
 
-class RotateRequest(BaseModel):
+class SecretRotation(BaseModel):
     """How long the old secret signs beside the new one."""
 
     model_config = ConfigDict(extra="forbid")
@@ -42,9 +42,9 @@ def get_secret() -> tuple[SecretView, int, dict[str, str]]:
 
 
 @bp.post("/rotate")
-@bp.input(RotateRequest, arg_name="body")
+@bp.input(SecretRotation, arg_name="body")
 @bp.output(SecretView)
-def rotate_secret(body: RotateRequest) -> tuple[SecretView, int, dict[str, str]]:
+def rotate_secret(body: SecretRotation) -> tuple[SecretView, int, dict[str, str]]:
     """Rotate the secret of jobs' and bulks' webhooks.
 
     During the overlap each delivery has two signatures, by the new secret and by the old one. Needs the scope `admin`.

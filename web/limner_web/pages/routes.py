@@ -29,6 +29,30 @@ NAVIGATION: Final = (
     ("/account", "Account"),
 )
 EXAMPLES: Final = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
+TOUR: Final = (
+    (
+        "ask",
+        "Say what you want",
+        (
+            "Write a prompt, such as “cat face”, or describe it in your own words and language: then you see what was "
+            "understood before it is drawn."
+        ),
+    ),
+    (
+        "change",
+        "Make it yours",
+        "Under each picture, Again draws with another seed, Variations stays near it, and Remix loads its settings.",
+    ),
+    (
+        "compare",
+        "Keep and compare",
+        (
+            "Open a picture to zoom, compare and share it. The gallery finds all of them, and the grid draws two "
+            "parameters against each other."
+        ),
+    ),
+)
+"""The first steps, as (picture, title, text); drawn by the default model."""
 CONVERSATION_EXAMPLES: Final = (
     "a red car, please",
     "four pictures of a cat in flat style",
@@ -77,7 +101,7 @@ def index() -> str:
 def studio(values: dict[str, str], problem: str | None) -> str:
     """The studio with these values in its form, and a problem if there is one."""
     return render_template(
-        "index.html", models=_models(), data=_data(), examples=EXAMPLES, values=values, problem=problem
+        "index.html", models=_models(), data=_data(), examples=EXAMPLES, tour=TOUR, values=values, problem=problem
     )
 
 

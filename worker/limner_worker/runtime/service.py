@@ -27,6 +27,7 @@ from limner_worker.generators.base import Picture
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime import worker_metrics
 from limner_worker.runtime.admission import Admission
+from limner_worker.runtime.answering import Answering
 from limner_worker.runtime.claiming import Claimer, Delivery
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
@@ -74,14 +75,11 @@ class WorkerService:
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
         server = server_of(settings)
+        interpreter = interpreter_of(settings, server)
         self._interpretation = InterpretationStage(
-            database,
-            interpreter_of(settings, server),
-            models.cards,
-            threads,
-            self._schedule,
-            lambda job: self._abort([job]),
+            database, interpreter, models.cards, threads, self._schedule, lambda job: self._abort([job])
         )
+        self._answering = Answering(redis, interpreter, models.cards, threads)
         presenter = Presenter(server, recognizers_of(models.cards))
         self._publisher = Publisher(database, blobs, self._hints, threads, admission.store, self._clean_up, presenter)
         self._deduplicator = Deduplicator(
@@ -100,6 +98,7 @@ class WorkerService:
         self._leases.start()
         self._reporter.start()
         self._interpretation.start()
+        self._answering.start()
         self._deduplicator.start()
         self._claimer.start()
         self._watchdog.start()
@@ -115,6 +114,7 @@ class WorkerService:
         while len(self._held) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._interpretation.stop()
+        self._answering.stop()
         self._preparation.close()
         self._deduplicator.stop()
         self._engine.stop()

@@ -1,12 +1,12 @@
 // The account: what the tenant has used and may use, its keys, and the appearance of the pages.
 import { ApiError, call, getJson, send } from "./api.js";
+import { chart } from "./chart.js";
 import { ask, choice, field, tell } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { attempt, toast } from "./toast.js";
 import { showWebhooks } from "./webhooks.js";
 
 const YEAR_SECONDS = 31_536_000;
-const CHART = { width: 620, height: 130, top: 16, bottom: 20 };
 const number = (value) => value.toLocaleString("en");
 const date = (text) => (text ? new Date(text).toLocaleDateString() : "never");
 
@@ -26,30 +26,14 @@ function showUsage({ days, queued, running, limits }) {
   const now = { max_queued: queued, max_running: running };
   const rows = LIMITS.map(([name, title]) => el("tr", {}, el("td", {}, title), el("td", {}, now[name] === undefined ? "" : number(now[name])), el("td", {}, limits[name] === null ? "no limit" : `of ${number(limits[name])}`)));
   const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "Limit"), el("th", {}, "Now"), el("th", {}, "Most"))), el("tbody", {}, rows));
-  $("#usage").replaceChildren(table, days.length ? chart([...days].reverse(), limits.cost_per_day) : el("p", { className: "quiet" }, "Cost is counted for each day only where there is a daily limit."));
+  $("#usage").replaceChildren(table, days.length ? costs(days) : el("p", { className: "quiet" }, "Cost is counted for each day only where there is a daily limit."));
   $("#usage").setAttribute("aria-busy", "false");
 }
 
-function svg(name, attributes, text) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (text) element.textContent = text;
-  return element;
-}
-
-function chart(days, limit) {
-  const { width, height, top, bottom } = CHART;
-  const most = Math.max(limit || 0, ...days.map(({ cost }) => cost), 1);
-  const step = width / Math.max(days.length, 14);
-  const y = (cost) => top + (height - top - bottom) * (1 - cost / most);
-  const image = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Cost units of ${days.length} days` });
-  for (const [at, { day, cost }] of days.entries()) {
-    const bar = svg("rect", { x: at * step + 2, y: y(cost), width: step - 4, height: height - bottom - y(cost), rx: 3 });
-    bar.append(svg("title", {}, `${day}: ${number(cost)}`));
-    image.append(bar);
-  }
-  image.append(svg("line", { x1: 0, x2: width, y1: height - bottom, y2: height - bottom }), svg("text", { x: 0, y: height - 5 }, days[0].day), svg("text", { x: width, y: 10, "text-anchor": "end" }, `at most ${number(most)}`));
-  return image;
+// The days are listed with the newest first.
+function costs(days) {
+  const shown = [...days].reverse();
+  return chart({ series: [{ values: shown.map(({ cost }) => cost), className: "first" }], kind: "bars", tells: shown.map(({ day, cost }) => `${day}: ${number(cost)}`), ends: [shown[0].day, shown.length > 1 ? shown.at(-1).day : ""], label: `Cost units of ${shown.length} days, at most ${number(Math.max(...days.map(({ cost }) => cost)))} a day` });
 }
 
 // --- keys ------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // The API's errors in the words of the pages: they name the field as its label does.
 export const OFFLINE = "The service cannot be reached. Your work is kept; try again when the connection is back.";
 
-const LABELS = { n: "Pictures", width: "Size", height: "Size", seed: "Seed", steps: "Steps", guidance: "Guidance", style: "Style", model: "Model", prompt: "Prompt", negative_prompt: "Exclude" };
+const LABELS = { n: "Pictures", width: "Size", height: "Size", seed: "Seed", steps: "Steps", guidance: "Guidance", style: "Style", model: "Model", prompt: "Prompt", negative_prompt: "Exclude", description: "Description", image: "Start picture", mask: "Mask", strength: "Strength" };
 const RULES = [
   [/valid integer|int_parsing|valid number/i, () => "must be a whole number"],
   [/greater than or equal to (-?[\d.]+)/i, ([, least]) => `must be at least ${least}`],

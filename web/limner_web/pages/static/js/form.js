@@ -6,18 +6,21 @@ const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
 const ANY_STYLE = "any, by the seed";
-const NAMES = ["prompt", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt"];
-const form = $("#ask");
+const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt"];
+export const form = $("#ask");
 const fields = form?.elements;
 const lock = form && $("[data-lock]", form);
 const list = form ? JSON.parse($("#models").textContent) : [];
-const models = Object.fromEntries(list.map((model) => [model.name, model]));
+export const models = Object.fromEntries(list.map((model) => [model.name, model]));
 
 export const isSeedLocked = () => lock.getAttribute("aria-pressed") === "true";
 const setLock = (on) => lock.setAttribute("aria-pressed", on);
 
+export const modelChosen = () => models[fields.model.value];
+export const isExcluding = () => modelChosen().negative_prompts;
+
 function offerChoices() {
-  const model = models[fields.model.value];
+  const model = modelChosen();
   const fill = (select, values, text = (value) => value) => {
     const { value: before } = select;
     select.replaceChildren(...values.map((value) => new Option(text(value), value)));
@@ -45,14 +48,30 @@ function summarise() {
 export function readForm() {
   const [width, height] = fields.size.value.split("x").map(Number);
   const number = (name) => (fields[name].value === "" ? undefined : Number(fields[name].value));
-  const model = models[fields.model.value];
   return {
     prompt: fields.prompt.value.trim(),
-    negative_prompt: (model.negative_prompts && fields.negative_prompt.value) || undefined,
+    negative_prompt: (isExcluding() && fields.negative_prompt.value) || undefined,
     model: fields.model.value,
     style: fields.style.value || undefined,
     width, height, n: number("n"), seed: number("seed"), steps: number("steps"), guidance: number("guidance"),
   };
+}
+
+export function chooseModel(name) {
+  fields.model.value = name;
+  fields.model.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+// Loads what a description was understood as. Steps and guidance stay as they are.
+export function fillUnderstood({ prompt, negative_prompt: without, style, width, height, n, seed }) {
+  setLock(seed !== null);
+  setValues({ prompt, style, n, seed, size: `${width}x${height}`, ...(isExcluding() && { negative_prompt: without }) });
+}
+
+// Goes to a setting, which may be folded away.
+export function focusField(name) {
+  if (fields[name].closest(".settings")) $(".settings").open = true;
+  fields[name].focus();
 }
 
 // Loads a job's settings; its seed only if the seed is locked.
@@ -97,7 +116,7 @@ export function clearError() {
 const read = (name, otherwise) => { try { return JSON.parse(localStorage.getItem(name)) ?? otherwise; } catch { return otherwise; } };
 const write = (name, value) => { try { localStorage.setItem(name, JSON.stringify(value)); } catch { /* storage may be full or off */ } };
 
-const keepDraft = () => write(DRAFT, { ...Object.fromEntries(NAMES.map((name) => [name, fields[name].value])), isLocked: isSeedLocked() });
+export const keepDraft = () => write(DRAFT, { ...Object.fromEntries(NAMES.map((name) => [name, fields[name].value])), isLocked: isSeedLocked(), mode: form.dataset.mode });
 
 export const rememberPrompt = (prompt) => write(HISTORY, [prompt, ...read(HISTORY, []).filter((each) => each !== prompt)].slice(0, MOST_PROMPTS));
 
@@ -115,6 +134,7 @@ function stepThroughHistory(event) {
   keepDraft();
 }
 
+// Returns the draft that it loaded.
 export function setUpForm(onSubmit) {
   const draft = read(DRAFT, null);
   if (draft && models[draft.model] && !fields.prompt.value) fields.model.value = draft.model;
@@ -145,4 +165,5 @@ export function setUpForm(onSubmit) {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
     if (["ArrowUp", "ArrowDown"].includes(event.key)) stepThroughHistory(event);
   });
+  return draft;
 }

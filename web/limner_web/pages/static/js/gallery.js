@@ -1,6 +1,7 @@
 // The gallery: every picture of the tenant, filtered; several can be chosen and downloaded, compared, tagged or deleted.
 import { again, vary } from "./actions.js";
 import { call, getJson, pictureUrl, thumbnailUrl } from "./api.js";
+import { showBoards } from "./boards.js";
 import { $, el, icon } from "./dom.js";
 import { watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
@@ -35,8 +36,9 @@ const viewer = setUpViewer({
     { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
     { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
     { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+    ...("canStart" in $("#main").dataset ? [{ icon: "image", text: "Start from this picture in the studio", run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
   ],
-  organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); } }),
+  organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); boards(); } }),
 });
 
 // --- the list ----------------------------------------------------------------------------------------------------------
@@ -64,8 +66,11 @@ async function restart() {
   const text = query().toString();
   history.replaceState(null, "", text ? `?${text}` : location.pathname);
   arrange();
+  boards();
   await more();
 }
+
+const boards = () => showBoards(filters.elements.tag.value, (tag) => { filters.elements.tag.value = tag; restart(); }).catch(() => {});
 
 function more() {
   if (isComplete) return Promise.resolve();
@@ -185,6 +190,7 @@ async function tagAll() {
   if (!tag) return;
   await forEach(chosen(), ({ image }) => addTag(image, tag));
   toast(`Tagged “${tag}”`);
+  boards();
 }
 
 async function loveAll() {

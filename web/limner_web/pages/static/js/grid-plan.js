@@ -16,22 +16,29 @@ const modelNamed = (name) => list.find((model) => model.name === name);
 // --- the form --------------------------------------------------------------------------------------------------------------
 
 export function setUpPlan(onChange) {
-  for (const axis of ["x", "y"]) offerValues(axis);
   offerChoices();
   fillFromDraft();
+  for (const axis of ["x", "y"]) offerValues(axis);
   hideAxes();
   form.addEventListener("input", ({ target }) => {
     if (target.name === "x" || target.name === "y") { offerValues(target.name); hideAxes(); }
     if (target.name === "base_model") offerChoices();
+    if (["x", "y", "base_model"].includes(target.name)) for (const axis of ["x", "y"]) if (fields[axis].value === "style" && axis !== target.name) offerValues(axis);
     onChange();
   });
   onChange();
 }
 
+// The styles of the model that draws, or of all where models are compared.
+function stylesOffered() {
+  const isCompared = [fields.x.value, fields.y.value].includes("model");
+  return [...new Set((isCompared ? list : [modelNamed(fields.base_model.value)]).flatMap(({ styles }) => styles))];
+}
+
 // Checkboxes for what a model names itself; text for the rest.
 function offerValues(axis) {
   const name = fields[axis].value;
-  const choices = { model: list.map((model) => [model.name, model.title]), style: [...new Set(list.flatMap(({ styles }) => styles))].map((style) => [style, style]) }[name];
+  const choices = { model: list.map((model) => [model.name, model.title]), style: stylesOffered().map((style) => [style, style]) }[name];
   const label = `${axis === "x" ? "Columns" : "Rows"}: ${NAMES[name]}`;
   const boxes = choices && el("div", { className: "chips", aria: { role: "group", label } }, choices.map(([value, text]) => el("label", { className: "check chip-check" }, el("input", { type: "checkbox", name: `${axis}_value`, value, checked: true }), text)));
   const text = !choices && (name === "prompt" ? el("textarea", { name: `${axis}_value`, rows: 3, value: SUGGESTED.prompt }) : el("input", { name: `${axis}_value`, value: SUGGESTED[name], inputMode: "text", autocomplete: "off" }));

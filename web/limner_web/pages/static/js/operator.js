@@ -2,6 +2,7 @@
 import { getJson, send } from "./api.js";
 import { ask, choice, field } from "./dialog.js";
 import { $, button, el } from "./dom.js";
+import { showHistory } from "./history.js";
 import { attempt, toast } from "./toast.js";
 import { count, duration, pauseWords } from "./words.js";
 
@@ -16,6 +17,7 @@ export async function showFleet() {
     redraw($("#queues"), queues.items.map(queueCard));
     redraw($("#workers"), workers === null ? [el("p", { className: "nothing" }, "The workers cannot be listed while Redis is unavailable.")] : workers.items.map(workerCard));
     if (workers && !workers.items.length) $("#workers").replaceChildren(el("p", { className: "nothing" }, "No worker runs. Start one with limner worker."));
+    await showHistory();
     $("#operator").hidden = false;
   } catch (error) {
     if (error.status !== 403) throw error;

@@ -29,6 +29,7 @@ export async function removeTag(target, tag) {
 // Asks for a tag; resolves to it, or to null.
 export async function askForTag() {
   const input = el("input", { name: "tag", required: true, maxLength: 50, autocomplete: "off", autofocus: true });
+  input.setAttribute("list", "tags"); // where the page knows them
   const answer = await ask("Add a tag", { fields: [field("Tag", input)], yes: "Add" });
   return answer?.get("tag").trim() || null;
 }

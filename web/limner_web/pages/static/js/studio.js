@@ -1,6 +1,7 @@
 // The studio: draws what the form says and shows the newest jobs, which it follows until they end.
 import { again, submit, vary } from "./actions.js";
 import { getJson } from "./api.js";
+import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { $, el, perFrame } from "./dom.js";
 import { failure } from "./errors.js";
 import { clearError, fillForm, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
@@ -8,6 +9,7 @@ import { jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { organiseMenu } from "./organise.js";
+import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
 import { explain, makeTile, paint, showPreview } from "./tile.js";
 import { toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
@@ -29,7 +31,12 @@ async function draw() {
   if (isSending) return; // a second press of Enter is not a second picture
   isSending = true;
   try {
-    const request = readForm();
+    if (mode() === "describe") {
+      await understand();
+      clearError();
+      return;
+    }
+    const request = { ...readForm(), ...startFields() };
     await submit(request);
     rememberPrompt(request.prompt);
     clearError();
@@ -43,6 +50,7 @@ async function draw() {
 }
 
 function remix(job) {
+  setMode("prompt");
   fillForm(job);
   toast("Settings loaded");
 }
@@ -54,7 +62,9 @@ const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
   { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: "Remix: load these settings", run: ({ job }) => { viewer.close(); remix(job); } },
-] });
+], organise: ({ image }) => [startItem(image)] });
+
+const startItem = (image) => anyCanStart() && image && { icon: "image", text: "Start from this picture", onClick: () => { viewer.close(); startFrom(image); } };
 
 const enlarge = (job, index) => viewer.show(job.images[index].id);
 
@@ -96,7 +106,7 @@ function remove(id) {
 function organise(job) {
   const { element } = tiles.get(job.id);
   const set = (isHidden) => { element.hidden = isHidden; };
-  return organiseMenu(job, { hide: () => set(true), show: () => set(false), onChange: () => paint(tiles.get(job.id), job) });
+  return [startItem(job.images[0]), ...organiseMenu(job, { hide: () => set(true), show: () => set(false), onChange: () => paint(tiles.get(job.id), job) })];
 }
 
 const announce = (text) => { $("#live").textContent = text; };
@@ -133,7 +143,9 @@ function showSkeletons() {
 
 // --- start -----------------------------------------------------------------------------------------------------------
 
-setUpForm(draw);
+const draft = setUpForm(draw);
+setUpDescribe(draft?.mode);
+setUpStart();
 $("#older").onclick = more;
 $("[data-reload]").onclick = more;
 addShortcuts(
@@ -146,6 +158,8 @@ showSkeletons();
 await more();
 const wanted = new URLSearchParams(location.search).get("remix");
 if (wanted) refresh(wanted).then(remix, () => {});
+const first = new URLSearchParams(location.search).get("start");
+if (first) startFrom({ id: first, url: `/api/v1/images/${encodeURIComponent(first)}` });
 follow({ onConnect: () => { newest().catch(() => {}); } });
 setInterval(() => {
   for (const job of open()) {

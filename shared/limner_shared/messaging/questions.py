@@ -1,0 +1,106 @@
+"""Questions that a web process asks the workers through Redis: what does a description ask for? Nothing is stored.
+
+A question waits in a list of its model until a worker takes it, and expires with the client that asked. A lost question
+costs its client another try.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from redis import Redis
+
+from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.ids import new_id
+from limner_shared.domain.jobs import JobSpec
+from limner_shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+EXPIRES_SECONDS: Final = 30
+"""How long a question and an answer are kept: longer than a client waits."""
+POLL_SECONDS: Final = 1
+"""The longest blocking call; less than the time limit of a connection."""
+
+
+class Question(BaseModel):
+    """A job that is not submitted: its description is to be interpreted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    spec: JobSpec
+
+
+class Answer(BaseModel):
+    """The interpretation of a description, and the code of its language."""
+
+    model_config = ConfigDict(frozen=True)
+
+    interpretation: Interpretation
+    language: str
+
+
+def ask(redis: Redis, spec: JobSpec, seconds: float, gone: Callable[[], bool] = lambda: False) -> Answer | None:
+    """Ask the workers that serve the spec's model; None if none answers in `seconds`, or the client has gone.
+
+    Raises RedisError.
+    """
+    question = Question(id=new_id("ask"), spec=spec)
+    deadline = time.monotonic() + seconds
+    with redis.pipeline() as pipe:
+        pipe.set(_question(question.id), question.model_dump_json(), ex=EXPIRES_SECONDS)
+        pipe.rpush(_waiting(spec.model), question.id)
+        pipe.expire(_waiting(spec.model), EXPIRES_SECONDS)
+        pipe.execute()
+    while time.monotonic() < deadline and not gone():
+        found = cast("list[str] | None", redis.blpop([_answer(question.id)], timeout=POLL_SECONDS))
+        if found is not None:
+            return Answer.model_validate_json(found[1])
+    redis.lrem(_waiting(spec.model), 1, question.id)
+    return None
+
+
+def take(redis: Redis, models: Sequence[str], most: int) -> list[Question]:
+    """Wait for a moment for questions about these models, and take at most `most`; those that expired are left out.
+
+    Raises RedisError.
+    """
+    found = cast("list[str] | None", redis.blpop([_waiting(model) for model in models], timeout=POLL_SECONDS))
+    if found is None:
+        return []
+    key, first = found
+    others = cast("list[str] | None", redis.lpop(key, most - 1)) if most > 1 else None
+    values = cast("list[Any]", redis.mget([_question(each) for each in [first, *(others or [])]]))
+    return [question for value in values if value and (question := _read(value)) is not None]
+
+
+def answer(redis: Redis, question_id: str, told: Answer) -> None:
+    """Answer a question. Raises RedisError."""
+    with redis.pipeline() as pipe:
+        pipe.rpush(_answer(question_id), told.model_dump_json())
+        pipe.expire(_answer(question_id), EXPIRES_SECONDS)
+        pipe.execute()
+
+
+def _read(value: str) -> Question | None:
+    try:
+        return Question.model_validate_json(value)
+    except ValidationError as error:  # of another version
+        log.warning("unreadable question", errors=error.error_count())
+        return None
+
+
+def _waiting(model: str) -> str:
+    return f"limner:questions:{model}"
+
+
+def _question(question_id: str) -> str:
+    return f"limner:question:{question_id}"
+
+
+def _answer(question_id: str) -> str:
+    return f"limner:answer:{question_id}"

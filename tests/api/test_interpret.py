@@ -1,0 +1,104 @@
+"""A description is interpreted without drawing it, by a worker; without one the answer says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from redis import Redis
+
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.messaging import questions
+from limner_shared.messaging.hints import connect
+from limner_shared.messaging.reports import WorkerReport, write_report
+from limner_shared.threads import Supervisor
+from limner_worker.runtime.answering import Answering
+from limner_worker.stages.interpretation.interpreter import Interpreter
+from tests.processes import eventually
+
+URL = "/api/v1/interpret"
+NO_MODEL_LOADED = WorkerReport(owner="w", models=["limner-flow"], device="cpu", held=0, closed=[], stalled=[])
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Redis:
+    return connect(redis_url)
+
+
+@pytest.fixture
+def worker(redis: Redis, catalogue: Catalogue) -> Iterator[Answering]:
+    """The part of a worker that answers questions, by rules."""
+    write_report(redis, NO_MODEL_LOADED)
+    answering = Answering(redis, Interpreter(), {"limner-flow": catalogue.get("limner-flow")}, Supervisor())
+    answering.start()
+    yield answering
+    answering.stop()
+
+
+def interpret(client: FlaskClient, description: str, **more: object) -> dict[str, Any]:
+    answer = client.post(URL, json={"description": description} | more)
+    assert answer.status_code == 200, answer.json
+    return answer.get_json()
+
+
+def test_a_description_is_understood_and_what_is_understood_can_be_drawn(
+    client: FlaskClient, worker: Answering
+) -> None:
+    told = interpret(client, "zwei Bilder von roten Äpfeln als 3D-Figuren ohne Blätter, bitte")
+    request = told["request"]
+    assert (request["n"], request["style"], request["model"], told["language"]) == (2, "3d", "limner-flow", "de")
+    assert (request["seed"], told["interpretation"]["backend"]) == (None, "rules")
+    assert "Blätter" in request["negative_prompt"] + told["dropped_negative"]
+    assert client.get("/api/v1/jobs").get_json()["items"] == []  # nothing was drawn
+    drawn = client.post("/api/v1/jobs", json={k: v for k, v in request.items() if v not in (None, "")})
+    assert drawn.status_code == 202
+    assert (drawn.get_json()["prompt"], drawn.get_json()["n"]) == (request["prompt"], 2)
+
+
+def test_fields_take_precedence_and_what_is_beyond_the_limits_is_said(client: FlaskClient, worker: Answering) -> None:
+    told = interpret(client, "99 pictures of cats in flat style, seed 7", style="3d")
+    assert (told["request"]["style"], told["request"]["n"], told["request"]["seed"]) == ("3d", 16, 7)
+    assert told["beyond"]["n"] == 99
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"description": " "}, {"description": "a cat", "style": "cubist"}, {"prompt": "x"}]
+)
+def test_a_description_that_no_job_could_have_is_refused(client: FlaskClient, body: dict[str, str]) -> None:
+    assert client.post(URL, json=body).status_code == 422
+
+
+def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: FlaskClient, redis: Redis) -> None:
+    answer = client.post(URL, json={"description": "a cat"})
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
+    assert "No worker that serves limner-flow is running" in answer.get_json()["detail"]
+    assert answer.headers["Retry-After"]
+    assert redis.keys("limner:question*") == []
+
+
+def test_without_redis_the_answer_says_that_prompts_are_still_drawn(make_app: Any) -> None:
+    app: APIFlask = make_app(redis_url="redis://127.0.0.1:1/0")
+    answer = app.test_client().post(URL, json={"description": "a cat"})
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
+
+
+def test_a_question_that_no_worker_takes_leaves_nothing_in_redis_but_what_expires(
+    redis: Redis, catalogue: Catalogue
+) -> None:
+    _, spec = catalogue.resolve(JobRequest(description="a cat"))
+    assert questions.ask(redis, spec, 0) is None
+    assert questions.take(redis, ["limner-flow"], 4) == []
+    assert all(redis.ttl(key) > 0 for key in redis.keys("limner:question*"))
+
+
+def test_a_damaged_question_is_passed_over_and_the_next_is_answered(
+    client: FlaskClient, worker: Answering, redis: Redis
+) -> None:
+    redis.set("limner:question:bad", '{"id": "bad", "spec": 7}')
+    redis.rpush("limner:questions:limner-flow", "bad", "expired")
+    eventually(lambda: redis.llen("limner:questions:limner-flow") == 0)
+    assert interpret(client, "a cat")["request"]["prompt"] == "a cat"

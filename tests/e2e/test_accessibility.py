@@ -1,0 +1,97 @@
+"""axe-core finds nothing wrong with any page, and a picture is drawn, looked at and deleted by keyboard alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from tests.e2e.accessibility import in_all_modes
+from tests.e2e.states import STATES, State, fill, new_context, open_state
+
+CHECKED = {
+    "studio",
+    "studio-first",
+    "studio-understood",
+    "studio-start",
+    "studio-mask",
+    "studio-problem",
+    "studio-menu",
+    "studio-share",
+    "studio-keymap",
+    "viewer-receipt",
+    "viewer-slider",
+    "gallery-selected",
+    "gallery-empty",
+    "conversation-reply",
+    "bulk",
+    "queue",
+    "grid-plan",
+    "account",
+    "account-webhook",
+    "account-contrast",
+    "sign-in",
+    "not-found",
+    "api",
+}
+"""`make screenshots` checks every state; here are those whose elements no other one has."""
+
+
+@pytest.fixture(scope="module")
+def filled(door: str) -> int:
+    """The port of a service with pictures, of which one model takes pictures and masks."""
+    port = int(door.rpartition(":")[2])
+    fill(port, prompts=("red apple", "fox"), model="limner-gan")
+    return port
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A new visitor: a draft of another state would change the page."""
+    made = new_context(browser, "light")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("state", [each for each in STATES if each.name in CHECKED], ids=lambda state: state.name)
+def test_a_page_has_no_accessibility_violation_in_light_in_dark_and_on_a_phone(
+    state: State, filled: int, context: BrowserContext
+) -> None:
+    assert in_all_modes(open_state(context, filled, state)) == []
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the element with this name has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if (
+            page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText")
+            == name
+        ):
+            return
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+def test_a_picture_is_drawn_looked_at_and_deleted_by_keyboard_alone(filled: int, context: BrowserContext) -> None:
+    page = open_state(context, filled, State("studio", "/"))
+    page.keyboard.press("/")
+    page.keyboard.type("balloon")
+    tab_to(page, "Draw")
+    page.keyboard.press("Enter")
+    tile = page.locator(".tile").filter(has_text="balloon").first
+    expect(tile).to_have_attribute("data-state", "succeeded", timeout=60_000)
+    image = tile.locator(".mosaic button").get_attribute("aria-label")
+    assert image is not None
+    tab_to(page, image)
+    page.keyboard.press("Enter")
+    viewer = page.get_by_role("dialog", name="Picture viewer")
+    expect(viewer).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    tab_to(page, "More actions")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem").first).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("menuitem", name="Delete")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(tile).to_be_hidden()

@@ -1,0 +1,208 @@
+"""The studio's two ways to ask, and the picture to start from with its mask, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, Page, Request, expect
+from tests.e2e.states import PHONE
+from tests.processes import eventually
+
+from limner_client.client import Client
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def canvas_port(door: str) -> int:
+    """The port of a service of which one model, Canvas, takes pictures and masks."""
+    return int(door.rpartition(":")[2])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A picture twice as wide as high."""
+    file = tmp_path / "photo.jpg"
+    Image.new("RGB", (320, 160), "teal").save(file)
+    return file
+
+
+def wait_for_worker(port: int) -> None:
+    """The service answers before its worker has loaded the models."""
+    eventually(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").json()["workers"]["running"], 60, every=0.3)
+
+
+def describe(page: Page, text: str) -> Locator:
+    """Have a description read; returns what was understood."""
+    page.get_by_role("button", name="Describe", exact=True).click()
+    page.get_by_label("Description").fill(text)
+    page.get_by_role("button", name="Read it").click()
+    understood = page.get_by_role("group", name="What was understood")
+    expect(understood).to_be_visible(timeout=30_000)
+    return understood
+
+
+def submitted(page: Page) -> dict[str, Any]:
+    """Press Draw; returns the request that the page sends."""
+
+    def is_job(request: Request) -> bool:
+        return request.method == "POST" and request.url.endswith("/api/v1/jobs")
+
+    with page.expect_request(is_job) as sent:
+        page.get_by_role("button", name="Draw", exact=True).click()
+    expect(page.locator(".tile").first).to_have_attribute("data-state", re.compile("queued|running|succeeded"))
+    return json.loads(sent.value.post_data or "")
+
+
+def test_a_description_is_read_changed_and_then_drawn_as_it_was_changed(service: int, open_page: OpenPage) -> None:
+    wait_for_worker(service)
+    page = open_page()
+    understood = describe(page, "zwei Bilder von einem Geist als 3D-Figur, bitte")
+    expect(understood.locator(".remarks")).to_contain_text("German, read by rules.")
+    expect(understood.get_by_role("button", name="Pictures 2")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Prompt")).to_be_focused()
+    with Client(f"http://127.0.0.1:{service}") as client:
+        assert all("Geist" not in job.prompt for job in client.jobs().items)  # nothing was drawn
+    understood.get_by_role("button", name="Style 3d").click()
+    expect(page.get_by_role("combobox", name="Style", exact=True)).to_be_focused()
+    page.get_by_role("combobox", name="Style", exact=True).select_option("flat")
+    page.get_by_label("Pictures", exact=True).fill("3")
+    expect(understood.get_by_role("button", name="Pictures 3")).to_be_visible()
+    page.get_by_role("textbox", name="Prompt").fill("ghost")
+    sent = submitted(page)
+    assert (sent["prompt"], sent["style"], sent["n"]) == ("ghost", "flat", 3)
+    page.get_by_role("button", name="Reword").click()
+    expect(page.get_by_label("Description")).to_have_value("zwei Bilder von einem Geist als 3D-Figur, bitte")
+    page.reload()
+    expect(page.get_by_label("Description")).to_have_value("zwei Bilder von einem Geist als 3D-Figur, bitte")
+
+
+def test_without_a_worker_that_can_read_it_the_page_says_so_and_keeps_the_words(open_page: OpenPage) -> None:
+    page = open_page()
+    problem = {"code": "interpreter_unavailable", "detail": "No worker that serves limner-flow is running."}
+    page.route("**/api/v1/interpret", lambda route: route.fulfill(status=503, json=problem))
+    page.get_by_role("button", name="Describe", exact=True).click()
+    page.get_by_label("Description").fill("a cat")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("No worker that serves limner-flow is running.")
+    expect(page.get_by_label("Description")).to_have_value("a cat")
+    expect(page.get_by_role("button", name="Read it")).to_be_enabled()
+
+
+def test_a_model_that_draws_from_words_only_says_so(open_page: OpenPage) -> None:
+    page = open_page()
+    expect(page.get_by_text("This model draws from words only.")).to_be_visible()
+    expect(page.get_by_text("Start from a picture")).to_be_hidden()
+
+
+def start_from(page: Page, photo: Path) -> None:
+    page.get_by_role("combobox", name="Model", exact=True).select_option("canvas")
+    page.get_by_role("textbox", name="Prompt").fill("a lake")
+    page.locator(".start input[type=file]").set_input_files(photo)
+    expect(page.get_by_role("img", name="The picture to start from")).to_be_visible()
+
+
+def decoded(data_url: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(data_url.partition(",")[2])))
+
+
+def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
+    canvas_port: int, open_page: OpenPage, photo: Path
+) -> None:
+    page = open_page(port=canvas_port)
+    start_from(page, photo)
+    page.get_by_label("Change", exact=True).fill("0.5")
+    page.get_by_role("button", name="Paint a mask").click()
+    painter = page.get_by_role("dialog", name="Mask painter")
+    box = painter.locator("canvas").bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.1, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, middle, steps=8)
+    page.mouse.up()
+    painter.get_by_role("button", name="Erase").click()
+    page.mouse.click(box["x"] + box["width"] * 0.5, middle)
+    painter.get_by_role("button", name="Clear the mask").click()
+    painter.get_by_role("button", name="Undo").click()
+    painter.get_by_role("button", name="Use this mask").click()
+    expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
+    sent = submitted(page)
+    mask = decoded(sent["mask"]).convert("L")
+    assert mask.size == (1024, 512)  # the shape of the picture, whatever the size of the job
+    assert [mask.getpixel(point) for point in ((200, 256), (512, 256), (800, 256), (200, 30))] == [255, 0, 255, 0]
+    assert (decoded(sent["image"]).size, sent["strength"], "metadata" in sent) == ((320, 160), 0.5, False)
+    with Client(f"http://127.0.0.1:{canvas_port}") as client:
+        job = client.jobs().items[0]
+        eventually(lambda: client.job(job.id).status == "succeeded")
+        assert job.image is not None
+        assert job.mask is not None
+
+
+def test_a_mask_is_painted_by_keyboard_alone(canvas_port: int, open_page: OpenPage, photo: Path) -> None:
+    page = open_page(port=canvas_port)
+    start_from(page, photo)
+    page.get_by_role("button", name="Paint a mask").press("Enter")
+    painter = page.get_by_role("dialog", name="Mask painter")
+    expect(painter.locator("canvas")).to_be_focused()
+    for key in ("]", "]", " ", *["ArrowRight"] * 6, " ", "ArrowDown", "e", "b", "Control+z", "Control+y"):
+        page.keyboard.press(key)
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        if painter.get_by_role("button", name="Use this mask").evaluate("each => each === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(painter).to_be_hidden()
+    mask = decoded(submitted(page)["mask"]).convert("L")
+    assert (mask.getpixel((512, 256)), mask.getpixel((100, 256))) == (255, 0)
+
+
+def test_a_mask_is_painted_by_touch_and_a_canceled_painter_changes_nothing(
+    canvas_port: int, open_page: OpenPage, photo: Path
+) -> None:
+    page = open_page(port=canvas_port, **PHONE)
+    page.locator(".settings summary").click()
+    start_from(page, photo)
+    page.get_by_role("button", name="Paint a mask").tap()
+    painter = page.get_by_role("dialog", name="Mask painter")
+    painter.locator("canvas").tap()
+    expect(painter.get_by_role("button", name="Undo")).to_be_enabled()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    painter.get_by_role("button", name="Cancel").tap()
+    expect(page.get_by_role("button", name="Paint a mask")).to_be_visible()
+    assert "mask" not in submitted(page)
+
+
+def test_a_drawn_picture_is_started_from_with_a_model_that_can(canvas_port: int, open_page: OpenPage) -> None:
+    with Client(f"http://127.0.0.1:{canvas_port}") as client:
+        job = client.submit({"prompt": "a red square", "model": "canvas", "steps": 1})
+        eventually(lambda: client.job(job.id).status == "succeeded")
+        [image] = client.job(job.id).images
+    page = open_page(port=canvas_port)
+    page.locator(f"#{job.id}").get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Start from this picture").click()
+    expect(page.get_by_role("combobox", name="Model", exact=True)).to_have_value("canvas")
+    page.get_by_role("textbox", name="Prompt").fill("a blue square")
+    page.get_by_label("Exclude").fill("circles")
+    sent = submitted(page)
+    assert (sent["image"], sent["metadata"]) == (image.id, {"started_from": image.id})
+    assert sent["negative_prompt"] == "circles"
+    page.get_by_role("button", name="Start without a picture").click()
+    assert "image" not in submitted(page)
+
+
+def test_a_file_that_is_no_picture_is_refused_in_words(canvas_port: int, open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("no picture")
+    page = open_page(port=canvas_port)
+    page.get_by_role("combobox", name="Model", exact=True).select_option("canvas")
+    page.locator(".start input[type=file]").set_input_files(tmp_path / "notes.png")
+    expect(page.get_by_text("“notes.png” is not a picture that this browser can read.")).to_be_visible()

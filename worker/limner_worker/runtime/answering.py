@@ -1,0 +1,74 @@
+"""Answers the web processes' questions about descriptions, on a thread of its own: no job waits for them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from limner_shared import metrics
+from limner_shared.domain.cards import ModelCard
+from limner_shared.messaging import questions
+from limner_shared.messaging.questions import Answer, Question
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+from limner_worker.stages.interpretation import presentation
+from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
+
+log = get_logger(__name__)
+
+RETRY_SECONDS: Final = 2.0
+"""The pause after Redis failed."""
+UNIT_SECONDS: Final = 600.0
+
+
+class Answering:
+    """Takes questions from Redis, interprets them in batches as jobs' descriptions are, and answers."""
+
+    def __init__(
+        self, redis: Redis, interpreter: Interpreter, cards: Mapping[str, ModelCard], threads: Supervisor
+    ) -> None:
+        self._redis = redis
+        self._interpreter = interpreter
+        self._cards = cards
+        self._threads = threads
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = self._threads.start("answering", self._run, limit_seconds=UNIT_SECONDS)
+
+    def stop(self) -> None:
+        """Stop after the questions in progress."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                taken = questions.take(self._redis, list(self._cards), MAX_BATCH)
+                self._threads.working()
+                self._answer([each for each in taken if each.spec.model in self._cards])
+            except RedisError as error:
+                log.info("no questions while Redis is unavailable", error=repr(error)[:200])
+                self._stopping.wait(RETRY_SECONDS)
+            except Exception:  # a question may be asked again
+                log.exception("could not answer questions")
+            finally:
+                self._threads.idle()
+
+    def _answer(self, taken: Sequence[Question]) -> None:
+        if not taken:
+            return
+        found = self._interpreter([Request(each.spec, self._cards[each.spec.model]) for each in taken])
+        for question, interpretation in zip(taken, found, strict=True):
+            metrics.INTERPRETATIONS.inc(
+                backend=interpretation.backend, fallback="no" if interpretation.fallback is None else "yes"
+            )
+            language = presentation.language_for(question.spec)
+            questions.answer(self._redis, question.id, Answer(interpretation=interpretation, language=language))
