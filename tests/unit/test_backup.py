@@ -293,7 +293,7 @@ def test_a_restore_over_anything_is_refused(installed: Installation, another: Se
 
 
 def test_objects_without_a_row_are_reported_once_they_are_old(installed: Installation) -> None:
-    installed.blobs.put(b"nobody's picture")
+    installed.blobs.put(b"a picture without a row")
     installed.blobs.put_file_part("file-2", 0, b"no row")
     report = Check(installed.settings, print).run()
     assert report.young == 2
