@@ -14,7 +14,7 @@ from obstore.exceptions import GenericError
 from limner_shared.errors import NotFound, StorageFailed
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs
-from limner_shared.storage.object_store import FAILURES, Store, _is_full
+from limner_shared.storage.object_store import FAILURES, Store, is_full
 
 
 def test_equal_bytes_are_stored_once_under_their_digest(tmp_path):
@@ -39,8 +39,8 @@ def test_a_failed_write_raises_storage_failed(tmp_path):
 
 
 def test_a_full_disk_is_distinguished_from_other_failures():
-    assert _is_full(GenericError("Unable to copy data to file: No space left on device (os error 28)"))
-    assert not _is_full(GenericError("Permission denied (os error 13)"))
+    assert is_full(GenericError("Unable to copy data to file: No space left on device (os error 28)"))
+    assert not is_full(GenericError("Permission denied (os error 13)"))
 
 
 def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path, monkeypatch):

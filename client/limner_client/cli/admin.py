@@ -25,7 +25,7 @@ MARKS: Final = {State.OK: "[green]ok[/]", State.WARN: "[yellow]warn[/]", State.F
 @contextmanager
 def opened_database() -> Iterator[Database]:
     """Open the configured database. Raises ServiceUnavailable with advice if it cannot be used."""
-    with _explained():
+    with explained():
         database = Database(Settings().resolved_database_url)
         try:
             yield database
@@ -34,7 +34,8 @@ def opened_database() -> Iterator[Database]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
+    """A context in which an error of the database becomes ServiceUnavailable with advice."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -53,7 +54,7 @@ def db() -> None:
 @click.argument("revision", default="head")
 def db_upgrade(revision: str) -> None:
     """Upgrade the schema to REVISION, by default the newest. Creates the schema of an empty database."""
-    with _explained():
+    with explained():
         schema.upgrade(Settings().resolved_database_url, revision, lambda message: click.echo(message, err=True))
     click.echo(f"The schema is at {revision}.")
 
@@ -63,7 +64,7 @@ def db_upgrade(revision: str) -> None:
 @click.confirmation_option(prompt="Downgrading deletes data that the older schema cannot hold. Continue?")
 def db_downgrade(revision: str) -> None:
     """Downgrade the schema to REVISION (`base` is the empty database)."""
-    with _explained():
+    with explained():
         schema.downgrade(Settings().resolved_database_url, revision)
     click.echo(f"The schema is at {revision}.")
 

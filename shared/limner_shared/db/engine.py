@@ -251,7 +251,7 @@ def require_current(url: str) -> None:
     database = Database(url)
     try:
         current = is_current(database, url)
-        newer = not current and _revisions(database)[0] not in {None, *_known(url)}
+        newer = not current and schema_revisions(database)[0] not in {None, *known_revisions(url)}
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise ConfigurationError(f"The database cannot be used: {reason}; check LIMNER_DATABASE_URL.") from error
@@ -271,12 +271,12 @@ def is_current(database: Database, url: str) -> bool:
     The migrations record the oldest revision whose programs are still served (`serves_from`); a program that knows that
     revision is one of them.
     """
-    revision, serves_from = _revisions(database)
-    known = _known(url)
+    revision, serves_from = schema_revisions(database)
+    known = known_revisions(url)
     return revision == known[0] or (revision not in known and serves_from in known)
 
 
-def _revisions(database: Database) -> tuple[str | None, str | None]:
+def schema_revisions(database: Database) -> tuple[str | None, str | None]:
     """The revision of the schema, and the oldest revision whose programs it serves."""
     with database.engine.connect() as connection:
         serves_from = MigrationContext.configure(connection).get_current_revision()
@@ -285,6 +285,6 @@ def _revisions(database: Database) -> tuple[str | None, str | None]:
 
 
 @cache
-def _known(url: str) -> tuple[str, ...]:
+def known_revisions(url: str) -> tuple[str, ...]:
     """The revisions that this program knows, the newest first."""
     return tuple(script.revision for script in ScriptDirectory.from_config(_config(url)).walk_revisions())

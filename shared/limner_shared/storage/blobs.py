@@ -49,12 +49,12 @@ class Blobs:
         Raises StorageFull or StorageFailed; then any of them may be stored.
         """
         digests = [hashlib.sha256(data).hexdigest() for data in pictures]
-        self._store.put_all({_key(digest): data for digest, data in zip(digests, pictures, strict=True)})
+        self._store.put_all({picture_key(digest): data for digest, data in zip(digests, pictures, strict=True)})
         return digests
 
     def get(self, digest: str) -> bytes:
         """The bytes of a digest. Raises NotFound or StorageFailed."""
-        found = self._get(_key(digest))
+        found = self._get(picture_key(digest))
         if found is None:
             raise NotFound("The picture's bytes are no longer stored.")
         return found
@@ -62,12 +62,12 @@ class Blobs:
     def put_input(self, data: bytes) -> str:
         """Store an input picture and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
         digest = hashlib.sha256(data).hexdigest()
-        self._store.put(f"{INPUTS}/{digest}", data)
+        self._store.put(input_key(digest), data)
         return digest
 
     def get_input(self, digest: str) -> bytes:
         """The bytes of an input picture. Raises NotFound if it is missing or damaged, or StorageFailed."""
-        found = self._get(f"{INPUTS}/{digest}")
+        found = self._get(input_key(digest))
         if found is None:
             raise NotFound("The picture that this job starts from is no longer stored: send it again.")
         if hashlib.sha256(found).hexdigest() != digest:
@@ -114,11 +114,11 @@ class Blobs:
 
     def put_file_part(self, file_id: str, number: int, data: bytes) -> None:
         """Store a part of a file; the first is number 0. Raises StorageFull or StorageFailed."""
-        self._store.put(_file_part(file_id, number), data)
+        self._store.put(file_part_key(file_id, number), data)
 
     def get_file_part(self, file_id: str, number: int) -> bytes:
         """A part of a file. Raises NotFound or StorageFailed."""
-        found = self._store.get(_file_part(file_id, number))
+        found = self._store.get(file_part_key(file_id, number))
         if found is None:
             raise NotFound("The file's bytes are no longer stored.")
         return found
@@ -126,7 +126,7 @@ class Blobs:
     def delete_file(self, file_id: str, parts: int) -> None:
         """Delete the parts of a file. Raises StorageFailed."""
         for number in range(parts):
-            self._store.delete(_file_part(file_id, number))
+            self._store.delete(file_part_key(file_id, number))
 
     # --- deletion ---
 
@@ -150,11 +150,11 @@ class Blobs:
 
         Raises StorageFailed.
         """
-        return self._set_aside(_key(digest), unless_written_within)
+        return self._set_aside(picture_key(digest), unless_written_within)
 
     def delete_input(self, digest: str, unless_written_within: float) -> bool:
         """Set an input picture aside, as `delete` does. Raises StorageFailed."""
-        return self._set_aside(f"{INPUTS}/{digest}", unless_written_within)
+        return self._set_aside(input_key(digest), unless_written_within)
 
     def set_aside(self, seconds: float) -> Iterator[list[SetAside]]:
         """The blobs that were set aside more than `seconds` ago, in pages. Raises StorageFailed."""
@@ -209,15 +209,21 @@ class Blobs:
 
 
 def _place(blob: SetAside) -> str:
-    return f"{INPUTS}/{blob.digest}" if blob.folder == INPUTS else _key(blob.digest)
+    return input_key(blob.digest) if blob.folder == INPUTS else picture_key(blob.digest)
 
 
-def _key(digest: str) -> str:
+def picture_key(digest: str) -> str:
+    """The key of a picture in the store."""
     return f"{digest[:2]}/{digest}"  # 256 folders of about 4000 files for each million: few to create, small to list
 
 
+def input_key(digest: str) -> str:
+    """The key of an input picture in the store."""
+    return f"{INPUTS}/{digest}"
+
+
 def _renditions(digest: str) -> str:
-    return f"{RENDITIONS}/{_key(digest)}"
+    return f"{RENDITIONS}/{picture_key(digest)}"
 
 
 def _checkpoint(name: str) -> str:
@@ -227,7 +233,8 @@ def _checkpoint(name: str) -> str:
     return f"{CHECKPOINTS}/{name}.sum"
 
 
-def _file_part(file_id: str, number: int) -> str:
+def file_part_key(file_id: str, number: int) -> str:
+    """The key of a part of an uploaded file in the store; the first is number 0."""
     return f"{FILES}/{file_id}.{number}"
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
@@ -21,6 +21,9 @@ from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.whole_files import write_files
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 CONNECT_SECONDS: Final = 5
 REQUEST_SECONDS: Final = 15
@@ -32,6 +35,16 @@ FAILURES: Final = 3
 OPEN_SECONDS: Final = 10.0
 """After FAILURES consecutive failures a bucket is not called for this long: work with many calls must not wait for
 each."""
+FULL: Final = (
+    "No space left",
+    "StorageFull",
+    "Disk quota",
+    "os error 28",
+    "os error 27",
+    "FileTooLarge",
+    "disk is full",
+)
+"""What messages of a full disk, store or database say."""
 LISTED_AT_ONCE: Final = 1000
 FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
 """Client options that are set by `AWS_`, `AZURE_` and `GOOGLE_` variables; the client ignores those variables if other
@@ -118,14 +131,23 @@ class Store:
 
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
         """All keys in a folder with their ages in seconds, in pages."""
+        for page in self._pages(prefix):
+            yield [(entry["path"], _age(entry["last_modified"])) for entry in page]
+
+    def sizes(self, prefix: str) -> Iterator[dict[str, int]]:
+        """All keys in a folder (empty: in the store) with their sizes in bytes, in pages."""
+        for page in self._pages(prefix):
+            yield {entry["path"]: entry["size"] for entry in page}
+
+    def _pages(self, prefix: str) -> Iterator[Sequence[ObjectMeta]]:
         with self._call("list"):
-            pages = iter(self._store.list(prefix, chunk_size=LISTED_AT_ONCE))
+            pages = iter(self._store.list(prefix or None, chunk_size=LISTED_AT_ONCE))
         while True:
             with self._call("list"):
                 page = next(pages, None)
             if page is None:
                 return
-            yield [(entry["path"], _age(entry["last_modified"])) for entry in page]
+            yield page
 
     @contextmanager
     def _call(self, operation: str) -> Iterator[None]:
@@ -146,7 +168,7 @@ class Store:
         except (BaseError, OSError) as error:
             if self._breaker is not None:
                 self._breaker.failed()
-            if _is_full(error):
+            if is_full(error):
                 raise StorageFull from error
             raise StorageFailed(f"The picture store cannot be used: {type(error).__name__}.") from error
         else:
@@ -183,10 +205,9 @@ def _move_file(file: Path, to: Path, unless_younger: float) -> bool:
     return True
 
 
-def _is_full(error: BaseException) -> bool:
+def is_full(error: BaseException) -> bool:
+    """Whether an error, or the one that it wraps, says that the disk or a quota is full."""
     # The store wraps the operating system's error and keeps only its text.
     text = str(error)
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
-        hint in text
-        for hint in ("No space left", "StorageFull", "Disk quota", "os error 28", "os error 27", "FileTooLarge")
-    )
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return full or any(hint in text for hint in FULL)

@@ -1,0 +1,91 @@
+"""The objects of the picture store that the database's rows name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from limner_shared.db import queries
+from limner_shared.db.file_tables import StoredFile
+from limner_shared.db.ledger import inputs_in_use
+from limner_shared.db.tables import Image, Input
+from limner_shared.storage.blobs import ASIDE, file_of, file_part_key, input_key, picture_key
+from limner_shared.storage.object_store import Store
+
+PAGE: Final = 1000
+
+
+class Kind(StrEnum):
+    """What an object is."""
+
+    PICTURE = "picture"
+    INPUT = "input"
+    FILE = "file"
+
+
+class Reference(NamedTuple):
+    """An object that a row names. `name` is its digest, or the file's id and the part's number."""
+
+    kind: Kind
+    name: str
+    key: str
+    size_bytes: int | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 that the object's bytes must have; None for a part of a file, whose bytes have no digest."""
+        return None if self.kind is Kind.FILE else self.name
+
+
+def references(session: Session) -> Iterator[list[Reference]]:
+    """Every object that a row names, once, in pages."""
+    largest = func.max(Image.size_bytes)
+    for digests in _pages(session, Image.sha256):
+        sizes = session.execute(select(Image.sha256, largest).where(Image.sha256.in_(digests)).group_by(Image.sha256))
+        yield [Reference(Kind.PICTURE, digest, picture_key(digest), size) for digest, size in sizes]
+    for digests in _pages(session, Input.sha256):
+        used = sorted(inputs_in_use(session, digests))
+        yield [Reference(Kind.INPUT, digest, input_key(digest)) for digest in used]
+    for ids in _pages(session, StoredFile.id):
+        parts = session.execute(select(StoredFile.id, StoredFile.parts).where(StoredFile.id.in_(ids)))
+        yield [_file_part(file_id, number) for file_id, count in parts for number in range(count)]
+
+
+def named_still(session: Session, some: Sequence[Reference]) -> list[Reference]:
+    """The subset of these objects that a row names now."""
+    by_kind = {kind: [each.name for each in some if each.kind is kind] for kind in Kind}
+    files = {file_of(name) for name in by_kind[Kind.FILE]}
+    known = set(session.scalars(select(StoredFile.id).where(StoredFile.id.in_(files))))
+    named = {
+        Kind.PICTURE: queries.pictures_in_use(session, by_kind[Kind.PICTURE]),
+        Kind.INPUT: inputs_in_use(session, by_kind[Kind.INPUT]),
+        Kind.FILE: {name for name in by_kind[Kind.FILE] if file_of(name) in known},
+    }
+    return [each for each in some if each.name in named[each.kind]]
+
+
+def read_object(store: Store, reference: Reference) -> bytes | None:
+    """The bytes of an object, also if it is set aside for deletion; None if it does not exist. Raises StorageFailed."""
+    found = store.get(reference.key)
+    if found is None and reference.kind is not Kind.FILE:
+        found = store.get(f"{ASIDE}/{reference.key}")
+    return store.get(reference.key) if found is None else found  # it may have been put back between the two reads
+
+
+def _file_part(file_id: str, number: int) -> Reference:
+    return Reference(Kind.FILE, f"{file_id}.{number}", file_part_key(file_id, number))
+
+
+def _pages(session: Session, column: InstrumentedAttribute[str]) -> Iterator[list[str]]:
+    last = ""
+    while True:
+        query = select(column).where(column > last).distinct().order_by(column).limit(PAGE)
+        values = list(session.scalars(query))
+        if not values:
+            return
+        yield values
+        last = values[-1]
