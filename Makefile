@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test chaos fuzz matrix screenshots lint docs format lock sbom clean browser
+.PHONY: help demo up test chart images chaos fuzz matrix screenshots lint docs format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -25,6 +25,18 @@ up: $(STAMP) ## Start the service with its web page on localhost; state is kept 
 
 test: $(STAMP) browser ## Run all tests; they start the servers they need
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# Helm and the schemas of Kubernetes and of the CRDs are fetched for these tests alone.
+chart: $(STAMP) ## Render, lint and validate the Helm chart
+	@$(PIP) install --target dist/chart --upgrade 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' importlib-resources
+	@if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts --no-audit --no-fund \
+	--prefix dist/crds @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 >/dev/null; fi
+	@PYTHONPATH=dist/chart exec $(BIN)/python -m pytest tests/chart $(ARGS)
+
+images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
+	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
+	@for image in web worker; do buildah bud --isolation chroot $${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} \
+	$(ARGS) --file "deploy/$$image.Dockerfile" --tag "limner-$$image:0.1.0" . || exit 1; done
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)

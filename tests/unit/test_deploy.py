@@ -117,7 +117,7 @@ def _has_docker() -> bool:
 
 @pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", *DEPLOY], ids=lambda file: file.name)
 def test_every_variable_in_the_deployment_files_is_a_setting(file: Path) -> None:
-    named = set(re.findall(r"LIMNER_([A-Z_]+)", file.read_text()))
+    named = set(re.findall(r"LIMNER_([A-Z0-9_]+)", file.read_text()))
     assert {name.lower() for name in named} <= Settings.model_fields.keys() | RENAMED.keys()
 
 

@@ -36,7 +36,7 @@ def test_the_command_sets_clears_and_lists_limits(run):
     assert run("set", "acme", "--weight", "4", "--max-queued", "10", "--keep-images-days", "0.5").exit_code == 0
     assert run("set", "acme", "--max-queued", "none").exit_code == 0
     row = next(line for line in run().output.splitlines() if "acme" in line)
-    assert row.split() == ["acme", "4", "-", "-", "-", "-", "0.5", "-", "-", "no"]
+    assert row.split() == ["acme", "4", "-", "-", "-", "-", "0.5", "-", "-", "no", "-", "-", "-"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from limner_web.openai import batches, chat
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
+from limner_web.openai import moderations as openai_moderations
 from limner_web.pages import plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
@@ -69,6 +70,7 @@ MODULES = (
     openai_files,
     openai_images,
     openai_models,
+    openai_moderations,
     a1111,
     replicate,
     replicate_webhook_secret,

@@ -18,6 +18,7 @@ from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.replay import STYLE
+from limner_shared.domain.safety import SAFETY
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
 
 API: Final = "/api/v1"
@@ -105,6 +106,7 @@ def _image_view(row: Image, labels: Sequence[str], style: str | None) -> ImageVi
         alt_text=row.alt_text,
         favourite=FAVOURITE in labels,
         tags=[label for label in labels if label != FAVOURITE],
+        safety=row.receipt.get(SAFETY),
     )
 
 
