@@ -87,7 +87,7 @@ def test_c2pas_own_reader_finds_that_a_model_made_the_picture(certified: Setting
 def test_the_receipt_has_the_digest_of_the_unsigned_file_which_a_replay_reproduces(
     certified: Settings, catalogue: Catalogue
 ) -> None:
-    request = {"seed": 5, "style": "flat"}
+    request: dict[str, Any] = {"seed": 5, "style": "flat"}
     [(_, first)] = encoder(certified, c2pa="on").encode(job(catalogue, **request), {})
     [(_, again)] = encoder(certified, c2pa="on").encode(job(catalogue, **request), {})
     [(plain, unsigned)] = encoder(certified).encode(job(catalogue, **request), {})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -47,3 +50,28 @@ def test_an_invalid_value_is_a_usage_error_and_changes_nothing(run, option):
     assert result.exit_code == 2
     assert option[0] in result.output
     assert "acme" not in run().output
+
+
+def test_the_command_sets_what_a_tenant_has_of_its_own(run: Callable[..., Result], tmp_path: Path) -> None:
+    terms = tmp_path / "terms.txt"
+    terms.write_text("# brands\nacme corp\n\nexample*\n", "utf-8")
+    options = ("--safety", "block", "--blocked-terms", str(terms), "--sign-pictures", "yes")
+    done = run("set", "acme", *options)
+    assert done.exit_code == 0, done.output
+    assert "acme corp" not in done.output
+    row = next(line for line in run().output.splitlines() if "acme" in line)
+    assert row.split()[-4:] == ["block", "2", "terms", "yes"]
+    assert run("set", "acme", "--safety", "none", "--blocked-terms", "none", "--sign-pictures", "none").exit_code == 0
+    row = next(line for line in run().output.splitlines() if "acme" in line)
+    assert row.split()[-3:] == ["-", "-", "-"]
+
+
+@pytest.mark.parametrize("content", ["*", "a*b", "+", "x" * 70_000])
+def test_terms_that_can_match_nothing_or_are_too_many_are_refused(
+    run: Callable[..., Result], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "terms.txt").write_text(content, "utf-8")
+    refused = run("set", "acme", "--blocked-terms", str(tmp_path / "terms.txt"))
+    assert refused.exit_code == 2
+    assert "--blocked-terms" in refused.output
+    assert run("set", "acme", "--blocked-terms", str(tmp_path / "none")).exit_code == 2
