@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from limner_client.cli.main import cli
+from limner_shared.db import ledger
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database, upgrade
 
@@ -33,6 +34,16 @@ def test_a_tenant_is_created_once_and_can_be_changed(database: Database):
     with database.read() as session:
         [acme] = [tenant for tenant in tenants.list_tenants(session) if tenant.name == "acme"]
         assert (acme.weight, acme.max_queued, acme.cost_per_day) == (2.0, None, None)
+
+
+def test_the_operators_own_tenant_has_its_id_even_if_a_command_makes_it_first(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    upgrade(url)
+    opened = Database(url)
+    with opened.write() as session:
+        assert tenants.find_or_make(session, "local") == ledger.LOCAL_TENANT
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")  # as the web server does at its start
+    opened.dispose()
 
 
 def test_the_command_sets_clears_and_lists_limits(run):

@@ -16,6 +16,8 @@ from limner_shared.db.tables import Tenant
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.safety import TenantPolicy
 
+LOCAL_NAME = "local"
+"""The name of the operator's own tenant."""
 FIELDS = (
     "weight",
     "requests_per_minute",
@@ -50,7 +52,8 @@ def find_or_make(session: Session, name: str) -> str:
     """Return the id of the tenant with this name, creating the tenant if necessary."""
     found = session.scalar(select(Tenant.id).where(Tenant.name == name))
     if found is None:
-        found = new_id("tenant")
+        # The operator's own tenant has one id, whether a command or the web server needs it first.
+        found = ledger.LOCAL_TENANT if name == LOCAL_NAME else new_id("tenant")
         ledger.ensure_tenant(session, found, name)
     return found
 
