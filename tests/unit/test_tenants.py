@@ -15,7 +15,7 @@ from limner_shared.db.engine import Database, upgrade
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs `limner tenants …` with its own database."""
     monkeypatch.setenv("LIMNER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
@@ -27,7 +27,7 @@ def run(tmp_path, monkeypatch):
     return invoke
 
 
-def test_a_tenant_is_created_once_and_can_be_changed(database: Database):
+def test_a_tenant_is_created_once_and_can_be_changed(database: Database) -> None:
     with database.write() as session:
         tenants.change_tenant(session, "acme", {"weight": 2.0, "max_queued": 10})
         tenants.change_tenant(session, "acme", {"max_queued": None})
@@ -46,7 +46,7 @@ def test_the_operators_own_tenant_has_its_id_even_if_a_command_makes_it_first(tm
     opened.dispose()
 
 
-def test_the_command_sets_clears_and_lists_limits(run):
+def test_the_command_sets_clears_and_lists_limits(run: Callable[..., Result]) -> None:
     assert run("set", "acme", "--weight", "4", "--max-queued", "10", "--keep-images-days", "0.5").exit_code == 0
     assert run("set", "acme", "--max-queued", "none").exit_code == 0
     row = next(line for line in run().output.splitlines() if "acme" in line)
@@ -56,7 +56,9 @@ def test_the_command_sets_clears_and_lists_limits(run):
 @pytest.mark.parametrize(
     "option", [("--weight", "0"), ("--max-queued", "0"), ("--max-running", "1.5"), ("--keep-jobs-days", "-1")]
 )
-def test_an_invalid_value_is_a_usage_error_and_changes_nothing(run, option):
+def test_an_invalid_value_is_a_usage_error_and_changes_nothing(
+    run: Callable[..., Result], option: tuple[str, str]
+) -> None:
     result = run("set", "acme", *option)
     assert result.exit_code == 2
     assert option[0] in result.output
