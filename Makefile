@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test test-long clients chaos fuzz matrix screenshots lint docs format lock sbom clean browser
+.PHONY: help demo up test test-long clients chart images chaos fuzz matrix screenshots lint docs format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -33,6 +33,18 @@ clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm
 	@test -x dist/clients/bin/python || { $(BIN)/python -m venv dist/clients \
 	&& dist/clients/bin/python -m pip install -qq --disable-pip-version-check -r tests/clients/python/requirements.txt; }
 	@exec $(BIN)/python -m pytest tests/e2e/test_node_clients.py tests/e2e/test_python_clients.py $(ARGS)
+
+# Helm and the schemas of Kubernetes and of the CRDs are fetched for these tests alone.
+chart: $(STAMP) ## Render, lint and validate the Helm chart
+	@$(PIP) install --target dist/chart --upgrade 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' importlib-resources
+	@if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts --no-audit --no-fund \
+	--prefix dist/crds @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 >/dev/null; fi
+	@PYTHONPATH=dist/chart exec $(BIN)/python -m pytest tests/chart $(ARGS)
+
+images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
+	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }
+	@for image in web worker; do buildah bud --isolation chroot $${BASE_IMAGE:+--build-arg BASE_IMAGE="$$BASE_IMAGE"} \
+	$(ARGS) --file "deploy/$$image.Dockerfile" --tag "limner-$$image:0.1.0" . || exit 1; done
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)
@@ -65,8 +77,8 @@ lock: $(STAMP) ## Write the lock files from the required packages that are insta
 	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
 	lock torch.lock --torch; \
 	lock requirements.lock --dev; \
-	lock deploy/web.lock 'limner[web,postgres]'; \
-	lock deploy/worker.lock 'limner[worker,diffusers,postgres]'
+	lock deploy/web.lock 'limner[web,postgres,c2pa]'; \
+	lock deploy/worker.lock 'limner[worker,diffusers,postgres,safety,c2pa]'
 
 clean: ## Remove the environment, the demo and tool caches; .limner/ (your images) stays
 	rm -rf .venv demo dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mypy_cache

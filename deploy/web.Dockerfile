@@ -1,14 +1,15 @@
-# Web server, dispatcher and migrations: all that needs no torch. Build from the root of the repository.
-# For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
+# Web server, dispatcher and migrations: all that needs no torch. Build from the root of the repository, or by
+# `make images`. For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
 ARG BASE_IMAGE=python:3.11-slim
-FROM ${BASE_IMAGE}
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
+RUN python -m venv /opt/limner
 
 # Locked packages first: they change less often than the code.
 COPY deploy/web.lock ./
-RUN pip install --no-deps --require-hashes -r web.lock
+RUN /opt/limner/bin/pip install --no-deps --require-hashes -r web.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY client ./client
@@ -18,11 +19,17 @@ COPY training ./training
 COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations
-RUN pip install --no-deps . && rm -rf /app/*
+# Without the weights of the built-in models and what runs or trains them, and without pip.
+RUN /opt/limner/bin/pip install --no-deps . \
+    && rm -rf /opt/limner/lib/python3.11/site-packages/limner_worker \
+    /opt/limner/lib/python3.11/site-packages/limner_training \
+    && /opt/limner/bin/pip uninstall -q -y setuptools pip
 
+FROM ${BASE_IMAGE}
+COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner && install -d -o limner -g limner /data
 USER limner
 VOLUME /data
-ENV LIMNER_DATA_DIR=/data
+ENV PATH=/opt/limner/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LIMNER_DATA_DIR=/data
 EXPOSE 8700
 CMD ["limner", "serve"]

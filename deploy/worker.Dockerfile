@@ -1,21 +1,22 @@
-# A worker, for a GPU or the CPU. Build from the root of the repository.
+# A worker, for a GPU or the CPU. Build from the root of the repository, or by `make images`.
 #
 # PyPI's torch for Linux includes the CUDA libraries and also runs on a CPU, so one image serves both. Without these
 # libraries the image has a tenth of the size: use PyTorch's CPU index with --build-arg TORCH_INDEX_URL=…
 # For production, pin the base image by its digest: --build-arg BASE_IMAGE=python@sha256:…
 ARG BASE_IMAGE=python:3.11-slim
-FROM ${BASE_IMAGE}
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
+RUN python -m venv /opt/limner
 ARG TORCH_INDEX_URL=""
 
 # Locked packages first: they change less often than the code. torch comes before the others, with the dependencies
 # of its build: the CUDA libraries, or none.
 COPY torch.lock deploy/worker.lock ./
 RUN if [ -n "$TORCH_INDEX_URL" ]; then export PIP_INDEX_URL="$TORCH_INDEX_URL"; fi \
-    && pip install -r torch.lock
-RUN pip install --no-deps --require-hashes -r worker.lock
+    && /opt/limner/bin/pip install -r torch.lock
+RUN /opt/limner/bin/pip install --no-deps --require-hashes -r worker.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY client ./client
@@ -25,12 +26,14 @@ COPY training ./training
 COPY web ./web
 COPY worker ./worker
 COPY migrations ./migrations
-RUN pip install --no-deps . && rm -rf /app/*
+RUN /opt/limner/bin/pip install --no-deps .
 
+FROM ${BASE_IMAGE}
+COPY --from=build /opt/limner /opt/limner
 RUN useradd --system --uid 10001 --create-home limner \
     && install -d -o limner -g limner /data /home/limner/.cache
 USER limner
 VOLUME ["/data", "/home/limner/.cache"]
-ENV LIMNER_DATA_DIR=/data
+ENV PATH=/opt/limner/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LIMNER_DATA_DIR=/data
 STOPSIGNAL SIGTERM
 CMD ["limner", "worker"]

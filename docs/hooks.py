@@ -26,6 +26,7 @@ from limner_shared.db.engine import upgrade
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.metrics.instruments import ALL
+from limner_shared.safety_settings import SafetySettings
 from limner_shared.settings import RENAMED, Settings
 from limner_web.app import create_app
 
@@ -33,6 +34,7 @@ MARKER: Final = re.compile(r"<!-- generated: ([a-z-]+) -->")
 DOCS: Final = Path(__file__).parent
 EXAMPLES: Final = DOCS / "reference" / "examples.toml"
 SECTIONS: Final = {
+    "moderation_rules": "Safety and provenance",
     "data_dir": "Storage and connections",
     "models": "Models",
     "host": "HTTP server",
@@ -79,7 +81,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 def settings_reference() -> str:
     """Every environment variable with its type, default and meaning, one table for each section."""
-    texts = attribute_docs(Settings)
+    texts = attribute_docs(SafetySettings) | attribute_docs(Settings)
     schema: dict[str, Any] = Settings.model_json_schema()["properties"]
     lines: list[str] = []
     for name, field in schema.items():

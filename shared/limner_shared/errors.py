@@ -37,6 +37,24 @@ class NegativePromptUnsupported(InvalidRequest):
     code, title = "negative_prompt_unsupported", "Negative prompt unsupported"
 
 
+class ModerationBlocked(LimnerError):
+    """The request is not allowed here: its text or a picture of it was refused. Ask for something else."""
+
+    code, title, status = "moderation_blocked", "Blocked by moderation", 400
+
+
+class SafetyUnavailable(LimnerError):
+    """The picture could not be judged, and this service stores none that was not: try again later."""
+
+    code, title, status, retryable = "safety_unavailable", "Safety unavailable", 503, True
+
+
+class SigningFailed(LimnerError):
+    """The picture could not be signed, and its owner wants signed pictures only: try again later."""
+
+    code, title, status, retryable = "signing_failed", "Signing failed", 503, True
+
+
 class MalformedBody(LimnerError):
     """The body could not be read."""
 
@@ -278,13 +296,3 @@ class LeaseLost(LimnerError):
     """The job was canceled or is owned by another attempt: this result is discarded."""
 
     code, title, status = "lease_lost", "Lease lost", 409
-
-
-def stored_error(code: str, message: str) -> LimnerError:
-    """The error that was stored as a code and a message; GenerationFailed for a code that is not known."""
-    kinds: list[type[LimnerError]] = [LimnerError]
-    for kind in kinds:  # the list grows while it is read
-        if kind.code == code:
-            return kind(message)
-        kinds += kind.__subclasses__()
-    return GenerationFailed(message)

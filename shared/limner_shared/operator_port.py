@@ -1,11 +1,14 @@
-"""The operator's port of a dispatcher or worker: `/metrics`, on one supervised thread. The web server has its own."""
+"""The operator's port of a dispatcher or worker: `/metrics` and `/healthz`, on one supervised thread. The web server
+has its own.
+"""
 
 from __future__ import annotations
 
+import json
 import socket
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from limner_shared.metrics.exposition import render
 from limner_shared.settings import Settings, is_loopback
@@ -26,7 +29,7 @@ def serve_metrics(settings: Settings, threads: Supervisor) -> str:
     if not settings.metrics:
         return ""
     try:
-        server = _Server((settings.metrics_host, settings.metrics_port), _Handler)
+        server = _Server((settings.metrics_host, settings.metrics_port), threads)
     except OSError as error:
         log.error("the port for metrics cannot be opened", port=settings.metrics_port, error=str(error))
         return ""
@@ -47,9 +50,10 @@ def address_of(settings: Settings, port: int) -> str:
 
 
 class _Server(HTTPServer):
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: tuple[str, int], threads: Supervisor) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, handler)
+        self.threads = threads
+        super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is not an error of this process."""
@@ -60,12 +64,21 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = CLIENT_SECONDS
 
     def do_GET(self) -> None:
-        """Answer `/metrics`."""
-        if self.path.partition("?")[0] != "/metrics":
+        """Answer `/metrics`, and `/healthz`: 503 with their names while threads are beyond their time limits."""
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
+            body, content_type = render()
+            self._answer(HTTPStatus.OK, body, content_type)
+        elif path == "/healthz":
+            stalled = sorted(cast("_Server", self.server).threads.stalled())
+            status = HTTPStatus.SERVICE_UNAVAILABLE if stalled else HTTPStatus.OK
+            body = json.dumps({"status": "stalled" if stalled else "ok", "stalled": stalled}).encode()
+            self._answer(status, body, "application/json")
+        else:
             self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        body, content_type = render()
-        self.send_response(HTTPStatus.OK)
+
+    def _answer(self, status: HTTPStatus, body: bytes, content_type: str) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -13,6 +13,8 @@ from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from limner_shared.safety_settings import SafetySettings
+
 RENAMED: Final = {
     "hang_seconds": "step_timeout_seconds",
     "input_days": "input_retention_days",
@@ -58,7 +60,7 @@ class RenamedVariables(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-class Settings(BaseSettings):
+class Settings(SafetySettings):
     """All configuration; sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(

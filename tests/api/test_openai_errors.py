@@ -7,7 +7,8 @@ from sqlalchemy import update
 
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.tables import IdempotencyKey, Job
-from limner_shared.errors import ConfigurationError, GenerationFailed, OutOfMemory, stored_error
+from limner_shared.domain.stored_errors import stored_error
+from limner_shared.errors import ConfigurationError, GenerationFailed, OutOfMemory
 from limner_shared.settings import OPENAI_NAMES, Settings
 from tests.api.test_bulks import both_databases, rows
 

@@ -65,7 +65,7 @@ HONOURED = [
     Case("output_compression", 40, lambda order: order.output.compression == 40),
     Case("response_format", "url", lambda order: order.output.as_url),
     Case("response_format", "b64_json", lambda order: not order.output.as_url),
-    Case("moderation", "low", lambda _: True),  # nothing is filtered
+    Case("moderation", "low", lambda _: True),  # the operator decides, not the call
     Case("user", "u-1", lambda order: order.request.metadata["user"] == "u-1"),
     Case("safety_identifier", "s-1", lambda order: order.output.identifier == "s-1"),
     Case("stream", True, lambda order: order.output.stream),

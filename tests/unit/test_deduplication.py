@@ -43,8 +43,16 @@ class Worker:
         self.drawn: list[str] = []
         self.copied: dict[str, list[NewImage]] = {}
         fingerprints = dict.fromkeys(catalogue.cards, FINGERPRINT)
+        self.reuses = True
         self.deduplicator = Deduplicator(
-            database, blobs, fingerprints, Supervisor(), self._is_active, self._draw, self._copy
+            database,
+            blobs,
+            fingerprints,
+            Supervisor(),
+            self._is_active,
+            self._draw,
+            self._copy,
+            lambda _claim, _receipts: self.reuses,
         )
         self.deduplicator.start()
 

@@ -117,7 +117,7 @@ def _has_docker() -> bool:
 
 @pytest.mark.parametrize("file", [ROOT / "docker-compose.yml", *DEPLOY], ids=lambda file: file.name)
 def test_every_variable_in_the_deployment_files_is_a_setting(file: Path) -> None:
-    named = set(re.findall(r"LIMNER_([A-Z_]+)", file.read_text()))
+    named = set(re.findall(r"LIMNER_([A-Z0-9_]+)", file.read_text()))
     assert {name.lower() for name in named} <= Settings.model_fields.keys() | RENAMED.keys()
 
 
@@ -133,7 +133,7 @@ def test_every_command_in_the_deployment_files_exists(compose: dict[str, Any]) -
 def test_every_copied_file_exists_and_is_in_the_build_context(file: Path) -> None:
     context = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [line[1:] for line in context if line.startswith("!")]
-    for line in re.findall(r"^COPY (.+)$", file.read_text(), re.MULTILINE):
+    for line in re.findall(r"^COPY (?!--from=)(.+)$", file.read_text(), re.MULTILINE):
         for source in line.split()[:-1]:
             assert (ROOT / source).exists(), source
             assert any(Path(source).match(pattern) for pattern in allowed), source

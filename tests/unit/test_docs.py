@@ -146,3 +146,11 @@ def test_the_site_builds_strictly_names_every_command_and_loads_nothing_from_els
     assert all(f"Usage: {command} " in words for command in commands(cli))
     for file in site.rglob("*.html"):
         assert not re.findall(r'(?:src="|rel="stylesheet" href=")https?:', file.read_text("utf-8")), file.name
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    page = (ROOT / "docs" / "concepts" / "threat-model.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    code = "\n".join(file.read_text("utf-8") for file in (ROOT / "tests").rglob("*.py"))
+    assert len(named) > 30
+    assert named - set(re.findall(r"def (test_\w+)\(", code)) == set()

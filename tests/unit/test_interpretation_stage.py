@@ -17,13 +17,16 @@ from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.hints import Hints, connect
+from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.admission import Admission
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
 from limner_worker.stages.interpretation.stage import InterpretationStage
+from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher
+from limner_worker.stages.safety import SafetyStage
 
 TENANT = ledger.LOCAL_TENANT
 
@@ -163,7 +166,9 @@ class SlowPresenter:
 def test_no_job_waits_for_the_presentation_of_another(database, catalogue, redis_url, tmp_path: Path):
     presenter = SlowPresenter()
     blobs, hints = Blobs(f"file://{tmp_path / 'blobs'}"), Hints(connect(redis_url))
-    publisher = Publisher(database, blobs, hints, Supervisor(), Admission(1, []).store, lambda _: None, presenter)
+    encoder = PictureEncoder.of(Settings(), SafetyStage(Settings(), catalogue.cards))
+    store = Admission(1, []).store
+    publisher = Publisher(database, blobs, hints, Supervisor(), store, lambda _: None, presenter, encoder)
     described, plain = run_of(database, catalogue, description="a cat"), run_of(database, catalogue, prompt="a dog")
     for run in (described, plain):
         run.rows[0].picture = np.zeros((64, 64, 3), np.uint8)

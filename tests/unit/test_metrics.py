@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.processes import eventually
 
 from limner_dispatcher.statistics import QueueStatistics
 from limner_shared.db import ledger
@@ -244,6 +247,19 @@ def test_a_process_serves_its_metrics_on_loopback_and_nothing_else():
     port = int(address.rpartition(":")[2])
     assert serve_metrics(Settings(metrics_port=port), Supervisor()) == "", "a port in use ends no process"
     assert serve_metrics(Settings(metrics=False), Supervisor()) == ""
+
+
+def test_a_thread_beyond_its_time_limit_makes_the_process_unhealthy() -> None:
+    threads, stuck = Supervisor(), Event()
+    address = serve_metrics(Settings(), threads)
+    with urlopen(f"http://{address}/healthz") as answer:
+        assert json.load(answer) == {"status": "ok", "stalled": []}
+    threads.start("drawing", lambda: (threads.working(), stuck.wait()), limit_seconds=0.0)
+    eventually(threads.stalled)
+    with pytest.raises(HTTPError, match="503") as refused:
+        urlopen(f"http://{address}/healthz")
+    assert json.load(refused.value) == {"status": "stalled", "stalled": ["drawing"]}
+    stuck.set()
 
 
 # --- documentation ---

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from limner_shared.domain.jobs import JobRequest, JobSpec
+from limner_shared.domain.safety import SOURCE_TYPE
 from limner_web.picture_formats import convert
 from limner_worker.stages.picture_files import encode_png
-from limner_worker.stages.provenance import PNG_KEY, SOURCE_TYPE, xmp
+from limner_worker.stages.provenance import PNG_KEY, xmp
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 

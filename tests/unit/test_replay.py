@@ -48,6 +48,13 @@ def test_equal_bytes_have_no_differences():
     assert differences(receipt("a", torch="2.13"), receipt("a", torch="2.14")) == []
 
 
+def test_signed_files_are_compared_without_their_signatures():
+    signed = [receipt(digest, c2pa={"unsigned_sha256": "u"}) for digest in ("a", "b")]
+    assert differences(*signed) == differences(receipt("u"), signed[0]) == []
+    other = receipt("c", c2pa={"unsigned_sha256": "v"})
+    assert differences(signed[0], other)[0] == "sha256: a then, c now"
+
+
 def test_different_bytes_are_explained_by_the_receipts():
     found = differences(receipt("a", torch="2.13", device="cpu"), receipt("b", torch="2.14", device="cpu", dtype="x"))
     assert found == ["sha256: a then, b now", "dtype: not recorded then, x now", "torch: 2.13 then, 2.14 now"]

@@ -11,9 +11,12 @@ from limner_shared.circuit_breaker import Breaker
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.jobs import JobSpec, Lane
 from limner_shared.errors import StorageFull
+from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages import storing
+from limner_worker.stages.picture_files import PictureEncoder
+from limner_worker.stages.safety import SafetyStage
 from limner_worker.stages.storing import PictureStorage
 
 
@@ -41,8 +44,13 @@ def jobs(count: int) -> list[JobRun]:
     return runs
 
 
+def encoder() -> PictureEncoder:
+    settings = Settings()
+    return PictureEncoder.of(settings, SafetyStage(settings, {}))
+
+
 def storage(blobs: Blobs) -> PictureStorage:
-    return PictureStorage(blobs, Breaker(3, 1, 1), threading.Event())
+    return PictureStorage(blobs, Breaker(3, 1, 1), threading.Event(), encoder())
 
 
 def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path):
@@ -74,7 +82,7 @@ def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_disk_is_full(t
     closing = threading.Event()
     closing.set()
     blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull()])
-    outcomes = PictureStorage(blobs, Breaker(3, 1, 1), closing).store(jobs(2), {})
+    outcomes = PictureStorage(blobs, Breaker(3, 1, 1), closing, encoder()).store(jobs(2), {})
     assert [(each.result, each.charged) for each in outcomes] == [(None, False)] * 2
 
 

@@ -38,6 +38,7 @@ from limner_web.openai import batches, chat, responses
 from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
+from limner_web.openai import moderations as openai_moderations
 from limner_web.pages import plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
@@ -75,6 +76,7 @@ MODULES = (
     openai_images,
     openai_models,
     responses,
+    openai_moderations,
     a1111,
     replicate,
     replicate_webhook_secret,

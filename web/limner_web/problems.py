@@ -14,7 +14,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable, RequestEntityTooLarge
 
 from limner_shared.db.engine import DATABASE_AWAY
-from limner_shared.errors import BodyTooLarge, InvalidRequest, LimnerError, Overloaded, ServiceUnavailable
+from limner_shared.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    LimnerError,
+    ModerationBlocked,
+    Overloaded,
+    ServiceUnavailable,
+)
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -103,7 +110,10 @@ def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Respon
 def openai_error(status: int, code: str, detail: str, more: dict[str, Any]) -> dict[str, Any]:
     """The object that describes an error in OpenAI's API; `param` is the field at fault, or the first of several."""
     first: dict[str, Any] = next(iter(more.get("errors") or []), {})
-    kind = OPENAI_TYPES.get(status) or ("invalid_request_error" if status < SERVER_ERRORS else "server_error")
+    if code == ModerationBlocked.code:
+        kind = "image_generation_user_error"  # as OpenAI's image calls have it
+    else:
+        kind = OPENAI_TYPES.get(status) or ("invalid_request_error" if status < SERVER_ERRORS else "server_error")
     return {"message": detail, "type": kind, "param": more.get("field") or first.get("field") or None, "code": code}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 from weakref import WeakValueDictionary
 
+from limner_shared.c2pa_signing import PictureSigner, is_signed
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
-from limner_web.picture_formats import convert
+from limner_web.picture_formats import MEDIA_TYPES, convert
 from limner_web.serving.offload import Threads
 
 
@@ -30,21 +31,38 @@ class Rendition:
 class Renditions:
     """Returns stored renditions, and makes those that are missing."""
 
-    def __init__(self, blobs: Blobs, storage: Threads, pillow: Threads) -> None:
-        """`storage` runs the calls of `blobs`; `pillow` decodes and encodes images."""
+    def __init__(self, blobs: Blobs, storage: Threads, pillow: Threads, signer: PictureSigner | None) -> None:
+        """`storage` runs the calls of `blobs`; `pillow` decodes, encodes and signs images."""
+        self._signer = signer
         self._blobs = blobs
         self._storage = storage
         self._pillow = pillow
         self._locks: WeakValueDictionary[tuple[str, Rendition], threading.Lock] = WeakValueDictionary()
 
     def get(self, digest: str, rendition: Rendition) -> bytes:
-        """The rendition of a stored PNG. Raises NotFound, StorageFailed or Overloaded."""
+        """The rendition of a stored PNG, signed if that is and there is a certificate.
+
+        Raises NotFound, StorageFailed, SigningFailed or Overloaded.
+        """
         # Concurrent requests for one rendition wait for the first instead of making it again.
         with self._locks.setdefault((digest, rendition), threading.Lock()):
             found = self._storage.call(self._blobs.get_rendition, digest, rendition.name)
             if found is None:
                 original = self._storage.call(self._blobs.get, digest)
-                found = self._pillow.call(partial(convert, width=rendition.width), original, rendition.kind)
+                found = self._pillow.call(self._make, original, rendition.kind, width=rendition.width)
                 with suppress(StorageFull, StorageFailed):  # it is made again next time
                     self._storage.call(self._blobs.put_rendition, digest, rendition.name, found)
             return found
+
+    def convert(self, stored: bytes, kind: str, quality: int | None, letterbox: tuple[int, int] | None) -> bytes:
+        """A stored PNG or a preview in another form that is not kept, as `convert` makes it; signed as `get` says.
+
+        Raises SigningFailed or Overloaded.
+        """
+        return self._pillow.call(self._make, stored, kind, quality=quality, letterbox=letterbox)
+
+    def _make(self, original: bytes, kind: str, **how: Any) -> bytes:
+        made = convert(original, kind, **how)
+        if self._signer is None or not is_signed(original):
+            return made
+        return self._signer.converted(made, MEDIA_TYPES[kind], original)

@@ -8,6 +8,7 @@ from typing import cast
 from celery import Celery
 from flask import current_app
 
+from limner_shared.c2pa_signing import PictureSigner
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.signed_links import SignedLinks
@@ -23,6 +24,7 @@ from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
 from limner_web.model_names import ModelNames
+from limner_web.moderation import Moderation
 from limner_web.renditions import Renditions
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
@@ -47,6 +49,7 @@ class Services:
     catalogue: Catalogue
     model_names: ModelNames
     inputs: Inputs
+    moderation: Moderation
     renditions: Renditions
     links: SignedLinks
     listener: Listener
@@ -88,7 +91,8 @@ def build(settings: Settings) -> Services:
         catalogue=catalogue,
         model_names=ModelNames(settings, catalogue),
         inputs=Inputs(database, blobs, storage, pillow),
-        renditions=Renditions(blobs, storage, pillow),
+        moderation=Moderation(settings, database, pillow),
+        renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         links=SignedLinks(settings.signing_key, database),
         listener=listener,
         watches=Watches(listener, database, supervisor),

@@ -10,8 +10,9 @@ from typing import Final
 
 from limner_shared.db import queries
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.stored_errors import stored_error
 from limner_shared.domain.views import ImageView, JobView
-from limner_shared.errors import DeadlineExceeded, InvalidState, stored_error
+from limner_shared.errors import DeadlineExceeded, InvalidState
 from limner_web.services import Services
 from limner_web.updates.watch import HANG_UP_SECONDS
 from limner_web.view_builders import job_view

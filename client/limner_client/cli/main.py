@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "keys": Lazy("Create, list, rotate and revoke API keys.", "limner_client.cli.keys:keys", "server"),
     "audit": Lazy("Show who changed which key or tenant.", "limner_client.cli.audit:audit", "server"),
     "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_client.cli.tenants:tenants", "server"),
+    "c2pa": Lazy("Make a certificate for signed provenance.", "limner_client.cli.c2pa:c2pa", "c2pa"),
     "queue": Lazy("Pause or resume a model or a tenant.", "limner_client.cli.queue:queue", "server"),
     "db": Lazy("Create, upgrade or downgrade the database schema.", "limner_client.cli.admin:db", "server"),
     "backup": Lazy("Back up the database and the pictures.", "limner_client.cli.backups:backup", "service"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Final, cast
 
 import click
 from rich.console import Console
@@ -10,8 +12,11 @@ from rich.table import Table
 
 from limner_client.cli.admin import opened_database
 from limner_shared.db.accounts import tenants as store
+from limner_shared.domain.text_rules import rules_of_terms
 
-UNSET = "-"
+UNSET: Final = "-"
+MAX_TERM_BYTES: Final = 64_000
+"""A worker gets a tenant's terms with each of its jobs."""
 
 
 class Limit(click.ParamType[float]):
@@ -37,6 +42,26 @@ class Limit(click.ParamType[float]):
         return number
 
 
+class Terms(click.ParamType[Any]):
+    """A file with a term a line, or `none`."""
+
+    name = "file|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the terms, or the string `none`."""
+        if value == "none" or isinstance(value, list):
+            return cast("Any", value)
+        try:
+            lines = [line.strip() for line in Path(value).read_text("utf-8").splitlines()]
+            terms = [line for line in lines if line and not line.startswith("#")]
+            rules_of_terms(tuple(terms))
+        except (OSError, ValueError) as error:
+            self.fail(str(error), param, ctx)
+        if len(json.dumps(terms)) > MAX_TERM_BYTES:
+            self.fail(f"{value}: more than {MAX_TERM_BYTES} bytes of terms.", param, ctx)
+        return terms
+
+
 @click.group(invoke_without_command=True)
 @click.pass_context
 def tenants(ctx: click.Context) -> None:
@@ -55,10 +80,12 @@ def tenants_list() -> None:
     Console().print(table)
 
 
-def _say(value: float | bool | None) -> str:
+def _say(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return UNSET if value is None else f"{value:g}"
+    if isinstance(value, list):
+        return f"{len(cast('list[str]', value))} terms"
+    return UNSET if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
 @tenants.command("set")
@@ -75,6 +102,15 @@ def _say(value: float | bool | None) -> str:
 @click.option("--keep-images-days", type=Limit(0, whole=False), help="Days after which images are deleted.")
 @click.option("--keep-prompts-days", type=Limit(0, whole=False), help="Days after which prompts are blanked.")
 @click.option("--keep-jobs-days", type=Limit(0, whole=False), help="Days after which jobs are deleted.")
+@click.option(
+    "--safety",
+    type=click.Choice(["off", "label", "block", "none"]),
+    help="What is done about flagged pictures; none: as the model card or the service has it.",
+)
+@click.option("--blocked-terms", type=Terms(), help="File with a term a line; prompts with one are refused.")
+@click.option(
+    "--sign-pictures", type=click.Choice(["yes", "no", "none"]), help="Sign pictures (C2PA); none: as the service does."
+)
 @click.option("--share-results", type=bool, help="Generate equal requests of this tenant (same seed) only once.")
 def tenants_set(name: str, **given: Any) -> None:
     """Change the given values of the tenant NAME, which is created if needed; `none` removes a limit.
@@ -82,6 +118,14 @@ def tenants_set(name: str, **given: Any) -> None:
     Requests without a key, if keys are not required, belong to the tenant `local`.
     """
     changes = {field: None if value == "none" else value for field, value in given.items() if value is not None}
+    if changes.get("sign_pictures") is not None:
+        changes["sign_pictures"] = changes["sign_pictures"] == "yes"
     with opened_database() as database, database.write() as session:
         store.change_tenant(session, name, changes)
-    click.echo(f"{name}: {', '.join(f'{field} = {value}' for field, value in changes.items()) or 'nothing to change'}")
+    said = ", ".join(f"{field} = {_said(value)}" for field, value in changes.items())
+    click.echo(f"{name}: {said or 'nothing to change'}")
+
+
+def _said(value: Any) -> str:
+    """A changed value; terms are only counted, as they are no text for logs."""
+    return f"{len(cast('list[str]', value))} terms" if isinstance(value, list) else str(value)

@@ -50,6 +50,9 @@ class Tenant(Base):
     keep_prompts_days: Mapped[float | None]
     keep_jobs_days: Mapped[float | None]
     share_results: Mapped[bool] = mapped_column(default=False, server_default=false())  # equal requests, one result
+    safety: Mapped[str | None] = mapped_column(String(10))  # SafetyPolicy
+    blocked_terms: Mapped[list[str] | None] = mapped_column(NullableJson)  # of prompts
+    sign_pictures: Mapped[bool | None]
 
 
 class Usage(Base):

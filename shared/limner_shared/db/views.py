@@ -19,6 +19,7 @@ from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.replay import SCENE, STYLE
 from limner_shared.domain.scenes import Scene
+from limner_shared.domain.safety import SAFETY
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
 
 API: Final = "/api/v1"
@@ -107,6 +108,7 @@ def _image_view(row: Image, labels: Sequence[str], style: str | None) -> ImageVi
         alt_text=row.alt_text,
         favourite=FAVOURITE in labels,
         tags=[label for label in labels if label != FAVOURITE],
+        safety=row.receipt.get(SAFETY),
     )
 
 

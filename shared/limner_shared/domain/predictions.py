@@ -43,8 +43,8 @@ BAR_CHARS: Final = 10
 
 
 def version_id(card: ModelCard) -> str:
-    """SHA-256 in hex of what a card says, without the place of its weights."""
-    return hashlib.sha256(card.model_dump_json(exclude={"source", "adapters"}).encode()).hexdigest()
+    """SHA-256 in hex of what a card says of its pictures, without the place of its weights."""
+    return hashlib.sha256(card.model_dump_json(exclude={"source", "adapters", "safety"}).encode()).hexdigest()
 
 
 def status_of(job: JobView) -> str:

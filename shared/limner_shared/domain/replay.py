@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.safety import SIGNED
 from limner_shared.domain.views import ReceiptView
 
 REPLAY_OF = "replay_of"
@@ -44,16 +45,21 @@ def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec
 
 
 def differences(then: ReceiptView, now: ReceiptView) -> list[str]:
-    """The reasons why the bytes of two pictures differ, one per line; empty if the pictures are identical."""
-    if then.sha256 == now.sha256:
+    """The reasons why the bytes of two pictures differ, one per line; empty if the unsigned files are identical."""
+    if _unsigned(then) == _unsigned(now):
         return []
-    names = sorted((then.receipt.keys() | now.receipt.keys()) - {SHARED_WITH})
+    names = sorted((then.receipt.keys() | now.receipt.keys()) - {SHARED_WITH, SIGNED})
     found = [
         f"{name}: {_say(then.receipt.get(name))} then, {_say(now.receipt.get(name))} now"
         for name in names
         if then.receipt.get(name) != now.receipt.get(name)
     ]
     return [f"sha256: {then.sha256} then, {now.sha256} now", *(found or ["no difference in the receipts"])]
+
+
+def _unsigned(view: ReceiptView) -> str:
+    """The digest of the file without its signed manifest, which is another one each time."""
+    return (view.receipt.get(SIGNED) or {}).get("unsigned_sha256", view.sha256)
 
 
 def _say(value: object) -> str:

@@ -11,6 +11,7 @@ from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import Adapter, JobState, Priority
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.scenes import Scene
+from limner_shared.domain.safety import SafetyLabel
 
 Reason = Literal[
     "ended", "running", "scheduled", "retrying", "paused", "loading", "limited", "no_worker", "no_dispatcher", "queued"
@@ -33,6 +34,7 @@ class ImageView(BaseModel):
     alt_text: str | None = Field(default=None, description="A text alternative that describes the picture.")
     favourite: bool = Field(default=False, description="Whether it was marked as a favourite.")
     tags: list[str] = Field(default_factory=list[str], description="The picture's own tags, in order.")
+    safety: SafetyLabel | None = Field(default=None, description="The safety stage's label; null where it is off.")
 
 
 class ImageLink(BaseModel):
@@ -103,7 +105,7 @@ class JobView(BaseModel):
     mask: str | None = None
     strength: float | None = None
     reproducible: bool = False
-    description: str | None = Field(default=None, description="The requested description, if not a plain prompt.")
+    description: str | None = Field(default=None, description="The description, if not a plain prompt.")
     revised_prompt: str | None = Field(default=None, description="The prompt that was derived from the description.")
     interpretation: Interpretation | None = Field(
         default=None, description="Everything that was derived from the description."

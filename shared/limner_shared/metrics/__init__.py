@@ -98,6 +98,14 @@ DECODE_SECONDS = Histogram("limner_decode_seconds", "Decoding of one batch.", ("
 PUBLISH_SECONDS = Histogram(
     "limner_publish_seconds", "From a job's last pixel to its commit: PNG, blob, ledger.", ("model",), SHORT
 )
+SAFETY_SECONDS = Histogram(
+    "limner_safety_seconds", "The classifier's call for one job's pictures, part of publishing.", (), SHORT
+)
+MODERATED = Counter(
+    "limner_moderated_total",
+    "Texts that were `blocked`, and judged pictures: `passed`, `flagged` (stored with a label), `blocked`, `unjudged`.",
+    ("what", "result"),
+)
 BATCH_ROWS = Histogram("limner_batch_rows", "Rows of each step's batch, without padding.", ("model",), ROWS)
 ROW_STEPS = Counter("limner_row_steps_total", "Steps of rows: one for each row of each step's batch.", ("model",))
 PADDING_ROW_STEPS = Counter(

@@ -20,6 +20,7 @@ from limner_shared.domain.webhooks import WebhookUrl
 from limner_shared.errors import InvalidState, UnsupportedMediaType
 from limner_web.api import archive
 from limner_web.auth import tenant_id
+from limner_web.intake.admission import admit
 from limner_web.intake.bulk_reader import BulkReader
 from limner_web.intake.bulk_submission import submit_bulk
 from limner_web.intake.headers import CreateHeaders
@@ -94,7 +95,7 @@ def create_bulk(header: CreateHeaders, query: BulkQuery) -> Response:
         request.stream,
         services.catalogue,
         services.settings,
-        partial(services.inputs.store, tenant_id()),
+        partial(admit, services, tenant_id()),
         length=request.content_length,
         skip_bad=query.on_error == "skip",
     )

@@ -45,18 +45,18 @@ class BulkReader:
         body: IO[bytes],
         catalogue: Catalogue,
         settings: Settings,
-        store_inputs: Callable[[JobSpec], JobSpec],
+        admit: Callable[[JobSpec], JobSpec],
         *,
         length: int | None = None,
         skip_bad: bool = False,
     ) -> None:
-        """`store_inputs` is called with each job; see `input_images.Inputs.store`.
+        """`admit` is called with each job; see `admission.admit`.
 
         `length` is the size in bytes that the client declared, if it did. With `skip_bad`, bad lines are left out.
         """
         self._length = length
         self._skip_bad = skip_bad
-        self._store_inputs = store_inputs
+        self._admit = admit
         self._body = body
         self._catalogue = catalogue
         self._settings = settings
@@ -168,7 +168,7 @@ class BulkReader:
             card, spec = self._catalogue.resolve(request)
             retries, start = retry_limit(card, request), start_time(request, time.time())
             webhook = job_webhook(self._targets, request)
-            spec = self._store_inputs(spec)
+            spec = self._admit(spec)
         except ValidationError as error:
             first = from_validation(error).details["errors"][0]
             raise BadLine(number, first["field"] or None, first["message"]) from error

@@ -21,6 +21,7 @@ from limner_shared.domain.replay import REPLAY_OF, replay_spec
 from limner_shared.errors import InvalidState
 from limner_shared.messaging.celery_app import publish
 from limner_shared.telemetry import concerns, get_logger, job_ids
+from limner_web.intake.admission import admit
 from limner_web.intake.idempotency import Repeat, submit_once
 from limner_web.intake.scheduling import retry_limit, start_time
 from limner_web.intake.webhooks import job_webhook
@@ -79,7 +80,7 @@ def submit(
 
     `webhook` is a `webhooks.Webhook` as JSON, for requests whose own fields cannot name it.
 
-    Raises InvalidRequest, TooManyRequests, IdempotencyConflict, UniqueKeyLoading or Gone.
+    Raises InvalidRequest, ModerationBlocked, TooManyRequests, IdempotencyConflict, UniqueKeyLoading or Gone.
     """
     place = "" if webhook is None else json.dumps([webhook["url"], webhook["events"]])
     digest = _digest(services, context.place if context is not None else place, request)
@@ -135,9 +136,9 @@ def _new_job(
     card, spec = services.catalogue.resolve(request)
     start, retries = start_time(request, time.time()), retry_limit(card, request)
     webhook = job_webhook(services.targets, request) if webhook is None else webhook
-    spec = services.inputs.store(tenant_id, spec)
     if context is not None:
         spec = spec.model_copy(update={"history": context.history})
+    spec = admit(services, tenant_id, spec)
     cost = card.cost(spec)
     return NewJob(
         spec,

@@ -20,7 +20,8 @@ from limner_shared.db.tables import Image
 from limner_shared.db.views import plain_view
 from limner_shared.domain.batches import BatchState
 from limner_shared.domain.jobs import JobState
-from limner_shared.errors import LimnerError, NotFound, UnreadableJob, stored_error
+from limner_shared.domain.stored_errors import stored_error
+from limner_shared.errors import LimnerError, NotFound, UnreadableJob
 from limner_web.openai.image_answer import Encode, Finished, answer, encoded
 from limner_web.openai.image_order import Output
 from limner_web.problems import openai_error

@@ -16,6 +16,7 @@ from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.errors import InvalidRequest, LimnerError
 from limner_web import strict_json
+from limner_web.intake.admission import admit
 from limner_web.intake.bulk_reader import READ_BYTES, BadLine, BulkReader
 from limner_web.openai.image_order import in_openai_terms, read_order
 from limner_web.services import Services
@@ -36,7 +37,7 @@ class BatchReader(BulkReader):
     """Reads one file once. Without a bad line so far, it keeps what the lines say beside their jobs until `take`."""
 
     def __init__(self, services: Services, tenant_id: str, body: IO[bytes]) -> None:
-        super().__init__(body, services.catalogue, services.settings, partial(services.inputs.store, tenant_id))
+        super().__init__(body, services.catalogue, services.settings, partial(admit, services, tenant_id))
         self._names = services.model_names
         self._beside: dict[int, NewLine] = {}
 

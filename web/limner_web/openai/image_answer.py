@@ -19,7 +19,6 @@ from limner_shared.domain.views import JobView
 from limner_web import waiting
 from limner_web.openai.calls import KEEPALIVE, event
 from limner_web.openai.image_order import ImageOrder, Output
-from limner_web.picture_formats import convert
 from limner_web.services import Services
 
 PREVIEW_POLL_SECONDS: Final = 0.4
@@ -195,5 +194,5 @@ def picture(encode: Encode, output: Output, job: JobView, image: Image, address:
 
 
 def _encode(services: Services, output: Output, stored: bytes) -> str:
-    data = services.pillow.call(convert, stored, output.format, output.compression, output.letterbox)
+    data = services.renditions.convert(stored, output.format, output.compression, output.letterbox)
     return base64.b64encode(data).decode()

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from limner_shared.circuit_breaker import BreakerState
-from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
 from limner_shared.errors import GenerationFailed, LimnerError, ResourceUnreadable, StorageFailed, StorageFull
@@ -29,6 +28,7 @@ from limner_worker.runtime import worker_metrics
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.answering import Answering
 from limner_worker.runtime.claiming import Claimer, Delivery
+from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
 from limner_worker.runtime.progress import Reporter
@@ -43,7 +43,9 @@ from limner_worker.stages.interpretation.stage import (
     recognizers_of,
     server_of,
 )
+from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher
+from limner_worker.stages.safety import SafetyStage
 
 log = get_logger(__name__)
 
@@ -61,8 +63,7 @@ class WorkerService:
         self._admission = admission
         self._threads = threads = Supervisor(self._thread_failed)
         self._database = database = Database(settings.resolved_database_url)
-        redis = connect(settings.redis_url)
-        self._hints = Hints(redis)
+        self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
         self._fingerprints = models.fingerprints
         self._blobs = blobs = Blobs(settings.resolved_blob_url)
@@ -81,9 +82,14 @@ class WorkerService:
         )
         self._answering = Answering(redis, interpreter, models.cards, threads)
         presenter = Presenter(server, recognizers_of(models.cards))
-        self._publisher = Publisher(database, blobs, self._hints, threads, admission.store, self._clean_up, presenter)
+        self._safety = SafetyStage(settings, models.cards)
+        files = PictureEncoder.of(settings, self._safety)
+        self._publisher = Publisher(
+            database, blobs, self._hints, threads, admission.store, self._clean_up, presenter, files
+        )
+        generate, reuse = self._engine.submit, self._safety.may_reuse
         self._deduplicator = Deduplicator(
-            database, blobs, self._fingerprints, threads, held.is_working, self._engine.submit, self._publish_duplicate
+            database, blobs, models.fingerprints, threads, held.is_working, generate, self._publish_duplicate, reuse
         )
         self._reporter = Reporter(self._hints, threads)
         self._watchdog = Watchdog(
@@ -133,8 +139,9 @@ class WorkerService:
         self._reporter.report_progress(job)
 
     def previewed(self, job: JobRun, picture: Picture) -> None:
-        """Pass the preview to the reporter."""
-        self._reporter.report_preview(job, picture)
+        """Pass the preview to the reporter, unless pictures of the job may have to be blocked."""
+        if self._safety.may_preview(job.claim):
+            self._reporter.report_preview(job, picture)
 
     def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         """Store the checkpoint."""
@@ -190,7 +197,9 @@ class WorkerService:
         """
         ready: list[JobRun] = []
         for job in jobs:
-            if job.claim.spec.image is None and job.claim.attempt == 1:
+            if (refused := self._safety.refuse_text(job.claim)) is not None:
+                self.failed(job, refused)
+            elif job.claim.spec.image is None and job.claim.attempt == 1:
                 ready.append(job)
             else:
                 self._preparation.submit(self._prepare, job)
@@ -245,20 +254,7 @@ class WorkerService:
         """Return attempts to the queue without a loss. The leases of `suspects` end now; each counts as one loss."""
         if not jobs:
             return
-        others = [job.key for job in jobs if job.key not in suspects]
-        try:
-            with self._database.write() as session:
-                changes = ledger.hand_back(session, others)
-                if suspects:
-                    ledger.forfeit(session, suspects)
-            self._hints.changed(changes)
-            log.info(
-                "handed back",
-                jobs=job_ids(each.id for each in changes),
-                suspects=sorted(key.job_id for key in suspects),
-            )
-        except Exception:
-            log.exception("could not hand back; the leases will run out", jobs=job_ids(job.id for job in jobs))
+        hand_back(self._database, self._hints, jobs, suspects)
         for job in jobs:
             self._held.remove(job)
             if self._held.finish(job):

@@ -83,8 +83,11 @@ class Deduplicator:
         is_working: Callable[[JobRun], bool],
         generate: Callable[[Sequence[JobRun]], None],
         on_duplicate: Callable[[JobRun, Sequence[NewImage]], None],
+        may_reuse: Callable[[Claim, Sequence[Mapping[str, Any]]], bool],
     ) -> None:
         """`is_working` tells whether an attempt is unfinished in this worker.
+
+        `may_reuse` tells whether a job may get pictures with these receipts.
 
         `generate` gets the jobs to be generated, and `on_duplicate` a job whose pictures are stored already.
         """
@@ -95,6 +98,7 @@ class Deduplicator:
         self._is_working = is_working
         self._generate = generate
         self._on_duplicate = on_duplicate
+        self._may_reuse = may_reuse
         self._queue: SimpleQueue[JobRun | AttemptKey | None] = SimpleQueue()
         self._generating: dict[AttemptKey, tuple[Keys, Lane]] = {}
         self._waiting: dict[Keys, list[JobRun]] = {}
@@ -195,7 +199,7 @@ class Deduplicator:
 
     def _copy_images(self, job: JobRun, images: Sequence[tables.Image]) -> list[NewImage]:
         """Return the job's images, which refer to the bytes of these; empty if one is missing or damaged."""
-        if len(images) < job.claim.spec.n:
+        if len(images) < job.claim.spec.n or not self._may_reuse(job.claim, [image.receipt for image in images]):
             return []
         try:
             contents = [self._blobs.get(image.sha256) for image in images]

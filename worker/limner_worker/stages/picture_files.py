@@ -1,34 +1,75 @@
-"""Turns a picture's pixels into a file and its record: PNG with provenance metadata, digest and receipt."""
+"""Turns pictures' pixels into files and records: judged, PNG with provenance metadata, signed, digest and receipt."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from limner_shared.c2pa_signing import Ingredient, PictureSigner
 from limner_shared.db.ledger import NewImage
 from limner_shared.domain.replay import DRAWN_AS, SCENE, STYLE, run_lengths
-from limner_shared.errors import GenerationFailed
-from limner_worker.engine.job_run import Row
+from limner_shared.domain.safety import SIGNED
+from limner_shared.errors import GenerationFailed, SigningFailed
+from limner_shared.settings import Settings
+from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
 from limner_worker.stages.interpretation.presentation import alt_text
 from limner_worker.stages.provenance import PNG_KEY, xmp
+from limner_worker.stages.safety import SafetyStage
 
 
-def encode_picture(row: Row, fingerprint: dict[str, Any]) -> tuple[bytes, NewImage]:
-    """Return a row's picture as PNG, and its image record, which is true once the bytes are stored.
+class PictureEncoder:
+    """Makes the files of finished jobs: judged, encoded and signed, in this order. Safe for several threads."""
 
-    Raises GenerationFailed if the row has no picture.
-    """
-    if row.picture is None:
-        raise GenerationFailed
+    def __init__(self, safety: SafetyStage, signer: PictureSigner | None, *, signs: bool) -> None:
+        """`signs` is whether pictures are signed whose tenant has no choice of its own."""
+        self._safety = safety
+        self._signer = signer
+        self._signs = signs
+
+    @classmethod
+    def of(cls, settings: Settings, safety: SafetyStage) -> PictureEncoder:
+        """The encoder that the settings ask for. Raises ConfigurationError for a certificate that cannot sign."""
+        return cls(safety, PictureSigner.of(settings), signs=settings.c2pa == "on")
+
+    def encode(self, job: JobRun, fingerprint: Mapping[str, Any]) -> list[tuple[bytes, NewImage]]:
+        """Return a job's pictures as PNG, each with its image record, which is true once the bytes are stored.
+
+        Raises GenerationFailed if one is missing, ModerationBlocked, SafetyUnavailable or SigningFailed.
+        """
+        pictures = [row.picture for row in job.rows if row.picture is not None]
+        if len(pictures) < len(job.rows):
+            raise GenerationFailed
+        labels = self._safety.judge(job.claim, pictures)
+        encoded = zip(job.rows, pictures, labels, strict=True)
+        return [self._encode(job, row, picture, {**fingerprint, **label}) for row, picture, label in encoded]
+
+    def _encode(self, job: JobRun, row: Row, picture: Picture, more: dict[str, Any]) -> tuple[bytes, NewImage]:
+        spec = row.task.spec
+        png = encode_png(picture, xmp(spec, row.task.seed) if spec.provenance else None)
+        own = job.claim.tenant.sign_pictures
+        if self._signs if own is None else own:
+            more[SIGNED] = {"unsigned_sha256": hashlib.sha256(png).hexdigest()}
+            png = self._signed(png, row)
+        return png, _record(row, png, picture, more)
+
+    def _signed(self, png: bytes, row: Row) -> bytes:
+        if self._signer is None:
+            raise SigningFailed("The tenant wants signed pictures, and this worker has no certificate.")
+        image = row.task.image
+        source = None if image is None else Ingredient(encode_png(image), "image/png")
+        return self._signer.created(png, row.task.spec.model, source)
+
+
+def _record(row: Row, png: bytes, picture: Picture, more: Mapping[str, Any]) -> NewImage:
     spec = row.task.spec
-    png = encode_png(row.picture, xmp(spec, row.task.seed) if spec.provenance else None)
-    height, width, _ = row.picture.shape
-    receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **fingerprint}
+    height, width, _ = picture.shape
+    receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **more}
     if row.task.style is not None:
         receipt[STYLE] = row.task.style
     if row.task.drawn_as is not None:
@@ -37,7 +78,7 @@ def encode_picture(row: Row, fingerprint: dict[str, Any]) -> tuple[bytes, NewIma
         receipt[SCENE] = row.task.scene.recorded()
     if spec.scheduler:
         receipt["sampler"] = spec.scheduler
-    return png, NewImage(
+    return NewImage(
         sha256=hashlib.sha256(png).hexdigest(),
         media_type="image/png",
         width=width,

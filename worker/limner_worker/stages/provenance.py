@@ -10,11 +10,10 @@ from typing import Final
 from xml.sax.saxutils import quoteattr
 
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.safety import SOURCE_TYPE
 
 PNG_KEY: Final = "XML:com.adobe.xmp"
 """The keyword of XMP in PNG (XMP specification, part 3)."""
-SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-"""IPTC's term for media made by a generative model."""
 _PACKET: Final = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\

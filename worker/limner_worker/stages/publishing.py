@@ -24,6 +24,7 @@ from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
+from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.storing import Outcome, PictureStorage
 
 log = get_logger(__name__)
@@ -76,6 +77,7 @@ class Publisher:
         store_breaker: Breaker,
         clean_up: Callable[[JobRun], None],
         present: ResultPresenter,
+        encoder: PictureEncoder,
     ) -> None:
         """`store_breaker` is the picture store's circuit breaker.
 
@@ -87,7 +89,7 @@ class Publisher:
         self._threads = threads
         self._clean_up = clean_up
         self._closing = threading.Event()
-        self._pictures = PictureStorage(blobs, store_breaker, self._closing)
+        self._pictures = PictureStorage(blobs, store_breaker, self._closing, encoder)
         self._storing = threads.pool("publish", STORING_THREADS)
         self._presenting = threads.pool("present", PRESENTED_AT_ONCE)
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()

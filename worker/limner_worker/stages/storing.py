@@ -14,7 +14,7 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.deduplication import deduplication_keys
-from limner_worker.stages.picture_files import encode_picture
+from limner_worker.stages.picture_files import PictureEncoder
 
 log = get_logger(__name__)
 
@@ -43,8 +43,9 @@ class _Encoded:
 class PictureStorage:
     """Stores the pictures of finished jobs. Safe for several threads."""
 
-    def __init__(self, blobs: Blobs, breaker: Breaker, closing: threading.Event) -> None:
+    def __init__(self, blobs: Blobs, breaker: Breaker, closing: threading.Event, encoder: PictureEncoder) -> None:
         """`breaker` is the store's circuit breaker; once `closing` is set, a failing store is not tried again."""
+        self._encoder = encoder
         self._blobs = blobs
         self._breaker = breaker
         self._closing = closing
@@ -60,7 +61,7 @@ class PictureStorage:
 
     def _encode(self, job: JobRun, fingerprint: dict[str, Any]) -> _Encoded | Outcome:
         try:
-            pictures, images = zip(*(encode_picture(row, fingerprint) for row in job.rows), strict=True)
+            pictures, images = zip(*self._encoder.encode(job, fingerprint), strict=True)
             keys = deduplication_keys(job.claim, fingerprint) or [None] * len(images)
             images = [replace(image, deduplication_key=key) for image, key in zip(images, keys, strict=True)]
         except LimnerError as error:

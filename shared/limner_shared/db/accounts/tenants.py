@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -13,7 +14,10 @@ from limner_shared.db.accounts.audit import Action
 from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import Tenant
 from limner_shared.domain.ids import new_id
+from limner_shared.domain.safety import TenantPolicy
 
+LOCAL_NAME = "local"
+"""The name of the operator's own tenant."""
 FIELDS = (
     "weight",
     "requests_per_minute",
@@ -24,8 +28,12 @@ FIELDS = (
     "keep_prompts_days",
     "keep_jobs_days",
     "share_results",
+    "safety",
+    "blocked_terms",
+    "sign_pictures",
 )
-"""The fields that can be changed; limits and retention may be None, which means that they do not apply."""
+"""The fields that can be changed. Limits and retention that are None do not apply; for the last three, None is the
+service's setting."""
 
 
 def list_tenants(session: Session) -> Sequence[Tenant]:
@@ -33,18 +41,24 @@ def list_tenants(session: Session) -> Sequence[Tenant]:
     return session.scalars(select(Tenant).order_by(Tenant.created_at, Tenant.id)).all()
 
 
+def policy(session: Session, tenant_id: str) -> TenantPolicy:
+    """What this tenant has of its own of safety and moderation."""
+    columns = select(Tenant.safety, Tenant.blocked_terms, Tenant.sign_pictures).where(Tenant.id == tenant_id)
+    row = session.execute(columns).one_or_none()
+    return TenantPolicy() if row is None else TenantPolicy.of_columns(*row)
+
+
 def find_or_make(session: Session, name: str) -> str:
     """Return the id of the tenant with this name, creating the tenant if necessary."""
     found = session.scalar(select(Tenant.id).where(Tenant.name == name))
     if found is None:
-        found = new_id("tenant")
+        # The operator's own tenant has one id, whether a command or the web server needs it first.
+        found = ledger.LOCAL_TENANT if name == LOCAL_NAME else new_id("tenant")
         ledger.ensure_tenant(session, found, name)
     return found
 
 
-def change_tenant(
-    session: Session, name: str, changes: Mapping[str, float | None], *, actor: str = audit.OPERATOR
-) -> None:
+def change_tenant(session: Session, name: str, changes: Mapping[str, Any], *, actor: str = audit.OPERATOR) -> None:
     """Set some of FIELDS for the tenant with this name, creating the tenant if necessary."""
     tenant_id = find_or_make(session, name)
     columns = [getattr(Tenant, field) for field in changes]

@@ -22,6 +22,7 @@ from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import LOSSES_TOGETHER, SPEC_VERSION, JobSpec, JobState, Lane, sources
+from limner_shared.domain.safety import TenantPolicy
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import UnreadableJob
 
@@ -74,12 +75,15 @@ def _claim_statement(
         Job.lease_until: now() + lease_seconds,
         Job.started_at: func.coalesce(Job.started_at, now()),
     }
-    shares = select(Tenant.share_results).where(Tenant.id == Job.tenant_id).scalar_subquery().label("shares")
+    tenant = [_of_tenant(name) for name in ("share_results", "safety", "blocked_terms", "sign_pictures")]
     columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
-    waited = (now() - Job.created_at).label("waited")
-    return (
-        update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, Job.webhook, Job.model, waited, shares)
-    )
+    more = (Job.webhook, Job.model, (now() - Job.created_at).label("waited"))
+    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, *more, *tenant)
+
+
+def _of_tenant(column: str) -> ColumnElement[Any]:
+    """A column of the tenant of a job."""
+    return select(getattr(Tenant, column)).where(Tenant.id == Job.tenant_id).scalar_subquery().label(column)
 
 
 def _fail_unreadable(session: Session, job_id: str, attempt: int, error: ValueError) -> None:
@@ -101,7 +105,8 @@ def _claim(row: Row[*tuple[Any, ...]], *, notifies: bool) -> Claim:
         lane=Lane.NORMAL if row.lane is None else Lane(row.lane),
         spec=spec,
         interpreted=spec.description is None or row.interpretation is not None,
-        shares=row.shares,
+        shares=row.share_results,
+        tenant=TenantPolicy.of_columns(row.safety, row.blocked_terms, row.sign_pictures),
         notifies=notifies,
     )
 

@@ -1,0 +1,170 @@
+"""Signed provenance: C2PA manifests in picture files (the extra `c2pa`). Off unless a certificate is set."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from limner_shared.domain.safety import SOURCE_TYPE
+from limner_shared.errors import ConfigurationError, SigningFailed
+from limner_shared.settings import Settings
+
+PNG_CHUNK: Final = b"caBX"
+"""The type of the chunk of a PNG that holds a manifest."""
+PNG_SIGNATURE_BYTES: Final = 8
+OPTIONS: Final = {
+    "builder": {"thumbnail": {"enabled": False}},  # the picture itself is in the file: a thumbnail doubles the size
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """A picture that another one was made from. A `parent` is the same picture in another form."""
+
+    data: bytes
+    media_type: str
+    parent: bool = False
+
+
+class PictureSigner:
+    """Signs pictures with one certificate. Safe for several threads."""
+
+    def __init__(self, certificate: Path, key: Path, timestamp_url: str = "") -> None:
+        """Read the certificate and its key, and sign a test picture. Raises ConfigurationError."""
+        chain, private, algorithm = _read_pair(certificate, key)
+        try:
+            import c2pa  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415 - optional
+
+            self._c2pa: Any = c2pa
+            self._info: Any = c2pa.C2paSignerInfo(algorithm, chain, private, timestamp_url.encode() or None)
+            self._context: Any = c2pa.Context.from_dict(OPTIONS)
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
+        self._local = threading.local()
+        try:
+            self.created(_test_picture(), "limner")
+        except SigningFailed as error:
+            raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {certificate}: {error.message}") from error
+
+    @classmethod
+    def of(cls, settings: Settings) -> PictureSigner | None:
+        """The signer of the settings' certificate; None if none is set. Raises ConfigurationError."""
+        if settings.c2pa_certificate is None or settings.c2pa_key is None:
+            if settings.c2pa == "on" or settings.c2pa_certificate != settings.c2pa_key:
+                raise ConfigurationError("LIMNER_C2PA: set both LIMNER_C2PA_CERTIFICATE and LIMNER_C2PA_KEY.")
+            return None
+        return cls(settings.c2pa_certificate, settings.c2pa_key, settings.c2pa_timestamp_url)
+
+    def created(self, png: bytes, model: str, source: Ingredient | None = None) -> bytes:
+        """A PNG of a model with a manifest that says so; `source` is the picture that the model started from.
+
+        Raises SigningFailed.
+        """
+        action: dict[str, Any] = {
+            "action": "c2pa.created",
+            "digitalSourceType": SOURCE_TYPE,
+            "softwareAgent": {"name": model},
+        }
+        return self._sign(png, "image/png", action, source)
+
+    def converted(self, data: bytes, media_type: str, original: bytes) -> bytes:
+        """A rendition with a manifest of its own, whose parent is the signed PNG that it was made from.
+
+        Raises SigningFailed.
+        """
+        parent = Ingredient(original, "image/png", parent=True)
+        return self._sign(data, media_type, {"action": "c2pa.opened"}, parent)
+
+    def _sign(self, data: bytes, media_type: str, action: dict[str, Any], source: Ingredient | None) -> bytes:
+        actions = [action]
+        if source is not None:
+            action["parameters"] = {"ingredientIds": ["source"]}
+            if source.parent:
+                actions.append({"action": "c2pa.transcoded", "digitalSourceType": SOURCE_TYPE})
+        manifest: dict[str, Any] = {
+            "claim_generator_info": [{"name": "Limner", "version": version("limner")}],
+            "format": media_type,
+            "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
+        }
+        signed = io.BytesIO()
+        try:
+            with self._c2pa.Builder(manifest, self._context) as builder:
+                if source is not None:
+                    builder.add_ingredient(_described(source), source.media_type, io.BytesIO(source.data))
+                builder.sign(self._signer(), media_type, io.BytesIO(data), signed)
+        except self._c2pa.C2paError as error:
+            raise SigningFailed(f"The picture could not be signed: {error}") from error
+        return signed.getvalue()
+
+    def _signer(self) -> Any:
+        """This thread's signer: the library's objects belong to one call at a time."""
+        if not hasattr(self._local, "signer"):
+            self._local.signer = self._c2pa.Signer.from_info(self._info)
+        return self._local.signer
+
+
+def is_signed(png: bytes) -> bool:
+    """Whether a PNG has a manifest."""
+    place = PNG_SIGNATURE_BYTES
+    while place + 8 <= len(png):
+        length, kind = int.from_bytes(png[place : place + 4], "big"), png[place + 4 : place + 8]
+        if kind in (PNG_CHUNK, b"IDAT"):
+            return kind == PNG_CHUNK
+        place += length + 12
+    return False
+
+
+def _described(source: Ingredient) -> Mapping[str, str]:
+    relation = "parentOf" if source.parent else "inputTo"
+    return {"relationship": relation, "instance_id": "source", "title": "source", "format": source.media_type}
+
+
+def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes, str]:
+    """The PEM of a certificate chain and its private key, and the algorithm. Raises ConfigurationError."""
+    try:
+        from cryptography import x509  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    try:
+        chain, private = certificate.read_bytes(), key.read_bytes()
+        leaf = x509.load_pem_x509_certificates(chain)[0]
+        loaded = serialization.load_pem_private_key(private, None)
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        reason = f"{certificate} and {key} are not a certificate and an unencrypted private key in PEM: {error}"
+        raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {reason}") from error
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if leaf.public_key().public_bytes(*form) != loaded.public_key().public_bytes(*form):
+        raise ConfigurationError(f"LIMNER_C2PA_KEY: {key} is not the key of the first certificate in {certificate}.")
+    now = datetime.now(UTC)
+    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+        dates = f"{leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}"
+        raise ConfigurationError(f"LIMNER_C2PA_CERTIFICATE: {certificate} is valid from {dates}, not today.")
+    if isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.key_size in (256, 384):
+        return chain, private, f"es{loaded.key_size}"
+    if isinstance(loaded, ed25519.Ed25519PrivateKey):
+        return chain, private, "ed25519"
+    if isinstance(loaded, rsa.RSAPrivateKey):
+        return chain, private, "ps256"
+    raise ConfigurationError(f"LIMNER_C2PA_KEY: {key}: use a key of the curves P-256, P-384 or Ed25519, or RSA.")
+
+
+def _missing(error: ModuleNotFoundError) -> ConfigurationError:
+    message = f"Signed provenance needs the extra `c2pa`: pip install 'limner[c2pa]' (no {error.name})."
+    return ConfigurationError(message)
+
+
+def _test_picture() -> bytes:
+    from PIL import Image  # noqa: PLC0415 - only where something is signed
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()

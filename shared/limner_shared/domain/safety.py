@@ -1,0 +1,71 @@
+"""What is done about texts and pictures that are not wanted: policies, a tenant's choices, labels. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel, Field
+
+from limner_shared.domain.jobs import JobSpec
+
+SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's term for media made by a generative model."""
+SAFETY: Final = "safety"
+"""In a receipt, the label of the safety stage; absent where it is off."""
+SIGNED: Final = "c2pa"
+"""In a receipt, what was signed: `unsigned_sha256` is the digest of the file without its manifest."""
+
+
+PolicyName = Literal["off", "label", "block"]
+
+
+class SafetyPolicy(StrEnum):
+    """What the safety stage does with a flagged picture."""
+
+    OFF = "off"
+    LABEL = "label"
+    BLOCK = "block"
+
+
+class SafetyLabel(BaseModel):
+    """What the safety stage found in a picture."""
+
+    flagged: bool = Field(description="Whether the score reached the operator's threshold.")
+    nsfw: float | None = Field(description="The classifier's score, 0 to 1; null if no classifier judged the picture.")
+    classifier: str | None = Field(description="The classifier's name and version.")
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPolicy:
+    """What a tenant has of its own; None is the operator's choice."""
+
+    safety: SafetyPolicy | None = None
+    blocked_terms: tuple[str, ...] = ()
+    sign_pictures: bool | None = None
+
+    @classmethod
+    def of_columns(cls, safety: str | None, terms: list[str] | None, sign_pictures: bool | None) -> TenantPolicy:
+        """The policy that a tenant's row holds."""
+        return cls(None if safety is None else SafetyPolicy(safety), tuple(terms or ()), sign_pictures)
+
+
+OWN_NOTHING: Final = TenantPolicy()
+
+
+def policy_of(tenant: TenantPolicy, card: PolicyName | None, default: PolicyName) -> SafetyPolicy:
+    """The policy of a job: the tenant's, else the model card's, else the service's."""
+    return tenant.safety or SafetyPolicy(card or default)
+
+
+def texts_of(spec: JobSpec) -> Iterator[str]:
+    """The texts of a job that say what to draw. What a negative prompt names is to be left out, so it is not one."""
+    yield spec.prompt
+    if spec.description is not None:
+        yield spec.description
+    for turn in spec.history:
+        yield turn.text
+        if turn.conditions is not None:
+            yield turn.conditions.prompt

@@ -1,0 +1,308 @@
+"""The Helm chart: rendered by Helm's own SDK, and every object checked against its schema. `make chart` runs this."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from sqlalchemy import text
+
+from limner_shared.db.engine import Database
+from limner_shared.domain.cards import load_card
+from limner_shared.metrics.instruments import ALL
+from limner_shared.settings import Settings
+
+helm = pytest.importorskip("helm_python", reason="the group `chart` is not installed: make chart")
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="the group `chart` is not installed")
+
+ROOT: Final = Path(__file__).parents[2]
+CHART: Final = ROOT / "deploy" / "chart"
+SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
+VALUES: Final = sorted((CHART / "ci").glob("*.yaml"))
+KUBERNETES: Final = "1.37"
+NODE_MODULES: Final = ROOT / "dist" / "crds" / "node_modules" / "@kubernetes-models"
+KEDA: Final = "keda/_schemas/ComGithubKedacoreKedaV2ApisKedaV1alpha1"
+OPERATOR: Final = "prometheus-operator/_schemas/ComGithubPrometheusOperatorPrometheusOperatorPkgApisMonitoringV1"
+CUSTOM: Final = {
+    "ScaledObject": KEDA,
+    "TriggerAuthentication": KEDA,
+    "ServiceMonitor": OPERATOR,
+    "PodMonitor": OPERATOR,
+}
+"""Kinds that Kubernetes does not have, and where their schemas are, compiled from their CRDs."""
+
+CHECK: Final = """
+import {validate} from %s;
+if (!validate(JSON.parse(process.argv[1]))) { console.log(JSON.stringify(validate.errors)); process.exit(1); }
+"""
+
+Object = dict[str, Any]
+
+
+def values_of(name: str) -> Object:
+    return yaml.safe_load((CHART / "ci" / f"{name}.yaml").read_text("utf-8"))
+
+
+def render(values: Object, **options: Any) -> list[Object]:
+    """The objects that the chart makes of these values, in order."""
+    with helm.Chart.load(str(CHART)) as chart:
+        chart.validate_schema(values)
+        files: dict[str, str] = chart.render(values, name="pictures", namespace="prod", **options)
+    texts = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
+    return [each for text in texts for each in yaml.safe_load_all(text) if each]
+
+
+def of_kind(objects: list[Object], kind: str, name: str = "") -> list[Object]:
+    return [each for each in objects if each["kind"] == kind and name in each["metadata"]["name"]]
+
+
+def pod_of(one: Object) -> Object:
+    return one["spec"]["template"]["spec"]
+
+
+def variables(one: Object) -> dict[str, Any]:
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in pod_of(one)["containers"][0]["env"]}
+
+
+def workloads(objects: list[Object]) -> list[Object]:
+    """The objects with our own pods."""
+    return [each for each in objects if each["kind"] in ("Deployment", "Job")]
+
+
+@pytest.fixture(scope="module", params=VALUES, ids=lambda file: file.stem)
+def rendered(request: pytest.FixtureRequest) -> tuple[str, list[Object]]:
+    """The name of a value set, and its objects."""
+    return request.param.stem, render(values_of(request.param.stem))
+
+
+def test_helm_finds_no_fault_in_the_chart() -> None:
+    for file in VALUES:
+        found = helm.lint(str(CHART), values_of(file.stem), strict=True)
+        assert found["errors"] == []
+        assert [each for each in found["messages"] if "icon" not in each["error"]] == []
+
+
+def test_every_object_is_valid_for_kubernetes(rendered: tuple[str, list[Object]]) -> None:
+    for each in rendered[1]:
+        if each["kind"] not in CUSTOM:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+
+def test_every_custom_object_is_valid_by_the_schema_of_its_crd(rendered: tuple[str, list[Object]]) -> None:
+    custom = [each for each in rendered[1] if each["kind"] in CUSTOM]
+    if not NODE_MODULES.is_dir() or shutil.which("node") is None:
+        pytest.skip("the schemas of the CRDs are not installed: make chart")
+    for each in custom:
+        module = NODE_MODULES / f"{CUSTOM[each['kind']]}{each['kind']}.js"
+        command = ["node", "--input-type=module", "-e", CHECK % json.dumps(str(module)), json.dumps(each)]
+        checked = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_objects_are_those_of_the_snapshot(rendered: tuple[str, list[Object]]) -> None:
+    name, objects = rendered
+    file = SNAPSHOTS / f"{name}.yaml"
+    found = yaml.safe_dump_all(objects, sort_keys=True, width=100)
+    if not file.exists():
+        file.write_text(found, "utf-8")
+    assert found == file.read_text("utf-8"), f"if this is right: delete {file} and run the test again"
+
+
+def test_pods_run_without_rights_on_a_read_only_root(rendered: tuple[str, list[Object]]) -> None:
+    for each in [*workloads(rendered[1]), *of_kind(rendered[1], "StatefulSet")]:
+        pod = pod_of(each)
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"].get("limits", {}) or rendered[0] == "autoscaled"
+
+
+def test_every_variable_is_a_setting_and_no_secret_is_a_value(rendered: tuple[str, list[Object]]) -> None:
+    secret = re.compile("URL$|KEY$|PASSWORD")
+    for each in workloads(rendered[1]):
+        for name, value in variables(each).items():
+            assert name == "VALKEY_PASSWORD" or name.removeprefix("LIMNER_").lower() in Settings.model_fields, name
+            plain = isinstance(value, str) and secret.search(name) is not None
+            assert not plain or name in ("LIMNER_BLOB_URL", "LIMNER_REDIS_URL", "LIMNER_PUBLIC_URL", "LIMNER_C2PA_KEY")
+            assert name != "LIMNER_REDIS_URL" or not plain or "$(VALKEY_PASSWORD)" in value
+
+
+def test_the_settings_of_a_pod_are_accepted(
+    rendered: tuple[str, list[Object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in workloads(rendered[1]):
+        for name, value in variables(each).items():
+            monkeypatch.setenv(name, value if isinstance(value, str) else "")
+        Settings()
+
+
+def test_the_schema_of_the_database_is_upgraded_before_anything_else(rendered: tuple[str, list[Object]]) -> None:
+    [job] = of_kind(rendered[1], "Job")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert pod_of(job)["containers"][0]["args"] == ["limner", "db", "upgrade"]
+
+
+def test_a_worker_has_the_time_that_it_needs_to_hand_its_jobs_back(rendered: tuple[str, list[Object]]) -> None:
+    for each in of_kind(rendered[1], "Deployment", "-worker-"):
+        found = variables(each)
+        needed = int(found["LIMNER_SHUTDOWN_SECONDS"]) + int(found["LIMNER_STEP_TIMEOUT_SECONDS"])
+        assert pod_of(each)["terminationGracePeriodSeconds"] > needed
+
+
+def test_probes_ask_the_routes_that_mean_progress(rendered: tuple[str, list[Object]]) -> None:
+    for each in of_kind(rendered[1], "Deployment"):
+        [container] = pod_of(each)["containers"]
+        probes = {
+            kind: (container[kind]["httpGet"]["path"], container[kind]["httpGet"]["port"])
+            for kind in ("startupProbe", "livenessProbe", "readinessProbe")
+        }
+        if container["name"] == "web":
+            assert probes["readinessProbe"] == ("/readyz", "http")
+            assert container["lifecycle"]["preStop"]["sleep"]["seconds"] > 0
+        else:
+            assert set(probes.values()) == {("/healthz", "metrics")}
+
+
+def test_without_a_bucket_or_with_an_unknown_value_nothing_is_installed() -> None:
+    for values, why in (
+        ({}, "blobUrl"),
+        ({"blobUrl": "/data/blobs"}, "blobUrl"),
+        (values_of("minimal") | {"databse": {}}, "databse"),
+        (values_of("minimal") | {"settings": {"database_url": "postgresql://user:password@host/name"}}, "database_url"),
+        (values_of("minimal") | {"workers": {"cpu": {"replicas": -1}}}, "replicas"),
+        (values_of("minimal") | {"workers": {"cpu": {"autoscaling": {"enabled": True}}}}, "name the models"),
+    ):
+        with pytest.raises(helm.HelmError, match=why):
+            render(values)
+
+
+def test_several_dispatchers_stand_by_and_are_never_all_evicted() -> None:
+    objects = render(values_of("minimal"))
+    [dispatcher] = of_kind(objects, "Deployment", "dispatcher")
+    assert dispatcher["spec"]["replicas"] == 2
+    budgets = of_kind(objects, "PodDisruptionBudget")
+    parts = ("dispatcher", "web", "worker-cpu")
+    assert {each["metadata"]["name"] for each in budgets} == {f"pictures-limner-{part}" for part in parts}
+    assert all(each["spec"]["maxUnavailable"] == 1 for each in budgets)
+    assert {each["topologyKey"] for each in pod_of(dispatcher)["topologySpreadConstraints"]} == {
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    }
+
+
+def test_each_pool_serves_its_own_models_on_its_own_nodes() -> None:
+    objects = render(values_of("gpu"))
+    [gpu], [cpu] = (of_kind(objects, "Deployment", f"-worker-{pool}") for pool in ("sdxl", "cpu"))
+    assert pod_of(gpu)["containers"][0]["args"] == ["limner", "worker", "--model=sdxl"]
+    assert pod_of(gpu)["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert pod_of(gpu)["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert gpu["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
+    assert gpu["spec"]["selector"]["matchLabels"] != cpu["spec"]["selector"]["matchLabels"]
+    assert pod_of(gpu)["containers"][0]["image"].startswith("limner-worker@sha256:")
+
+
+def test_the_cards_of_the_values_are_valid(tmp_path: Path) -> None:
+    [config] = of_kind(render(values_of("gpu")), "ConfigMap")
+    for name, content in config["data"].items():
+        (tmp_path / name).write_text(content)
+        assert load_card(tmp_path / name).name == "sdxl"
+
+
+def test_a_change_of_cards_starts_new_pods() -> None:
+    values = values_of("gpu")
+    before = of_kind(render(values), "Deployment", "web")[0]
+    changed = values | {"cards": {"sdxl.toml": values["cards"]["sdxl.toml"] + "# changed\n"}}
+    after = of_kind(render(changed), "Deployment", "web")[0]
+    annotations = [each["spec"]["template"]["metadata"]["annotations"] for each in (before, after)]
+    assert annotations[0] != annotations[1]
+
+
+def test_workers_scale_by_the_seconds_of_work_that_wait() -> None:
+    objects = render(values_of("autoscaled"))
+    cpu, gpu = of_kind(objects, "ScaledObject")
+    assert (cpu["spec"]["minReplicaCount"], gpu["spec"]["minReplicaCount"]) == (1, 0)
+    [trigger] = cpu["spec"]["triggers"]
+    assert trigger["metadata"]["threshold"] == "30"
+    query = trigger["metadata"]["query"]
+    assert 'model=~"limner-flow|limner-gan"' in query
+    assert set(re.findall(r"limner_\w+", query)) <= set(ALL), "the query names a metric that does not exist"
+    assert all("replicas" not in each["spec"] for each in of_kind(objects, "Deployment", "-worker-"))
+
+
+def test_prometheus_understands_the_query(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    [trigger] = of_kind(render(values_of("autoscaled")), "ScaledObject")[0]["spec"]["triggers"]
+    rule = {"record": "work_seconds", "expr": trigger["metadata"]["query"]}
+    rules = {"groups": [{"name": "chart", "rules": [rule]}]}
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
+    queue = 'limner_queue_jobs{model="limner-flow",lane="low",place="%s"}'
+    ended = 'limner_jobs_ended_total{model="limner-flow",state="succeeded",code=""}'
+    series = [
+        {"series": queue % "backlog", "values": "100x20"},
+        {"series": queue % "released", "values": "20x20"},
+        {"series": 'limner_worker_models{model="limner-flow",instance="a"}', "values": "1x20"},
+        {"series": 'limner_worker_models{model="limner-flow",instance="b"}', "values": "1x20"},
+    ]
+    cases = [
+        # 120 jobs; two workers end one a second together: 240 s of work for one worker.
+        ([*series, {"series": ended, "values": "0+60x20"}], 240),
+        # Nothing was ended yet: 2 s a job, as the values say.
+        (series, 240),
+        ([*series, {"series": ended, "values": "0+120x20"}], 120),
+        ([{"series": queue % "backlog", "values": "7x20"}], 14),
+    ]
+    asked = {"expr": "work_seconds", "eval_time": "15m"}
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": inputs,
+            "promql_expr_test": [asked | {"exp_samples": [{"labels": "work_seconds", "value": value}]}],
+        }
+        for inputs, value in cases
+    ]
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": tests}))
+    checked = subprocess.run(
+        [promtool, "test", "rules", "tests.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_query_for_postgresql_runs_on_our_tables(database: Database) -> None:
+    [trigger] = of_kind(render(values_of("strict")), "ScaledObject")[0]["spec"]["triggers"]
+    assert trigger["authenticationRef"]["name"] == "pictures-limner-database"
+    with database.read() as session:
+        assert session.execute(text(trigger["metadata"]["query"])).scalar_one() == 0
+
+
+def test_only_those_who_are_named_may_connect() -> None:
+    found = of_kind(render(values_of("strict")), "NetworkPolicy")
+    policies = {each["metadata"]["name"]: each["spec"] for each in found}
+    assert policies["pictures-limner"]["policyTypes"] == ["Ingress", "Egress"]
+    [metrics] = policies["pictures-limner"]["ingress"]
+    [web] = policies["pictures-limner-web"]["ingress"]
+    assert metrics["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "monitoring"
+    assert web["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "ingress-nginx"
+    [egress] = policies["pictures-limner"]["egress"]
+    assert {each["port"] for each in egress["ports"]} == {53, 443, 5432, 6379, 11434}
+
+
+def test_streams_are_not_buffered_by_the_ingress() -> None:
+    [ingress] = of_kind(render(values_of("bundled")), "Ingress")
+    annotations = ingress["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
+    assert int(annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > 600
+    assert ingress["spec"]["tls"] == [{"hosts": ["pictures.example"], "secretName": "pictures-tls"}]
