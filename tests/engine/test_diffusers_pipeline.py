@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import shutil
 import threading
@@ -189,6 +190,14 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     more |= {"width": spec.width, "height": spec.height, "num_inference_steps": spec.steps, "output_type": "np"}
     takes = inspect.signature(pipe.__call__).parameters
     generator = torch.Generator().manual_seed(spec.seed)
+    step: Any = pipe.scheduler.step
+    if "generator" in inspect.signature(step).parameters:  # some pipelines let it draw noise without their generator
+
+        @functools.wraps(step)
+        def seeded(*args: Any, **kwargs: Any) -> Any:
+            return step(*args, **{"generator": generator, **kwargs})
+
+        pipe.scheduler.step = seeded
     output = pipe(
         prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
     )

@@ -57,6 +57,8 @@ class Call:
     """Calls with equal keys may be joined."""
     alone: bool = False
     """Whether the call can never be joined or padded, because the rows of an argument are unknown."""
+    repeated: bool = False
+    """Whether the call must be made although its result is cached, because the cached one is incomplete."""
 
     @property
     def device(self) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import diffusers
@@ -22,7 +23,7 @@ from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
 from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, picture_of, tap
-from limner_worker.generators.nested_tensors import owned
+from limner_worker.generators.diffusers.text_outputs import TextOutputs
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
 from limner_worker.networks.weights import weights_size
 
@@ -58,7 +59,7 @@ class DiffusersPipeline:
             if isinstance(module, nn.Module):
                 self._tap(name, module)
         about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self._device.name}
-        self._texts = EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about))
+        self._texts = TextOutputs(EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about)))
         self._latent_preview: LatentPreview | None = None
         self._active: tuple[tuple[str, float], ...] = ()
         if card.adapters:
@@ -97,7 +98,7 @@ class DiffusersPipeline:
     @contextmanager
     def without_text_cache(self) -> Iterator[None]:
         """A context without a cache of encoded texts."""
-        texts, self._texts = self._texts, EmbeddingCache(0)
+        texts, self._texts = self._texts, TextOutputs(EmbeddingCache(0))
         try:
             yield
         finally:
@@ -185,28 +186,28 @@ class DiffusersPipeline:
         """Encode texts until no image waits for one."""
         while waiting := [image for image in images if image.kind is Kind.ENCODE]:
             self._encode([image for image in waiting if image.key == waiting[0].key])
+        self._texts.settle()
 
     def _encode(self, images: Sequence[SuspendedRun]) -> None:
         """Encode texts of one key. The batch size is constant, so that cached and new results have equal bits."""
-        contents = [content(image.call) for image in images]
+        calls = [image.call for image in images]
+        contents = [content(call) for call in calls]
         keys = [
             f"{image.adapters} {what}" if what is not None else f"only {id(image)}"
             for image, what in zip(images, contents, strict=True)
         ]
-        name, size = images[0].call.name, self.card.text_batch
-        comparable = [key for key, what in zip(keys, contents, strict=True) if what is not None]
-        found = self._texts.find(name, list(dict.fromkeys(comparable)))
+        name, size = calls[0].name, self.card.text_batch
+        comparable = list(dict.fromkeys(key for key, what in zip(keys, contents, strict=True) if what is not None))
+        repeated = {key for key, call in zip(keys, calls, strict=True) if call.repeated}
+        found = self._texts.find(name, [key for key in comparable if key not in repeated])
         unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
         size = 1 if images[0].solitary else size
         for start in range(0, len(unknown), size):
             some = list(unknown.items())[start : start + size]
-            outputs = self._call([image for _, image in some], size)
-            named = dict(zip(dict(some), outputs, strict=True))
-            new = {key: owned(output) if key in comparable else output for key, output in named.items()}
-            self._texts.store(name, {key: output for key, output in new.items() if key in comparable})
-            found |= new
-        for key, image in zip(keys, images, strict=True):
-            image.resume(found[key])
+            found |= zip(dict(some), self._call([image for _, image in some], size), strict=True)
+        for key, image, call in zip(keys, images, calls, strict=True):
+            image.resume(self._texts.noticed(name, found[key], partial(image.repeat, call)))
+        self._texts.store(name, {key: found[key] for key in unknown if key in comparable})
 
     def _serve(self, images: Sequence[SuspendedRun]) -> None:
         """Make the calls of these images, which have one key, as one call, and resume each image with its share."""

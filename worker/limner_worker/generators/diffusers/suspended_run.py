@@ -8,6 +8,7 @@ scheduler and guidance work as their authors wrote them, and are batched by step
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Hashable
@@ -195,6 +196,12 @@ class SuspendedRun:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
         self.pending = signature.call(args, kwargs, self._digests)
         self.kind = kind
+        return getcurrent().parent.switch()  # type: ignore[union-attr]
+
+    def repeat(self, call: Call) -> Any:
+        """Called within the image's greenlet: make a text encoder's call again, and return its complete output."""
+        self.pending = dataclasses.replace(call, repeated=True)
+        self.kind = Kind.ENCODE
         return getcurrent().parent.switch()  # type: ignore[union-attr]
 
     def _switch(self, value: Any) -> Any:
