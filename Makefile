@@ -12,10 +12,10 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test chaos fuzz matrix screenshots lint docs format lock sbom clean browser
+.PHONY: help demo up test test-long chaos fuzz matrix screenshots lint docs format lock sbom clean browser
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
 
 demo: $(STAMP) ## Start the service, generate forty images in demo/, stop the service
 	@exec $(BIN)/limner demo --output demo
@@ -23,8 +23,11 @@ demo: $(STAMP) ## Start the service, generate forty images in demo/, stop the se
 up: $(STAMP) ## Start the service with its web page on localhost; state is kept in .limner/
 	@LIMNER_DATA_DIR="$${LIMNER_DATA_DIR:-.limner}" exec $(BIN)/limner up
 
-test: $(STAMP) browser ## Run all tests; they start the servers they need
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(STAMP) browser ## Run the tests, in less than ten minutes; they start the servers they need
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long" $(ARGS)
+
+test-long: $(STAMP) browser ## Run the long tests: crashes, outages and other faults of real processes
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)

@@ -13,25 +13,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import click
-import diffusers
 import torch
-import transformers
-from tests.engine.pipelines import clip_tokenizer, t5_tokenizer, vae
+from diffusers.models.modeling_utils import ModelMixin
+from tests.engine import pipelines
 
 from bench.common import begin, report, summary
 from limner_shared.domain.cards import load_card
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
-
-d: Any = diffusers  # their classes are exported lazily, without types
-t: Any = transformers
 
 STEP_GOAL_MS, START_GOAL_MS = 0.05, 1.0
 BATCH = 8
@@ -49,113 +44,72 @@ schedulers = {schedulers}
 """
 
 
-def clip(layers: int, *, projection: bool = False) -> Any:
-    """Return a narrow CLIP text encoder."""
-    config = t.CLIPTextConfig(
-        vocab_size=200, hidden_size=16, intermediate_size=16, num_hidden_layers=layers, num_attention_heads=2,
-        max_position_embeddings=16, bos_token_id=0, eos_token_id=1, pad_token_id=1, projection_dim=16,
-    )  # fmt: skip
-    return t.CLIPTextModelWithProjection(config) if projection else t.CLIPTextModel(config)
-
-
-def t5(width: int) -> Any:
-    """Return a narrow T5 encoder of T5-XXL's depth."""
-    config = t.T5Config(vocab_size=200, d_model=width, d_ff=16, d_kv=8, num_heads=2, num_layers=24)
-    return t.T5EncoderModel(config)
-
-
-def unet(transformer_layers: tuple[int, ...], **more: Any) -> Any:
-    """Return a narrow UNet with a cross-attention block for each number of layers, from the outermost; 0 for none."""
-    down = tuple("CrossAttnDownBlock2D" if layers else "DownBlock2D" for layers in transformer_layers)
-    up = tuple("CrossAttnUpBlock2D" if layers else "UpBlock2D" for layers in reversed(transformer_layers))
-    return d.UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8,) * len(down), layers_per_block=2, norm_num_groups=4, attention_head_dim=4,
-        down_block_types=down, up_block_types=up,
-        transformer_layers_per_block=tuple(max(1, layers) for layers in transformer_layers),
-        **{"cross_attention_dim": 16} | more,
-    )  # fmt: skip
-
-
-def stable_diffusion(folder: Path) -> Any:
-    """Return a pipeline with the module tree of Stable Diffusion 1.5."""
-    return d.StableDiffusionPipeline(
-        text_encoder=clip(12), tokenizer=clip_tokenizer(folder), unet=unet((1, 1, 1, 0)), vae=vae(),
-        scheduler=d.DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-
-
-def stable_diffusion_xl(folder: Path) -> Any:
-    """Return a pipeline with the module tree of SDXL."""
-    return d.StableDiffusionXLPipeline(
-        text_encoder=clip(12), tokenizer=clip_tokenizer(folder / "1"), text_encoder_2=clip(32, projection=True),
-        tokenizer_2=clip_tokenizer(folder / "2"), vae=vae(), scheduler=d.EulerDiscreteScheduler(),
-        unet=unet(
-            (0, 2, 10), cross_attention_dim=32, addition_embed_type="text_time", addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 16, use_linear_projection=True,
-        ),
-    )  # fmt: skip
-
-
-def stable_diffusion_3(folder: Path) -> Any:
-    """Return a pipeline with the module tree of Stable Diffusion 3."""
-    return d.StableDiffusion3Pipeline(
-        text_encoder=clip(12, projection=True), tokenizer=clip_tokenizer(folder / "1"),
-        text_encoder_2=clip(32, projection=True), tokenizer_2=clip_tokenizer(folder / "2"),
-        text_encoder_3=t5(32), tokenizer_3=t5_tokenizer(),
-        transformer=d.SD3Transformer2DModel(
-            sample_size=16, patch_size=1, in_channels=16, num_layers=24, attention_head_dim=8, num_attention_heads=2,
-            caption_projection_dim=16, joint_attention_dim=32, pooled_projection_dim=32, out_channels=16,
-        ),
-        vae=vae(16, shift_factor=0.06, scaling_factor=1.5), scheduler=d.FlowMatchEulerDiscreteScheduler(),
-    )  # fmt: skip
-
-
-def flux(folder: Path) -> Any:
-    """Return a pipeline with the module tree of FLUX."""
-    return d.FluxPipeline(
-        text_encoder=clip(12), tokenizer=clip_tokenizer(folder), text_encoder_2=t5(16), tokenizer_2=t5_tokenizer(),
-        transformer=d.FluxTransformer2DModel(
-            patch_size=1, in_channels=16, num_layers=19, num_single_layers=38, attention_head_dim=16,
-            num_attention_heads=1, joint_attention_dim=16, pooled_projection_dim=16, axes_dims_rope=(4, 4, 8),
-            guidance_embeds=True,
-        ),
-        vae=vae(shift_factor=0.06, scaling_factor=1.5), scheduler=d.FlowMatchEulerDiscreteScheduler(),
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Shape:
-    """A pipeline to measure."""
+    """A pipeline to measure: a tiny one of the tests, deepened to the module tree of a real one."""
 
-    build: Callable[[Path], Any]
-    denoiser: str = "unet"
+    deeper: dict[str, dict[str, Any]]
+    """Changes of the modules' configurations, by component; the denoiser comes first."""
     schedulers: tuple[str, ...] = ()
     options: str = ""
 
 
-TEXT_LENGTH = "[options.arguments]\nmax_sequence_length = 32"
-SHAPES = {
-    "sd": Shape(stable_diffusion, schedulers=("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")),
-    "sdxl": Shape(stable_diffusion_xl),
-    "sd3": Shape(stable_diffusion_3, "transformer", options=TEXT_LENGTH),
-    "flux": Shape(flux, "transformer", options=TEXT_LENGTH),
+def _unet(*transformer_layers: int) -> dict[str, Any]:
+    """A UNet's blocks, from the outermost: the layers of each block's transformers, 0 for a block without attention."""
+    down = tuple("CrossAttnDownBlock2D" if layers else "DownBlock2D" for layers in transformer_layers)
+    return {
+        "block_out_channels": (8,) * len(down),
+        "layers_per_block": 2,
+        "down_block_types": down,
+        "up_block_types": tuple(each.replace("Down", "Up") for each in reversed(down)),
+        "transformer_layers_per_block": tuple(max(1, layers) for layers in transformer_layers),
+    }
+
+
+TEXT_LENGTH: Final = "[options.arguments]\nmax_sequence_length = 32"
+CLIP, OPEN_CLIP, T5 = {"num_hidden_layers": 12}, {"num_hidden_layers": 32}, {"num_layers": 24}
+SHAPES: Final = {
+    "stable_diffusion": Shape(
+        {"unet": _unet(1, 1, 1, 0), "text_encoder": CLIP},
+        schedulers=("DPMSolverMultistepScheduler", "UniPCMultistepScheduler"),
+    ),
+    "stable_diffusion_xl": Shape({"unet": _unet(0, 2, 10), "text_encoder": CLIP, "text_encoder_2": OPEN_CLIP}),
+    "stable_diffusion_3": Shape(
+        {"transformer": {"num_layers": 24}, "text_encoder": CLIP, "text_encoder_2": OPEN_CLIP, "text_encoder_3": T5},
+        options=TEXT_LENGTH,
+    ),
+    "flux": Shape(
+        {"transformer": {"num_layers": 19, "num_single_layers": 38}, "text_encoder": CLIP, "text_encoder_2": T5},
+        options=TEXT_LENGTH,
+    ),
 }
 
 
 def load(name: str, shape: Shape, folder: Path, steps: int) -> DiffusersPipeline:
     """Save the pipeline, load it as a card's pipeline, and replace its denoiser's work by its input."""
-    shape.build(folder / "tokenizers" / name).save_pretrained(folder / name)
+    pipeline: Any = getattr(pipelines, name)(folder / "tokenizers" / name)
+    for component, changes in shape.deeper.items():
+        pipeline.register_modules(**{component: _deepened(getattr(pipeline, component), changes)})
+    pipeline.save_pretrained(folder / name)
     file = folder / f"{name}.toml"
     file.write_text(
         CARD.format(family=name, steps=steps, schedulers=list(shape.schedulers), options=shape.options),
         encoding="utf-8",
     )
     generator = DiffusersPipeline(load_card(file), "cpu", cache_bytes=1 << 20)
-    first = "sample" if shape.denoiser == "unet" else "hidden_states"
+    denoiser = next(iter(shape.deeper))
+    first = "sample" if denoiser == "unet" else "hidden_states"
     functions: dict[str, Any] = vars(generator)["_functions"]  # no public way to make a model do nothing
-    functions[f"{shape.denoiser}.forward"] = lambda **arguments: (arguments[first],)
+    functions[f"{denoiser}.forward"] = lambda **arguments: (arguments[first],)
     return generator
+
+
+def _deepened(module: Any, changes: dict[str, Any]) -> Any:
+    """A module of the same class with a changed configuration."""
+    if isinstance(module, ModelMixin):
+        return type(module).from_config({**module.config, **changes})  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+    module.config.update(changes)
+    return type(module)(module.config)
 
 
 def measure(generator: DiffusersPipeline, scheduler: str | None, steps: int) -> tuple[float, float]:

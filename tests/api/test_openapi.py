@@ -12,6 +12,7 @@ from tests.api.test_bulks import both_databases
 from tests.fuzz.run import one_pass
 
 
+@pytest.mark.long
 @both_databases
 def test_every_response_to_generated_requests_is_documented(server, tmp_path):
     report = one_pass(server.settings.port, tmp_path, seed=1, examples=3)

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from limner_shared.db.tables import Bulk, Job
@@ -57,6 +58,7 @@ def test_the_command_waits_for_its_bulk_across_a_server_restart(server, tmp_path
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 3
 
 
+@pytest.mark.long
 def test_a_bulk_interrupted_by_a_server_crash_is_stored_once(server, tmp_path):
     client = start_bulk_command(server, tmp_path, 20_000)
     eventually(lambda: bulks(server, "loading"), 60, every=0.01)

@@ -49,6 +49,7 @@ def test_a_bulk_shorter_than_its_content_length_is_refused_and_can_be_repeated(s
     assert (status, bulk["total"]) == (202, 100)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "end",
     [b"", b"0\r\n", f"{len(LINES):x}\r\n".encode() + LINES[:-7], b"zz\r\n"],

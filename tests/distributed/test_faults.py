@@ -35,6 +35,8 @@ from tests.chaos.servers import RedisServer
 from tests.distributed.proxy import Proxy
 from tests.processes import Service, environment, eventually
 
+pytestmark = pytest.mark.long
+
 CARD = Path(__file__).parents[1] / "models" / "null.toml"
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
+from httpx_sse import ServerSentEvent
 
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
@@ -39,9 +41,9 @@ def reachable(client: Client) -> bool:
         return False
 
 
-def until_done(client: Client, job_id: str):
-    """Yield the stream's events until the job has succeeded, which the first check may already find."""
-    for event in client.events():
+def until_done(client: Client, job_id: str) -> Iterator[ServerSentEvent]:
+    """Yield all events from the first one on, until one of the job comes after it succeeded."""
+    for event in client.events(last_event_id="0"):
         yield event
-        if client.job(job_id).status == "succeeded":
+        if event.event == "job" and client.job(job_id).status == "succeeded":
             return

@@ -16,6 +16,8 @@ from limner_shared.settings import Settings
 from tests.fake_llm import FakeLLM, fake_llm
 from tests.processes import TENANT, Service, eventually
 
+pytestmark = pytest.mark.long
+
 MODELS = Path(__file__).parent.parent / "models"
 
 

@@ -136,6 +136,7 @@ def prometheus(service: Service, tmp_path: Path) -> Iterator[Prometheus]:
         process.wait(20)
 
 
+@pytest.mark.long
 @needs_prometheus
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_every_query_of_rules_and_dashboard_gives_a_number_and_no_alert_fires(service: Service, prometheus: Prometheus):

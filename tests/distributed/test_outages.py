@@ -20,7 +20,7 @@ from tests.distributed.test_faults import assert_all_correct, null_service, redi
 from tests.processes import Service, eventually
 
 __all__ = ["null_service", "redis_server"]
-pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+pytestmark = [pytest.mark.long, pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)]
 SLOTS = 8
 SHORT, LONG = 80, 300
 """Steps of 20 ms: a short job ends during the outage, a long one after it."""

@@ -27,6 +27,8 @@ from limner_shared.db.ledger import NewImage
 from limner_shared.messaging.hints import CHANNEL, Hints, connect
 from tests.processes import Service, eventually
 
+pytestmark = pytest.mark.long
+
 JOB = {"prompt": "a red apple"}
 CARD = """
 name = "painter"

@@ -9,6 +9,8 @@ from limner_shared.db.tables import Event
 from tests.distributed.test_faults import null_service, redis_server, start_faulty_worker
 from tests.processes import Service
 
+pytestmark = pytest.mark.long
+
 __all__ = ["null_service", "redis_server"]
 
 

@@ -13,6 +13,8 @@ from tests.distributed.test_faults import CARD
 from tests.processes import TENANT, Service, eventually
 from tests.receivers import Answer, Receiver, receiver
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def delivering(service: Service) -> Service:

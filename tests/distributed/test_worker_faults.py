@@ -18,6 +18,8 @@ from limner_shared.threads import EXIT_CODE
 from tests.distributed.test_faults import assert_all_correct, null_service, redis_server, start_faulty_worker
 from tests.processes import Service, eventually
 
+pytestmark = pytest.mark.long
+
 __all__ = ["null_service", "redis_server"]
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

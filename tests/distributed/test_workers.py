@@ -36,6 +36,7 @@ def first_running(service: Service, ids: list[str]) -> Job:
     return eventually(lambda: next((job for job in service.jobs(ids) if job.state == JobState.RUNNING), None))
 
 
+@pytest.mark.long
 def test_two_workers_share_200_jobs_and_each_ends_exactly_once(service):
     service.start("dispatcher")
     service.start_workers(2)
@@ -146,6 +147,7 @@ def test_duplicate_stray_and_malformed_messages_are_harmless(service):
         eventually(lambda: not any(map(client.llen, queue_names("limner-flow"))))
 
 
+@pytest.mark.long
 @sqlite
 def test_a_job_resumes_from_its_checkpoint_after_a_crash_with_the_same_bytes(service):
     changes = {"checkpoint_seconds": 0.2, "lease_seconds": 3.0, "heartbeat_seconds": 0.5}
@@ -210,6 +212,7 @@ def test_jobs_wait_while_the_disk_is_full(service):
     assert {job.state for job in service.wait(ids, 120)} == {"succeeded"}, service.logs()
 
 
+@pytest.mark.long
 def test_equal_requests_are_drawn_once_even_if_a_worker_is_killed(service):
     with service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": True})

@@ -53,6 +53,7 @@ def jobs(client: Client) -> tuple[list[JobView], list[JobView]]:
 SAME = {"prompt": "a red apple", "seed": 3, "steps": 12, "reproducible": True}
 
 
+@pytest.mark.long
 def test_a_reproducible_request_gives_the_same_bytes_at_any_load(client, jobs):
     same, _ = jobs
     assert len(same) > 4
@@ -60,6 +61,7 @@ def test_a_reproducible_request_gives_the_same_bytes_at_any_load(client, jobs):
     assert len({str(client.receipts(job.id)[0].receipt) for job in same}) == 1
 
 
+@pytest.mark.long
 def test_a_replay_gives_the_bytes_of_pictures_from_mixed_batches(client, port, jobs):
     _, noise = jobs
     sizes = {job.id: {size for size, _ in client.receipts(job.id)[0].receipt["buckets"]} for job in noise}

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
 import torch
 from greenlet import greenlet
 from tests.engine.test_diffusers_pipeline import card_of, folder
@@ -95,6 +96,7 @@ def alive() -> Counter[str]:
     return found
 
 
+@pytest.mark.long
 def test_a_thousand_jobs_canceled_at_random_steps_leave_no_objects(folder):
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu", encoder_cache_bytes=0))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Conditions, Turn
@@ -39,6 +39,7 @@ def test_there_are_a_hundred_descriptions_in_eight_languages():
 
 @settings(deadline=None)  # the first text in a language compiles its patterns
 @given(st.text(min_size=1, max_size=300).filter(str.strip))
+@example("\x00")
 def test_any_text_becomes_valid_conditions(text):
     assert interpret(text, STYLES).prompt
     assert interpret(text, STYLES, RED_CAR).prompt

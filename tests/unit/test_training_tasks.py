@@ -256,6 +256,7 @@ def test_each_network_of_a_gan_gets_only_the_gradients_of_its_own_loss(objective
     assert network.discriminator.real.weight.grad is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("objective", ["least-squares", "relativistic"])
 @pytest.mark.timeout(600)  # half a minute on a quiet machine
 def test_a_trained_discriminator_scores_matching_texts_higher(objective: gan.Objective) -> None:

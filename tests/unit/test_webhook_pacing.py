@@ -110,3 +110,12 @@ def test_receivers_take_turns_for_the_last_slots(clock):
         for name in allowed:
             pacing.ended(name, delivered=True)
     assert [served.count(name) for name in names] == [4, 4, 4, 4]
+
+
+def test_forgetting_idle_receivers_spares_those_that_are_due(clock, monkeypatch):
+    monkeypatch.setattr("limner_dispatcher.webhooks.pacing.REMEMBERED", 3)
+    pacing = Pacing(64, 4, 100, clock)
+    prove(pacing, "a", "b", "c")
+    assert begin(pacing, due("a", "d")) == {"a": 4, "d": 1}
+    pacing.ended("d", delivered=True)
+    assert begin(pacing, due("b")) == {"b": 1}, "it was forgotten, and is new again"

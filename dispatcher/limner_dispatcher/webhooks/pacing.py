@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -69,6 +69,7 @@ class Pacing:
         order = [*names[first:], *names[:first]]
         grants = self._standing()
         start = grants.total
+        self._forget(tenants)
         for name in order:
             self._refill(name, tenants[name])
         given: Counter[str] = Counter()
@@ -135,19 +136,18 @@ class Pacing:
     def _refill(self, name: str, tenant_id: str) -> None:
         now, most = self._clock(), max(1.0, self._rate)
         if name not in self._receivers:
-            self._forget()
             breaker = Breaker(FAILURES, PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, self._clock)
             self._receivers[name] = _Receiver(tenant_id, breaker, most, now)
         receiver = self._receivers[name]
         receiver.tokens = min(most, receiver.tokens + (now - receiver.refilled_at) * self._rate)
         receiver.refilled_at = now
 
-    def _forget(self) -> None:
+    def _forget(self, due: Collection[str]) -> None:
+        """Forget idle receivers beyond REMEMBERED, but none of those that are due."""
         if len(self._receivers) < REMEMBERED:
             return
-        kept = {
+        self._receivers = {
             name: each
             for name, each in self._receivers.items()
-            if each.in_flight or each.breaker.state is not BreakerState.CLOSED
+            if name in due or each.in_flight or each.breaker.state is not BreakerState.CLOSED
         }
-        self._receivers = kept

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, checked_hashes, locate
 from limner_worker.generators.diffusers.module_devices import remember_devices
-from limner_worker.generators.diffusers.own_pipeline import PipelineTemplate
+from limner_worker.generators.diffusers.own_pipeline import own_pipeline
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
@@ -32,8 +33,10 @@ class LoadedPipeline:
 
     card: ModelCard
     pipeline: Any
-    templates: Mapping[str, PipelineTemplate]
+    pipelines: Mapping[str, Any]
     """Pipelines by task."""
+    parameters: Mapping[str, Collection[str]]
+    """The names of the arguments of each pipeline's call, by task."""
     schedulers: Mapping[str | None, Any]
     """The schedulers that a request may choose, by name, and the pipeline's own as None.
 
@@ -62,8 +65,9 @@ class LoadedPipeline:
             raise CardError(f"{card.name}: {card.source.name} does not load: {explain(error)}") from error
         if card.offload == "none" and card.device_map is None:
             remember_devices(pipeline)
-        templates = {task: PipelineTemplate(each) for task, each in pipelines.items()}
-        return cls(card, pipeline, templates, {name: kind.from_config(config) for name, kind in kinds.items()}, weights)
+        parameters = {task: frozenset(inspect.signature(each.__call__).parameters) for task, each in pipelines.items()}
+        prepared = {name: kind.from_config(config) for name, kind in kinds.items()}
+        return cls(card, pipeline, pipelines, parameters, prepared, weights)
 
     @property
     def casts_its_vae(self) -> bool:
@@ -74,7 +78,7 @@ class LoadedPipeline:
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call."""
         spec = task.spec
-        template = self.templates[spec.task]
+        takes = self.parameters[spec.task]  # some pipelines take no negative prompt or mask
         scheduler = copy.deepcopy(self.schedulers[spec.scheduler or None])
         given = {
             "prompt": spec.prompt,
@@ -82,7 +86,7 @@ class LoadedPipeline:
             "width": spec.width,
             "height": spec.height,
             "num_inference_steps": spec.steps,
-            self._guidance(template): spec.guidance,
+            self._guidance(takes): spec.guidance,
             "guidance_rescale": spec.guidance_rescale,
             "generator": torch.Generator("cpu").manual_seed(task.seed),
             "output_type": "np",
@@ -90,15 +94,14 @@ class LoadedPipeline:
             "mask_image": None if task.mask is None else Image.fromarray(task.mask),
             "strength": spec.strength,
         }
-        # some pipelines take no negative prompt or mask
-        arguments = {name: value for name, value in given.items() if name in template.parameters and value is not None}
-        return template.own(scheduler), scheduler, arguments | self.card.options.get("arguments", {})
+        arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+        own = own_pipeline(self.pipelines[spec.task], scheduler)
+        return own, scheduler, arguments | self.card.options.get("arguments", {})
 
-    def _guidance(self, template: PipelineTemplate) -> str:
+    def _guidance(self, takes: Collection[str]) -> str:
         """The argument for classifier-free guidance, which some pipelines have in addition to distilled guidance."""
         denoiser = getattr(self.pipeline, "transformer", None)
         distilled = getattr(getattr(denoiser, "config", None), "guidance_embeds", None)
-        takes = template.parameters
         if distilled is False and "true_cfg_scale" in takes:
             return "true_cfg_scale"
         return next((name for name in GUIDANCE if name in takes), GUIDANCE[0])

@@ -37,7 +37,8 @@ def interpret(
 
 
 def _one(text: str, model: Model, previous: Sequence[Conditions], texts: Sequence[str]) -> Conditions:
-    read, unread = text[:READ], text[READ:]
+    plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
+    read, unread = plain[:READ], plain[READ:]
     spelled = emoji.spelled(read)
     languages = _languages(spelled, texts)
     if previous and not unread:
