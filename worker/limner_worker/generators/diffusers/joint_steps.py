@@ -11,7 +11,9 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import json
 from collections.abc import Hashable, Mapping, Sequence
+from operator import is_
 from typing import Any, Final, cast
 
 import numpy as np
@@ -20,7 +22,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from limner_worker.generators.diffusers.pipeline_checks import set_steps
-from limner_worker.generators.nested_tensors import PLAIN, map_leaves
+from limner_worker.generators.nested_tensors import PLAIN
 
 TAPPED: Final = frozenset({"step", "set_timesteps"})
 """Attributes of a scheduler that belong to its image."""
@@ -28,7 +30,7 @@ TRIAL_STEPS: Final = 8
 TRIAL_SHAPE: Final = (1, 3, 5, 7)
 ELEMENTWISE: Final = frozenset({
     "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "neg", "pow", "sqrt", "clamp", "where", "lerp",
-    "clone", "copy_", "detach", "_to_copy", "to", "alias", "slice", "select", "unsqueeze", "squeeze", "view", "expand",
+    "clone", "copy_", "detach", "_to_copy", "to", "alias", "slice", "select", "split", "unsqueeze", "squeeze", "view", "expand",
     "reshape", "_unsafe_view", "permute", "transpose", "cat", "stack", "zeros_like", "ones_like", "empty_like",
     "lift_fresh", "maximum", "minimum", "abs", "addcmul", "unbind", "as_strided",
 })  # fmt: skip
@@ -44,71 +46,80 @@ class ScheduledStep:
         self.scheduler = scheduler
         self.arguments: dict[str, Any] = {**dict(zip(_parameters(type(scheduler)), args, strict=False)), **kwargs}
         self.rows = len(self.arguments["sample"])
-        about = {name: value for name, value in vars(scheduler).items() if name not in TAPPED}
-        given = {name: value for name, value in self.arguments.items() if name != "generator"}
-        self.position: Hashable = (
-            type(scheduler),
-            identities.of(about, self.rows, None),
-            identities.of(given, self.rows, getattr(scheduler, "timesteps", None)),
-        )
+        self.position: Hashable = (type(scheduler), *identities.of(vars(scheduler), self.arguments, self.rows))
         """Steps with equal positions may be made as one."""
 
 
 class Identities:
-    """The identities of one image's numbers and tables, which seldom change from step to step."""
+    """What distinguishes one image's step from another: numbers, tables and shapes, of which few change at each step."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, Hashable]] = {}
+        self._fixed: dict[str, Any] = {}
+        """Tables, configuration and options, by name; compared as objects, and by content if one was replaced."""
+        self._fixed_content: Hashable = None
+        self._varying: list[str] = []
+        self._count = 0
 
-    def of(self, values: Mapping[str, Any], rows: int, times: Any) -> Hashable:
-        """Return what distinguishes values, apart from the content of tensors with rows."""
-        return tuple([(name, self._one(value, rows, times)) for name, value in values.items()])
+    def of(self, state: Mapping[str, Any], arguments: Mapping[str, Any], rows: int) -> tuple[Hashable, ...]:
+        """Return what distinguishes a scheduler's state and a call, apart from the content of tensors with rows."""
+        if len(state) != self._count or not all(
+            map(is_, map(state.get, self._fixed), self._fixed.values())
+        ):
+            self._look(state, rows)
+        times = state.get("timesteps")
+        return (
+            self._fixed_content,
+            tuple([_identity(state[name], rows, times) for name in self._varying]),
+            tuple([(name, _identity(value, rows, times)) for name, value in arguments.items() if name != "generator"]),
+        )
 
-    def _one(self, value: Any, rows: int, times: Any) -> Hashable:
-        if value is None or isinstance(value, PLAIN):
-            return value
-        if isinstance(value, Tensor):
-            if _has_rows(value, rows):
-                return "rows", value.shape[1:], value.dtype
-            if not value.ndim and isinstance(times, Tensor) and times.ndim:
-                place = (value.data_ptr() - times.data_ptr()) // times.element_size()
-                if 0 <= place < len(times):
-                    return "time", place  # a view of the schedule: its place says what it is, without a look at it
-        if isinstance(value, list):
-            return tuple([self._one(item, rows, times) for item in cast("list[Any]", value)])
-        known = self._known.get(id(value))
-        if known is None or known[0] is not value:
-            known = self._known[id(value)] = value, _content(value)
-        return known[1]
+    def _look(self, state: Mapping[str, Any], rows: int) -> None:
+        self._varying = [
+            name for name, value in state.items() if type(value) in (int, list) or _has_rows(value, rows) or name in TAPPED
+        ]
+        self._fixed = {name: value for name, value in state.items() if name not in self._varying}
+        self._varying = [name for name in self._varying if name not in TAPPED]
+        self._count = len(state)
+        self._fixed_content = tuple([(name, _content(value)) for name, value in self._fixed.items()])
+
+
+def _identity(value: Any, rows: int, times: Any) -> Hashable:
+    if value is None or isinstance(value, PLAIN):
+        return value
+    if isinstance(value, Tensor):
+        if _has_rows(value, rows):
+            return value.shape, value.dtype
+        if not value.ndim and isinstance(times, Tensor):
+            place = (value.data_ptr() - times.data_ptr()) // times.element_size()
+            if 0 <= place < len(times):
+                return "time", place  # a view of the schedule: its place says what it is, without a look at it
+    if isinstance(value, list):
+        return tuple([_identity(item, rows, times) for item in cast("list[Any]", value)])
+    return _content(value)
 
 
 def step_jointly(steps: Sequence[ScheduledStep]) -> list[Any]:
     """Make several images' steps, which have one position, as one; return each image's result."""
-    first, count = steps[0], len(steps)
-    rows = first.rows
-    joint = copy.copy(first.scheduler)
-    for name, value in vars(first.scheduler).items():
-        if name not in TAPPED and isinstance(value, (Tensor, list)):
-            vars(joint)[name] = _joined([vars(each.scheduler)[name] for each in steps], rows)
-    for name in TAPPED:
-        vars(joint).pop(name, None)
-    before = dict(vars(joint))
-    arguments = {name: _joined([each.arguments[name] for each in steps], rows) for name in first.arguments}
+    first, rows = steps[0], steps[0].rows
+    states = [vars(each.scheduler) for each in steps]
+    joint: Any = object.__new__(type(first.scheduler))
+    before = {name: value for name, value in states[0].items() if name not in TAPPED}
+    for name, value in before.items():
+        if isinstance(value, list) or _has_rows(value, rows):
+            before[name] = _joined([state[name] for state in states], rows)
+    vars(joint).update(before)
+    arguments = {
+        name: _joined([each.arguments[name] for each in steps], rows) if _has_rows(value, rows) else value
+        for name, value in first.arguments.items()
+    }
     if arguments.get("generator") is not None:
         arguments["generator"] = [each.arguments["generator"] for each in steps]
-    result = type(joint).step(joint, **arguments)
-    changed = {
-        name: value
-        for name, value in vars(joint).items()
-        if value is not before.get(name, before) or isinstance(value, list)
-    }
-    results: list[Any] = []
-    for number, each in enumerate(steps):
-        mine = slice(number * rows, (number + 1) * rows)
-        share = functools.partial(_share, mine=mine, total=count * rows)
-        vars(each.scheduler).update({name: share(value) for name, value in changed.items()})
-        results.append(map_leaves(result, share))
-    return results
+    result = joint.step(**arguments)
+    for name, value in vars(joint).items():
+        if value is not before.get(name, before) or isinstance(value, list):
+            for state, share in zip(states, _shares(value, rows, len(steps)), strict=True):
+                state[name] = share
+    return _shares(result, rows, len(steps))
 
 
 def may_join(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
@@ -186,7 +197,10 @@ def _content(value: Any) -> Hashable:
         array = cast("np.ndarray[Any, Any]", value)
         return "array", array.shape, array.dtype.str, array.tobytes()
     if isinstance(value, Mapping):
-        return "mapping", repr(sorted(cast("Mapping[str, Any]", value).items()))
+        try:
+            return "mapping", json.dumps(cast("Mapping[str, Any]", value), sort_keys=True)
+        except TypeError:  # it contains an object, which only equals itself
+            return "object", id(value)
     return "object", id(value)
 
 
@@ -197,7 +211,15 @@ def _joined(values: Sequence[Any], rows: int) -> Any:
     return torch.cat(list(values)) if _has_rows(first, rows) else first
 
 
-def _share(value: Any, mine: slice, total: int) -> Any:
-    if isinstance(value, list):
-        return [_share(item, mine, total) for item in cast("list[Any]", value)]
-    return value[mine] if _has_rows(value, total) else value
+def _shares(value: Any, rows: int, count: int) -> list[Any]:
+    """Divide a value among images: the rows of tensors, also in lists, tuples and outputs; other values are shared."""
+    if isinstance(value, Tensor):
+        return list(value.split(rows)) if _has_rows(value, rows * count) else [value] * count
+    if isinstance(value, (list, tuple)):
+        items = [_shares(item, rows, count) for item in cast("Sequence[Any]", value)]
+        make = list if isinstance(value, list) else tuple
+        return [make(mine) for mine in zip(*items, strict=True)] if items else [make() for _ in range(count)]
+    if isinstance(value, Mapping):
+        named = {str(key): _shares(item, rows, count) for key, item in cast("Mapping[str, Any]", value).items()}
+        return [type(value)(**{key: items[number] for key, items in named.items()}) for number in range(count)]
+    return [value] * count

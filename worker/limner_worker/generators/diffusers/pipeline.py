@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, split
+from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
@@ -60,6 +61,9 @@ class DiffusersPipeline:
                 self._tap(name, module)
         about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self._device.name}
         self._texts = TextOutputs(EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about)))
+        prepared = self._loaded.schedulers.items()
+        self._joint_schedulers = {name for name, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))}
+        """The names of schedulers that make the steps of several images at once; None for the pipeline's own."""
         self._latent_preview: LatentPreview | None = None
         self._active: tuple[tuple[str, float], ...] = ()
         if card.adapters:
@@ -118,14 +122,14 @@ class DiffusersPipeline:
         images = [self._image(task) for task in tasks]
         for image in images:
             image.resume()
-        self._encode_pending(images)
+        self._settle(images)
         return images
 
     @torch.inference_mode()
     def step(self, states: Sequence[SuspendedRun]) -> None:
         """Call the denoiser once for all these images, then run each pipeline up to its next call."""
         self._serve(states)
-        self._encode_pending(states)
+        self._settle(states)
         self._device.synchronize()
 
     @torch.inference_mode()
@@ -182,11 +186,31 @@ class DiffusersPipeline:
 
     # --- calls ---
 
-    def _encode_pending(self, images: Sequence[SuspendedRun]) -> None:
-        """Encode texts until no image waits for one."""
-        while waiting := [image for image in images if image.kind is Kind.ENCODE]:
-            self._encode([image for image in waiting if image.key == waiting[0].key])
+    def _settle(self, images: Sequence[SuspendedRun]) -> None:
+        """Make the schedulers' steps, and encode texts, until no image waits for either."""
+        while waiting := [image for image in images if image.kind in (Kind.SCHEDULE, Kind.ENCODE)]:
+            if waiting[0].kind is Kind.SCHEDULE:
+                self._schedule([image for image in waiting if image.kind is Kind.SCHEDULE])
+            else:
+                self._encode([image for image in waiting if image.key == waiting[0].key])
         self._texts.settle()
+
+    def _schedule(self, images: Sequence[SuspendedRun]) -> None:
+        """Make the pending steps of the images' schedulers, those of equal position as one."""
+        together: dict[Hashable, list[SuspendedRun]] = {}
+        for image in images:
+            together.setdefault(image.scheduled and image.scheduled.position, []).append(image)
+        for some in together.values():
+            steps = [image.scheduled for image in some if image.scheduled is not None]
+            results: Sequence[Any] = [None] * len(some)
+            if len(steps) > 1:
+                try:
+                    results = step_jointly(steps)
+                except Exception as error:  # noqa: BLE001 - then each image makes its own step, and its own error
+                    self._joint_schedulers.discard(some[0].task.spec.scheduler)
+                    log.info("schedulers step image by image", model=self.card.name, reason=repr(error)[:200])
+            for image, result in zip(some, results, strict=True):
+                image.resume(result)
 
     def _encode(self, images: Sequence[SuspendedRun]) -> None:
         """Encode texts of one key. The batch size is constant, so that cached and new results have equal bits."""
@@ -215,7 +239,12 @@ class DiffusersPipeline:
             with padding([image.task for image in images], (1,)):
                 images[0].resume()
             return
-        for image, result in zip(images, self._results(images), strict=True):
+        if images[0].kind is Kind.SCHEDULE:
+            self._schedule(images)
+            return
+        results = self._results(images)
+        for image, result in zip(images, results, strict=True):
+            image.joins_steps = len(images) > 1 and image.task.spec.scheduler in self._joint_schedulers
             image.resume(result)
 
     def _results(self, images: Sequence[SuspendedRun]) -> list[Any]:

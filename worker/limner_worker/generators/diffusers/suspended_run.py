@@ -27,6 +27,7 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
+from limner_worker.generators.diffusers.joint_steps import Identities, ScheduledStep
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
 COLOUR_DIMENSIONS: Final = 3
@@ -40,6 +41,8 @@ class Kind(Enum):
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
+    SCHEDULE = "schedule"
+    """A step of the scheduler, which may be made together with those of other images."""
     PAUSE = "pause"
     """No call but the end of a step, for a pipeline without a known denoiser, whose calls are not shared."""
 
@@ -97,7 +100,12 @@ class SuspendedRun:
         self.error: Exception | None = None
         self.picture: NDArray[np.float32] | None = None
         """[height, width, 3] in [0, 1]; None until decoded."""
+        self.scheduled: ScheduledStep | None = None
+        """The scheduler's pending step, if `joins_steps` was set."""
+        self.joins_steps = False
+        """Whether to suspend the run at the scheduler's next step. Only for schedulers whose rows may be joined."""
         self._digests = Digests()
+        self._identities = Identities()
         self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
         self._scheduler_steps = 0
         self._pipe: Any = pipeline
@@ -149,7 +157,7 @@ class SuspendedRun:
     @property
     def finished(self) -> bool:
         """Whether only the decode is left, or nothing."""
-        return self.kind not in (Kind.ENCODE, Kind.DENOISE, Kind.PAUSE)
+        return self.kind not in (Kind.ENCODE, Kind.DENOISE, Kind.SCHEDULE, Kind.PAUSE)
 
     @property
     def steps_done(self) -> int:
@@ -186,11 +194,11 @@ class SuspendedRun:
         for name in ("step", "set_timesteps"):
             vars(self._scheduler).pop(name, None)
         vars(self._run).clear()
-        self.pending = self.kind = self.picture = None
+        self.pending = self.kind = self.picture = self.scheduled = None
         self.changes = AS_LOADED
         self._shared.enter(AS_LOADED)
         self._latents = self._output = self._denoised = self._resumed = self._pipe = None
-        self._digests = Digests()
+        self._digests, self._identities = Digests(), Identities()
 
     def suspend(self, kind: Kind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
@@ -253,13 +261,23 @@ class SuspendedRun:
             )
         if self._seeds_steps:  # without a generator the scheduler would draw noise that the seed does not determine
             kwargs.setdefault("generator", self._generator)
-        result = original(*args, **kwargs)
+        result = self._joint_result(args, kwargs) if self.joins_steps else None
+        if result is None:
+            result = original(*args, **kwargs)
         self._scheduler_steps += 1
         self._latents = result[0]
         self._output = kwargs["model_output"] if "model_output" in kwargs else args[0]
         if self._pausing:
             self.kind = Kind.PAUSE
             getcurrent().parent.switch()  # type: ignore[union-attr]
+        return result
+
+    def _joint_result(self, args: Any, kwargs: Any) -> Any:
+        """Hand out the scheduler's step; return its result, or None if this image is to make it by itself."""
+        self.scheduled = ScheduledStep(self._scheduler, args, kwargs, self._identities)
+        self.kind = Kind.SCHEDULE
+        result = getcurrent().parent.switch()  # type: ignore[union-attr]
+        self.scheduled = None
         return result
 
 
