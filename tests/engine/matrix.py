@@ -110,7 +110,11 @@ def classes() -> Iterator[str]:
             yield name
         elif issubclass(cls, DiffusionPipeline) and cls is not DiffusionPipeline:
             takes = inspect.signature(cls.__call__).parameters
-            needed = {key for key, each in takes.items() if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD}
+            needed = {
+                key
+                for key, each in takes.items()
+                if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+            }
             if "prompt" in takes and not any(map(NOT_HERE.search, takes)) and needed <= GIVEN:
                 yield name
 
@@ -168,7 +172,8 @@ def _fits(pipeline: Any, card: ModelCard) -> bool:
 def compared(generator: Any, card: ModelCard, task: str) -> str:
     """Return how the pipeline's images are joined; which pictures are wrong, if any."""
     asked: list[dict[str, Any]] = [
-        {"prompt": prompt, "steps": 2 + seed, "seed": seed, "task": task} for seed, prompt in enumerate(("a cat", "a dog"))
+        {"prompt": prompt, "steps": 2 + seed, "seed": seed, "task": task}
+        for seed, prompt in enumerate(("a cat", "a dog"))
     ]
     asked += [{"prompt": "a fish", "steps": 4, "seed": 3, "task": task, "scheduler": name} for name in card.schedulers]
     every = card.model_copy(update={"tasks": TASKS})

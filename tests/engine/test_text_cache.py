@@ -29,7 +29,9 @@ def test_of_a_text_encoders_output_only_what_the_pipeline_reads_is_cached(folder
     generator._functions["text_encoder.forward"] = measured
     first, second = (job_of(card, name, {"prompt": "a cat", "seed": 1}).rows[0].task for name in "ab")
     [expected] = finish(generator, generator.start([first]))
-    [entry, *_] = generator._texts._cache.find("text_encoder.forward", list(generator._texts._cache._known._known)).values()
+    [entry, *_] = generator._texts._cache.find(
+        "text_encoder.forward", list(generator._texts._cache._known._known)
+    ).values()
     assert 0 < size_in_bytes(entry) < complete[0] / card.text_batch / 4
     calls = len(complete)
     [found] = finish(generator, generator.start([second]))

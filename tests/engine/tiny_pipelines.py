@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import diffusers as d
-import transformers as t
+import diffusers
+import transformers
 from tests.engine import odd_pipelines
-from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, flux, t5, t5_tokenizer, unet, vae
+from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, flux, t5, t5_tokenizer, vae
 
+t: Any = transformers
+d: Any = diffusers
 flux_2, kandinsky_22 = odd_pipelines.flux_2, odd_pipelines.kandinsky_22
 TINY: Final[dict[str, Any]] = {
     "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,

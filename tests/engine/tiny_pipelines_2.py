@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import diffusers as d
-import transformers as t
-from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, t5, t5_tokenizer, unet, vae
+import diffusers
+import transformers
+from tests.engine.pipelines import clip_text, clip_tokenizer, fast_tokenizer, unet, vae
 from tests.engine.tiny_pipelines import TINY, flow, language_tokenizer, movq, qwen_vae
+
+t: Any = transformers
+d: Any = diffusers
 
 
 def ovis(folder: Path) -> Any:
@@ -55,7 +58,8 @@ def _sana_parts(**more: Any) -> dict[str, Any]:
             sample_size=32, **more,
         ),
         "vae": d.AutoencoderDC(
-            in_channels=3, latent_channels=4, attention_head_dim=2, encoder_block_types=("ResBlock", "EfficientViTBlock"),
+            in_channels=3, latent_channels=4, attention_head_dim=2,
+            encoder_block_types=("ResBlock", "EfficientViTBlock"),
             decoder_block_types=("ResBlock", "EfficientViTBlock"), encoder_block_out_channels=(8, 8),
             decoder_block_out_channels=(8, 8), encoder_qkv_multiscales=((), (5,)), decoder_qkv_multiscales=((), (5,)),
             encoder_layers_per_block=(1, 1), decoder_layers_per_block=(1, 1), downsample_block_type="conv",
@@ -95,13 +99,14 @@ def stable_cascade(folder: Path) -> Any:
 
 
 def _paella() -> Any:
-    from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel  # noqa: PLC0415
+    from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel  # noqa: PLC0415
 
     return PaellaVQModel(bottleneck_blocks=1, num_vq_embeddings=2, embed_dim=16)
 
 
 def wuerstchen(folder: Path) -> Any:
-    from diffusers.pipelines.deprecated.wuerstchen import WuerstchenDiffNeXt, WuerstchenPrior  # noqa: PLC0415
+    from diffusers.pipelines.deprecated.wuerstchen.modeling_wuerstchen_diffnext import WuerstchenDiffNeXt  # noqa: PLC0415
+    from diffusers.pipelines.deprecated.wuerstchen.modeling_wuerstchen_prior import WuerstchenPrior  # noqa: PLC0415
 
     return d.WuerstchenCombinedPipeline(
         tokenizer=clip_tokenizer(folder / "1"), text_encoder=clip_text(positions=77),
@@ -155,7 +160,7 @@ def kandinsky(folder: Path) -> Any:
 
 
 def stable_unclip(folder: Path) -> Any:
-    from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer  # noqa: PLC0415
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer  # noqa: PLC0415
 
     return d.StableUnCLIPPipeline(
         prior_tokenizer=clip_tokenizer(folder / "1"), prior_text_encoder=clip_text(projection=True),
@@ -173,7 +178,9 @@ def stable_unclip(folder: Path) -> Any:
 
 def krea_2(folder: Path) -> Any:
     config = t.Qwen3VLConfig(
-        text_config={**TINY, "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6}},
+        text_config={
+            **TINY, "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6},
+        },
         vision_config={"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16},
     )  # fmt: skip
     return d.Krea2Pipeline(
@@ -239,7 +246,9 @@ class ProcessorOnly:
         (folder / self.component).mkdir(parents=True)
         index = {"_class_name": self.name, "_diffusers_version": d.__version__}
         (folder / "model_index.json").write_text(json.dumps({**index, self.component: ["transformers", self.kind]}))
-        (folder / self.component / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": IMAGES[self.kind]}))
+        (folder / self.component / "preprocessor_config.json").write_text(
+            json.dumps({"image_processor_type": IMAGES[self.kind]})
+        )
         language_tokenizer().save_pretrained(folder / self.component)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import diffusers as d
+import diffusers
 from tests.engine import pipelines, tiny_pipelines, tiny_pipelines_2
 
+d: Any = diffusers
 Build = Callable[[Path], Any]
 
 VARIANTS: Final[dict[Build, tuple[str, ...]]] = {
@@ -97,7 +98,9 @@ def _control_net(name: str, parts: dict[str, Any]) -> Any:
     """A control network of the denoiser's shape."""
     if "unet" in parts:
         if "XS" in name:
-            return d.ControlNetXSAdapter.from_unet(parts["unet"], size_ratio=0.5, conditioning_embedding_out_channels=(4, 8))
+            return d.ControlNetXSAdapter.from_unet(
+                parts["unet"], size_ratio=0.5, conditioning_embedding_out_channels=(4, 8)
+            )
         kind = d.ControlNetUnionModel if "Union" in name else d.ControlNetModel
         return kind.from_unet(parts["unet"], conditioning_embedding_out_channels=(4, 8))
     transformer = parts["transformer"]
@@ -108,7 +111,8 @@ def _control_net(name: str, parts: dict[str, Any]) -> Any:
     if name.startswith("Sana"):
         return d.SanaControlNetModel(**{**_given(transformer, d.SanaControlNetModel), "num_layers": 1})
     kinds = {
-        "StableDiffusion3": d.SD3ControlNetModel, "Flux": d.FluxControlNetModel, "HunyuanDiT": d.HunyuanDiT2DControlNetModel,
+        "StableDiffusion3": d.SD3ControlNetModel, "Flux": d.FluxControlNetModel,
+        "HunyuanDiT": d.HunyuanDiT2DControlNetModel,
         "Qwen": d.QwenImageControlNetModel,
     }  # fmt: skip
     kind = next(kind for start, kind in kinds.items() if name.startswith(start))

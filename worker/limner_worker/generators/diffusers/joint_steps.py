@@ -13,6 +13,7 @@ import functools
 import inspect
 import json
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, Final, cast
 
@@ -28,11 +29,14 @@ TAPPED: Final = frozenset({"step", "set_timesteps"})
 """Attributes of a scheduler that belong to its image."""
 TRIAL_STEPS: Final = 8
 TRIAL_SHAPE: Final = (1, 3, 5, 7)
+ROW_ELEMENTS: Final = 3 * 5 * 7
+WORTHWHILE: Final = 25
+"""Operations of a step for which joining it pays. Less than this costs less than to suspend the images once more."""
 ELEMENTWISE: Final = frozenset({
     "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "neg", "pow", "sqrt", "clamp", "where", "lerp",
-    "clone", "copy_", "detach", "_to_copy", "to", "alias", "slice", "select", "split", "unsqueeze", "squeeze", "view", "expand",
-    "reshape", "_unsafe_view", "permute", "transpose", "cat", "stack", "zeros_like", "ones_like", "empty_like",
-    "lift_fresh", "maximum", "minimum", "abs", "addcmul", "unbind", "as_strided",
+    "clone", "copy_", "detach", "_to_copy", "to", "alias", "slice", "select", "split", "unsqueeze", "squeeze", "view",
+    "expand", "reshape", "_unsafe_view", "permute", "transpose", "cat", "stack", "zeros_like", "ones_like",
+    "empty_like", "lift_fresh", "maximum", "minimum", "abs", "addcmul", "unbind", "as_strided",
 })  # fmt: skip
 """Operations whose result for an element has the same bits in any batch."""
 PRODUCTS: Final = frozenset({"bmm", "mm"})
@@ -45,13 +49,13 @@ class ScheduledStep:
     def __init__(self, scheduler: Any, args: Sequence[Any], kwargs: Mapping[str, Any], identities: Identities) -> None:
         self.scheduler = scheduler
         self.arguments: dict[str, Any] = {**dict(zip(_parameters(type(scheduler)), args, strict=False)), **kwargs}
-        self.rows = len(self.arguments["sample"])
+        self.rows = int(self.arguments["sample"].shape[0])
         self.position: Hashable = (type(scheduler), *identities.of(vars(scheduler), self.arguments, self.rows))
         """Steps with equal positions may be made as one."""
 
 
 class Identities:
-    """What distinguishes one image's step from another: numbers, tables and shapes, of which few change at each step."""
+    """What distinguishes one image's step from another's: numbers, tables and shapes. Few change at each step."""
 
     def __init__(self) -> None:
         self._fixed: dict[str, Any] = {}
@@ -62,9 +66,7 @@ class Identities:
 
     def of(self, state: Mapping[str, Any], arguments: Mapping[str, Any], rows: int) -> tuple[Hashable, ...]:
         """Return what distinguishes a scheduler's state and a call, apart from the content of tensors with rows."""
-        if len(state) != self._count or not all(
-            map(is_, map(state.get, self._fixed), self._fixed.values())
-        ):
+        if len(state) != self._count or not all(map(is_, map(state.get, self._fixed), self._fixed.values())):
             self._look(state, rows)
         times = state.get("timesteps")
         return (
@@ -75,7 +77,9 @@ class Identities:
 
     def _look(self, state: Mapping[str, Any], rows: int) -> None:
         self._varying = [
-            name for name, value in state.items() if type(value) in (int, list) or _has_rows(value, rows) or name in TAPPED
+            name
+            for name, value in state.items()
+            if value is None or type(value) in (int, list) or _has_rows(value, rows) or name in TAPPED
         ]
         self._fixed = {name: value for name, value in state.items() if name not in self._varying}
         self._varying = [name for name in self._varying if name not in TAPPED]
@@ -96,6 +100,16 @@ def _identity(value: Any, rows: int, times: Any) -> Hashable:
     if isinstance(value, list):
         return tuple([_identity(item, rows, times) for item in cast("list[Any]", value)])
     return _content(value)
+
+
+@dataclass(eq=False, slots=True)
+class Joining:
+    """One image's part in joint steps."""
+
+    enabled: bool = False
+    """Whether to suspend the image at its scheduler's next step. Only for schedulers whose rows may be joined."""
+    pending: ScheduledStep | None = None
+    identities: Identities = field(default_factory=Identities)
 
 
 def step_jointly(steps: Sequence[ScheduledStep]) -> list[Any]:
@@ -132,36 +146,41 @@ def may_join(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _try(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
-    noise = torch.Generator().manual_seed(0)
-    alone, joint = ([copy.deepcopy(scheduler) for _ in "12"] for _ in "12")
-    for each in (*alone, *joint):
-        set_steps(each, TRIAL_STEPS)
-    drawing = [[torch.Generator().manual_seed(seed) for seed in (1, 2)] for _ in "12"]
-    samples = [torch.randn(TRIAL_SHAPE, generator=noise).to(device, dtype) for _ in "12"]
-    both, watched = list(samples), _Watched()
-    takes = _parameters(type(scheduler))
-    identities = [Identities(), Identities()]
-    for time in alone[0].timesteps:
-        outputs = [torch.randn(TRIAL_SHAPE, generator=noise).to(device, dtype) for _ in "12"]
-        calls: list[list[dict[str, Any]]] = []
-        for group, images, seeds in zip((alone, joint), (samples, both), drawing, strict=True):
-            if hasattr(group[0], "scale_model_input"):
-                for each, image in zip(group, images, strict=True):
-                    each.scale_model_input(image, time)
-            given = [{"generator": seed} if "generator" in takes else {} for seed in seeds]
-            calls.append([
-                {"model_output": output, "timestep": time, "sample": image, "return_dict": False} | more
-                for output, image, more in zip(outputs, images, given, strict=True)
-            ])
-        samples = [each.step(**call)[0] for each, call in zip(alone, calls[0], strict=True)]
-        steps = [ScheduledStep(*each, ids) for *each, ids in zip(joint, ((), ()), calls[1], identities, strict=True)]
+    noise, watched = torch.Generator().manual_seed(0), _Watched()
+    alone, joint = ([_TrialImage(scheduler, seed) for seed in (1, 2)] for _ in "12")
+    samples = [torch.randn(TRIAL_SHAPE, generator=noise).to(device, dtype) for _ in alone]
+    both = list(samples)
+    times = alone[0].scheduler.timesteps
+    for time in times:
+        outputs = [torch.randn(TRIAL_SHAPE, generator=noise).to(device, dtype) for _ in alone]
+        own = [image.step(output, sample, time) for image, output, sample in zip(alone, outputs, samples, strict=True)]
+        samples = [each.scheduler.step(**each.arguments)[0] for each in own]
+        steps = [image.step(output, sample, time) for image, output, sample in zip(joint, outputs, both, strict=True)]
         if steps[0].position != steps[1].position:
             return False
         with watched:
             both = [result[0] for result in step_jointly(steps)]
         if watched.other or not all(map(torch.equal, samples, both)):
             return False
-    return True
+    return watched.count >= WORTHWHILE * len(times)
+
+
+class _TrialImage:
+    """An image of the trial, with a scheduler of its own."""
+
+    def __init__(self, scheduler: Any, seed: int) -> None:
+        self.scheduler: Any = copy.deepcopy(scheduler)
+        set_steps(self.scheduler, TRIAL_STEPS)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._identities = Identities()
+
+    def step(self, output: Tensor, sample: Tensor, time: Tensor) -> ScheduledStep:
+        """Return the step that follows an output of the denoiser."""
+        if hasattr(self.scheduler, "scale_model_input"):
+            self.scheduler.scale_model_input(sample, time)
+        takes = "generator" in _parameters(type(self.scheduler))
+        given = {"return_dict": False, **({"generator": self._generator} if takes else {})}
+        return ScheduledStep(self.scheduler, (output, time, sample), given, self._identities)
 
 
 class _Watched(TorchDispatchMode):
@@ -170,13 +189,15 @@ class _Watched(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.other: set[str] = set()
+        self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
+        self.count += 1
         tensors = [each for each in args if isinstance(each, Tensor)]
-        if any(each.numel() >= np.prod(TRIAL_SHAPE) for each in tensors) and name not in ELEMENTWISE:
-            if name not in PRODUCTS or tensors[0].shape[-1] != 1:
-                self.other.add(name)
+        single = name in PRODUCTS and tensors[0].shape[-1] == 1
+        if any(each.numel() >= ROW_ELEMENTS for each in tensors) and name not in ELEMENTWISE and not single:
+            self.other.add(name)
         return func(*args, **(kwargs or {}))
 
 
@@ -187,10 +208,12 @@ def _parameters(scheduler: type[Any]) -> tuple[str, ...]:
 
 
 def _has_rows(value: Any, rows: int) -> bool:
-    return isinstance(value, Tensor) and value.ndim > 1 and len(value) == rows
+    return isinstance(value, Tensor) and value.ndim > 1 and value.shape[0] == rows
 
 
 def _content(value: Any) -> Hashable:
+    if isinstance(value, PLAIN):
+        return value
     if isinstance(value, Tensor):
         return "tensor", value.shape, value.dtype, value.device, value.detach().cpu().numpy().tobytes()
     if isinstance(value, np.ndarray):

@@ -21,9 +21,10 @@ from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, split
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
+from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
-from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, picture_of, tap
+from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, tap
 from limner_worker.generators.diffusers.text_outputs import TextOutputs
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
 from limner_worker.networks.weights import weights_size
@@ -62,7 +63,9 @@ class DiffusersPipeline:
         about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self._device.name}
         self._texts = TextOutputs(EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about)))
         prepared = self._loaded.schedulers.items()
-        self._joint_schedulers = {name for name, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))}
+        self._joint_schedulers = {
+            name for name, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))
+        }
         """The names of schedulers that make the steps of several images at once; None for the pipeline's own."""
         self._latent_preview: LatentPreview | None = None
         self._active: tuple[tuple[str, float], ...] = ()
@@ -149,7 +152,7 @@ class DiffusersPipeline:
             image.resume(result)
         while left := self._undecoded(states):
             self._serve([image for image in left if image.key == left[0].key])
-        return [_to_picture(image.picture) for image in states if image.picture is not None]
+        return [to_picture(image.picture) for image in states if image.picture is not None]
 
     @staticmethod
     def _undecoded(states: Sequence[SuspendedRun]) -> list[SuspendedRun]:
@@ -199,9 +202,9 @@ class DiffusersPipeline:
         """Make the pending steps of the images' schedulers, those of equal position as one."""
         together: dict[Hashable, list[SuspendedRun]] = {}
         for image in images:
-            together.setdefault(image.scheduled and image.scheduled.position, []).append(image)
+            together.setdefault(image.joining.pending and image.joining.pending.position, []).append(image)
         for some in together.values():
-            steps = [image.scheduled for image in some if image.scheduled is not None]
+            steps = [image.joining.pending for image in some if image.joining.pending is not None]
             results: Sequence[Any] = [None] * len(some)
             if len(steps) > 1:
                 try:
@@ -244,7 +247,7 @@ class DiffusersPipeline:
             return
         results = self._results(images)
         for image, result in zip(images, results, strict=True):
-            image.joins_steps = len(images) > 1 and image.task.spec.scheduler in self._joint_schedulers
+            image.joining.enabled = len(images) > 1 and image.task.spec.scheduler in self._joint_schedulers
             image.resume(result)
 
     def _results(self, images: Sequence[SuspendedRun]) -> list[Any]:
@@ -288,10 +291,3 @@ def _require_finite(call: Call | None) -> None:
     tensors = [] if call is None else [value for value in call.arguments.values() if isinstance(value, Tensor)]
     if not all(torch.isfinite(tensor).all() for tensor in tensors):
         raise FloatingPointError("the latents are not finite")
-
-
-def _to_picture(picture: NDArray[np.float32]) -> Picture:
-    """Convert float [H, W, 3] in [0, 1] to uint8. Raises FloatingPointError if it is not finite."""
-    if not np.isfinite(picture).all():
-        raise FloatingPointError("the picture is not finite")
-    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, checked_hashes, locate
 from limner_worker.generators.diffusers.module_devices import remember_devices
-from limner_worker.generators.diffusers.own_pipeline import own_pipeline
+from limner_worker.generators.diffusers.own_pipeline import own_pipeline, own_scheduler
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
@@ -79,7 +78,7 @@ class LoadedPipeline:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call."""
         spec = task.spec
         takes = self.parameters[spec.task]  # some pipelines take no negative prompt or mask
-        scheduler = copy.deepcopy(self.schedulers[spec.scheduler or None])
+        scheduler = own_scheduler(self.schedulers[spec.scheduler or None])
         given = {
             "prompt": spec.prompt,
             "negative_prompt": spec.negative_prompt or None,

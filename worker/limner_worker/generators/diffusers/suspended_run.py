@@ -27,10 +27,10 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
-from limner_worker.generators.diffusers.joint_steps import Identities, ScheduledStep
+from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
+from limner_worker.generators.diffusers.output_pictures import picture_of
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
-COLOUR_DIMENSIONS: Final = 3
 UNWINDINGS: Final = 3
 """The attempts to end a run: a pipeline that calls a module while it cleans up is suspended again."""
 
@@ -100,16 +100,11 @@ class SuspendedRun:
         self.error: Exception | None = None
         self.picture: NDArray[np.float32] | None = None
         """[height, width, 3] in [0, 1]; None until decoded."""
-        self.scheduled: ScheduledStep | None = None
-        """The scheduler's pending step, if `joins_steps` was set."""
-        self.joins_steps = False
-        """Whether to suspend the run at the scheduler's next step. Only for schedulers whose rows may be joined."""
+        self.joining = Joining()
         self._digests = Digests()
-        self._identities = Identities()
         self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
-        self._scheduler_steps = 0
         self._pipe: Any = pipeline
-        self._scheduler = scheduler
+        self._scheduler, self._scheduler_steps = scheduler, 0
         self._uses_flow_matching = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         self._generator: torch.Generator = arguments["generator"]
         self._latents: Any = None
@@ -194,11 +189,11 @@ class SuspendedRun:
         for name in ("step", "set_timesteps"):
             vars(self._scheduler).pop(name, None)
         vars(self._run).clear()
-        self.pending = self.kind = self.picture = self.scheduled = None
+        self.pending = self.kind = self.picture = None
         self.changes = AS_LOADED
         self._shared.enter(AS_LOADED)
         self._latents = self._output = self._denoised = self._resumed = self._pipe = None
-        self._digests, self._identities = Digests(), Identities()
+        self._digests, self.joining = Digests(), Joining()
 
     def suspend(self, kind: Kind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
@@ -261,7 +256,7 @@ class SuspendedRun:
             )
         if self._seeds_steps:  # without a generator the scheduler would draw noise that the seed does not determine
             kwargs.setdefault("generator", self._generator)
-        result = self._joint_result(args, kwargs) if self.joins_steps else None
+        result = self._joint_result(args, kwargs) if self.joining.enabled else None
         if result is None:
             result = original(*args, **kwargs)
         self._scheduler_steps += 1
@@ -274,10 +269,10 @@ class SuspendedRun:
 
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
         """Hand out the scheduler's step; return its result, or None if this image is to make it by itself."""
-        self.scheduled = ScheduledStep(self._scheduler, args, kwargs, self._identities)
+        self.joining.pending = ScheduledStep(self._scheduler, args, kwargs, self.joining.identities)
         self.kind = Kind.SCHEDULE
         result = getcurrent().parent.switch()  # type: ignore[union-attr]
-        self.scheduled = None
+        self.joining.pending = None
         return result
 
 
@@ -292,12 +287,3 @@ def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwarg
 @functools.cache
 def _takes_generator(scheduler: type[Any]) -> bool:
     return "generator" in inspect.signature(scheduler.step).parameters
-
-
-def picture_of(output: Any) -> NDArray[np.float32]:
-    """Return the first picture of a pipeline's output, under any name. Raises TypeError if it is not a picture."""
-    pictures = next(iter(output.values()))
-    picture = pictures[0] if isinstance(pictures, (list, np.ndarray)) else None
-    if not isinstance(picture, np.ndarray) or picture.ndim != COLOUR_DIMENSIONS:
-        raise TypeError(f"{type(output).__name__} has no picture of height, width and colours")
-    return picture

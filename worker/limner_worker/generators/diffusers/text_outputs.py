@@ -1,8 +1,8 @@
 """Which tensors of a text encoder's output a pipeline reads: only these are worth keeping.
 
-An encoder returns all its hidden layers, a language model also logits for each token: 41 MB for one prompt of
-Qwen-Image, of which the pipeline reads less than 1 MB. What it reads cannot be known from its class, so each tensor that
-an image receives notes its first use.
+An encoder returns all its hidden layers, and a language model also logits for each token: 41 MB for one prompt of
+Qwen-Image, of which the pipeline reads less than 1 MB. What it reads cannot be known from its class, so each tensor
+that an image receives notes its first use.
 """
 
 from __future__ import annotations
