@@ -64,10 +64,11 @@ def amused(folder: Path) -> Any:
         vqvae=d.VQModel(
             block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, layers_per_block=1,
             up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=8, norm_num_groups=4, num_vq_embeddings=32,
+            lookup_from_codebook=True,
         ),
         tokenizer=clip_tokenizer(folder), text_encoder=clip_text(projection=True),
         transformer=d.UVit2DModel(
-            hidden_size=16, cond_embed_dim=16, micro_cond_encode_dim=4, micro_cond_embed_dim=36, encoder_hidden_size=16,
+            hidden_size=16, cond_embed_dim=16, micro_cond_encode_dim=4, micro_cond_embed_dim=20, encoder_hidden_size=16,
             vocab_size=33, codebook_size=32, in_channels=16, block_out_channels=16, num_res_blocks=1,
             block_num_heads=2, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, sample_size=16,
         ),

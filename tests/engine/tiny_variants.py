@@ -78,6 +78,9 @@ def variant(name: str, base: Build) -> Build:
         cls = getattr(d, name)
         takes = inspect.signature(cls.__init__).parameters
         parts: dict[str, Any] = {**base(folder).components, "requires_safety_checker": False}
+        if name.startswith("LatentConsistency"):
+            parts["unet"] = pipelines.unet(time_cond_proj_dim=32)
+            parts["scheduler"] = d.LCMScheduler.from_config(parts["scheduler"].config)
         if "controlnet" in takes:
             parts["controlnet"] = _control_net(name, parts)
         if "adapter" in takes:

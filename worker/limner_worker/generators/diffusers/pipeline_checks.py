@@ -59,7 +59,11 @@ def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
 
 def explain(error: BaseException) -> str:
     """Return a library's error message, or which package to install if a missing one is the cause."""
-    if find_spec("torchvision") is None and (isinstance(error, NameError) or "torchvision" in str(error).lower()):
+    if isinstance(error, NameError) and error.name and error.name.isidentifier() and find_spec(error.name) is None:
+        package = error.name if error.name.islower() else "torchvision"  # otherwise a class that it would provide
+        return f"it needs the package {package}, which is not installed ({_first_line(error)})"
+    # transformers stands a placeholder in for a class that needs torchvision
+    if find_spec("torchvision") is None and any(part in str(error) for part in ("orchvision", "<locals>.Placeholder")):
         return f"it needs the package torchvision, which is not installed ({_first_line(error)})"
     return str(error)
 

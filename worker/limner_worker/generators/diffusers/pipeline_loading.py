@@ -23,6 +23,7 @@ from limner_worker.generators.diffusers.own_pipeline import own_pipeline, own_sc
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
+INPUTS: Final = {"image-to-image": {"image"}, "inpainting": {"image", "mask_image"}}
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
 
@@ -54,7 +55,7 @@ class LoadedPipeline:
             check(pipeline, card)
             config = pipeline.scheduler.config
             kinds = {None: type(pipeline.scheduler), **schedulers(pipeline, card)}
-            pipelines = {task: TASKS[task].from_pipe(pipeline) if task in TASKS else pipeline for task in card.tasks}
+            pipelines = {task: _variant(pipeline, task) for task in card.tasks}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
             for name, source in card.adapters.items():
@@ -94,6 +95,8 @@ class LoadedPipeline:
             "strength": spec.strength,
         }
         arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+        if "guidance_schedule" in takes:  # its default, which excludes the request's guidance
+            arguments["guidance_schedule"] = None
         own = own_pipeline(self.pipelines[spec.task], scheduler)
         return own, scheduler, arguments | self.card.options.get("arguments", {})
 
@@ -111,6 +114,18 @@ def _folder(source: Source) -> Path:
     if source.hub is None:
         return locate(source)
     return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
+
+
+def _variant(pipeline: Any, task: str) -> Any:
+    """Return the pipeline that does a task: of the class that diffusers names, or this one if it takes its inputs."""
+    if task not in TASKS:
+        return pipeline
+    try:
+        return TASKS[task].from_pipe(pipeline)
+    except ValueError:
+        if INPUTS[task] <= inspect.signature(pipeline.__call__).parameters.keys():
+            return pipeline
+        raise
 
 
 def _load(card: ModelCard, folder: Path, device: str) -> Any:

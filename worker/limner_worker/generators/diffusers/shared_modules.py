@@ -59,7 +59,9 @@ class SharedModules:
         places = [(vars(part), vars(part)["_modules"]) for part in self._attentions]
         self._places = [own if "processor" in own else modules for own, modules in places]
         """The dictionaries in which the modules hold their processors as loaded."""
-        all_hooks: list[dict[int, Any]] = [getattr(part, name) for part in parts for name in HOOKS]
+        # Text encoders install hooks of their own at their first call, to collect their hidden layers: those must stay.
+        hooked = [part for module in modules.values() if _has_processors(module) for part in module.modules()]
+        all_hooks: list[dict[int, Any]] = [getattr(part, name) for part in hooked for name in HOOKS]
         self._hooks = [(hooks, dict(hooks)) for hooks in all_hooks]
         self._now = AS_LOADED
         self.unbatched_calls: set[str] = set()
@@ -107,6 +109,10 @@ class SharedModules:
 
 def _first(module: nn.Module) -> nn.Parameter | None:
     return next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
+
+
+def _has_processors(module: nn.Module) -> bool:
+    return any(hasattr(part, "processor") for part in module.modules())
 
 
 def _processor(part: nn.Module) -> Any:
