@@ -62,6 +62,9 @@ ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
 } | {name: family.arguments for name, family in FAMILIES.items()}
 """Arguments of the pipeline's call, by the name of the builder whose modules a pipeline has."""
 SIZES: Final = {"kandinsky_5": [(1024, 1024)]} | tiny_pipelines_2.SIZES
+UNSTABLE: Final = {"kandinsky_22": ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")}
+"""Schedulers with which random weights amplify rounding, by builder: a batch of two by diffusers itself differs from
+single pictures by 17/255 there."""
 TASKS: Final = ("text-to-image", "image-to-image", "inpainting")
 NOT_HERE: Final = re.compile("video|audio|frame")
 """Arguments of pipelines that draw no picture."""
@@ -77,6 +80,9 @@ Made by `make matrix` with diffusers {version}. The library's text-to-image and 
 - **refused**: a card of it is refused at load, with the reason given.
 - **not built here**: the tests have no tiny pipeline of it, for the reason given. Like every pipeline, it is checked at
   load: it is batched if the check finds that it can be, and refused if it does not work.
+
+A tiny random pipeline may amplify rounding: with the two DPMSolver schedulers, diffusers' own batches of
+KandinskyV22CombinedPipeline differ from single pictures by 17/255, so they are left out there.
 
 {summary}
 
@@ -147,6 +153,7 @@ def fitting(card: ModelCard, generator: Any) -> tuple[ModelCard, Any]:
     """Return the card with all schedulers of diffusers that it may name, and its generator."""
     own = type(generator.pipeline.scheduler).__name__
     names = [name for name in sorted(dir(diffusers)) if name.endswith("Scheduler") and name != own]
+    names = [name for name in names if name not in UNSTABLE.get(card.source.name.rpartition("/")[2], ())]
     names = [name for name in names if _fits(generator.pipeline, card.model_copy(update={"schedulers": (name,)}))]
     while names:
         card = card.model_copy(update={"schedulers": tuple(names)})
