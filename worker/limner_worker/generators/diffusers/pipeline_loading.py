@@ -94,7 +94,9 @@ class LoadedPipeline:
             "mask_image": None if task.mask is None else Image.fromarray(task.mask),
             "strength": spec.strength,
         }
-        arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+        arguments: dict[str, Any] = {
+            name: value for name, value in given.items() if name in takes and value is not None
+        }
         if "guidance_schedule" in takes:  # its default, which excludes the request's guidance
             arguments["guidance_schedule"] = None
         own = own_pipeline(self.pipelines[spec.task], scheduler)
