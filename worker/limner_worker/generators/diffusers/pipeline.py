@@ -233,7 +233,8 @@ class DiffusersPipeline:
             some = list(unknown.items())[start : start + size]
             found |= zip(dict(some), self._call([image for _, image in some], size), strict=True)
         for key, image, call in zip(keys, images, calls, strict=True):
-            image.resume(self._texts.noticed(name, found[key], partial(image.repeat, call)))
+            shared = key in comparable
+            image.resume(self._texts.noticed(name, found[key], partial(image.repeat, call)) if shared else found[key])
         self._texts.store(name, {key: found[key] for key in unknown if key in comparable})
 
     def _serve(self, images: Sequence[SuspendedRun]) -> None:

@@ -77,12 +77,15 @@ class TextOutputs:
     def noticed(self, name: str, output: Any, repeat: Callable[[], Any]) -> Any:
         """Return an output for an image, of which every use of a tensor is noted.
 
-        A tensor that was not kept is on no device; `repeat` then makes the encoder's call again.
+        A tensor that was not kept is on no device; `repeat` then makes the encoder's call again. Objects of unknown
+        types, such as key-value caches, are left out: images with an equal text share the output.
         """
         numbers = count()
 
         def leaf(value: Any) -> Any:
-            return self._notice(name, next(numbers), value, repeat) if isinstance(value, Tensor) else value
+            return (
+                self._notice(name, next(numbers), value, repeat) if isinstance(value, Tensor) else plain_or_none(value)
+            )
 
         return map_leaves(output, leaf)
 
