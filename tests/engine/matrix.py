@@ -1,117 +1,284 @@
-"""`make matrix`: support for every text-to-image pipeline of diffusers, written to docs/pipelines.md.
+"""`make matrix`: support for every text-to-image and edit pipeline of diffusers, written to docs/pipelines.md.
 
 The classes are listed from the library, so those of a new version are included. Each class with a tiny random pipeline
-here is loaded through a card, and a mixed batch is compared with `pipe(…)`.
+in the tests is loaded through a card, and a mixed batch is compared with `pipe(…)`, also with each scheduler that fits.
+
+    python -m tests.engine.matrix [CLASS …]
+
+With classes, only these are tried and nothing is written.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
 import numpy as np
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from tests.engine import odd_pipelines, pipelines
+from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2, tiny_variants
 from tests.engine.test_diffusers_pipeline import FAMILIES, job_of, reference, run
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
+from limner_worker.engine.job_run import JobRun
+from limner_worker.generators.diffusers import pipeline_checks
 from limner_worker.generators.registry import load
 
+Build = Callable[[Path], Any]
+
 TABLE: Final = Path("docs/pipelines.md")
-BUILDERS: Final[tuple[Callable[[Path], Any], ...]] = (
-    *pipelines.FAMILIES.values(),
-    odd_pipelines.pag,
-    odd_pipelines.kandinsky_22,
-    odd_pipelines.hunyuan_image,
-    odd_pipelines.flux_2,
-    odd_pipelines.latent_diffusion,
-    odd_pipelines.kandinsky_5,
-    odd_pipelines.controlnet,
-)
+BUILDERS: Final[dict[str, Build]] = {
+    "Flux2KleinPipeline": tiny_pipelines.flux_2,
+    "FluxPipeline": pipelines.flux,
+    "HunyuanImagePipeline": odd_pipelines.hunyuan_image,
+    "Kandinsky5T2IPipeline": odd_pipelines.kandinsky_5,
+    "KandinskyV22CombinedPipeline": tiny_pipelines.kandinsky_22,
+    "LDMTextToImagePipeline": odd_pipelines.latent_diffusion,
+    "PixArtSigmaPipeline": pipelines.pixart,
+    "QwenImagePipeline": pipelines.qwen_image,
+    "StableDiffusion3Pipeline": pipelines.stable_diffusion_3,
+    "StableDiffusionPipeline": pipelines.stable_diffusion,
+    "StableDiffusionXLPipeline": pipelines.stable_diffusion_xl,
+    "ZImagePipeline": pipelines.z_image,
+    **tiny_pipelines.BUILDERS,
+    **tiny_pipelines_2.BUILDERS,
+    **tiny_variants.BUILDERS,
+}
+SMALL: Final = {"_auto_resize": False, "max_area": 32 * 32}
 ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
+    "FluxKontextInpaintPipeline": SMALL,
+    "FluxKontextPipeline": SMALL,
     "flux_2": {"max_sequence_length": 64, "text_encoder_out_layers": [1]},
+    **tiny_pipelines.ARGUMENTS,
+    **tiny_pipelines_2.ARGUMENTS,
 } | {name: family.arguments for name, family in FAMILIES.items()}
-SIZES: Final = {"kandinsky_5": [(1024, 1024)]}
+"""Arguments of the pipeline's call, by the name of the builder whose modules a pipeline has."""
+SIZES: Final = {"kandinsky_5": [(1024, 1024)]} | tiny_pipelines_2.SIZES
+UNSTABLE: Final = {"kandinsky_22": ("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler")}
+"""Schedulers with which random weights amplify rounding, by builder: a batch of two by diffusers itself differs from
+single pictures by 17/255 there."""
+TASKS: Final = ("text-to-image", "image-to-image", "inpainting")
+NOT_HERE: Final = re.compile("video|audio|frame")
+"""Arguments of pipelines that draw no picture."""
+GIVEN: Final = frozenset({"self", "prompt", "image", "mask_image", "height", "width"})
+"""The arguments that requests give; a pipeline that requires others is not one of those listed."""
 HEAD: Final = """# Pipelines of diffusers
 
-Made by `make matrix` with diffusers {version}. The library's text-to-image pipelines and their support:
+Made by `make matrix` with diffusers {version}. The library's text-to-image and edit pipelines and their support:
 
-- **batched**: a mixed batch of a tiny random pipeline gave the pictures that `pipe(…)` gives alone, within 1/255.
+- **batched**: a mixed batch of a tiny random pipeline gave the pictures that `pipe(…)` gives alone, within 1/255 in
+  float32, with every scheduler that fits.
 - **per image**: the same, with the denoiser or the named calls made for one image at a time.
 - **refused**: a card of it is refused at load, with the reason given.
-- **checked at load**: the tests have no tiny pipeline of it; like every pipeline, it is checked at load.
+- **not built here**: the tests have no tiny pipeline of it, for the reason given. Like every pipeline, it is checked at
+  load: it is batched if the check finds that it can be, and refused if it does not work.
 
-| pipeline | support |
-|---|---|
+A tiny random pipeline may amplify rounding: with the two DPMSolver schedulers, diffusers' own batches of
+KandinskyV22CombinedPipeline differ from single pictures by 17/255, so they are left out there.
+
+{summary}
+
+| pipeline | support | tasks | schedulers |
+|---|---|---|---|
 """
 
 
-def text_to_image() -> Iterator[str]:
-    """Yield the names of all pipelines that draw a picture from a text only."""
+@dataclass
+class Row:
+    """A line of the table."""
+
+    support: str
+    tasks: list[str] = field(default_factory=list)
+    schedulers: list[str] = field(default_factory=list)
+    """The short names of those that were tried."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the pipeline draws other pictures in a batch than alone, or could not be tried."""
+        return self.support.startswith("**")
+
+
+def classes() -> Iterator[str]:
+    """Yield the names of all pipelines that draw a picture from a text, with or without another picture."""
     for name in sorted(dir(diffusers)):
         cls = getattr(diffusers, name, None)
-        if not (inspect.isclass(cls) and issubclass(cls, DiffusionPipeline)) or cls is DiffusionPipeline:
+        if not inspect.isclass(cls) or "Pipeline" not in name or name.startswith(("Auto", "Flax", "Onnx")):
             continue
-        takes = inspect.signature(cls.__call__).parameters
-        needed = {
-            key for key, each in takes.items() if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
-        }
-        other = [key for key in takes if key.startswith(("num_frames", "video", "audio"))]
-        if "prompt" in takes and "height" in takes and not other and needed <= {"self", "prompt"}:
+        if hasattr(cls, "_backends"):
             yield name
+        elif issubclass(cls, DiffusionPipeline) and cls is not DiffusionPipeline:
+            takes = inspect.signature(cls.__call__).parameters
+            needed = {
+                key
+                for key, each in takes.items()
+                if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+            }
+            if "prompt" in takes and not any(map(NOT_HERE.search, takes)) and needed <= GIVEN:
+                yield name
 
 
-def outcome(build: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
-    """Return the class of a pipeline and how it is supported."""
-    name = build.__name__
-    more = {"options": {"arguments": ARGUMENTS.get(name, {})}, "sizes": SIZES.get(name, [(32, 32), (64, 32)])}
-    card = odd_pipelines.saved(build, folder, **more)
-    cls = str(DiffusionPipeline.load_config(card.source.folder)["_class_name"])
+def outcome(build: Build, base: str, folder: Path) -> Row:
+    """Return how a pipeline is supported: the tasks that work, or why it is refused."""
+    arguments = ARGUMENTS.get(base, {}) | ARGUMENTS.get(build.__name__, {})
+    sizes = SIZES.get(base, [(32, 32), (64, 32)])
+    card = odd_pipelines.saved(build, folder, options={"arguments": arguments}, sizes=sizes)
+    refusals: list[str] = []
+    row = Row("")
+    for task in TASKS:
+        one = card.model_copy(update={"tasks": (task,)})
+        try:
+            generator: Any = load(one, Settings(device="cpu", cache_dir=folder / "cache"))
+        except CardError as error:
+            refusals.append(error.message.split(": ", 1)[-1].split(" does not load: ")[-1])
+            continue
+        row.tasks.append(task)
+        if row.support:
+            continue
+        one, generator = fitting(one, generator)
+        row.schedulers = list(one.schedulers)
+        row.support = compared(generator, one, task)
+    row.support = row.support or f"refused: {shortened(refusals[0])}"
+    return row
+
+
+def fitting(card: ModelCard, generator: Any) -> tuple[ModelCard, Any]:
+    """Return the card with all schedulers of diffusers that it may name, and its generator."""
+    own = type(generator.pipeline.scheduler).__name__
+    names = [name for name in sorted(dir(diffusers)) if name.endswith("Scheduler") and name != own]
+    names = [name for name in names if name not in UNSTABLE.get(card.source.name.rpartition("/")[2], ())]
+    names = [name for name in names if _fits(generator.pipeline, card.model_copy(update={"schedulers": (name,)}))]
+    while names:
+        card = card.model_copy(update={"schedulers": tuple(names)})
+        try:
+            return card, load(card, Settings(device="cpu"))
+        except CardError as error:
+            refused = next((name for name in names if re.search(rf"\bscheduler '?{name}\b", error.message)), None)
+            if refused is None:
+                raise
+            names.remove(refused)
+    return card.model_copy(update={"schedulers": ()}), generator
+
+
+def _fits(pipeline: Any, card: ModelCard) -> bool:
+    """Return whether the checks before any drawing accept a card's schedulers."""
     try:
-        generator: Any = load(card, Settings(device="cpu", cache_dir=folder / "cache"))
-    except CardError as error:
-        return cls, f"refused: {error.message.split(': ', 2)[-1].split(' does not load: ')[-1]}"
-    joined = _joined(generator, card)
-    if joined is None:
-        return cls, "**wrong**"
-    apart = ", ".join(sorted(generator.unbatched_calls)) or ("" if joined else "its denoiser")
-    return cls, f"per image: {apart}" if apart else "batched"
+        pipeline_checks.check(pipeline, card)
+    except ValueError:
+        return False
+    return True
 
 
-def _joined(generator: Any, card: ModelCard) -> bool | None:
-    """Return whether two images shared a denoiser call; None if a picture differs from the one drawn alone."""
-    jobs = [
-        job_of(card, prompt, {"prompt": prompt, "steps": 2 + seed, "seed": seed})
+def compared(generator: Any, card: ModelCard, task: str) -> str:
+    """Return how the pipeline's images are joined; which pictures are wrong, if any."""
+    asked: list[dict[str, Any]] = [
+        {"prompt": prompt, "steps": 2 + seed, "seed": seed, "task": task}
         for seed, prompt in enumerate(("a cat", "a dog"))
     ]
-    if run(generator, jobs):
-        return None
-    for job in jobs:
-        found = job.rows[0].picture
-        if found is None or np.abs(found - reference(card, job) * 255).max() > 1:
-            return None
-    return jobs[0].rows[0].task.buckets[0] > 1
+    asked += [{"prompt": "a fish", "steps": 4, "seed": 3, "task": task, "scheduler": name} for name in card.schedulers]
+    every = card.model_copy(update={"tasks": TASKS})
+    jobs = [job_of(every, str(number), request) for number, request in enumerate(asked)]
+    errors = run(generator, jobs)
+    wrong = [*errors, *(job.id for job in jobs if job.id not in errors and not equal(card, job))]
+    if wrong:
+        names = sorted({asked[int(number)].get("scheduler", "own scheduler") for number in wrong})
+        return f"**wrong** ({', '.join(names)}) {' '.join({str(error) for error in errors.values()})}"
+    joined = max(jobs[0].rows[0].task.buckets) > 1
+    apart = ", ".join(sorted(generator.unbatched_calls)) or ("" if joined else "its denoiser")
+    return f"per image: {apart}" if apart else "batched"
+
+
+def equal(card: ModelCard, job: JobRun) -> bool:
+    """Return whether a job's picture is the one that the pipeline draws alone."""
+    found = job.rows[0].picture
+    return found is not None and np.abs(found - reference(card, job) * 255).max() <= 1
+
+
+def shortened(reason: str) -> str:
+    """Return the first sentence of a reason, as a table can hold it."""
+    line = " ".join(reason.split())
+    return line.replace("|", "/")[:200]
+
+
+def support_of(name: str) -> Row:
+    """Return the line of a class."""
+    needs = getattr(getattr(diffusers, name), "_backends", None)
+    if needs is not None:
+        missing = ", ".join(each for each in needs if each not in ("torch", "transformers"))
+        return Row(f"refused: it needs the package {missing}, which is not installed")
+    if name not in BUILDERS or name in NOT_BUILT:
+        return Row(f"not built here: {NOT_BUILT.get(name, 'no tiny pipeline yet')}")
+    build = BUILDERS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return outcome(build, tiny_variants.BASES.get(name, build.__name__), Path(folder))
+        except Exception as error:  # noqa: BLE001 - one class must not end the others
+            return Row(f"**error**: {type(error).__name__}: {shortened(str(error))}")
+
+
+_IMAGE_PROCESSOR = "its image processor needs torchvision, and more files than the tests write"
+_NOT_FOUND = "diffusers does not find the class of a module that it has saved itself"
+_TINY = "its text encoder expects more tokens than a tiny one has"
+NOT_BUILT: Final[dict[str, str]] = {
+    "BriaFiboPipeline": _TINY,
+    "CogView4ControlPipeline": _TINY,
+    "CogView4Pipeline": _TINY,
+    "GlmImagePipeline": _IMAGE_PROCESSOR,
+    "HunyuanDiTPAGPipeline": _TINY,
+    "HunyuanDiTPipeline": _TINY,
+    "IFImg2ImgPipeline": "it draws the first of several stages only",
+    "IFInpaintingPipeline": "it draws the first of several stages only",
+    "IFPipeline": "it draws the first of several stages only",
+    "Kandinsky3Img2ImgPipeline": _TINY,
+    "Kandinsky3Pipeline": _TINY,
+    "Ideogram4Pipeline": "its text encoder is made for one checkpoint",
+    "KandinskyCombinedPipeline": "its tokenizer cannot be built without sentencepiece",
+    "LuminaPipeline": "its random weights give values that are not finite",
+    "PixArtSigmaPAGPipeline": "its default layers are not in a tiny denoiser",
+    "PRXPipeline": "its text encoder cannot be built from a configuration",
+    "StableCascadeCombinedPipeline": _NOT_FOUND,
+    "StableDiffusion3PAGImg2ImgPipeline": "its default layers are not in a tiny denoiser",
+    "StableDiffusion3PAGPipeline": "its default layers are not in a tiny denoiser",
+    "StableDiffusionControlNetXSPipeline": "its modules cannot be loaded after they were saved",
+    "StableDiffusionGLIGENTextImagePipeline": "its modules are made for one checkpoint",
+    "StableDiffusionInpaintPipelineLegacy": "deprecated; its modules are those of StableDiffusionInpaintPipeline",
+    "StableDiffusionXLControlNetXSPipeline": "its modules cannot be loaded after they were saved",
+    "WuerstchenCombinedPipeline": _NOT_FOUND,
+    "ZImageControlNetInpaintPipeline": "its control network is made for one checkpoint",
+    "ZImageOmniPipeline": _IMAGE_PROCESSOR,
+}
+"""Classes without a tiny pipeline in the tests that works, and why."""
 
 
 def main() -> int:
     """Write the table; return 1 if a pipeline draws other pictures in a batch than alone."""
-    found: dict[str, str] = {}
-    for build in BUILDERS:
-        with tempfile.TemporaryDirectory() as folder:
-            cls, what = outcome(build, Path(folder))
-        found[cls] = what
-        sys.stderr.write(f"{cls}: {what}\n")
-    names = sorted({*text_to_image(), *found})
-    rows = "".join(f"| {name} | {found.get(name, 'checked at load')} |\n" for name in names)
-    TABLE.write_text(HEAD.format(version=diffusers.__version__) + rows)
-    return int("**wrong**" in found.values())
+    diffusers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.set_verbosity_error()
+    rows: dict[str, Row] = {}
+    for name in sys.argv[1:] or list(classes()):
+        rows[name] = row = support_of(name)
+        sys.stderr.write(f"{name}: {row.support} {row.tasks} {len(row.schedulers)} schedulers\n")
+    if not sys.argv[1:]:
+        TABLE.write_text(table(rows))
+    return int(any(row.wrong for row in rows.values()))
+
+
+def table(rows: dict[str, Row]) -> str:
+    """Return the page."""
+    kinds = [row.support.split(":")[0] for row in rows.values()]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("batched", "per image", "refused", "not built here"))
+    lines = [
+        f"| {name} | {row.support} | {', '.join(row.tasks)} | {len(row.schedulers) + 1 if row.tasks else ''} |\n"
+        for name, row in sorted(rows.items())
+    ]
+    return HEAD.format(version=diffusers.__version__, summary=f"Of {len(rows)} classes: {counts}.") + "".join(lines)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import shutil
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,16 +167,37 @@ def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
     return job
 
 
+def seed_steps(scheduler: Any, generator: torch.Generator) -> None:
+    """Let a scheduler draw noise with the request's seed also where its pipeline does not give it a generator."""
+    step: Any = scheduler.step
+    if "generator" in inspect.signature(step).parameters:
+
+        @functools.wraps(step)
+        def seeded(*args: Any, **kwargs: Any) -> Any:
+            return step(*args, **{"generator": generator, **kwargs})
+
+        scheduler.step = seeded
+
+
+def choose_scheduler(pipe: Any, name: str) -> None:
+    """Set the scheduler of a pipeline and of the pipelines within it."""
+    before, chosen = pipe.scheduler, getattr(diffusers, name).from_config(pipe.scheduler.config)
+    for part in (pipe, *(part for part in vars(pipe).values() if isinstance(part, diffusers.DiffusionPipeline))):
+        if part.scheduler is before:
+            part.scheduler = chosen
+
+
 def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     """Return the picture that diffusers draws for the request alone, called as its documentation says."""
     spec, task = job.claim.spec, job.rows[0].task
     pipe: Any = diffusers.DiffusionPipeline.from_pretrained(card.source.folder, dtype=getattr(torch, card.dtype))
     if spec.scheduler:
-        pipe.scheduler = getattr(diffusers, spec.scheduler).from_config(pipe.scheduler.config)
-    if spec.task == "image-to-image":
-        pipe = diffusers.AutoPipelineForImage2Image.from_pipe(pipe)
-    if spec.task == "inpainting":
-        pipe = diffusers.AutoPipelineForInpainting.from_pipe(pipe)
+        choose_scheduler(pipe, spec.scheduler)
+    with suppress(ValueError):  # diffusers names no other class for the task: this one does it
+        if spec.task == "image-to-image":
+            pipe = diffusers.AutoPipelineForImage2Image.from_pipe(pipe)
+        if spec.task == "inpainting":
+            pipe = diffusers.AutoPipelineForInpainting.from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     more: dict[str, Any] = dict(card.options.get("arguments", {}))
     if task.image is not None:
@@ -188,7 +211,9 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     more["true_cfg_scale" if card.source.folder.name == "qwen_image" else "guidance_scale"] = spec.guidance
     more |= {"width": spec.width, "height": spec.height, "num_inference_steps": spec.steps, "output_type": "np"}
     takes = inspect.signature(pipe.__call__).parameters
+    more["guidance_schedule"] = None
     generator = torch.Generator().manual_seed(spec.seed)
+    seed_steps(pipe.scheduler, generator)
     output = pipe(
         prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
     )

@@ -9,7 +9,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from tests.engine import odd_pipelines
+from tests.engine import odd_pipelines, tiny_variants
 from tests.engine.test_diffusers_pipeline import job_of, reference, run
 
 from limner_shared.domain.cards import ModelCard
@@ -81,3 +81,15 @@ def test_a_guider_that_changes_the_denoiser_is_refused_at_load(tmp_path: Path) -
     pipeline.save_pretrained(tmp_path / "skip", safe_serialization=True)
     with pytest.raises(CardError, match="SkipLayerGuidance changes the denoiser's layers"):
         load(odd_pipelines.card(tmp_path / "skip"), Settings(device="cpu"))
+
+
+def test_reverted_changes_leave_the_hooks_with_which_a_text_encoder_collects_its_layers(tmp_path: Path) -> None:
+    card = odd_pipelines.saved(tiny_variants.BUILDERS["StableDiffusionXLPAGPipeline"], tmp_path)
+    generator: Any = load(card, Settings(device="cpu"))
+    states: list[Any] = []
+    for number, prompt in enumerate(("a cat", "a dog", "a boat")):  # each is encoded after another's changes
+        states += generator.start([job_of(card, str(number), {"prompt": prompt, "seed": number}).rows[0].task])
+        generator.step(states[-1:])
+    assert [state.error for state in states] == [None] * 3
+    for state in states:
+        state.close()

@@ -17,6 +17,7 @@ from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, 
 
 ABOUT = {"head": "abc"}
 ROOM = 1 << 20
+CPU = torch.device("cpu")
 
 
 class Counting:
@@ -84,9 +85,10 @@ def test_a_text_with_a_damaged_value_in_redis_is_encoded(redis_url, redis: Redis
 
 def test_tensors_of_other_ranks_or_dtypes_are_not_used():
     example = torch.zeros(2)
-    assert filled(example, [torch.zeros(2, 2)]) is None
-    assert filled(example, [torch.zeros(2, dtype=torch.float16)]) is None
-    assert filled(example, []) is None
+    assert filled(example, {0: torch.zeros(2, 2)}, CPU) is None
+    assert filled(example, {0: torch.zeros(2, dtype=torch.float16)}, CPU) is None
+    assert filled(example, {1: torch.zeros(2)}, CPU) is None
+    assert filled(example, {}, CPU) is None
 
 
 def test_without_redis_texts_are_encoded_and_redis_is_not_asked_for_a_while(unused_url, monkeypatch):
@@ -112,7 +114,35 @@ def test_an_output_of_a_transformers_text_encoder_is_rebuilt_from_its_tensors():
         return BaseModelOutputWithPooling(last_hidden_state=layers[1], pooler_output=make(1, 8), hidden_states=layers)
 
     example, found = output(torch.zeros), output(torch.rand)
-    again = filled(example, leaves(found))
+    again = filled(example, dict(enumerate(leaves(found))), CPU)
     assert isinstance(again, BaseModelOutputWithPooling)
     assert torch.equal(again.last_hidden_state, found.last_hidden_state)
     assert torch.equal(again.hidden_states[1], found.hidden_states[1])
+
+
+def test_tensors_on_no_device_are_neither_counted_nor_stored_in_redis(redis_url: str) -> None:
+    def output() -> tuple[Tensor, Tensor]:
+        return torch.zeros(4, device="meta"), torch.ones(4)
+
+    one, other = (EmbeddingCache(16, SharedEmbeddingCache.at(redis_url, ABOUT)) for _ in "12")
+    one.store("text", {"apple": output()})
+    assert "apple" in one.find("text", ["apple"]), "only 16 of its 32 bytes count"
+    other.store("text", {"pear": output()})
+    missing, kept = other.find("text", ["apple"])["apple"]
+    assert missing.is_meta
+    assert torch.equal(kept, torch.ones(4))
+
+
+def test_a_text_that_exceeds_the_limit_evicts_nothing_and_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
+    known = EmbeddingCache(16)
+    known.store("text", {"apple": torch.zeros(4)})
+    known.store("text", {"long": torch.zeros(5), "longer": torch.zeros(6)})
+    assert list(known.find("text", ["apple", "long", "longer"])) == ["apple"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "exceeds the cache" in line]
+    assert len(lines) == 1
+    assert all(part in lines[0] for part in ("LIMNER_ENCODER_CACHE_BYTES", "20", "320"))
+
+
+def test_a_cache_that_is_turned_off_reports_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    EmbeddingCache(0).store("text", {"apple": torch.zeros(4)})
+    assert "exceeds" not in capsys.readouterr().out

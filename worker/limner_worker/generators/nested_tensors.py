@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any, Final
 
 import torch
@@ -19,20 +20,32 @@ def leaves(output: Any) -> list[Tensor]:
     return found
 
 
-def filled(example: Any, tensors: Sequence[Tensor]) -> Any:
-    """Return an output like the example that holds these tensors; None if their ranks or dtypes differ.
+def filled(example: Any, tensors: Mapping[int, Tensor], device: torch.device) -> Any:
+    """Return an output like the example that holds these tensors, by their position among its tensors.
 
-    Their shapes may differ, since texts differ in length.
+    Those that are missing are on no device. Returns None if there are none, or their ranks or dtypes differ; their
+    shapes may differ, since texts differ in length.
     """
-    if [(each.ndim, each.dtype) for each in leaves(example)] != [(each.ndim, each.dtype) for each in tensors]:
+    known = leaves(example)
+    for number, tensor in tensors.items():
+        if number >= len(known) or (known[number].ndim, known[number].dtype) != (tensor.ndim, tensor.dtype):
+            return None
+    if not tensors:
         return None
-    rest = iter(tensors)
-    return map_leaves(example, lambda leaf: next(rest).to(leaf.device) if isinstance(leaf, Tensor) else leaf)
+    numbers = count()
+
+    def leaf(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        number = next(numbers)
+        return tensors[number].to(device) if number in tensors else value.to("meta")
+
+    return map_leaves(example, leaf)
 
 
 def size_in_bytes(output: Any) -> int:
-    """Return the size of an output's tensors."""
-    return sum(tensor.nbytes for tensor in leaves(output))
+    """Return the size of an output's tensors, without those that are on no device."""
+    return sum(tensor.nbytes for tensor in leaves(output) if not tensor.is_meta)
 
 
 def owned(output: Any) -> Any:

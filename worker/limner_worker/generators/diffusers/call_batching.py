@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner_worker.generators.nested_tensors import PLAIN, map_leaves, plain_or_none
+from limner_worker.generators.nested_tensors import PLAIN, plain_or_none
 
 TIMES: Final = ("timestep", "timesteps")
 """Arguments that some pipelines pass once for all rows, although each row may have its own."""
@@ -57,6 +57,8 @@ class Call:
     """Calls with equal keys may be joined."""
     alone: bool = False
     """Whether the call can never be joined or padded, because the rows of an argument are unknown."""
+    repeated: bool = False
+    """Whether the call must be made although its result is cached, because the cached one is incomplete."""
 
     @property
     def device(self) -> torch.device:
@@ -85,15 +87,15 @@ class Signature:
     def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], digests: Digests) -> Call:
         """Return the pipeline's call with its key. Raises TypeError for a call without a tensor or list."""
         arguments = self._bind(args, kwargs)
-        rows = next((len(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
+        rows = next((_length(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
         if rows is None:
             raise TypeError(f"{self.name} is called without a tensor")
         for name, mask in MASKS.items():
             if mask in self._signature.parameters and arguments.get(name) is not None:
                 _pad_text(arguments, name, mask)
-        key = tuple((name, _signature(name, value, rows, digests)) for name, value in sorted(arguments.items()))
-        alone = _names(key, ALONE if self._shares else ALONE_IF_ENCODER)
-        return Call(self.name, arguments, rows, (self.name, rows, key), alone)
+        parts = [digests.signature(name, value, rows) for name, value in arguments.items()]
+        alone = any(marks & (ALONE if self._shares else ALONE_IF_ENCODER) for _, marks in parts)
+        return Call(self.name, arguments, rows, (self.name, rows, *[part for part, _ in parts]), alone)
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if self._positional is not None:
@@ -111,6 +113,21 @@ class Digests:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Tensor, str]] = {}
+        self._signatures: dict[str, tuple[Any, int, tuple[Hashable, frozenset[str]]]] = {}
+
+    def signature(self, name: str, value: Any, rows: int) -> tuple[Hashable, frozenset[str]]:
+        """Return the part of a call's key for an argument, and the marks in it that prevent a call from being joined.
+
+        Most arguments are the same object at every step.
+        """
+        known = self._signatures.get(name)
+        if known is not None and known[0] is value and known[1] == rows:
+            return known[2]
+        part = name, _signature(name, value, rows, self)
+        found = part, frozenset(mark for mark in ALONE_IF_ENCODER if _names(part, mark))
+        if isinstance(value, Tensor):  # others may be changed in place
+            self._signatures[name] = value, rows, found
+        return found
 
     def of(self, tensor: Tensor) -> str:
         """Return the SHA-256 of a tensor's values."""
@@ -142,20 +159,16 @@ def content(call: Call) -> str | None:
     compared by content.
     """
     identity = Digests().identity({name: call.arguments[name] for name in sorted(call.arguments)})
-    return (
-        None
-        if _names(identity, frozenset({OBJECT}))
-        else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
-    )
+    return None if _names(identity, OBJECT) else hashlib.sha256(f"{call.name} {identity!r}".encode()).hexdigest()
 
 
 @functools.lru_cache(1024)
-def _names(identity: Hashable, marks: frozenset[str]) -> bool:
+def _names(identity: Hashable, mark: str) -> bool:
     """Whether a mark begins the identity or a part of it. Cached: an image makes calls of one key at each step."""
     if not isinstance(identity, tuple):
         return False
     parts = cast("tuple[Hashable, ...]", identity)
-    return bool(parts) and (parts[0] in marks or any(_names(part, marks) for part in parts))
+    return bool(parts) and (parts[0] == mark or any(_names(part, mark) for part in parts))
 
 
 def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
@@ -170,8 +183,7 @@ def split(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
     """
     if size == 1:
         return [output]
-    rows = calls[0].rows
-    return [_split(output, slice(index * rows, (index + 1) * rows), size * rows) for index in range(len(calls))]
+    return _shares(output, calls[0].rows, size)[: len(calls)]
 
 
 def _digest(tensor: Tensor) -> str:
@@ -203,7 +215,7 @@ def _signature(name: str, value: Any, rows: int, digests: Digests) -> Hashable:
 def _tensor_signature(name: str, value: Tensor, rows: int, digests: Digests) -> Hashable:
     if name in TIMES and value.ndim <= 1:
         return "time"
-    if not value.ndim or len(value) != rows:
+    if not value.ndim or value.shape[0] != rows:
         return "shared", tuple(value.shape), str(value.dtype), digests.of(value)
     if name in PER_ROW:
         return "rows", value.shape[1:], value.dtype
@@ -220,7 +232,7 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
     if isinstance(first, Tensor):
         if name in TIMES and first.ndim <= 1:
             return torch.cat([value.expand(rows) for value in values])
-        return torch.cat(list(values)) if first.ndim and len(first) == rows else first
+        return torch.cat(list(values)) if first.ndim and first.shape[0] == rows else first
     if isinstance(first, list) and len(first) == rows:
         return [item for value in values for item in value]
     if isinstance(first, Mapping):
@@ -228,12 +240,25 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
     return first
 
 
-def _split(output: Any, mine: slice, total: int) -> Any:
-    def leaf(value: Any) -> Any:
-        if isinstance(value, list) or (isinstance(value, Tensor) and value.ndim):
-            if len(cast("list[Any]", value)) != total:
-                raise UnknownLayout(f"{len(cast('list[Any]', value))} instead of {total} rows")
-            return value[mine]
-        return value if isinstance(value, Tensor) else plain_or_none(value)
+def _shares(value: Any, rows: int, size: int) -> list[Any]:
+    """Divide an output among `size` calls."""
+    if isinstance(value, Mapping):
+        named = {str(key): _shares(item, rows, size) for key, item in cast("Mapping[str, Any]", value).items()}
+        return [type(value)(**{key: items[number] for key, items in named.items()}) for number in range(size)]
+    if isinstance(value, tuple):
+        items = [_shares(item, rows, size) for item in cast("tuple[Any, ...]", value)]
+        return [tuple(mine) for mine in zip(*items, strict=True)] if items else [()] * size
+    if not isinstance(value, (list, Tensor)):
+        return [plain_or_none(value)] * size
+    if isinstance(value, Tensor) and not value.ndim:
+        return [value] * size
+    if _length(value) != rows * size:
+        raise UnknownLayout(f"{_length(value)} instead of {rows * size} rows")
+    if isinstance(value, Tensor):
+        return list(value.split(rows))
+    return [value[number * rows : (number + 1) * rows] for number in range(size)]
 
-    return map_leaves(output, leaf)
+
+def _length(value: Any) -> int:
+    """The length of a tensor or list; `len` takes much longer for a tensor."""
+    return int(value.shape[0]) if isinstance(value, Tensor) else len(value)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import diffusers
@@ -18,11 +19,13 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, split
+from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
+from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
 from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
-from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, picture_of, tap
-from limner_worker.generators.nested_tensors import owned
+from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, tap
+from limner_worker.generators.diffusers.text_outputs import TextOutputs
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
 from limner_worker.networks.weights import weights_size
 
@@ -58,7 +61,12 @@ class DiffusersPipeline:
             if isinstance(module, nn.Module):
                 self._tap(name, module)
         about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self._device.name}
-        self._texts = EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about))
+        self._texts = TextOutputs(EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about)))
+        prepared = self._loaded.schedulers.items()
+        self._joint_schedulers = {
+            name for name, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))
+        }
+        """The names of schedulers that make the steps of several images at once; None for the pipeline's own."""
         self._latent_preview: LatentPreview | None = None
         self._active: tuple[tuple[str, float], ...] = ()
         if card.adapters:
@@ -97,7 +105,7 @@ class DiffusersPipeline:
     @contextmanager
     def without_text_cache(self) -> Iterator[None]:
         """A context without a cache of encoded texts."""
-        texts, self._texts = self._texts, EmbeddingCache(0)
+        texts, self._texts = self._texts, TextOutputs(EmbeddingCache(0))
         try:
             yield
         finally:
@@ -117,14 +125,14 @@ class DiffusersPipeline:
         images = [self._image(task) for task in tasks]
         for image in images:
             image.resume()
-        self._encode_pending(images)
+        self._settle(images)
         return images
 
     @torch.inference_mode()
     def step(self, states: Sequence[SuspendedRun]) -> None:
         """Call the denoiser once for all these images, then run each pipeline up to its next call."""
         self._serve(states)
-        self._encode_pending(states)
+        self._settle(states)
         self._device.synchronize()
 
     @torch.inference_mode()
@@ -144,7 +152,7 @@ class DiffusersPipeline:
             image.resume(result)
         while left := self._undecoded(states):
             self._serve([image for image in left if image.key == left[0].key])
-        return [_to_picture(image.picture) for image in states if image.picture is not None]
+        return [to_picture(image.picture) for image in states if image.picture is not None]
 
     @staticmethod
     def _undecoded(states: Sequence[SuspendedRun]) -> list[SuspendedRun]:
@@ -181,32 +189,53 @@ class DiffusersPipeline:
 
     # --- calls ---
 
-    def _encode_pending(self, images: Sequence[SuspendedRun]) -> None:
-        """Encode texts until no image waits for one."""
-        while waiting := [image for image in images if image.kind is Kind.ENCODE]:
-            self._encode([image for image in waiting if image.key == waiting[0].key])
+    def _settle(self, images: Sequence[SuspendedRun]) -> None:
+        """Make the schedulers' steps, and encode texts, until no image waits for either."""
+        while waiting := [image for image in images if image.kind in (Kind.SCHEDULE, Kind.ENCODE)]:
+            if waiting[0].kind is Kind.SCHEDULE:
+                self._schedule([image for image in waiting if image.kind is Kind.SCHEDULE])
+            else:
+                self._encode([image for image in waiting if image.key == waiting[0].key])
+        self._texts.settle()
+
+    def _schedule(self, images: Sequence[SuspendedRun]) -> None:
+        """Make the pending steps of the images' schedulers, those of equal position as one."""
+        together: dict[Hashable, list[SuspendedRun]] = {}
+        for image in images:
+            together.setdefault(image.joining.pending and image.joining.pending.position, []).append(image)
+        for some in together.values():
+            steps = [image.joining.pending for image in some if image.joining.pending is not None]
+            results: Sequence[Any] = [None] * len(some)
+            if len(steps) > 1:
+                try:
+                    results = step_jointly(steps)
+                except Exception as error:  # noqa: BLE001 - then each image makes its own step, and its own error
+                    self._joint_schedulers.discard(some[0].task.spec.scheduler)
+                    log.info("schedulers step image by image", model=self.card.name, reason=repr(error)[:200])
+            for image, result in zip(some, results, strict=True):
+                image.resume(result)
 
     def _encode(self, images: Sequence[SuspendedRun]) -> None:
         """Encode texts of one key. The batch size is constant, so that cached and new results have equal bits."""
-        contents = [content(image.call) for image in images]
+        calls = [image.call for image in images]
+        contents = [content(call) for call in calls]
         keys = [
             f"{image.adapters} {what}" if what is not None else f"only {id(image)}"
             for image, what in zip(images, contents, strict=True)
         ]
-        name, size = images[0].call.name, self.card.text_batch
-        comparable = [key for key, what in zip(keys, contents, strict=True) if what is not None]
-        found = self._texts.find(name, list(dict.fromkeys(comparable)))
+        name, size = calls[0].name, self.card.text_batch
+        comparable = list(dict.fromkeys(key for key, what in zip(keys, contents, strict=True) if what is not None))
+        repeated = {key for key, call in zip(keys, calls, strict=True) if call.repeated}
+        found = self._texts.find(name, [key for key in comparable if key not in repeated])
         unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in found}
         size = 1 if images[0].solitary else size
         for start in range(0, len(unknown), size):
             some = list(unknown.items())[start : start + size]
-            outputs = self._call([image for _, image in some], size)
-            named = dict(zip(dict(some), outputs, strict=True))
-            new = {key: owned(output) if key in comparable else output for key, output in named.items()}
-            self._texts.store(name, {key: output for key, output in new.items() if key in comparable})
-            found |= new
-        for key, image in zip(keys, images, strict=True):
-            image.resume(found[key])
+            found |= zip(dict(some), self._call([image for _, image in some], size), strict=True)
+        for key, image, call in zip(keys, images, calls, strict=True):
+            shared = key in comparable
+            image.resume(self._texts.noticed(name, found[key], partial(image.repeat, call)) if shared else found[key])
+        self._texts.store(name, {key: found[key] for key in unknown if key in comparable})
 
     def _serve(self, images: Sequence[SuspendedRun]) -> None:
         """Make the calls of these images, which have one key, as one call, and resume each image with its share."""
@@ -214,7 +243,12 @@ class DiffusersPipeline:
             with padding([image.task for image in images], (1,)):
                 images[0].resume()
             return
-        for image, result in zip(images, self._results(images), strict=True):
+        if images[0].kind is Kind.SCHEDULE:
+            self._schedule(images)
+            return
+        results = self._results(images)
+        for image, result in zip(images, results, strict=True):
+            image.joining.enabled = len(images) > 1 and image.task.spec.scheduler in self._joint_schedulers
             image.resume(result)
 
     def _results(self, images: Sequence[SuspendedRun]) -> list[Any]:
@@ -258,10 +292,3 @@ def _require_finite(call: Call | None) -> None:
     tensors = [] if call is None else [value for value in call.arguments.values() if isinstance(value, Tensor)]
     if not all(torch.isfinite(tensor).all() for tensor in tensors):
         raise FloatingPointError("the latents are not finite")
-
-
-def _to_picture(picture: NDArray[np.float32]) -> Picture:
-    """Convert float [H, W, 3] in [0, 1] to uint8. Raises FloatingPointError if it is not finite."""
-    if not np.isfinite(picture).all():
-        raise FloatingPointError("the picture is not finite")
-    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)

@@ -59,7 +59,11 @@ def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
 
 def explain(error: BaseException) -> str:
     """Return a library's error message, or which package to install if a missing one is the cause."""
-    if find_spec("torchvision") is None and (isinstance(error, NameError) or "torchvision" in str(error).lower()):
+    if isinstance(error, NameError) and error.name and error.name.isidentifier() and find_spec(error.name) is None:
+        package = error.name if error.name.islower() else "torchvision"  # otherwise a class that it would provide
+        return f"it needs the package {package}, which is not installed ({_first_line(error)})"
+    # transformers stands a placeholder in for a class that needs torchvision
+    if find_spec("torchvision") is None and any(part in str(error) for part in ("orchvision", "<locals>.Placeholder")):
         return f"it needs the package torchvision, which is not installed ({_first_line(error)})"
     return str(error)
 
@@ -75,7 +79,7 @@ def _diffusions() -> set[str]:
 def _check_scheduler(cls: Any, config: Any, all_steps: Sequence[float]) -> None:
     for steps in all_steps:
         try:
-            _set_steps(cls.from_config(config), int(steps))
+            set_steps(cls.from_config(config), int(steps))
         except ImportError as error:
             raise ValueError(f"the scheduler {cls.__name__} needs a package: {_first_line(error)}") from error
         except Exception as error:
@@ -88,7 +92,8 @@ def _check_scheduler(cls: Any, config: Any, all_steps: Sequence[float]) -> None:
         raise ValueError(f"the scheduler {cls.__name__} draws noise that the seed does not determine")
 
 
-def _set_steps(scheduler: Any, steps: int) -> None:
+def set_steps(scheduler: Any, steps: int) -> None:
+    """Set a scheduler's number of steps, as a pipeline does for a picture of medium size."""
     takes = inspect.signature(scheduler.set_timesteps).parameters
     shifts = "mu" in takes and getattr(scheduler.config, "use_dynamic_shifting", False)
     scheduler.set_timesteps(steps, **({"mu": 1.0} if shifts else {}))
@@ -100,7 +105,7 @@ def _trial(cls: Any, config: Any, stray_seed: int) -> torch.Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stray_seed)
         scheduler: Any = cls.from_config(config)
-        _set_steps(scheduler, TRIAL_STEPS)
+        set_steps(scheduler, TRIAL_STEPS)
         given = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
         sample = torch.ones(1, 4, 2, 2)
         for time in scheduler.timesteps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, checked_hashes, locate
 from limner_worker.generators.diffusers.module_devices import remember_devices
-from limner_worker.generators.diffusers.own_pipeline import own_pipeline
+from limner_worker.generators.diffusers.own_pipeline import own_pipeline, own_scheduler
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
+INPUTS: Final = {"image-to-image": {"image"}, "inpainting": {"image", "mask_image"}}
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
 
 
@@ -55,7 +55,7 @@ class LoadedPipeline:
             check(pipeline, card)
             config = pipeline.scheduler.config
             kinds = {None: type(pipeline.scheduler), **schedulers(pipeline, card)}
-            pipelines = {task: TASKS[task].from_pipe(pipeline) if task in TASKS else pipeline for task in card.tasks}
+            pipelines = {task: _variant(pipeline, task) for task in card.tasks}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
             for name, source in card.adapters.items():
@@ -79,7 +79,7 @@ class LoadedPipeline:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call."""
         spec = task.spec
         takes = self.parameters[spec.task]  # some pipelines take no negative prompt or mask
-        scheduler = copy.deepcopy(self.schedulers[spec.scheduler or None])
+        scheduler = own_scheduler(self.schedulers[spec.scheduler or None])
         given = {
             "prompt": spec.prompt,
             "negative_prompt": spec.negative_prompt or None,
@@ -94,7 +94,11 @@ class LoadedPipeline:
             "mask_image": None if task.mask is None else Image.fromarray(task.mask),
             "strength": spec.strength,
         }
-        arguments = {name: value for name, value in given.items() if name in takes and value is not None}
+        arguments: dict[str, Any] = {
+            name: value for name, value in given.items() if name in takes and value is not None
+        }
+        if "guidance_schedule" in takes:  # its default, which excludes the request's guidance
+            arguments["guidance_schedule"] = None
         own = own_pipeline(self.pipelines[spec.task], scheduler)
         return own, scheduler, arguments | self.card.options.get("arguments", {})
 
@@ -112,6 +116,18 @@ def _folder(source: Source) -> Path:
     if source.hub is None:
         return locate(source)
     return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
+
+
+def _variant(pipeline: Any, task: str) -> Any:
+    """Return the pipeline that does a task: of the class that diffusers names, or this one if it takes its inputs."""
+    if task not in TASKS:
+        return pipeline
+    try:
+        return TASKS[task].from_pipe(pipeline)
+    except ValueError:
+        if INPUTS[task] <= inspect.signature(pipeline.__call__).parameters.keys():
+            return pipeline
+        raise
 
 
 def _load(card: ModelCard, folder: Path, device: str) -> Any:

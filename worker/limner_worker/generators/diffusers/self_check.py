@@ -32,10 +32,13 @@ log = get_logger(__name__)
 Pixels = NDArray[np.float32]
 """[height, width, 3] in [0, 1]."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of this check; stored results of other versions are ignored."""
 PROMPTS: Final = ("a red apple", "two blue boats on a quiet sea")
 STEPS: Final = 2
+SCHEDULER_STEPS: Final = 4
+"""Steps with which each scheduler of a card is tried: some call the denoiser twice a step, which overruns the tables of
+some pipelines."""
 LARGEST_DIFFERENCE: Final = 1.5 / 255
 """The largest difference in float32, where joined calls differ from separate ones in the last bits only."""
 MEAN_DIFFERENCE: Final = 4 / 255
@@ -78,7 +81,28 @@ def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
             _reraise_device_fault(error)
             raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}") from error
         needed |= _check_task(generator, task, expected, needed)
+    _check_schedulers(generator)
     return sorted(needed)
+
+
+def _check_schedulers(generator: DiffusersPipeline) -> None:
+    """Raise CardError for a scheduler of the card with which the pipeline does not work.
+
+    Some pipelines give their scheduler a list of noise levels, which not every scheduler takes.
+    """
+    card = generator.card
+    few = int(min(max(SCHEDULER_STEPS, card.steps.min), card.steps.max))
+    for name in card.schedulers:
+        reason = ""
+        for steps in (few, int(card.steps.default)):
+            try:
+                generator.draw_alone(_tasks(card, card.tasks[0], scheduler=name, steps=steps)[0])
+                break
+            except Exception as error:  # noqa: BLE001 - a pipeline may raise anything
+                _reraise_device_fault(error)
+                reason = explain(error)
+        else:
+            raise CardError(f"{card.name}: the scheduler {name!r} does not work with this pipeline: {reason}")
 
 
 def _check_task(generator: DiffusersPipeline, task: Task, expected: Sequence[Pixels], known: set[str]) -> set[str]:
@@ -122,15 +146,15 @@ def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> list[Pix
             state.close()
 
 
-def _tasks(card: ModelCard, task: Task) -> list[ImageTask]:
+def _tasks(card: ModelCard, task: Task, *, scheduler: str | None = None, steps: int = 0) -> list[ImageTask]:
     width, height = min(card.sizes, key=lambda size: size[0] * size[1])
-    steps = int(min(max(STEPS, card.steps.min), card.steps.max))
+    steps = steps or int(min(max(STEPS, card.steps.min), card.steps.max))
     noise = np.random.default_rng(0)
     tasks: list[ImageTask] = []
     for seed, prompt in enumerate(PROMPTS):
         spec = JobSpec(
             prompt=prompt, model=card.name, width=width, height=height, steps=steps, seed=seed,
-            guidance=card.guidance.default, image=None if task == "text-to-image" else "0" * 64,
+            guidance=card.guidance.default, scheduler=scheduler, image=None if task == "text-to-image" else "0" * 64,
             mask="0" * 64 if task == "inpainting" else None,
             strength=None if task == "text-to-image" else max(DEFAULT_STRENGTH, 1 / steps),
         )  # fmt: skip

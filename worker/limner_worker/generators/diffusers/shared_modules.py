@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from operator import is_
+from operator import is_, methodcaller
 from typing import Any, Final
 
 import torch
@@ -40,6 +40,7 @@ class Changes:
 
 
 AS_LOADED: Final = Changes()
+_HELD: Final = methodcaller("get", "processor")
 
 
 class SharedModules:
@@ -55,8 +56,12 @@ class SharedModules:
         parts = [part for module in modules.values() for part in module.modules()]
         self._attentions = [part for part in parts if hasattr(part, "processor")]
         self._processors = [_processor(part) for part in self._attentions]
-        self._places = [(vars(part), vars(part)["_modules"]) for part in self._attentions]
-        all_hooks: list[dict[int, Any]] = [getattr(part, name) for part in parts for name in HOOKS]
+        places = [(vars(part), vars(part)["_modules"]) for part in self._attentions]
+        self._places = [own if "processor" in own else modules for own, modules in places]
+        """The dictionaries in which the modules hold their processors as loaded."""
+        # Text encoders install hooks of their own at their first call, to collect their hidden layers: those must stay.
+        hooked = [part for module in modules.values() if _has_processors(module) for part in module.modules()]
+        all_hooks: list[dict[int, Any]] = [getattr(part, name) for part in hooked for name in HOOKS]
         self._hooks = [(hooks, dict(hooks)) for hooks in all_hooks]
         self._now = AS_LOADED
         self.unbatched_calls: set[str] = set()
@@ -65,13 +70,11 @@ class SharedModules:
     def capture(self) -> Changes:
         """Return the differences from the state at load, after an image's code has run."""
         dtypes = [example.dtype for example in self._examples.values()]
-        # This runs after each call of each image, over up to 140 attention layers: hence no function call for each.
-        processors = [
-            own["processor"] if "processor" in own else modules.get("processor") for own, modules in self._places
-        ]
-        if dtypes == self._dtypes and all(map(is_, processors, self._processors)):
+        # This runs after each call of each image, over up to 140 attention layers: hence without a loop in Python.
+        if dtypes == self._dtypes and all(map(is_, map(_HELD, self._places), self._processors)):
             self._now = AS_LOADED
             return AS_LOADED
+        processors = [_processor(part) for part in self._attentions]
         named = zip(self._examples, dtypes, self._dtypes, strict=True)
         parts = zip(self._attentions, processors, self._processors, strict=True)
         changed = tuple((part, processor) for part, processor, loaded in parts if processor is not loaded)
@@ -106,6 +109,10 @@ class SharedModules:
 
 def _first(module: nn.Module) -> nn.Parameter | None:
     return next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
+
+
+def _has_processors(module: nn.Module) -> bool:
+    return any(hasattr(part, "processor") for part in module.modules())
 
 
 def _processor(part: nn.Module) -> Any:

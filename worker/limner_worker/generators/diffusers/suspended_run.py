@@ -8,6 +8,7 @@ scheduler and guidance work as their authors wrote them, and are batched by step
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Hashable
@@ -26,9 +27,10 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
+from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
+from limner_worker.generators.diffusers.output_pictures import picture_of
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
-COLOUR_DIMENSIONS: Final = 3
 UNWINDINGS: Final = 3
 """The attempts to end a run: a pipeline that calls a module while it cleans up is suspended again."""
 
@@ -39,6 +41,8 @@ class Kind(Enum):
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
+    SCHEDULE = "schedule"
+    """A step of the scheduler, which may be made together with those of other images."""
     PAUSE = "pause"
     """No call but the end of a step, for a pipeline without a known denoiser, whose calls are not shared."""
 
@@ -96,11 +100,11 @@ class SuspendedRun:
         self.error: Exception | None = None
         self.picture: NDArray[np.float32] | None = None
         """[height, width, 3] in [0, 1]; None until decoded."""
+        self.joining = Joining()
         self._digests = Digests()
         self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
-        self._scheduler_steps = 0
         self._pipe: Any = pipeline
-        self._scheduler = scheduler
+        self._scheduler, self._scheduler_steps = scheduler, 0
         self._uses_flow_matching = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         self._generator: torch.Generator = arguments["generator"]
         self._latents: Any = None
@@ -148,7 +152,7 @@ class SuspendedRun:
     @property
     def finished(self) -> bool:
         """Whether only the decode is left, or nothing."""
-        return self.kind not in (Kind.ENCODE, Kind.DENOISE, Kind.PAUSE)
+        return self.kind not in (Kind.ENCODE, Kind.DENOISE, Kind.SCHEDULE, Kind.PAUSE)
 
     @property
     def steps_done(self) -> int:
@@ -189,12 +193,18 @@ class SuspendedRun:
         self.changes = AS_LOADED
         self._shared.enter(AS_LOADED)
         self._latents = self._output = self._denoised = self._resumed = self._pipe = None
-        self._digests = Digests()
+        self._digests, self.joining = Digests(), Joining()
 
     def suspend(self, kind: Kind, signature: Signature, args: Any, kwargs: Any) -> Any:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
         self.pending = signature.call(args, kwargs, self._digests)
         self.kind = kind
+        return getcurrent().parent.switch()  # type: ignore[union-attr]
+
+    def repeat(self, call: Call) -> Any:
+        """Called within the image's greenlet: make a text encoder's call again, and return its complete output."""
+        self.pending = dataclasses.replace(call, repeated=True)
+        self.kind = Kind.ENCODE
         return getcurrent().parent.switch()  # type: ignore[union-attr]
 
     def _switch(self, value: Any) -> Any:
@@ -246,13 +256,23 @@ class SuspendedRun:
             )
         if self._seeds_steps:  # without a generator the scheduler would draw noise that the seed does not determine
             kwargs.setdefault("generator", self._generator)
-        result = original(*args, **kwargs)
+        result = self._joint_result(args, kwargs) if self.joining.enabled else None
+        if result is None:
+            result = original(*args, **kwargs)
         self._scheduler_steps += 1
         self._latents = result[0]
         self._output = kwargs["model_output"] if "model_output" in kwargs else args[0]
         if self._pausing:
             self.kind = Kind.PAUSE
             getcurrent().parent.switch()  # type: ignore[union-attr]
+        return result
+
+    def _joint_result(self, args: Any, kwargs: Any) -> Any:
+        """Hand out the scheduler's step; return its result, or None if this image is to make it by itself."""
+        self.joining.pending = ScheduledStep(self._scheduler, args, kwargs, self.joining.identities)
+        self.kind = Kind.SCHEDULE
+        result = getcurrent().parent.switch()  # type: ignore[union-attr]
+        self.joining.pending = None
         return result
 
 
@@ -267,12 +287,3 @@ def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwarg
 @functools.cache
 def _takes_generator(scheduler: type[Any]) -> bool:
     return "generator" in inspect.signature(scheduler.step).parameters
-
-
-def picture_of(output: Any) -> NDArray[np.float32]:
-    """Return the first picture of a pipeline's output, under any name. Raises TypeError if it is not a picture."""
-    pictures = next(iter(output.values()))
-    picture = pictures[0] if isinstance(pictures, (list, np.ndarray)) else None
-    if not isinstance(picture, np.ndarray) or picture.ndim != COLOUR_DIMENSIONS:
-        raise TypeError(f"{type(output).__name__} has no picture of height, width and colours")
-    return picture

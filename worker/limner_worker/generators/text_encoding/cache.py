@@ -26,9 +26,16 @@ class ByteCache(Generic[K, V]):
         self._known.move_to_end(key)
         return found[0]
 
-    def put(self, key: K, value: V, nbytes: int) -> None:
-        """Store a value of `nbytes` bytes, and evict the least recently used values to make room."""
-        self._bytes += nbytes - self._known.pop(key, (value, 0))[1]
+    def put(self, key: K, value: V, nbytes: int) -> bool:
+        """Store a value of `nbytes` bytes, and evict the least recently used values to make room.
+
+        Returns False, and evicts nothing, if the value alone exceeds the limit.
+        """
+        self._bytes -= self._known.pop(key, (value, 0))[1]
+        if nbytes > self._max_bytes:
+            return False
+        self._bytes += nbytes
         self._known[key] = value, nbytes
-        while self._bytes > self._max_bytes and self._known:
+        while self._bytes > self._max_bytes:
             self._bytes -= self._known.popitem(last=False)[1][1]
+        return True

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from limner_shared import metrics
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.nested_tensors import filled, leaves, size_in_bytes
+from limner_worker.generators.nested_tensors import filled, leaves, map_leaves, size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
 
 log = get_logger(__name__)
@@ -26,6 +26,8 @@ KEPT_SECONDS: Final = 86_400
 LARGEST: Final = 16 << 20
 """The size limit of shared outputs in bytes: a network may need longer to transfer larger ones than the encoder to
 compute them."""
+ADVISED_TEXTS: Final = 16
+"""The number of texts that a cache should hold, if a single one exceeds it."""
 PAUSE_SECONDS: Final = 30.0
 """The time after an error for which Redis is not used, so that jobs do not wait for it again."""
 
@@ -45,11 +47,11 @@ class SharedEmbeddingCache:
         """Return the cache in the Redis at `url`, or None for an empty URL."""
         return cls(Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5), about) if url else None
 
-    def get(self, keys: Sequence[str]) -> dict[str, list[Tensor]]:
-        """Return the tensors of each key that is stored."""
+    def get(self, keys: Sequence[str]) -> dict[str, dict[int, Tensor]]:
+        """Return the tensors of each key that is stored, by their position among the output's tensors."""
         if not keys or time.monotonic() < self._paused_until:
             return {}
-        found: dict[str, list[Tensor]] = {}
+        found: dict[str, dict[int, Tensor]] = {}
         try:
             values: Any = self._redis.mget([self._prefix + _sha256(key) for key in keys])
         except RedisError as error:
@@ -58,21 +60,24 @@ class SharedEmbeddingCache:
         for key, value in zip(keys, values, strict=True):
             try:
                 tensors = {} if value is None else load(value)
-            except SafetensorError:
+                found[key] = {int(number): tensor for number, tensor in tensors.items()}
+            except (SafetensorError, ValueError):
                 continue
-            if tensors:
-                found[key] = [tensor for _, tensor in sorted(tensors.items())]
         return found
 
-    def put(self, found: Mapping[str, Sequence[Tensor]]) -> None:
-        """Store outputs for the other workers."""
+    def put(self, found: Mapping[str, Any]) -> None:
+        """Store outputs for the other workers, without tensors that are on no device."""
         if time.monotonic() < self._paused_until:
             return
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for key, tensors in found.items():
-                    if sum(tensor.nbytes for tensor in tensors) <= LARGEST:
-                        named = {f"{number:04}": tensor.cpu().contiguous() for number, tensor in enumerate(tensors)}
+                for key, output in found.items():
+                    if 0 < size_in_bytes(output) <= LARGEST:
+                        named = {
+                            f"{number:04}": tensor.cpu().contiguous()
+                            for number, tensor in enumerate(leaves(output))
+                            if not tensor.is_meta
+                        }
                         pipe.set(self._prefix + _sha256(key), save(named), ex=KEPT_SECONDS)
                 pipe.execute()
         except RedisError as error:
@@ -87,9 +92,12 @@ class EmbeddingCache:
     """Encoder outputs by a key that identifies the complete input. For one thread."""
 
     def __init__(self, max_bytes: int, shared: SharedEmbeddingCache | None = None) -> None:
+        """`max_bytes` of 0 turns the cache in memory off."""
         self._known: ByteCache[str, Any] = ByteCache(max_bytes)
+        self._max_bytes = max_bytes
         self._shared = shared
-        self._examples: dict[str, Any] = {}
+        self._examples: dict[str, tuple[Any, torch.device]] = {}
+        self._too_large: set[str] = set()
 
     def find(self, encoder: str, keys: Sequence[str]) -> dict[str, Any]:
         """Return the outputs that are cached here or in Redis."""
@@ -104,19 +112,38 @@ class EmbeddingCache:
         if self._shared is None or example is None:  # Redis holds tensors only; an example gives their structure
             return found
         for key, tensors in self._shared.get([key for key in keys if key not in found]).items():
-            output = filled(example, tensors)
+            output = filled(example[0], tensors, example[1])
             if output is not None:
                 found[key] = output
-                self._known.put(key, output, size_in_bytes(output))
+                self._put(encoder, key, output)
         return found
 
     def store(self, encoder: str, outputs: Mapping[str, Any]) -> None:
         """Store the outputs of an encoder."""
         for key, output in outputs.items():
-            self._known.put(key, output, size_in_bytes(output))
-            self._examples.setdefault(encoder, output)
+            self._put(encoder, key, output)
+            device = next((tensor.device for tensor in leaves(output) if not tensor.is_meta), None)
+            if encoder not in self._examples and device is not None:
+                self._examples[encoder] = map_leaves(output, _on_no_device), device
         if self._shared is not None:
-            self._shared.put({key: leaves(output) for key, output in outputs.items()})
+            self._shared.put(outputs)
+
+    def _put(self, encoder: str, key: str, output: Any) -> None:
+        size = size_in_bytes(output)
+        if not self._known.put(key, output, size) and self._max_bytes and encoder not in self._too_large:
+            self._too_large.add(encoder)
+            log.warning(
+                "encoded text exceeds the cache",
+                encoder=encoder,
+                bytes=size,
+                setting="LIMNER_ENCODER_CACHE_BYTES",
+                limit=self._max_bytes,
+                advised=size * ADVISED_TEXTS,
+            )
+
+
+def _on_no_device(leaf: Any) -> Any:
+    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
 
 
 def _sha256(text: str) -> str:

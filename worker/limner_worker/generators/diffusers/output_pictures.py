@@ -1,0 +1,28 @@
+"""The picture in a pipeline's output."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limner_worker.generators.base import Picture
+
+COLOUR_DIMENSIONS: Final = 3
+
+
+def picture_of(output: Any) -> NDArray[np.float32]:
+    """Return the first picture of a pipeline's output, under any name. Raises TypeError if it is not a picture."""
+    pictures = next(iter(output.values()))
+    picture = pictures[0] if isinstance(pictures, (list, np.ndarray)) else None
+    if not isinstance(picture, np.ndarray) or picture.ndim != COLOUR_DIMENSIONS:
+        raise TypeError(f"{type(output).__name__} has no picture of height, width and colours")
+    return picture
+
+
+def to_picture(picture: NDArray[np.float32]) -> Picture:
+    """Return float [H, W, 3] in [0, 1] to uint8. Raises FloatingPointError if it is not finite."""
+    if not np.isfinite(picture).all():
+        raise FloatingPointError("the picture is not finite")
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
