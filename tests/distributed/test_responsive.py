@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from typing import Any
 
 import httpx
 import psutil
@@ -47,14 +48,12 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class Web:
     """One web process of a service, and its clients."""
 
-    def __init__(self, service: Service, **changes: object) -> None:
+    def __init__(self, service: Service, **changes: Any) -> None:
         self.service = service
         card = service.folder / "painter.toml"
         card.write_text(CARD)
         changes = {"port": free_port(), "web_workers": 1, "models": (card,)} | changes
-        service.settings = service.settings.model_copy(update=changes)
-        # Only explicitly set fields are passed to other processes.
-        service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
+        service.change_settings(changes)
         self.process = service.start("serve")
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", timeout=20, trust_env=False)
         eventually(self._responds)
@@ -90,7 +89,7 @@ def stack(service: Service) -> Iterator[ExitStack]:
         yield stack
 
 
-def serve(service: Service, stack: ExitStack, **changes: object) -> Web:
+def serve(service: Service, stack: ExitStack, **changes: Any) -> Web:
     return stack.enter_context(closing(Web(service, **changes)))
 
 
@@ -221,7 +220,9 @@ def test_invalid_messages_on_the_channel_are_skipped(service: Service, stack: Ex
 
 
 @sqlite
-def test_a_hanging_store_does_not_block_other_requests(service: Service, stack: ExitStack, monkeypatch):
+def test_a_hanging_store_does_not_block_other_requests(
+    service: Service, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+):
     store = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # accepts connections and never responds
     for name, value in {
         "AWS_ENDPOINT": f"http://127.0.0.1:{store.getsockname()[1]}",
@@ -252,7 +253,7 @@ def finished_picture(service: Service, job: str, data: bytes, digest: str = "0" 
         return session.scalar(text("SELECT id FROM images WHERE job_id = :job"), {"job": job})
 
 
-def test_nothing_blocks_the_event_loop(service: Service, stack: ExitStack, monkeypatch):
+def test_nothing_blocks_the_event_loop(service: Service, stack: ExitStack, monkeypatch: pytest.MonkeyPatch):
     """gevent's monitor reports each period of more than 100 ms without a greenlet switch, with the stack.
 
     On a busy machine the process can also wait that long for a core, so only code that blocks in each try fails.

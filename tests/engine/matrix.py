@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import diffusers
 import numpy as np
@@ -73,7 +73,7 @@ def outcome(build: Callable[[Path], Any], folder: Path) -> tuple[str, str]:
     name = build.__name__
     more = {"options": {"arguments": ARGUMENTS.get(name, {})}, "sizes": SIZES.get(name, [(32, 32), (64, 32)])}
     card = odd_pipelines.saved(build, folder, **more)
-    cls = str(DiffusionPipeline.load_config(card.source.folder)["_class_name"])
+    cls = str(cast(Any, DiffusionPipeline.load_config(str(card.source.folder)))["_class_name"])
     try:
         generator: Any = load(card, Settings(device="cpu", cache_dir=folder / "cache"))
     except CardError as error:

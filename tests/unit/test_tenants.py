@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -11,7 +14,7 @@ from limner_shared.db.engine import Database, upgrade
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs `limner tenants …` with its own database."""
     monkeypatch.setenv("LIMNER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
@@ -32,7 +35,7 @@ def test_a_tenant_is_created_once_and_can_be_changed(database: Database):
         assert (acme.weight, acme.max_queued, acme.cost_per_day) == (2.0, None, None)
 
 
-def test_the_command_sets_clears_and_lists_limits(run):
+def test_the_command_sets_clears_and_lists_limits(run: Any):
     assert run("set", "acme", "--weight", "4", "--max-queued", "10", "--keep-images-days", "0.5").exit_code == 0
     assert run("set", "acme", "--max-queued", "none").exit_code == 0
     row = next(line for line in run().output.splitlines() if "acme" in line)
@@ -42,7 +45,7 @@ def test_the_command_sets_clears_and_lists_limits(run):
 @pytest.mark.parametrize(
     "option", [("--weight", "0"), ("--max-queued", "0"), ("--max-running", "1.5"), ("--keep-jobs-days", "-1")]
 )
-def test_an_invalid_value_is_a_usage_error_and_changes_nothing(run, option):
+def test_an_invalid_value_is_a_usage_error_and_changes_nothing(run: Any, option: Any):
     result = run("set", "acme", *option)
     assert result.exit_code == 2
     assert option[0] in result.output
