@@ -45,7 +45,7 @@ class FakeLLM:
                 if not server.trickle:
                     self.wfile.write(content)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, *_: Any, **__: Any) -> None:
                 return
 
         self._http = Server(("127.0.0.1", 0), Handler)

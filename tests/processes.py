@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from redis import Redis
@@ -28,7 +28,7 @@ COMMAND = "limner_client.cli.main"
 """The module that runs the command `limner`."""
 
 
-def eventually(check: Callable[[], T], seconds: float = 30, every: float = 0.05) -> T:
+def eventually(check: Callable[[], T | None], seconds: float = 30, every: float = 0.05) -> T:
     """Poll `check` and return its first true result. Fails the test after `seconds` and shows the last result."""
     deadline = time.monotonic() + seconds
     while not (result := check()):
@@ -52,10 +52,15 @@ class Service:
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, command: str, *arguments: str, module: str = COMMAND, **options: object) -> subprocess.Popen[bytes]:
+    def change_settings(self, changes: Mapping[str, Any]) -> None:
+        """Change settings; only explicitly set ones are passed to the processes that are started from now on."""
+        explicit: dict[str, Any] = self.settings.model_dump(exclude_unset=True)
+        self.settings = Settings(**explicit | dict(changes))
+
+    def start(self, command: str, *arguments: str, module: str = COMMAND, **options: Any) -> subprocess.Popen[bytes]:
         """Start `limner COMMAND`, run by `module`; its log goes to the test's folder."""
         with (self.folder / f"{command}-{len(self.processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
+            process: Any = subprocess.Popen(
                 [sys.executable, "-m", module, command, *arguments],
                 env=environment(self.settings),
                 stdout=log,
@@ -78,7 +83,7 @@ class Service:
         except httpx.TransportError:
             return False
 
-    def start_workers(self, count: int = 1, **options: object) -> list[subprocess.Popen[bytes]]:
+    def start_workers(self, count: int = 1, **options: Any) -> list[subprocess.Popen[bytes]]:
         """Start workers and wait until they report that they are ready."""
         before = self.ready_workers()
         started = [self.start("worker", **options) for _ in range(count)]
@@ -91,7 +96,7 @@ class Service:
             return len(client.keys("limner:worker:*"))
 
     def submit(
-        self, count: int = 1, *, priority: Priority = Priority.NORMAL, max_retries: int = 0, **request: object
+        self, count: int = 1, *, priority: Priority = Priority.NORMAL, max_retries: int = 0, **request: Any
     ) -> list[str]:
         """Queue jobs through the ledger; the dispatcher releases them."""
         catalogue = Catalogue.load(self.settings.models, self.settings.default_model)

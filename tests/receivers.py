@@ -78,13 +78,13 @@ def receiver(
             except OSError:
                 return  # the sender has gone
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: Any, **__: Any) -> None:
             pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        def handle_error(self, *_: object) -> None:
+        def handle_error(self, *_: Any, **__: Any) -> None:
             pass
 
     server = Server(("127.0.0.1", 0), Handler)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from apiflask import APIFlask
-from flask.testing import FlaskClient
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
 from limner_web.app import create_app
+from tests.api.clients import ApiClient, App
 from tests.conftest import copy_database
 from tests.processes import Service
 
@@ -24,12 +24,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def make_app(settings: Settings, database_url: str, database: Database) -> Iterator[Callable[..., APIFlask]]:
+def make_app(settings: Settings, database_url: str, database: Database) -> Iterator[Callable[..., App]]:
     """Creates applications with their own settings on the test's database; closes all of them at the end."""
-    made: list[APIFlask] = []
+    made: list[App] = []
 
-    def make(**changes: object) -> APIFlask:
-        made.append(create_app(settings.model_copy(update={"database_url": database_url} | changes)))
+    def make(**changes: Any) -> App:
+        made.append(cast(App, create_app(settings.model_copy(update={"database_url": database_url} | changes))))
         return made[-1]
 
     yield make
@@ -39,13 +39,13 @@ def make_app(settings: Settings, database_url: str, database: Database) -> Itera
 
 
 @pytest.fixture
-def app(make_app: Callable[..., APIFlask]) -> APIFlask:
+def app(make_app: Callable[..., App]) -> App:
     """The application as on a laptop: without keys, on loopback."""
     return make_app()
 
 
 @pytest.fixture
-def client(app: APIFlask) -> FlaskClient:
+def client(app: App) -> ApiClient:
     """Sends requests through the application's whole HTTP stack."""
     return app.test_client()
 

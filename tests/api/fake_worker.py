@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from apiflask import APIFlask
+from flask import Flask
 from PIL import Image
 
 from limner_shared.db import ledger
@@ -18,13 +18,13 @@ def png(colour: str, mode: str = "RGB") -> bytes:
     return buffer.getvalue()
 
 
-def start(app: APIFlask, job_id: str) -> Claim:
+def start(app: Flask, job_id: str) -> Claim:
     with app.extensions["limner"].database.write() as session:
         [claim] = ledger.claim(session, [job_id], "a worker", 60)
     return claim
 
 
-def finish(app: APIFlask, claim: Claim, *pictures: bytes, receipt: dict[str, Any] | None = None) -> None:
+def finish(app: Flask, claim: Claim, *pictures: bytes, receipt: dict[str, Any] | None = None) -> None:
     services, spec = app.extensions["limner"], claim.spec
     images = [
         NewImage(services.blobs.put(data), "image/png", 256, 256, len(data), spec.image_seed(index), receipt or {})

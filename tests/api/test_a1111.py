@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import select
 
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_web.a1111 import infotext
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import TextToImage, read
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
@@ -34,7 +37,7 @@ def basic(headers: dict[str, str]) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'anyone:{key}'.encode()).decode()}"}
 
 
-def draw(app, body: dict[str, object], colours: tuple[str, ...] = ("red",), headers: dict[str, str] | None = None):
+def draw(app: App, body: dict[str, Any], colours: tuple[str, ...] = ("red",), headers: dict[str, str] | None = None):
     """Send `txt2img` and act as the worker."""
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(app.test_client().post, "/sdapi/v1/txt2img", json=body, headers=headers)
@@ -42,7 +45,7 @@ def draw(app, body: dict[str, object], colours: tuple[str, ...] = ("red",), head
         return answer.result()
 
 
-def waiting_job(app, answer: Future[object]) -> str:
+def waiting_job(app: App, answer: Future[Any]) -> str:
     """The id of the newest queued job, once there is one."""
 
     def newest() -> str | None:
@@ -53,7 +56,7 @@ def waiting_job(app, answer: Future[object]) -> str:
     return eventually(newest)
 
 
-def test_a_call_answers_with_the_pictures_and_how_they_were_made(app):
+def test_a_call_answers_with_the_pictures_and_how_they_were_made(app: App):
     answer = draw(app, {"prompt": "a cat", "seed": 7, "batch_size": 2, "steps": 4} | SIZE, ("red", "blue"))
     assert answer.status_code == 200, answer.text
     pictures = [base64.b64decode(image) for image in answer.json["images"]]
@@ -65,7 +68,7 @@ def test_a_call_answers_with_the_pictures_and_how_they_were_made(app):
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
-def test_files_contain_the_parameters_only_if_the_tenant_wants_that(app, client, kind):
+def test_files_contain_the_parameters_only_if_the_tenant_wants_that(app: App, client: ApiClient, kind: str):
     client.post("/sdapi/v1/options", json={"samples_format": kind})
     body = {"prompt": "ein Bär, 熊"} | SIZE
     without = draw(app, body).json["images"][0]
@@ -79,7 +82,7 @@ def test_files_contain_the_parameters_only_if_the_tenant_wants_that(app, client,
         assert picture.format == infotext.FORMATS[kind]
 
 
-def test_one_call_can_choose_what_the_options_choose_otherwise(app, client):
+def test_one_call_can_choose_what_the_options_choose_otherwise(app: App, client: ApiClient):
     override = {"enable_pnginfo": True, "sd_model_checkpoint": "limner-gan", "CLIP_stop_at_last_layers": 1}
     drawn = draw(app, {"prompt": "a cat", "override_settings": override} | SIZE).json
     assert "Model: limner-gan" in client.post("/sdapi/v1/png-info", json={"image": drawn["images"][0]}).json["info"]
@@ -111,7 +114,7 @@ def test_one_call_can_choose_what_the_options_choose_otherwise(app, client):
         ("seed", 2**40),
     ],
 )
-def test_a_parameter_that_cannot_be_honored_is_refused_by_name(client, app, parameter, value):
+def test_a_parameter_that_cannot_be_honored_is_refused_by_name(client: ApiClient, app: App, parameter: str, value: Any):
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "a cat"} | {parameter: value})
     assert (answer.status_code, answer.content_type) == (422, "application/json"), answer.text
     assert answer.json["detail"].startswith((f"{parameter}:", "Describe")), answer.json
@@ -126,7 +129,7 @@ def test_the_null_of_every_parameter_means_that_it_is_not_given(catalogue: Catal
     assert asked.job.model_dump(exclude_unset=True, exclude_none=True)["prompt"] == "a cat"
 
 
-def test_the_sampler_of_a_model_without_a_choice_is_its_own_and_the_answer_says_so(app):
+def test_the_sampler_of_a_model_without_a_choice_is_its_own_and_the_answer_says_so(app: App):
     answer = draw(app, {"prompt": "a cat", "sampler_name": "Euler a", "scheduler": "karras"})
     info = json.loads(answer.json["info"])
     assert info["sampler_name"] == "Automatic"
@@ -149,7 +152,7 @@ def test_a_model_with_schedulers_takes_them_by_either_name_and_refuses_others(ca
     assert (adapter.name, adapter.weight) == ("ink", 0.5)
 
 
-def test_options_can_be_sent_back_and_are_the_tenants_own(make_app, database):
+def test_options_can_be_sent_back_and_are_the_tenants_own(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     ours, theirs = (basic(make_key(database, tenant)) for tenant in ("ours", "theirs"))
     shown = client.get("/sdapi/v1/options", headers=ours).json
@@ -163,7 +166,7 @@ def test_options_can_be_sent_back_and_are_the_tenants_own(make_app, database):
 @pytest.mark.parametrize(
     "change", [{"sd_model_checkpoint": "none"}, {"sd_vae": "x"}, {"made_up": 1}, {"samples_format": "gif"}]
 )
-def test_an_option_that_cannot_be_honored_is_refused_by_name(client, change):
+def test_an_option_that_cannot_be_honored_is_refused_by_name(client: ApiClient, change: dict[str, Any]):
     answer = client.post("/sdapi/v1/options", json=change)
     [name] = change
     assert answer.status_code == 422
@@ -171,13 +174,15 @@ def test_an_option_that_cannot_be_honored_is_refused_by_name(client, change):
 
 
 @pytest.mark.parametrize("stored", ["nonsense", '{"samples_format": "gif"}', '{"sd_model_checkpoint": "gone"}'])
-def test_options_that_are_damaged_or_name_a_lost_model_are_the_defaults(client, app, stored):
+def test_options_that_are_damaged_or_name_a_lost_model_are_the_defaults(client: ApiClient, app: App, stored: str):
     shown = client.get("/sdapi/v1/options").json
     app.extensions["limner"].hints.redis.set("limner:a1111:options:tenant_local", stored)
     assert client.get("/sdapi/v1/options").json == shown
 
 
-def test_every_list_answers_and_needs_a_key_where_keys_are_required(client, make_app, database):
+def test_every_list_answers_and_needs_a_key_where_keys_are_required(
+    client: ApiClient, make_app: Callable[..., App], database: Database
+):
     protected = make_app(require_keys=True).test_client()
     headers = basic(make_key(database, "ours"))
     for name in ROUTES.split():
@@ -190,13 +195,13 @@ def test_every_list_answers_and_needs_a_key_where_keys_are_required(client, make
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic x", "Basic Og==", "Basic YTpi", "Digest x"])
-def test_a_basic_credential_without_a_key_is_refused(make_app, header):
+def test_a_basic_credential_without_a_key_is_refused(make_app: Callable[..., App], header: str):
     client = make_app(require_keys=True).test_client()
     answer = client.get("/sdapi/v1/options", headers={"Authorization": header})
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_a_browsers_stored_password_serves_no_page_of_another_site(make_app, database):
+def test_a_browsers_stored_password_serves_no_page_of_another_site(make_app: Callable[..., App], database: Database):
     app = make_app(require_keys=True)
     foreign = basic(make_key(database, "ours")) | {"Origin": "https://evil.example"}
     answer = app.test_client().post("/sdapi/v1/txt2img", json={"prompt": "a cat"}, headers=foreign)
@@ -204,17 +209,17 @@ def test_a_browsers_stored_password_serves_no_page_of_another_site(make_app, dat
     assert rows(app, Job) == 0
 
 
-def test_a_basic_credential_opens_only_this_api(make_app, database):
+def test_a_basic_credential_opens_only_this_api(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     assert client.get("/api/v1/jobs", headers=basic(make_key(database, "ours"))).status_code == 401
 
 
-def progress(client: FlaskClient, headers: dict[str, str] | None = None) -> tuple[float, int]:
+def progress(client: ApiClient, headers: dict[str, str] | None = None) -> tuple[float, int]:
     answer = client.get("/sdapi/v1/progress", headers=headers).json
     return answer["progress"], answer["state"]["job_count"]
 
 
-def test_progress_and_interrupt_concern_the_callers_own_jobs(make_app, database):
+def test_progress_and_interrupt_concern_the_callers_own_jobs(make_app: Callable[..., App], database: Database):
     app = make_app(require_keys=True)
     client = app.test_client()
     ours, other_key, theirs = (basic(make_key(database, tenant)) for tenant in ("ours", "ours", "theirs"))
@@ -232,7 +237,7 @@ def test_progress_and_interrupt_concern_the_callers_own_jobs(make_app, database)
     assert progress(client, ours) == (0.0, 0)
 
 
-def test_a_retried_call_makes_one_job(app):
+def test_a_retried_call_makes_one_job(app: App):
     headers = {"Idempotency-Key": "once"}
     body = {"prompt": "a cat", "seed": 1}
     first = draw(app, body, headers=headers)
@@ -242,7 +247,7 @@ def test_a_retried_call_makes_one_job(app):
 
 
 @pytest.mark.parametrize("image", ["", "no base64", base64.b64encode(b"no picture").decode()])
-def test_what_is_no_picture_has_no_parameters(client, image):
+def test_what_is_no_picture_has_no_parameters(client: ApiClient, image: str):
     answer = client.post("/sdapi/v1/png-info", json={"image": image})
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
 
@@ -250,7 +255,7 @@ def test_what_is_no_picture_has_no_parameters(client, image):
 @pytest.mark.parametrize(
     "text", ["", "a cat", "a cat\nSteps: x", 'a\nNegative prompt: b\nSteps: 4, Model: "x, y", Size: 8x8']
 )
-def test_a_parameters_text_is_parsed_as_far_as_it_has_the_form(text):
+def test_a_parameters_text_is_parsed_as_far_as_it_has_the_form(text: str):
     found = infotext.parse(text)
     assert found["Prompt"] in ("", "a cat", "a")
     if "Model" in found:

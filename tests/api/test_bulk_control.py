@@ -6,23 +6,27 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Job
 from limner_web.intake import bulk_submission
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import JSONL, lines, post, rows
 
 KEY = {"Idempotency-Key": "mine"}
 
 
-def bulk_jobs(client, bulk: dict) -> list[dict]:
+def bulk_jobs(client: ApiClient, bulk: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
 
 
-def test_a_bulk_can_be_paused_and_resumed_until_it_is_canceled(client):
+def test_a_bulk_can_be_paused_and_resumed_until_it_is_canceled(client: ApiClient):
     bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
     assert client.post(bulk["links"]["pause"]).json["status"] == "paused"
     assert client.post(bulk["links"]["pause"]).json["status"] == "paused"
@@ -32,7 +36,7 @@ def test_a_bulk_can_be_paused_and_resumed_until_it_is_canceled(client):
     assert (refused.status_code, refused.json["code"]) == (409, "invalid_state")
 
 
-def test_the_zip_contains_the_results_and_each_picture_named_by_its_line(client, app):
+def test_the_zip_contains_the_results_and_each_picture_named_by_its_line(client: ApiClient, app: App):
     bulk = post(client, lines({"prompt": "one"}, {"prompt": "two", "n": 2}, {"prompt": "three"})).json
     one, two, _ = bulk_jobs(client, bulk)
     pictures = {"0000001.png": png("red"), "0000002-1.png": png("green"), "0000002-2.png": png("blue")}
@@ -48,7 +52,7 @@ def test_the_zip_contains_the_results_and_each_picture_named_by_its_line(client,
     assert [job["status"] for job in results] == ["succeeded", "succeeded", "queued"]
 
 
-def test_the_zip_is_streamed(client, app):
+def test_the_zip_is_streamed(client: ApiClient, app: App):
     bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
     for job in bulk_jobs(client, bulk):
         finish(app, start(app, job["id"]), png("red"))
@@ -57,7 +61,7 @@ def test_the_zip_is_streamed(client, app):
     assert len([size for size in parts if size]) > 3
 
 
-def stream_to(client, body: io.RawIOBase, length: int):
+def stream_to(client: ApiClient, body: io.RawIOBase, length: int):
     """Send a bulk from a stream, as a server passes it to the application; `length` is its Content-Length in bytes."""
     environ = {"wsgi.input": body, "CONTENT_LENGTH": str(length)}
     return client.post("/api/v1/bulks", content_type=JSONL, headers=KEY, environ_overrides=environ)
@@ -69,11 +73,11 @@ class TruncatedBody(io.RawIOBase):
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         return self._data.readinto(buffer)
 
 
-def test_a_truncated_bulk_creates_nothing(client, app, monkeypatch):
+def test_a_truncated_bulk_creates_nothing(client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     data = lines(*[{"prompt": "x"}] * 9)
     stream = TruncatedBody(data[: len(data) // 2])
@@ -84,7 +88,7 @@ def test_a_truncated_bulk_creates_nothing(client, app, monkeypatch):
     assert rows(app, Job) == 9
 
 
-def parts_with_requests_between(client, seen: list[dict]) -> Iterator[bytes]:
+def parts_with_requests_between(client: ApiClient, seen: list[dict[str, Any]]) -> Iterator[bytes]:
     yield lines(*[{"prompt": "x"}] * 4)
     seen.append(client.get("/api/v1/bulks").json["items"][0])
     seen.append(client.post("/api/v1/bulks", data=b"", content_type=JSONL, headers=KEY).json)
@@ -97,13 +101,15 @@ class ConcurrentBody(io.RawIOBase):
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         part = next(self._parts, b"")
         buffer[: len(part)] = part
         return len(part)
 
 
-def test_a_bulk_is_listed_while_it_is_read_and_a_repeated_request_gets_a_conflict(app, monkeypatch):
+def test_a_bulk_is_listed_while_it_is_read_and_a_repeated_request_gets_a_conflict(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     client, onlooker, seen = app.test_client(), app.test_client(), []
     data = lines(*[{"prompt": "x"}] * 5)
@@ -114,7 +120,9 @@ def test_a_bulk_is_listed_while_it_is_read_and_a_repeated_request_gets_a_conflic
     assert (bulk["status"], bulk["total"]) == ("running", 5)
 
 
-def test_a_repeated_request_restarts_a_bulk_that_was_abandoned_while_it_was_read(client, app, database):
+def test_a_repeated_request_restarts_a_bulk_that_was_abandoned_while_it_was_read(
+    client: ApiClient, app: App, database: Database
+):
     with database.write() as session:
         left = ledger.open_bulk(session, ledger.LOCAL_TENANT)
         ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", bulk_submission.LOADING, left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -13,6 +14,7 @@ from limner_shared.db import ledger, release_queries
 from limner_shared.db.ledger import LOCAL_TENANT
 from limner_shared.db.tables import Bulk, Job
 from limner_web.intake import bulk_submission
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 
 JSONL = "application/jsonl"
@@ -23,17 +25,17 @@ def lines(*bodies: object) -> bytes:
     return b"".join(json.dumps(body).encode() + b"\n" for body in bodies)
 
 
-def post(client, data: bytes, content_type: str = JSONL):
+def post(client: ApiClient, data: bytes, content_type: str = JSONL):
     return client.post("/api/v1/bulks", data=data, content_type=content_type)
 
 
-def rows(app, table) -> int:
+def rows(app: App, table: Any) -> int:
     with app.extensions["limner"].database.read() as session:
         return session.scalar(select(func.count()).select_from(table))
 
 
 @both_databases
-def test_bulk_results_come_in_the_order_of_the_lines(client, app):
+def test_bulk_results_come_in_the_order_of_the_lines(client: ApiClient, app: App):
     answer = post(
         client, lines({"prompt": "one"}, {"prompt": "two", "style": "flat"}) + b"\n" + lines({"prompt": "four"})
     )
@@ -55,7 +57,7 @@ def test_bulk_results_come_in_the_order_of_the_lines(client, app):
 
 
 @both_databases
-def test_lines_can_be_scheduled_and_choose_their_retries(client, app):
+def test_lines_can_be_scheduled_and_choose_their_retries(client: ApiClient, app: App):
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     bulk = post(client, lines({"prompt": "now"}, {"prompt": "later", "not_before": later, "max_retries": 2})).json
     now, scheduled = [json.loads(line) for line in client.get(bulk["links"]["results"]).text.splitlines()]
@@ -70,7 +72,7 @@ def test_lines_can_be_scheduled_and_choose_their_retries(client, app):
     assert (canceled["status"], canceled["counts"]["canceled"]) == ("canceled", 2)
 
 
-def test_a_line_with_a_time_too_far_ahead_is_refused(client):
+def test_a_line_with_a_time_too_far_ahead_is_refused(client: ApiClient):
     far = (datetime.now(UTC) + timedelta(days=31)).isoformat()
     answer = post(client, lines({"prompt": "x", "not_before": far}, {"prompt": "x", "max_retries": 99}))
     assert [(error["line"], error["field"]) for error in answer.json["errors"]] == [
@@ -79,7 +81,7 @@ def test_a_line_with_a_time_too_far_ahead_is_refused(client):
     ]
 
 
-def test_errors_name_the_invalid_lines_and_nothing_is_queued(client, app):
+def test_errors_name_the_invalid_lines_and_nothing_is_queued(client: ApiClient, app: App):
     data = lines({"prompt": "fine"}, {"prompt": ""}) + b"not json\n" + lines(["x"], {"prompt": "x", "steps": 999})
     answer = post(client, data)
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_bulk")
@@ -92,7 +94,7 @@ def test_errors_name_the_invalid_lines_and_nothing_is_queued(client, app):
     assert rows(app, Job) == rows(app, Bulk) == 0
 
 
-def test_the_error_lists_the_first_hundred_invalid_lines_and_their_total(client, app):
+def test_the_error_lists_the_first_hundred_invalid_lines_and_their_total(client: ApiClient, app: App):
     answer = post(client, lines({"prompt": "fine"}) * 3 + lines({"prompt": "x" * 501}) * 250)
     assert (answer.status_code, answer.json["bad_lines"], len(answer.json["errors"])) == (422, 250, 100)
     assert "250 lines of 253" in answer.json["detail"]
@@ -100,7 +102,7 @@ def test_the_error_lists_the_first_hundred_invalid_lines_and_their_total(client,
 
 
 @both_databases
-def test_on_error_skip_skips_invalid_lines_and_the_bulk_lists_them(client, app):
+def test_on_error_skip_skips_invalid_lines_and_the_bulk_lists_them(client: ApiClient, app: App):
     data = lines({"prompt": "one"}, {"prompt": "x" * 501}) + b"not json\n" + b"[" * 70_000 + b"\n"
     data += lines({"prompt": "\x00"}, {"prompt": "six"})
     headers = {"Idempotency-Key": "k"}
@@ -120,7 +122,7 @@ def test_on_error_skip_skips_invalid_lines_and_the_bulk_lists_them(client, app):
     assert client.post(url, data=data, content_type=JSONL, headers=headers).json["id"] == bulk["id"]
 
 
-def test_a_bulk_without_a_valid_line_is_refused_even_with_on_error_skip(client, app):
+def test_a_bulk_without_a_valid_line_is_refused_even_with_on_error_skip(client: ApiClient, app: App):
     answer = client.post("/api/v1/bulks?on_error=skip", data=lines({}, {}), content_type=JSONL)
     assert (answer.status_code, answer.json["bad_lines"]) == (422, 2)
     assert rows(app, Bulk) == 0
@@ -137,18 +139,20 @@ def test_a_bulk_without_a_valid_line_is_refused_even_with_on_error_skip(client, 
         (b'{"prompt": "x"}\n', "application/json", 415, "unsupported_media_type"),
     ],
 )
-def test_an_unreadable_bulk_is_refused(client, data, content_type, status, code):
+def test_an_unreadable_bulk_is_refused(client: ApiClient, data: bytes, content_type: Any, status: int, code: str):
     answer = post(client, data, content_type)
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
 @both_databases
-def test_a_bulk_that_fails_while_it_is_stored_creates_nothing(client, app, monkeypatch):
+def test_a_bulk_that_fails_while_it_is_stored_creates_nothing(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(bulk_submission, "CHUNK", 2)
     calls = iter([True, False])
     submit = ledger.submit
 
-    def fail_second_call(*args, **kwargs):
+    def fail_second_call(*args: Any, **kwargs: Any):
         if next(calls):
             return submit(*args, **kwargs)
         raise RuntimeError("the second chunk failed")
@@ -158,7 +162,7 @@ def test_a_bulk_that_fails_while_it_is_stored_creates_nothing(client, app, monke
     assert rows(app, Job) == rows(app, Bulk) == 0
 
 
-def test_canceling_a_bulk_cancels_its_unfinished_jobs(client, app):
+def test_canceling_a_bulk_cancels_its_unfinished_jobs(client: ApiClient, app: App):
     bulk = post(client, lines(*[{"prompt": "x"}] * 3)).json
     first = json.loads(client.get(bulk["links"]["results"]).text.splitlines()[0])
     finish(app, start(app, first["id"]), png("red"))
@@ -167,7 +171,7 @@ def test_canceling_a_bulk_cancels_its_unfinished_jobs(client, app):
     assert (canceled["counts"]["canceled"], canceled["counts"]["succeeded"]) == (2, 1)
 
 
-def test_memory_use_does_not_grow_with_the_size_of_a_bulk(client):
+def test_memory_use_does_not_grow_with_the_size_of_a_bulk(client: ApiClient):
     def peak(count: int) -> int:
         data = lines({"prompt": "a red apple", "metadata": {"k": "v" * 200}}) * count
         tracemalloc.start()

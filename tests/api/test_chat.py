@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from limner_shared.db.tables import Job
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import rows
 
 
-def ask(client, count: int, *said: str) -> None:
+def ask(client: ApiClient, count: int, *said: str) -> None:
     """Request a stream and disconnect as soon as the job is created."""
     roles = ("user", "assistant")
     messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(said)]
@@ -17,7 +18,7 @@ def ask(client, count: int, *said: str) -> None:
         assert answer.status_code == 200
 
 
-def test_a_chat_retry_returns_the_first_job_unless_the_earlier_messages_differ(client, app):
+def test_a_chat_retry_returns_the_first_job_unless_the_earlier_messages_differ(client: ApiClient, app: App):
     ask(client, 0, "a cat", "Here is a cat.", "bluer")
     ask(client, 1, "a cat", "Here is a cat.", "bluer")
     assert rows(app, Job) == 1
@@ -29,6 +30,6 @@ def test_a_chat_retry_returns_the_first_job_unless_the_earlier_messages_differ(c
     ("path", "code"),
     [("/v1/models/none", "model_not_found"), ("/v1/models/%00", "not_found"), ("/v1/nothing", "not_found")],
 )
-def test_not_found_errors_have_the_openai_format(client, path, code):
+def test_not_found_errors_have_the_openai_format(client: ApiClient, path: str, code: str):
     answer = client.get(path)
     assert (answer.status_code, answer.json["error"]["code"]) == (404, code)

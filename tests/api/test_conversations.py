@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import conversations
 from limner_shared.db.tables import ConversationTurn, Job, Tenant
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import make_key
@@ -19,24 +23,24 @@ from tests.api.test_keys import make_key
 URL = "/api/v1/conversations"
 
 
-def begin(client, message: str = "a red car", **more: object) -> dict:
+def begin(client: ApiClient, message: str = "a red car", **more: Any) -> dict[str, Any]:
     answer = client.post(URL, json={"message": message} | more)
     assert answer.status_code == 201, answer.json
     return answer.json
 
 
-def say(client, conversation: dict, message: str, **more: object) -> dict:
+def say(client: ApiClient, conversation: dict[str, Any], message: str, **more: Any) -> dict[str, Any]:
     answer = client.post(conversation["links"]["messages"], json={"message": message} | more)
     assert answer.status_code == 202, answer.json
     return answer.json
 
 
-def spec_of(app, turn: dict) -> JobSpec:
+def spec_of(app: App, turn: dict[str, Any]) -> JobSpec:
     with app.extensions["limner"].database.read() as session:
         return JobSpec.model_validate(session.get_one(Job, turn["job"]["id"]).spec)
 
 
-def interpret(app, turn: dict, prompt: str, **more: object) -> None:
+def interpret(app: App, turn: dict[str, Any], prompt: str, **more: Any) -> None:
     """Act as the worker: interpret the turn's job and finish it."""
     claim = start(app, turn["job"]["id"])
     found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules")
@@ -46,7 +50,7 @@ def interpret(app, turn: dict, prompt: str, **more: object) -> None:
     finish(app, claim, png("red"))
 
 
-def test_a_first_message_creates_a_conversation_and_a_job(client):
+def test_a_first_message_creates_a_conversation_and_a_job(client: ApiClient):
     conversation = begin(client, "please draw a red car", style="flat")
     [turn] = conversation["turns"]
     assert conversation["title"] == turn["message"] == turn["job"]["description"] == "please draw a red car"
@@ -55,7 +59,7 @@ def test_a_first_message_creates_a_conversation_and_a_job(client):
     assert client.get(f"/api/v1/jobs/{turn['job']['id']}").json["description"] == "please draw a red car"
 
 
-def test_a_later_message_has_the_earlier_messages_and_their_conditions(client, app):
+def test_a_later_message_has_the_earlier_messages_and_their_conditions(client: ApiClient, app: App):
     conversation = begin(client)
     first = conversation["turns"][0]
     interpret(app, first, "a shiny red car", seed=7)
@@ -70,7 +74,7 @@ def test_a_later_message_has_the_earlier_messages_and_their_conditions(client, a
     ]
 
 
-def test_an_edited_message_is_a_new_branch_without_the_later_messages(client, app):
+def test_an_edited_message_is_a_new_branch_without_the_later_messages(client: ApiClient, app: App):
     conversation = begin(client)
     first = conversation["turns"][0]
     second = say(client, conversation, "bluer")
@@ -85,7 +89,7 @@ def test_an_edited_message_is_a_new_branch_without_the_later_messages(client, ap
     assert len(client.get(conversation["links"]["self"]).json["turns"]) == 5
 
 
-def test_the_history_and_the_number_of_turns_are_limited(client, app, monkeypatch):
+def test_the_history_and_the_number_of_turns_are_limited(client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch):
     conversation = begin(client)
     for number in range(22):
         turn = say(client, conversation, f"message {number}")
@@ -97,7 +101,7 @@ def test_the_history_and_the_number_of_turns_are_limited(client, app, monkeypatc
         assert session.scalar(select(func.count()).select_from(Job)) == 23  # the refused message created no job
 
 
-def test_a_later_message_uses_the_model_of_the_previous_one(client):
+def test_a_later_message_uses_the_model_of_the_previous_one(client: ApiClient):
     conversation = begin(client, model="limner-gan")
     assert say(client, conversation, "bluer")["job"]["model"] == "limner-gan"
     assert say(client, conversation, "bluer", model="limner-flow")["job"]["model"] == "limner-flow"
@@ -107,7 +111,7 @@ def test_a_later_message_uses_the_model_of_the_previous_one(client):
     "body",
     [{}, {"message": " "}, {"message": "x" * 10_001}, {"message": "x", "prompt": "y"}, {"message": "x", "n": 99}],
 )
-def test_an_invalid_message_creates_no_turn(client, app, body):
+def test_an_invalid_message_creates_no_turn(client: ApiClient, app: App, body: dict[str, Any]):
     assert client.post(URL, json=body).status_code == 422
     conversation = begin(client)
     assert client.post(conversation["links"]["messages"], json=body).status_code == 422
@@ -115,7 +119,7 @@ def test_an_invalid_message_creates_no_turn(client, app, body):
         assert session.scalar(select(func.count()).select_from(ConversationTurn)) == 1
 
 
-def test_a_repeated_key_returns_the_same_turn_and_conflicts_in_another_place(client):
+def test_a_repeated_key_returns_the_same_turn_and_conflicts_in_another_place(client: ApiClient):
     headers = {"Idempotency-Key": "k"}
     first = client.post(URL, json={"message": "a cat"}, headers=headers).json
     assert client.post(URL, json={"message": "a cat"}, headers=headers).json["id"] == first["id"]
@@ -125,7 +129,9 @@ def test_a_repeated_key_returns_the_same_turn_and_conflicts_in_another_place(cli
 
 @both_databases
 @pytest.mark.parametrize("repeated", [{"Idempotency-Key": "k"}, {"X-Stainless-Retry-Count": "1"}])
-def test_a_repeated_message_returns_its_first_turn_even_after_later_messages(client, app, repeated):
+def test_a_repeated_message_returns_its_first_turn_even_after_later_messages(
+    client: ApiClient, app: App, repeated: dict[str, Any]
+):
     first_try = {"X-Stainless-Retry-Count": "0"} if "Idempotency-Key" not in repeated else repeated
     conversation = begin(client)
     url = conversation["links"]["messages"]
@@ -137,7 +143,7 @@ def test_a_repeated_message_returns_its_first_turn_even_after_later_messages(cli
 
 
 @both_databases
-def test_concurrent_repeats_of_a_message_create_one_turn(client, app):
+def test_concurrent_repeats_of_a_message_create_one_turn(client: ApiClient, app: App):
     conversation = begin(client)
     url, headers = conversation["links"]["messages"], {"Idempotency-Key": "k"}
 
@@ -150,7 +156,7 @@ def test_concurrent_repeats_of_a_message_create_one_turn(client, app):
 
 
 @both_databases
-def test_repeating_the_request_of_a_deleted_conversation_returns_gone(client):
+def test_repeating_the_request_of_a_deleted_conversation_returns_gone(client: ApiClient):
     headers = {"Idempotency-Key": "k"}
     conversation = client.post(URL, json={"message": "a cat"}, headers=headers).json
     assert client.delete(conversation["links"]["self"]).status_code == 204
@@ -159,7 +165,9 @@ def test_repeating_the_request_of_a_deleted_conversation_returns_gone(client):
     assert client.post(URL, json={"message": "a cat"}, headers={"Idempotency-Key": "new"}).status_code == 201
 
 
-def test_a_repeated_request_creates_a_new_job_after_retention_deleted_the_first(client, app, database):
+def test_a_repeated_request_creates_a_new_job_after_retention_deleted_the_first(
+    client: ApiClient, app: App, database: Database
+):
     headers = {"Idempotency-Key": "k"}
     job = client.post("/api/v1/jobs", json={"prompt": "a cat"}, headers=headers).json
     finish(app, start(app, job["id"]), png("red"))
@@ -170,11 +178,11 @@ def test_a_repeated_request_creates_a_new_job_after_retention_deleted_the_first(
 
 
 @both_databases
-def test_deleting_a_conversation_during_messages_causes_no_server_error(app):
+def test_deleting_a_conversation_during_messages_causes_no_server_error(app: App):
     for number in range(10):
         conversation = begin(app.test_client(), f"round {number}")
 
-        def send(count: int, links: dict = conversation["links"]) -> int:
+        def send(count: int, links: dict[str, Any] = conversation["links"]) -> int:
             client = app.test_client()
             if count == 3:
                 return client.delete(links["self"]).status_code
@@ -184,7 +192,7 @@ def test_deleting_a_conversation_during_messages_causes_no_server_error(app):
             assert set(pool.map(send, range(6))) <= {202, 204, 404, 410}
 
 
-def test_conversations_are_listed_newest_first_in_pages(client):
+def test_conversations_are_listed_newest_first_in_pages(client: ApiClient):
     ids = [begin(client, f"cat {number}")["id"] for number in range(3)]
     page = client.get(URL, query_string={"limit": 2}).json
     assert [item["id"] for item in page["items"]] == ids[:0:-1]
@@ -192,14 +200,14 @@ def test_conversations_are_listed_newest_first_in_pages(client):
     assert ([item["id"] for item in rest["items"]], rest["next"]) == (ids[:1], None)
 
 
-def test_deleting_a_conversation_keeps_its_jobs(client):
+def test_deleting_a_conversation_keeps_its_jobs(client: ApiClient):
     conversation = begin(client)
     assert client.delete(conversation["links"]["self"]).status_code == 204
     assert client.get(conversation["links"]["self"]).status_code == 404
     assert client.get(f"/api/v1/jobs/{conversation['turns'][0]['job']['id']}").status_code == 200
 
 
-def test_another_tenants_conversation_is_not_found(make_app, database):
+def test_another_tenants_conversation_is_not_found(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     mine, yours = make_key(database, "mine"), make_key(database, "yours")
     conversation = client.post(URL, json={"message": "a cat"}, headers=mine).json
@@ -212,14 +220,14 @@ def test_another_tenants_conversation_is_not_found(make_app, database):
     assert client.get(own, headers=mine).status_code == 200
 
 
-def test_a_turn_of_another_conversation_cannot_be_continued_or_edited(client):
+def test_a_turn_of_another_conversation_cannot_be_continued_or_edited(client: ApiClient):
     one, other = begin(client), begin(client)
     turn = other["turns"][0]["id"]
     assert client.post(one["links"]["messages"], json={"message": "x", "after": turn}).status_code == 404
     assert client.put(f"{one['links']['self']}/turns/{turn}", json={"message": "x"}).status_code == 404
 
 
-def test_retention_also_deletes_prompts_and_jobs_from_the_conversation(client, app, database):
+def test_retention_also_deletes_prompts_and_jobs_from_the_conversation(client: ApiClient, app: App, database: Database):
     conversation = begin(client)
     interpret(app, conversation["turns"][0], "a shiny red car")
     apply_retention(database, keep_prompts_days=0)
@@ -233,14 +241,16 @@ def test_retention_also_deletes_prompts_and_jobs_from_the_conversation(client, a
     assert len(spec_of(app, say(client, conversation, "greener")).history) == 2
 
 
-def test_a_conversation_is_deleted_with_its_last_job(client, app, database):
+def test_a_conversation_is_deleted_with_its_last_job(client: ApiClient, app: App, database: Database):
     conversation = begin(client)
     interpret(app, conversation["turns"][0], "a shiny red car")
     apply_retention(database, keep_jobs_days=0)
     assert client.get(conversation["links"]["self"]).status_code == 404
 
 
-def test_retention_removes_old_messages_from_the_history_of_ended_turns(client, app, database):
+def test_retention_removes_old_messages_from_the_history_of_ended_turns(
+    client: ApiClient, app: App, database: Database
+):
     conversation = begin(client)
     first = conversation["turns"][0]
     interpret(app, first, "a shiny red car")
@@ -253,7 +263,7 @@ def test_retention_removes_old_messages_from_the_history_of_ended_turns(client, 
     assert spec_of(app, waiting).history  # not interpreted yet
 
 
-def apply_retention(database, **days: float) -> None:
+def apply_retention(database: Database, **days: float) -> None:
     """Set the tenant's retention times, in days, and delete expired data as the dispatcher does."""
     with database.write() as session:
         session.execute(update(Tenant).values(days))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from flask.testing import FlaskClient
+from collections.abc import Callable
+from typing import Any
 
+import pytest
+
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Conversation, Job
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import JSONL, lines, rows
 from tests.api.test_keys import make_key
 
@@ -98,12 +102,12 @@ CHANGES = [
 ]
 
 
-def assert_forbidden(answer) -> None:
+def assert_forbidden(answer: Any) -> None:
     assert answer.status_code == 403, answer.text
     assert (answer.json.get("code") or answer.json["error"]["code"]) == "forbidden"
 
 
-def test_the_list_of_changes_contains_every_route_that_changes_data(app):
+def test_the_list_of_changes_contains_every_route_that_changes_data(app: App):
     changing = {
         (method, rule.endpoint)
         for rule in app.url_map.iter_rules()
@@ -114,7 +118,7 @@ def test_the_list_of_changes_contains_every_route_that_changes_data(app):
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_a_page_of_another_origin_cannot_change_data(client, app, headers):
+def test_a_page_of_another_origin_cannot_change_data(client: ApiClient, app: App, headers: Any):
     for method, path in CHANGES:
         body = {"prompt": "x"} if path.endswith("jobs") else {"message": "x"}
         assert_forbidden(client.open(path, method=method, json=body, headers=headers))
@@ -124,7 +128,7 @@ def test_a_page_of_another_origin_cannot_change_data(client, app, headers):
 
 
 @pytest.mark.parametrize("headers", OWN)
-def test_own_pages_and_clients_that_are_no_browsers_can_change_data(client, headers):
+def test_own_pages_and_clients_that_are_no_browsers_can_change_data(client: ApiClient, headers: Any):
     job = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers)
     assert job.status_code == 202, job.text
     assert client.post(job.json["links"]["cancel"], headers=headers).status_code == 200
@@ -134,7 +138,7 @@ def test_own_pages_and_clients_that_are_no_browsers_can_change_data(client, head
 
 @pytest.mark.parametrize("headers", FORWARDED)
 @pytest.mark.parametrize("path", ["/", "/api/v1/jobs", "/v1/models", "/api/v1/docs"])
-def test_a_service_without_keys_refuses_forwarded_requests(client, headers, path):
+def test_a_service_without_keys_refuses_forwarded_requests(client: ApiClient, headers: Any, path: str):
     assert_forbidden(client.get(path, headers=headers))
 
 
@@ -142,24 +146,24 @@ PUBLIC = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
 
 
 @pytest.fixture
-def proxied_client(make_app) -> FlaskClient:
+def proxied_client(make_app: Callable[..., App]) -> ApiClient:
     """The client of a service without keys that knows its proxy's public URL."""
     return make_app(public_url="https://pictures.example").test_client()
 
 
 @pytest.mark.parametrize("host", ["pictures.example", "127.0.0.1:8700"])
-def test_a_known_proxy_can_forward_requests_of_its_own_pages(proxied_client, host):
+def test_a_known_proxy_can_forward_requests_of_its_own_pages(proxied_client: ApiClient, host: str):
     headers = PUBLIC | {"Host": host, "Origin": "https://pictures.example", "Sec-Fetch-Site": "same-origin"}
     assert proxied_client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers).status_code == 202
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
-def test_a_known_proxy_cannot_forward_other_hosts_and_origins(proxied_client, headers):
+def test_a_known_proxy_cannot_forward_other_hosts_and_origins(proxied_client: ApiClient, headers: dict[str, Any]):
     assert_forbidden(proxied_client.post("/api/v1/jobs", json={"prompt": "x"}, headers=PUBLIC | headers))
 
 
 @pytest.mark.parametrize("headers", [*FOREIGN, *FORWARDED, {"Host": "pictures.example"}])
-def test_with_required_keys_only_the_key_decides(make_app, database, headers):
+def test_with_required_keys_only_the_key_decides(make_app: Callable[..., App], database: Database, headers: Any):
     client = make_app(require_keys=True).test_client()
     refused = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=headers)
     assert (refused.status_code, refused.json["code"]) == (401, "unauthorized")
@@ -168,5 +172,5 @@ def test_with_required_keys_only_the_key_decides(make_app, database, headers):
 
 
 @pytest.mark.parametrize("host", ["localhost@evil.example", "evil.example#localhost", "localhost.evil.example"])
-def test_a_host_that_resembles_loopback_is_refused(client, host):
+def test_a_host_that_resembles_loopback_is_refused(client: ApiClient, host: str):
     assert client.get("/api/v1/jobs", headers={"Host": host}).status_code == 403

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import update
 
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job, Tenant
 from limner_shared.errors import WorkerLost
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_retention import run_retention
 
@@ -20,18 +22,20 @@ damaged_values = pytest.mark.parametrize(
 )
 
 
-def damage(database, job_id: str, stored: Any) -> None:
+def damage(database: Database, job_id: str, stored: Any) -> None:
     with database.write() as session:
         session.execute(update(Job).where(Job.id == job_id).values(spec=stored))
 
 
-def submit(client, prompt: str = "a cat") -> dict[str, Any]:
+def submit(client: ApiClient, prompt: str = "a cat") -> dict[str, Any]:
     return client.post("/api/v1/jobs", json={"prompt": prompt}).json
 
 
 @both_databases
 @damaged_values
-def test_lists_and_bulk_results_show_a_damaged_job_and_the_others(client, app, database, stored):
+def test_lists_and_bulk_results_show_a_damaged_job_and_the_others(
+    client: ApiClient, app: App, database: Database, stored: Any
+):
     body = '{"prompt": "a cat"}\n{"prompt": "a dog"}\n'
     bulk = client.post("/api/v1/bulks", data=body, headers={"Content-Type": "application/x-ndjson"}).json
     cat, dog = client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"][::-1]
@@ -47,7 +51,7 @@ def test_lists_and_bulk_results_show_a_damaged_job_and_the_others(client, app, d
 
 
 @damaged_values
-def test_a_damaged_job_cannot_be_replayed(client, app, database, stored):
+def test_a_damaged_job_cannot_be_replayed(client: ApiClient, app: App, database: Database, stored: Any):
     job = submit(client)
     finish(app, start(app, job["id"]), png("red"))
     damage(database, job["id"], stored)
@@ -55,7 +59,7 @@ def test_a_damaged_job_cannot_be_replayed(client, app, database, stored):
     assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
 
 
-def test_a_job_whose_prompt_retention_deleted_cannot_be_replayed(client, app, database):
+def test_a_job_whose_prompt_retention_deleted_cannot_be_replayed(client: ApiClient, app: App, database: Database):
     job = submit(client)
     finish(app, start(app, job["id"]), png("red"))
     with database.write() as session:
@@ -66,7 +70,7 @@ def test_a_job_whose_prompt_retention_deleted_cannot_be_replayed(client, app, da
 
 
 @both_databases
-def test_retrying_dead_letters_skips_damaged_ones(client, app, database):
+def test_retrying_dead_letters_skips_damaged_ones(client: ApiClient, app: App, database: Database):
     request = {"prompt": "a cat", "max_retries": 0}
     ids = [client.post("/api/v1/jobs", json=request).json["id"] for _ in range(2)]
     for job_id in ids:
@@ -82,7 +86,9 @@ def test_retrying_dead_letters_skips_damaged_ones(client, app, database):
 
 @both_databases
 @damaged_values
-def test_retention_also_deletes_the_prompts_of_damaged_jobs(client, app, database, stored):
+def test_retention_also_deletes_the_prompts_of_damaged_jobs(
+    client: ApiClient, app: App, database: Database, stored: Any
+):
     damaged, healthy = submit(client), submit(client)
     for job in (damaged, healthy):
         finish(app, start(app, job["id"]), png("red"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import rows
 
 
 @pytest.fixture
-def dead_letter(client, database) -> str:
+def dead_letter(client: ApiClient, database: Database) -> str:
     """The id of a job that lost all of its workers."""
     job_id = client.post("/api/v1/jobs", json={"prompt": "poison", "seed": 7}).json["id"]
     client.post("/api/v1/jobs", json={"prompt": "fine"})
@@ -20,14 +22,14 @@ def dead_letter(client, database) -> str:
     return job_id
 
 
-def test_dead_letters_are_listed_with_their_error(client, dead_letter):
+def test_dead_letters_are_listed_with_their_error(client: ApiClient, dead_letter: str):
     [job] = client.get("/api/v1/jobs?dead=true").json["items"]
     assert (job["id"], job["attempts"]) == (dead_letter, 4)
     assert job["error"] == {"code": "worker_lost", "message": "4 workers were lost", "retryable": True}
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_dead_letter_can_be_retried_once_as_a_new_job(client, app, dead_letter, named):
+def test_a_dead_letter_can_be_retried_once_as_a_new_job(client: ApiClient, app: App, dead_letter: str, named: bool):
     body = {"jobs": [dead_letter]} if named else {}
     answer = client.post("/api/v1/jobs/retry", json=body)
     assert answer.status_code == 202
@@ -39,7 +41,7 @@ def test_a_dead_letter_can_be_retried_once_as_a_new_job(client, app, dead_letter
     assert rows(app, Job) == 3
 
 
-def test_only_dead_letters_can_be_retried(client, app, dead_letter):
+def test_only_dead_letters_can_be_retried(client: ApiClient, app: App, dead_letter: str):
     fine = client.get("/api/v1/jobs").json["items"][0]["id"]
     assert client.post("/api/v1/jobs/retry", json={"jobs": [fine, "job_none"]}).json["jobs"] == []
     assert client.post("/api/v1/jobs/retry", json={"jobs": []}).status_code == 422

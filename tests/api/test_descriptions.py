@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,19 +12,20 @@ from limner_shared.db.ledger import NewImage
 from limner_shared.db.tables import Job
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import start
 
 URL = "/api/v1/jobs"
 both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 
-def describe(client, text: str, **more: object) -> dict:
+def describe(client: ApiClient, text: str, **more: Any) -> dict[str, Any]:
     answer = client.post(URL, json={"description": text} | more)
     assert answer.status_code == 202, answer.json
     return answer.json
 
 
-def draw(app, job: dict, prompt: str) -> None:
+def draw(app: App, job: dict[str, Any], prompt: str) -> None:
     """Act as the worker: interpret and finish the job."""
     claim = start(app, job["id"])
     found = Interpretation(conditions=Conditions(prompt=prompt), backend="rules", fallback="No LLM is configured.")
@@ -37,7 +39,7 @@ def draw(app, job: dict, prompt: str) -> None:
 
 @both_databases
 @pytest.mark.parametrize("text", ["please draw a cat", "🐱🍕", "أسد كبير", "x" * 10_000])
-def test_any_description_is_accepted_and_its_interpretation_is_shown(client, app, text):
+def test_any_description_is_accepted_and_its_interpretation_is_shown(client: ApiClient, app: App, text: str):
     job = describe(client, f" {text} ")
     assert job["description"] == text
     assert (job["revised_prompt"], job["interpretation"], job["presentation"]) == (None, None, None)
@@ -61,14 +63,14 @@ def test_any_description_is_accepted_and_its_interpretation_is_shown(client, app
         {"description": ["a cat"]},
     ],
 )
-def test_an_invalid_description_is_refused_with_a_reason(client, body):
+def test_an_invalid_description_is_refused_with_a_reason(client: ApiClient, body: dict[str, Any]):
     answer = client.post(URL, json=body)
     assert answer.status_code == 422
     assert answer.json["code"] == "invalid_request"
     assert answer.json["detail"]
 
 
-def test_a_repeated_description_with_the_same_key_is_one_job(client):
+def test_a_repeated_description_with_the_same_key_is_one_job(client: ApiClient):
     headers = {"Idempotency-Key": "k"}
     first, second = (client.post(URL, json={"description": "a cat"}, headers=headers).json for _ in range(2))
     assert first["id"] == second["id"]
@@ -76,7 +78,7 @@ def test_a_repeated_description_with_the_same_key_is_one_job(client):
     assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
 
 
-def test_bulk_lines_can_be_descriptions(client):
+def test_bulk_lines_can_be_descriptions(client: ApiClient):
     lines = [{"description": "please draw a cat"}, {"prompt": "a dog"}]
     body = "\n".join(map(json.dumps, lines))
     answer = client.post("/api/v1/bulks", data=body, content_type="application/jsonl")
@@ -88,7 +90,7 @@ def test_bulk_lines_can_be_descriptions(client):
     }
 
 
-def test_a_replay_uses_the_stored_conditions_and_is_not_interpreted_again(client, app):
+def test_a_replay_uses_the_stored_conditions_and_is_not_interpreted_again(client: ApiClient, app: App):
     job = describe(client, "please draw a cat")
     draw(app, job, "a cat")
     again = client.post(f"{URL}/{job['id']}/replay").json

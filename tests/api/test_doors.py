@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import product
@@ -21,6 +22,7 @@ from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import IGNORED, MASK_ONLY, NEUTRAL, ImageToImage, TextToImage, read
 from limner_web.auth import DOORS
 from limner_web.replicate.inputs import Inputs, NewPrediction, job_fields
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_bulks import rows
@@ -35,7 +37,7 @@ DEEP = "[" * 400 + "]" * 400
 BODIES = ("", "{", "[]", '"x"', "null", "\ud800", f'{{"prompt": {DEEP}}}', '{"prompt": "\\ud800"}')
 
 
-def code_of(answer) -> str:
+def code_of(answer: Any) -> str:
     """The code of an error in the door's form."""
     assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
     assert answer.json["detail"]
@@ -43,20 +45,20 @@ def code_of(answer) -> str:
 
 
 @pytest.mark.parametrize("data", BODIES)
-def test_a_body_that_is_no_object_of_storable_values_is_refused(client, app, data):
+def test_a_body_that_is_no_object_of_storable_values_is_refused(client: ApiClient, app: App, data: Any):
     for path in ROUTES:
         answer = client.post(path, data=data.encode("utf-8", "surrogatepass"), content_type="application/json")
         assert code_of(answer) in ("malformed_body", "invalid_request")
     assert rows(app, Job) == 0
 
 
-def test_a_form_is_refused(client):
+def test_a_form_is_refused(client: ApiClient):
     for path in ROUTES:
         assert code_of(client.post(path, data={"prompt": "x"})) == "unsupported_media_type"
 
 
 @pytest.mark.parametrize("model", ["limner-flow", "limner-gan"])
-def test_no_value_of_an_a1111_parameter_is_a_server_error(catalogue: Catalogue, model):
+def test_no_value_of_an_a1111_parameter_is_a_server_error(catalogue: Catalogue, model: str):
     names = {*ImageToImage.model_fields, *NEUTRAL, *MASK_ONLY, *IGNORED}
     for name, value in product(sorted(names), VALUES):
         body = {"prompt": "x", "init_images": [PICTURE], "mask": PICTURE} | {name: value}
@@ -74,18 +76,18 @@ def test_no_value_of_a_replicate_input_is_a_server_error(catalogue: Catalogue):
                 catalogue.resolve(JobRequest.model_validate(job_fields(asked, catalogue.get(None))))
 
 
-def test_no_value_of_an_option_is_a_server_error(client):
+def test_no_value_of_an_option_is_a_server_error(client: ApiClient):
     for name, value in product(("sd_model_checkpoint", "enable_pnginfo", "samples_format", "sd_vae", "x"), VALUES):
         assert client.post("/sdapi/v1/options", json={name: value}).status_code in (200, 422)
         assert client.get("/sdapi/v1/options").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/sdapi/v1/none", "/replicate/v1/none", "/sdapi/v1/txt2img"])
-def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client, path):
+def test_a_route_that_does_not_exist_has_an_error_in_the_doors_form(client: ApiClient, path: str):
     assert code_of(client.get(path)) in ("not_found", "method_not_allowed")
 
 
-def test_redis_away_is_no_server_error_of_ours(make_app):
+def test_redis_away_is_no_server_error_of_ours(make_app: Callable[..., App]):
     client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
     assert client.get("/sdapi/v1/options").status_code == 200
     for method, path in (("GET", "progress"), ("POST", "interrupt")):
@@ -98,7 +100,7 @@ def test_redis_away_is_no_server_error_of_ours(make_app):
     assert created.status_code == 201
 
 
-def test_every_route_of_every_door_needs_a_key_where_keys_are_required(make_app):
+def test_every_route_of_every_door_needs_a_key_where_keys_are_required(make_app: Callable[..., App]):
     app = make_app(require_keys=True)
     client = app.test_client()
     rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(DOORS)]
@@ -116,7 +118,9 @@ def test_every_route_of_every_door_needs_a_key_where_keys_are_required(make_app)
         (ROUTES[-2], {"input": {"prompt": "x"}}, {"Prefer": "wait"}),
     ],
 )
-def test_a_call_that_waits_takes_no_place_of_other_requests(make_app, path, body, headers):
+def test_a_call_that_waits_takes_no_place_of_other_requests(
+    make_app: Callable[..., App], path: Any, body: dict[str, Any], headers: dict[str, Any]
+):
     app = make_app(max_requests=1)
     client = app.test_client()
     with ThreadPoolExecutor(1) as threads:

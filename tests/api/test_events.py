@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
 
 from limner_shared.db import event_queries, ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Event
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_web.updates import tail as tail_module
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_retention import both_databases
 
@@ -24,7 +27,7 @@ class Events:
         self.blocks = blocks
         self.last_id = ""
 
-    def next(self) -> tuple[str, dict]:
+    def next(self) -> tuple[str, dict[str, Any]]:
         """The name and data of the next event."""
         while True:
             fields = dict(line.split(": ", 1) for line in next(self.blocks).decode().strip().splitlines())
@@ -32,7 +35,7 @@ class Events:
                 self.last_id = fields["id"]
                 return fields["event"], json.loads(fields["data"])
 
-    def until(self, wanted: tuple[str, dict]) -> None:
+    def until(self, wanted: tuple[str, dict[str, Any]]) -> None:
         """Read up to an event of which these members are given."""
         while True:
             name, data = self.next()
@@ -41,7 +44,7 @@ class Events:
 
 
 @contextmanager
-def follow(app, query: str = "", **headers: str) -> Iterator[Events]:
+def follow(app: App, query: str = "", **headers: str) -> Iterator[Events]:
     answer = app.test_client().get(f"/api/v1/events{query}", headers=headers, buffered=False)
     assert answer.status_code == 200, answer.json
     blocks = answer.iter_encoded()
@@ -50,11 +53,11 @@ def follow(app, query: str = "", **headers: str) -> Iterator[Events]:
     answer.close()
 
 
-def submit(client) -> str:
+def submit(client: ApiClient) -> str:
     return client.post("/api/v1/jobs", json={"prompt": "a cat"}).json["id"]
 
 
-def submit_silently(app) -> str:
+def submit_silently(app: App) -> str:
     """Submit a job without hints, as if Redis were away."""
     services = app.extensions["limner"]
     card, spec = services.catalogue.resolve(JobRequest(prompt="a cat", seed=1))
@@ -64,7 +67,7 @@ def submit_silently(app) -> str:
 
 
 @both_databases
-def test_events_whose_hints_were_lost_come_from_the_table(app, client, monkeypatch):
+def test_events_whose_hints_were_lost_come_from_the_table(app: App, client: ApiClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tail_module, "TAIL_SECONDS", 0.05)
     job_id = submit_silently(app)
     with follow(app) as events:
@@ -77,7 +80,7 @@ def test_events_whose_hints_were_lost_come_from_the_table(app, client, monkeypat
 
 
 @both_databases
-def test_a_stream_continues_after_the_last_event_without_gaps(app, client):
+def test_a_stream_continues_after_the_last_event_without_gaps(app: App, client: ApiClient):
     before = submit(client)
     start(app, before)
     with follow(app) as events:
@@ -99,7 +102,7 @@ def test_a_stream_continues_after_the_last_event_without_gaps(app, client):
 
 
 @both_databases
-def test_a_stream_of_a_bulk_sends_only_its_events(app, client):
+def test_a_stream_of_a_bulk_sends_only_its_events(app: App, client: ApiClient):
     bulk = client.post("/api/v1/bulks", data=b'{"prompt": "a"}\n', content_type="application/jsonl").json
     [job] = client.get(f"/api/v1/jobs?bulk={bulk['id']}").json["items"]
     with follow(app, f"?bulk={bulk['id']}") as events:
@@ -113,7 +116,7 @@ def test_a_stream_of_a_bulk_sends_only_its_events(app, client):
 
 
 @both_databases
-def test_a_stream_of_a_conversation_follows_its_new_messages(app, client):
+def test_a_stream_of_a_conversation_follows_its_new_messages(app: App, client: ApiClient):
     talk = client.post("/api/v1/conversations", json={"message": "a cat"}).json
     with follow(app, f"?conversation={talk['id']}") as events:
         submit(client)
@@ -121,7 +124,7 @@ def test_a_stream_of_a_conversation_follows_its_new_messages(app, client):
         assert events.next() == ("job", {"id": later, "status": "queued", "version": 1})
 
 
-def test_a_deletion_is_streamed(app, client):
+def test_a_deletion_is_streamed(app: App, client: ApiClient):
     job_id = submit(client)
     client.post(f"/api/v1/jobs/{job_id}/cancel")
     with follow(app) as events:
@@ -130,7 +133,9 @@ def test_a_deletion_is_streamed(app, client):
 
 
 @both_databases
-def test_a_client_that_missed_too_much_is_told_to_read_again(app, client, monkeypatch):
+def test_a_client_that_missed_too_much_is_told_to_read_again(
+    app: App, client: ApiClient, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(event_queries, "MAX_READ", 1)
     for _ in range(2):
         start(app, submit(client))
@@ -138,7 +143,7 @@ def test_a_client_that_missed_too_much_is_told_to_read_again(app, client, monkey
         assert events.next() == ("reset", {})
 
 
-def test_a_stream_of_something_unknown_is_refused(client):
+def test_a_stream_of_something_unknown_is_refused(client: ApiClient):
     for query, status in {
         "bulk=bulk_none": 404,
         "conversation=conv_none": 404,
@@ -150,7 +155,9 @@ def test_a_stream_of_something_unknown_is_refused(client):
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_an_event_that_is_committed_late_is_delivered_and_the_position_waits_for_it(app, client, database):
+def test_an_event_that_is_committed_late_is_delivered_and_the_position_waits_for_it(
+    app: App, client: ApiClient, database: Database
+):
     heard: list[str] = []
     services = app.extensions["limner"]
     tail = tail_module.Tail(database, services.feeds.tail._supervisor, lambda each: heard.append(each.id))

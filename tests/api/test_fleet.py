@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from limner_shared.db.engine import Database
 from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import start
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import make_key
@@ -14,7 +19,7 @@ MODEL = "limner-flow"
 
 
 @pytest.fixture
-def worker(app):
+def worker(app: App):
     redis = app.extensions["limner"].hints.redis
     report = WorkerReport(
         owner="a worker",
@@ -32,7 +37,7 @@ def worker(app):
 
 
 @both_databases
-def test_a_queue_shows_what_runs_and_waits_in_each_lane_and_its_pause(client, app, worker):
+def test_a_queue_shows_what_runs_and_waits_in_each_lane_and_its_pause(client: ApiClient, app: App, worker: Any):
     for priority in ("normal", "normal", "low"):
         client.post(JOBS, json={"prompt": "a secret", "priority": priority})
     running = client.post(JOBS, json={"prompt": "a secret"}).json["id"]
@@ -50,7 +55,7 @@ def test_a_queue_shows_what_runs_and_waits_in_each_lane_and_its_pause(client, ap
 
 
 @both_databases
-def test_a_worker_shows_its_device_its_memory_and_the_jobs_that_it_runs(client, app, worker):
+def test_a_worker_shows_its_device_its_memory_and_the_jobs_that_it_runs(client: ApiClient, app: App, worker: Any):
     running = client.post(JOBS, json={"prompt": "a secret"}).json["id"]
     start(app, running)
     answer = client.get(WORKERS)
@@ -60,7 +65,7 @@ def test_a_worker_shows_its_device_its_memory_and_the_jobs_that_it_runs(client, 
     assert [(job["id"], job["attempt"]) for job in found["jobs"]] == [(running, 1)]
 
 
-def test_queues_and_workers_are_the_operators_alone(make_app, database):
+def test_queues_and_workers_are_the_operators_alone(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     for headers, status, code in (
         (make_key(database, "local"), 403, "admin_scope_required"),

@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import text
 
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewJob
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_web.intake.submission import LATER_FIELDS
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases, lines, rows
 from tests.processes import eventually
 
@@ -20,7 +22,7 @@ KEY = {"Idempotency-Key": "mine"}
 
 
 @both_databases
-def test_concurrent_requests_with_the_same_key_create_one_job(client, app):
+def test_concurrent_requests_with_the_same_key_create_one_job(client: ApiClient, app: App):
     def ask(_: int) -> str:
         return app.test_client().post("/api/v1/jobs", json={"prompt": "x"}, headers=KEY).json["id"]
 
@@ -30,7 +32,7 @@ def test_concurrent_requests_with_the_same_key_create_one_job(client, app):
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_key_stored_without_the_lock_by_an_earlier_release_still_creates_one_job(app, database):
+def test_a_key_stored_without_the_lock_by_an_earlier_release_still_creates_one_job(app: App, database: Database):
     request = JobRequest(prompt="x")
     card, spec = app.extensions["limner"].catalogue.resolve(request)
     digest = hashlib.sha256(request.model_dump_json(exclude={*LATER_FIELDS}).encode()).hexdigest()
@@ -54,7 +56,7 @@ def test_a_key_stored_without_the_lock_by_an_earlier_release_still_creates_one_j
 
 
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/bulks"])
-def test_a_different_request_with_a_used_key_is_refused(client, app, path):
+def test_a_different_request_with_a_used_key_is_refused(client: ApiClient, app: App, path: str):
     kind = {"content_type": "application/json" if path.endswith("jobs") else "application/jsonl"}
     assert client.post(path, data='{"prompt": "x"}', headers=KEY, **kind).status_code == 202
     refused = client.post(path, data='{"prompt": "y"}', headers=KEY, **kind)
@@ -62,7 +64,7 @@ def test_a_different_request_with_a_used_key_is_refused(client, app, path):
     assert rows(app, Job) == 1
 
 
-def test_a_repeated_bulk_request_returns_the_same_bulk(client, app):
+def test_a_repeated_bulk_request_returns_the_same_bulk(client: ApiClient, app: App):
     data = lines(*[{"prompt": "x"}] * 3)
     first, second = (
         client.post("/api/v1/bulks", data=data, content_type="application/jsonl", headers=KEY) for _ in range(2)
@@ -71,13 +73,13 @@ def test_a_repeated_bulk_request_returns_the_same_bulk(client, app):
     assert (rows(app, Job), rows(app, Bulk)) == (3, 1)
 
 
-def test_without_a_key_each_request_creates_a_job(client, app):
+def test_without_a_key_each_request_creates_a_job(client: ApiClient, app: App):
     for _ in range(2):
         client.post("/api/v1/jobs", json={"prompt": "x"})
     assert rows(app, Job) == 2
 
 
-def test_dropping_a_stale_bulk_also_deletes_its_idempotency_key(database):
+def test_dropping_a_stale_bulk_also_deletes_its_idempotency_key(database: Database):
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, ledger.LOCAL_TENANT)
         ledger.store_idempotency_key(session, ledger.LOCAL_TENANT, "mine", "digest", bulk_id)

@@ -7,16 +7,19 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
 from limner_shared.db.ledger import Claim
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import JobRequest, Lane
 from limner_web.input_images import fit
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.input_images import load_inputs
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 
 CARD = """
@@ -32,42 +35,49 @@ guidance = { min = 0.0, max = 20.0, default = 7.5 }
 
 
 @pytest.fixture
-def app(make_app, tmp_path: Path):
+def app(make_app: Callable[..., App], tmp_path: Path):
     card = tmp_path / "painter.toml"
     card.write_text(CARD)
     return make_app(models=(card,), default_model="painter")
 
 
-def data_url(picture: Image.Image, kind: str = "png", **options: object) -> str:
+def data_url(picture: Image.Image, kind: str = "png", **options: Any) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def submit(client, **request: object):
+def submit(client: ApiClient, **request: Any):
     return client.post("/api/v1/jobs", json={"prompt": "a boat"} | request)
 
 
-def stored(app, answer) -> Image.Image:
+def pixel(picture: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    """The channels of one pixel."""
+    found = picture.getpixel((x, y))
+    assert isinstance(found, tuple)
+    return found
+
+
+def stored(app: App, answer: Any) -> Image.Image:
     assert answer.status_code == 202, answer.json
     return Image.open(io.BytesIO(app.extensions["limner"].blobs.get_input(answer.json["image"])))
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_an_image_from_a_data_url_is_resized_and_stored(app, client, kind):
+def test_an_image_from_a_data_url_is_resized_and_stored(app: App, client: ApiClient, kind: str):
     picture = stored(app, submit(client, image=data_url(Image.new("RGB", (100, 100), "red"), kind)))
     assert (picture.size, picture.format, picture.mode) == ((64, 32), "PNG", "RGB")
-    assert all(abs(a - b) < 5 for a, b in zip(picture.getpixel((30, 16)), (254, 0, 0), strict=True))
+    assert all(abs(a - b) < 5 for a, b in zip(pixel(picture, 30, 16), (254, 0, 0), strict=True))
 
 
-def test_a_tenant_can_start_from_its_own_picture_by_id(app, client):
+def test_a_tenant_can_start_from_its_own_picture_by_id(app: App, client: ApiClient):
     first = submit(client).json["id"]
     finish(app, start(app, first), png("green"))
     image = client.get(f"/api/v1/jobs/{first}").json["images"][0]["id"]
     assert stored(app, submit(client, image=image, strength=0.5)).getpixel((0, 0)) == (0, 128, 0)
 
 
-def test_transparency_becomes_white_and_the_exif_orientation_is_applied(app, client):
+def test_transparency_becomes_white_and_the_exif_orientation_is_applied(app: App, client: ApiClient):
     clear = Image.new("RGBA", (64, 32), (0, 0, 0, 0))
     assert stored(app, submit(client, image=data_url(clear))).getpixel((5, 5)) == (255, 255, 255)
     wide = Image.new("RGB", (32, 64), "black")
@@ -75,24 +85,27 @@ def test_transparency_becomes_white_and_the_exif_orientation_is_applied(app, cli
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: rotate by 90 degrees
     turned = stored(app, submit(client, image=data_url(wide, "jpeg", exif=exif)))
-    left, right = (turned.getpixel((x, 16))[0] for x in (5, 60))
+    left, right = (pixel(turned, x, 16)[0] for x in (5, 60))
     assert left > 200
     assert right < 50
 
 
-def test_a_job_shows_the_digests_of_its_input_images(client):
+def test_a_job_shows_the_digests_of_its_input_images(client: ApiClient):
     url = data_url(Image.new("RGB", (64, 32), "blue"))
     job = submit(client, image=url, mask=url, strength=0.7).json
     assert len(job["image"]) == len(job["mask"]) == 64
     assert job["strength"] == 0.7
 
 
-def test_the_worker_loads_the_input_images_into_the_job_rows(app, client):
+def test_the_worker_loads_the_input_images_into_the_job_rows(app: App, client: ApiClient):
     services = app.extensions["limner"]
-    request = {"image": data_url(Image.new("RGB", (64, 32), "blue")), "mask": data_url(Image.new("L", (64, 32), 255))}
+    request: dict[str, Any] = {
+        "image": data_url(Image.new("RGB", (64, 32), "blue")),
+        "mask": data_url(Image.new("L", (64, 32), 255)),
+    }
     spec = services.catalogue.resolve(JobRequest(prompt="a boat", n=2, **request))[1]
     spec = services.inputs.store("local", spec)
-    job = JobRun(Claim("job", "local", None, 1, 2, 1, spec), lambda: None)
+    job = JobRun(Claim("job", "local", None, 1, 2, Lane.NORMAL, spec), lambda: None)
     load_inputs(services.blobs, job)
     assert [row.task.image.shape for row in job.rows] == [(32, 64, 3)] * 2
     assert job.rows[0].task.image[0, 0].tolist() == [0, 0, 255]
@@ -110,7 +123,7 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("field", ["image", "mask"])
-def test_an_invalid_input_image_is_refused_with_the_field_and_the_reason(client, what, field):
+def test_an_invalid_input_image_is_refused_with_the_field_and_the_reason(client: ApiClient, what: Any, field: str):
     value, reason = BAD[what]
     good = data_url(Image.new("RGB", (64, 32)))
     answer = submit(client, **({"image": good, "mask": good} | {field: value}))
@@ -120,33 +133,33 @@ def test_an_invalid_input_image_is_refused_with_the_field_and_the_reason(client,
     assert client.get("/api/v1/jobs").json["items"] == []
 
 
-def test_an_image_with_too_many_pixels_is_refused_before_decoding(client):
+def test_an_image_with_too_many_pixels_is_refused_before_decoding(client: ApiClient):
     answer = submit(client, image=data_url(Image.new("1", (12_000, 12_000))))
     assert answer.status_code == 422
     assert "megapixels" in answer.json["detail"]
 
 
-def test_an_image_with_too_many_bytes_is_refused(client):
+def test_an_image_with_too_many_bytes_is_refused(client: ApiClient):
     junk = base64.b64encode(bytes(10_000_001)).decode()
     answer = submit(client, image=f"data:image/png;base64,{junk}")
     assert (answer.status_code, "10 MB" in answer.json["detail"]) == (422, True)
 
 
-def test_mask_and_strength_require_an_image(client):
+def test_mask_and_strength_require_an_image(client: ApiClient):
     for field, value in (("mask", data_url(Image.new("L", (64, 32)))), ("strength", 0.5)):
         answer = submit(client, **{field: value})
         assert answer.status_code == 422
         assert "image" in answer.json["detail"]
 
 
-def test_a_model_without_the_task_refuses_an_image(make_app):
+def test_a_model_without_the_task_refuses_an_image(make_app: Callable[..., App]):
     client = make_app().test_client()
     answer = submit(client, image=data_url(Image.new("RGB", (64, 32))))
     assert answer.status_code == 422
     assert "text-to-image" in answer.json["detail"]
 
 
-def test_a_bulk_with_an_invalid_image_is_refused_with_the_line(client):
+def test_a_bulk_with_an_invalid_image_is_refused_with_the_line(client: ApiClient):
     good = json.dumps({"prompt": "a boat", "image": data_url(Image.new("RGB", (64, 32), "red"))})
     bad = json.dumps({"prompt": "a boat", "image": "img_01arz3ndektsv4rrffq69g5fav"})
     headers = {"Content-Type": "application/x-ndjson"}
@@ -170,7 +183,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 @pytest.mark.parametrize(
     ("kind", "mode", "side"), [("PNG", "RGBA", 4096), ("JPEG", "RGB", 5000), ("WEBP", "RGBA", 3547)]
 )
-def test_the_largest_images_are_resized_in_bounded_memory(tmp_path, kind, mode, side, field):
+def test_the_largest_images_are_resized_in_bounded_memory(tmp_path: Path, kind: str, mode: str, side: int, field: str):
     file = tmp_path / "large"
     Image.new(mode, (side, side), "red").save(file, kind, **({"progressive": True} if kind == "JPEG" else {}))
     measured = subprocess.run(
@@ -180,7 +193,7 @@ def test_the_largest_images_are_resized_in_bounded_memory(tmp_path, kind, mode, 
 
 
 @pytest.mark.parametrize("size", [(3000, 1500), (1500, 3000), (2999, 1501)])
-def test_shrinking_a_large_image_before_resizing_does_not_change_the_result(size):
+def test_shrinking_a_large_image_before_resizing_does_not_change_the_result(size: Any):
     small = Image.linear_gradient("L").resize((64, 32)).convert("RGB")
     stored = Image.open(io.BytesIO(fit(encoded(small.resize(size)), "image", (64, 32))))
     plain = ImageOps.fit(small.resize(size), (64, 32), Image.Resampling.LANCZOS)

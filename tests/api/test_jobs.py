@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -20,16 +22,17 @@ from limner_shared.messaging.hints import Progress
 from limner_shared.messaging.reports import DispatcherReport, SetAside, WorkerReport, delete_report, write_report
 from limner_shared.storage.blobs import Blobs
 from limner_web.intake import submission
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 
 
-def submit(client, **fields) -> dict:
+def submit(client: ApiClient, **fields: Any) -> dict[str, Any]:
     answer = client.post("/api/v1/jobs", json={"prompt": "a red apple"} | fields)
     assert answer.status_code == 202, answer.text
     return answer.json
 
 
-def test_a_new_job_has_its_position_and_a_location(client):
+def test_a_new_job_has_its_position_and_a_location(client: ApiClient):
     answer = client.post("/api/v1/jobs", json={"prompt": "a red apple", "seed": 7, "metadata": {"mine": 1}})
     assert answer.status_code == 202
     job = answer.json
@@ -39,7 +42,7 @@ def test_a_new_job_has_its_position_and_a_location(client):
     assert submit(client)["position"] == 1
 
 
-def test_a_job_shows_its_progress_and_then_its_pictures(client, app):
+def test_a_job_shows_its_progress_and_then_its_pictures(client: ApiClient, app: App):
     job = submit(client, n=2)
     claim = start(app, job["id"])
     services = app.extensions["limner"]
@@ -53,7 +56,7 @@ def test_a_job_shows_its_progress_and_then_its_pictures(client, app):
     assert client.get(done["images"][1]["url"]).data == png("green")
 
 
-def test_an_unchanged_job_returns_304_and_a_changed_one_200(client, app):
+def test_an_unchanged_job_returns_304_and_a_changed_one_200(client: ApiClient, app: App):
     job = submit(client)
     first = client.get(job["links"]["self"])
     assert "Retry-After" in first.headers
@@ -63,7 +66,7 @@ def test_an_unchanged_job_returns_304_and_a_changed_one_200(client, app):
     assert client.get(job["links"]["self"], headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
 
 
-def test_a_long_poll_returns_as_soon_as_the_job_ends(client, app):
+def test_a_long_poll_returns_as_soon_as_the_job_ends(client: ApiClient, app: App):
     job = submit(client)
     claim = start(app, job["id"])
     later = threading.Timer(0.3, lambda: finish(app, claim, png("red")))
@@ -75,7 +78,7 @@ def test_a_long_poll_returns_as_soon_as_the_job_ends(client, app):
     later.join()
 
 
-def test_jobs_are_listed_newest_first_in_pages_and_by_state(client, app):
+def test_jobs_are_listed_newest_first_in_pages_and_by_state(client: ApiClient, app: App):
     ids = [submit(client)["id"] for _ in range(5)]
     start(app, ids[0])
     first = client.get("/api/v1/jobs?limit=3").json
@@ -86,7 +89,7 @@ def test_jobs_are_listed_newest_first_in_pages_and_by_state(client, app):
     assert client.get("/api/v1/jobs?model=other").json["items"] == []
 
 
-def test_a_job_can_be_canceled_until_it_ends(client, app):
+def test_a_job_can_be_canceled_until_it_ends(client: ApiClient, app: App):
     job = submit(client)
     assert client.post(job["links"]["cancel"]).json["status"] == "canceled"
     assert client.post(job["links"]["cancel"]).status_code == 200
@@ -100,7 +103,7 @@ def in_seconds(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-def test_a_scheduled_job_shows_its_time_and_no_position(client, app):
+def test_a_scheduled_job_shows_its_time_and_no_position(client: ApiClient, app: App):
     at = in_seconds(3600)
     job = submit(client, not_before=at, expires_in=7200)
     assert (job["status"], job["position"]) == ("queued", None)
@@ -132,19 +135,21 @@ def test_a_scheduled_job_shows_its_time_and_no_position(client, app):
         ({"max_retries": 1.5}, "max_retries"),
     ],
 )
-def test_a_time_or_a_number_of_retries_beyond_the_limits_is_refused(client, fields, field):
+def test_a_time_or_a_number_of_retries_beyond_the_limits_is_refused(
+    client: ApiClient, fields: dict[str, Any], field: str
+):
     answer = client.post("/api/v1/jobs", json={"prompt": "a red apple"} | fields)
     assert answer.status_code == 422
     named = answer.json.get("field") or answer.json["errors"][0]["field"]
     assert named == field
 
 
-def test_a_past_time_in_any_rfc_3339_form_starts_a_job_at_once(client):
+def test_a_past_time_in_any_rfc_3339_form_starts_a_job_at_once(client: ApiClient):
     for past in ("2020-01-01T00:00:00Z", "2020-01-01t00:00:00.123456789z", "0001-01-01 00:00:00+23:59"):
         assert submit(client, not_before=past)["not_before"] is None
 
 
-def test_a_retried_job_shows_its_retries_and_its_last_error(client, app):
+def test_a_retried_job_shows_its_retries_and_its_last_error(client: ApiClient, app: App):
     job = submit(client, max_retries=1)
     assert (job["retries"], job["max_retries"], job["last_error"]) == (0, 1, None)
     services = app.extensions["limner"]
@@ -168,20 +173,20 @@ def test_a_retried_job_shows_its_retries_and_its_last_error(client, app):
     assert (failed["error"]["code"], failed["attempts"]) == ("storage_failed", 2)
 
 
-def test_a_job_has_the_models_retries_unless_it_chooses_fewer(client):
+def test_a_job_has_the_models_retries_unless_it_chooses_fewer(client: ApiClient):
     [model, *_] = client.get("/api/v1/models").json["items"]
     assert model["max_retries"] == {"min": 0, "max": 20, "default": 5}
     assert [submit(client)["max_retries"], submit(client, max_retries=0)["max_retries"]] == [5, 0]
 
 
-def test_a_request_without_the_new_fields_keeps_the_digest_of_earlier_releases(app):
+def test_a_request_without_the_new_fields_keeps_the_digest_of_earlier_releases(app: App):
     request = JobRequest(prompt="a red apple")
     digest = submission._digest(app.extensions["limner"], "", request)
     text = request.model_dump_json(exclude={*submission.LATER_FIELDS})
     assert digest == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_picture_is_returned_in_the_requested_format(client, app):
+def test_a_picture_is_returned_in_the_requested_format(client: ApiClient, app: App):
     job = submit(client)
     finish(app, start(app, job["id"]), png("red"))
     url = client.get(job["links"]["self"]).json["images"][0]["url"]
@@ -195,7 +200,7 @@ def test_a_picture_is_returned_in_the_requested_format(client, app):
     assert (refused.status_code, refused.json["code"]) == (406, "not_acceptable")
 
 
-def test_a_picture_with_deleted_bytes_is_not_found(client, app):
+def test_a_picture_with_deleted_bytes_is_not_found(client: ApiClient, app: App):
     job = submit(client)
     claim = start(app, job["id"])
     services = app.extensions["limner"]
@@ -227,7 +232,9 @@ def test_a_picture_with_deleted_bytes_is_not_found(client, app):
         ({"prompt": "x", "priority": "asap"}, "priority"),
     ],
 )
-def test_an_invalid_request_returns_a_problem_with_the_field_or_the_allowed_values(client, body, says):
+def test_an_invalid_request_returns_a_problem_with_the_field_or_the_allowed_values(
+    client: ApiClient, body: dict[str, Any], says: str
+):
     answer = client.post("/api/v1/jobs", json=body)
     assert answer.status_code == 422
     assert answer.mimetype == "application/problem+json"
@@ -247,18 +254,20 @@ def test_an_invalid_request_returns_a_problem_with_the_field_or_the_allowed_valu
         (b'{"prompt": "' + b"x" * (17 << 20) + b'"}', "application/json", 413, "body_too_large"),
     ],
 )
-def test_an_unreadable_body_is_refused_with_a_reason(client, data, content_type, status, code):
+def test_an_unreadable_body_is_refused_with_a_reason(
+    client: ApiClient, data: bytes, content_type: str | None, status: int, code: str
+):
     answer = client.post("/api/v1/jobs", data=data, content_type=content_type)
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/jobs/job_x", "/api/v1/images/img_x", "/api/v1/bulks/bulk_x", "/nowhere"])
-def test_a_missing_resource_is_a_404_with_a_code(client, path):
+def test_a_missing_resource_is_a_404_with_a_code(client: ApiClient, path: str):
     answer = client.get(path)
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 
-def test_a_job_is_accepted_quickly_without_redis(make_app):
+def test_a_job_is_accepted_quickly_without_redis(make_app: Callable[..., App]):
     client = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
     started = time.monotonic()
     job = submit(client)
@@ -267,7 +276,7 @@ def test_a_job_is_accepted_quickly_without_redis(make_app):
     assert client.get("/readyz").json["status"] == "degraded"
 
 
-def test_an_unavailable_database_is_a_503(client, app):
+def test_an_unavailable_database_is_a_503(client: ApiClient, app: App):
     app.extensions["limner"].database.dispose()
     file = Path(app.extensions["limner"].settings.database_url.removeprefix("sqlite:///"))
     file.unlink()
@@ -279,7 +288,7 @@ def test_an_unavailable_database_is_a_503(client, app):
     assert client.get("/readyz").status_code == 503
 
 
-def test_every_response_has_a_request_id_and_security_headers(client):
+def test_every_response_has_a_request_id_and_security_headers(client: ApiClient):
     answer = client.get("/api/v1/models", headers={"X-Request-Id": "mine"})
     assert answer.headers["X-Request-Id"] == "mine"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -287,13 +296,13 @@ def test_every_response_has_a_request_id_and_security_headers(client):
     assert answer.json["items"][0]["sizes"] == ["256x256", "64x64"]
 
 
-def test_the_service_is_ready_when_database_and_redis_are(client):
+def test_the_service_is_ready_when_database_and_redis_are(client: ApiClient):
     ready = client.get("/readyz").json
     assert (ready["status"], ready["database"], ready["redis"]) == ("ok", "ok", "ok")
     assert (ready["dispatchers"]["running"], ready["workers"]["running"]) == (0, 0)
 
 
-def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(client, redis_url):
+def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(client: ApiClient, redis_url: str):
     aside = SetAside(duty="sweep bulks", item="bulk_7", error="IntegrityError", failures=4, retry_in=8.0)
     dispatcher = DispatcherReport(
         owner="a",
@@ -304,7 +313,13 @@ def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(cli
         set_aside_count=1,
         threads={"release": 0.1, "cleaning": 40.0},
     )
-    values = {"models": ["limner-flow"], "device": "cpu", "held": 3, "closed": ["limner-flow"], "stalled": ["engine"]}
+    values: dict[str, Any] = {
+        "models": ["limner-flow"],
+        "device": "cpu",
+        "held": 3,
+        "closed": ["limner-flow"],
+        "stalled": ["engine"],
+    }
     with Redis.from_url(redis_url) as redis:
         write_report(redis, dispatcher)
         write_report(redis, WorkerReport(owner="b", **values))

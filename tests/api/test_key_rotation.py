@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import AuditEntry
 from limner_shared.domain.access import Scope
 from limner_shared.errors import InvalidState
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import AUDIT, KEYS, actions, bearer, id_of, make_key, move_expiry
 
@@ -20,7 +24,7 @@ ROTATE = "/api/v1/keys/rotate"
 
 
 @pytest.fixture
-def protected_app(make_app):
+def protected_app(make_app: Callable[..., App]):
     """The application with required API keys."""
     return make_app(require_keys=True)
 
@@ -29,7 +33,9 @@ def protected_app(make_app):
 
 
 @both_databases
-def test_a_rotated_key_works_until_the_overlap_ends_and_the_new_one_has_the_same_rights(protected_app, database):
+def test_a_rotated_key_works_until_the_overlap_ends_and_the_new_one_has_the_same_rights(
+    protected_app: App, database: Database
+):
     client, old = protected_app.test_client(), make_key(database, "ours", "read", expires_in=90_000)
     answer = client.post(ROTATE, json={"overlap_seconds": 60}, headers=old)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
@@ -46,7 +52,9 @@ def test_a_rotated_key_works_until_the_overlap_ends_and_the_new_one_has_the_same
     assert actions(database)[1:] == [(id_of(old), "key_rotated", id_of(old))]
 
 
-def test_without_an_overlap_the_old_key_ends_at_once_and_a_short_expiry_is_not_extended(protected_app, database):
+def test_without_an_overlap_the_old_key_ends_at_once_and_a_short_expiry_is_not_extended(
+    protected_app: App, database: Database
+):
     client, first = protected_app.test_client(), make_key(database, "ours", expires_in=60)
     second = client.post(ROTATE, json={}, headers=first).json
     assert second["old_expires_at"] == second["expires_at"]
@@ -56,7 +64,7 @@ def test_without_an_overlap_the_old_key_ends_at_once_and_a_short_expiry_is_not_e
 
 
 @pytest.mark.parametrize("overlap", [-1, 2_592_001, 10**400, 1.5, "60", None, True, [], float("nan")])
-def test_an_invalid_overlap_is_refused_and_changes_nothing(protected_app, database, overlap):
+def test_an_invalid_overlap_is_refused_and_changes_nothing(protected_app: App, database: Database, overlap: Any):
     client, headers = protected_app.test_client(), make_key(database, "ours")
     assert client.post(ROTATE, json={"overlap_seconds": overlap}, headers=headers).status_code in (400, 422)
     assert client.post(ROTATE, json={"overlap": 5}, headers=headers).status_code == 422
@@ -66,7 +74,7 @@ def test_an_invalid_overlap_is_refused_and_changes_nothing(protected_app, databa
 
 
 @both_databases
-def test_of_two_rotations_at_once_one_succeeds(database):
+def test_of_two_rotations_at_once_one_succeeds(database: Database):
     key_id = id_of(make_key(database, "ours"))
 
     def rotate(_number: int) -> bool:
@@ -84,7 +92,7 @@ def test_of_two_rotations_at_once_one_succeeds(database):
     assert len(actions(database)) == 2
 
 
-def test_a_key_is_rotated_once_and_only_with_a_key(protected_app, client, database):
+def test_a_key_is_rotated_once_and_only_with_a_key(protected_app: App, client: ApiClient, database: Database):
     protected, headers = protected_app.test_client(), make_key(database, "ours")
     assert protected.post(ROTATE, json={}, headers=headers).status_code == 201
     again = protected.post(ROTATE, json={}, headers=headers)
@@ -96,7 +104,7 @@ def test_a_key_is_rotated_once_and_only_with_a_key(protected_app, client, databa
 
 
 @both_databases
-def test_an_admin_key_lists_and_revokes_the_keys_of_its_own_tenant(protected_app, database):
+def test_an_admin_key_lists_and_revokes_the_keys_of_its_own_tenant(protected_app: App, database: Database):
     client, admin = protected_app.test_client(), make_key(database, "ours", "admin")
     ours, theirs = [make_key(database, "ours") for _ in range(3)], make_key(database, "theirs")
     found, cursor = [], ""
@@ -113,7 +121,7 @@ def test_an_admin_key_lists_and_revokes_the_keys_of_its_own_tenant(protected_app
 
 
 @both_databases
-def test_the_audit_log_shows_a_tenant_its_own_changes_without_secrets(protected_app, database):
+def test_the_audit_log_shows_a_tenant_its_own_changes_without_secrets(protected_app: App, database: Database):
     client, admin = protected_app.test_client(), make_key(database, "ours", "admin")
     key, other = make_key(database, "ours"), make_key(database, "theirs")
     with database.write() as session:
@@ -140,20 +148,20 @@ def test_the_audit_log_shows_a_tenant_its_own_changes_without_secrets(protected_
 
 
 @pytest.mark.parametrize("path", [f"{AUDIT}?cursor=x", f"{AUDIT}?cursor=-1", f"{KEYS}?cursor=job_1", f"{KEYS}?limit=0"])
-def test_an_invalid_page_is_refused(client, path):
+def test_an_invalid_page_is_refused(client: ApiClient, path: str):
     assert client.get(path).status_code == 422
 
 
 @both_databases
 @pytest.mark.parametrize("change", ["UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log"])
-def test_the_database_refuses_to_change_the_audit_log(database, change):
+def test_the_database_refuses_to_change_the_audit_log(database: Database, change: str):
     make_key(database, "ours")
     with pytest.raises(DBAPIError, match="append-only"), database.write() as session:
         session.execute(text(change))
     assert len(actions(database)) == 1
 
 
-def test_a_change_that_is_rolled_back_leaves_no_entry(database):
+def test_a_change_that_is_rolled_back_leaves_no_entry(database: Database):
     with database.write() as session:
         keys.create(session, "ours", "")
         session.rollback()
@@ -161,7 +169,7 @@ def test_a_change_that_is_rolled_back_leaves_no_entry(database):
         assert session.scalars(select(AuditEntry)).all() == []
 
 
-def test_a_request_without_a_key_has_every_scope_of_an_open_service(client):
+def test_a_request_without_a_key_has_every_scope_of_an_open_service(client: ApiClient):
     assert client.get(KEYS).json == {"items": [], "next": None}
     assert client.delete(f"{KEYS}/{'0' * 12}").status_code == 404
     assert set(Scope) == {"read", "submit", "admin"}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 from limner_shared.db.accounts import audit, keys
-from limner_shared.db.engine import now
+from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import ApiKey
 from limner_shared.domain.access import Expiry
 from limner_shared.errors import InvalidRequest, NotFound, Unauthorized
+from limner_shared.settings import Settings
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases
 from tests.processes import eventually
@@ -19,12 +24,12 @@ KEYS, AUDIT = "/api/v1/keys", "/api/v1/audit"
 
 
 @pytest.fixture
-def protected_app(make_app):
+def protected_app(make_app: Callable[..., App]):
     """The application with required API keys."""
     return make_app(require_keys=True)
 
 
-def make_key(database, tenant: str, *scopes: str, **seconds: float) -> dict[str, str]:
+def make_key(database: Database, tenant: str, *scopes: str, **seconds: float) -> dict[str, str]:
     expiry = Expiry(seconds["expires_in"], is_relative=True) if seconds else None
     with database.write() as session:
         return bearer(keys.create(session, tenant, "test", scopes=scopes, expiry=expiry))
@@ -38,25 +43,25 @@ def id_of(headers: dict[str, str]) -> str:
     return headers["Authorization"].split("_")[1]
 
 
-def move_expiry(database, key_id: str, seconds: float) -> None:
+def move_expiry(database: Database, key_id: str, seconds: float) -> None:
     """Move the expiry of a key by some seconds, by the database's clock."""
     with database.write() as session:
         session.execute(update(ApiKey).where(ApiKey.id == key_id).values(expires_at=now() + seconds))
 
 
-def actions(database) -> list[tuple[str, str, str]]:
+def actions(database: Database) -> list[tuple[str, str, str]]:
     with database.read() as session:
         return [(entry.actor, entry.action, entry.subject) for entry, _ in audit.newest_entries(session, 99)][::-1]
 
 
 @pytest.mark.parametrize("header", [None, "Bearer nonsense", "Bearer lmn_a_b_c", "Basic abc", "Bearer "])
-def test_a_request_without_a_valid_key_is_refused(protected_app, header):
+def test_a_request_without_a_valid_key_is_refused(protected_app: App, header: str | None):
     headers = {"Authorization": header} if header else {}
     answer = protected_app.test_client().get("/api/v1/jobs", headers=headers)
     assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_a_tenant_sees_only_its_own_jobs_and_pictures(protected_app, database):
+def test_a_tenant_sees_only_its_own_jobs_and_pictures(protected_app: App, database: Database):
     client = protected_app.test_client()
     ours, theirs = make_key(database, "ours"), make_key(database, "theirs")
     job = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=ours).json
@@ -69,22 +74,22 @@ def test_a_tenant_sees_only_its_own_jobs_and_pictures(protected_app, database):
     assert client.get("/api/v1/jobs", headers=theirs).json["items"] == []
 
 
-def test_a_wrong_key_is_refused_even_if_no_key_is_required(client):
+def test_a_wrong_key_is_refused_even_if_no_key_is_required(client: ApiClient):
     assert client.get("/api/v1/jobs", headers={"Authorization": "Bearer lmn_wrong"}).status_code == 401
 
 
-def test_keys_are_required_on_all_addresses_except_loopback(settings):
+def test_keys_are_required_on_all_addresses_except_loopback(settings: Settings):
     assert not settings.keys_required
     assert settings.model_copy(update={"host": "0.0.0.0"}).keys_required  # noqa: S104
     assert not settings.model_copy(update={"host": "::1"}).keys_required
 
 
-def test_a_service_without_keys_accepts_loopback_host_names_only(client):
+def test_a_service_without_keys_accepts_loopback_host_names_only(client: ApiClient):
     answer = client.get("/api/v1/jobs", headers={"Host": "evil.example:8700"})
     assert (answer.status_code, answer.json["code"]) == (403, "forbidden")
 
 
-def test_a_revoked_key_is_refused_and_its_secret_is_not_stored(database):
+def test_a_revoked_key_is_refused_and_its_secret_is_not_stored(database: Database):
     with database.write() as session:
         key = keys.create(session, "ours", "laptop")
         [(row, tenant)] = keys.list_keys(session)
@@ -110,7 +115,7 @@ def test_a_revoked_key_is_refused_and_its_secret_is_not_stored(database):
         (("admin",), {"read", "submit", "admin"}),
     ],
 )
-def test_a_key_can_do_what_its_scopes_allow(protected_app, database, scopes, allowed):
+def test_a_key_can_do_what_its_scopes_allow(protected_app: App, database: Database, scopes: Any, allowed: Any):
     client, headers = protected_app.test_client(), make_key(database, "ours", *scopes)
     answers = {
         "read": [client.get(path, headers=headers) for path in ("/api/v1/jobs", "/api/v1/models")],
@@ -127,7 +132,7 @@ def test_a_key_can_do_what_its_scopes_allow(protected_app, database, scopes, all
                 assert answer.json["scope"] == scope
 
 
-def test_the_openai_routes_check_scopes_too(protected_app, database):
+def test_the_openai_routes_check_scopes_too(protected_app: App, database: Database):
     client, headers = protected_app.test_client(), make_key(database, "ours", "read")
     body = {"messages": [{"role": "user", "content": "a red apple"}]}
     refused = client.post("/v1/chat/completions", json=body, headers=headers)
@@ -136,7 +141,7 @@ def test_the_openai_routes_check_scopes_too(protected_app, database):
 
 
 @both_databases
-def test_a_key_of_the_previous_version_can_read_and_submit(protected_app, database):
+def test_a_key_of_the_previous_version_can_read_and_submit(protected_app: App, database: Database):
     headers = make_key(database, "ours")
     row = "INSERT INTO api_keys (id, tenant_id, label, digest, created_at) SELECT 'old', tenant_id, '', digest, 0 FROM"
     with database.write() as session:
@@ -147,7 +152,7 @@ def test_a_key_of_the_previous_version_can_read_and_submit(protected_app, databa
     assert protected_app.test_client().get("/api/v1/jobs", headers=headers).status_code == 200
 
 
-def test_an_unknown_scope_is_refused_and_creates_nothing(database):
+def test_an_unknown_scope_is_refused_and_creates_nothing(database: Database):
     with database.write() as session, pytest.raises(InvalidRequest, match="root"):
         keys.create(session, "ours", "", scopes=["read", "root"])
     with database.read() as session:
@@ -158,7 +163,7 @@ def test_an_unknown_scope_is_refused_and_creates_nothing(database):
 
 
 @both_databases
-def test_an_expired_key_is_refused_and_its_expiry_is_recorded_once(protected_app, database):
+def test_an_expired_key_is_refused_and_its_expiry_is_recorded_once(protected_app: App, database: Database):
     client, headers = protected_app.test_client(), make_key(database, "ours", expires_in=60)
     assert client.get("/api/v1/jobs", headers=headers).status_code == 200
     with database.write() as session:
@@ -173,7 +178,7 @@ def test_an_expired_key_is_refused_and_its_expiry_is_recorded_once(protected_app
 
 @both_databases
 @pytest.mark.parametrize("seconds", [0, -5, float("nan"), float("inf"), 1e12])
-def test_an_expiry_that_is_not_in_the_near_future_is_refused(database, seconds):
+def test_an_expiry_that_is_not_in_the_near_future_is_refused(database: Database, seconds: Any):
     with database.write() as session:
         for is_relative in (True, False):
             with pytest.raises(InvalidRequest, match="future"):
@@ -181,7 +186,7 @@ def test_an_expiry_that_is_not_in_the_near_future_is_refused(database, seconds):
 
 
 @both_databases
-def test_the_last_use_is_written_at_most_once_a_minute(protected_app, database):
+def test_the_last_use_is_written_at_most_once_a_minute(protected_app: App, database: Database):
     client, headers = protected_app.test_client(), make_key(database, "ours")
 
     def last_used() -> float | None:
@@ -202,10 +207,12 @@ def test_the_last_use_is_written_at_most_once_a_minute(protected_app, database):
     assert last_used() >= first
 
 
-def test_a_request_succeeds_if_its_use_cannot_be_written(protected_app, database, monkeypatch):
+def test_a_request_succeeds_if_its_use_cannot_be_written(
+    protected_app: App, database: Database, monkeypatch: pytest.MonkeyPatch
+):
     tried = []
 
-    def fail(_session, key_ids):
+    def fail(_session: Any, key_ids: Any):
         tried.append(key_ids)
         raise OperationalError("UPDATE", {}, Exception("the disk is full"))
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import select, update
 
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event, Image, Input, Job, Tenant
 from limner_shared.domain.labels import MAX_TAGS
 from limner_shared.messaging.hints import CHANNEL, connect, read_message
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_input_images import CARD
 from tests.api.test_retention import (
@@ -29,21 +33,23 @@ from tests.api.test_retention import (
 
 
 @pytest.fixture
-def app(make_app, tmp_path: Path):
+def app(make_app: Callable[..., App], tmp_path: Path):
     """The application with a model that takes input images."""
     card = tmp_path / "painter.toml"
     card.write_text(CARD)
     return make_app(models=(card,), default_model="painter")
 
 
-def drawn(client, app, *pictures: bytes, **request: object) -> dict:
+def drawn(client: ApiClient, app: App, *pictures: bytes, **request: Any) -> dict[str, Any]:
     job = submit(client, **request)
     finish(app, start(app, job["id"]), *(pictures or (png("red"),)))
     return client.get(job["links"]["self"]).json
 
 
 @both_databases
-def test_nothing_is_left_of_deleted_jobs_but_the_digests_of_their_requests(app, client, database):
+def test_nothing_is_left_of_deleted_jobs_but_the_digests_of_their_requests(
+    app: App, client: ApiClient, database: Database
+):
     for job_id in use_all_features(app, client):
         client.post(f"/api/v1/jobs/{job_id}/cancel")
         client.put(f"/api/v1/jobs/{job_id}/tags/{WORD}")
@@ -58,7 +64,7 @@ def test_nothing_is_left_of_deleted_jobs_but_the_digests_of_their_requests(app, 
 
 
 @both_databases
-def test_a_job_that_has_not_ended_cannot_be_deleted(app, client):
+def test_a_job_that_has_not_ended_cannot_be_deleted(app: App, client: ApiClient):
     job = submit(client)
     for _ in range(2):
         refused = client.delete(job["links"]["self"])
@@ -68,7 +74,7 @@ def test_a_job_that_has_not_ended_cannot_be_deleted(app, client):
 
 
 @both_databases
-def test_equal_bytes_survive_until_the_last_image_that_has_them_is_deleted(app, client):
+def test_equal_bytes_survive_until_the_last_image_that_has_them_is_deleted(app: App, client: ApiClient):
     first, second = drawn(client, app, png("red")), drawn(client, app, png("red"), png("blue"), n=2)
     assert client.delete(first["links"]["self"]).status_code == 204
     run_retention(app)
@@ -85,7 +91,7 @@ def test_equal_bytes_survive_until_the_last_image_that_has_them_is_deleted(app, 
 
 
 @both_databases
-def test_a_picture_stored_again_at_the_moment_of_its_deletion_keeps_its_bytes(app, client):
+def test_a_picture_stored_again_at_the_moment_of_its_deletion_keeps_its_bytes(app: App, client: ApiClient):
     old = drawn(client, app, png("red"))
     assert client.delete(old["links"]["self"]).status_code == 204
     again = submit(client)
@@ -99,7 +105,7 @@ def test_a_picture_stored_again_at_the_moment_of_its_deletion_keeps_its_bytes(ap
 
 
 @both_databases
-def test_the_request_of_a_deleted_job_is_gone_when_it_is_repeated(app, client):
+def test_the_request_of_a_deleted_job_is_gone_when_it_is_repeated(app: App, client: ApiClient):
     job = submit(client, key="k")
     client.post(job["links"]["cancel"])
     assert client.delete(job["links"]["self"]).status_code == 204
@@ -108,7 +114,9 @@ def test_the_request_of_a_deleted_job_is_gone_when_it_is_repeated(app, client):
 
 
 @both_databases
-def test_a_deleted_message_is_removed_from_a_running_job_once_it_has_ended(app, client, database):
+def test_a_deleted_message_is_removed_from_a_running_job_once_it_has_ended(
+    app: App, client: ApiClient, database: Database
+):
     talk = client.post("/api/v1/conversations", json={"message": f"a {WORD}"}).json
     first = talk["turns"][0]["job"]["id"]
     finish(app, start(app, first), png("red"))
@@ -124,7 +132,9 @@ def test_a_deleted_message_is_removed_from_a_running_job_once_it_has_ended(app, 
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_deletions_of_a_conversation_at_once_do_not_wait_for_each_other_forever(app, client, database):
+def test_deletions_of_a_conversation_at_once_do_not_wait_for_each_other_forever(
+    app: App, client: ApiClient, database: Database
+):
     talk = client.post("/api/v1/conversations", json={"message": "a car"}).json
     ids = [talk["turns"][0]["job"]["id"]]
     ids += [client.post(talk["links"]["messages"], json={"message": "bluer"}).json["job"]["id"] for _ in range(11)]
@@ -152,20 +162,20 @@ def test_deletions_of_a_conversation_at_once_do_not_wait_for_each_other_forever(
 
 
 @both_databases
-def test_a_deletion_is_announced_to_streams(app, client, redis_url):
+def test_a_deletion_is_announced_to_streams(app: App, client: ApiClient, redis_url: str):
     job = submit(client)
     client.post(job["links"]["cancel"])
     with connect(redis_url, decode_responses=False) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CHANNEL)
         pubsub.get_message(timeout=5)
         client.delete(job["links"]["self"])
-        heard = read_message(pubsub.get_message(timeout=5)["data"])
+        heard = read_message(cast(bytes, (pubsub.get_message(timeout=5) or {})["data"]))
     assert heard is not None
     assert (heard.id, heard.deleted) == (job["id"], True)
 
 
 @both_databases
-def test_favourites_and_tags_are_shown_and_change_the_etag_once(app, client, database):
+def test_favourites_and_tags_are_shown_and_change_the_etag_once(app: App, client: ApiClient, database: Database):
     job = drawn(client, app)
     image = job["images"][0]
     for _ in range(2):
@@ -188,7 +198,7 @@ def test_favourites_and_tags_are_shown_and_change_the_etag_once(app, client, dat
 
 
 @both_databases
-def test_tags_are_limited_and_equal_in_both_unicode_forms(app, client):
+def test_tags_are_limited_and_equal_in_both_unicode_forms(app: App, client: ApiClient):
     job = submit(client)["links"]["self"]
     assert client.put(f"{job}/tags/caf%C3%A9").status_code == 204
     assert client.put(f"{job}/tags/cafe%CC%81").status_code == 204
@@ -224,7 +234,7 @@ def test_tags_are_listed_with_their_newest_picture(app, client, database):
     assert client.get("/api/v1/tags").json == {"items": []}
 
 
-def test_another_tenant_can_neither_delete_nor_mark(app, client, database):
+def test_another_tenant_can_neither_delete_nor_mark(app: App, client: ApiClient, database: Database):
     job = drawn(client, app)
     with database.write() as session:
         ledger.ensure_tenant(session, "tenant_other", "other")

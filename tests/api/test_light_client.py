@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ COMMAND = HIDE + "from limner_client.cli.main import main; main()"
 NEEDS_SERVER = ("up", "demo", "db", "keys", "tenants", "doctor")
 
 
-def python(program: str, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
+def python(program: str, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False, **more)
 
 
@@ -69,7 +70,7 @@ def draw_all(server: Service, ids: list[str]) -> None:
 
 def test_the_commands_that_talk_to_a_server_need_no_extra(server: Service, tmp_path: Path) -> None:
     address = ["--server", f"http://127.0.0.1:{server.settings.port}"]
-    more = {"env": environment(server.settings) | {"COLUMNS": "200"}, "cwd": tmp_path}
+    more: dict[str, Any] = {"env": environment(server.settings) | {"COLUMNS": "200"}, "cwd": tmp_path}
 
     def limner(*words: str) -> str:
         shown = python(COMMAND, *words, *address, **more)

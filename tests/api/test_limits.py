@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Bulk, Job
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import start
 from tests.api.test_bulks import JSONL, both_databases, lines, rows
 
@@ -16,19 +20,19 @@ COSTLY = JOB | {"steps": 24}
 
 
 @pytest.fixture
-def protected_app(make_app):
+def protected_app(make_app: Callable[..., App]):
     """The application with required API keys."""
     return make_app(require_keys=True)
 
 
 @pytest.fixture
-def client(protected_app):
+def client(protected_app: App):
     """The client of the application with required keys."""
     return protected_app.test_client()
 
 
 @pytest.fixture
-def tenant(database):
+def tenant(database: Database) -> Callable[..., dict[str, str]]:
     """Creates a tenant with these limits; returns the tenant's request headers."""
 
     def make(name: str, **limits: float | None) -> dict[str, str]:
@@ -39,12 +43,14 @@ def tenant(database):
     return make
 
 
-def assert_refused(answer, limit: str) -> None:
+def assert_refused(answer: Any, limit: str) -> None:
     assert (answer.status_code, answer.json["code"], answer.json["limit"]) == (429, "limit_reached", limit)
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_requests_over_the_rate_limit_are_refused_for_that_tenant_only(client, tenant):
+def test_requests_over_the_rate_limit_are_refused_for_that_tenant_only(
+    client: ApiClient, tenant: Callable[..., dict[str, str]]
+):
     often, other = tenant("often", requests_per_minute=3), tenant("other")
     answers = [client.get("/api/v1/jobs", headers=often) for _ in range(5)]
     assert [answer.status_code for answer in answers[:3]] == [200] * 3
@@ -53,7 +59,7 @@ def test_requests_over_the_rate_limit_are_refused_for_that_tenant_only(client, t
     assert client.get("/api/v1/jobs", headers=other).status_code == 200
 
 
-def test_answers_name_the_rate_limit_and_what_is_left_of_it(client, tenant):
+def test_answers_name_the_rate_limit_and_what_is_left_of_it(client: ApiClient, tenant: Callable[..., dict[str, str]]):
     often, other = tenant("often", requests_per_minute=2), tenant("other")
     paths = ("/api/v1/jobs", "/api/v1/jobs/job_0", "/api/v1/jobs")
     answers = [client.get(path, headers=often) for path in paths]
@@ -68,7 +74,9 @@ def test_answers_name_the_rate_limit_and_what_is_left_of_it(client, tenant):
 
 
 @both_databases
-def test_usage_shows_costs_jobs_and_limits(client, tenant, protected_app):
+def test_usage_shows_costs_jobs_and_limits(
+    client: ApiClient, tenant: Callable[..., dict[str, str]], protected_app: App
+):
     headers = tenant("often", requests_per_minute=90, max_queued=9, cost_per_day=10_000)
     ids = [client.post("/api/v1/jobs", json=COSTLY, headers=headers).json["id"] for _ in range(3)]
     start(protected_app, ids[0])
@@ -85,14 +93,16 @@ def test_usage_shows_costs_jobs_and_limits(client, tenant, protected_app):
     assert (nothing["days"], nothing["queued"], set(nothing["limits"].values())) == ([], 0, {None})
 
 
-def test_the_rate_limit_works_without_redis(make_app, tenant):
+def test_the_rate_limit_works_without_redis(make_app: Callable[..., App], tenant: Callable[..., dict[str, str]]):
     client = make_app(require_keys=True, redis_url="redis://127.0.0.1:1/0").test_client()
     often = tenant("often", requests_per_minute=2)
     codes = [client.get("/api/v1/models", headers=often).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
 
 
-def test_jobs_over_the_queue_limit_are_refused(client, tenant, protected_app):
+def test_jobs_over_the_queue_limit_are_refused(
+    client: ApiClient, tenant: Callable[..., dict[str, str]], protected_app: App
+):
     few = tenant("few", max_queued=2)
     for _ in range(2):
         assert client.post("/api/v1/jobs", json=JOB, headers=few).status_code == 202
@@ -101,7 +111,9 @@ def test_jobs_over_the_queue_limit_are_refused(client, tenant, protected_app):
 
 
 @pytest.mark.parametrize("limits", [{"max_queued": 1500}, {"cost_per_day": 384 * 1500}])
-def test_a_bulk_that_exceeds_a_limit_is_refused_as_a_whole(client, tenant, protected_app, limits):
+def test_a_bulk_that_exceeds_a_limit_is_refused_as_a_whole(
+    client: ApiClient, tenant: Callable[..., dict[str, str]], protected_app: App, limits: dict[str, Any]
+):
     few = tenant("few", **limits)
     refused = client.post("/api/v1/bulks", data=lines(COSTLY) * 2500, content_type=JSONL, headers=few)
     assert_refused(refused, next(iter(limits)))
@@ -110,7 +122,7 @@ def test_a_bulk_that_exceeds_a_limit_is_refused_as_a_whole(client, tenant, prote
     assert accepted.status_code == 202, "the refused bulk was counted"
 
 
-def test_jobs_over_the_daily_cost_limit_are_refused(client, tenant):
+def test_jobs_over_the_daily_cost_limit_are_refused(client: ApiClient, tenant: Callable[..., dict[str, str]]):
     poor = tenant("poor", cost_per_day=1000)
     assert client.post("/api/v1/jobs", json=COSTLY, headers=poor).status_code == 202
     refused = client.post("/api/v1/jobs", json=COSTLY | {"n": 2}, headers=poor)
@@ -119,14 +131,14 @@ def test_jobs_over_the_daily_cost_limit_are_refused(client, tenant):
     assert client.post("/api/v1/jobs", json=COSTLY, headers=poor).status_code == 202
 
 
-def test_a_static_file_returns_its_slot(client):
+def test_a_static_file_returns_its_slot(client: ApiClient):
     for _ in range(3):
         with client.get("/static/icon.svg") as answer:
             assert answer.status_code == 200
     assert client.get("/readyz").json["load"]["requests"]["held"] == 0
 
 
-def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(make_app):
+def test_an_overloaded_service_refuses_requests_and_reports_it_in_its_probes(make_app: Callable[..., App]):
     app = make_app(max_requests=1)
     client = app.test_client()
     limiter = app.extensions["limner"].limiter

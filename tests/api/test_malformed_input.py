@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import MAX_METADATA_BYTES
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases, lines, post
 
 NUL, SURROGATE = "a\x00b", '"\\ud800"'
@@ -27,7 +31,7 @@ def body(field: str, value: str) -> str:
 
 @pytest.mark.parametrize("kind", ["jobs", "bulks", "images", "conversations"])
 @pytest.mark.parametrize("id_", ["%00", "job_%00", "%ED%A0%80", "a" * 300, "job_' OR 1=1"])
-def test_a_malformed_id_is_not_found(client, kind, id_):
+def test_a_malformed_id_is_not_found(client: ApiClient, kind: str, id_: str):
     answer = client.get(f"/api/v1/{kind}/{id_}")
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
@@ -42,7 +46,7 @@ def test_a_malformed_id_is_not_found(client, kind, id_):
         "/conversations/%00/messages",
     ],
 )
-def test_a_change_with_a_malformed_id_is_not_found(client, path):
+def test_a_change_with_a_malformed_id_is_not_found(client: ApiClient, path: str):
     answer = client.post(f"/api/v1{path}", json={"message": "x"})
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
@@ -51,7 +55,7 @@ def test_a_change_with_a_malformed_id_is_not_found(client, path):
     "query", ["cursor=%00", "bulk=%00", "model=a%00b", "cursor=%ED%A0%80%00", "limit=99999999999999999999", "state=%00"]
 )
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/conversations"])
-def test_an_invalid_filter_is_refused(client, path, query):
+def test_an_invalid_filter_is_refused(client: ApiClient, path: str, query: str):
     answer = client.get(f"{path}?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
 
@@ -88,7 +92,7 @@ INVALID_JSON = {
 
 
 @pytest.mark.parametrize("data", BAD_VALUES.values(), ids=BAD_VALUES.keys())
-def test_an_unstorable_value_is_refused_in_a_job_and_in_a_bulk_line(client, data):
+def test_an_unstorable_value_is_refused_in_a_job_and_in_a_bulk_line(client: ApiClient, data: Any):
     answer = client.post("/api/v1/jobs", data=data, content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request"), answer.text
     if len(data) < 60_000:
@@ -97,7 +101,7 @@ def test_an_unstorable_value_is_refused_in_a_job_and_in_a_bulk_line(client, data
 
 
 @pytest.mark.parametrize("data", INVALID_JSON.values(), ids=INVALID_JSON.keys())
-def test_invalid_json_is_refused_in_a_job_and_in_a_bulk_line(client, data):
+def test_invalid_json_is_refused_in_a_job_and_in_a_bulk_line(client: ApiClient, data: Any):
     answer = client.post("/api/v1/jobs", data=data, content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_body")
     refused = post(client, lines({"prompt": "x"}) + (data.encode() if isinstance(data, str) else data))
@@ -115,14 +119,14 @@ def test_invalid_json_is_refused_in_a_job_and_in_a_bulk_line(client, data):
         ("/v1/images/generations", '{"prompt": %s}'),
     ],
 )
-def test_an_unstorable_value_is_refused_on_the_other_routes(client, path, data, value):
+def test_an_unstorable_value_is_refused_on_the_other_routes(client: ApiClient, path: str, data: Any, value: Any):
     answer = client.post(path, data=data % value, content_type="application/json")
     assert answer.status_code == 422, answer.text
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "caf\xe9", "\x01retry x", "a\x7fb"])
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/conversations", "/v1/chat/completions", "/api/v1/bulks"])
-def test_an_idempotency_key_is_at_most_255_printable_characters(client, path, key):
+def test_an_idempotency_key_is_at_most_255_printable_characters(client: ApiClient, path: str, key: str):
     data = CHAT % '"a dog"' if "chat" in path else '{"prompt": "x"}' if "conv" not in path else '{"message": "x"}'
     kind = "application/jsonl" if "bulks" in path else "application/json"
     answer = client.post(path, data=data, content_type=kind, headers={"Idempotency-Key": key})
@@ -130,12 +134,12 @@ def test_an_idempotency_key_is_at_most_255_printable_characters(client, path, ke
 
 
 @pytest.mark.parametrize("count", ["-1", "x", "9" * 5000, "1.5"])
-def test_a_retry_count_must_be_a_number(client, count):
+def test_a_retry_count_must_be_a_number(client: ApiClient, count: str):
     for path, data in (("/api/v1/jobs", {"prompt": "x"}), ("/v1/chat/completions", json.loads(CHAT % '"a dog"'))):
         assert client.post(path, json=data, headers={"X-Stainless-Retry-Count": count}).status_code == 422
 
 
-def test_an_api_key_with_invalid_characters_and_a_correct_checksum_is_refused(make_app):
+def test_an_api_key_with_invalid_characters_and_a_correct_checksum_is_refused(make_app: Callable[..., App]):
     client = make_app(require_keys=True).test_client()
     for lookup in ("a\x00b", "caf\xe9"):
         token = f"lmn_{lookup}_x_{zlib.crc32(f'{lookup}_x'.encode()):08x}"
@@ -143,20 +147,20 @@ def test_an_api_key_with_invalid_characters_and_a_correct_checksum_is_refused(ma
         assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
 
 
-def test_metadata_is_returned_unchanged(client):
+def test_metadata_is_returned_unchanged(client: ApiClient):
     metadata = {"k": "\u00e9\U0001f600\u2028\x01", "n": [2**63 - 1, -(2**63), 1.5, 0.1, None, True], "d": {"a": [[[]]]}}
     job = client.post("/api/v1/jobs", json={"prompt": "x\x07\ufffe", "metadata": metadata}).json
     assert client.get(job["links"]["self"]).json["metadata"] == metadata
 
 
-def test_the_metadata_limit_counts_utf8_bytes(client):
+def test_the_metadata_limit_counts_utf8_bytes(client: ApiClient):
     fits = {"k": "\u00e9" * ((MAX_METADATA_BYTES - 9) // 2)}
     assert client.post("/api/v1/jobs", json={"prompt": "x", "metadata": fits}).status_code == 202
     refused = client.post("/api/v1/jobs", json={"prompt": "x", "metadata": {"k": "\u00e9" * (MAX_METADATA_BYTES // 2)}})
     assert (refused.status_code, refused.json["field"]) == (422, "metadata")
 
 
-def test_database_errors_do_not_contain_query_parameters(database, caplog):
+def test_database_errors_do_not_contain_query_parameters(database: Database, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     with database.read() as session, pytest.raises(SQLAlchemyError, match="no_such_table") as caught:
         session.execute(text("SELECT 1 FROM no_such_table WHERE a = :prompt"), {"prompt": "a secret cat"})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
@@ -18,6 +18,7 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import Database
 from limner_shared.messaging.reports import WorkerReport, write_report
 from limner_shared.settings import Settings
+from tests.api.clients import ApiClient, App
 from tests.processes import Service, eventually
 
 PATHS = ("/metrics", "/metrics/targets")
@@ -30,21 +31,23 @@ def sample(text: str, name: str, **labels: str) -> float:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_service_for_this_machine_alone_shows_its_metrics_to_all_of_its_clients(client: FlaskClient, path: str):
+def test_a_service_for_this_machine_alone_shows_its_metrics_to_all_of_its_clients(client: ApiClient, path: str):
     assert client.get(path).status_code == 200
     assert client.get(path, headers={"Host": "pictures.example"}).status_code == 403
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("changes", [{"require_keys": True}, {"public_url": "https://pictures.example"}])
-def test_without_an_operators_key_a_public_service_shows_no_metrics(make_app, changes: dict[str, object], path: str):
+def test_without_an_operators_key_a_public_service_shows_no_metrics(
+    make_app: Callable[..., App], changes: dict[str, Any], path: str
+):
     answer = make_app(**changes).test_client().get(path)
     assert answer.status_code == 403
     assert "LIMNER_METRICS_KEY" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_with_an_operators_key_only_that_key_shows_metrics(make_app, path: str):
+def test_with_an_operators_key_only_that_key_shows_metrics(make_app: Callable[..., App], path: str):
     client = make_app(require_keys=True, metrics_key="secret").test_client()
     for wrong in (
         {},
@@ -56,7 +59,7 @@ def test_with_an_operators_key_only_that_key_shows_metrics(make_app, path: str):
     assert client.get(path, headers={"Authorization": "Bearer secret"}).status_code == 200
 
 
-def test_the_targets_are_the_addresses_that_processes_report(client: FlaskClient, settings: Settings):
+def test_the_targets_are_the_addresses_that_processes_report(client: ApiClient, settings: Settings):
     with Redis.from_url(settings.redis_url) as redis:
         for number, address in enumerate(("127.0.0.1:9001", "")):
             report = WorkerReport(
@@ -66,7 +69,7 @@ def test_the_targets_are_the_addresses_that_processes_report(client: FlaskClient
     assert client.get("/metrics/targets").json == [{"targets": ["127.0.0.1:9001"], "labels": {"job": "limner-worker"}}]
 
 
-def test_requests_are_counted_by_route_and_never_by_path(client: FlaskClient):
+def test_requests_are_counted_by_route_and_never_by_path(client: ApiClient):
     before = client.get("/metrics").text
     for path in ("/api/v1/jobs/job_1", "/api/v1/jobs/job_2", "/nowhere/1", "/nowhere/2"):
         assert client.get(path).status_code == 404

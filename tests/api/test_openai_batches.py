@@ -7,14 +7,18 @@ import io
 import json
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import openai
 import pytest
+from flask import Flask
 from sqlalchemy import func, select, update
 
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db import batches, ledger
 from limner_shared.db.batch_tables import Batch, BatchLine
+from limner_shared.db.engine import Database
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import Result
 from limner_shared.db.tables import Bulk, Image, Job, Tenant
@@ -25,16 +29,17 @@ from limner_web.app import create_app
 from limner_web.intake import bulk_submission
 from limner_web.openai import batch_loader, batch_output
 from limner_web.openai.batch_loader import BatchLoader
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases, rows
 from tests.api.test_keys import make_key
-from tests.processes import eventually
+from tests.processes import Service, eventually
 
 BATCHES = "/v1/batches"
 URL = "/v1/images/generations"
 
 
-def request_line(custom_id: str, **body: object) -> dict[str, object]:
+def request_line(custom_id: str, **body: Any) -> dict[str, Any]:
     return {"custom_id": custom_id, "method": "POST", "url": URL, "body": {"prompt": "a cat"} | body}
 
 
@@ -42,12 +47,12 @@ def jsonl(*lines: object) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def upload(client, data: bytes, purpose: str = "batch", **headers: str) -> str:
+def upload(client: ApiClient, data: bytes, purpose: str = "batch", **headers: str) -> str:
     form = {"purpose": purpose, "file": (io.BytesIO(data), "requests.jsonl")}
     return client.post("/v1/files", data=form, content_type="multipart/form-data", headers=headers).json["id"]
 
 
-def create(client, *lines: object, headers: dict[str, str] | None = None, **fields: object) -> str:
+def create(client: ApiClient, *lines: object, headers: dict[str, str] | None = None, **fields: Any) -> str:
     file = upload(client, jsonl(*lines), **(headers or {}))
     body = {"input_file_id": file, "endpoint": URL, "completion_window": "24h"} | fields
     answer = client.post(BATCHES, json=body, headers=headers)
@@ -56,57 +61,57 @@ def create(client, *lines: object, headers: dict[str, str] | None = None, **fiel
     return answer.json["id"]
 
 
-def batch(client, batch_id: str) -> dict:
+def batch(client: ApiClient, batch_id: str) -> dict[str, Any]:
     return client.get(f"{BATCHES}/{batch_id}").json
 
 
-def output(client, file_id: str) -> list[dict]:
+def output(client: ApiClient, file_id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in client.get(f"/v1/files/{file_id}/content").data.splitlines()]
 
 
-def job_ids(app) -> list[str]:
+def job_ids(app: Flask) -> list[str]:
     with app.extensions["limner"].database.read() as session:
         return list(session.scalars(select(Job.id).order_by(Job.bulk_line)))
 
 
-def fail(app, job_id: str) -> None:
+def fail(app: Flask, job_id: str) -> None:
     claim = start(app, job_id)
     with app.extensions["limner"].database.write() as session:
         ledger.fail(session, Result(claim.id, claim.attempt, error=GenerationFailed()))
 
 
-def sweep(app) -> None:
+def sweep(app: App) -> None:
     """Do the dispatcher's part of a cancellation."""
     with app.extensions["limner"].database.write() as session:
         for bulk_id in ledger.unswept_bulks(session):
             ledger.sweep_bulk(session, bulk_id, 1000)
 
 
-def change(app, batch_id: str, **values: object) -> None:
+def change(app: App, batch_id: str, **values: Any) -> None:
     with app.extensions["limner"].database.write() as session:
         session.execute(update(Batch).where(Batch.id == batch_id).values(**values))
 
 
 @pytest.fixture
-def loader(app) -> BatchLoader:
+def loader(app: App) -> BatchLoader:
     return BatchLoader(app.extensions["limner"])
 
 
 @pytest.fixture
-def events(client) -> None:
+def events(client: ApiClient) -> None:
     """An endpoint for all events of batches."""
     kinds = [f"batch.{kind}" for kind in ("completed", "failed", "expired", "cancelled")]
     body = {"name": "x", "url": "https://nothing.invalid/x", "event_types": kinds}
     assert client.post("/v1/webhook_endpoints", json=body).status_code < 300
 
 
-def told(app) -> list[tuple[str, dict]]:
+def told(app: App) -> list[tuple[str, dict[str, Any]]]:
     with app.extensions["limner"].database.read() as session:
         found = session.execute(select(WebhookEvent.type, WebhookEvent.data).order_by(WebhookEvent.id))
         return [(row[0], row[1]) for row in found if row[0].startswith("batch.")]
 
 
-def test_the_official_client_runs_a_batch_in_a_running_service(server):
+def test_the_official_client_runs_a_batch_in_a_running_service(server: Service):
     app = create_app(server.settings)
     url = f"http://127.0.0.1:{server.settings.port}/v1"
     lines = [request_line("first", n=2, seed=7), request_line("second"), request_line("third")]
@@ -123,7 +128,7 @@ def test_the_official_client_runs_a_batch_in_a_running_service(server):
         running = client.batches.retrieve(made.id)
         assert running.request_counts.model_dump() == {"total": 3, "completed": 1, "failed": 1}
         finish(app, start(app, third), png("green"))
-        done = eventually(lambda: (found := client.batches.retrieve(made.id)).status == "completed" and found)
+        done: Any = eventually(lambda: (found := client.batches.retrieve(made.id)).status == "completed" and found)
         assert (done.request_counts.completed, done.request_counts.failed) == (2, 1)
         assert done.created_at <= done.in_progress_at <= done.finalizing_at <= done.completed_at < done.expires_at
         content = client.files.content(done.output_file_id).read()
@@ -139,7 +144,7 @@ def test_the_official_client_runs_a_batch_in_a_running_service(server):
     app.extensions["limner"].database.dispose()
 
 
-def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server):
+def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server: Service):
     calls = [request_line(str(number)) for number in range(4000)]
     url = f"http://127.0.0.1:{server.settings.port}/v1"
     with openai.OpenAI(base_url=url, api_key="unused", max_retries=5) as client:
@@ -163,7 +168,7 @@ def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server):
         assert client.batches.retrieve(made.id).request_counts.total == jobs == len(calls)
 
 
-def test_a_page_of_the_list_leads_to_the_next(client, app):
+def test_a_page_of_the_list_leads_to_the_next(client: ApiClient, app: App):
     made = [create(client, request_line("a")) for _ in range(3)][::-1]
     page = client.get(f"{BATCHES}?limit=2").json
     assert ([each["id"] for each in page["data"]], page["has_more"]) == (made[:2], True)
@@ -173,7 +178,9 @@ def test_a_page_of_the_list_leads_to_the_next(client, app):
 
 
 @both_databases
-def test_a_file_with_bad_lines_fails_with_their_numbers_and_queues_nothing(client, app, loader, events):
+def test_a_file_with_bad_lines_fails_with_their_numbers_and_queues_nothing(
+    client: ApiClient, app: App, loader: BatchLoader, events: None
+):
     wrong = [
         request_line("a"),
         request_line("b", size="999x999"),
@@ -197,7 +204,9 @@ def test_a_file_with_bad_lines_fails_with_their_numbers_and_queues_nothing(clien
 
 @both_databases
 @pytest.mark.parametrize("together", [1, 1000])
-def test_a_custom_id_that_comes_twice_is_refused_with_both_lines(client, app, loader, monkeypatch, together):
+def test_a_custom_id_that_comes_twice_is_refused_with_both_lines(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch, together: int
+):
     monkeypatch.setattr(bulk_submission, "CHUNK", together)
     made = create(client, request_line("a"), request_line("b"), request_line("a"))
     loader.load_next()
@@ -209,7 +218,7 @@ def test_a_custom_id_that_comes_twice_is_refused_with_both_lines(client, app, lo
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n"])
-def test_an_empty_file_fails(client, loader, data):
+def test_an_empty_file_fails(client: ApiClient, loader: BatchLoader, data: bytes):
     body = {"input_file_id": upload(client, data), "endpoint": URL, "completion_window": "24h"}
     made = client.post(BATCHES, json=body).json["id"]
     loader.load_next()
@@ -217,7 +226,7 @@ def test_an_empty_file_fails(client, loader, data):
     assert (error["code"], error["line"]) == ("invalid_bulk", None)
 
 
-def test_a_file_that_was_deleted_before_it_is_read_fails(client, loader):
+def test_a_file_that_was_deleted_before_it_is_read_fails(client: ApiClient, loader: BatchLoader):
     made = create(client, request_line("a"))
     client.delete(f"/v1/files/{batch(client, made)['input_file_id']}")
     loader.load_next()
@@ -226,14 +235,16 @@ def test_a_file_that_was_deleted_before_it_is_read_fails(client, loader):
 
 
 @both_databases
-def test_a_batch_of_a_killed_process_is_taken_over_and_its_jobs_are_queued_once(client, app, loader, monkeypatch):
+def test_a_batch_of_a_killed_process_is_taken_over_and_its_jobs_are_queued_once(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
     made = create(client, request_line("a"), request_line("b"))
     monkeypatch.setattr(bulk_submission, "CHUNK", 1)
 
     class Killed(BaseException):
         pass
 
-    def die(*_arguments: object, **_named: object) -> None:
+    def die(*_arguments: object, **_named: Any) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -253,9 +264,12 @@ def test_a_batch_of_a_killed_process_is_taken_over_and_its_jobs_are_queued_once(
 
 
 @both_databases
-def test_a_process_that_lost_its_lease_queues_nothing(client, app, loader, monkeypatch):
+def test_a_process_that_lost_its_lease_queues_nothing(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
     made = create(client, request_line("a"))
     claimed = loader._claim(BatchState.VALIDATING)
+    assert claimed is not None
     change(app, made, lease_until=1)
     assert loader.load_next()
     loader._load(claimed)
@@ -264,26 +278,30 @@ def test_a_process_that_lost_its_lease_queues_nothing(client, app, loader, monke
     assert rows(app, Job) == 1
 
 
-def test_reading_a_file_renews_the_lease(client, app, loader, monkeypatch):
+def test_reading_a_file_renews_the_lease(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
     begin, leases = batches.begin, []
 
-    def look(session, claimed: Batch, bulk_id: str) -> None:
+    def look(session: Any, claimed: Batch, bulk_id: str) -> None:
         leases.append(session.scalar(select(Batch.lease_until)))
         begin(session, claimed, bulk_id)
 
     monkeypatch.setattr(batches, "begin", look)
     made = create(client, request_line("a"))
     claimed = loader._claim(BatchState.VALIDATING)
+    assert claimed is not None
     change(app, made, lease_until=1)
     loader._load(claimed)
     assert leases[0] > 1
     assert batch(client, made)["status"] == "in_progress"
 
 
-def test_a_batch_that_is_cancelled_while_it_is_read_queues_nothing(client, app, loader):
+def test_a_batch_that_is_cancelled_while_it_is_read_queues_nothing(client: ApiClient, app: App, loader: BatchLoader):
     made = create(client, request_line("a"))
     claimed = loader._claim(BatchState.VALIDATING)
+    assert claimed is not None
     assert client.post(f"{BATCHES}/{made}/cancel").json["status"] == "cancelled"
     loader._load(claimed)
     sweep(app)
@@ -291,7 +309,9 @@ def test_a_batch_that_is_cancelled_while_it_is_read_queues_nothing(client, app, 
     assert batch(client, made)["status"] == "cancelled"
 
 
-def test_a_file_that_cannot_be_read_now_is_read_later(client, app, loader, monkeypatch):
+def test_a_file_that_cannot_be_read_now_is_read_later(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
     made = create(client, request_line("a"))
 
     def fails(*_arguments: object) -> bytes:
@@ -308,7 +328,7 @@ def test_a_file_that_cannot_be_read_now_is_read_later(client, app, loader, monke
     assert rows(app, Job) == 1
 
 
-def test_a_batch_beyond_the_tenants_limits_fails_with_the_limit(client, app, loader):
+def test_a_batch_beyond_the_tenants_limits_fails_with_the_limit(client: ApiClient, app: App, loader: BatchLoader):
     with app.extensions["limner"].database.write() as session:
         session.execute(update(Tenant).values(max_queued=1))
     made = create(client, request_line("a"), request_line("b"))
@@ -317,7 +337,9 @@ def test_a_batch_beyond_the_tenants_limits_fails_with_the_limit(client, app, loa
     assert (error["code"], error["line"]) == ("limit_reached", None)
 
 
-def test_an_unexpected_error_fails_its_batch_and_not_the_next(client, app, loader, monkeypatch):
+def test_an_unexpected_error_fails_its_batch_and_not_the_next(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
     made, after = create(client, request_line("a")), create(client, request_line("a"))
 
     def breaks(*_arguments: object) -> None:
@@ -333,7 +355,9 @@ def test_an_unexpected_error_fails_its_batch_and_not_the_next(client, app, loade
 
 
 @both_databases
-def test_a_cancelled_batch_has_the_answers_of_what_had_ended(client, app, loader, events):
+def test_a_cancelled_batch_has_the_answers_of_what_had_ended(
+    client: ApiClient, app: App, loader: BatchLoader, events: None
+):
     made = create(client, request_line("a"), request_line("b"))
     loader.load_next()
     first, _ = job_ids(app)
@@ -353,7 +377,9 @@ def test_a_cancelled_batch_has_the_answers_of_what_had_ended(client, app, loader
 
 
 @both_databases
-def test_a_batch_whose_time_is_over_expires_with_what_it_has(client, app, loader, events):
+def test_a_batch_whose_time_is_over_expires_with_what_it_has(
+    client: ApiClient, app: App, loader: BatchLoader, events: None
+):
     late, unread = create(client, request_line("a"), request_line("b")), create(client, request_line("a"))
     loader.load_next()
     finish(app, start(app, job_ids(app)[0]), png("red"))
@@ -373,7 +399,9 @@ def test_a_batch_whose_time_is_over_expires_with_what_it_has(client, app, loader
 
 
 @both_databases
-def test_the_output_is_measured_as_it_is_read(client, app, loader, monkeypatch):
+def test_the_output_is_measured_as_it_is_read(
+    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(batch_output, "PAGE", 2)
     forms = [{}, {"output_format": "jpeg", "output_compression": 60}, {"response_format": "url"}, {}, {"user": "u"}]
     made = create(client, *[request_line(str(number), **form) for number, form in enumerate(forms)])
@@ -391,7 +419,7 @@ def test_the_output_is_measured_as_it_is_read(client, app, loader, monkeypatch):
     assert client.get("/v1/files?purpose=batch_output").json["data"][0]["filename"] == f"{made}_output.jsonl"
 
 
-def test_a_deleted_picture_or_job_leaves_its_line(client, app, loader):
+def test_a_deleted_picture_or_job_leaves_its_line(client: ApiClient, app: App, loader: BatchLoader):
     made = create(client, request_line("a"), request_line("b"), request_line("c"))
     loader.load_next()
     ids = job_ids(app)
@@ -408,12 +436,13 @@ def test_a_deleted_picture_or_job_leaves_its_line(client, app, loader):
 
 
 @both_databases
-def test_a_batch_is_finished_once_by_two_processes(client, app, loader, events):
+def test_a_batch_is_finished_once_by_two_processes(client: ApiClient, app: App, loader: BatchLoader, events: None):
     made = create(client, request_line("a"))
     loader.load_next()
     finish(app, start(app, job_ids(app)[0]), png("red"))
     loader._close_due()
     claimed = loader._claim(BatchState.FINALIZING)
+    assert claimed is not None
     change(app, made, lease_until=1)
     assert loader.finish_next()
     loader._finish(claimed)
@@ -421,7 +450,7 @@ def test_a_batch_is_finished_once_by_two_processes(client, app, loader, events):
     assert told(app) == [("batch.completed", {"id": made})]
 
 
-def test_a_repeated_call_returns_the_first_batch(client, app):
+def test_a_repeated_call_returns_the_first_batch(client: ApiClient, app: App):
     file = upload(client, jsonl(request_line("a")))
     body = {"input_file_id": file, "endpoint": URL, "completion_window": "24h"}
 
@@ -446,7 +475,7 @@ def test_a_repeated_call_returns_the_first_batch(client, app):
         ({"priority": "high"}, "priority"),
     ],
 )
-def test_a_wrong_field_is_refused_by_name(client, app, fields, param):
+def test_a_wrong_field_is_refused_by_name(client: ApiClient, app: App, fields: dict[str, Any], param: str):
     file = upload(client, jsonl(request_line("a")))
     body = {"input_file_id": file, "endpoint": URL, "completion_window": "24h"} | fields
     answer = client.post(BATCHES, json=body)
@@ -454,13 +483,13 @@ def test_a_wrong_field_is_refused_by_name(client, app, fields, param):
     assert rows(app, Batch) == 0
 
 
-def test_a_file_for_another_purpose_is_refused(client):
+def test_a_file_for_another_purpose_is_refused(client: ApiClient):
     body = {"input_file_id": upload(client, b"x", "vision"), "endpoint": URL, "completion_window": "24h"}
     answer = client.post(BATCHES, json=body)
     assert (answer.status_code, answer.json["error"]["param"]) == (422, "input_file_id")
 
 
-def test_another_tenants_batch_and_file_are_not_found(make_app, database):
+def test_another_tenants_batch_and_file_are_not_found(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     mine, other = make_key(database, "mine"), make_key(database, "other")
     made = create(client, request_line("a"), headers=mine)
@@ -473,7 +502,9 @@ def test_another_tenants_batch_and_file_are_not_found(make_app, database):
 
 
 @both_databases
-def test_old_batches_are_deleted_with_their_lines(client, app, loader, database, monkeypatch):
+def test_old_batches_are_deleted_with_their_lines(
+    client: ApiClient, app: App, loader: BatchLoader, database: Database, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("limner_dispatcher.retention.ROWS", 2)
     old, kept = (create(client, *[request_line(str(n)) for n in range(5)]) for _ in range(2))
     for _ in range(2):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy import update
 
 from limner_shared.db.accounts import keys, tenants
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import IdempotencyKey, Job
 from limner_shared.domain.stored_errors import stored_error
 from limner_shared.errors import ConfigurationError, GenerationFailed, OutOfMemory
 from limner_shared.settings import OPENAI_NAMES, Settings
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases, rows
 
 IMAGES = "/v1/images/generations"
@@ -17,7 +22,7 @@ BODY = {"prompt": "a boat", "stream": True}
 """A stream: the test's client returns at once, and nothing waits for a worker."""
 
 
-def assert_error(answer, status: int, code: str, kind: str = "invalid_request_error") -> dict[str, str]:
+def assert_error(answer: Any, status: int, code: str, kind: str = "invalid_request_error") -> dict[str, str]:
     error = answer.json["error"]
     assert (answer.status_code, error["code"], error["type"]) == (status, code, kind), error
     assert error["message"]
@@ -39,14 +44,14 @@ def assert_error(answer, status: int, code: str, kind: str = "invalid_request_er
         ({"json": BODY, "headers": {"X-Stainless-Retry-Count": "many"}}, 422, "invalid_request"),
     ],
 )
-def test_a_bad_request_is_refused_in_openais_form(client, request_, status, code):
+def test_a_bad_request_is_refused_in_openais_form(client: ApiClient, request_: dict[str, Any], status: int, code: str):
     path = request_.pop("path", IMAGES)
     answer = client.post(path, **request_)
     assert_error(answer, status, code)
     assert answer.headers.get("X-Should-Retry") == "false" or status == 404
 
 
-def test_the_key_and_its_limits_are_refused_in_openais_form(make_app, database):
+def test_the_key_and_its_limits_are_refused_in_openais_form(make_app: Callable[..., App], database: Database):
     app = make_app(require_keys=True)
     client = app.test_client()
     assert_error(client.post(IMAGES, json=BODY), 401, "unauthorized", "authentication_error")
@@ -62,7 +67,7 @@ def test_the_key_and_its_limits_are_refused_in_openais_form(make_app, database):
     assert int(limited.headers["Retry-After"]) > 0
 
 
-def test_a_conflict_and_an_overload_are_refused_in_openais_form(make_app):
+def test_a_conflict_and_an_overload_are_refused_in_openais_form(make_app: Callable[..., App]):
     app = make_app(max_streams=1)
     client = app.test_client()
     with client.post(IMAGES, json=BODY, headers={"Idempotency-Key": "mine"}) as answer:
@@ -74,7 +79,9 @@ def test_a_conflict_and_an_overload_are_refused_in_openais_form(make_app):
     assert_error(conflict, 409, "idempotency_conflict")
 
 
-def test_an_unknown_model_name_leads_to_the_default_model_with_a_warning_if_the_operator_allows_it(make_app):
+def test_an_unknown_model_name_leads_to_the_default_model_with_a_warning_if_the_operator_allows_it(
+    make_app: Callable[..., App],
+):
     client = make_app(unknown_models="default").test_client()
     for name in ("sdxl", 'odd "name\\', "na\r\nme", "näme"):
         with client.post(IMAGES, json=BODY | {"model": name}) as answer:
@@ -87,7 +94,7 @@ def test_an_unknown_model_name_leads_to_the_default_model_with_a_warning_if_the_
     assert {job["model"] for job in client.get("/api/v1/jobs").json["items"]} == {"limner-flow"}
 
 
-def test_aliases_come_from_the_settings(make_app, monkeypatch):
+def test_aliases_come_from_the_settings(make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LIMNER_MODEL_ALIASES", "fast=limner-gan, dall-e-3 ,limner-gan=limner-flow")
     aliases = Settings().model_aliases
     assert aliases == {"fast": "limner-gan", "dall-e-3": "", "limner-gan": "limner-flow"}
@@ -103,11 +110,11 @@ def test_aliases_come_from_the_settings(make_app, monkeypatch):
     assert client.get("/api/v1/jobs").json["items"][0]["model"] == "limner-gan"
 
 
-def test_by_default_the_names_of_openais_models_are_accepted(client):
+def test_by_default_the_names_of_openais_models_are_accepted(client: ApiClient):
     assert set(OPENAI_NAMES) <= {model["id"] for model in client.get("/v1/models").json["data"]}
 
 
-def test_an_alias_of_a_model_that_does_not_exist_is_refused_at_the_start(make_app):
+def test_an_alias_of_a_model_that_does_not_exist_is_refused_at_the_start(make_app: Callable[..., App]):
     with pytest.raises(ConfigurationError, match=r"LIMNER_MODEL_ALIASES: a=b: .* known: limner-flow, limner-gan"):
         make_app(model_aliases={"a": "b"})
 
@@ -118,14 +125,16 @@ def test_a_stored_error_keeps_its_code_and_an_unknown_one_is_a_failed_generation
     assert type(stored_error("of a later version", "why")) is GenerationFailed
 
 
-def try_again(client, count: int) -> None:
+def try_again(client: ApiClient, count: int) -> None:
     with client.post(IMAGES, json=BODY, headers={"X-Stainless-Retry-Count": str(count)}) as answer:
         assert answer.status_code == 200
 
 
 @both_databases
-def test_a_late_retry_of_a_waiting_call_returns_its_job_while_it_runs_and_shortly_after(client, app, database):
-    def age(**columns: object) -> None:
+def test_a_late_retry_of_a_waiting_call_returns_its_job_while_it_runs_and_shortly_after(
+    client: ApiClient, app: App, database: Database
+):
+    def age(**columns: Any) -> None:
         with database.write() as session:
             session.execute(update(IdempotencyKey).values(created_at=IdempotencyKey.created_at - 600))
             session.execute(update(Job).values(**columns))

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 from sqlalchemy import update
 
 from limner_dispatcher.retention import Cleaner
+from limner_shared.db.engine import Database
 from limner_shared.db.file_tables import StoredFile
 from limner_web.intake import uploads
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases, rows
 from tests.api.test_keys import make_key
 from tests.api.test_openai_edits import RED, stored
 from tests.models import CANVAS
+from tests.processes import Service
 
 FILES = "/v1/files"
 
 
-def upload(client, data: bytes = b"hello", count: int | None = None, **fields: str):
+def upload(client: ApiClient, data: bytes = b"hello", count: int | None = None, **fields: str):
     form = {"purpose": "vision", "file": (io.BytesIO(data), "a.bin")} | fields
     headers = {} if count is None else {"X-Stainless-Retry-Count": str(count)}
     return client.post(FILES, data=form, content_type="multipart/form-data", headers=headers)
 
 
-def parts(app) -> list[Path]:
+def parts(app: App) -> list[Path]:
     return sorted((app.extensions["limner"].blobs.folder / "files").glob("*"))
 
 
-def test_the_official_client_uploads_lists_reads_and_deletes_files(server):
+def test_the_official_client_uploads_lists_reads_and_deletes_files(server: Service):
     url = f"http://127.0.0.1:{server.settings.port}/v1"
     data = os.urandom(uploads.PART_BYTES * 2 + 5)
     with openai.OpenAI(base_url=url, api_key="unused", max_retries=0) as client:
@@ -43,7 +48,7 @@ def test_the_official_client_uploads_lists_reads_and_deletes_files(server):
             "processed",
         )
         assert client.files.content(first.id).read() == data
-        expiry = {"anchor": "created_at", "seconds": 3600}
+        expiry: Any = {"anchor": "created_at", "seconds": 3600}
         second = client.files.create(file=b"x", purpose="user_data", expires_after=expiry)
         assert second.expires_at - second.created_at == 3600
         assert [file.id for file in client.files.list(limit=1)] == [second.id, first.id]  # the client reads all pages
@@ -57,7 +62,7 @@ def test_the_official_client_uploads_lists_reads_and_deletes_files(server):
             client.files.create(file=b"x", purpose="fine-tune")
 
 
-def test_a_deleted_file_leaves_no_bytes(client, app, monkeypatch):
+def test_a_deleted_file_leaves_no_bytes(client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(uploads, "PART_BYTES", 1000)
     file = upload(client, bytes(1001)).json["id"]
     assert [part.name for part in parts(app)] == [f"{file}.0", f"{file}.1"]
@@ -67,7 +72,7 @@ def test_a_deleted_file_leaves_no_bytes(client, app, monkeypatch):
 
 
 @both_databases
-def test_a_repeated_upload_returns_the_first_file_and_another_first_try_a_new_one(client, app):
+def test_a_repeated_upload_returns_the_first_file_and_another_first_try_a_new_one(client: ApiClient, app: App):
     first = upload(client, count=0).json["id"]
     assert upload(client, count=1).json["id"] == first
     assert upload(client, b"other", count=1).json["id"] != first
@@ -75,7 +80,7 @@ def test_a_repeated_upload_returns_the_first_file_and_another_first_try_a_new_on
     assert len(parts(app)) == rows(app, StoredFile) == 3
 
 
-def test_another_tenants_file_is_not_found(make_app, database):
+def test_another_tenants_file_is_not_found(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     mine, other = make_key(database, "mine"), make_key(database, "other")
     form = {"purpose": "vision", "file": (io.BytesIO(b"x"), "a")}
@@ -88,7 +93,9 @@ def test_another_tenants_file_is_not_found(make_app, database):
 
 
 @both_databases
-def test_an_expired_file_is_not_found_and_its_bytes_are_deleted_later(client, app, database, monkeypatch):
+def test_an_expired_file_is_not_found_and_its_bytes_are_deleted_later(
+    client: ApiClient, app: App, database: Database, monkeypatch: pytest.MonkeyPatch
+):
     file = upload(client).json["id"]
     upload(client, b"kept")
     with database.write() as session:
@@ -100,7 +107,7 @@ def test_an_expired_file_is_not_found_and_its_bytes_are_deleted_later(client, ap
     assert (rows(app, StoredFile), len(parts(app))) == (1, 1)
 
 
-def test_what_is_not_an_upload_is_refused_by_name_and_leaves_no_bytes(make_app):
+def test_what_is_not_an_upload_is_refused_by_name_and_leaves_no_bytes(make_app: Callable[..., App]):
     app = make_app(max_bulk_bytes=1024, max_body_bytes=1024)
     client = app.test_client()
     assert upload(client, bytes(1500)).json["error"]["code"] == "body_too_large"
@@ -112,20 +119,20 @@ def test_what_is_not_an_upload_is_refused_by_name_and_leaves_no_bytes(make_app):
         ({"expires_after[seconds]": "5"}, "expires_after[seconds]"),
         ({"file": "text"}, "file"),
     ):
-        answer = upload(client, **fields)
+        answer = upload(client, **dict[str, Any](fields))
         assert (answer.status_code, answer.json["error"]["param"]) == (422, param)
     assert not parts(app)
     for query in ("limit=0", "limit=x", "order=up", "page=2"):
         assert client.get(f"{FILES}?{query}").status_code == 422
 
 
-def test_an_edit_starts_from_an_uploaded_file(make_app):
+def test_an_edit_starts_from_an_uploaded_file(make_app: Callable[..., App]):
     app = make_app(models=(CANVAS,), default_model="canvas")
     client = app.test_client()
     file = upload(client, RED).json["id"]
     body = {"prompt": "a boat", "images": [{"file_id": file}], "stream": True}
     with client.post("/v1/images/edits", json=body) as answer:
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200
     [job] = client.get("/api/v1/jobs").json["items"]
     assert stored(app, job["image"]).getpixel((3, 3)) == (255, 0, 0)
     missing = client.post("/v1/images/edits", json=body | {"images": [{"file_id": "file_none"}]})

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from limner_shared.db import signed_links
+from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue, load_card
 from limner_shared.errors import InvalidRequest, LimnerError
 from limner_shared.settings import Settings
 from limner_web.model_names import ModelNames
 from limner_web.openai.image_order import NATIVE, UNSUPPORTED, ImageOptions, ImageOrder, in_openai_terms, read_order
+from tests.api.clients import App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_keys import make_key
@@ -148,7 +150,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> ModelNames:
     return ModelNames(Settings(default_model="painter"), Catalogue([load_card(file)], "painter"))
 
 
-def read(names: ModelNames, **body: object) -> ImageOrder:
+def read(names: ModelNames, **body: Any) -> ImageOrder:
     """Read a call as the handler does: the card checks the job request afterwards."""
     order = read_order({"prompt": "a boat"} | body, names)
     try:
@@ -175,16 +177,16 @@ NEEDS = {"output_compression": {"output_format": "webp"}, "partial_images": {"st
 
 
 @pytest.mark.parametrize("case", HONOURED, ids=lambda case: f"{case.name}={case.value}")
-def test_each_parameter_is_honoured_alone(names, case):
+def test_each_parameter_is_honoured_alone(names: ModelNames, case: Any):
     assert case.check(read(names, **NEEDS.get(case.name, {}) | {case.name: case.value}))
 
 
 @pytest.mark.parametrize("case", HONOURED, ids=lambda case: f"{case.name}={case.value}")
-def test_a_parameter_that_is_null_counts_as_absent(names, case):
+def test_a_parameter_that_is_null_counts_as_absent(names: ModelNames, case: Any):
     assert read(names, **{case.name: None}).request == read(names).request
 
 
-def test_two_parameters_are_both_honoured_or_one_of_them_is_refused_by_name(names):
+def test_two_parameters_are_both_honoured_or_one_of_them_is_refused_by_name(names: ModelNames):
     honoured = 0
     for first, second in combinations(HONOURED, 2):
         if first.name == second.name:
@@ -202,7 +204,7 @@ def test_two_parameters_are_both_honoured_or_one_of_them_is_refused_by_name(name
     assert honoured > 500
 
 
-def test_a_value_that_cannot_be_honoured_is_refused_by_name(make_app, tmp_path):
+def test_a_value_that_cannot_be_honoured_is_refused_by_name(make_app: Callable[..., App], tmp_path: Path):
     file = tmp_path / "painter.toml"
     file.write_text(CARD)
     client = make_app(models=(file,), default_model="painter").test_client()
@@ -217,12 +219,12 @@ def test_a_value_that_cannot_be_honoured_is_refused_by_name(make_app, tmp_path):
     assert client.get("/api/v1/jobs").json["items"] == []
 
 
-def test_an_unknown_size_is_refused_with_the_sizes_that_the_model_has(names):
+def test_an_unknown_size_is_refused_with_the_sizes_that_the_model_has(names: ModelNames):
     with pytest.raises(InvalidRequest, match="64x32, 32x64, 64x64"):
         read(names, size="1024x1024")
 
 
-def test_fit_takes_the_nearest_shape_of_the_model_and_scales_to_the_requested_size(names):
+def test_fit_takes_the_nearest_shape_of_the_model_and_scales_to_the_requested_size(names: ModelNames):
     order = read(names, size="1792x1024", fit=True)
     assert (order.request.width, order.request.height, order.output.letterbox) == (64, 32, (1792, 1024))
     order = read(names, size="1024x1024", fit=True)
@@ -233,14 +235,16 @@ def test_fit_takes_the_nearest_shape_of_the_model_and_scales_to_the_requested_si
         read(names, size="1024x1024", fit=True, response_format="url")
 
 
-def test_models_called_dall_e_answer_with_urls_and_others_with_base64(names):
+def test_models_called_dall_e_answer_with_urls_and_others_with_base64(names: ModelNames):
     assert read(names, model="dall-e-3").output.as_url
     assert not read(names, model="dall-e-3", response_format="b64_json").output.as_url
     assert not read(names, model="gpt-image-1").output.as_url
     assert not read(names).output.as_url
 
 
-def test_the_url_of_a_picture_needs_no_key_for_an_hour(make_app, database, monkeypatch):
+def test_the_url_of_a_picture_needs_no_key_for_an_hour(
+    make_app: Callable[..., App], database: Database, monkeypatch: pytest.MonkeyPatch
+):
     app = make_app(require_keys=True)
     body, key = {"prompt": "a cat", "response_format": "url", "output_format": "webp"}, make_key(database, "ours")
     with ThreadPoolExecutor(1) as threads:
@@ -265,7 +269,7 @@ GOOD = [(case.name, case.value) for case in HONOURED]
 
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4), st.lists(st.sampled_from(GOOD), max_size=6))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_body_leads_to_an_order_or_to_an_error_for_the_client(names, odd, good):
+def test_any_body_leads_to_an_order_or_to_an_error_for_the_client(names: ModelNames, odd: Any, good: list[Any]):
     body = {"prompt": "a boat"} | dict(good) | odd
     with suppress(LimnerError, ValidationError):
         assert read_order(body, names, is_edit="image" in body).request.n >= 1

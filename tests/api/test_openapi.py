@@ -5,36 +5,40 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.api.clients import ApiClient
 from tests.api.test_bulks import both_databases
 from tests.fuzz.run import one_pass
+from tests.processes import Service
 
 
 @pytest.mark.long
 @both_databases
-def test_every_response_to_generated_requests_is_documented(server, tmp_path):
+def test_every_response_to_generated_requests_is_documented(server: Service, tmp_path: Path):
     report = one_pass(server.settings.port, tmp_path, seed=1, examples=3)
     assert report["test_cases"]["generated"] > 500
     assert report["failures"] == report["errors"] == [], report["output"]
 
 
-def test_options_lists_the_allowed_methods(client):
+def test_options_lists_the_allowed_methods(client: ApiClient):
     for path, methods in {"/api/v1/jobs/retry": {"POST"}, "/api/v1/jobs": {"GET", "HEAD", "POST"}}.items():
         named = set(client.options(path).headers["Allow"].split(", ")) - {"OPTIONS"}
         assert named == methods
     assert client.get("/api/v1/jobs/retry").status_code == 405
 
 
-def test_the_openapi_document_is_version_3_1_and_contains_the_paths(client):
+def test_the_openapi_document_is_version_3_1_and_contains_the_paths(client: ApiClient):
     document = client.get("/api/v1/openapi.json").json
     assert document["openapi"].startswith("3.1")
     assert {"/api/v1/jobs", "/api/v1/bulks/{bulk_id}/results", "/api/v1/models"} <= document["paths"].keys()
     assert "prompt" in document["components"]["schemas"]["JobRequest"]["properties"]
 
 
-def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_each_error(client):
+def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_each_error(client: ApiClient):
     document = client.get("/api/v1/openapi.json").json
     operations = [each for path in document["paths"].values() for each in path.values()]
     names = [operation["operationId"] for operation in operations]
@@ -65,7 +69,7 @@ PAGES = ["/", "/gallery", "/conversation", "/bulk", "/grid", "/queue", "/account
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_loads_nothing_from_other_sites_and_has_no_inline_scripts(client, path):
+def test_a_page_loads_nothing_from_other_sites_and_has_no_inline_scripts(client: ApiClient, path: Any):
     page = client.get(path)
     assert page.status_code == 200
     assert not re.findall(r'(?:src|href)="https?:', page.text)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from limner_shared.db.engine import Database
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import actions, make_key
 
@@ -14,7 +18,7 @@ MODEL = "limner-flow"
 
 
 @both_databases
-def test_a_pause_is_shown_by_jobs_models_and_readiness_until_it_is_resumed(client, database):
+def test_a_pause_is_shown_by_jobs_models_and_readiness_until_it_is_resumed(client: ApiClient, database: Database):
     until = (datetime.now(UTC) + timedelta(hours=2)).isoformat(timespec="seconds")
     job = client.post(JOBS, json={"prompt": "x"}).json
     before = client.get(job["links"]["self"])
@@ -39,7 +43,7 @@ def test_a_pause_is_shown_by_jobs_models_and_readiness_until_it_is_resumed(clien
     assert [action for _, action, _ in actions(database)] == ["queue_paused"] * 2 + ["queue_resumed"] * 2
 
 
-def test_readiness_names_paused_models_and_counts_tenants(client):
+def test_readiness_names_paused_models_and_counts_tenants(client: ApiClient):
     client.post(PAUSES, json={"model": MODEL})
     client.post(PAUSES, json={"tenant": "local"})
     answer = client.get("/readyz")
@@ -60,16 +64,16 @@ def test_readiness_names_paused_models_and_counts_tenants(client):
         {"model": MODEL, "other": 1},
     ],
 )
-def test_an_invalid_pause_is_refused_and_changes_nothing(client, body):
+def test_an_invalid_pause_is_refused_and_changes_nothing(client: ApiClient, body: dict[str, Any]):
     assert client.post(PAUSES, json=body).status_code == 422
     assert client.get(PAUSES).json["items"] == []
 
 
-def test_an_unknown_tenant_is_not_found(client):
+def test_an_unknown_tenant_is_not_found(client: ApiClient):
     assert client.post(PAUSES, json={"tenant": "acme"}).status_code == 404
 
 
-def test_only_the_operators_admin_key_may_pause(make_app, database):
+def test_only_the_operators_admin_key_may_pause(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     for headers, code in (
         (make_key(database, "local"), "admin_scope_required"),

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job, Tenant
 from limner_shared.domain.estimates import measure, seconds_left
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, delete_report, write_report
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_retention import both_databases
 
 
-def submit(client, **request: object) -> str:
+def submit(client: ApiClient, **request: Any) -> str:
     answer = client.post("/api/v1/jobs", json={"prompt": "a cat"} | request)
     assert answer.status_code == 202, answer.json
     return answer.json["id"]
 
 
 @both_databases
-def test_many_jobs_are_read_in_the_order_of_their_ids(client, database):
+def test_many_jobs_are_read_in_the_order_of_their_ids(client: ApiClient, database: Database):
     one, two, three = (submit(client) for _ in range(3))
     with database.write() as session:
         ledger.ensure_tenant(session, "tenant_other", "other")
@@ -33,7 +36,7 @@ def test_many_jobs_are_read_in_the_order_of_their_ids(client, database):
     assert client.get(f"/api/v1/jobs?ids={two}&wait=9").json["items"] == []
 
 
-def test_a_poll_of_too_many_or_malformed_ids_or_with_filters_is_refused(client):
+def test_a_poll_of_too_many_or_malformed_ids_or_with_filters_is_refused(client: ApiClient):
     many = ",".join(f"job_{n}" for n in range(101))
     for query in ("ids=", "ids=,", "ids=x", f"ids={many}", "ids=job_1,", "ids=job_1&state=queued", "ids=job_1&wait=26"):
         answer = client.get(f"/api/v1/jobs?{query}")
@@ -41,9 +44,9 @@ def test_a_poll_of_too_many_or_malformed_ids_or_with_filters_is_refused(client):
 
 
 @both_databases
-def test_a_waiting_poll_ends_when_any_of_its_jobs_ends(client, app):
+def test_a_waiting_poll_ends_when_any_of_its_jobs_ends(client: ApiClient, app: App):
     ids = [submit(client) for _ in range(3)]
-    answers: list[dict] = []
+    answers: list[dict[str, Any]] = []
 
     def poll() -> None:
         answers.append(app.test_client().get(f"/api/v1/jobs?ids={','.join(ids)}&wait=25").json)
@@ -59,7 +62,7 @@ def test_a_waiting_poll_ends_when_any_of_its_jobs_ends(client, app):
 
 
 @pytest.fixture
-def processes(app):
+def processes(app: App):
     redis = app.extensions["limner"].hints.redis
     dispatcher = DispatcherReport(
         owner="a", leads=[], finished={}, failures={}, set_aside=[], set_aside_count=0, threads={}
@@ -73,8 +76,8 @@ def processes(app):
 
 
 @both_databases
-def test_an_explanation_says_what_a_job_waits_for(client, app, database, processes):
-    def why(job_id: str) -> dict:
+def test_an_explanation_says_what_a_job_waits_for(client: ApiClient, app: App, database: Database, processes: Any):
+    def why(job_id: str) -> dict[str, Any]:
         answer = client.get(f"/api/v1/jobs/{job_id}/explain")
         assert answer.status_code == 200, answer.text
         return answer.json
@@ -109,7 +112,9 @@ def test_an_explanation_says_what_a_job_waits_for(client, app, database, process
 
 
 @both_databases
-def test_an_estimate_comes_from_the_jobs_that_were_finished_last(client, app, database, processes):
+def test_an_estimate_comes_from_the_jobs_that_were_finished_last(
+    client: ApiClient, app: App, database: Database, processes: Any
+):
     done = [submit(client) for _ in range(6)]
     for job_id in done:
         finish(app, start(app, job_id), png("red"))

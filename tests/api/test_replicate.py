@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import io
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from replicate.prediction import Prediction
 
 from limner_shared.db import ledger, signed_links
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
 from limner_shared.errors import GenerationFailed
 from limner_web.replicate import inputs
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_bulks import rows
@@ -26,20 +30,20 @@ NULL = Path(__file__).parents[1] / "models/null.toml"
 CAT = {"input": {"prompt": "a cat"}}
 
 
-def create(client, inputs: dict[str, object] | None = None, **more: object):
+def create(client: ApiClient, inputs: dict[str, Any] | None = None, **more: Any):
     answer = client.post(NAMED, json={"input": {"prompt": "a cat"} | (inputs or {})}, **more)
     assert answer.status_code == 201, answer.text
     return answer.json
 
 
-def fetch(client, prediction: dict[str, object]):
+def fetch(client: ApiClient, prediction: dict[str, Any]):
     """The prediction now, which the official client can read."""
     answer = client.get(f"{PREDICTIONS}/{prediction['id']}")
     assert answer.status_code == 200, answer.text
     return Prediction(**answer.json)
 
 
-def test_every_state_of_a_job_has_a_word_that_the_client_knows(client, app):
+def test_every_state_of_a_job_has_a_word_that_the_client_knows(client: ApiClient, app: App):
     prediction = create(client, {"seed": 7, "num_outputs": 2})
     assert Prediction(**prediction).status == "starting"
     claim = start(app, prediction["id"])
@@ -56,7 +60,7 @@ def test_every_state_of_a_job_has_a_word_that_the_client_knows(client, app):
     assert client.post(f"{PREDICTIONS}/{done.id}/cancel").json["status"] == "succeeded"
 
 
-def test_a_failed_prediction_names_our_code_and_an_expired_one_is_canceled(client, app):
+def test_a_failed_prediction_names_our_code_and_an_expired_one_is_canceled(client: ApiClient, app: App):
     failed = create(client)
     claim = start(app, failed["id"])
     with app.extensions["limner"].database.write() as session:
@@ -73,7 +77,7 @@ def test_a_failed_prediction_names_our_code_and_an_expired_one_is_canceled(clien
     assert fetch(client, expired).status == "canceled"
 
 
-def test_a_wait_ends_with_the_prediction_or_with_starting(client, app):
+def test_a_wait_ends_with_the_prediction_or_with_starting(client: ApiClient, app: App):
     with ThreadPoolExecutor(1) as threads:
         late = threads.submit(app.test_client().post, NAMED, json=CAT, headers={"Prefer": "wait=1"})
         start(app, waiting_job(app, late))  # it runs when the time is over
@@ -87,12 +91,12 @@ def test_a_wait_ends_with_the_prediction_or_with_starting(client, app):
 @pytest.mark.parametrize(
     ("header", "expected"), [("", None), ("wait", 60), ("wait=9", 9), ("respond-async, wait=3", 3)]
 )
-def test_a_preference_to_wait_is_read(header, expected):
+def test_a_preference_to_wait_is_read(header: str, expected: int | None):
     assert inputs.wait_seconds(header) == expected
 
 
 @pytest.mark.parametrize(("header", "expected"), [(None, None), ("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400)])
-def test_a_lifetime_is_read(header, expected):
+def test_a_lifetime_is_read(header: str | None, expected: int | None):
     assert inputs.life_seconds(header) == expected
 
 
@@ -106,7 +110,7 @@ def test_a_lifetime_is_read(header, expected):
         ("Cancel-After", "x"),
     ],
 )
-def test_a_time_that_is_not_allowed_is_refused_by_name(client, app, header, value):
+def test_a_time_that_is_not_allowed_is_refused_by_name(client: ApiClient, app: App, header: str, value: str):
     answer = client.post(NAMED, json=CAT, headers={header: value})
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert answer.json["detail"].startswith(header)
@@ -132,7 +136,7 @@ def test_a_time_that_is_not_allowed_is_refused_by_name(client, app, header, valu
         ("seed", -1),
     ],
 )
-def test_an_input_that_cannot_be_honored_is_refused_by_name(client, app, name, value):
+def test_an_input_that_cannot_be_honored_is_refused_by_name(client: ApiClient, app: App, name: str, value: float | str):
     answer = client.post(NAMED, json={"input": {"prompt": "a cat", name: value}})
     assert answer.status_code == 422, answer.text
     assert answer.json["detail"].removeprefix("input.").startswith(f"{name}:"), answer.json["detail"]
@@ -140,7 +144,7 @@ def test_an_input_that_cannot_be_honored_is_refused_by_name(client, app, name, v
 
 
 @pytest.mark.parametrize("body", [{}, {"input": {}}, {"input": {"prompt": ""}}, {"input": 1}, CAT | {"made_up": 1}])
-def test_a_body_that_is_not_complete_is_refused(client, body):
+def test_a_body_that_is_not_complete_is_refused(client: ApiClient, body: Any):
     assert client.post(NAMED, json=body).status_code == 422
     assert client.post(PREDICTIONS, json=body).status_code == 422
 
@@ -159,12 +163,12 @@ def test_a_body_that_is_not_complete_is_refused(client, body):
         "nothing",
     ],
 )
-def test_what_is_not_there_is_a_problem_document(client, path):
+def test_what_is_not_there_is_a_problem_document(client: ApiClient, path: str):
     answer = client.get(f"/replicate/v1/{path}")
     assert (answer.status_code, answer.json["code"], answer.json["status"]) == (404, "not_found", 404)
 
 
-def test_a_version_is_named_by_its_id_or_its_model(client, app):
+def test_a_version_is_named_by_its_id_or_its_model(client: ApiClient, app: App):
     version = client.get("/replicate/v1/models/limner/limner-gan").json["latest_version"]["id"]
     for reference in (version, "limner/limner-gan", f"limner/limner-gan:{version}"):
         created = client.post(PREDICTIONS, json=CAT | {"version": reference})
@@ -177,7 +181,7 @@ def test_a_version_is_named_by_its_id_or_its_model(client, app):
         assert client.post(PREDICTIONS, json=CAT | {"version": unknown}).status_code == 404
 
 
-def test_a_list_pages_through_all_predictions(client, monkeypatch):
+def test_a_list_pages_through_all_predictions(client: ApiClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("limner_web.replicate.routes.PAGE", 2)
     ids = [create(client)["id"] for _ in range(5)]
     found, url = [], PREDICTIONS
@@ -188,12 +192,12 @@ def test_a_list_pages_through_all_predictions(client, monkeypatch):
     assert found == ids[::-1]
 
 
-def upload(client, data: bytes = b"", **more: object):
+def upload(client: ApiClient, data: bytes = b"", **more: Any):
     form = {"content": (io.BytesIO(data or png("red")), "start.png", "image/png"), "metadata": '{"k": 1}'}
     return client.post("/replicate/v1/files", data=form, **more)
 
 
-def test_a_file_belongs_to_its_tenant_until_it_is_deleted(make_app, database):
+def test_a_file_belongs_to_its_tenant_until_it_is_deleted(make_app: Callable[..., App], database: Database):
     client = make_app(require_keys=True).test_client()
     ours, theirs = make_key(database, "ours"), make_key(database, "theirs")
     file = upload(client, headers=ours)
@@ -226,16 +230,18 @@ def test_metadata_are_read_from_a_field_and_from_a_file_as_each_client_sends_the
         {"content": (io.BytesIO(b"x"), "a"), "metadata": '{"k": "' + "x" * 5000 + '"}'},
     ],
 )
-def test_an_upload_without_a_file_or_with_damaged_metadata_is_refused(client, form):
+def test_an_upload_without_a_file_or_with_damaged_metadata_is_refused(client: ApiClient, form: dict[str, Any]):
     assert client.post("/replicate/v1/files", data=form, content_type="multipart/form-data").status_code in (400, 422)
 
 
-def test_an_upload_over_the_limit_is_refused(make_app):
+def test_an_upload_over_the_limit_is_refused(make_app: Callable[..., App]):
     answer = upload(make_app(max_body_bytes=2048).test_client(), b"x" * 4096)
     assert (answer.status_code, answer.json["code"]) == (413, "body_too_large")
 
 
-def test_outputs_are_urls_where_the_client_wants_or_the_service_has_https(make_app, database):
+def test_outputs_are_urls_where_the_client_wants_or_the_service_has_https(
+    make_app: Callable[..., App], database: Database
+):
     app = make_app(public_url="https://pictures.example")
     client = app.test_client()
     prediction = create(client)
@@ -248,7 +254,9 @@ def test_outputs_are_urls_where_the_client_wants_or_the_service_has_https(make_a
     assert wrong.status_code == 422
 
 
-def test_an_output_url_needs_no_key_for_an_hour_and_is_an_input_of_its_tenant(make_app, database, monkeypatch):
+def test_an_output_url_needs_no_key_for_an_hour_and_is_an_input_of_its_tenant(
+    make_app: Callable[..., App], database: Database, monkeypatch: pytest.MonkeyPatch
+):
     models = {"models": (NULL,), "default_model": "null"}
     app = make_app(public_url="https://pictures.example", require_keys=True, **models)
     client = app.test_client()
@@ -269,7 +277,7 @@ def test_an_output_url_needs_no_key_for_an_hour_and_is_an_input_of_its_tenant(ma
     assert (expired.status_code, expired.json["code"]) == (410, "link_expired")
 
 
-def test_a_stream_of_a_canceled_prediction_says_so(client):
+def test_a_stream_of_a_canceled_prediction_says_so(client: ApiClient):
     prediction = create(client)
     client.post(f"{PREDICTIONS}/{prediction['id']}/cancel")
     text = client.get(f"{PREDICTIONS}/{prediction['id']}/stream").text
@@ -277,7 +285,7 @@ def test_a_stream_of_a_canceled_prediction_says_so(client):
     assert all(block.startswith(("id: ", ":")) for block in text.strip().split("\n\n"))
 
 
-def test_every_route_needs_a_key_where_keys_are_required(make_app):
+def test_every_route_needs_a_key_where_keys_are_required(make_app: Callable[..., App]):
     client = make_app(require_keys=True).test_client()
     for name in ("predictions", "models", "models/limner/limner-flow", "deployments", "files"):
         refused = client.get(f"/replicate/v1/{name}")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import replicate
-from apiflask import APIFlask
 from replicate.exceptions import ReplicateError
 from replicate.prediction import Prediction
 from sqlalchemy import update
 
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import erasure
 from limner_shared.db.tables import Job
 from limner_shared.errors import GenerationFailed
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
@@ -32,12 +34,12 @@ HOOK = "https://shop.example/hook"
 
 
 @pytest.fixture
-def app(make_app) -> APIFlask:
+def app(make_app: Callable[..., App]) -> App:
     return make_app(webhook_internal_targets=INTERNAL)
 
 
 @contextmanager
-def replicate_client(app: APIFlask, key: str = "unused") -> Iterator[replicate.Client]:
+def replicate_client(app: App, key: str = "unused") -> Iterator[replicate.Client]:
     with served(app) as url:
         client = replicate.Client(api_token=key, base_url=f"{url}/replicate")
         try:
@@ -48,8 +50,9 @@ def replicate_client(app: APIFlask, key: str = "unused") -> Iterator[replicate.C
 
 def ask(client: replicate.Client, shop: Receiver, events: list[str] | None = None) -> Prediction:
     """A prediction that the official client requests with a webhook."""
+    only: Any = events  # None selects all; the client's own annotation does not say so
     return client.predictions.create(
-        model="limner/limner-flow", input={"prompt": "a cat", "seed": 7}, webhook=shop.url, webhook_events_filter=events
+        model="limner/limner-flow", input={"prompt": "a cat", "seed": 7}, webhook=shop.url, webhook_events_filter=only
     )
 
 
@@ -60,7 +63,9 @@ def verified(client: replicate.Client, request: Request) -> Prediction:
     return Prediction(**json.loads(request.body))
 
 
-def test_a_webhook_gets_the_prediction_once_it_has_ended_with_pictures_that_need_no_key(app, client, delivering):
+def test_a_webhook_gets_the_prediction_once_it_has_ended_with_pictures_that_need_no_key(
+    app: App, client: ApiClient, delivering: Any
+):
     with receiver() as shop, replicate_client(app) as official:
         asked = ask(official, shop)
         finish(app, start(app, asked.id), png("red"))
@@ -84,7 +89,7 @@ def test_a_webhook_gets_the_prediction_once_it_has_ended_with_pictures_that_need
         (["start", "output", "logs", "completed", "start"], ["processing", "succeeded"]),
     ],
 )
-def test_the_filter_chooses_what_is_told(app, client, delivering, events, told):
+def test_the_filter_chooses_what_is_told(app: App, client: ApiClient, delivering: Any, events: Any, told: Any):
     with receiver() as shop, replicate_client(app) as official:
         claim = start(app, ask(official, shop, events).id)
         if "processing" in told:
@@ -95,7 +100,9 @@ def test_the_filter_chooses_what_is_told(app, client, delivering, events, told):
         assert [verified(official, request).status for request in shop.requests] == told
 
 
-def test_a_failure_and_a_cancellation_are_told_as_completed_but_are_no_output(app, client, delivering):
+def test_a_failure_and_a_cancellation_are_told_as_completed_but_are_no_output(
+    app: App, client: ApiClient, delivering: Any
+):
     with receiver() as shop, replicate_client(app) as official:
         for events in (["output"], ["completed"]):
             failed = ask(official, shop, events)
@@ -111,7 +118,9 @@ def test_a_failure_and_a_cancellation_are_told_as_completed_but_are_no_output(ap
     assert (second.id, second.status, second.output) == (canceled.id, "canceled", None)
 
 
-def test_an_endpoint_of_the_tenant_gets_the_native_event_beside_the_prediction(app, client, delivering):
+def test_an_endpoint_of_the_tenant_gets_the_native_event_beside_the_prediction(
+    app: App, client: ApiClient, delivering: Any
+):
     with receiver() as shop, receiver() as archive, replicate_client(app) as official:
         assert create_endpoint(client, archive.url).status_code == 201
         asked = ask(official, shop)
@@ -124,7 +133,7 @@ def test_an_endpoint_of_the_tenant_gets_the_native_event_beside_the_prediction(a
 
 
 def test_a_repeat_has_the_same_id_and_bytes_and_is_a_prediction_without_its_prompt_once_that_is_blanked(
-    app, client, database, delivering
+    app: App, client: ApiClient, database: Database, delivering: Any
 ):
     def delivery():
         return client.get(DELIVERIES).json["items"][0]
@@ -164,14 +173,16 @@ def test_a_repeat_has_the_same_id_and_bytes_and_is_a_prediction_without_its_prom
         ({"webhook": HOOK, "webhook_events_filter": "completed"}, "webhook_events_filter"),
     ],
 )
-def test_a_webhook_that_cannot_be_honored_is_refused_by_name(client, app, fields, name):
+def test_a_webhook_that_cannot_be_honored_is_refused_by_name(
+    client: ApiClient, app: App, fields: dict[str, Any], name: str
+):
     answer = client.post(NAMED, json=CAT | fields)
     assert answer.status_code == 422, answer.text
     assert answer.json["detail"].startswith(name), answer.json["detail"]
     assert rows(app, Job) == 0
 
 
-def test_the_secret_is_the_tenants_and_needs_the_scope_admin(make_app, database):
+def test_the_secret_is_the_tenants_and_needs_the_scope_admin(make_app: Callable[..., App], database: Database):
     app = make_app(require_keys=True)
     client = app.test_client()
     path = "/replicate/v1/webhooks/default/secret"
@@ -185,7 +196,7 @@ def test_the_secret_is_the_tenants_and_needs_the_scope_admin(make_app, database)
         assert refused.value.status == 403
 
 
-def test_a_request_repeated_with_its_key_makes_one_job_and_another_webhook_is_a_conflict(client, app):
+def test_a_request_repeated_with_its_key_makes_one_job_and_another_webhook_is_a_conflict(client: ApiClient, app: App):
     headers = {"Idempotency-Key": "a key"}
     first, second = (client.post(NAMED, json=CAT | {"webhook": HOOK}, headers=headers) for _ in range(2))
     assert (second.status_code, second.json["id"]) == (201, first.json["id"])
@@ -194,7 +205,7 @@ def test_a_request_repeated_with_its_key_makes_one_job_and_another_webhook_is_a_
     assert rows(app, Job) == 1
 
 
-def test_the_retry_of_a_dead_letter_has_its_webhook(app, database):
+def test_the_retry_of_a_dead_letter_has_its_webhook(app: App, database: Database):
     client = app.test_client()
     asked = client.post(NAMED, json=CAT | {"webhook": HOOK, "webhook_events_filter": ["completed"]}).json
     with database.write() as session:

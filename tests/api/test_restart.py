@@ -48,7 +48,7 @@ def finish_all_jobs(server: Service) -> None:
     app.extensions["limner"].database.dispose()
 
 
-def test_the_command_waits_for_its_bulk_across_a_server_restart(server, tmp_path):
+def test_the_command_waits_for_its_bulk_across_a_server_restart(server: Service, tmp_path: Path):
     client = start_bulk_command(server, tmp_path, 3)
     eventually(lambda: bulks(server, "open"))
     restart(server)
@@ -59,7 +59,7 @@ def test_the_command_waits_for_its_bulk_across_a_server_restart(server, tmp_path
 
 
 @pytest.mark.long
-def test_a_bulk_interrupted_by_a_server_crash_is_stored_once(server, tmp_path):
+def test_a_bulk_interrupted_by_a_server_crash_is_stored_once(server: Service, tmp_path: Path):
     client = start_bulk_command(server, tmp_path, 20_000)
     eventually(lambda: bulks(server, "loading"), 60, every=0.01)
     restart(server)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, inspect, select, text, update
 from limner_dispatcher.blob_sweep import BlobSweep
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import NewImage
 from limner_shared.db.ledger.retention import USAGE_DAYS
 from limner_shared.db.tables import (
@@ -31,6 +32,7 @@ from limner_shared.db.tables import (
 )
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.storage.blobs import INPUTS
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_input_images import CARD, data_url
 
@@ -40,29 +42,29 @@ both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 
 
 @pytest.fixture
-def app(make_app, tmp_path: Path):
+def app(make_app: Callable[..., App], tmp_path: Path):
     card = tmp_path / "painter.toml"
     card.write_text(CARD)
     return make_app(models=(card,), default_model="painter")
 
 
-def set_retention(database, **days: float) -> None:
+def set_retention(database: Database, **days: float) -> None:
     with database.write() as session:
         session.execute(update(Tenant).values(**days))
 
 
-def run_retention(app) -> None:
+def run_retention(app: App) -> None:
     services = app.extensions["limner"]
     Cleaner(services.database, services.blobs, NO_GRACE).clean()
     BlobSweep(services.database, services.blobs, aside_seconds=NO_GRACE).purge()
 
 
-def count(database, table: type) -> int:
+def count(database: Database, table: type) -> int:
     with database.read() as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def tables_with_word(database) -> set[str]:
+def tables_with_word(database: Database) -> set[str]:
     """The names of the tables that contain the word in any column."""
     tables = inspect(database.engine).get_table_names()
     with database.read() as session:
@@ -73,22 +75,22 @@ def tables_with_word(database) -> set[str]:
 def redis_entries(redis_url: str) -> Iterator[str]:
     with Redis.from_url(redis_url, decode_responses=True) as client:
         for key in client.scan_iter():
-            read: dict[str, Any] = {"string": client.get, "list": lambda name: client.lrange(name, 0, -1)}
+            read: dict[Any, Any] = {"string": client.get, "list": lambda name: client.lrange(name, 0, -1)}
             yield f"{key} {read.get(client.type(key), str)(key)}"
 
 
-def files(app) -> list[Path]:
+def files(app: App) -> list[Path]:
     return [file for file in app.extensions["limner"].blobs.folder.rglob("*") if file.is_file()]
 
 
-def submit(client, key: str | None = None, **request: object) -> dict:
+def submit(client: ApiClient, key: str | None = None, **request: Any) -> dict[str, Any]:
     headers = {} if key is None else {"Idempotency-Key": key}
     answer = client.post("/api/v1/jobs", json={"prompt": f"a {WORD}"} | request, headers=headers)
     assert answer.status_code == 202, answer.json
     return answer.json
 
 
-def draw(app, job_id: str) -> None:
+def draw(app: App, job_id: str) -> None:
     """Act as the worker: interpret the job, and store a picture and its presentation."""
     services = app.extensions["limner"]
     claim = start(app, job_id)
@@ -102,7 +104,7 @@ def draw(app, job_id: str) -> None:
         assert ledger.finish(session, [result])
 
 
-def use_all_features(app, client) -> list[str]:
+def use_all_features(app: App, client: ApiClient) -> list[str]:
     """Send the word in every way a tenant can; returns the ids of the tenant's jobs, all of which have ended."""
     sent = {"image": data_url(Picture.new("RGB", (64, 32), "red")), "mask": data_url(Picture.new("RGB", (64, 32)))}
     drawn = submit(client, key=f"{WORD} key", metadata={WORD: [WORD]}, negative_prompt=f"no {WORD}", **sent)
@@ -124,7 +126,9 @@ def use_all_features(app, client) -> list[str]:
 
 
 @both_databases
-def test_nothing_is_left_of_a_tenant_that_keeps_no_jobs(app, client, database, redis_url):
+def test_nothing_is_left_of_a_tenant_that_keeps_no_jobs(
+    app: App, client: ApiClient, database: Database, redis_url: str
+):
     assert len(use_all_features(app, client)) == 7
     assert {"jobs", "turns", "conversations", "images", "idempotency_keys"} <= tables_with_word(database)
     assert len(files(app)) == 3
@@ -138,7 +142,9 @@ def test_nothing_is_left_of_a_tenant_that_keeps_no_jobs(app, client, database, r
 
 
 @both_databases
-def test_a_tenant_that_keeps_no_prompts_loses_all_texts_and_keeps_the_pictures(app, client, database):
+def test_a_tenant_that_keeps_no_prompts_loses_all_texts_and_keeps_the_pictures(
+    app: App, client: ApiClient, database: Database
+):
     use_all_features(app, client)
     with database.write() as session:
         session.execute(delete(IdempotencyKey))  # a day later
@@ -150,7 +156,7 @@ def test_a_tenant_that_keeps_no_prompts_loses_all_texts_and_keeps_the_pictures(a
 
 
 @both_databases
-def test_input_images_are_deleted_with_the_pictures_made_from_them(app, client, database):
+def test_input_images_are_deleted_with_the_pictures_made_from_them(app: App, client: ApiClient, database: Database):
     use_all_features(app, client)
     set_retention(database, keep_images_days=0)
     run_retention(app)
@@ -158,7 +164,7 @@ def test_input_images_are_deleted_with_the_pictures_made_from_them(app, client, 
 
 
 @both_databases
-def test_an_input_image_of_a_waiting_job_is_kept_at_any_age(app, client, database):
+def test_an_input_image_of_a_waiting_job_is_kept_at_any_age(app: App, client: ApiClient, database: Database):
     url = data_url(Picture.new("RGB", (64, 32), "red"))
     ended, waiting = submit(client, image=url), submit(client, image=url)
     client.post(ended["links"]["cancel"])
@@ -172,7 +178,7 @@ def test_an_input_image_of_a_waiting_job_is_kept_at_any_age(app, client, databas
     assert files(app) == []
 
 
-def test_a_recently_sent_input_image_is_kept_until_its_job_exists(app, client, database):
+def test_a_recently_sent_input_image_is_kept_until_its_job_exists(app: App, client: ApiClient, database: Database):
     services = app.extensions["limner"]
     url = data_url(Picture.new("RGB", (64, 32), "red"))
     client.post(submit(client, image=url)["links"]["cancel"])
@@ -183,7 +189,7 @@ def test_a_recently_sent_input_image_is_kept_until_its_job_exists(app, client, d
     assert files(app) == []
 
 
-def test_an_input_image_without_a_job_is_deleted_by_age(app, client):
+def test_an_input_image_without_a_job_is_deleted_by_age(app: App, client: ApiClient):
     services = app.extensions["limner"]
     submit(client, image=data_url(Picture.new("RGB", (64, 32), "red")))
     [old, young] = [services.blobs.folder / INPUTS / services.blobs.put_input(data) for data in (b"old", b"young")]
@@ -195,7 +201,7 @@ def test_an_input_image_without_a_job_is_deleted_by_age(app, client):
 
 @both_databases
 @pytest.mark.parametrize("days", ["keep_prompts_days", "keep_images_days"])
-def test_retention_changes_the_etag_of_a_job_once(app, client, database, days):
+def test_retention_changes_the_etag_of_a_job_once(app: App, client: ApiClient, database: Database, days: str):
     job = submit(client)
     finish(app, start(app, job["id"]), png("red"))
     seen = client.get(job["links"]["self"])
@@ -211,7 +217,9 @@ def test_retention_changes_the_etag_of_a_job_once(app, client, database, days):
 
 
 @both_databases
-def test_earlier_messages_are_deleted_once_the_turn_that_needs_them_has_ended(app, client, database):
+def test_earlier_messages_are_deleted_once_the_turn_that_needs_them_has_ended(
+    app: App, client: ApiClient, database: Database
+):
     conversation = client.post("/api/v1/conversations", json={"message": f"a {WORD}"}).json
     first = conversation["turns"][0]["job"]["id"]
     draw(app, first)
@@ -226,7 +234,7 @@ def test_earlier_messages_are_deleted_once_the_turn_that_needs_them_has_ended(ap
     assert tables_with_word(database) == set()
 
 
-def test_old_usage_rows_are_deleted(app, database):
+def test_old_usage_rows_are_deleted(app: App, database: Database):
     with database.write() as session:
         days = ("2020-01-01", "2999-01-01")
         session.add_all(Usage(tenant_id=ledger.LOCAL_TENANT, day=day, cost=1) for day in days)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
 
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db import ledger, search
+from limner_shared.db.engine import Database
 from limner_shared.db.library_tables import JobWords
 from limner_shared.db.tables import Job
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_retention import WORD, both_databases, draw, run_retention, set_retention, tables_with_word
 
 
-def submit(client, prompt: str = "a cat", **request: object) -> str:
+def submit(client: ApiClient, prompt: str = "a cat", **request: Any) -> str:
     answer = client.post("/api/v1/jobs", json={"prompt": prompt} | request)
     assert answer.status_code == 202, answer.json
     return answer.json["id"]
 
 
-def found(client, **filters: object) -> list[str]:
+def found(client: ApiClient, **filters: Any) -> list[str]:
     """The ids on all pages, with three jobs per page."""
     ids: list[str] = []
     cursor: dict[str, str] = {}
@@ -36,7 +39,7 @@ def found(client, **filters: object) -> list[str]:
 
 
 @both_databases
-def test_a_job_is_found_by_words_of_its_prompt_and_metadata(client):
+def test_a_job_is_found_by_words_of_its_prompt_and_metadata(client: ApiClient):
     apple = submit(client, "A red Apple, on a café's table", metadata={"project": ["Blue-Sky", {"owner": "Zoë"}]})
     chinese = submit(client, "请画一个红苹果")
     thai = submit(client, "แมวสีแดง x_y")
@@ -50,7 +53,7 @@ def test_a_job_is_found_by_words_of_its_prompt_and_metadata(client):
 
 
 @both_databases
-def test_a_search_without_words_is_refused(client):
+def test_a_search_without_words_is_refused(client: ApiClient):
     for q in ("", "!?", "x" * 201, " ".join(map(str, range(21)))):
         answer = client.get("/api/v1/jobs", query_string={"q": q})
         assert (answer.status_code, answer.json["code"]) == (422, "invalid_request"), q
@@ -58,7 +61,7 @@ def test_a_search_without_words_is_refused(client):
 
 
 @both_databases
-def test_filters_combine_and_pages_are_complete(client, app, monkeypatch):
+def test_filters_combine_and_pages_are_complete(client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(search, "CANDIDATES", 4)
     ids = [submit(client, "a cat" if n % 2 else "a dog", style="flat" if n % 3 else "noto") for n in range(12)]
     for job_id in ids[:6]:
@@ -84,7 +87,7 @@ def test_filters_combine_and_pages_are_complete(client, app, monkeypatch):
 
 
 @both_databases
-def test_a_job_is_found_by_each_style_that_its_seeds_choose_and_its_pictures_name_theirs(client, app):
+def test_a_job_is_found_by_each_style_that_its_seeds_choose_and_its_pictures_name_theirs(client: ApiClient, app: App):
     two, other = submit(client, n=2, seed=2), submit(client, seed=1)
     assert found(client, style="flat") == found(client, style="3d") == [two]
     assert found(client, style="noto") == [other]
@@ -94,7 +97,7 @@ def test_a_job_is_found_by_each_style_that_its_seeds_choose_and_its_pictures_nam
 
 
 @both_databases
-def test_a_picture_without_a_style_in_its_receipt_has_the_one_that_its_job_chose(client, app):
+def test_a_picture_without_a_style_in_its_receipt_has_the_one_that_its_job_chose(client: ApiClient, app: App):
     chosen, none = submit(client, style="noto"), submit(client)
     for job_id in (chosen, none):
         finish(app, start(app, job_id), png("red"))
@@ -103,7 +106,7 @@ def test_a_picture_without_a_style_in_its_receipt_has_the_one_that_its_job_chose
 
 
 @both_databases
-def test_jobs_are_found_by_conversation_bulk_and_time(client, app, database):
+def test_jobs_are_found_by_conversation_bulk_and_time(client: ApiClient, app: App, database: Database):
     single = submit(client)
     middle = datetime.now(UTC)
     talk = client.post("/api/v1/conversations", json={"message": "a cat"}).json
@@ -126,7 +129,7 @@ def test_jobs_are_found_by_conversation_bulk_and_time(client, app, database):
 
 
 @both_databases
-def test_a_description_is_found_by_what_was_said_and_by_what_was_drawn(client, app):
+def test_a_description_is_found_by_what_was_said_and_by_what_was_drawn(client: ApiClient, app: App):
     talk = client.post("/api/v1/conversations", json={"message": "etwas Rotes"}).json
     job_id = talk["turns"][0]["job"]["id"]
     assert found(client, q="rotes") == [job_id]
@@ -136,7 +139,7 @@ def test_a_description_is_found_by_what_was_said_and_by_what_was_drawn(client, a
 
 @both_databases
 @pytest.mark.parametrize("how", ["delete", "keep_prompts_days", "keep_jobs_days"])
-def test_the_index_forgets_the_words_of_deleted_prompts(client, app, database, how):
+def test_the_index_forgets_the_words_of_deleted_prompts(client: ApiClient, app: App, database: Database, how: str):
     others = [submit(client, f"other {n}") for n in range(30)]
     job_id = submit(client, f"a {WORD}")
     finish(app, start(app, job_id), png("red"))
@@ -152,7 +155,9 @@ def test_the_index_forgets_the_words_of_deleted_prompts(client, app, database, h
 
 
 @both_databases
-def test_jobs_of_an_earlier_release_are_indexed_and_its_retention_removes_words(client, app, database):
+def test_jobs_of_an_earlier_release_are_indexed_and_its_retention_removes_words(
+    client: ApiClient, app: App, database: Database
+):
     old, forgotten, damaged = submit(client, f"a {WORD}"), submit(client, "a dog"), submit(client, "a cow")
     with database.write() as session:
         session.execute(text("DELETE FROM job_words"))

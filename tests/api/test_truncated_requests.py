@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -18,7 +19,7 @@ DECLARED = f"{HEAD}Content-Length: {len(LINES)}\r\n\r\n".encode()
 CHUNKED = f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode()
 
 
-def send_and_close(service: Service, data: bytes) -> tuple[int, dict]:
+def send_and_close(service: Service, data: bytes) -> tuple[int, dict[str, Any]]:
     """Send these bytes, close the socket for writing, and return the response's status and body."""
     with socket.create_connection(("127.0.0.1", service.settings.port), timeout=30) as connection:
         connection.sendall(data)
@@ -36,11 +37,12 @@ def chunk(data: bytes) -> bytes:
 
 def rows(service: Service) -> tuple[int, int]:
     with service.database.read() as session:
-        return tuple(session.scalar(select(func.count()).select_from(table)) for table in (Bulk, Job))
+        bulks, jobs = (session.scalar(select(func.count()).select_from(table)) or 0 for table in (Bulk, Job))
+        return bulks, jobs
 
 
 @pytest.mark.parametrize("kept", [len(LINES) // 2, len(LINES) // 100 * 51, len(LINES) - 1, len(LINES) - 2, 0])
-def test_a_bulk_shorter_than_its_content_length_is_refused_and_can_be_repeated(server, kept):
+def test_a_bulk_shorter_than_its_content_length_is_refused_and_can_be_repeated(server: Service, kept: int):
     status, problem = send_and_close(server, DECLARED + LINES[:kept])
     assert (status, problem["code"]) == (400, "malformed_body")
     assert f"{kept} of {len(LINES)} bytes" in problem["detail"]
@@ -55,7 +57,7 @@ def test_a_bulk_shorter_than_its_content_length_is_refused_and_can_be_repeated(s
     [b"", b"0\r\n", f"{len(LINES):x}\r\n".encode() + LINES[:-7], b"zz\r\n"],
     ids=["no final chunk", "no end of trailers", "in a chunk", "no size"],
 )
-def test_a_chunked_bulk_without_its_final_chunk_is_refused_and_can_be_repeated(server, end):
+def test_a_chunked_bulk_without_its_final_chunk_is_refused_and_can_be_repeated(server: Service, end: Any):
     status, problem = send_and_close(server, CHUNKED + chunk(LINES[: len(LINES) // 2]) + end)
     assert (status, problem["code"]) == (400, "malformed_body")
     assert rows(server) == (0, 0)
@@ -63,13 +65,13 @@ def test_a_chunked_bulk_without_its_final_chunk_is_refused_and_can_be_repeated(s
     assert (status, bulk["total"]) == (202, 100)
 
 
-def test_the_last_line_needs_no_newline(server):
+def test_the_last_line_needs_no_newline(server: Service):
     data = LINES[:-1]
     status, bulk = send_and_close(server, f"{HEAD}Content-Length: {len(data)}\r\n\r\n".encode() + data)
     assert (status, bulk["total"]) == (202, 100)
 
 
-def test_a_truncated_job_request_is_refused(server):
+def test_a_truncated_job_request_is_refused(server: Service):
     head = (
         "POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
     )

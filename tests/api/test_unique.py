@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases, lines, rows
 
@@ -14,12 +18,12 @@ JOBS, BULKS = "/api/v1/jobs", "/api/v1/bulks"
 COVER = {"prompt": "a cover", "unique": {"key": "article 17"}}
 
 
-def post_bulk(client, *requests):
+def post_bulk(client: ApiClient, *requests: Any):
     return client.post(BULKS, data=lines(*requests), content_type="application/jsonl")
 
 
 @both_databases
-def test_a_second_submission_is_answered_with_the_job_that_holds_the_key_until_that_ends(client, app):
+def test_a_second_submission_is_answered_with_the_job_that_holds_the_key_until_that_ends(client: ApiClient, app: App):
     first = client.post(JOBS, json=COVER)
     assert (first.status_code, first.json["existing"]) == (202, False)
     second = client.post(JOBS, json=COVER | {"prompt": "another cover"})
@@ -34,7 +38,7 @@ def test_a_second_submission_is_answered_with_the_job_that_holds_the_key_until_t
 
 
 @both_databases
-def test_concurrent_submissions_make_one_job(app):
+def test_concurrent_submissions_make_one_job(app: App):
     def ask(_: int) -> tuple[int, str]:
         answer = app.test_client().post(JOBS, json=COVER)
         return answer.status_code, answer.json["id"]
@@ -46,7 +50,7 @@ def test_concurrent_submissions_make_one_job(app):
 
 
 @both_databases
-def test_lines_of_a_bulk_whose_keys_are_held_make_no_job_and_are_listed(client, app):
+def test_lines_of_a_bulk_whose_keys_are_held_make_no_job_and_are_listed(client: ApiClient, app: App):
     held = client.post(JOBS, json=COVER).json["id"]
     other = {"prompt": "x", "unique": {"key": "other"}}
     bulk = post_bulk(client, {"prompt": "1"}, COVER, other, other, {"prompt": "5"}).json
@@ -58,7 +62,7 @@ def test_lines_of_a_bulk_whose_keys_are_held_make_no_job_and_are_listed(client, 
     assert (again["total"], again["status"], again["duplicates"]["count"]) == (0, "done", 2)
 
 
-def test_a_duplicate_is_not_charged(make_app, database):
+def test_a_duplicate_is_not_charged(make_app: Callable[..., App], database: Database):
     app = make_app()
     client = app.test_client()
     client.post(JOBS, json=COVER)
@@ -70,7 +74,7 @@ def test_a_duplicate_is_not_charged(make_app, database):
     assert post_bulk(client, COVER).status_code == 202
 
 
-def test_an_idempotency_key_keeps_its_answer_after_the_unique_job_has_ended(client, app):
+def test_an_idempotency_key_keeps_its_answer_after_the_unique_job_has_ended(client: ApiClient, app: App):
     first = client.post(JOBS, json=COVER).json["id"]
     key = {"Idempotency-Key": "mine"}
     assert client.post(JOBS, json=COVER, headers=key).json["id"] == first
@@ -93,7 +97,7 @@ def test_an_idempotency_key_keeps_its_answer_after_the_unique_job_has_ended(clie
         {"key": "k", "more": 1},
     ],
 )
-def test_an_invalid_key_is_refused(client, app, unique):
+def test_an_invalid_key_is_refused(client: ApiClient, app: App, unique: dict[str, Any] | str):
     request = {"prompt": "x", "unique": unique}
     assert client.post(JOBS, json=request).status_code == 422
     assert post_bulk(client, request).status_code == 422

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 from sqlalchemy import delete, func, select
@@ -62,7 +63,7 @@ def build(folder: Path, kind: str, seed: int) -> World:
     return World(service, redis, store, disk, Shop(service.database), random.Random(seed))
 
 
-def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, object]:
+def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, Any]:
     """Run one round: traffic, faults, recovery and checks. Deduplication is on in odd rounds. Returns the report."""
     chosen = [fault for fault in FAULTS if fault.__name__ in names] or world.random.sample(
         FAULTS, world.random.randint(1, 4)
@@ -163,7 +164,7 @@ def main(rounds: int, kind: str, seed: int | None, only: int | None, names: tupl
     folder = Path(tempfile.mkdtemp(prefix="limner-chaos-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user
     world = build(folder, kind, seed)
-    results: list[dict[str, object]] = []
+    results: list[dict[str, Any]] = []
     try:
         world.restart_dead()
         eventually(lambda: world.service.ready_workers() == 2, 60)

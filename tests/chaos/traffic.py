@@ -10,6 +10,7 @@ import io
 import json
 import threading
 import time
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -44,7 +45,7 @@ class Traffic(threading.Thread):
             lines = "".join(json.dumps({"prompt": "a line", "seed": n % EQUAL}) + "\n" for n in range(BULK))
             bulk = self._until_accepted(client, "/bulks", f"{self.name_}-bulk", lines, "application/jsonl")
             for number in range(SINGLES):
-                request: dict[str, object] = {"prompt": "a single job", "seed": 1000 + number % EQUAL}
+                request: dict[str, Any] = {"prompt": "a single job", "seed": 1000 + number % EQUAL}
                 if number < FROM_A_PICTURE:
                     request["image"] = picture(number)
                 body = json.dumps(request)
@@ -54,9 +55,7 @@ class Traffic(threading.Thread):
             if bulk is not None:
                 self.accepted |= self._ids(client, bulk["links"]["results"])
 
-    def _until_accepted(
-        self, client: httpx.Client, path: str, key: str, body: str, kind: str
-    ) -> dict[str, object] | None:
+    def _until_accepted(self, client: httpx.Client, path: str, key: str, body: str, kind: str) -> dict[str, Any] | None:
         headers = {"Content-Type": kind, "Idempotency-Key": key}
         deadline = time.monotonic() + GIVE_UP_SECONDS
         while time.monotonic() < deadline:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -55,7 +56,7 @@ def null_service(service: Service, redis_server: RedisServer) -> Service:
     """The service with the null model, and with short leases so that tests do not wait long for them to expire."""
     changes = {"models": (CARD,), "default_model": "null", "redis_url": redis_server.url}
     changes |= {"lease_seconds": 3.0, "heartbeat_seconds": 0.5}
-    service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
+    service.change_settings(changes)
     return service
 
 
@@ -85,7 +86,7 @@ def assert_all_correct(service: Service, ids: list[str], seconds: float = 40) ->
 
 @pytest.mark.parametrize("point", POINTS)
 @postgresql
-def test_a_worker_crash_at_any_point_loses_and_duplicates_nothing(null_service, point):
+def test_a_worker_crash_at_any_point_loses_and_duplicates_nothing(null_service: Service, point: Any):
     null_service.start("dispatcher")
     doomed = start_faulty_worker(null_service, point, 3)
     eventually(lambda: null_service.ready_workers() == 1, 60)
@@ -97,7 +98,7 @@ def test_a_worker_crash_at_any_point_loses_and_duplicates_nothing(null_service, 
 
 @pytest.mark.parametrize("point", ["in-step", "before-commit"])
 @sqlite
-def test_the_late_result_of_a_zombie_is_discarded(null_service, point):
+def test_the_late_result_of_a_zombie_is_discarded(null_service: Service, point: str):
     null_service.start("dispatcher")
     zombie = start_faulty_worker(null_service, f"stop-{point}", 1)
     eventually(lambda: null_service.ready_workers() == 1, 60)
@@ -111,10 +112,8 @@ def test_the_late_result_of_a_zombie_is_discarded(null_service, point):
 
 
 @postgresql
-def test_a_hanging_step_ends_its_worker_and_other_jobs_run_elsewhere(null_service):
-    null_service.settings = type(null_service.settings)(
-        **null_service.settings.model_dump(exclude_unset=True) | {"step_timeout_seconds": 2.0}
-    )
+def test_a_hanging_step_ends_its_worker_and_other_jobs_run_elsewhere(null_service: Service):
+    null_service.change_settings({"step_timeout_seconds": 2.0})
     null_service.start("dispatcher")
     hanging = start_faulty_worker(null_service, "poison", 0)
     eventually(lambda: null_service.ready_workers() == 1, 60)
@@ -155,7 +154,7 @@ def disconnect_clients(server: RedisServer) -> None:
     "fault", [flush_all, crash, exhaust_memory, disconnect_clients], ids=lambda fault: fault.__name__
 )
 @sqlite
-def test_every_job_ends_once_despite_faults_of_redis(null_service, redis_server, fault):
+def test_every_job_ends_once_despite_faults_of_redis(null_service: Service, redis_server: RedisServer, fault: Any):
     null_service.start("dispatcher")
     null_service.start_workers()
     ids = null_service.submit(60)
@@ -166,7 +165,7 @@ def test_every_job_ends_once_despite_faults_of_redis(null_service, redis_server,
 
 
 @postgresql
-def test_jobs_run_without_redis(null_service, redis_server):
+def test_jobs_run_without_redis(null_service: Service, redis_server: RedisServer):
     null_service.start("dispatcher")
     null_service.start_workers()
     redis_server.crash()
@@ -175,7 +174,7 @@ def test_jobs_run_without_redis(null_service, redis_server):
 
 
 @postgresql
-def test_a_standby_dispatcher_takes_over_within_ten_seconds(null_service):
+def test_a_standby_dispatcher_takes_over_within_ten_seconds(null_service: Service):
     null_service.start_workers()
     first = null_service.start("dispatcher")
     assert_all_correct(null_service, null_service.submit(5))
@@ -188,7 +187,7 @@ def test_a_standby_dispatcher_takes_over_within_ten_seconds(null_service):
 
 
 @sqlite
-def test_a_worker_clock_two_hours_ahead_has_no_effect(null_service):
+def test_a_worker_clock_two_hours_ahead_has_no_effect(null_service: Service):
     null_service.start("dispatcher")
     null_service.start_workers()
     start_faulty_worker(null_service, "clock", 7200)
@@ -199,7 +198,7 @@ def test_a_worker_clock_two_hours_ahead_has_no_effect(null_service):
 
 
 @postgresql
-def test_a_poison_job_becomes_a_dead_letter_and_other_jobs_succeed(null_service):
+def test_a_poison_job_becomes_a_dead_letter_and_other_jobs_succeed(null_service: Service):
     null_service.start("dispatcher")
     workers = [start_faulty_worker(null_service, "poison", 0)]
     [poison] = null_service.submit(prompt="poison: exits")
@@ -221,7 +220,7 @@ def test_a_poison_job_becomes_a_dead_letter_and_other_jobs_succeed(null_service)
 
 
 @sqlite
-def test_a_job_of_a_removed_model_fails_with_model_unavailable(null_service):
+def test_a_job_of_a_removed_model_fails_with_model_unavailable(null_service: Service):
     [gone] = null_service.submit()
     with null_service.database.write() as session:
         session.execute(text("UPDATE jobs SET model = 'gone', created_at = created_at - 120"))
@@ -232,7 +231,7 @@ def test_a_job_of_a_removed_model_fails_with_model_unavailable(null_service):
 
 
 @postgresql
-def test_a_lost_commit_response_never_creates_a_second_job(null_service, database_url):
+def test_a_lost_commit_response_never_creates_a_second_job(null_service: Service, database_url: str):
     proxy = Proxy(database_url)
     port = free_port()
     null_service.settings = null_service.settings.model_copy(
@@ -275,7 +274,7 @@ def api(null_service: Service) -> Iterator[httpx.Client]:
 
 
 @postgresql
-def test_a_read_only_database_causes_503_until_it_is_writable_again(null_service, api):
+def test_a_read_only_database_causes_503_until_it_is_writable_again(null_service: Service, api: httpx.Client):
     null_service.start("dispatcher")
     null_service.start_workers()
     ids = null_service.submit(20)
@@ -286,17 +285,17 @@ def test_a_read_only_database_causes_503_until_it_is_writable_again(null_service
     with null_service.database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as admin:
         admin.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
         admin.execute(terminate_others, {"name": name})
-        refused = eventually(lambda: (a := api.post("/jobs", json={"prompt": "x"})).status_code == 503 and a)
+        refused: Any = eventually(lambda: (a := api.post("/jobs", json={"prompt": "x"})).status_code == 503 and a)
         assert refused.json()["code"] == "service_unavailable"
         assert "Retry-After" in refused.headers
         admin.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
         admin.execute(terminate_others, {"name": name})
-    accepted = eventually(lambda: (a := api.post("/jobs", json={"prompt": "x"})).is_success and a)
+    accepted: Any = eventually(lambda: (a := api.post("/jobs", json={"prompt": "x"})).is_success and a)
     assert_all_correct(null_service, [*ids, accepted.json()["id"]])
 
 
 @postgresql
-def test_requests_wait_for_a_locked_table(null_service, api):
+def test_requests_wait_for_a_locked_table(null_service: Service, api: httpx.Client):
     null_service.start("dispatcher")
     null_service.start_workers()
     ids = null_service.submit(20)
@@ -312,7 +311,7 @@ def test_requests_wait_for_a_locked_table(null_service, api):
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
 @sqlite
-def test_a_full_database_disk_refuses_new_jobs_and_keeps_old_ones(null_service, tmp_path):
+def test_a_full_database_disk_refuses_new_jobs_and_keeps_old_ones(null_service: Service, tmp_path: Path):
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False).returncode:
@@ -326,7 +325,7 @@ def test_a_full_database_disk_refuses_new_jobs_and_keeps_old_ones(null_service, 
 
 def check_full_disk(service: Service, folder: Path) -> None:
     file = folder / "limner.db"
-    shutil.copy(service.database.engine.url.database, file)
+    shutil.copy(str(service.database.engine.url.database), file)
     service.database.dispose()
     service.database = Database(f"sqlite:///{file}")
     port = free_port()
@@ -350,7 +349,7 @@ def check_full_disk(service: Service, folder: Path) -> None:
 
 
 @sqlite
-def test_duplicate_messages_run_no_job_twice(null_service, redis_server):
+def test_duplicate_messages_run_no_job_twice(null_service: Service, redis_server: RedisServer):
     null_service.start("dispatcher")
     null_service.start_workers()
     ids = null_service.submit(50)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.long
 MODELS = Path(__file__).parent.parent / "models"
 
 
-def answer(body: dict[str, object]) -> dict[str, str]:
+def answer(body: dict[str, Any]) -> dict[str, str]:
     asked_for_json = "response_format" in body
     return {"content": json.dumps({"prompt": "a cat in a hat", "n": 2}) if asked_for_json else "Your cat, hatted."}
 
@@ -52,12 +53,12 @@ def service(
     built.stop()
 
 
-def describe(service: Service, text: str, **more: object) -> str:
+def describe(service: Service, text: str, **more: Any) -> str:
     [job_id] = service.submit(prompt=None, description=text, **more)
     return job_id
 
 
-def test_a_description_gives_conditions_pictures_and_a_presentation(service):
+def test_a_description_gives_conditions_pictures_and_a_presentation(service: Service):
     service.start("worker", "--model", "null")
     described, plain = describe(service, "a cat with a hat"), service.submit(prompt="a dog")[0]
     job, other = service.wait([described, plain])
@@ -74,7 +75,7 @@ def test_a_description_gives_conditions_pictures_and_a_presentation(service):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_hanging_llm_is_replaced_by_rules_after_the_timeout(service, server):
+def test_a_hanging_llm_is_replaced_by_rules_after_the_timeout(service: Service, server: FakeLLM):
     server.answer = lambda _: {"content": str(server.closing.wait(60))}
     service.start("worker", "--model", "null")
     [job] = service.wait([describe(service, "please draw a cat without a hat")])
@@ -86,7 +87,7 @@ def test_a_hanging_llm_is_replaced_by_rules_after_the_timeout(service, server):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_second_attempt_uses_the_stored_conditions(service, server):
+def test_a_second_attempt_uses_the_stored_conditions(service: Service, server: FakeLLM):
     victim = service.start("worker", "--model", "null")
     job_id = describe(service, "a cat with a hat", steps=1000)
     eventually(lambda: service.jobs([job_id])[0].interpretation)
@@ -100,7 +101,7 @@ def test_a_second_attempt_uses_the_stored_conditions(service, server):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_description_cannot_exceed_the_daily_cost_limit_of_the_tenant(service, server):
+def test_a_description_cannot_exceed_the_daily_cost_limit_of_the_tenant(service: Service, server: FakeLLM):
     with service.database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == TENANT).values(cost_per_day=5))
     service.start("worker", "--model", "null")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -78,7 +79,9 @@ def assert_workers_idle(service: Service, workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("outage", [Proxy.refuse, Proxy.freeze], ids=["down", "frozen"])
-def test_an_outage_longer_than_the_lease_loses_no_job_and_no_slot(outage_service, proxy, workers, outage):
+def test_an_outage_longer_than_the_lease_loses_no_job_and_no_slot(
+    outage_service: Service, proxy: Proxy, workers: int, outage: Any
+):
     service = outage_service
     service.start_workers(workers)
     ids = submit_slow(service, SLOTS * workers)
@@ -94,7 +97,9 @@ def test_an_outage_longer_than_the_lease_loses_no_job_and_no_slot(outage_service
 
 
 @pytest.mark.parametrize("outage", [Proxy.refuse, Proxy.freeze], ids=["down", "frozen"])
-def test_after_an_outage_leases_are_reaped_only_after_the_time_to_renew_them(outage_service, proxy, outage):
+def test_after_an_outage_leases_are_reaped_only_after_the_time_to_renew_them(
+    outage_service: Service, proxy: Proxy, outage: Any
+):
     service = outage_service
     [worker] = service.start_workers()
     ids = service.submit(SLOTS, steps=2 * SHORT)

@@ -50,15 +50,13 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class Web:
     """One web process of a service, and its clients."""
 
-    def __init__(self, service: Service, module: str = COMMAND, **changes: object) -> None:
+    def __init__(self, service: Service, module: str = COMMAND, **changes: Any) -> None:
         """`module` runs the command."""
         self.service = service
         card = service.folder / "painter.toml"
         card.write_text(CARD)
         changes = {"port": free_port(), "web_workers": 1, "models": (card,)} | changes
-        service.settings = service.settings.model_copy(update=changes)
-        # Only explicitly set fields are passed to other processes.
-        service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
+        service.change_settings(changes)
         self.process = service.start("serve", module=module)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", timeout=20, trust_env=False)
         eventually(self._responds)
@@ -94,7 +92,7 @@ def stack(service: Service) -> Iterator[ExitStack]:
         yield stack
 
 
-def serve(service: Service, stack: ExitStack, module: str = COMMAND, **changes: object) -> Web:
+def serve(service: Service, stack: ExitStack, module: str = COMMAND, **changes: Any) -> Web:
     return stack.enter_context(closing(Web(service, module, **changes)))
 
 
@@ -252,7 +250,9 @@ def test_invalid_messages_on_the_channel_are_skipped(service: Service, stack: Ex
 
 
 @sqlite
-def test_a_hanging_store_does_not_block_other_requests(service: Service, stack: ExitStack, monkeypatch):
+def test_a_hanging_store_does_not_block_other_requests(
+    service: Service, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+):
     store = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # accepts connections and never responds
     for name, value in {
         "AWS_ENDPOINT": f"http://127.0.0.1:{store.getsockname()[1]}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -22,7 +24,7 @@ def retries(service: Service, job_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("fault", "code"), [("memory", "out_of_memory"), ("files", "resource_unreadable")])
-def test_a_job_succeeds_once_the_device_has_memory_and_the_model_its_files(null_service, fault, code):
+def test_a_job_succeeds_once_the_device_has_memory_and_the_model_its_files(null_service: Any, fault: str, code: str):
     null_service.start("dispatcher")
     start_faulty_worker(null_service, fault, 2)
     [job_id] = null_service.submit(max_retries=5)
@@ -32,7 +34,7 @@ def test_a_job_succeeds_once_the_device_has_memory_and_the_model_its_files(null_
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_picture_that_never_fits_fails_after_two_retries_whatever_its_limit(null_service):
+def test_a_picture_that_never_fits_fails_after_two_retries_whatever_its_limit(null_service: Any):
     null_service.start("dispatcher")
     start_faulty_worker(null_service, "memory", 1000)
     [patient] = null_service.submit(max_retries=20)
@@ -46,7 +48,7 @@ def test_a_picture_that_never_fits_fails_after_two_retries_whatever_its_limit(nu
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_an_error_of_unknown_cause_is_not_retried(null_service):
+def test_an_error_of_unknown_cause_is_not_retried(null_service: Any):
     null_service.start("dispatcher")
     start_faulty_worker(null_service, "poison", 1)
     poisoned = null_service.submit(max_retries=5, prompt="poison: raises")

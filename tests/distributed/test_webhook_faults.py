@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 def delivering(service: Service) -> Service:
     """A service with the null model that may send to loopback."""
     changes = {"models": (CARD,), "default_model": "null", "webhook_internal_targets": ("127.0.0.1",)}
-    service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
+    service.change_settings(changes)
     return service
 
 

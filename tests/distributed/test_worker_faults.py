@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from PIL import Image as Pillow
@@ -26,7 +27,7 @@ postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 
 @postgresql
-def test_a_broken_device_ends_its_worker_and_jobs_run_elsewhere(null_service):
+def test_a_broken_device_ends_its_worker_and_jobs_run_elsewhere(null_service: Any):
     null_service.start("dispatcher")
     broken = start_faulty_worker(null_service, "device", 20)
     eventually(lambda: null_service.ready_workers() == 1, 60)
@@ -40,7 +41,7 @@ def test_a_broken_device_ends_its_worker_and_jobs_run_elsewhere(null_service):
 
 
 @postgresql
-def test_the_circuit_breaker_of_a_broken_model_keeps_most_jobs_queued(null_service):
+def test_the_circuit_breaker_of_a_broken_model_keeps_most_jobs_queued(null_service: Any):
     null_service.start("dispatcher")
     start_faulty_worker(null_service, "model", 1)
     eventually(lambda: null_service.ready_workers() == 1, 60)
@@ -63,7 +64,7 @@ def worker_reports(service: Service) -> str:
 
 
 @sqlite
-def test_an_unreadable_job_fails_and_other_jobs_succeed(null_service):
+def test_an_unreadable_job_fails_and_other_jobs_succeed(null_service: Any):
     null_service.start_workers()
     ids = null_service.submit(20)
     with null_service.database.write() as session:
@@ -74,7 +75,7 @@ def test_an_unreadable_job_fails_and_other_jobs_succeed(null_service):
 
 
 @sqlite
-def test_damaged_inputs_and_checkpoints_affect_only_their_job(service):
+def test_damaged_inputs_and_checkpoints_affect_only_their_job(service: Service):
     """Uses the built-in model, whose jobs write checkpoints, and a job whose input image is damaged."""
     blobs = Blobs(service.settings.resolved_blob_url)
     buffer = io.BytesIO()
@@ -97,7 +98,7 @@ def test_damaged_inputs_and_checkpoints_affect_only_their_job(service):
 
 
 @sqlite
-def test_invalid_messages_on_the_cancel_channel_are_ignored(null_service):
+def test_invalid_messages_on_the_cancel_channel_are_ignored(null_service: Any):
     null_service.start("dispatcher")
     null_service.start_workers()
     with Redis.from_url(null_service.settings.redis_url) as client:
@@ -108,12 +109,10 @@ def test_invalid_messages_on_the_cancel_channel_are_ignored(null_service):
 
 
 @postgresql
-def test_claiming_a_job_again_drops_the_earlier_attempt_and_frees_its_slot(null_service):
+def test_claiming_a_job_again_drops_the_earlier_attempt_and_frees_its_slot(null_service: Any):
     """As after a database outage: the reaper requeued jobs that the worker still runs."""
     changes = {"slots": 8, "heartbeat_seconds": 20.0, "lease_seconds": 60.0}
-    null_service.settings = type(null_service.settings)(
-        **null_service.settings.model_dump(exclude_unset=True) | changes
-    )
+    null_service.change_settings(changes)
     null_service.start("dispatcher")
     null_service.start_workers()
     all_ids: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -37,7 +38,7 @@ def first_running(service: Service, ids: list[str]) -> Job:
 
 
 @pytest.mark.long
-def test_two_workers_share_200_jobs_and_each_ends_exactly_once(service):
+def test_two_workers_share_200_jobs_and_each_ends_exactly_once(service: Service):
     service.start("dispatcher")
     service.start_workers(2)
     ids = service.submit(200)
@@ -57,7 +58,7 @@ def schedule(service: Service, job_id: str, seconds: float) -> float:
     return due
 
 
-def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service):
+def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service: Service):
     scheduled, *others = service.submit(4)
     schedule(service, scheduled, 3600)
     service.start("dispatcher")
@@ -71,7 +72,7 @@ def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service):
 
 
 @sqlite
-def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(service):
+def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(service: Service):
     service.start("dispatcher")
     [victim] = service.start_workers()
     [job_id] = ids = service.submit(steps=100, n=16)
@@ -85,7 +86,7 @@ def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(servic
 
 
 @postgresql
-def test_a_stopping_worker_hands_back_what_it_cannot_finish(service):
+def test_a_stopping_worker_hands_back_what_it_cannot_finish(service: Service):
     service.settings = service.settings.model_copy(update={"shutdown_seconds": 0.0})
     service.start("dispatcher")
     [stopping] = service.start_workers()
@@ -98,7 +99,7 @@ def test_a_stopping_worker_hands_back_what_it_cannot_finish(service):
 
 
 @postgresql
-def test_a_stopping_worker_finishes_what_it_can(service):
+def test_a_stopping_worker_finishes_what_it_can(service: Service):
     service.start("dispatcher")
     [stopping] = service.start_workers()
     ids = service.submit(4, steps=20)
@@ -110,7 +111,7 @@ def test_a_stopping_worker_finishes_what_it_can(service):
 
 
 @sqlite
-def test_a_job_accepted_without_redis_runs_when_redis_is_back(service):
+def test_a_job_accepted_without_redis_runs_when_redis_is_back(service: Service):
     server = ValkeyServer()
     server.start()
     port = server.port
@@ -125,7 +126,7 @@ def test_a_job_accepted_without_redis_runs_when_redis_is_back(service):
 
 
 @sqlite
-def test_processes_refuse_a_database_that_is_not_migrated(service, tmp_path):
+def test_processes_refuse_a_database_that_is_not_migrated(service: Service, tmp_path: Path):
     service.settings = service.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'empty.db'}"})
     for command in ("serve", "dispatcher", "worker"):
         assert service.start(command).wait(60) != 0
@@ -134,7 +135,7 @@ def test_processes_refuse_a_database_that_is_not_migrated(service, tmp_path):
 
 
 @sqlite
-def test_duplicate_stray_and_malformed_messages_are_harmless(service):
+def test_duplicate_stray_and_malformed_messages_are_harmless(service: Service):
     service.start_workers()
     ids = service.submit(3)
     celery = make_celery(service.settings)
@@ -149,12 +150,12 @@ def test_duplicate_stray_and_malformed_messages_are_harmless(service):
 
 @pytest.mark.long
 @sqlite
-def test_a_job_resumes_from_its_checkpoint_after_a_crash_with_the_same_bytes(service):
+def test_a_job_resumes_from_its_checkpoint_after_a_crash_with_the_same_bytes(service: Service):
     changes = {"checkpoint_seconds": 0.2, "lease_seconds": 3.0, "heartbeat_seconds": 0.5}
-    service.settings = type(service.settings)(**service.settings.model_dump(exclude_unset=True) | changes)
+    service.change_settings(changes)
     service.start("dispatcher")
     [first] = service.start_workers()
-    request = {"steps": 100, "width": 64, "height": 64, "seed": 5, "n": 8, "reproducible": True}
+    request: dict[str, Any] = {"steps": 100, "width": 64, "height": 64, "seed": 5, "n": 8, "reproducible": True}
     ids = service.submit(**request)
     kept = Path(urlsplit(service.settings.resolved_blob_url).path) / "half-made"
     eventually(lambda: len(list(kept.glob("job_*"))) == 8, 60)
@@ -172,7 +173,7 @@ def test_a_job_resumes_from_its_checkpoint_after_a_crash_with_the_same_bytes(ser
 
 
 @sqlite
-def test_a_single_job_overtakes_a_bulk_that_fills_the_queue(service):
+def test_a_single_job_overtakes_a_bulk_that_fills_the_queue(service: Service):
     service.start("dispatcher")
     bulk = service.submit(150, priority=Priority.LOW, steps=6)
     eventually(lambda: all(job.released_at for job in service.jobs(bulk[:60])))
@@ -185,7 +186,7 @@ def test_a_single_job_overtakes_a_bulk_that_fills_the_queue(service):
 
 
 @sqlite
-def test_a_canceled_job_leaves_its_batch_and_the_worker_continues(service):
+def test_a_canceled_job_leaves_its_batch_and_the_worker_continues(service: Service):
     service.start("dispatcher")
     service.start_workers()
     [doomed] = ids = service.submit(steps=100, n=16)
@@ -199,7 +200,7 @@ def test_a_canceled_job_leaves_its_batch_and_the_worker_continues(service):
 
 
 @postgresql
-def test_jobs_wait_while_the_disk_is_full(service):
+def test_jobs_wait_while_the_disk_is_full(service: Service):
     service.start("dispatcher")
     small, unlimited = (2000, resource.RLIM_INFINITY), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     [worker] = service.start_workers(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small))
@@ -213,7 +214,7 @@ def test_jobs_wait_while_the_disk_is_full(service):
 
 
 @pytest.mark.long
-def test_equal_requests_are_drawn_once_even_if_a_worker_is_killed(service):
+def test_equal_requests_are_drawn_once_even_if_a_worker_is_killed(service: Service):
     with service.database.write() as session:
         tenants.change_tenant(session, "local", {"share_results": True})
     service.start("dispatcher")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -44,7 +45,7 @@ def open_page(service: int, browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens a path of the service as a new visitor. An error that a script does not handle fails the test."""
     contexts, errors = [], []
 
-    def visit(path: str = "/", *, port: int = service, **options: object) -> Page:
+    def visit(path: str = "/", *, port: int = service, **options: Any) -> Page:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - Playwright marks the function

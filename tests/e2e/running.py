@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.sync_api import Browser, sync_playwright
@@ -48,7 +49,7 @@ def ready(port: int) -> bool:
         return False
 
 
-def draw(port: int, prompt: str, **fields: object) -> bytes:
+def draw(port: int, prompt: str, **fields: Any) -> bytes:
     with Client(f"http://127.0.0.1:{port}") as client:
         job = client.submit({"prompt": prompt} | fields)
         while job.status not in ("succeeded", "failed", "canceled"):

@@ -6,6 +6,8 @@ import base64
 import io
 import json
 from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +18,7 @@ from tests.processes import eventually
 
 from limner_client import Client
 
-SMALL = {"steps": 1, "cfg_scale": 1.0, "width": 64, "height": 64}
+SMALL: dict[str, Any] = {"steps": 1, "cfg_scale": 1.0, "width": 64, "height": 64}
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def api(door: str) -> webuiapi.WebUIApi:
     return built
 
 
-def test_pictures_are_drawn_with_their_seeds_and_settings(api):
+def test_pictures_are_drawn_with_their_seeds_and_settings(api: Any):
     drawn = api.txt2img(prompt="a red apple", seed=7, batch_size=2, **SMALL)
     assert [picture.size for picture in drawn.images] == [(64, 64), (64, 64)]
     assert drawn.info["all_seeds"] == [7, 8]
@@ -38,9 +40,9 @@ def test_pictures_are_drawn_with_their_seeds_and_settings(api):
     assert again.image.tobytes() == drawn.images[1].tobytes()
 
 
-def test_a_picture_is_drawn_from_a_picture_and_a_mask_is_refused_where_the_model_has_none(api):
+def test_a_picture_is_drawn_from_a_picture_and_a_mask_is_refused_where_the_model_has_none(api: Any):
     start = Image.new("RGB", (8, 8), "red")
-    settings = {"images": [start], "prompt": "x", "steps": 4, "cfg_scale": 3, "width": 8, "height": 8}
+    settings: dict[str, Any] = {"images": [start], "prompt": "x", "steps": 4, "cfg_scale": 3, "width": 8, "height": 8}
     drawn = api.img2img(override_settings={"sd_model_checkpoint": "null"}, denoising_strength=0.5, **settings)
     assert drawn.image.size == (8, 8)
     assert drawn.info["denoising_strength"] == 0.5
@@ -50,7 +52,7 @@ def test_a_picture_is_drawn_from_a_picture_and_a_mask_is_refused_where_the_model
         api.img2img(**settings | {"width": 64, "height": 64, "steps": 1, "cfg_scale": 1})
 
 
-def test_models_options_and_lists_are_readable(api):
+def test_models_options_and_lists_are_readable(api: Any):
     assert {"limner-flow", "limner-gan", "null", "canvas"} == set(api.util_get_model_names())
     api.util_set_model("limner-flow")
     assert api.util_get_current_model() == "limner-flow"
@@ -62,7 +64,7 @@ def test_models_options_and_lists_are_readable(api):
     assert api.interrupt() == {}
 
 
-def test_errors_say_what_to_change(api):
+def test_errors_say_what_to_change(api: Any):
     with pytest.raises(RuntimeError) as refused:
         api.txt2img(prompt="a cat", steps=1, cfg_scale=1)  # the client's default size is 512x512
     status, text = refused.value.args
@@ -70,7 +72,7 @@ def test_errors_say_what_to_change(api):
     assert "256x256, 64x64" in json.loads(text)["detail"]
 
 
-def test_files_contain_the_parameters_once_the_tenant_wants_that(api):
+def test_files_contain_the_parameters_once_the_tenant_wants_that(api: Any):
     assert api.png_info(api.txt2img(prompt="a fox", **SMALL).image).info == ""
     api.set_options({"enable_pnginfo": True})
     drawn = api.txt2img(prompt="a fox", seed=3, **SMALL)
@@ -84,7 +86,7 @@ def test_files_contain_the_parameters_once_the_tenant_wants_that(api):
     assert comment.removeprefix(b"UNICODE\x00").decode("utf-16-be").startswith("a fox\nSteps: 1")
 
 
-def test_open_webui_sets_the_model_and_draws(door):
+def test_open_webui_sets_the_model_and_draws(door: str):
     """As `routers/images.py` of Open WebUI does, with an empty user name and password."""
     headers = {"authorization": f"Basic {base64.b64encode(b':').decode()}"}
     with httpx.Client(base_url=f"{door}/sdapi/v1", headers=headers, timeout=60, trust_env=False) as client:
@@ -99,7 +101,7 @@ def test_open_webui_sets_the_model_and_draws(door):
     assert base64.b64decode(drawn["images"][0]).startswith(b"\x89PNG")
 
 
-def test_sillytavern_connects_draws_and_interrupts(door):
+def test_sillytavern_connects_draws_and_interrupts(door: str):
     """As SillyTavern's server passes on what its page sends, credentials included."""
     payload = {
         "url": door,
@@ -140,7 +142,7 @@ def test_sillytavern_connects_draws_and_interrupts(door):
     assert "secret" not in drawn.text
 
 
-def test_a_client_that_hangs_up_does_not_cancel_its_job(door):
+def test_a_client_that_hangs_up_does_not_cancel_its_job(door: str):
     body = {"prompt": "a job without a client", "steps": 20, "override_settings": {"sd_model_checkpoint": "null"}}
     connection = HTTPConnection(door.removeprefix("http://"))
     connection.request("POST", "/sdapi/v1/txt2img", json.dumps(body), {"Content-Type": "application/json"})
@@ -151,7 +153,13 @@ def test_a_client_that_hangs_up_does_not_cancel_its_job(door):
     assert ended.status == "succeeded"
 
 
-def test_the_guides_examples_run(api, door, tmp_path, monkeypatch, capsys):
+def test_the_guides_examples_run(
+    api: webuiapi.WebUIApi,
+    door: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
     monkeypatch.chdir(tmp_path)
     api.set_options({"sd_model_checkpoint": "limner-flow"})
     run_examples("a1111.md", door)

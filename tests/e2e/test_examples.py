@@ -34,22 +34,22 @@ def run(server: str, name: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_client_saves_a_picture(server, tmp_path):
+def test_the_client_saves_a_picture(server: str, tmp_path: Path):
     assert "succeeded" in run(server, "python_client.py", "a red apple", str(tmp_path / "apple.png"))
     with Image.open(tmp_path / "apple.png") as picture:
         assert picture.size == (256, 256)
 
 
-def test_several_jobs_are_polled_at_once(server):
+def test_several_jobs_are_polled_at_once(server: str):
     lines = run(server, "poll_with_etag.py", "a cat", "a dog").splitlines()
     assert sorted(line[: len("a cat succeeded")] for line in lines) == ["a cat succeeded", "a dog succeeded"]
 
 
-def test_events_are_printed_until_the_job_has_ended(server):
+def test_events_are_printed_until_the_job_has_ended(server: str):
     assert "succeeded" in run(server, "watch_events.py", "a red apple").splitlines()[-1]
 
 
-def test_a_bulk_that_is_sent_twice_is_made_once(server, tmp_path):
+def test_a_bulk_that_is_sent_twice_is_made_once(server: str, tmp_path: Path):
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n\na fox\n")
     first, second = (run(server, "send_bulk.py", str(tmp_path / "prompts.txt")) for _ in range(2))
     results = [line for line in first.splitlines() if "succeeded" in line]
@@ -59,13 +59,13 @@ def test_a_bulk_that_is_sent_twice_is_made_once(server, tmp_path):
         assert len([job for job in client.jobs().items if job.bulk]) == 3
 
 
-def test_a_conversation_is_printed_turn_by_turn(server):
+def test_a_conversation_is_printed_turn_by_turn(server: str):
     said = run(server, "talk.py", "a red car, please", "make it blue")
     assert "> a red car, please" in said
     assert "blue car" in said
 
 
-def test_the_example_card_is_served(server):
+def test_the_example_card_is_served(server: str):
     with Client(server) as client:
         assert "small-flat" in {model.name for model in client.models()}
         *_, job = client.wait(client.submit({"prompt": "a cat", "model": "small-flat"}).id)

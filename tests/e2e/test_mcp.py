@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -73,7 +74,7 @@ def use(target: StdioServerParameters | str, work: Callable[[Client], Awaitable[
     return asyncio.run(run())
 
 
-def call(target: StdioServerParameters | str, tool: str, **arguments: object) -> Any:
+def call(target: StdioServerParameters | str, tool: str, **arguments: Any) -> Any:
     return use(target, lambda client: client.call_tool(tool, arguments))
 
 
@@ -81,7 +82,7 @@ def picture_in(content: Any) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(content.data)))
 
 
-def test_an_agent_lists_tools_and_models_and_draws(target):
+def test_an_agent_lists_tools_and_models_and_draws(target: StdioServerParameters | str):
     async def work(client: Client) -> tuple[Any, Any, Any]:
         tools = (await client.list_tools()).tools
         models = await client.call_tool("list_models", {})
@@ -98,7 +99,7 @@ def test_an_agent_lists_tools_and_models_and_draws(target):
     assert drawn.structured_content["job_id"] in drawn.content[2].text
 
 
-def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(http_origin):
+def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(http_origin: str):
     url = f"{http_origin}/mcp"
     first = call(url, "generate_image", prompt="x", model="null").structured_content
     picture = first["pictures"][0]["id"]
@@ -109,7 +110,7 @@ def test_an_agent_edits_the_picture_of_an_earlier_answer_with_a_model_that_can(h
     assert "inpainting is not allowed here" in refused.content[0].text
 
 
-def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(http_origin, door):
+def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(http_origin: str, door: str):
     url = f"{http_origin}/mcp"
     started = call(url, "generate_image", prompt="x", model="null", steps=100, wait_seconds=0)
     assert started.structured_content["finished"] is False
@@ -121,7 +122,7 @@ def test_a_call_that_does_not_wait_names_the_job_that_another_call_waits_for(htt
         assert api.job(started.structured_content["job_id"]).status == "succeeded"
 
 
-def test_an_agent_finds_earlier_pictures_by_their_words_with_thumbnails(target):
+def test_an_agent_finds_earlier_pictures_by_their_words_with_thumbnails(target: StdioServerParameters | str):
     word = f"zebra{new_id('x').replace('_', '')}"
 
     async def work(client: Client) -> list[Any]:
@@ -143,7 +144,7 @@ def test_an_agent_finds_earlier_pictures_by_their_words_with_thumbnails(target):
     assert [content.type for content in first.content] == ["image", "image", "text"]
 
 
-def test_a_search_without_a_result_is_an_answer_and_its_limits_are_named(http_origin):
+def test_a_search_without_a_result_is_an_answer_and_its_limits_are_named(http_origin: str):
     url = f"{http_origin}/mcp"
     nothing = call(url, "search_images", query="nosuchwordanywhere", tag=None)
     assert nothing.structured_content == {"jobs": [], "next_cursor": None}
@@ -153,7 +154,7 @@ def test_a_search_without_a_result_is_an_answer_and_its_limits_are_named(http_or
     assert "invalid_request: " in unsearchable.content[0].text
 
 
-def test_an_agent_that_asks_for_progress_is_told_of_it_while_it_waits(target):
+def test_an_agent_that_asks_for_progress_is_told_of_it_while_it_waits(target: StdioServerParameters | str):
     told: list[tuple[float, float | None, str | None]] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -168,7 +169,7 @@ def test_an_agent_that_asks_for_progress_is_told_of_it_while_it_waits(target):
     assert len(told) > 1, "nothing was told before the end"
 
 
-def test_texts_that_look_like_json_and_nulls_are_taken_as_an_agent_means_them(http_origin):
+def test_texts_that_look_like_json_and_nulls_are_taken_as_an_agent_means_them(http_origin: str):
     nothing = dict.fromkeys(("style", "size", "negative_prompt", "seed", "steps"))
     answer = call(f"{http_origin}/mcp", "generate_image", prompt='["a cat"]', model="null", **nothing)
     assert (answer.structured_content["prompt"], answer.structured_content["model"]) == ('["a cat"]', "null")
@@ -191,7 +192,7 @@ def test_texts_that_look_like_json_and_nulls_are_taken_as_an_agent_means_them(ht
         ("get_job", {"job_id": "../keys"}, "job_id"),
     ],
 )
-def test_an_error_tells_the_agent_what_to_change(http_origin, tool, arguments, reason):
+def test_an_error_tells_the_agent_what_to_change(http_origin: str, tool: str, arguments: dict[str, Any], reason: str):
     answer = call(f"{http_origin}/mcp", tool, **arguments)
     assert answer.is_error
     assert reason in answer.content[0].text
@@ -205,20 +206,22 @@ def test_a_service_that_is_away_is_an_error_and_no_crash():
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
-def test_a_page_of_another_site_cannot_call_a_tool_on_loopback(http_origin, headers):
+def test_a_page_of_another_site_cannot_call_a_tool_on_loopback(http_origin: str, headers: dict[str, Any]):
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     accept = {"Accept": "application/json, text/event-stream"}
     answer = httpx.post(f"{http_origin}/mcp", json=message, headers=accept | headers, trust_env=False)
     assert answer.status_code in (403, 421)
 
 
-def test_on_another_address_every_request_needs_a_key(door):
+def test_on_another_address_every_request_needs_a_key(door: str):
     with mcp_over_http(door, "--host", "0.0.0.0") as origin:  # noqa: S104 - this is what the test is about
         refused = httpx.post(f"{origin}/mcp", json={}, trust_env=False)
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
 
 
-def test_the_guides_example_runs(http_origin, tmp_path, monkeypatch, capsys):
+def test_the_guides_example_runs(
+    http_origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.chdir(tmp_path)
     run_examples("mcp.md", http_origin, default_port=8701)
     assert "succeeded img_" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import openai
@@ -43,7 +43,7 @@ def client(origin: str) -> Iterator[openai.OpenAI]:
 
 
 def generate(client: openai.OpenAI, **more: Any) -> Any:
-    return client.images.generate(**{"model": "canvas", "prompt": "a red apple"} | more)
+    return client.images.generate(**dict[str, Any]({"model": "canvas", "prompt": "a red apple"} | more))
 
 
 def picture(item: Any) -> Image.Image:
@@ -54,7 +54,7 @@ def jobs(origin: str, prompt: str) -> list[dict[str, Any]]:
     return [job for job in httpx.get(f"{origin}/api/v1/jobs").json()["items"] if job["prompt"] == prompt]
 
 
-def test_an_image_is_returned_as_base64_with_its_seed_its_job_and_the_usage(client, origin):
+def test_an_image_is_returned_as_base64_with_its_seed_its_job_and_the_usage(client: openai.OpenAI, origin: str):
     answer = generate(client, quality="high", extra_body={"seed": 66051, "metadata": {"page": 3}}, user="u-1")
     [item] = answer.data
     assert picture(item).format == "PNG"
@@ -70,14 +70,14 @@ def test_an_image_is_returned_as_base64_with_its_seed_its_job_and_the_usage(clie
     assert answer.usage.total_tokens == 11
 
 
-def test_several_images_are_returned_by_url_in_the_requested_format(client):
-    answer = generate(client, n=3, response_format="url", output_format="webp", extra_body={"seed": 5})
+def test_several_images_are_returned_by_url_in_the_requested_format(client: openai.OpenAI):
+    answer: Any = generate(client, n=3, response_format="url", output_format="webp", extra_body={"seed": 5})
     assert [item.seed for item in answer.data] == [5, 6, 7]
     for item in answer.data:
         assert Image.open(io.BytesIO(httpx.get(item.url).content)).format == "WEBP"
 
 
-def test_compression_changes_the_size_of_the_file(client):
+def test_compression_changes_the_size_of_the_file(client: openai.OpenAI):
     def size(compression: int) -> int:
         answer = client.images.generate(
             model="limner-gan",
@@ -87,12 +87,12 @@ def test_compression_changes_the_size_of_the_file(client):
             extra_body={"seed": 1},
         )
         assert picture(answer.data[0]).format == "JPEG"
-        return len(answer.data[0].b64_json)
+        return len(answer.data[0].b64_json or "")
 
     assert size(10) < size(95) / 2
 
 
-def test_a_picture_is_scaled_to_a_size_that_the_model_does_not_have_only_on_request(client):
+def test_a_picture_is_scaled_to_a_size_that_the_model_does_not_have_only_on_request(client: openai.OpenAI):
     with pytest.raises(openai.UnprocessableEntityError, match="64x32, 32x64, 64x64"):
         generate(client, size="1024x1024")
     answer = generate(client, size="200x50", extra_body={"fit": True, "seed": 0})
@@ -102,33 +102,35 @@ def test_a_picture_is_scaled_to_a_size_that_the_model_does_not_have_only_on_requ
     assert (scaled.getpixel((5, 25)), scaled.getpixel((100, 25))) == ((255, 255, 255), (0, 0, 0))
 
 
-def test_a_prompt_is_interpreted_on_request(client):
+def test_a_prompt_is_interpreted_on_request(client: openai.OpenAI):
     answer = client.images.generate(
         model="limner-gan", prompt="please draw a red apple", extra_body={"interpret": True}
     )
     assert answer.data[0].revised_prompt == "a red apple"
 
 
-def test_the_names_of_openais_models_lead_to_the_default_model(client):
-    assert client.images.generate(model="gpt-image-1", prompt="a cat").model == "limner-flow"
+def test_the_names_of_openais_models_lead_to_the_default_model(client: openai.OpenAI):
+    drawn: Any = client.images.generate(model="gpt-image-1", prompt="a cat")
+    assert drawn.model == "limner-flow"
     assert {"canvas", "dall-e-3", "gpt-image-1"} <= {model.id for model in client.models.list()}
-    assert client.models.retrieve("dall-e-3").root == "limner-flow"
+    model: Any = client.models.retrieve("dall-e-3")
+    assert model.root == "limner-flow"
 
 
-def test_an_unknown_model_is_refused(client):
+def test_an_unknown_model_is_refused(client: openai.OpenAI):
     with pytest.raises(openai.NotFoundError) as refused:
         generate(client, model="gpt-9")
     assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
-    assert "canvas" in refused.value.body["message"]
+    assert "canvas" in cast(Any, refused.value.body)["message"]
 
 
-def test_a_client_that_gives_up_does_not_cancel_its_job(client, origin):
+def test_a_client_that_gives_up_does_not_cancel_its_job(client: openai.OpenAI, origin: str):
     with pytest.raises(openai.APITimeoutError):
         generate(client, prompt="patience", timeout=0.5, extra_body={"steps": 100})
     eventually(lambda: [job["status"] for job in jobs(origin, "patience")] == ["succeeded"])
 
 
-def test_the_clients_own_retries_make_one_job_and_return_its_image(client, origin):
+def test_the_clients_own_retries_make_one_job_and_return_its_image(client: openai.OpenAI, origin: str):
     patient = client.with_options(max_retries=50)
     answer = generate(patient, prompt="again and again", timeout=0.7, extra_body={"steps": 120})
     assert [job["id"] for job in jobs(origin, "again and again")] == [answer.job_id]
@@ -140,14 +142,14 @@ def post(origin: str, count: int, **more: Any) -> dict[str, Any]:
     return httpx.post(f"{origin}/v1/images/generations", json=body, headers=headers, timeout=60).json()
 
 
-def test_tries_of_one_request_that_arrive_at_once_make_one_job(origin):
+def test_tries_of_one_request_that_arrive_at_once_make_one_job(origin: str):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda count: post(origin, count, steps=20), [0, 1, 2, 1]))
     assert len({answer["job_id"] for answer in answers}) == 1
     assert len({answer["data"][0]["b64_json"] for answer in answers}) == 1
 
 
-def test_first_tries_are_never_merged_and_a_retry_only_with_its_own_request(origin):
+def test_first_tries_are_never_merged_and_a_retry_only_with_its_own_request(origin: str):
     with ThreadPoolExecutor(3) as pool:
         first = list(pool.map(lambda _: post(origin, 0, prompt="first")["job_id"], range(3)))
     assert len(set(first)) == 3
@@ -155,7 +157,7 @@ def test_first_tries_are_never_merged_and_a_retry_only_with_its_own_request(orig
     assert post(origin, 1, prompt="first")["job_id"] in first
 
 
-def test_a_canceled_job_is_an_error_that_the_client_does_not_retry(client, origin):
+def test_a_canceled_job_is_an_error_that_the_client_does_not_retry(client: openai.OpenAI, origin: str):
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(generate, client.with_options(max_retries=2), prompt="stop", extra_body={"steps": 1000})
         [job] = eventually(lambda: jobs(origin, "stop"))
@@ -165,7 +167,7 @@ def test_a_canceled_job_is_an_error_that_the_client_does_not_retry(client, origi
     assert (refused.value.code, len(jobs(origin, "stop"))) == ("invalid_state", 1)
 
 
-def test_a_stream_sends_previews_and_then_the_image(client):
+def test_a_stream_sends_previews_and_then_the_image(client: openai.OpenAI):
     events = list(generate(client, stream=True, partial_images=2, output_format="jpeg", extra_body={"steps": 200}))
     kinds = [event.type for event in events]
     assert kinds == ["image_generation.partial_image"] * (len(kinds) - 1) + ["image_generation.completed"]
@@ -175,7 +177,7 @@ def test_a_stream_sends_previews_and_then_the_image(client):
     assert (events[-1].size, events[-1].usage.output_tokens) == ("64x32", 200)
 
 
-def test_a_stream_without_partial_images_sends_each_image(client):
+def test_a_stream_without_partial_images_sends_each_image(client: openai.OpenAI):
     events = list(generate(client, stream=True, n=2, extra_body={"seed": 4}))
     assert [(event.type, event.seed) for event in events] == [
         ("image_generation.completed", 4),
@@ -183,7 +185,7 @@ def test_a_stream_without_partial_images_sends_each_image(client):
     ]
 
 
-def test_a_stream_ends_with_the_error_of_its_job(client, origin):
+def test_a_stream_ends_with_the_error_of_its_job(client: openai.OpenAI, origin: str):
     stream = generate(client, prompt="halt", stream=True, extra_body={"steps": 1000})
     [job] = eventually(lambda: jobs(origin, "halt"))
     httpx.post(f"{origin}/api/v1/jobs/{job['id']}/cancel").raise_for_status()
@@ -198,9 +200,9 @@ def png(colour: str | tuple[int, ...], mode: str = "RGB") -> bytes:
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_an_image_is_edited_with_a_mask(client, origin, many):
+def test_an_image_is_edited_with_a_mask(client: openai.OpenAI, origin: str, many: bool):
     image = ("boat.png", png("red"), "image/png")
-    answer = client.images.edit(
+    answer: Any = client.images.edit(
         model="canvas",
         image=[image] if many else image,
         mask=io.BytesIO(png((0, 0, 0, 0), "RGBA")),
@@ -217,19 +219,19 @@ def test_an_image_is_edited_with_a_mask(client, origin, many):
     assert answer.usage.input_tokens_details.image_tokens == 2
 
 
-def test_an_edit_is_streamed(client):
+def test_an_edit_is_streamed(client: openai.OpenAI):
     events = list(client.images.edit(model="canvas", image=png("red"), prompt="x", stream=True, partial_images=1))
     assert events[-1].type == "image_edit.completed"
 
 
-def test_an_edit_with_several_images_or_a_model_that_cannot_is_refused(client):
+def test_an_edit_with_several_images_or_a_model_that_cannot_is_refused(client: openai.OpenAI):
     for image, model in (([png("red"), png("blue")], "canvas"), (png("red"), "limner-flow")):
         with pytest.raises(openai.UnprocessableEntityError) as refused:
             client.images.edit(model=model, image=image, prompt="x")
         assert refused.value.param == "image"
 
 
-def test_a_variation_of_an_own_picture_has_its_prompt(client):
+def test_a_variation_of_an_own_picture_has_its_prompt(client: openai.OpenAI):
     first = generate(client, prompt="a green hill")
     data = base64.b64decode(first.data[0].b64_json)
     with pytest.deprecated_call():  # the client's own notice
@@ -238,7 +240,7 @@ def test_a_variation_of_an_own_picture_has_its_prompt(client):
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_an_example_of_the_guide_runs(origin, tmp_path, number):
+def test_an_example_of_the_guide_runs(origin: str, tmp_path: Path, number: Any):
     program = EXAMPLES[number].replace("http://127.0.0.1:8700", origin)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

@@ -6,7 +6,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -23,7 +25,7 @@ from limner_shared.db.engine import Database
 SMALL = {"model": "limner-gan", "width": 64, "height": 64}
 
 
-def draw_bulk(port: int, *requests: dict[str, object]) -> str:
+def draw_bulk(port: int, *requests: dict[str, Any]) -> str:
     """The id of a bulk whose jobs have all ended."""
     with Client(f"http://127.0.0.1:{port}") as client:
         lines = "".join(json.dumps(SMALL | request) + "\n" for request in requests)
@@ -33,7 +35,7 @@ def draw_bulk(port: int, *requests: dict[str, object]) -> str:
 
 
 @pytest.fixture(scope="module")
-def many(service) -> str:
+def many(service: int) -> str:
     """A bulk of 192 pictures."""
     return draw_bulk(service, *({"prompt": f"fox {number}", "n": 16} for number in range(12)))
 
@@ -43,7 +45,7 @@ def select(page: Page, *indices: int) -> None:
         page.locator(f".cell[data-index='{index}'] input").check(force=True)
 
 
-def test_the_gallery_keeps_only_the_cells_near_the_window(many, open_page):
+def test_the_gallery_keeps_only_the_cells_near_the_window(many: str, open_page: Callable[..., Page]):
     page = open_page(f"/gallery?bulk={many}")
     expect(page.locator("#number")).to_contain_text("192 pictures")
     assert page.locator(".cell").count() < 100
@@ -55,7 +57,9 @@ def test_the_gallery_keeps_only_the_cells_near_the_window(many, open_page):
     expect(page.locator(".cell[data-index='0']")).to_have_count(0)
 
 
-def test_selected_pictures_are_compared_and_downloaded_as_a_zip(many, open_page, tmp_path):
+def test_selected_pictures_are_compared_and_downloaded_as_a_zip(
+    many: str, open_page: Callable[..., Page], tmp_path: Path
+):
     page = open_page(f"/gallery?bulk={many}")
     expect(page.locator("#number")).to_contain_text("192 pictures")
     select(page, 1, 3)
@@ -76,7 +80,7 @@ def test_selected_pictures_are_compared_and_downloaded_as_a_zip(many, open_page,
     expect(page.locator("#chosen")).to_be_hidden()
 
 
-def test_a_picture_that_is_drawn_meanwhile_appears_in_the_gallery(service, open_page):
+def test_a_picture_that_is_drawn_meanwhile_appears_in_the_gallery(service: int, open_page: Callable[..., Page]):
     page = open_page("/gallery?model=limner-gan")
     expect(page.locator("#pictures")).to_have_attribute("aria-busy", "false")
     with Client(f"http://127.0.0.1:{service}") as client:
@@ -102,12 +106,12 @@ def test_each_tag_is_a_board_of_the_gallery(service, open_page):
     expect(page.locator("#number")).not_to_have_text("1 picture")
 
 
-def test_an_empty_gallery_says_what_to_do(open_page):
+def test_an_empty_gallery_says_what_to_do(open_page: Callable[..., Page]):
     page = open_page("/gallery?bulk=bulk_0123456789")
     expect(page.get_by_role("heading", name="No picture matches")).to_be_visible()
 
 
-def test_pictures_are_marked_tagged_found_and_deleted_with_undo(service, open_page):
+def test_pictures_are_marked_tagged_found_and_deleted_with_undo(service: int, open_page: Callable[..., Page]):
     bulk = draw_bulk(service, *({"prompt": f"octopus {name}"} for name in ("one", "two", "three")))
     page = open_page(f"/gallery?bulk={bulk}")
     expect(page.locator("#number")).to_have_text("3 pictures")
@@ -136,7 +140,9 @@ def test_pictures_are_marked_tagged_found_and_deleted_with_undo(service, open_pa
     expect(page.locator("#number")).to_have_text("2 pictures")
 
 
-def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(service, open_page, tmp_path):
+def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(
+    service: int, open_page: Callable[..., Page], tmp_path: Path
+):
     file = tmp_path / "bulk.csv"
     file.write_text('prompt,n,model,width,height\n"a fox, red",2,limner-gan,64,64\nghost,x,,,\nrocket,1,nothing,,\n')
     page = open_page("/bulk")
@@ -152,7 +158,7 @@ def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(service, op
     card = page.locator(".bulk").first
     expect(card).to_contain_text("1 done", timeout=60_000)
     with Client(f"http://127.0.0.1:{service}") as client:
-        [job] = client.bulk_results(card.get_attribute("id"))
+        [job] = client.bulk_results(card.get_attribute("id") or "")
     assert (job.prompt, job.n, job.width) == ("a fox, red", 2, 64)
     with page.expect_download() as download:
         card.get_by_role("link", name="ZIP").click()
@@ -160,14 +166,14 @@ def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(service, op
         assert len(archive.namelist()) == 3
 
 
-def test_the_services_own_errors_name_the_lines_of_the_file(open_page):
+def test_the_services_own_errors_name_the_lines_of_the_file(open_page: Callable[..., Page]):
     page = open_page("/bulk")
     page.get_by_label("Or write it here").fill('{"prompt": "x"}\n\n{"prompt": "y", "colour": 1}\n')
     page.get_by_role("button", name="Draw 2 jobs").click()
     expect(page.locator(".errors tr")).to_contain_text(["Line 3colour"])
 
 
-def test_a_bulk_is_paused_resumed_and_canceled(service, open_page):
+def test_a_bulk_is_paused_resumed_and_canceled(service: int, open_page: Callable[..., Page]):
     page = open_page("/bulk")
     page.get_by_label("Or write it here").fill("\n".join(f"red apple {number}" for number in range(300)))
     page.get_by_role("button", name="Draw 300 jobs").click()
@@ -177,7 +183,7 @@ def test_a_bulk_is_paused_resumed_and_canceled(service, open_page):
         expect(card.locator(".badge")).to_have_text(state, timeout=20_000)
 
 
-def test_the_queue_shows_running_and_waiting_jobs_and_cancels_them(service, open_page):
+def test_the_queue_shows_running_and_waiting_jobs_and_cancels_them(service: int, open_page: Callable[..., Page]):
     with Client(f"http://127.0.0.1:{service}") as client:
         ids = [client.submit({"prompt": f"queued {n}", "steps": 100, "n": 16}).id for n in range(12)]
         page = open_page("/queue")
@@ -192,7 +198,7 @@ def test_the_queue_shows_running_and_waiting_jobs_and_cancels_them(service, open
     expect(page.locator("#running")).to_contain_text("Nothing runs now", timeout=20_000)
 
 
-def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service, open_page):
+def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service: int, open_page: Callable[..., Page]):
     page = open_page("/queue")
     worker = page.locator("#workers article")
     expect(worker).to_contain_text("limner-flow, limner-gan", timeout=30_000)
@@ -213,7 +219,9 @@ def test_the_operator_sees_the_workers_and_pauses_and_resumes_a_model(service, o
         eventually(lambda: client.job(job.id).status == "succeeded", 60)
 
 
-def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(service, open_page, tmp_path):
+def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(
+    service: int, open_page: Callable[..., Page], tmp_path: Path
+):
     page = open_page("/grid")
     page.get_by_label("Columns: parameter").select_option("Seed")
     page.get_by_role("textbox", name="Columns: Seed").fill("1, 2, 2, 3")
@@ -257,7 +265,7 @@ def test_a_grid_offers_the_styles_of_the_model_that_draws(door, open_page):
     expect(styles).to_have_count(6)
 
 
-def test_a_grid_of_one_parameter_or_of_impossible_values_is_refused(open_page):
+def test_a_grid_of_one_parameter_or_of_impossible_values_is_refused(open_page: Callable[..., Page]):
     page = open_page("/grid")
     page.get_by_label("Prompt", exact=True).fill("sunflower")
     for values, problem in (
@@ -273,7 +281,7 @@ def test_a_grid_of_one_parameter_or_of_impossible_values_is_refused(open_page):
     expect(page.get_by_role("alert")).to_contain_text("two different parameters")
 
 
-def test_the_theme_is_kept_without_a_flash(open_page):
+def test_the_theme_is_kept_without_a_flash(open_page: Callable[..., Page]):
     page = open_page("/account")
     page.get_by_label("High contrast").check()
     page.goto(page.url.replace("account", ""))
@@ -295,7 +303,9 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, s
         yield port, key, spare
 
 
-def test_a_person_signs_in_draws_revokes_a_key_and_signs_out(protected, open_page):
+def test_a_person_signs_in_draws_revokes_a_key_and_signs_out(
+    protected: tuple[int, str, str], open_page: Callable[..., Page]
+):
     port, key, _ = protected
     page = open_page("/account", port=port)
     page.get_by_label("API key").fill("lmn_wrong")
@@ -325,7 +335,9 @@ def sign_in(page: Page, key: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def test_only_the_operator_sees_the_queues_of_all_tenants(protected, open_page):
+def test_only_the_operator_sees_the_queues_of_all_tenants(
+    protected: tuple[int, str, str], open_page: Callable[..., Page]
+):
     port, key, _ = protected
     page = open_page("/queue", port=port)
     with page.expect_response("**/api/v1/queues") as answer:
@@ -335,7 +347,9 @@ def test_only_the_operator_sees_the_queues_of_all_tenants(protected, open_page):
     expect(page.locator("#operator")).to_be_hidden()
 
 
-def test_a_webhook_is_added_tested_and_its_delivery_sent_again(protected, open_page):
+def test_a_webhook_is_added_tested_and_its_delivery_sent_again(
+    protected: tuple[int, str, str], open_page: Callable[..., Page]
+):
     port, key, _ = protected
     page = open_page("/account", port=port)
     sign_in(page, key)
@@ -363,7 +377,9 @@ def test_a_webhook_is_added_tested_and_its_delivery_sent_again(protected, open_p
         expect(page.get_by_text("No webhooks.")).to_be_visible()
 
 
-def test_a_rotated_key_is_shown_once_and_the_session_goes_on_with_it(protected, open_page):
+def test_a_rotated_key_is_shown_once_and_the_session_goes_on_with_it(
+    protected: tuple[int, str, str], open_page: Callable[..., Page]
+):
     port, _, key = protected
     page = open_page("/account", port=port)
     sign_in(page, key)

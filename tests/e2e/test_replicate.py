@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import replicate
@@ -24,7 +25,7 @@ def make_client(door: str) -> Iterator[Callable[..., replicate.Client]]:
     """Makes clients, and closes their connections at the end, which the client itself never does."""
     made: list[replicate.Client] = []
 
-    def make(**more: object) -> replicate.Client:
+    def make(**more: Any) -> replicate.Client:
         made.append(replicate.Client(api_token=UNUSED, base_url=f"{door}/replicate", **more))
         made[-1].poll_interval = 0.05
         return made[-1]
@@ -39,11 +40,11 @@ def client(make_client: Callable[..., replicate.Client]) -> replicate.Client:
     return make_client()
 
 
-def test_a_run_returns_files_for_a_model_and_for_a_version(client):
+def test_a_run_returns_files_for_a_model_and_for_a_version(client: replicate.Client):
     version = client.models.get(GAN).latest_version.id
-    drawn = [
-        client.run(reference, input={"prompt": "a red apple", "seed": 7, **SMALL}, **more)
-        for reference, more in ((GAN, {}), (f"{GAN}:{version}", {}), (GAN, {"wait": False}))
+    ways: list[tuple[str, dict[str, Any]]] = [(GAN, {}), (f"{GAN}:{version}", {}), (GAN, {"wait": False})]
+    drawn: list[Any] = [
+        client.run(reference, input={"prompt": "a red apple", "seed": 7, **SMALL}, **more) for reference, more in ways
     ]
     assert all(isinstance(files[0], FileOutput) and len(files) == 1 for files in drawn)
     pictures = {files[0].read() for files in drawn}
@@ -52,12 +53,12 @@ def test_a_run_returns_files_for_a_model_and_for_a_version(client):
         assert picture.size == (64, 64)
 
 
-def test_a_run_that_takes_longer_than_the_wait_is_polled(client):
-    files = client.run("limner/null", input={"prompt": "x", "num_inference_steps": 100}, wait=1)
+def test_a_run_that_takes_longer_than_the_wait_is_polled(client: replicate.Client):
+    files: Any = client.run("limner/null", input={"prompt": "x", "num_inference_steps": 100}, wait=1)
     assert len(files) == 1
 
 
-def test_the_asynchronous_client_runs_several_at_once(client):
+def test_the_asynchronous_client_runs_several_at_once(client: replicate.Client):
     async def run() -> list[object]:
         calls = (client.async_run(GAN, input={"prompt": f"a cat {each}", **SMALL}) for each in range(3))
         try:
@@ -68,7 +69,7 @@ def test_the_asynchronous_client_runs_several_at_once(client):
     assert len(asyncio.run(run())) == 3
 
 
-def test_a_prediction_is_created_waited_for_listed_and_reloaded(client):
+def test_a_prediction_is_created_waited_for_listed_and_reloaded(client: replicate.Client):
     prediction = client.predictions.create(model=GAN, input={"prompt": "a fox", "seed": 3, **SMALL})
     assert prediction.status in ("starting", "processing", "succeeded")
     prediction.wait()
@@ -79,14 +80,14 @@ def test_a_prediction_is_created_waited_for_listed_and_reloaded(client):
     assert prediction.id in [listed.id for listed in client.predictions.list()]
 
 
-def test_a_prediction_is_canceled(client):
+def test_a_prediction_is_canceled(client: replicate.Client):
     inputs = {"prompt": "a slow cat", "num_inference_steps": 100, "num_outputs": 16}
     prediction = client.predictions.create(model="limner/limner-flow", input=inputs)
     prediction.cancel()
     assert prediction.status == "canceled"
 
 
-def test_a_stream_has_logs_outputs_and_an_end(client):
+def test_a_stream_has_logs_outputs_and_an_end(client: replicate.Client):
     events = list(client.stream(GAN, input={"prompt": "a rocket", "num_outputs": 2, **SMALL}))
     names = [event.event.name for event in events]
     assert (names.count("OUTPUT"), names[-1]) == (2, "DONE")
@@ -95,7 +96,7 @@ def test_a_stream_has_logs_outputs_and_an_end(client):
     assert [event.event.name for event in prediction.stream()][-1] == "DONE"
 
 
-def test_models_versions_and_deployments_are_readable(client):
+def test_models_versions_and_deployments_are_readable(client: replicate.Client):
     names = ("limner-flow", "limner-gan", "null", "canvas")
     assert {f"limner/{name}" for name in names} == {model.id for model in client.models.list()}
     [version] = client.models.get("limner/limner-flow").versions.list()
@@ -110,7 +111,9 @@ def test_models_versions_and_deployments_are_readable(client):
     assert GAN in [each.id for each in client.deployments.list()]
 
 
-def test_a_file_is_an_input_as_upload_data_url_and_own_picture(client, make_client, tmp_path: Path):
+def test_a_file_is_an_input_as_upload_data_url_and_own_picture(
+    client: replicate.Client, make_client: Callable[..., replicate.Client], tmp_path: Path
+):
     Image.new("RGB", (8, 8), "red").save(tmp_path / "start.png")
     settings = {"prompt": "x", "prompt_strength": 0.5}
     for strategy in ("url", "base64"):
@@ -123,7 +126,7 @@ def test_a_file_is_an_input_as_upload_data_url_and_own_picture(client, make_clie
     assert client.run("limner/null", input=settings | {"image": address})
 
 
-def test_files_are_stored_listed_and_deleted(client):
+def test_files_are_stored_listed_and_deleted(client: replicate.Client):
     file = client.files.create(io.BytesIO(b"anything"), filename="x.bin", metadata={"a": 1})
     assert (client.files.get(file.id).size, file.metadata) == (8, {"a": 1})
     assert file.id in [each.id for each in client.files.list()]
@@ -133,14 +136,16 @@ def test_files_are_stored_listed_and_deleted(client):
     assert missing.value.status == 404
 
 
-def test_errors_are_the_clients_with_our_sentence(client):
+def test_errors_are_the_clients_with_our_sentence(client: replicate.Client):
     with pytest.raises(ReplicateError) as refused:
         client.run(GAN, input={"prompt": "a cat", "width": 512})
     assert (refused.value.status, refused.value.type) == (422, "urn:limner:invalid_request")
     assert "256x256, 64x64" in refused.value.detail
 
 
-def test_the_guides_examples_run(door, tmp_path, monkeypatch, capsys):
+def test_the_guides_examples_run(
+    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.chdir(tmp_path)
     for name in ("REPLICATE_BASE_URL", "REPLICATE_API_UNUSED"):
         monkeypatch.setenv(name, "set by the guide")

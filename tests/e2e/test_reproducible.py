@@ -54,7 +54,9 @@ SAME = {"prompt": "a red apple", "seed": 3, "steps": 12, "reproducible": True}
 
 
 @pytest.mark.long
-def test_a_reproducible_request_gives_the_same_bytes_at_any_load(client, jobs):
+def test_a_reproducible_request_gives_the_same_bytes_at_any_load(
+    client: Client, jobs: tuple[list[JobView], list[JobView]]
+):
     same, _ = jobs
     assert len(same) > 4
     assert len({job.images[0].sha256 for job in same}) == 1
@@ -62,7 +64,9 @@ def test_a_reproducible_request_gives_the_same_bytes_at_any_load(client, jobs):
 
 
 @pytest.mark.long
-def test_a_replay_gives_the_bytes_of_pictures_from_mixed_batches(client, port, jobs):
+def test_a_replay_gives_the_bytes_of_pictures_from_mixed_batches(
+    client: Client, port: int, jobs: tuple[list[JobView], list[JobView]]
+):
     _, noise = jobs
     sizes = {job.id: {size for size, _ in client.receipts(job.id)[0].receipt["buckets"]} for job in noise}
     mixed = max(noise, key=lambda job: len(sizes[job.id]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 from playwright.sync_api import Page, expect
@@ -29,7 +30,7 @@ def height(page: Page, selector: str) -> int:
     return page.locator(selector).evaluate("element => element.offsetHeight")
 
 
-def finished(port: int, **request: object) -> str:
+def finished(port: int, **request: Any) -> str:
     """The id of a job that has succeeded."""
     with Client(f"http://127.0.0.1:{port}") as client:
         job = client.submit({"steps": 1} | request)
@@ -39,7 +40,7 @@ def finished(port: int, **request: object) -> str:
         return job.id
 
 
-def test_the_page_shows_progress_and_then_the_pictures_without_a_reload(service, open_page):
+def test_the_page_shows_progress_and_then_the_pictures_without_a_reload(service: int, open_page: Callable[..., Page]):
     page = open_page()
     fill(page, "red apple", seed="7", pictures="16")  # enough work to show progress on any machine
     draw(page)
@@ -55,7 +56,7 @@ def test_the_page_shows_progress_and_then_the_pictures_without_a_reload(service,
     expect(page.locator(".tile[data-state=succeeded]").first).to_contain_text("red apple")
 
 
-def test_many_pictures_are_shown_as_nine_and_the_number_of_the_others(service, open_page):
+def test_many_pictures_are_shown_as_nine_and_the_number_of_the_others(service: int, open_page: Callable[..., Page]):
     sixteen, four = finished(service, prompt="pizza", n=16), finished(service, prompt="pizza", n=4)
     page = open_page()
     expect(page.locator(f"#{sixteen} .mosaic button")).to_have_count(9)
@@ -64,7 +65,9 @@ def test_many_pictures_are_shown_as_nine_and_the_number_of_the_others(service, o
     assert height(page, f"#{sixteen}") == height(page, f"#{four}")
 
 
-def test_a_running_job_shows_a_preview_and_can_be_canceled_and_tried_again(service, open_page):
+def test_a_running_job_shows_a_preview_and_can_be_canceled_and_tried_again(
+    service: int, open_page: Callable[..., Page]
+):
     page = open_page()
     with Client(f"http://127.0.0.1:{service}") as client:
         job = client.submit({"prompt": "sunflower", "steps": 100, "n": 16, "seed": 3})
@@ -82,7 +85,9 @@ def test_a_running_job_shows_a_preview_and_can_be_canceled_and_tried_again(servi
         assert (again.prompt, again.seed, again.steps) == ("sunflower", 3, 100)
 
 
-def test_again_draws_with_another_seed_and_remix_loads_the_seed_only_where_it_is_locked(service, open_page):
+def test_again_draws_with_another_seed_and_remix_loads_the_seed_only_where_it_is_locked(
+    service: int, open_page: Callable[..., Page]
+):
     first = finished(service, prompt="octopus", seed=41, guidance=5)
     page = open_page()
     page.locator(f"#{first}").get_by_role("button", name="Again").click()
@@ -100,7 +105,7 @@ def test_again_draws_with_another_seed_and_remix_loads_the_seed_only_where_it_is
     expect(page.get_by_label("Seed", exact=True)).to_have_value("41")
 
 
-def test_a_failed_job_says_why_and_is_tried_again_with_one_click(service, open_page):
+def test_a_failed_job_says_why_and_is_tried_again_with_one_click(service: int, open_page: Callable[..., Page]):
     page = open_page()
     with Client(f"http://127.0.0.1:{service}") as client:
         job = client.submit({"prompt": "a late fox", "seed": 5, "steps": 100, "n": 16, "expires_in": 1})
@@ -114,7 +119,7 @@ def test_a_failed_job_says_why_and_is_tried_again_with_one_click(service, open_p
     assert (again.prompt, again.seed) == ("a late fox", 5)
 
 
-def test_what_one_tab_draws_appears_in_the_other(open_page):
+def test_what_one_tab_draws_appears_in_the_other(open_page: Callable[..., Page]):
     first, second = open_page(), open_page()
     fill(first, "a shared tulip")
     draw(first)
@@ -122,7 +127,7 @@ def test_what_one_tab_draws_appears_in_the_other(open_page):
     expect(tile).to_have_attribute("data-state", "succeeded", timeout=60_000)
 
 
-def test_vary_draws_four_near_pictures(service, open_page):
+def test_vary_draws_four_near_pictures(service: int, open_page: Callable[..., Page]):
     first = finished(service, prompt="unicorn", seed=50, guidance=6)
     page = open_page()
     page.locator(f"#{first}").get_by_role("button", name="Variations").click()
@@ -132,7 +137,7 @@ def test_vary_draws_four_near_pictures(service, open_page):
     assert (varied.n, varied.seed, varied.guidance) == (4, 51, 3.5)
 
 
-def test_vary_starts_from_the_picture_where_the_model_can(door, open_page):
+def test_vary_starts_from_the_picture_where_the_model_can(door: str, open_page: Callable[..., Page]):
     port = int(door.rpartition(":")[2])
     first = finished(port, prompt="a blue square", model="canvas", steps=4)
     page = open_page("/", port=port)
@@ -147,7 +152,7 @@ def test_vary_starts_from_the_picture_where_the_model_can(door, open_page):
         assert client.jobs().items[0].image == varied.image
 
 
-def test_a_picture_is_shared_by_a_link_that_needs_no_key(service, open_page):
+def test_a_picture_is_shared_by_a_link_that_needs_no_key(service: int, open_page: Callable[..., Page]):
     first = finished(service, prompt="tulip")
     page = open_page()
     page.locator(f"#{first}").get_by_role("button", name="More actions").click()
@@ -174,7 +179,7 @@ def paused(port: int, **fields: str) -> Iterator[None]:
         client.delete(f"/pauses/{pause}")
 
 
-def test_a_waiting_job_says_why_it_waits(service, open_page):
+def test_a_waiting_job_says_why_it_waits(service: int, open_page: Callable[..., Page]):
     finished(service, prompt="fox")  # the worker is ready
     page = open_page()
     with Client(f"http://127.0.0.1:{service}") as client, paused(service, model="limner-gan", reason="new weights"):
@@ -189,7 +194,7 @@ def test_a_waiting_job_says_why_it_waits(service, open_page):
         client.cancel(job.id)
 
 
-def test_errors_are_said_in_plain_words_next_to_the_form(open_page):
+def test_errors_are_said_in_plain_words_next_to_the_form(open_page: Callable[..., Page]):
     page = open_page()
     draw(page)
     expect(page.get_by_role("alert")).to_have_text("Describe the picture you want.")
@@ -202,7 +207,7 @@ def test_errors_are_said_in_plain_words_next_to_the_form(open_page):
     expect(page.get_by_label("Pictures", exact=True)).to_be_focused()
 
 
-def test_a_lost_connection_is_said_and_the_banner_clears_itself(open_page):
+def test_a_lost_connection_is_said_and_the_banner_clears_itself(open_page: Callable[..., Page]):
     page = open_page()
     expect(page.locator("#gallery")).to_have_attribute("aria-busy", "false")
     banner = page.locator("#connection")
@@ -216,7 +221,7 @@ def test_a_lost_connection_is_said_and_the_banner_clears_itself(open_page):
     expect(banner).to_be_hidden(timeout=15_000)
 
 
-def test_the_page_is_used_by_keyboard_alone(open_page):
+def test_the_page_is_used_by_keyboard_alone(open_page: Callable[..., Page]):
     page = open_page()
     page.keyboard.press("Escape")
     page.keyboard.press("?")
@@ -231,7 +236,7 @@ def test_the_page_is_used_by_keyboard_alone(open_page):
     expect(tile).to_have_attribute("data-state", "succeeded", timeout=60_000)
 
 
-def test_the_draft_and_earlier_prompts_survive_a_reload(open_page):
+def test_the_draft_and_earlier_prompts_survive_a_reload(open_page: Callable[..., Page]):
     page = open_page()
     fill(page, "rocket", steps="1")
     draw(page)
@@ -245,7 +250,7 @@ def test_the_draft_and_earlier_prompts_survive_a_reload(open_page):
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value("rocket")
 
 
-def test_the_form_works_without_javascript(open_page):
+def test_the_form_works_without_javascript(open_page: Callable[..., Page]):
     page = open_page("/", java_script_enabled=False)
     draw(page)
     expect(page.get_by_role("alert")).to_have_text("Describe the picture you want.")
@@ -254,7 +259,7 @@ def test_the_form_works_without_javascript(open_page):
     expect(page.get_by_role("img", name="sunflower")).to_be_visible(timeout=60_000)
 
 
-def test_on_a_phone_the_prompt_stays_in_view_and_targets_are_large(service, open_page):
+def test_on_a_phone_the_prompt_stays_in_view_and_targets_are_large(service: int, open_page: Callable[..., Page]):
     for prompt in ("cat face", "dog face", "fox"):
         finished(service, prompt=prompt)
     page = open_page("/", **PHONE)
@@ -269,7 +274,7 @@ def test_on_a_phone_the_prompt_stays_in_view_and_targets_are_large(service, open
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_the_viewer_turns_zooms_compares_and_shows_the_receipt(service, open_page):
+def test_the_viewer_turns_zooms_compares_and_shows_the_receipt(service: int, open_page: Callable[..., Page]):
     newer = finished(service, prompt="tulip", n=4, seed=100)
     page = open_page()
     page.locator(f"#{newer} .mosaic button").first.click()
@@ -294,7 +299,9 @@ def test_the_viewer_turns_zooms_compares_and_shows_the_receipt(service, open_pag
     expect(viewer).to_be_hidden()
 
 
-def test_an_unknown_page_answers_with_a_page_and_an_unknown_route_of_the_api_with_a_problem(open_page):
+def test_an_unknown_page_answers_with_a_page_and_an_unknown_route_of_the_api_with_a_problem(
+    open_page: Callable[..., Page],
+):
     page = open_page("/nothing")
     expect(page.get_by_role("heading", name="This page does not exist")).to_be_visible()
     page.get_by_role("link", name="Go to the studio").click()
@@ -302,7 +309,7 @@ def test_an_unknown_page_answers_with_a_page_and_an_unknown_route_of_the_api_wit
     assert page.goto(page.url + "api/v1/nothing").headers["content-type"] == "application/problem+json"
 
 
-def test_the_conversation_page_changes_a_picture_and_edits_a_message(open_page):
+def test_the_conversation_page_changes_a_picture_and_edits_a_message(open_page: Callable[..., Page]):
     page = open_page("/conversation")
     for number, text in enumerate(("please draw a red car, 64x64", "bluer"), 1):
         page.get_by_label("Message").fill(text)

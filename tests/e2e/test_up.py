@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import psutil
 from PIL import Image
@@ -12,13 +13,13 @@ from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 
 
-def test_the_same_request_gives_the_same_bytes(service):
+def test_the_same_request_gives_the_same_bytes(service: int):
     first = draw(service, "rocket", seed=3, steps=4)
     assert first == draw(service, "rocket", seed=3, steps=4)
     assert Image.open(io.BytesIO(first)).size == (256, 256)
 
 
-def test_results_survive_a_restart_and_no_process_remains(tmp_path):
+def test_results_survive_a_restart_and_no_process_remains(tmp_path: Path):
     port = free_port()
     with limner_up(tmp_path / "data", port) as process:
         draw(port, "ghost", steps=2)

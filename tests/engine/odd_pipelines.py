@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import diffusers as d
+import diffusers
 import torch
-import transformers as t
+import transformers
 from tests.engine.pipelines import (
     clip_text,
     clip_tokenizer,
@@ -21,6 +21,10 @@ from tests.engine.pipelines import (
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
+
+d: Any = diffusers
+t: Any = transformers
+"""Untyped: their annotations often name one class where many fit."""
 
 
 def pag(folder: Path) -> Any:

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import diffusers as d
+import diffusers
 import torch
-import transformers as t
+import transformers
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig, get_peft_model_state_dict
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+d: Any = diffusers
+t: Any = transformers
+"""Untyped: their annotations often name one class where many fit."""
+
 WORDS = [chr(code) for code in range(33, 127)]
 
 
-def clip_tokenizer(folder: Path) -> t.CLIPTokenizer:
+def clip_tokenizer(folder: Path) -> Any:
     """Return a tokenizer with a token for each letter."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = ["<|startoftext|>", "<|endoftext|>", *WORDS, *(letter + "</w>" for letter in WORDS)]
@@ -57,8 +61,8 @@ def t5(width: int = 16) -> Any:
     return t.T5EncoderModel(config)
 
 
-def unet(**more: Any) -> d.UNet2DConditionModel:
-    shape = {
+def unet(**more: Any) -> Any:
+    shape: dict[str, Any] = {
         "sample_size": 16, "block_out_channels": (8, 16), "layers_per_block": 1, "cross_attention_dim": 16,
         "norm_num_groups": 4, "attention_head_dim": 4, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -66,7 +70,7 @@ def unet(**more: Any) -> d.UNet2DConditionModel:
     return d.UNet2DConditionModel(**shape | more)
 
 
-def vae(channels: int = 4, *, widths: tuple[int, ...] = (8, 16), **more: Any) -> d.AutoencoderKL:
+def vae(channels: int = 4, *, widths: tuple[int, ...] = (8, 16), **more: Any) -> Any:
     return d.AutoencoderKL(
         block_out_channels=widths, latent_channels=channels, norm_num_groups=4, sample_size=32,
         down_block_types=("DownEncoderBlock2D",) * len(widths), up_block_types=("UpDecoderBlock2D",) * len(widths),

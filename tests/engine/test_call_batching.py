@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import transformers
 from tests.engine import odd_pipelines, pipelines
 from tests.engine.test_diffusers_pipeline import job_of, reference, run
+from transformers.modeling_outputs import BaseModelOutput
 
 from limner_shared.settings import Settings
 from limner_worker.generators.diffusers.suspended_run import SuspendedRun
@@ -30,7 +30,7 @@ def test_wide_and_tall_pictures_of_equal_token_count_keep_their_positions(tmp_pa
 
 
 def turned(output: Any) -> Any:
-    return transformers.modeling_outputs.BaseModelOutput(last_hidden_state=output[0].transpose(0, 1))
+    return BaseModelOutput(last_hidden_state=output[0].transpose(0, 1))
 
 
 def test_a_text_encoder_whose_rows_are_not_its_first_dimension_is_called_for_one_text_at_a_time(
@@ -43,7 +43,7 @@ def test_a_text_encoder_whose_rows_are_not_its_first_dimension_is_called_for_one
     resume = SuspendedRun.resume
 
     def turned_back(self: SuspendedRun, value: Any = None) -> None:
-        resume(self, turned(value) if isinstance(value, transformers.modeling_outputs.BaseModelOutput) else value)
+        resume(self, turned(value) if isinstance(value, BaseModelOutput) else value)
 
     monkeypatch.setattr(SuspendedRun, "resume", turned_back)
     jobs = [job_of(card, prompt, {"prompt": prompt, "seed": 1}) for prompt in ("a cat", "two dogs", "a boat")]

@@ -22,7 +22,7 @@ from tests.engine import pipelines
 
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import ModelCard, load_card
-from limner_shared.domain.jobs import JobRequest, JobSpec
+from limner_shared.domain.jobs import JobRequest, JobSpec, Lane
 from limner_shared.errors import CardError, LimnerError
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
@@ -130,7 +130,7 @@ class Collector:
 
 
 def claimed(spec: JobSpec, name: str) -> JobRun:
-    return JobRun(Claim(name, "tenant", None, 1, 2, 1, spec), lambda: None)
+    return JobRun(Claim(name, "tenant", None, 1, 2, Lane.NORMAL, spec), lambda: None)
 
 
 def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
@@ -190,7 +190,7 @@ def choose_scheduler(pipe: Any, name: str) -> None:
 def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     """Return the picture that diffusers draws for the request alone, called as its documentation says."""
     spec, task = job.claim.spec, job.rows[0].task
-    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(card.source.folder, dtype=getattr(torch, card.dtype))
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder), dtype=getattr(torch, card.dtype))
     if spec.scheduler:
         choose_scheduler(pipe, spec.scheduler)
     with suppress(ValueError):  # diffusers names no other class for the task: this one does it
@@ -238,7 +238,7 @@ def requests_of(family: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_mixed_batch_equals_the_pipeline_alone(family, folder):
+def test_a_mixed_batch_equals_the_pipeline_alone(family: Any, folder: Path):
     card = card_of(family, folder)
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, str(number), request) for number, request in enumerate(requests_of(family))]
@@ -252,7 +252,9 @@ def test_a_mixed_batch_equals_the_pipeline_alone(family, folder):
         assert np.abs(found - expected * 255).max() <= 1, job.claim.spec
 
 
-def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_each_step(folder, monkeypatch):
+def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_each_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(pipeline, "DENOISERS", ("unheard of",))
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
@@ -265,7 +267,7 @@ def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_eac
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1
 
 
-def test_a_card_with_a_missing_folder_is_refused_with_its_name(tmp_path):
+def test_a_card_with_a_missing_folder_is_refused_with_its_name(tmp_path: Path):
     file = tmp_path / "gone.toml"
     file.write_text(CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[]))
     with pytest.raises(CardError, match="nowhere"):
@@ -273,7 +275,7 @@ def test_a_card_with_a_missing_folder_is_refused_with_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("scheduler", FAMILIES["stable_diffusion"].schedulers)
-def test_an_image_resumes_from_a_checkpoint_in_another_process_to_the_same_bytes(folder, scheduler):
+def test_an_image_resumes_from_a_checkpoint_in_another_process_to_the_same_bytes(folder: Path, scheduler: Any):
     card = card_of("stable_diffusion", folder)
     request = {"prompt": "a cat", "seed": 1, "steps": 6, "scheduler": scheduler}
     whole, first, second = (job_of(card, name, request).rows[0].task for name in ("whole", "first", "second"))
@@ -299,7 +301,7 @@ def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     ("family", "size"), [("stable_diffusion", (16, 32)), ("flux", (16, 32)), ("z_image", (16, 32))]
 )
-def test_a_preview_shows_each_cell_of_the_latents_as_a_colour(folder, family, size):
+def test_a_preview_shows_each_cell_of_the_latents_as_a_colour(folder: Path, family: str, size: Any):
     card = card_of(family, folder)
     generator = load(card, Settings(device="cpu"))
     [state] = generator.start([job_of(card, "a", {"prompt": "a cat", "width": 64, "height": 32}).rows[0].task])
@@ -324,7 +326,7 @@ class Mixing:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_preview_has_the_colours_of_the_picture(packed):
+def test_a_preview_has_the_colours_of_the_picture(packed: bool):
     vae = Mixing()
     colours = torch.rand(1, 3, 4, 6, generator=torch.Generator().manual_seed(1)) * 2 - 1
     pixels = torch.nn.functional.interpolate(colours, scale_factor=8.0, mode="nearest")
@@ -336,7 +338,7 @@ def test_a_preview_has_the_colours_of_the_picture(packed):
     assert np.abs(shown - expected).max() <= 1
 
 
-def test_nan_in_the_latents_fails_that_picture_alone(folder):
+def test_nan_in_the_latents_fails_that_picture_alone(folder: Path):
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, name, {"prompt": name, "seed": 1}) for name in ("good", "bad", "fine")]
@@ -354,7 +356,7 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder):
     assert "finite" in errors["bad"].message
 
 
-def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder):
+def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder: Path):
     plain_card = card_of("stable_diffusion", folder)
     pipelines.save_lora("stable_diffusion", folder)
     file = folder / "lora.toml"
@@ -369,7 +371,7 @@ def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder):
     plain, inked, again = (job.rows[0].picture.astype(int) for job in jobs)  # type: ignore[union-attr]
     assert np.array_equal(plain, again)
     assert np.abs(plain - reference(plain_card, jobs[0]) * 255).max() <= 1
-    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder))
     pipe.load_lora_weights(str(folder / "lora"), adapter_name="ink")
     pipe.set_adapters(["ink"], [0.8])
     expected = pipe(
@@ -380,13 +382,13 @@ def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder):
     assert np.abs(inked - expected * 255).max() <= 1
 
 
-def test_a_scheduler_that_does_not_fit_is_refused_with_those_that_do(folder):
+def test_a_scheduler_that_does_not_fit_is_refused_with_those_that_do(folder: Path):
     card = card_of("stable_diffusion", folder).model_copy(update={"schedulers": ("NoSuchScheduler",)})
     with pytest.raises(CardError, match=r"NoSuchScheduler.*DDIMScheduler"):
         load(card, Settings(device="cpu"))
 
 
-def test_pickled_weights_are_never_read(folder, tmp_path):
+def test_pickled_weights_are_never_read(folder: Path, tmp_path: Path):
     card = card_of("stable_diffusion", folder)
     copy = tmp_path / "pickled"
     shutil.copytree(folder / "stable_diffusion", copy)
@@ -399,14 +401,14 @@ def test_pickled_weights_are_never_read(folder, tmp_path):
         )
 
 
-def test_a_weights_file_with_another_hash_than_the_card_expects_is_refused(folder):
+def test_a_weights_file_with_another_hash_than_the_card_expects_is_refused(folder: Path):
     card = card_of("stable_diffusion", folder)
     name = "unet/diffusion_pytorch_model.safetensors"
     with pytest.raises(CardError, match=f"{name} has [0-9a-f]{{64}}, but the card expects 00"):
         load(card.model_copy(update={"sha256": {name: "00"}}), Settings(device="cpu"))
 
 
-def test_a_damaged_weights_file_is_refused_with_the_models_name(folder, tmp_path):
+def test_a_damaged_weights_file_is_refused_with_the_models_name(folder: Path, tmp_path: Path):
     card = card_of("stable_diffusion", folder)
     copy = tmp_path / "damaged"
     shutil.copytree(folder / "stable_diffusion", copy)
@@ -423,7 +425,9 @@ def elsewhere(card: ModelCard, folder: Path) -> ModelCard:
 
 
 @pytest.mark.parametrize("family", ["stable_diffusion_xl", "stable_diffusion_3", "z_image"])
-def test_embeddings_of_another_worker_come_from_redis_and_give_the_same_bytes(folder, family, redis_url):
+def test_embeddings_of_another_worker_come_from_redis_and_give_the_same_bytes(
+    folder: Path, family: str, redis_url: str
+):
     card = card_of(family, folder)
     settings = Settings(device="cpu", encoder_cache_url=redis_url)
     one, other = load(card, settings), load(card, settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,10 @@ from limner_worker.generators.builtin.latent_flow import FlowState, LatentFlow
 from limner_worker.generators.registry import load
 
 
-def spec(catalogue: Catalogue, prompt: str = "red apple", **request) -> JobSpec:
-    return catalogue.resolve(JobRequest(prompt=prompt, **{"steps": 4, "seed": 7, "width": 64} | request))[1]
+def spec(catalogue: Catalogue, prompt: str = "red apple", **request: Any) -> JobSpec:
+    return catalogue.resolve(
+        JobRequest.model_validate({"prompt": prompt, "steps": 4, "seed": 7, "width": 64} | request)
+    )[1]
 
 
 def start(flow: LatentFlow, *specs: JobSpec) -> list[FlowState]:
@@ -32,12 +36,12 @@ def generate(flow: LatentFlow, specs: list[JobSpec]) -> list[np.ndarray]:
     return flow.decode(states).pictures()
 
 
-def test_the_same_request_gives_the_same_bytes(flow, catalogue):
+def test_the_same_request_gives_the_same_bytes(flow: LatentFlow, catalogue: Catalogue):
     first, second = generate(flow, [spec(catalogue)]), generate(flow, [spec(catalogue)])
     assert np.array_equal(first[0], second[0])
 
 
-def test_at_a_fixed_batch_size_other_rows_change_no_bit(flow, catalogue):
+def test_at_a_fixed_batch_size_other_rows_change_no_bit(flow: LatentFlow, catalogue: Catalogue):
     one = start(flow, spec(catalogue))[0]
     flow.step([one])
     flow.step([one, *start(flow, spec(catalogue, "rocket"), spec(catalogue, "pizza"))])
@@ -47,7 +51,9 @@ def test_at_a_fixed_batch_size_other_rows_change_no_bit(flow, catalogue):
     assert torch.equal(one.latents, other.latents)
 
 
-def test_jobs_of_different_steps_guidance_seed_and_style_share_a_batch_without_mixing(flow, catalogue):
+def test_jobs_of_different_steps_guidance_seed_and_style_share_a_batch_without_mixing(
+    flow: LatentFlow, catalogue: Catalogue
+):
     specs = [
         spec(catalogue, steps=3, seed=1, guidance=1.0),
         spec(catalogue, "cat face", steps=6, seed=2, guidance=5.0, style="flat"),
@@ -60,27 +66,28 @@ def test_jobs_of_different_steps_guidance_seed_and_style_share_a_batch_without_m
 
 
 @pytest.mark.parametrize("size", [64, 256])
-def test_a_picture_has_the_requested_size(flow, catalogue, size):
+def test_a_picture_has_the_requested_size(flow: LatentFlow, catalogue: Catalogue, size: int):
     picture = generate(flow, [spec(catalogue, width=size, height=size)])[0]
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
 
 
-def test_latents_that_are_not_finite_are_refused(flow, catalogue):
+def test_latents_that_are_not_finite_are_refused(flow: LatentFlow, catalogue: Catalogue):
     state = start(flow, spec(catalogue))[0]
     state.latents = torch.full_like(state.latents, float("nan"))
     with pytest.raises(FloatingPointError):
         flow.decode([state])
 
 
-def test_different_seeds_and_different_prompts_give_different_pictures(flow, catalogue):
+def test_different_seeds_and_different_prompts_give_different_pictures(flow: LatentFlow, catalogue: Catalogue):
     a, b, c = generate(flow, [spec(catalogue), spec(catalogue, seed=8), spec(catalogue, "blue car")])
     assert not np.array_equal(a, b)
     assert not np.array_equal(a, c)
 
 
-def test_half_precision_draws_nearly_the_same_and_is_recorded_in_the_receipt(flow, catalogue):
+def test_half_precision_draws_nearly_the_same_and_is_recorded_in_the_receipt(flow: LatentFlow, catalogue: Catalogue):
     half = load(flow.card.model_copy(update={"dtype": "bfloat16"}), Settings(device="cpu"))
+    assert isinstance(half, LatentFlow)
     [exact], [rough] = (generate(each, [spec(catalogue)]) for each in (flow, half))
     assert 0 < np.abs(exact.astype(int) - rough).mean() < 2
     assert half.fingerprint()["dtype"] == "bfloat16"

@@ -7,6 +7,8 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,9 +18,11 @@ from tests.processes import eventually
 
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.jobs import JobRequest, Lane
+from limner_shared.messaging.hints import Hints
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
+from limner_worker.engine.listener import EngineListener
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
@@ -75,9 +79,9 @@ class Canceling:
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
         raise AssertionError(reason)
 
-    def checkpointed(self, *_: object) -> None: ...
+    def checkpointed(self, *_: Any) -> None: ...
 
-    def previewed(self, *_: object) -> None: ...
+    def previewed(self, *_: Any) -> None: ...
 
     def _end(self, job: JobRun, how: str) -> None:
         if self.last.pop(job, None) is not None:
@@ -97,14 +101,15 @@ def alive() -> Counter[str]:
 
 
 @pytest.mark.long
-def test_a_thousand_jobs_canceled_at_random_steps_leave_no_objects(folder):
+def test_a_thousand_jobs_canceled_at_random_steps_leave_no_objects(folder: Path):
     card = card_of("stable_diffusion", folder)
     generator = load(card, Settings(device="cpu", encoder_cache_bytes=0))
     threads = Supervisor()
-    reporter = Reporter(SilentHints(), threads)
+    reporter = Reporter(cast(Hints, SilentHints()), threads)
     reporter.start()
     listener = Canceling(reporter)
-    listener.engine = engine = Engine(ModelCache([card], lambda _card: generator), listener, threads)
+    engine = Engine(ModelCache([card], lambda _card: generator), cast(EngineListener, listener), threads)
+    listener.engine = engine
     engine.start()
     spec = card.resolve(JobRequest(prompt="a hen", steps=4, seed=3))
 

@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ class State:
 class Scripted:
     """A generator whose prompts select faults that a real model does not produce on request."""
 
-    def __init__(self, card) -> None:
+    def __init__(self, card: Any) -> None:
         self.card = card
         self.batches: list[int] = []
         self.states: list[State] = []
@@ -66,7 +67,7 @@ class Scripted:
 
     nbytes = 100
 
-    def fingerprint(self):
+    def fingerprint(self) -> dict[str, Any]:
         return {}
 
     def start(self, tasks: Sequence[ImageTask]):
@@ -135,7 +136,7 @@ class Heard:
     def progressed(self, job: JobRun) -> None:
         return
 
-    def previewed(self, job: JobRun, picture) -> None:
+    def previewed(self, job: JobRun, picture: Any) -> None:
         self.shown.append(job.id)
 
     def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
@@ -145,7 +146,7 @@ class Heard:
         for job in jobs:
             self._tell(job, "generated")
 
-    def failed(self, job: JobRun, error) -> None:
+    def failed(self, job: JobRun, error: Any) -> None:
         self._tell(job, error.message)
 
     def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
@@ -174,13 +175,13 @@ def engine(catalogue: Catalogue):
     engine.stop()
 
 
-def job(catalogue: Catalogue, name: str, prompt: str = "fine", lane: int = 1, **request) -> JobRun:
-    spec = catalogue.resolve(JobRequest(prompt=prompt, **{"steps": 3} | request))[1]
+def job(catalogue: Catalogue, name: str, prompt: str = "fine", lane: int = 1, **request: Any) -> JobRun:
+    spec = catalogue.resolve(JobRequest.model_validate({"prompt": prompt, "steps": 3} | request))[1]
     return JobRun(Claim(name, "tenant", None, 1, 2, Lane(lane), spec), lambda: None)
 
 
 @pytest.mark.parametrize("fault", ["bad start", "bad step", "bad row", "bad state", "not finite"])
-def test_a_job_that_raises_in_the_model_fails_alone_with_a_plain_reason(engine, catalogue, fault):
+def test_a_job_that_raises_in_the_model_fails_alone_with_a_plain_reason(engine: Any, catalogue: Catalogue, fault: str):
     running, generator, heard = engine
     running.submit([job(catalogue, "a"), job(catalogue, "poison", fault), job(catalogue, "b")])
     done = heard.wait(3)
@@ -190,7 +191,7 @@ def test_a_job_that_raises_in_the_model_fails_alone_with_a_plain_reason(engine, 
     eventually(lambda: all(state.closed for state in generator.states))
 
 
-def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogue):
+def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogue: Catalogue):
     generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
     threads = Supervisor(lambda name, error: failures.append((name, type(error))))
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, threads)
@@ -204,7 +205,7 @@ def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogu
     assert heard.done == {}, "the others are handed back, not failed"
 
 
-def test_a_job_with_an_unreadable_checkpoint_starts_over(engine, catalogue):
+def test_a_job_with_an_unreadable_checkpoint_starts_over(engine: Any, catalogue: Catalogue):
     running, _, heard = engine
     jobs = [job(catalogue, "resumed"), job(catalogue, "other")]
     jobs[0].rows[0].task.checkpoint, jobs[0].rows[0].task.buckets = b"damaged", [8, 8]
@@ -213,15 +214,15 @@ def test_a_job_with_an_unreadable_checkpoint_starts_over(engine, catalogue):
     assert jobs[0].rows[0].task.buckets == []
 
 
-def test_a_job_of_a_model_that_this_worker_does_not_serve_is_handed_back(engine, catalogue):
+def test_a_job_of_a_model_that_this_worker_does_not_serve_is_handed_back(engine: Any, catalogue: Catalogue):
     running, _, heard = engine
     stray = job(catalogue, "a")
-    stray.claim = Claim("a", "tenant", None, 1, 2, 1, stray.claim.spec.model_copy(update={"model": "gone"}))
+    stray.claim = Claim("a", "tenant", None, 1, 2, Lane.NORMAL, stray.claim.spec.model_copy(update={"model": "gone"}))
     running.submit([stray])
     assert heard.wait(1)["a"].startswith("unavailable")
 
 
-def test_jobs_join_a_batch_between_two_steps(engine, catalogue):
+def test_jobs_join_a_batch_between_two_steps(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.gated = True
     running.submit([job(catalogue, "first", steps=5)])
@@ -235,7 +236,7 @@ def test_jobs_join_a_batch_between_two_steps(engine, catalogue):
     assert 2 in generator.batches
 
 
-def test_an_aborted_job_leaves_at_the_next_step_without_a_report(engine, catalogue):
+def test_an_aborted_job_leaves_at_the_next_step_without_a_report(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.gated = True
     dropped = job(catalogue, "dropped", steps=100)
@@ -246,7 +247,7 @@ def test_an_aborted_job_leaves_at_the_next_step_without_a_report(engine, catalog
     assert generator.batches[-1] == 1 or len(generator.batches) == 3
 
 
-def test_a_job_of_several_images_finishes_with_the_last_of_them(engine, catalogue):
+def test_a_job_of_several_images_finishes_with_the_last_of_them(engine: Any, catalogue: Catalogue):
     running, _, heard = engine
     several = job(catalogue, "several", n=11)
     running.submit([several])
@@ -255,7 +256,7 @@ def test_a_job_of_several_images_finishes_with_the_last_of_them(engine, catalogu
     assert all(row.picture is not None for row in several.rows)
 
 
-def test_out_of_memory_reduces_the_batch_size_until_later(engine, catalogue):
+def test_out_of_memory_reduces_the_batch_size_until_later(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.room = 2
     running.submit([job(catalogue, f"first {n}") for n in range(8)])
@@ -267,14 +268,14 @@ def test_out_of_memory_reduces_the_batch_size_until_later(engine, catalogue):
     assert max(generator.batches) > 4
 
 
-def test_a_picture_that_does_not_fit_alone_fails_with_the_size_that_would(engine, catalogue):
+def test_a_picture_that_does_not_fit_alone_fails_with_the_size_that_would(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.room = 0
     running.submit([job(catalogue, "a"), job(catalogue, "b")])
     assert all("256×256" in why and "smaller size" in why for why in heard.wait(2).values())
 
 
-def test_a_long_job_is_checkpointed_periodically(catalogue):
+def test_a_long_job_is_checkpointed_periodically(catalogue: Catalogue):
     generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), checkpoint_seconds=0)
     engine.start()
@@ -284,7 +285,7 @@ def test_a_long_job_is_checkpointed_periodically(catalogue):
     assert heard.kept["long"][-2:] == [b"step 2", b"step 3"]
 
 
-def test_the_jobs_of_a_hanging_call_are_suspects(engine, catalogue):
+def test_the_jobs_of_a_hanging_call_are_suspects(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.gated = True
     assert running.stuck_attempts(0) is None
@@ -297,7 +298,7 @@ def test_the_jobs_of_a_hanging_call_are_suspects(engine, catalogue):
     heard.wait(1)
 
 
-def test_only_watched_jobs_get_previews_and_a_failed_preview_affects_nothing(engine, catalogue):
+def test_only_watched_jobs_get_previews_and_a_failed_preview_affects_nothing(engine: Any, catalogue: Catalogue):
     running, _, heard = engine
     jobs = [job(catalogue, name) for name in ("watched", "alone")] + [job(catalogue, "bad", "bad preview")]
     jobs[0].watched = jobs[2].watched = True
@@ -306,7 +307,9 @@ def test_only_watched_jobs_get_previews_and_a_failed_preview_affects_nothing(eng
     assert set(heard.shown) == {"watched"}
 
 
-def test_an_error_in_the_engine_ends_its_thread_and_makes_every_job_suspect(catalogue, monkeypatch):
+def test_an_error_in_the_engine_ends_its_thread_and_makes_every_job_suspect(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
     generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
     engine = Engine(
         ModelCache([generator.card], lambda _card: generator),
@@ -324,7 +327,7 @@ def test_an_error_in_the_engine_ends_its_thread_and_makes_every_job_suspect(cata
     assert engine.suspects == {AttemptKey("a", 1)}
 
 
-def test_a_checkpoint_that_cannot_be_written_affects_no_job(catalogue, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_affects_no_job(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch):
     def fault(_: object) -> bytes:
         raise TypeError("cannot be written")
 
@@ -337,7 +340,7 @@ def test_a_checkpoint_that_cannot_be_written_affects_no_job(catalogue, monkeypat
     engine.stop()
 
 
-def test_steps_continue_during_a_decode(engine, catalogue):
+def test_steps_continue_during_a_decode(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.beside = True
     running.submit([job(catalogue, "first", steps=1), job(catalogue, "second", steps=40)])
@@ -347,7 +350,7 @@ def test_steps_continue_during_a_decode(engine, catalogue):
     assert heard.wait(2) == {"first": "generated", "second": "generated"}
 
 
-def test_a_job_whose_decode_fails_at_the_end_fails_alone(engine, catalogue):
+def test_a_job_whose_decode_fails_at_the_end_fails_alone(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.beside = True
     running.submit(
@@ -359,7 +362,7 @@ def test_a_job_whose_decode_fails_at_the_end_fails_alone(engine, catalogue):
     assert "could not generate this picture" in done["b"]
 
 
-def test_a_job_aborted_during_its_decode_is_not_reported(engine, catalogue):
+def test_a_job_aborted_during_its_decode_is_not_reported(engine: Any, catalogue: Catalogue):
     running, generator, heard = engine
     generator.beside = generator.gated = True
     dropped = job(catalogue, "dropped", steps=1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.engine.test_loop import Heard, Scripted, job
 
 from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import Lane
 from limner_shared.errors import CardError
 from limner_shared.threads import Supervisor
 from limner_worker.engine.loop import Engine
@@ -24,7 +27,7 @@ class RecordingCache:
         self.broken: set[str] = set()
         self.cache = ModelCache(self.cards, self.load, max_bytes)
 
-    def load(self, card) -> Scripted:
+    def load(self, card: Any) -> Scripted:
         if card.name in self.broken:
             raise CardError("the weights are gone")
         self.loads.append(card.name)
@@ -42,21 +45,21 @@ class RecordingCache:
         return found
 
 
-def job_for(catalogue: Catalogue, model: str, name: str, **request: object):
+def job_for(catalogue: Catalogue, model: str, name: str, **request: Any):
     one = job(catalogue, name, **request)
     spec = one.claim.spec.model_copy(update={"model": model})
-    one.claim = type(one.claim)("id-" + name, "tenant", None, 1, 2, 1, spec)
+    one.claim = type(one.claim)("id-" + name, "tenant", None, 1, 2, Lane.NORMAL, spec)
     for row in one.rows:
         row.task.spec = spec
     return one
 
 
-def test_without_a_limit_all_models_stay_loaded(catalogue):
+def test_without_a_limit_all_models_stay_loaded(catalogue: Catalogue):
     models = RecordingCache(catalogue, None)
     assert models.loaded() == list(NAMES)
 
 
-def test_the_least_recently_used_model_is_unloaded_first(catalogue):
+def test_the_least_recently_used_model_is_unloaded_first(catalogue: Catalogue):
     models = RecordingCache(catalogue, 200)
     assert models.loaded() == ["two", "three"]
     assert models.cache.ensure_loaded("two", busy=())
@@ -64,20 +67,20 @@ def test_the_least_recently_used_model_is_unloaded_first(catalogue):
     assert models.loaded() == ["one", "two"]
 
 
-def test_a_busy_model_is_not_unloaded(catalogue):
+def test_a_busy_model_is_not_unloaded(catalogue: Catalogue):
     models = RecordingCache(catalogue, 200)
     assert not models.cache.ensure_loaded("one", busy={"two", "three"})
     assert models.loaded() == ["two", "three"]
 
 
-def test_a_model_larger_than_the_limit_is_loaded_alone(catalogue):
+def test_a_model_larger_than_the_limit_is_loaded_alone(catalogue: Catalogue):
     models = RecordingCache(catalogue, 50)
     assert models.loaded() == ["three"]
     assert models.cache.ensure_loaded("one", busy=())
     assert models.loaded() == ["one"]
 
 
-def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue):
+def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue: Catalogue):
     models, heard = RecordingCache(catalogue, 100), Heard()
     engine = Engine(models.cache, heard, Supervisor())
     engine.start()
@@ -88,7 +91,9 @@ def test_jobs_of_three_models_finish_in_the_memory_of_one(catalogue):
     assert len(models.loads) <= 3 + 4, "the models were reloaded too often"
 
 
-def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(catalogue, monkeypatch):
+def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("limner_worker.engine.pending_models.PATIENCE_SECONDS", 0.05)
     models = RecordingCache(catalogue, 100)
 
@@ -97,7 +102,7 @@ def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
 
         count = 0
 
-        def progressed(self, job) -> None:
+        def progressed(self, job: Any) -> None:
             if "id-other" not in self.done and job.claim.spec.model == "three":
                 self.count += 1
                 engine.submit([job_for(catalogue, "three", f"more {self.count}", steps=4)])
@@ -112,7 +117,7 @@ def test_a_model_that_waits_too_long_is_loaded_although_another_always_has_work(
     engine.stop()
 
 
-def test_jobs_of_a_model_that_no_longer_loads_are_handed_back(catalogue):
+def test_jobs_of_a_model_that_no_longer_loads_are_handed_back(catalogue: Catalogue):
     models, heard = RecordingCache(catalogue, 100), Heard()
     models.broken.add("one")
     engine = Engine(models.cache, heard, Supervisor())
@@ -122,8 +127,8 @@ def test_jobs_of_a_model_that_no_longer_loads_are_handed_back(catalogue):
     engine.stop()
 
 
-def test_a_worker_without_models_raises_an_error(catalogue):
-    def fail(_card):
+def test_a_worker_without_models_raises_an_error(catalogue: Catalogue):
+    def fail(_card: Any):
         raise CardError("gone")
 
     with pytest.raises(CardError, match="has no work"):

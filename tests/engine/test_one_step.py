@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ def model(catalogue: Catalogue) -> OneStep:
     return generator
 
 
-def spec(catalogue: Catalogue, prompt: str = "red apple", **request: object) -> JobSpec:
+def spec(catalogue: Catalogue, prompt: str = "red apple", **request: Any) -> JobSpec:
     fields = {"prompt": prompt, "model": "limner-gan", "seed": 7, "width": 64} | request
     return catalogue.resolve(JobRequest.model_validate(fields))[1]
 
@@ -33,7 +35,9 @@ def generate(model: OneStep, *specs: JobSpec) -> list[np.ndarray]:
     return model.decode(states).pictures()
 
 
-def test_equal_requests_give_equal_bytes_and_other_seeds_or_prompts_different_ones(model, catalogue):
+def test_equal_requests_give_equal_bytes_and_other_seeds_or_prompts_different_ones(
+    model: OneStep, catalogue: Catalogue
+):
     first, again, seed, prompt = (
         generate(model, one)[0]
         for one in (spec(catalogue), spec(catalogue), spec(catalogue, seed=8), spec(catalogue, "rocket"))
@@ -43,20 +47,20 @@ def test_equal_requests_give_equal_bytes_and_other_seeds_or_prompts_different_on
     assert not np.array_equal(first, prompt)
 
 
-def test_at_a_fixed_batch_size_other_rows_change_no_bit(model, catalogue):
+def test_at_a_fixed_batch_size_other_rows_change_no_bit(model: OneStep, catalogue: Catalogue):
     one, others = spec(catalogue), [spec(catalogue, "ghost", seed=n) for n in range(3)]
     left, right = generate(model, one, *others), generate(model, *others[::-1], one)
     assert np.array_equal(left[0], right[-1])
 
 
 @pytest.mark.parametrize("size", [64, 256])
-def test_a_picture_has_the_requested_size(model, catalogue, size):
+def test_a_picture_has_the_requested_size(model: OneStep, catalogue: Catalogue, size: int):
     [picture] = generate(model, spec(catalogue, width=size, height=size))
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
 
 
-def test_an_image_that_is_not_finite_fails_alone(model, catalogue):
+def test_an_image_that_is_not_finite_fails_alone(model: OneStep, catalogue: Catalogue):
     states: list[OneStepState] = model.start([ImageTask(spec(catalogue), 1), ImageTask(spec(catalogue), 2)])
     states[0].noise = torch.full_like(states[0].noise, float("nan"))
     model.step(states)
@@ -64,13 +68,13 @@ def test_an_image_that_is_not_finite_fails_alone(model, catalogue):
     assert states[1].error is None
 
 
-def test_a_receipt_names_the_weights_and_the_text_encoder(model):
+def test_a_receipt_names_the_weights_and_the_text_encoder(model: OneStep):
     receipt = model.fingerprint()
     assert set(receipt["weights"]) == {"gan.safetensors"}
     assert len(receipt["text_encoder"]) == 64
 
 
-def test_a_sentence_is_drawn_as_the_name_it_contains_and_the_task_records_it(model, catalogue):
+def test_a_sentence_is_drawn_as_the_name_it_contains_and_the_task_records_it(model: OneStep, catalogue: Catalogue):
     tasks = [ImageTask(one, one.seed) for one in (spec(catalogue, "a purple rocket in the snow"), spec(catalogue))]
     sentence, name = model.start(tasks)
     assert [task.drawn_as for task in tasks] == ["rocket", None]
@@ -79,7 +83,7 @@ def test_a_sentence_is_drawn_as_the_name_it_contains_and_the_task_records_it(mod
     assert float(name.conditioning.text @ rocket.conditioning.text) < 0.9
 
 
-def test_a_job_from_before_known_names_is_drawn_from_its_whole_prompt(model, catalogue):
+def test_a_job_from_before_known_names_is_drawn_from_its_whole_prompt(model: OneStep, catalogue: Catalogue):
     now = spec(catalogue, "a purple rocket in the snow")
     then = type(now).model_validate({key: value for key, value in now.model_dump().items() if key != "nearest_name"})
     task = ImageTask(then, then.seed)
@@ -90,19 +94,21 @@ def test_a_job_from_before_known_names_is_drawn_from_its_whole_prompt(model, cat
     assert not np.array_equal(generate(model, then)[0], generate(model, now)[0])
 
 
-def test_without_a_style_a_picture_equals_the_one_in_the_style_that_its_seed_chooses(model, catalogue):
+def test_without_a_style_a_picture_equals_the_one_in_the_style_that_its_seed_chooses(
+    model: OneStep, catalogue: Catalogue
+):
     by_seed = spec(catalogue, seed=2)
     assert np.array_equal(generate(model, by_seed)[0], generate(model, spec(catalogue, seed=2, style="flat"))[0])
     assert not np.array_equal(generate(model, by_seed)[0], generate(model, spec(catalogue, seed=2, style="3d"))[0])
 
 
-def test_a_job_from_before_styles_by_seed_is_drawn_in_no_style(model, catalogue):
+def test_a_job_from_before_styles_by_seed_is_drawn_in_no_style(model: OneStep, catalogue: Catalogue):
     then = spec(catalogue).model_copy(update={"styles": (), "version": 1})
     [state] = model.start([ImageTask(then, then.seed)])
     assert state.conditioning.style == len(model.gan.styles)
 
 
-def test_a_name_in_another_language_is_drawn_as_the_english_one_without_a_record(model, catalogue):
+def test_a_name_in_another_language_is_drawn_as_the_english_one_without_a_record(model: OneStep, catalogue: Catalogue):
     task = ImageTask(spec(catalogue, "ein roter Apfel"), 7)
     [state] = model.start([task])
     [apple] = model.start([ImageTask(spec(catalogue, "red apple"), 7)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import numpy as np
@@ -15,6 +15,7 @@ from tests.engine.test_diffusers_pipeline import job_of, run
 
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
+from limner_worker.generators.base import Picture
 from limner_worker.generators.diffusers.pipeline_checks import check
 from limner_worker.generators.registry import load
 
@@ -31,7 +32,7 @@ def test_a_pipeline_that_needs_a_control_picture_is_refused(tmp_path: Path) -> N
 
 def test_a_size_that_the_pipeline_would_round_is_refused(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.flux, tmp_path, sizes=[(32, 32), (40, 32)])
-    pipe = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder))
     pipe.register_modules(vae=pipelines.vae(widths=(4, 4, 4, 4), shift_factor=0.06))
     pipe.save_pretrained(tmp_path / "coarse")
     card = odd_pipelines.card(tmp_path / "coarse", sizes=[(32, 32), (40, 32)])
@@ -65,7 +66,7 @@ def test_steps_that_only_a_requests_scheduler_refuses_fail_the_request_with_the_
 class UnseededScheduler(diffusers.DDIMScheduler):
     """Draws noise from torch's global generator."""
 
-    def step(self, model_output: Any, timestep: Any, sample: Any, return_dict: bool = True) -> Any:
+    def step(self, model_output: Any, timestep: Any, sample: Any, *_: Any, **__: Any) -> Any:
         return (sample + torch.randn(sample.shape),)
 
 
@@ -95,4 +96,4 @@ def test_noise_for_which_a_pipeline_passes_no_generator_is_determined_by_the_see
     request = {"prompt": "a cat", "seed": 1, "steps": 3, "scheduler": "FlowMatchLCMScheduler"}
     first, second = job_of(card, "a", request), job_of(card, "b", request)
     assert run(generator, [first]) == run(generator, [second]) == {}
-    assert np.array_equal(first.rows[0].picture, second.rows[0].picture)
+    assert np.array_equal(cast(Picture, first.rows[0].picture), cast(Picture, second.rows[0].picture))

@@ -40,6 +40,12 @@ def mix_rows(monkeypatch: pytest.MonkeyPatch, cls: Any) -> None:
     monkeypatch.setattr(cls, "forward", mixing)
 
 
+def loaded(card: ModelCard, folder: Path) -> DiffusersPipeline:
+    generator = load(card, settings(folder))
+    assert isinstance(generator, DiffusersPipeline)
+    return generator
+
+
 @pytest.mark.parametrize(
     ("cls", "call"),
     [
@@ -51,7 +57,7 @@ def test_a_module_that_mixes_its_rows_is_called_for_one_image_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cls: Any, call: str
 ) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
-    assert load(card, settings(tmp_path)).unbatched_calls == set()
+    assert loaded(card, tmp_path).unbatched_calls == set()
     (tmp_path / "cache").rename(tmp_path / "cache without mixing")
     mix_rows(monkeypatch, cls)
     generator: Any = load(card, settings(tmp_path))
@@ -81,9 +87,9 @@ def test_the_result_is_stored_for_the_same_weights_and_card(tmp_path: Path, monk
     file.write_text("{")
     load(card, settings(tmp_path))
     assert len(drawn) == 4, "a damaged file was used"
-    pipe = diffusers.DiffusionPipeline.from_pretrained(card.source.folder)
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder))
     pipe.unet.conv_in.weight.data += 0.01
-    pipe.save_pretrained(card.source.folder, safe_serialization=True)
+    pipe.save_pretrained(str(card.source.folder), safe_serialization=True)
     load(card, settings(tmp_path))
     assert len(drawn) == 6, "the result for other weights was used"
 
@@ -116,12 +122,12 @@ def test_every_task_of_a_card_is_tried(tmp_path: Path) -> None:
     tasks = ["text-to-image", "image-to-image", "inpainting"]
     card: ModelCard = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, tasks=tasks)
     with torch.inference_mode():
-        assert load(card, settings(tmp_path)).unbatched_calls == set()
+        assert loaded(card, tmp_path).unbatched_calls == set()
 
 
 def test_a_card_without_batches_is_checked_too(tmp_path: Path) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path, buckets=(1,))
-    assert load(card, settings(tmp_path)).unbatched_calls == set()
+    assert loaded(card, tmp_path).unbatched_calls == set()
 
 
 def test_a_model_is_served_unchecked_if_the_memory_is_full_during_its_check(

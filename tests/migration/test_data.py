@@ -57,7 +57,7 @@ RUNS = {
 }
 ENDED = {"started_at": 1_700_000_200.5, "released_at": 1_700_000_100.5, "finished_at": 1_700_000_400.5, "attempt": 1}
 LOST = {"error_code": "worker_lost", "error_message": "two were lost", "error_retryable": True}
-JOBS: dict[str, dict[str, Any]] = {
+SINGLE_JOBS: dict[str, dict[str, Any]] = {
     "job_1_waits": {"state": "queued"},
     "job_2_released": {"state": "queued", "attempt": 1, "losses": 1, "released_at": 1_700_000_100.5},
     "job_3_running": {"state": "running", "attempt": 2, **RUNS},
@@ -65,9 +65,9 @@ JOBS: dict[str, dict[str, Any]] = {
     "job_5_failed": {"state": "failed", **ENDED, **LOST},
     "job_6_canceled": {"state": "canceled", "finished_at": 1_700_000_400.5},
 }
-JOBS |= {
+JOBS = SINGLE_JOBS | {
     f"{job_id}_in_bulk": values | {"bulk_id": "bulk_1", "bulk_line": line, "priority": Priority.LOW.rank}
-    for line, (job_id, values) in enumerate(JOBS.items())
+    for line, (job_id, values) in enumerate(SINGLE_JOBS.items())
 }
 LIVE = {job_id for job_id, values in JOBS.items() if values["state"] in ("queued", "running")}
 QUEUED = {job_id for job_id, values in JOBS.items() if values["state"] == "queued"}
@@ -135,7 +135,9 @@ def old_database(empty_database_url: str) -> Iterator[Database]:
     database.dispose()
 
 
-def test_unfinished_jobs_get_a_queue_key_and_queued_ones_are_released_again(old_database, empty_database_url):
+def test_unfinished_jobs_get_a_queue_key_and_queued_ones_are_released_again(
+    old_database: Database, empty_database_url: str
+):
     db.upgrade(empty_database_url)
     jobs = read(old_database, "jobs")
     for job_id in LIVE:
@@ -145,7 +147,7 @@ def test_unfinished_jobs_get_a_queue_key_and_queued_ones_are_released_again(old_
     assert all(jobs[job_id]["released_at"] == RUNS["released_at"] for job_id in LIVE - QUEUED)
 
 
-def test_all_other_values_are_unchanged(old_database, empty_database_url):
+def test_all_other_values_are_unchanged(old_database: Database, empty_database_url: str):
     before = read_all(old_database)
     db.upgrade(empty_database_url)
     after = read_all(old_database)
@@ -153,7 +155,7 @@ def test_all_other_values_are_unchanged(old_database, empty_database_url):
     assert {table: columns(after[table], before[table]) for table in TABLES} == before
 
 
-def test_tenants_get_default_limits_and_bulks_their_counts(old_database, empty_database_url):
+def test_tenants_get_default_limits_and_bulks_their_counts(old_database: Database, empty_database_url: str):
     db.upgrade(empty_database_url)
     with old_database.read() as session:
         assert queries.shares(session, ["tenant_a"]) == {"tenant_a": queries.Share(1.0, None, 2)}
@@ -167,7 +169,7 @@ def test_tenants_get_default_limits_and_bulks_their_counts(old_database, empty_d
         }
 
 
-def test_the_new_code_continues_with_the_old_jobs(old_database, empty_database_url):
+def test_the_new_code_continues_with_the_old_jobs(old_database: Database, empty_database_url: str):
     db.upgrade(empty_database_url)
     with old_database.write() as session:
         for priority, flow in ((Priority.NORMAL, "tenant_a"), (Priority.LOW, "bulk_1")):
@@ -185,7 +187,7 @@ def test_the_new_code_continues_with_the_old_jobs(old_database, empty_database_u
         assert again.id not in JOBS
 
 
-def test_downgrading_and_upgrading_again_restores_all_rows(old_database, empty_database_url):
+def test_downgrading_and_upgrading_again_restores_all_rows(old_database: Database, empty_database_url: str):
     before = read_all(old_database)
     before["jobs"] = unreleased(before["jobs"])
     db.upgrade(empty_database_url)
@@ -198,7 +200,7 @@ def test_downgrading_and_upgrading_again_restores_all_rows(old_database, empty_d
     assert read_all(old_database) == first
 
 
-def test_more_jobs_than_fit_in_one_transaction_get_their_queue_keys(old_database, empty_database_url):
+def test_more_jobs_than_fit_in_one_transaction_get_their_queue_keys(old_database: Database, empty_database_url: str):
     many = [{"id": f"job_{n:05}", "tenant_id": "tenant_a", **DEFAULTS, "state": "queued"} for n in range(5001)]
     insert(old_database, "jobs", many)
     db.upgrade(empty_database_url)

@@ -17,7 +17,7 @@ def _ours(name: str | None, kind: str, _parents: object) -> bool:
     return kind != "table" or not (name or "").startswith((SERVES_FROM_TABLE, WORD_INDEX, WORD_PURGE))
 
 
-def test_the_migrated_schema_matches_the_models(database):
+def test_the_migrated_schema_matches_the_models(database: Database):
     dialect = database.engine.dialect.name
     with database.engine.connect() as connection:
         context = MigrationContext.configure(
@@ -32,7 +32,7 @@ def test_the_migrated_schema_matches_the_models(database):
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_schema_can_be_downgraded_and_upgraded_again(empty_database_url):
+def test_the_schema_can_be_downgraded_and_upgraded_again(empty_database_url: str):
     database_url = empty_database_url
     db.upgrade(database_url)
     opened = Database(database_url)
@@ -45,6 +45,6 @@ def test_the_schema_can_be_downgraded_and_upgraded_again(empty_database_url):
     opened.dispose()
 
 
-def test_upgrading_twice_changes_nothing(database, database_url):
+def test_upgrading_twice_changes_nothing(database: Database, database_url: str):
     db.upgrade(database_url)
     assert db.is_current(database, database_url)

@@ -108,7 +108,7 @@ def invalidate(database: Database, index: str) -> None:
     [("9999", "0008", True), ("9999", "0004", True), ("9999", "9998", False), ("0005", "0004", False)],
 )
 def test_a_program_serves_its_own_schema_and_later_compatible_ones(
-    opened, empty_database_url, revision, serves_from, served
+    opened: Database, empty_database_url: str, revision: str, serves_from: str, served: bool
 ):
     db.upgrade(empty_database_url)
     assert db.is_current(opened, empty_database_url)
@@ -123,7 +123,7 @@ def test_a_program_serves_its_own_schema_and_later_compatible_ones(
             db.require_current(empty_database_url)
 
 
-def test_a_downgrade_restores_the_version_table_of_earlier_programs(opened, empty_database_url):
+def test_a_downgrade_restores_the_version_table_of_earlier_programs(opened: Database, empty_database_url: str):
     db.upgrade(empty_database_url)
     opened.dispose()
     db.downgrade(empty_database_url, "0003")
@@ -134,7 +134,7 @@ def test_a_downgrade_restores_the_version_table_of_earlier_programs(opened, empt
     assert db.is_current(opened, empty_database_url)
 
 
-def test_the_previous_release_works_beside_this_one(opened, empty_database_url, tmp_path: Path):
+def test_the_previous_release_works_beside_this_one(opened: Database, empty_database_url: str, tmp_path: Path):
     db.upgrade(empty_database_url)
     _, spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="a red apple", seed=1))
     with opened.write() as session:
@@ -149,7 +149,9 @@ def test_the_previous_release_works_beside_this_one(opened, empty_database_url, 
         assert ledger.finish(session, [ledger.Result(old_job_id, claim.attempt)])
 
 
-def test_keys_of_the_previous_release_and_of_this_one_are_valid_for_both(opened, empty_database_url, tmp_path: Path):
+def test_keys_of_the_previous_release_and_of_this_one_are_valid_for_both(
+    opened: Database, empty_database_url: str, tmp_path: Path
+):
     db.upgrade(empty_database_url)
     with opened.write() as session:
         key = keys.create(session, "ours", "new")
@@ -163,7 +165,7 @@ def test_keys_of_the_previous_release_and_of_this_one_are_valid_for_both(opened,
 # --- one upgrade at a time ---
 
 
-def test_an_upgrade_waits_for_another_and_reports_it(opened, empty_database_url):
+def test_an_upgrade_waits_for_another_and_reports_it(opened: Database, empty_database_url: str):
     messages: list[str] = []
     opened.dispose()
     with ThreadPoolExecutor() as pool, closing(opened.engine.connect()) as connection:
@@ -176,7 +178,7 @@ def test_an_upgrade_waits_for_another_and_reports_it(opened, empty_database_url)
     assert db.is_current(opened, empty_database_url)
 
 
-def test_concurrent_upgrades_all_succeed(opened, empty_database_url, tmp_path: Path):
+def test_concurrent_upgrades_all_succeed(opened: Database, empty_database_url: str, tmp_path: Path):
     environment = os.environ | {"LIMNER_DATABASE_URL": empty_database_url, "LIMNER_DATA_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "limner_client.cli.main", "db", "upgrade"]
     started = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
@@ -188,7 +190,7 @@ def test_concurrent_upgrades_all_succeed(opened, empty_database_url, tmp_path: P
 # --- PostgreSQL indexes ---
 
 
-def test_an_index_build_ignores_the_time_limits_of_the_service(postgres_url):
+def test_an_index_build_ignores_the_time_limits_of_the_service(postgres_url: str):
     db.upgrade(postgres_url, "0005")
     limits = "options=-c%20statement_timeout%3D1000%20-c%20lock_timeout%3D1000"
     limited = f"{postgres_url}{'&' if '?' in postgres_url else '?'}{limits}"
@@ -212,7 +214,7 @@ def test_an_index_build_ignores_the_time_limits_of_the_service(postgres_url):
     database.dispose()
 
 
-def test_an_invalid_index_is_rebuilt(postgres_url):
+def test_an_invalid_index_is_rebuilt(postgres_url: str):
     db.upgrade(postgres_url)
     database = Database(postgres_url, limited=False)
     write(database, "CREATE INDEX ix_jobs_ended_ccnew ON jobs (finished_at)")
@@ -225,7 +227,7 @@ def test_an_invalid_index_is_rebuilt(postgres_url):
     database.dispose()
 
 
-def test_a_migration_interrupted_between_indexes_resumes(postgres_url):
+def test_a_migration_interrupted_between_indexes_resumes(postgres_url: str):
     db.upgrade(postgres_url, "0005")
     database = Database(postgres_url, limited=False)
     write(

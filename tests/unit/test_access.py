@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -12,7 +15,7 @@ from limner_shared.errors import InvalidRequest
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs `limner …` with its own database."""
     monkeypatch.setenv("LIMNER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "300")
@@ -34,12 +37,12 @@ def run(tmp_path, monkeypatch):
         ("2027-01-31T01:00+01:00", Expiry(1_801_353_600, is_relative=False)),
     ],
 )
-def test_an_expiry_is_a_duration_or_a_date(text, expiry):
+def test_an_expiry_is_a_duration_or_a_date(text: str, expiry: Any):
     assert parse_expiry(text) == expiry
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1d", "1.5d", "5", "9" * 40 + "d", "2027-13-01", "nan", "٣d", "\0"])
-def test_any_other_expiry_is_refused(text):
+def test_any_other_expiry_is_refused(text: str):
     with pytest.raises(InvalidRequest):
         parse_expiry(text)
 
@@ -51,7 +54,7 @@ def test_scopes_are_stored_as_words_and_unknown_ones_grant_nothing():
     assert read_scopes("") == set()
 
 
-def test_the_commands_create_list_rotate_and_revoke_keys(run):
+def test_the_commands_create_list_rotate_and_revoke_keys(run: Any):
     key = run("keys", "create", "acme", "--label", "shop", "--scope", "admin", "--expires", "2030-01-31").output.strip()
     key_id = key.split("_")[1]
     [_, row] = run("keys", "list").output.splitlines()
@@ -71,7 +74,7 @@ def test_the_commands_create_list_rotate_and_revoke_keys(run):
 @pytest.mark.parametrize(
     "options", [("--scope", "root"), ("--expires", "soon"), ("--expires", "0d"), ("--expires", "2001-01-01")]
 )
-def test_an_invalid_scope_or_expiry_is_a_usage_error_and_creates_nothing(run, options):
+def test_an_invalid_scope_or_expiry_is_a_usage_error_and_creates_nothing(run: Any, options: Any):
     assert run("keys", "create", "acme", *options).exit_code == 2
     assert "acme" not in run("keys", "list").output
     assert "acme" not in run("tenants").output

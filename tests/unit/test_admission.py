@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from limner_shared.circuit_breaker import Breaker
@@ -35,7 +37,7 @@ def test_a_lane_closes_when_its_slots_are_used_and_reopens_when_jobs_leave():
 
 
 @pytest.mark.parametrize("full", [Lane.FIRST, Lane.HIGH, Lane.NORMAL, Lane.LOW])
-def test_a_full_lane_takes_no_slot_from_another_lane(full):
+def test_a_full_lane_takes_no_slot_from_another_lane(full: Any):
     admission = Admission(1, MODELS)
     admission.add(queue_name("a", full), 9)
     assert [lane for lane in Lane if not admission.is_open(queue_name("a", lane))] == [full]
@@ -92,7 +94,7 @@ def test_the_last_message_of_a_removed_queue_does_not_add_the_queue_again():
     assert strategy.consume(99) == queue_names("a")
 
 
-def test_repeated_failures_close_a_model_until_one_trial_job_succeeds(clock):
+def test_repeated_failures_close_a_model_until_one_trial_job_succeeds(clock: Clock):
     admission = Admission(4, MODELS)
     admission.models["a"] = breaker = Breaker(3, 10, 60, clock)
     queues = [queue_name(model, Lane.NORMAL) for model in MODELS]
@@ -115,7 +117,7 @@ def test_repeated_failures_close_a_model_until_one_trial_job_succeeds(clock):
     assert all(map(admission.is_open, queues))
 
 
-def test_a_failing_blob_store_closes_all_queues_until_it_recovers(clock):
+def test_a_failing_blob_store_closes_all_queues_until_it_recovers(clock: Clock):
     admission = Admission(4, MODELS)
     admission.store = Breaker(1, 1, 60, clock)
     admission.store.failed()

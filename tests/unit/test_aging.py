@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +15,9 @@ PERIOD = 20.0
 UNCHANGED = "the same message"
 
 
-def starved_lanes(aging: Aging, rounds: list[dict[Lane, object]], seconds: float = 1.0) -> list[tuple[float, Lane]]:
+def starved_lanes(
+    aging: Aging, rounds: Sequence[Mapping[Lane, object]], seconds: float = 1.0
+) -> list[tuple[float, Lane]]:
     """The times and lanes that are reported as starved; rounds are `seconds` apart and list oldest messages."""
     found = []
     for number, oldest in enumerate(rounds):
@@ -68,7 +73,9 @@ def test_an_empty_lane_is_not_starved():
 @given(
     st.integers(0, 6), st.integers(0, 6), st.sampled_from([Lane.FIRST, Lane.HIGH]), st.integers(1, 3), st.integers(0, 4)
 )
-def test_every_message_is_served_despite_endless_work_above(normal, low, above, served_a_round, standing):
+def test_every_message_is_served_despite_endless_work_above(
+    normal: int, low: int, above: Any, served_a_round: int, standing: int
+):
     """The worker always takes the oldest message of the highest lane, and `above` is never empty. A lane moves one
     message up per period (plus the round that first sees the next one), so message k moves after k + 1 of these.
     """

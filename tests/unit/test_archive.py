@@ -7,6 +7,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,14 @@ from limner_shared.errors import NotFound
 from limner_web.api.archive import zipped
 
 
-def jobs(count: int, images: int = 1) -> Iterator[SimpleNamespace]:
+def jobs(count: int, images: int = 1) -> Iterator[Any]:
     for line in range(1, count + 1):
         job = SimpleNamespace(bulk_line=line)
         made = [SimpleNamespace(image_index=n, sha256=f"{line}-{n}", media_type="image/png") for n in range(images)]
         yield SimpleNamespace(job=job, images=made)
 
 
-def describe(shown: SimpleNamespace) -> str:
+def describe(shown: Any) -> str:
     return f'{{"line": {shown.job.bulk_line}}}\n'
 
 

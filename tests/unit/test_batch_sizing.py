@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +64,7 @@ def test_a_memory_limit_applies_to_its_key_only():
     ),
     st.sets(st.sampled_from([1, 2, 3, 4, 6, 8]), min_size=1),
 )
-def test_at_least_one_size_is_allowed_and_all_are_from_the_card(events, buckets):
+def test_at_least_one_size_is_allowed_and_all_are_from_the_card(events: list[Any], buckets: Any):
     sizer = BatchSizer()
     for what, size, seconds in events:
         if what == "took":
@@ -76,7 +78,7 @@ def test_at_least_one_size_is_allowed_and_all_are_from_the_card(events, buckets)
 
 
 @given(st.sets(st.sampled_from([1, 2, 3, 5, 6, 8]), min_size=2), st.integers(1, 8))
-def test_a_memory_limit_is_always_lifted_again(buckets, size):
+def test_a_memory_limit_is_always_lifted_again(buckets: Any, size: int):
     sizer = BatchSizer()
     sizer.record_out_of_memory("key", size)
     for _ in range(GROW_AFTER * len(buckets)):

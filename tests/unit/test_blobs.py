@@ -7,17 +7,18 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.exceptions import GenericError
 
 from limner_shared.errors import NotFound, StorageFailed
 from limner_shared.storage import object_store
-from limner_shared.storage.blobs import Blobs
+from limner_shared.storage.blobs import Blobs, SetAside
 from limner_shared.storage.object_store import FAILURES, Store, is_full
 
 
-def test_equal_bytes_are_stored_once_under_their_digest(tmp_path):
+def test_equal_bytes_are_stored_once_under_their_digest(tmp_path: Path):
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put(b"picture")
     assert digest == blobs.put(b"picture") == hashlib.sha256(b"picture").hexdigest()
@@ -25,12 +26,12 @@ def test_equal_bytes_are_stored_once_under_their_digest(tmp_path):
     assert len([file for file in tmp_path.rglob("*") if file.is_file()]) == 1
 
 
-def test_an_unknown_digest_is_not_found(tmp_path):
+def test_an_unknown_digest_is_not_found(tmp_path: Path):
     with pytest.raises(NotFound):
         Blobs(tmp_path.as_uri()).get("ab" * 32)
 
 
-def test_a_failed_write_raises_storage_failed(tmp_path):
+def test_a_failed_write_raises_storage_failed(tmp_path: Path):
     blobs = Blobs((tmp_path / "store").as_uri())
     (tmp_path / "store").rmdir()
     (tmp_path / "store").write_text("a file where the folder was")
@@ -43,7 +44,7 @@ def test_a_full_disk_is_distinguished_from_other_failures():
     assert not is_full(GenericError("Permission denied (os error 13)"))
 
 
-def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path, monkeypatch):
+def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     synced: list[Path] = []
     fsync = os.fsync
 
@@ -66,7 +67,9 @@ def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path, mo
     assert synced == []
 
 
-def test_a_group_of_pictures_is_synced_before_any_gets_its_name_and_each_folder_once(tmp_path, monkeypatch):
+def test_a_group_of_pictures_is_synced_before_any_gets_its_name_and_each_folder_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     events: list[str] = []
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (events.append("sync"), fsync(handle)))
@@ -77,7 +80,7 @@ def test_a_group_of_pictures_is_synced_before_any_gets_its_name_and_each_folder_
     assert events == ["sync"] * 3 + ["name"] * 3 + ["sync"]
 
 
-def test_a_group_that_cannot_be_written_leaves_no_partial_file(tmp_path):
+def test_a_group_that_cannot_be_written_leaves_no_partial_file(tmp_path: Path):
     store = Store(tmp_path.as_uri())
     (tmp_path / "b").write_text("a file where a folder is needed")
     with pytest.raises(StorageFailed):
@@ -86,7 +89,7 @@ def test_a_group_that_cannot_be_written_leaves_no_partial_file(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:3], lambda data: b"?" + data[1:], lambda _: b""])
-def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again(tmp_path, damage):
+def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again(tmp_path: Path, damage: Any):
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put_input(b"an input")
     file = tmp_path / "inputs" / digest
@@ -100,7 +103,7 @@ def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: b"?" + data[1:], lambda _: b"", lambda _: b"x"]
 )
-def test_a_damaged_checkpoint_is_detected(tmp_path, damage):
+def test_a_damaged_checkpoint_is_detected(tmp_path: Path, damage: Any):
     blobs = Blobs(tmp_path.as_uri())
     blobs.store_checkpoint("job-0", b"checkpoint")
     assert blobs.load_checkpoint("job-0") == b"checkpoint"
@@ -131,7 +134,7 @@ def unresponsive_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
         yield Blobs("s3://pictures")
 
 
-def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unresponsive_bucket):
+def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unresponsive_bucket: Blobs):
     for _ in range(FAILURES):
         with pytest.raises(StorageFailed, match="cannot be used"):
             unresponsive_bucket.put(b"picture")
@@ -139,7 +142,7 @@ def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unr
         unresponsive_bucket.get("ab" * 32)
 
 
-def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_path):
+def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_path: Path):
     blobs = Blobs(tmp_path.as_uri())
     digest, given = blobs.put(b"picture"), blobs.put_input(b"input")
     assert not blobs.delete(digest, unless_written_within=60)
@@ -149,8 +152,8 @@ def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_pat
     assert list(blobs.set_aside(60)) == [[]]
     [page] = blobs.set_aside(-1)
     assert sorted(page) == [("", digest), ("inputs", given)]
-    blobs.put_back(page[page.index(("", digest))])
-    blobs.delete_for_good(page[page.index(("inputs", given))])
+    blobs.put_back(page[page.index(SetAside("", digest))])
+    blobs.delete_for_good(page[page.index(SetAside("inputs", given))])
     assert blobs.get(digest) == b"picture"
     with pytest.raises(NotFound):
         blobs.get_input(given)

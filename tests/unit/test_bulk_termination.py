@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -21,12 +22,12 @@ TENANT = ledger.LOCAL_TENANT
 DAY = 86400.0
 
 
-def lines(catalogue: Catalogue, numbers: Sequence[int], **more: object) -> list[ledger.NewJob]:
+def lines(catalogue: Catalogue, numbers: Sequence[int], **more: Any) -> list[ledger.NewJob]:
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     return [ledger.NewJob(spec, 10, Priority.LOW, bulk_line=number, **more) for number in numbers]
 
 
-def load(database: Database, catalogue: Catalogue, count: int, **more: object) -> str:
+def load(database: Database, catalogue: Catalogue, count: int, **more: Any) -> str:
     """Create a bulk that is still loading and has `count` jobs; returns its id."""
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, TENANT)
@@ -50,7 +51,7 @@ def usage_by_day(database: Database) -> dict[str, int]:
         return {row.day: row.cost for row in session.execute(select(Usage.day, Usage.cost))}
 
 
-def test_dropping_a_bulk_deletes_the_events_of_its_expired_and_canceled_jobs(database, catalogue):
+def test_dropping_a_bulk_deletes_the_events_of_its_expired_and_canceled_jobs(database: Database, catalogue: Catalogue):
     bulk_id = load(database, catalogue, 3, expires_in=-1)
     with database.write() as session:
         assert len(ledger.expire(session, 1)) == 1
@@ -76,7 +77,7 @@ def test_only_known_tables_prevent_the_deletion_of_a_job():
     )
 
 
-def test_two_concurrent_sweepers_delete_a_dropped_bulk_completely(database, catalogue):
+def test_two_concurrent_sweepers_delete_a_dropped_bulk_completely(database: Database, catalogue: Catalogue):
     bulk_id = load(database, catalogue, 60)
     with database.write() as session:
         ledger.drop_bulk(session, bulk_id)
@@ -93,7 +94,7 @@ def test_two_concurrent_sweepers_delete_a_dropped_bulk_completely(database, cata
     assert rows(database, Job) == 0
 
 
-def test_a_bulk_can_be_dropped_while_its_loader_writes(database, catalogue):
+def test_a_bulk_can_be_dropped_while_its_loader_writes(database: Database, catalogue: Catalogue):
     bulk_id = load(database, catalogue, 5)
     together = Barrier(2)
 
@@ -120,7 +121,7 @@ def test_a_bulk_can_be_dropped_while_its_loader_writes(database, catalogue):
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_sweep_skips_jobs_locked_by_another_transaction(database, catalogue):
+def test_a_sweep_skips_jobs_locked_by_another_transaction(database: Database, catalogue: Catalogue):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
         ledger.drop_bulk(session, bulk_id)
@@ -134,7 +135,7 @@ def test_a_sweep_skips_jobs_locked_by_another_transaction(database, catalogue):
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_sweep_does_not_wait_for_a_bulk_locked_by_another_sweeper(database, catalogue):
+def test_a_sweep_does_not_wait_for_a_bulk_locked_by_another_sweeper(database: Database, catalogue: Catalogue):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
         ledger.drop_bulk(session, bulk_id)
@@ -144,7 +145,9 @@ def test_a_sweep_does_not_wait_for_a_bulk_locked_by_another_sweeper(database, ca
         assert rows(database, Job) == 3
 
 
-def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_stops_its_loader(database, catalogue):
+def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_stops_its_loader(
+    database: Database, catalogue: Catalogue
+):
     bulk_id = load(database, catalogue, 3)
     with database.write() as session:
         ledger.store_idempotency_key(session, TENANT, "mine", "", bulk_id)
@@ -158,7 +161,7 @@ def test_canceling_a_loading_bulk_frees_its_idempotency_key_and_stops_its_loader
         assert queries.bulk(session, TENANT, bulk_id).state == "canceled"
 
 
-def test_canceling_a_complete_bulk_keeps_its_idempotency_key(database, catalogue):
+def test_canceling_a_complete_bulk_keeps_its_idempotency_key(database: Database, catalogue: Catalogue):
     bulk_id = load(database, catalogue, 1)
     with database.write() as session:
         ledger.seal_bulk(session, bulk_id, 1)
@@ -168,14 +171,14 @@ def test_canceling_a_complete_bulk_keeps_its_idempotency_key(database, catalogue
 
 
 @pytest.fixture
-def limited(database: Database) -> Iterator[Database]:
+def limited(database: Database) -> Database:
     """A tenant with a daily limit."""
     with database.write() as session:
         session.execute(update(Tenant).values(cost_per_day=1000))
     return database
 
 
-def test_a_refund_goes_to_the_day_of_the_charge(limited, catalogue):
+def test_a_refund_goes_to_the_day_of_the_charge(limited: Database, catalogue: Catalogue):
     bulk_id = load(limited, catalogue, 5)
     [(today, cost)] = usage_by_day(limited).items()
     assert cost == 50
@@ -189,7 +192,7 @@ def test_a_refund_goes_to_the_day_of_the_charge(limited, catalogue):
     assert usage_by_day(limited) == {yesterday: 5, today: 20}
 
 
-def test_a_refund_never_makes_usage_negative(limited, catalogue):
+def test_a_refund_never_makes_usage_negative(limited: Database, catalogue: Catalogue):
     bulk_id = load(limited, catalogue, 5)
     with limited.write() as session:
         session.execute(update(Usage).values(cost=7))
@@ -198,7 +201,7 @@ def test_a_refund_never_makes_usage_negative(limited, catalogue):
     assert set(usage_by_day(limited).values()) == {0}
 
 
-def test_retrying_dead_letters_respects_the_tenants_limits(database, catalogue):
+def test_retrying_dead_letters_respects_the_tenants_limits(database: Database, catalogue: Catalogue):
     load(database, catalogue, 3)
     with database.write() as session:
         session.execute(update(Job).values(state="failed", error_code="worker_lost", bulk_id=None, finished_at=1.0))
@@ -215,7 +218,7 @@ def test_retrying_dead_letters_respects_the_tenants_limits(database, catalogue):
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_finishing_jobs_of_the_same_bulks_concurrently_does_not_deadlock(database, catalogue):
+def test_finishing_jobs_of_the_same_bulks_concurrently_does_not_deadlock(database: Database, catalogue: Catalogue):
     """Regression: results were written one attempt after another, and each attempt locked its own bulk rows."""
     bulks = [load(database, catalogue, 80) for _ in range(2)]
     with database.write() as session:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -23,10 +25,10 @@ class Cache:
         return "Cache()"
 
 
-def forward(input_ids, past_key_values=None, scale=1.0, layers=None): ...
+def forward(input_ids: Any, past_key_values: Any = None, scale: float = 1.0, layers: Any = None): ...
 
 
-def call(*args, **kwargs):
+def call(*args: Any, **kwargs: Any):
     return Signature("text_encoder.forward", forward).call(args, kwargs, Digests())
 
 
@@ -58,10 +60,10 @@ def test_objects_with_equal_repr_are_distinguished_and_not_cached():
     assert content(call(ids, layers=[Cache()])) is None
 
 
-def denoise(sample, img_ids=None, camera=None, position_ids=None): ...
+def denoise(sample: Any, img_ids: Any = None, camera: Any = None, position_ids: Any = None): ...
 
 
-def denoiser_call(**arguments):
+def denoiser_call(**arguments: Any):
     return Signature("transformer.forward", denoise).call((torch.randn(2, 4),), arguments, Digests())
 
 
@@ -78,7 +80,7 @@ def test_a_tensor_of_unknown_layout_is_never_joined():
     assert not denoiser_call(camera=torch.tensor(1.0)).alone
 
 
-def encode(input_ids, pixel_values=None, past_key_values=None): ...
+def encode(input_ids: Any, pixel_values: Any = None, past_key_values: Any = None): ...
 
 
 def test_a_text_encoder_s_input_that_has_no_rows_is_not_joined_or_padded():

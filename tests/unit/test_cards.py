@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,9 +40,11 @@ from limner_web.intake.scheduling import retry_limit
         ({"metadata": {"a": "x" * 5000}}, "metadata", "4096"),
     ],
 )
-def test_a_value_beyond_the_cards_limits_is_refused_with_the_allowed_ones(catalogue, request_fields, field, allowed):
+def test_a_value_beyond_the_cards_limits_is_refused_with_the_allowed_ones(
+    catalogue: Catalogue, request_fields: dict[str, Any], field: str, allowed: str
+):
     with pytest.raises(InvalidRequest) as refused:
-        catalogue.resolve(JobRequest(**{"prompt": "a red apple"} | request_fields))
+        catalogue.resolve(JobRequest.model_validate({"prompt": "a red apple"} | request_fields))
     assert refused.value.details["field"] == field
     assert allowed in refused.value.message
 
@@ -57,25 +60,25 @@ def test_a_value_beyond_the_cards_limits_is_refused_with_the_allowed_ones(catalo
         {"prompt": "x", "seed": -1},
     ],
 )
-def test_a_request_of_the_wrong_shape_is_refused(fields):
+def test_a_request_of_the_wrong_shape_is_refused(fields: dict[str, Any]):
     with pytest.raises(ValidationError):
         JobRequest.model_validate(fields)
 
 
-def test_omitted_fields_take_the_cards_defaults_and_a_random_seed(catalogue):
+def test_omitted_fields_take_the_cards_defaults_and_a_random_seed(catalogue: Catalogue):
     spec = catalogue.resolve(JobRequest(prompt="  a red apple "))[1]
     assert (spec.prompt, spec.width, spec.height, spec.steps) == ("a red apple", 256, 256, 8)
     assert spec.seed != catalogue.resolve(JobRequest(prompt="x"))[1].seed
 
 
-def test_without_a_style_neighbouring_pictures_have_different_styles_by_their_seeds(catalogue):
+def test_without_a_style_neighbouring_pictures_have_different_styles_by_their_seeds(catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x", n=3, seed=MAX_SEED - 7))
     assert (spec.style, spec.version) == (None, 1)
     assert {spec.style_for(spec.image_seed(index)) for index in range(3)} == set(card.styles_by_seed)
     assert spec.style_for(5) == spec.model_copy(update={"seed": 3, "n": 1}).style_for(5)
 
 
-def test_a_chosen_style_and_cards_without_the_switch_give_specs_that_earlier_workers_read(catalogue):
+def test_a_chosen_style_and_cards_without_the_switch_give_specs_that_earlier_workers_read(catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x", style="noto"))
     assert (spec.style_for(0), spec.style_for(1), spec.styles, spec.version) == ("noto", "noto", (), 1)
     plain = card.model_copy(update={"styles_by_seed": ()}).resolve(JobRequest(prompt="x"))
@@ -86,14 +89,14 @@ def test_a_chosen_style_and_cards_without_the_switch_give_specs_that_earlier_wor
     assert (none.style_for(0), none.version) == (None, 1)
 
 
-def test_a_style_that_a_description_names_takes_precedence_over_the_seeds(catalogue):
+def test_a_style_that_a_description_names_takes_precedence_over_the_seeds(catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(description="a flat cat", n=4))
     fitted = card.fit(spec, Conditions(prompt="a cat", style="flat"))
     assert {fitted.style_for(seed) for seed in range(4)} == {"flat"}
 
 
 @given(seed=st.integers(0, MAX_SEED), index=st.integers(0, 16))
-def test_image_k_of_seed_s_is_image_0_of_seed_s_plus_k(seed, index):
+def test_image_k_of_seed_s_is_image_0_of_seed_s_plus_k(seed: int, index: int):
     catalogue = Catalogue.load([], "limner-flow")
     spec = catalogue.resolve(JobRequest(prompt="x", seed=seed))[1]
     assert 0 <= spec.image_seed(index) <= MAX_SEED
@@ -108,7 +111,7 @@ def test_image_k_of_seed_s_is_image_0_of_seed_s_plus_k(seed, index):
         ('name = "x"\nfamily = "magic"', "family"),
     ],
 )
-def test_a_bad_card_is_refused_with_the_file_and_the_reason(tmp_path: Path, text, reason):
+def test_a_bad_card_is_refused_with_the_file_and_the_reason(tmp_path: Path, text: str, reason: str):
     file = tmp_path / "bad.toml"
     file.write_text(text)
     with pytest.raises(CardError) as refused:
@@ -134,18 +137,18 @@ def test_no_state_follows_a_terminal_one_and_every_state_can_be_reached():
 
 
 @pytest.mark.parametrize("fields", [{}, {"prompt": "a cat", "description": "a cat"}])
-def test_a_request_has_a_prompt_or_a_description(catalogue, fields):
+def test_a_request_has_a_prompt_or_a_description(catalogue: Catalogue, fields: dict[str, Any]):
     with pytest.raises(InvalidRequest, match="one of prompt and description"):
         catalogue.resolve(JobRequest(**fields))
 
 
-def test_a_description_is_its_own_prompt_until_it_is_interpreted(catalogue):
+def test_a_description_is_its_own_prompt_until_it_is_interpreted(catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(description="please draw a cat " * 100, style="flat"))
     assert spec.prompt == spec.description[: card.max_prompt_chars]
     assert spec.given == ("style",)
 
 
-def test_conditions_apply_within_the_cards_limits_to_fields_that_the_client_did_not_set(catalogue):
+def test_conditions_apply_within_the_cards_limits_to_fields_that_the_client_did_not_set(catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(description="cats", style="flat", seed=3))
     wild = Conditions(prompt="a cat\0" * 200, style="3d", width=64, height=64, n=900, seed=5)
     fitted = card.fit(spec, wild)
@@ -156,14 +159,14 @@ def test_conditions_apply_within_the_cards_limits_to_fields_that_the_client_did_
     assert (odd.style, odd.width, odd.height, odd.n) == ("flat", spec.width, spec.height, 1)
 
 
-def test_a_model_without_guidance_refuses_a_negative_prompt_and_ignores_an_interpreted_one(catalogue):
+def test_a_model_without_guidance_refuses_a_negative_prompt_and_ignores_an_interpreted_one(catalogue: Catalogue):
     with pytest.raises(InvalidRequest, match="no guidance"):
         catalogue.resolve(JobRequest(prompt="a cat", negative_prompt="hat", model="limner-gan"))
     card, spec = catalogue.resolve(JobRequest(description="a cat without a hat", model="limner-gan"))
     assert card.fit(spec, Conditions(prompt="a cat", negative_prompt="hat")).negative_prompt == ""
 
 
-def test_a_model_without_negative_prompts_refuses_one_and_records_an_interpreted_one_as_dropped(catalogue):
+def test_a_model_without_negative_prompts_refuses_one_and_records_an_interpreted_one_as_dropped(catalogue: Catalogue):
     with pytest.raises(InvalidRequest, match="limner-flow cannot leave things out") as refused:
         catalogue.resolve(JobRequest(prompt="a cat", negative_prompt="hat"))
     assert (refused.value.code, refused.value.status) == ("negative_prompt_unsupported", 422)
@@ -188,7 +191,7 @@ def test_blank_prompts_and_nul_characters_are_refused():
     }
 
 
-def image_card(**more):
+def image_card(**more: Any):
     about = {
         "name": "painter",
         "title": "Painter",
@@ -206,23 +209,23 @@ def test_a_strength_that_leaves_no_step_is_refused_and_the_default_is_the_docume
     card = image_card()
     for fields in ({"strength": 0.2}, {"strength": 0.05, "steps": 19}, {"steps": 1}):
         with pytest.raises(InvalidRequest, match="steps of at least 1") as refused:
-            card.resolve(JobRequest(prompt="a", image="0" * 64, **fields))
+            card.resolve(JobRequest.model_validate({"prompt": "a", "image": "0" * 64} | fields))
         assert refused.value.details["field"] == "strength"
     assert card.resolve(JobRequest(prompt="a", image="0" * 64)).strength == 0.8
     assert "0.8" in (JobRequest.model_fields["strength"].description or "")
     assert card.resolve(JobRequest(prompt="a")).strength is None
 
 
-def test_a_diffusers_card_with_sizes_not_divisible_by_8_is_refused(tmp_path):
+def test_a_diffusers_card_with_sizes_not_divisible_by_8_is_refused(tmp_path: Path):
     with pytest.raises(ValidationError, match=r"100x64.*multiples of 8"):
         image_card(sizes=[(64, 64), (100, 64)])
     assert image_card(family="null", sizes=[(100, 64)]).sizes == ((100, 64),)
 
 
-def test_a_card_has_a_default_and_a_limit_of_retries(catalogue):
+def test_a_card_has_a_default_and_a_limit_of_retries(catalogue: Catalogue):
     card = catalogue.get("limner-flow")
     assert (card.max_retries.default, card.max_retries.max) == (5, 20)
     own = ModelCard.model_validate(card.model_dump() | {"max_retries": {"min": 0, "max": 2, "default": 1}})
-    assert [retry_limit(own, JobRequest(prompt="x", **more)) for more in ({}, {"max_retries": 2})] == [1, 2]
+    assert [retry_limit(own, JobRequest(prompt="x", max_retries=asked)) for asked in (None, 2)] == [1, 2]
     with pytest.raises(InvalidRequest, match="0 to 2"):
         retry_limit(own, JobRequest(prompt="x", max_retries=3))

@@ -71,7 +71,7 @@ class FakeServer:
                     body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 fake.answer(self, body)
 
-            def log_message(self, *args: object) -> None:
+            def log_message(self, *_: Any, **__: Any) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -81,7 +81,13 @@ class FakeServer:
     def job(self, line: int | None = None) -> dict[str, Any]:
         digest = hashlib.sha256(PICTURE).hexdigest()
         image = {"id": "img_1", "url": f"/images/{line}", "sha256": digest, "width": 64, "height": 64, "seed": 7}
-        view = {"id": "job_1", "status": self.job_state, "model": "m", "prompt": "a red apple", "style": None}
+        view: dict[str, Any] = {
+            "id": "job_1",
+            "status": self.job_state,
+            "model": "m",
+            "prompt": "a red apple",
+            "style": None,
+        }
         view |= {"version": 2, "negative_prompt": "", "priority": "normal", "metadata": {}, "bulk": None, "links": {}}
         view |= {"position": None, "progress": None, "created_at": WHEN, "started_at": WHEN, "finished_at": WHEN}
         view |= {"width": 64, "height": 64, "steps": 4, "guidance": 3.0, "seed": 7, "n": 1, "line": line}
@@ -432,12 +438,12 @@ def test_doctor_reports_no_problem_with_an_empty_folder(tmp_path: Path) -> None:
     assert "Limner can run here." in shown.output
 
 
-def report(**changed: object) -> DispatcherReport:
+def report(**changed: Any) -> DispatcherReport:
     values = {"owner": "host:7", "leads": ["dispatch"], "finished": {}, "failures": {}, "set_aside": []}
     return DispatcherReport.model_validate(values | {"set_aside_count": 0, "threads": {"release": None}} | changed)
 
 
-def test_doctor_shows_items_set_aside_by_dispatchers_and_slow_threads(tmp_path, redis_url) -> None:
+def test_doctor_shows_items_set_aside_by_dispatchers_and_slow_threads(tmp_path: Path, redis_url: str) -> None:
     aside = {"duty": "sweep bulks", "item": "bulk_7", "error": "IntegrityError", "failures": 4, "retry_in": 8.0}
     with Redis.from_url(redis_url) as client:
         write_report(client, report(set_aside=[aside], set_aside_count=1))

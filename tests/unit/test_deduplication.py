@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image as Pillow
@@ -30,7 +32,7 @@ REQUEST = {"prompt": "a red apple", "seed": 7}
 
 
 @pytest.fixture
-def blobs(tmp_path) -> Blobs:
+def blobs(tmp_path: Path) -> Blobs:
     return Blobs(f"file://{tmp_path / 'blobs'}")
 
 
@@ -59,13 +61,13 @@ class Worker:
     def _is_active(self, job: JobRun) -> bool:
         return job.id in self.active
 
-    def _draw(self, jobs) -> None:
+    def _draw(self, jobs: Any) -> None:
         self.drawn += [job.id for job in jobs]
 
-    def _copy(self, job: JobRun, images) -> None:
+    def _copy(self, job: JobRun, images: Any) -> None:
         self.copied[job.id] = list(images)
 
-    def claim(self, tenant: str = ledger.LOCAL_TENANT, lane: Lane = Lane.NORMAL, **request: object) -> Claim:
+    def claim(self, tenant: str = ledger.LOCAL_TENANT, lane: Lane = Lane.NORMAL, **request: Any) -> Claim:
         card, spec = self.catalogue.resolve(JobRequest.model_validate(REQUEST | request))
         with self.database.write() as session:
             new = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)
@@ -143,7 +145,7 @@ def test_an_equal_request_gets_the_same_picture_and_its_receipt_names_the_source
 
 
 def test_a_style_chosen_by_the_seed_equals_the_same_style_by_name(worker: Worker):
-    named, by_seed = (deduplication_keys(worker.claim(**style), FINGERPRINT) for style in ({"style": "noto"}, {}))
+    named, by_seed = (deduplication_keys(claim, FINGERPRINT) for claim in (worker.claim(style="noto"), worker.claim()))
     assert named == by_seed
     assert named != deduplication_keys(worker.claim(style="3d"), FINGERPRINT)
 
@@ -200,7 +202,7 @@ def test_a_job_does_not_wait_for_one_of_a_lower_lane(worker: Worker):
     ],
     ids=str,
 )
-def test_requests_with_different_results_are_drawn_separately(worker: Worker, other):
+def test_requests_with_different_results_are_drawn_separately(worker: Worker, other: dict[str, Any]):
     first, second = worker.claim(), worker.claim(**other)
     worker.draw_and_finish(first)
     worker.take(second)
@@ -305,7 +307,7 @@ def test_deleting_prompts_also_deletes_the_deduplication_keys(worker: Worker):
         assert session.scalar(select(func.count()).where(Image.deduplication_key.is_not(None))) == 0
 
 
-def test_jobs_are_drawn_if_the_database_lookup_fails(worker: Worker, monkeypatch):
+def test_jobs_are_drawn_if_the_database_lookup_fails(worker: Worker, monkeypatch: pytest.MonkeyPatch):
     claim = worker.claim()
     monkeypatch.setattr(worker.deduplicator, "_find_images", _broken)
     worker.take(claim)

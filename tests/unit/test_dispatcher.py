@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -49,12 +50,12 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def make_dispatcher(
     settings: Settings, catalogue: Catalogue, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable]:
+) -> Iterator[Callable[..., Any]]:
     """Creates dispatchers with changed settings; expired leases get no extra time for renewal."""
     monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.0)
     celery, client = make_celery(settings), connect(settings.redis_url, decode_responses=False)
 
-    def make_dispatcher(**changed: object) -> Dispatcher:
+    def make_dispatcher(**changed: Any) -> Dispatcher:
         changed_settings = settings.model_copy(update={"release_window": 8, "max_release_window": 8, **changed})
         return Dispatcher(changed_settings, catalogue, database, client, celery)
 
@@ -115,7 +116,7 @@ def published(redis: Redis) -> Counter[str]:
 def remove_message(redis: Redis, lane: Lane, job_id: str) -> None:
     """Remove a job's message from its queue, as if a worker had fetched it or it was lost."""
     [raw] = [raw for raw in redis.lrange(queue_name(MODEL, lane), 0, -1) if job_id in jobs_of(raw)[0]]
-    assert redis.lrem(queue_name(MODEL, lane), 1, raw) == 1
+    assert redis.lrem(queue_name(MODEL, lane), 1, cast(str, raw)) == 1
 
 
 def release_in_the_past(
@@ -134,7 +135,11 @@ def release_in_the_past(
 
 
 def test_only_the_leading_dispatcher_releases_until_its_leadership_expires(
-    database, catalogue, redis, make_dispatcher, monkeypatch
+    database: Database,
+    catalogue: Catalogue,
+    redis: Redis,
+    make_dispatcher: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     first, second = make_dispatcher(), make_dispatcher()
     submit(database, catalogue, 20)
@@ -158,7 +163,9 @@ def test_only_the_leading_dispatcher_releases_until_its_leadership_expires(
         tick(first)
 
 
-def test_a_dispatcher_without_leadership_changes_no_lease(database, catalogue, make_dispatcher):
+def test_a_dispatcher_without_leadership_changes_no_lease(
+    database: Database, catalogue: Catalogue, make_dispatcher: Callable[..., Any]
+):
     first, second = make_dispatcher(), make_dispatcher()
     tick(first)
     [job_id] = submit(database, catalogue)
@@ -168,7 +175,9 @@ def test_a_dispatcher_without_leadership_changes_no_lease(database, catalogue, m
     assert job(database, job_id).state == "running"
 
 
-def test_a_thousand_jobs_of_one_tenant_do_not_delay_three_of_another(database, catalogue, redis, make_dispatcher):
+def test_a_thousand_jobs_of_one_tenant_do_not_delay_three_of_another(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     many, few = submit(database, catalogue, 1000), submit(database, catalogue, 3, OTHER)
     tick(make_dispatcher())
     found = published(redis)
@@ -177,7 +186,9 @@ def test_a_thousand_jobs_of_one_tenant_do_not_delay_three_of_another(database, c
     assert max(found.values()) == 1
 
 
-def test_a_tenant_with_twice_the_weight_gets_twice_as_many_releases(database, catalogue, redis, make_dispatcher):
+def test_a_tenant_with_twice_the_weight_gets_twice_as_many_releases(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     light, heavy = submit(database, catalogue, 30), submit(database, catalogue, 30, OTHER)
     with database.write() as session:
         session.execute(update(Tenant).where(Tenant.id == OTHER).values(weight=2.0))
@@ -186,7 +197,9 @@ def test_a_tenant_with_twice_the_weight_gets_twice_as_many_releases(database, ca
     assert (len(found.keys() & set(light)), len(found.keys() & set(heavy))) == (8, 16)
 
 
-def test_two_bulks_of_a_tenant_take_turns(database, catalogue, redis, make_dispatcher):
+def test_two_bulks_of_a_tenant_take_turns(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     bulks = []
     for count in (1000, 3):
         with database.write() as session:
@@ -199,7 +212,7 @@ def test_two_bulks_of_a_tenant_take_turns(database, catalogue, redis, make_dispa
 
 
 def test_the_next_small_job_of_a_tenant_without_active_jobs_goes_to_the_first_lane(
-    database, catalogue, redis, make_dispatcher
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
     ids = submit(database, catalogue, 3, priority=Priority.NORMAL)
     tick(make_dispatcher())
@@ -208,7 +221,7 @@ def test_the_next_small_job_of_a_tenant_without_active_jobs_goes_to_the_first_la
 
 
 def test_max_running_limits_the_active_jobs_of_a_tenant_over_all_priorities(
-    database, catalogue, redis, make_dispatcher
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
     high, low = submit(database, catalogue, 2, priority=Priority.HIGH), submit(database, catalogue, 5)
     free = submit(database, catalogue, 2, OTHER)
@@ -227,7 +240,11 @@ def test_max_running_limits_the_active_jobs_of_a_tenant_over_all_priorities(
 
 
 def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
-    database, catalogue, redis, make_dispatcher, monkeypatch
+    database: Database,
+    catalogue: Catalogue,
+    redis: Redis,
+    make_dispatcher: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     ids = submit(database, catalogue, 5)
     dispatcher = make_dispatcher()
@@ -241,7 +258,13 @@ def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
     assert messages(redis, Lane.LOW) == order == [[job_id] for job_id in ids]
 
 
-def test_claimed_jobs_are_not_released_again(database, catalogue, redis, make_dispatcher, monkeypatch):
+def test_claimed_jobs_are_not_released_again(
+    database: Database,
+    catalogue: Catalogue,
+    redis: Redis,
+    make_dispatcher: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+):
     ids = submit(database, catalogue, 3)
     dispatcher = make_dispatcher()
     tick(dispatcher)
@@ -252,14 +275,18 @@ def test_claimed_jobs_are_not_released_again(database, catalogue, redis, make_di
     assert set(published(redis)) == {ids[0], ids[2]}
 
 
-def test_queued_messages_are_not_released_again_at_any_age(database, catalogue, redis, make_dispatcher):
+def test_queued_messages_are_not_released_again_at_any_age(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     ids = submit(database, catalogue, 3)
     dispatcher = release_in_the_past(database, redis, make_dispatcher(), ids, [HOUR, HOUR, HOUR])
     tick(dispatcher)
     assert messages(redis, Lane.LOW) == [[job_id] for job_id in ids]
 
 
-def test_a_lost_message_is_detected_even_if_the_queue_is_not_empty(database, catalogue, redis, make_dispatcher):
+def test_a_lost_message_is_detected_even_if_the_queue_is_not_empty(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     served, lost, standing = submit(database, catalogue, 3)
     dispatcher = release_in_the_past(
         database, redis, make_dispatcher(), [served, lost, standing], [HOUR, HOUR - 5 * MINUTE, HOUR - 10 * MINUTE]
@@ -277,7 +304,9 @@ def test_a_lost_message_is_detected_even_if_the_queue_is_not_empty(database, cat
     assert messages(redis, Lane.LOW) == [[standing], [lost]]
 
 
-def test_a_foreign_message_causes_no_second_release(database, catalogue, redis, make_dispatcher):
+def test_a_foreign_message_causes_no_second_release(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     ids = submit(database, catalogue, 2)
     dispatcher = release_in_the_past(database, redis, make_dispatcher(), ids, [HOUR, HOUR])
     redis.rpush(queue_name(MODEL, Lane.LOW), "not a message")
@@ -285,7 +314,9 @@ def test_a_foreign_message_causes_no_second_release(database, catalogue, redis, 
     assert set(published(redis).values()) == {1}
 
 
-def test_a_job_that_lost_two_workers_is_released_to_run_alone(database, catalogue, redis, make_dispatcher):
+def test_a_job_that_lost_two_workers_is_released_to_run_alone(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     suspect, innocent = submit(database, catalogue, 2, priority=Priority.HIGH)
     dispatcher = make_dispatcher()
     for lost in (1, 2):
@@ -298,7 +329,9 @@ def test_a_job_that_lost_two_workers_is_released_to_run_alone(database, catalogu
     assert job(database, innocent).lane != Lane.ALONE
 
 
-def test_the_oldest_message_of_a_starved_lane_moves_to_the_lane_above(database, catalogue, redis, make_dispatcher):
+def test_the_oldest_message_of_a_starved_lane_moves_to_the_lane_above(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     high = submit(database, catalogue, 4, OTHER, Priority.HIGH)
     normal = submit(database, catalogue, 2, OTHER, Priority.NORMAL)
     low = submit(database, catalogue, 2)
@@ -316,7 +349,9 @@ def test_the_oldest_message_of_a_starved_lane_moves_to_the_lane_above(database, 
     assert lanes == {normal[0]: Lane.HIGH, normal[1]: Lane.NORMAL, low[0]: Lane.NORMAL, low[1]: Lane.LOW}
 
 
-def test_a_message_that_moved_up_is_not_treated_as_lost(database, catalogue, redis, make_dispatcher):
+def test_a_message_that_moved_up_is_not_treated_as_lost(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     low = submit(database, catalogue)
     dispatcher = release_in_the_past(database, redis, make_dispatcher(aging_seconds=1e-6), low, [HOUR])
     high = submit(database, catalogue, 3, OTHER, Priority.HIGH)
@@ -332,7 +367,7 @@ def test_a_message_that_moved_up_is_not_treated_as_lost(database, catalogue, red
 
 
 def test_a_job_that_the_previous_version_queued_without_a_queue_key_is_released(
-    database, catalogue, redis, make_dispatcher
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
     ids = submit(database, catalogue, 2)
     with database.write() as session:
@@ -341,7 +376,9 @@ def test_a_job_that_the_previous_version_queued_without_a_queue_key_is_released(
     assert set(published(redis)) == set(ids)
 
 
-def test_a_paused_bulk_releases_nothing_until_it_is_resumed(database, catalogue, redis, make_dispatcher):
+def test_a_paused_bulk_releases_nothing_until_it_is_resumed(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     with database.write() as session:
         bulk_id = ledger.open_bulk(session, TENANT)
     ids = submit(database, catalogue, 3, bulk_id=bulk_id)
@@ -359,7 +396,9 @@ def test_a_paused_bulk_releases_nothing_until_it_is_resumed(database, catalogue,
     assert set(published(redis)) == set(ids)
 
 
-def test_the_release_window_is_refilled_as_jobs_are_claimed(database, catalogue, redis, make_dispatcher):
+def test_the_release_window_is_refilled_as_jobs_are_claimed(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     ids = submit(database, catalogue, 20)
     dispatcher = make_dispatcher()
     for claimed in (0, 2, 5):
@@ -370,7 +409,9 @@ def test_the_release_window_is_refilled_as_jobs_are_claimed(database, catalogue,
         assert len(published(redis)) == 8 + claimed
 
 
-def test_the_queue_state_includes_the_release_time_of_the_oldest_message(database, catalogue, redis, make_dispatcher):
+def test_the_queue_state_includes_the_release_time_of_the_oldest_message(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     assert all(standing.oldest_at is None for standing in RedisQueues(redis).look(MODEL).values())
     [job_id] = submit(database, catalogue)
     tick(make_dispatcher())
@@ -379,7 +420,9 @@ def test_the_queue_state_includes_the_release_time_of_the_oldest_message(databas
     assert standing.oldest_at == pytest.approx(job(database, job_id).released_at, abs=1e-3)
 
 
-def test_a_scheduled_job_is_released_once_due_and_delays_no_other(database, catalogue, redis, make_dispatcher):
+def test_a_scheduled_job_is_released_once_due_and_delays_no_other(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     dispatcher = make_dispatcher()
     scheduled = submit(database, catalogue, 3, not_before=HOUR)
     ready = submit(database, catalogue, 3)
@@ -391,7 +434,9 @@ def test_a_scheduled_job_is_released_once_due_and_delays_no_other(database, cata
     assert set(published(redis)) == {*ready, scheduled[1]}
 
 
-def test_a_job_due_while_no_dispatcher_leads_is_released_by_the_next_one(database, catalogue, redis, make_dispatcher):
+def test_a_job_due_while_no_dispatcher_leads_is_released_by_the_next_one(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     [job_id] = submit(database, catalogue, not_before=HOUR)
     with database.write() as session:
         for duty in ("dispatch", "repair"):
@@ -407,7 +452,9 @@ def test_a_job_due_while_no_dispatcher_leads_is_released_by_the_next_one(databas
     assert set(published(redis)) == {job_id}
 
 
-def test_many_scheduled_jobs_that_are_due_at_once_start_in_one_round(database, catalogue, redis, make_dispatcher):
+def test_many_scheduled_jobs_that_are_due_at_once_start_in_one_round(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     submit(database, catalogue, 2500, not_before=HOUR)
     with database.write() as session:
         session.execute(update(Job).values(not_before=1.0))
@@ -416,7 +463,9 @@ def test_many_scheduled_jobs_that_are_due_at_once_start_in_one_round(database, c
         assert session.scalar(select(func.count()).where(Job.not_before.is_not(None))) == 0
 
 
-def test_a_retried_job_is_released_again_after_its_backoff(database, catalogue, redis, make_dispatcher):
+def test_a_retried_job_is_released_again_after_its_backoff(
+    database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
+):
     [job_id] = submit(database, catalogue, max_retries=1)
     dispatcher = make_dispatcher()
     tick(dispatcher)

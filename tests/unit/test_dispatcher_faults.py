@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -46,12 +47,12 @@ def redis(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def make_dispatcher(
     settings: Settings, catalogue: Catalogue, database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable]:
+) -> Iterator[Callable[..., Any]]:
     """Creates dispatchers with changed settings; expired leases get no extra time. Threads end with the test."""
     monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.0)
     celery, exit_stack = make_celery(settings), ExitStack()
 
-    def make_dispatcher(*, run: bool = False, on: Database = database, **changed: object) -> Dispatcher:
+    def make_dispatcher(*, run: bool = False, on: Database = database, **changed: Any) -> Dispatcher:
         made = Dispatcher(settings.model_copy(update=changed), catalogue, on, redis, celery)
         if run:
             exit_stack.enter_context(running(made))
@@ -75,7 +76,7 @@ def running(dispatcher: Dispatcher) -> Iterator[None]:
         thread.join(30)
 
 
-def new_jobs(catalogue: Catalogue, count: int = 1, model: str = MODEL, **more: object) -> list[ledger.NewJob]:
+def new_jobs(catalogue: Catalogue, count: int = 1, model: str = MODEL, **more: Any) -> list[ledger.NewJob]:
     card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1, model=model))
     return [ledger.NewJob(spec, card.cost(spec), Priority.LOW, **more) for _ in range(count)]
 
@@ -118,7 +119,9 @@ def dropped_bulk(database: Database, catalogue: Catalogue) -> tuple[str, str]:
     return bulk_id, change.id
 
 
-def test_a_bulk_that_cannot_be_deleted_does_not_stop_other_work(make_dispatcher, database, catalogue, redis):
+def test_a_bulk_that_cannot_be_deleted_does_not_stop_other_work(
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis
+):
     (bad, job_id), (good, _) = dropped_bulk(database, catalogue), dropped_bulk(database, catalogue)
     picture = {"id": "img_1", "job_id": job_id, "image_index": 0, "sha256": "ab" * 32, "media_type": "image/png"}
     picture |= {"width": 1, "height": 1, "size_bytes": 1, "seed": 1, "receipt": {}, "created_at": 1.0}
@@ -146,7 +149,9 @@ def test_a_bulk_that_cannot_be_deleted_does_not_stop_other_work(make_dispatcher,
     assert good != bad
 
 
-def test_a_model_with_an_unreadable_queue_does_not_stop_other_models(make_dispatcher, database, catalogue, redis):
+def test_a_model_with_an_unreadable_queue_does_not_stop_other_models(
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis
+):
     names = sorted(catalogue.cards)
     redis.set(queue_name(names[0], Lane.LOW), "not a list")
     ids = {name: submit(database, new_jobs(catalogue, model=name)) for name in names}
@@ -156,7 +161,9 @@ def test_a_model_with_an_unreadable_queue_does_not_stop_other_models(make_dispat
     assert [aside.item for aside in dispatcher.isolation.set_aside()] == names[:1]
 
 
-def test_invalid_utf8_in_a_queue_or_wakeup_message_stops_nothing(make_dispatcher, database, catalogue, redis):
+def test_invalid_utf8_in_a_queue_or_wakeup_message_stops_nothing(
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis
+):
     redis.rpush(queue_name(MODEL, Lane.LOW), b"\xff")
     dispatcher = make_dispatcher(run=True)
     eventually(lambda: "dispatch" in dispatcher._supervisor.activity() or dispatcher._leads["dispatch"].leads)
@@ -184,7 +191,7 @@ def unresponsive_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_hanging_object_store_stops_neither_release_nor_reaping(
-    make_dispatcher, database, catalogue, redis, unresponsive_store
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis, unresponsive_store: str
 ):
     dispatcher = make_dispatcher(run=True, blob_url=unresponsive_store)
     eventually(lambda: (dispatcher._supervisor.activity().get("cleaning") or 0) > 0.5)
@@ -194,7 +201,7 @@ def test_a_hanging_object_store_stops_neither_release_nor_reaping(
     assert dispatcher._supervisor.activity()["cleaning"] is not None, "the store no longer hangs"
 
 
-def test_a_stalled_thread_ends_the_process(make_dispatcher, monkeypatch):
+def test_a_stalled_thread_ends_the_process(make_dispatcher: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
     ended: list[str] = []
     stalled = threading.Event()
     monkeypatch.setattr(module, "CLEAN_STALLED_SECONDS", 0.1)
@@ -212,7 +219,13 @@ def test_a_stalled_thread_ends_the_process(make_dispatcher, monkeypatch):
     assert set(ended) == {"cleaning"}
 
 
-def test_a_dispatcher_publishes_a_report_until_it_ends(make_dispatcher, database, catalogue, redis, monkeypatch):
+def test_a_dispatcher_publishes_a_report_until_it_ends(
+    make_dispatcher: Callable[..., Any],
+    database: Database,
+    catalogue: Catalogue,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.1)
     redis.set(queue_name(MODEL, Lane.LOW), "not a list")
     dispatcher = make_dispatcher()
@@ -236,13 +249,15 @@ def test_a_dispatcher_publishes_a_report_until_it_ends(make_dispatcher, database
     assert reports.read_reports(redis, reports.DispatcherReport) == []
 
 
-def test_an_unreadable_report_is_skipped(redis):
+def test_an_unreadable_report_is_skipped(redis: Redis):
     redis.set(reports.DISPATCHERS + "x", b"\xff{")
     redis.set(reports.DISPATCHERS + "y", b"{}")
     assert reports.read_reports(redis, reports.DispatcherReport) == []
 
 
-def test_leases_are_not_reaped_directly_after_an_outage(make_dispatcher, database, catalogue, monkeypatch):
+def test_leases_are_not_reaped_directly_after_an_outage(
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
     [job_id] = submit(database, new_jobs(catalogue))
     expire_lease(database, job_id)
     dispatcher = make_dispatcher()
@@ -257,13 +272,13 @@ def test_leases_are_not_reaped_directly_after_an_outage(make_dispatcher, databas
 
 
 def test_leases_are_not_reaped_after_the_database_was_frozen_within_a_round(
-    make_dispatcher, database, catalogue, monkeypatch
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
     [job_id] = submit(database, new_jobs(catalogue))
     expire_lease(database, job_id)
     has_expired_lease = repair.release_queries.has_expired_lease
 
-    def frozen(session):
+    def frozen(session: Any):
         monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)  # as if this read had taken longer
         return has_expired_lease(session)
 
@@ -273,13 +288,13 @@ def test_leases_are_not_reaped_after_the_database_was_frozen_within_a_round(
 
 
 def test_healthy_leases_are_not_reaped_by_a_statement_in_which_the_database_was_frozen(
-    make_dispatcher, database, catalogue, monkeypatch
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
     [job_id] = submit(database, new_jobs(catalogue))
     expire_lease(database, job_id)  # by the clock that the statement reads after the freeze
     reap, reaped = repair.ledger.reap, []
 
-    def frozen(session, *arguments):
+    def frozen(session: Any, *arguments: Any) -> list[Any]:
         monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)  # as if this statement had taken longer
         reaped.extend(reap(session, *arguments))
         return reaped
@@ -296,7 +311,9 @@ def test_healthy_leases_are_not_reaped_by_a_statement_in_which_the_database_was_
     assert state(database, job_id) == "running"
 
 
-def test_leases_are_reaped_although_every_round_is_slow(make_dispatcher, database, catalogue, monkeypatch):
+def test_leases_are_reaped_although_every_round_is_slow(
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)
     monkeypatch.setattr(repair, "RENEWAL_SECONDS", 0.01)
     [job_id] = submit(database, new_jobs(catalogue))
@@ -314,7 +331,9 @@ def test_leases_are_reaped_although_every_round_is_slow(make_dispatcher, databas
 
 
 @postgresql
-def test_a_job_locked_by_a_frozen_worker_does_not_stop_other_jobs(make_dispatcher, database, catalogue, redis):
+def test_a_job_locked_by_a_frozen_worker_does_not_stop_other_jobs(
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis
+):
     held, lost, waiting = submit(database, new_jobs(catalogue, 3))
     expire_lease(database, held)
     expire_lease(database, lost)
@@ -330,7 +349,12 @@ def test_a_job_locked_by_a_frozen_worker_does_not_stop_other_jobs(make_dispatche
 
 @postgresql
 def test_a_standby_takes_over_from_a_leader_frozen_in_a_transaction(
-    make_dispatcher, database, database_url, catalogue, redis, monkeypatch
+    make_dispatcher: Callable[..., Any],
+    database: Database,
+    database_url: str,
+    catalogue: Catalogue,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("limner_dispatcher.leadership.LEAD_SECONDS", 0.5)
     monkeypatch.setitem(db.POSTGRESQL_LIMITS, "idle_in_transaction_session_timeout", 2000)
@@ -354,7 +378,7 @@ def test_a_standby_takes_over_from_a_leader_frozen_in_a_transaction(
 
 
 @postgresql
-def test_connections_have_time_limits_that_migrations_and_the_url_can_override(database_url):
+def test_connections_have_time_limits_that_migrations_and_the_url_can_override(database_url: str):
     def shown(url: str, **options: bool) -> dict[str, str]:
         database = Database(url, **options)
         with database.engine.connect() as connection:
@@ -375,7 +399,7 @@ def test_connections_have_time_limits_that_migrations_and_the_url_can_override(d
 
 
 def test_ten_thousand_queues_of_one_tenant_are_all_served_and_delay_no_other_tenant(
-    make_dispatcher, database, catalogue, redis
+    make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis
 ):
     lines, room = 10_000, 1000
     bulks = [new_id("bulk") for _ in range(lines)]

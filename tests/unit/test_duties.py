@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +52,7 @@ def failing(*bad: str, error: Exception | None = None):
     return work, done
 
 
-def test_a_failing_item_does_not_stop_the_others_and_is_reported(isolation):
+def test_a_failing_item_does_not_stop_the_others_and_is_reported(isolation: Isolation):
     work, done = failing("b")
     isolation.each("sweep", ["c", "a", "b"], work)
     assert done == ["a", "b", "c"]
@@ -60,7 +62,7 @@ def test_a_failing_item_does_not_stop_the_others_and_is_reported(isolation):
     assert isolation.failures() == {"sweep": 1}
 
 
-def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation, clock):
+def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation: Isolation, clock: Clock):
     work, done = failing("b")
     pauses = []
     for _ in range(12):
@@ -73,7 +75,7 @@ def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation, 
     assert pauses == [min(LONGEST_SECONDS, FIRST_SECONDS * 2**n) for n in range(12)]
 
 
-def test_an_item_with_locked_rows_is_retried_soon(isolation, clock):
+def test_an_item_with_locked_rows_is_retried_soon(isolation: Isolation, clock: Clock):
     work, _ = failing("b", error=OperationalError("SELECT", {}, LockNotAvailable("locked")))
     for _ in range(9):
         isolation.each("sweep", ["b"], work)
@@ -81,14 +83,14 @@ def test_an_item_with_locked_rows_is_retried_soon(isolation, clock):
     assert isolation.set_aside()[0].failures == 9
 
 
-def test_an_item_is_no_longer_set_aside_after_success_or_removal(isolation, clock):
+def test_an_item_is_no_longer_set_aside_after_success_or_removal(isolation: Isolation, clock: Clock):
     isolation.each("sweep", ["a", "b"], failing("a", "b")[0])
     clock.now += FIRST_SECONDS
     isolation.each("sweep", ["a"], failing()[0])
     assert isolation.set_aside() == []
 
 
-def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(isolation):
+def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(isolation: Isolation):
     work, done = failing("a", error=Outage())
     with pytest.raises(Outage):
         isolation.each("sweep", ["a", "b"], work)
@@ -97,7 +99,7 @@ def test_an_outage_ends_the_pass_and_is_not_charged_to_an_item(isolation):
     assert isolation.finished() == {}
 
 
-def test_items_of_different_duties_are_independent(isolation):
+def test_items_of_different_duties_are_independent(isolation: Isolation):
     isolation.each("release", ["flow"], failing("flow")[0])
     work, done = failing()
     isolation.each("move up", ["flow"], work)
@@ -105,7 +107,7 @@ def test_items_of_different_duties_are_independent(isolation):
     assert [aside.duty for aside in isolation.set_aside()] == ["release"]
 
 
-def test_the_report_has_the_seconds_since_each_duty_finished(isolation, clock):
+def test_the_report_has_the_seconds_since_each_duty_finished(isolation: Isolation, clock: Clock):
     isolation.run("reap", lambda: None)
     clock.now += 5
     isolation.run("expire", lambda: None)
@@ -113,7 +115,7 @@ def test_the_report_has_the_seconds_since_each_duty_finished(isolation, clock):
 
 
 @given(st.sets(st.text("abc", min_size=1, max_size=4), min_size=1), st.integers(1, 5))
-def test_an_interrupted_pass_continues_so_that_every_item_is_processed(items, at_once):
+def test_an_interrupted_pass_continues_so_that_every_item_is_processed(items: Any, at_once: int):
     clock = Clock()
     isolation = Isolation(lambda _error: False, clock)
     done: list[str] = []

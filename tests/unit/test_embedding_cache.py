@@ -56,7 +56,7 @@ def test_the_least_recently_used_text_is_evicted_first():
     assert encoded == ["a", "bb", "ccc", "bb"]
 
 
-def test_a_text_that_another_worker_encoded_comes_from_redis(redis_url):
+def test_a_text_that_another_worker_encoded_comes_from_redis(redis_url: str):
     (first, _), (second, encoded) = worker(redis_url), worker(redis_url)
     whole = first(["apple", "pear", "plum"])
     second(["something of its own"])  # gives the structure of an embedding
@@ -64,7 +64,7 @@ def test_a_text_that_another_worker_encoded_comes_from_redis(redis_url):
     assert encoded == ["something of its own"]
 
 
-def test_embeddings_of_another_encoder_are_not_used(redis_url):
+def test_embeddings_of_another_encoder_are_not_used(redis_url: str):
     (first, _), (other, encoded) = worker(redis_url), worker(redis_url, {"head": "def"})
     first(["apple"])
     other(["plum"])
@@ -73,7 +73,7 @@ def test_embeddings_of_another_encoder_are_not_used(redis_url):
 
 
 @pytest.mark.parametrize("nonsense", [b"", b"nonsense", b"\xff" * 100])
-def test_a_text_with_a_damaged_value_in_redis_is_encoded(redis_url, redis: Redis, nonsense: bytes):
+def test_a_text_with_a_damaged_value_in_redis_is_encoded(redis_url: str, redis: Redis, nonsense: bytes):
     (first, _), (second, encoded) = worker(redis_url), worker(redis_url)
     first(["apple"])
     second(["plum"])
@@ -91,7 +91,9 @@ def test_tensors_of_other_ranks_or_dtypes_are_not_used():
     assert filled(example, {}, CPU) is None
 
 
-def test_without_redis_texts_are_encoded_and_redis_is_not_asked_for_a_while(unused_url, monkeypatch):
+def test_without_redis_texts_are_encoded_and_redis_is_not_asked_for_a_while(
+    unused_url: str, monkeypatch: pytest.MonkeyPatch
+):
     encode, encoded = worker(unused_url)
     encode(["apple"])
     monkeypatch.setattr(Redis, "mget", _must_not_be_asked)
@@ -116,6 +118,8 @@ def test_an_output_of_a_transformers_text_encoder_is_rebuilt_from_its_tensors():
     example, found = output(torch.zeros), output(torch.rand)
     again = filled(example, dict(enumerate(leaves(found))), CPU)
     assert isinstance(again, BaseModelOutputWithPooling)
+    assert again.last_hidden_state is not None
+    assert found.last_hidden_state is not None
     assert torch.equal(again.last_hidden_state, found.last_hidden_state)
     assert torch.equal(again.hidden_states[1], found.hidden_states[1])
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, cycle, islice, repeat
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,7 @@ ENDLESS = st.lists(st.tuples(st.lists(COSTS, min_size=1, max_size=5), WEIGHTS), 
 
 
 @given(FINITE, st.integers(0, 40))
-def test_a_round_is_filled_with_all_jobs_that_fit(backlogs, room):
+def test_a_round_is_filled_with_all_jobs_that_fit(backlogs: Any, room: int):
     available = sum(
         len(costs) if allowed is None else min(len(costs), max(0, allowed)) for costs, _, allowed in backlogs
     )
@@ -83,7 +84,7 @@ def test_a_round_is_filled_with_all_jobs_that_fit(backlogs, room):
 
 
 @given(FINITE, st.integers(0, 40))
-def test_no_tenant_gets_more_than_its_limit(backlogs, room):
+def test_no_tenant_gets_more_than_its_limit(backlogs: Any, room: int):
     tenant_backlogs = {
         str(i): Backlog(weight, tasks(costs), allowed) for i, (costs, weight, allowed) in enumerate(backlogs)
     }
@@ -93,7 +94,7 @@ def test_no_tenant_gets_more_than_its_limit(backlogs, room):
 
 
 @given(st.lists(st.tuples(st.lists(COSTS, max_size=8), WEIGHTS), min_size=1, max_size=5), ROOMS)
-def test_each_tenants_jobs_are_chosen_once_and_in_order(backlogs, rooms):
+def test_each_tenants_jobs_are_chosen_once_and_in_order(backlogs: list[Any], rooms: Any):
     share = FairShare()
     tenants = {str(i): Tenant(iter(costs), weight) for i, (costs, weight) in enumerate(backlogs)}
     for room in rooms:
@@ -103,7 +104,7 @@ def test_each_tenants_jobs_are_chosen_once_and_in_order(backlogs, rooms):
 
 
 @given(FINITE, st.integers(0, 12))
-def test_a_backlog_is_read_only_up_to_its_next_job(backlogs, room):
+def test_a_backlog_is_read_only_up_to_its_next_job(backlogs: Any, room: int):
     read: Counter[str] = Counter()
 
     def counting(name: str, costs: list[int]) -> Iterator[Task]:
@@ -119,7 +120,7 @@ def test_a_backlog_is_read_only_up_to_its_next_job(backlogs, room):
 
 
 @given(ENDLESS, ROOMS)
-def test_the_shares_of_busy_tenants_differ_by_at_most_a_few_of_the_most_expensive_jobs(backlogs, rooms):
+def test_the_shares_of_busy_tenants_differ_by_at_most_a_few_of_the_most_expensive_jobs(backlogs: Any, rooms: Any):
     """Shreedhar and Varghese, theorem 2: in any interval the difference is at most a quantum and two maximum costs.
 
     Divided by weight these are M / w each. The quantum, the maximum visible cost, can grow once during a turn.
@@ -138,7 +139,7 @@ def test_the_shares_of_busy_tenants_differ_by_at_most_a_few_of_the_most_expensiv
 @pytest.mark.parametrize(
     "costs", [{"one": 10, "two": 10, "four": 10}, {"one": 400, "two": 20, "four": 1}], ids=["alike", "very different"]
 )
-def test_cost_is_shared_by_weight_within_5_percent_for_any_job_costs_and_round_sizes(costs, rooms):
+def test_cost_is_shared_by_weight_within_5_percent_for_any_job_costs_and_round_sizes(costs: dict[str, Any], rooms: Any):
     share = FairShare()
     tenants = {name: Tenant(repeat(costs[name]), weight) for name, weight in SHARES.items()}
     taken, next_room, goal = 0, cycle(rooms), 700 * max(costs.values())
@@ -150,7 +151,7 @@ def test_cost_is_shared_by_weight_within_5_percent_for_any_job_costs_and_round_s
 
 
 @given(st.lists(COSTS, min_size=1, max_size=5), ROOMS, ROOMS, WEIGHTS)
-def test_a_tenant_that_was_idle_is_served_like_a_new_tenant(costs, before, after, weight):
+def test_a_tenant_that_was_idle_is_served_like_a_new_tenant(costs: list[Any], before: Any, after: Any, weight: Any):
     sequences = []
     for name in ("earlier", "new"):
         share, busy = FairShare(), {"busy": Tenant(cycle(costs))}
@@ -165,7 +166,9 @@ def test_a_tenant_that_was_idle_is_served_like_a_new_tenant(costs, before, after
 
 
 @given(ENDLESS, ROOMS, COSTS, st.sampled_from([1.0, 2.0, 4.0]))
-def test_a_new_tenant_waits_for_at_most_one_turn_of_each_other_tenant(backlogs, rooms, cost, weight):
+def test_a_new_tenant_waits_for_at_most_one_turn_of_each_other_tenant(
+    backlogs: Any, rooms: Any, cost: Any, weight: Any
+):
     share = FairShare()
     tenants = {str(i): Tenant(cycle(costs), weight) for i, (costs, weight) in enumerate(backlogs)}
     for room in rooms:

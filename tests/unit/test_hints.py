@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.client import PubSub
 from tests.processes import eventually
 
 from limner_shared.db.ledger import Change
@@ -17,22 +19,27 @@ def change(state: JobState) -> Change:
     return Change("job_1", "tenant", None, "limner-flow", state, 2)
 
 
-def test_progress_can_be_read_per_job_and_is_published_to_all(redis_url):
+def received(pubsub: PubSub) -> Any:
+    """The next message of a subscription."""
+    return eventually(lambda: pubsub.get_message(timeout=1))
+
+
+def test_progress_can_be_read_per_job_and_is_published_to_all(redis_url: str):
     hints = Hints(connect(redis_url))
     with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CHANNEL)
         hints.progressed({"job_1": ("tenant", Progress(3, 24))})
-        heard = eventually(lambda: pubsub.get_message(timeout=1))
+        heard = received(pubsub)
     assert json.loads(heard["data"]) == {"id": "job_1", "tenant_id": "tenant", "progress": {"done": 3, "total": 24}}
     assert hints.progress(["job_1", "job_2"]) == {"job_1": Progress(3, 24)}
 
 
-def test_a_cancellation_is_also_published_to_the_workers(redis_url):
+def test_a_cancellation_is_also_published_to_the_workers(redis_url: str):
     hints = Hints(connect(redis_url))
     with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CANCEL_CHANNEL)
         hints.changed([change(JobState.SUCCEEDED), change(JobState.CANCELED)])
-        assert eventually(lambda: pubsub.get_message(timeout=1))["data"] == "job_1"
+        assert received(pubsub)["data"] == "job_1"
 
 
 def test_hints_raise_nothing_without_redis():
@@ -42,18 +49,18 @@ def test_hints_raise_nothing_without_redis():
     assert hints.progress(["job_1"]) == {}
 
 
-def test_published_messages_can_be_read(redis_url):
+def test_published_messages_can_be_read(redis_url: str):
     hints = Hints(connect(redis_url))
     with connect(redis_url, decode_responses=False).pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CHANNEL)
         hints.changed([change(JobState.CANCELED)])
-        heard = read_message(eventually(lambda: pubsub.get_message(timeout=1))["data"])
+        heard = read_message(received(pubsub)["data"])
         assert heard == Heard(id="job_1", tenant_id="tenant", state=JobState.CANCELED, version=2)
         hints.progressed({"job_1": ("tenant", Progress(3, 24))})
-        heard = read_message(eventually(lambda: pubsub.get_message(timeout=1))["data"])
+        heard = read_message(received(pubsub)["data"])
         assert heard == Heard(id="job_1", tenant_id="tenant", progress=Progress(3, 24))
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
-def test_an_invalid_message_is_read_as_none(message):
+def test_an_invalid_message_is_read_as_none(message: bytes):
     assert read_message(message if isinstance(message, bytes) else json.dumps(message).encode()) is None

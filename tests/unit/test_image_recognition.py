@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -52,23 +54,25 @@ def look() -> EvaluatorRecognizer:
 
 
 @pytest.mark.parametrize(("drawing", "asked"), [("red apple", "a car"), ("rocket", "a cat"), ("pizza", "a house")])
-def test_a_picture_that_does_not_show_its_prompt_is_recognized(catalogue, look, drawing, asked):
+def test_a_picture_that_does_not_show_its_prompt_is_recognized(
+    catalogue: Catalogue, look: EvaluatorRecognizer, drawing: str, asked: str
+):
     seen = look(drawn(catalogue, drawing), asked)
     assert drawing in [name for name, _ in seen]
     assert all(score >= image_recognition.MIN_COSINE for _, score in seen)
 
 
 @pytest.mark.parametrize("prompt", ["red apple", "a rocket", "ein roter Apfel", "披萨"])
-def test_a_picture_that_shows_its_prompt_gives_no_names(catalogue, look, prompt):
+def test_a_picture_that_shows_its_prompt_gives_no_names(catalogue: Catalogue, look: EvaluatorRecognizer, prompt: str):
     assert look(drawn(catalogue, prompt), prompt) == []
 
 
-def test_noise_gives_no_names(look):
+def test_noise_gives_no_names(look: EvaluatorRecognizer):
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     assert look(noise, "a cat") == []
 
 
-def test_a_folder_without_names_is_refused(tmp_path):
+def test_a_folder_without_names_is_refused(tmp_path: Path):
     for name in ("tower.safetensors", "head.safetensors"):
         (tmp_path / name).symlink_to(TEXT / name)
     with pytest.raises(WeightsError, match="not a names file"):
@@ -77,14 +81,14 @@ def test_a_folder_without_names_is_refused(tmp_path):
     assert EvaluatorRecognizer(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
 
 
-def test_only_built_in_models_have_recognizers(catalogue):
+def test_only_built_in_models_have_recognizers(catalogue: Catalogue):
     cards = {name: catalogue.get(name) for name in ("limner-flow", "limner-gan")}
     other = cards["limner-gan"].model_copy(update={"text_encoder": None})
     assert set(recognizers_of(cards | {"other": other})) == set(cards)
     assert recognizers_of({"other": other}) == {}
 
 
-def test_a_presentation_names_what_a_picture_resembles_more_than_its_prompt(catalogue):
+def test_a_presentation_names_what_a_picture_resembles_more_than_its_prompt(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
     picture = np.zeros((64, 64, 3), np.uint8)
     words = Presenter(recognizers={spec.model: Recognizer([("hibiscus", 0.8)])})(spec, picture)
@@ -93,7 +97,7 @@ def test_a_presentation_names_what_a_picture_resembles_more_than_its_prompt(cata
     assert "eye" not in presentation.by_rules(spec)
 
 
-def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_users_language(catalogue):
+def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_users_language(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="zeichne eine lila Katze auf dem Sofa"))
     spec = spec.model_copy(update={"prompt": "lila Katze auf dem Sofa", "styles": ()})
     recognizer = Recognizer([])
@@ -106,7 +110,7 @@ def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_user
     )
 
 
-def test_a_presentation_survives_a_failed_recognition(catalogue):
+def test_a_presentation_survives_a_failed_recognition(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
     assert "a purple flower" in Presenter(recognizers={spec.model: Recognizer(None)})(
         spec, np.zeros((64, 64, 3), np.uint8)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from tests.fake_llm import Answer, fake_llm
 
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation import presentation
@@ -15,16 +17,16 @@ from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 from limner_worker.stages.interpretation.language_files import BY_CODE
 
 
-def request(catalogue, description: str, *history: Turn) -> Request:
+def request(catalogue: Catalogue, description: str, *history: Turn) -> Request:
     card, spec = catalogue.resolve(JobRequest(description=description))
     return Request(spec.model_copy(update={"history": history}), card)
 
 
-def says(**conditions: object) -> Answer:
+def says(**conditions: Any) -> Answer:
     return {"content": json.dumps(conditions)}
 
 
-def interpreted(catalogue, answer: Answer, description: str = "a cat with a hat please", seconds: float = 5):
+def interpreted(catalogue: Catalogue, answer: Answer, description: str = "a cat with a hat please", seconds: float = 5):
     with fake_llm(lambda _: answer) as server:
         client = ChatClient(server.url, "a-model", "a-key", seconds)
         [found] = Interpreter(client)([request(catalogue, description)])
@@ -32,7 +34,7 @@ def interpreted(catalogue, answer: Answer, description: str = "a cat with a hat 
     return found, server
 
 
-def test_a_servers_conditions_are_used(catalogue):
+def test_a_servers_conditions_are_used(catalogue: Catalogue):
     found, server = interpreted(catalogue, says(prompt="a cat in a top hat", style="flat", n=2))
     assert (found.backend, found.model, found.fallback) == ("server", "a-model", None)
     assert (found.conditions.prompt, found.conditions.style, found.conditions.n) == ("a cat in a top hat", "flat", 2)
@@ -41,7 +43,7 @@ def test_a_servers_conditions_are_used(catalogue):
     assert asked["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
 
 
-def test_json_within_other_text_is_found(catalogue):
+def test_json_within_other_text_is_found(catalogue: Catalogue):
     found, _ = interpreted(catalogue, {"content": 'Sure!\n```json\n{"prompt": "a cat"}\n```'})
     assert found.backend == "server"
 
@@ -70,14 +72,16 @@ def test_json_within_other_text_is_found(catalogue):
         ((302, b""), "answered with status 302"),
     ],
 )
-def test_after_an_unusable_answer_rules_interpret_and_the_reason_is_recorded(catalogue, answer, reason):
+def test_after_an_unusable_answer_rules_interpret_and_the_reason_is_recorded(
+    catalogue: Catalogue, answer: Any, reason: str
+):
     found, _ = interpreted(catalogue, answer)
     assert found.backend == "rules"
     assert found.conditions.prompt == "a cat with a hat"
     assert reason in found.fallback
 
 
-def test_rules_interpret_after_a_timeout(catalogue):
+def test_rules_interpret_after_a_timeout(catalogue: Catalogue):
     with fake_llm(lambda _: {"content": "{}"} if server.closing.wait(30) else {}) as server:
         client = ChatClient(server.url, "a-model", seconds=0.2)
         [found] = Interpreter(client)([request(catalogue, "a cat")])
@@ -86,7 +90,7 @@ def test_rules_interpret_after_a_timeout(catalogue):
     assert "0.2 seconds" in found.fallback
 
 
-def test_the_timeout_also_limits_an_answer_that_arrives_slowly(catalogue):
+def test_the_timeout_also_limits_an_answer_that_arrives_slowly(catalogue: Catalogue):
     with fake_llm(lambda _: {"content": "x" * 10_000}) as server:
         server.trickle = 0.05
         [found] = Interpreter(ChatClient(server.url, "a-model", seconds=0.3))([request(catalogue, "a cat")])
@@ -95,7 +99,7 @@ def test_the_timeout_also_limits_an_answer_that_arrives_slowly(catalogue):
     assert found.seconds < 5
 
 
-def test_a_failing_server_opens_the_circuit_breaker_and_is_asked_again_later(catalogue):
+def test_a_failing_server_opens_the_circuit_breaker_and_is_asked_again_later(catalogue: Catalogue):
     now = [0.0]
     with fake_llm(lambda _: (503, b"")) as server:
         interpreter = Interpreter(ChatClient(server.url, "m", clock=lambda: now[0]))
@@ -110,7 +114,7 @@ def test_a_failing_server_opens_the_circuit_breaker_and_is_asked_again_later(cat
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(2)] == ["server"] * 2
 
 
-def test_refusals_and_unusable_answers_do_not_open_the_circuit_breaker(catalogue):
+def test_refusals_and_unusable_answers_do_not_open_the_circuit_breaker(catalogue: Catalogue):
     with fake_llm(lambda _: {"content": "no"}) as server:
         interpreter = Interpreter(ChatClient(server.url, "m"))
         assert [interpreter([request(catalogue, "a cat")])[0].backend for _ in range(5)] == ["rules"] * 5
@@ -118,20 +122,20 @@ def test_refusals_and_unusable_answers_do_not_open_the_circuit_breaker(catalogue
         assert interpreter([request(catalogue, "a cat")])[0].backend == "server"
 
 
-def test_reasoning_before_the_answer_is_ignored(catalogue):
+def test_reasoning_before_the_answer_is_ignored(catalogue: Catalogue):
     found, _ = interpreted(catalogue, {"content": '<think>{"prompt": "a dog"}?</think>{"prompt": "a cat"}'})
     assert found.conditions.prompt == "a cat"
 
 
-def test_rules_interpret_if_the_server_is_unreachable(catalogue):
+def test_rules_interpret_if_the_server_is_unreachable(catalogue: Catalogue):
     with fake_llm(lambda _: {}) as server:
         url = server.url
     [found] = Interpreter(ChatClient(url, "a-model"))([request(catalogue, "a cat")])
     assert (found.backend, found.fallback) == ("rules", "The language model's server cannot be reached.")
 
 
-def test_a_server_without_response_format_is_asked_again_without_it(catalogue):
-    def answer(body):
+def test_a_server_without_response_format_is_asked_again_without_it(catalogue: Catalogue):
+    def answer(body: Any):
         return (400, b"{}") if "response_format" in body else {"content": '{"prompt": "a cat"}'}
 
     with fake_llm(answer) as server:
@@ -139,7 +143,7 @@ def test_a_server_without_response_format_is_asked_again_without_it(catalogue):
     assert (found.backend, len(server.asked)) == ("server", 2)
 
 
-def test_the_users_words_are_never_lost(catalogue):
+def test_the_users_words_are_never_lost(catalogue: Catalogue):
     found, _ = interpreted(catalogue, says(prompt="a beautiful sunset over mountains"))
     assert found.conditions.prompt == "a cat with a hat, a beautiful sunset over mountains"
 
@@ -157,23 +161,25 @@ def test_the_users_words_are_never_lost(catalogue):
         ("нарисуй кота", "рыжий кот на крыше", True),
     ],
 )
-def test_a_prompt_that_shares_no_content_word_gets_the_users_words(catalogue, description, answer, kept):
+def test_a_prompt_that_shares_no_content_word_gets_the_users_words(
+    catalogue: Catalogue, description: str, answer: str, kept: bool
+):
     found, _ = interpreted(catalogue, says(prompt=answer), description)
     assert (found.conditions.prompt == answer) is kept
     assert found.conditions.prompt.endswith(answer)
 
 
-def test_a_translated_prompt_is_used(catalogue):
+def test_a_translated_prompt_is_used(catalogue: Catalogue):
     found, _ = interpreted(catalogue, says(prompt="a red apple"), "请画一个红苹果")
     assert found.conditions.prompt == "a red apple"
 
 
-def test_seeds_and_styles_that_were_not_requested_or_do_not_exist_are_dropped(catalogue):
+def test_seeds_and_styles_that_were_not_requested_or_do_not_exist_are_dropped(catalogue: Catalogue):
     found, _ = interpreted(catalogue, says(prompt="a cat", seed=12345, style="cubist"))
     assert (found.conditions.seed, found.conditions.style) == (None, None)
 
 
-def test_in_a_conversation_the_server_gets_the_earlier_turns(catalogue):
+def test_in_a_conversation_the_server_gets_the_earlier_turns(catalogue: Catalogue):
     before = Turn(text="a red car", conditions=Conditions(prompt="a red car", seed=7))
     with fake_llm(lambda _: says(prompt="a blue car", seed=7)) as server:
         [found] = Interpreter(ChatClient(server.url, "m"))([request(catalogue, "bluer", before)])
@@ -181,8 +187,8 @@ def test_in_a_conversation_the_server_gets_the_earlier_turns(catalogue):
     assert (found.conditions.prompt, found.conditions.seed) == ("a blue car", 7)
 
 
-def test_the_answers_to_a_batch_are_matched_to_their_descriptions(catalogue):
-    def answer(body):
+def test_the_answers_to_a_batch_are_matched_to_their_descriptions(catalogue: Catalogue):
+    def answer(body: Any):
         return says(prompt=f"{body['messages'][-1]['content']}, painted")
 
     with fake_llm(answer) as server:
@@ -190,7 +196,7 @@ def test_the_answers_to_a_batch_are_matched_to_their_descriptions(catalogue):
     assert [each.conditions.prompt for each in found] == [f"cat {n}, painted" for n in range(20)]
 
 
-def test_without_a_language_model_rules_interpret_and_off_uses_the_description_as_prompt(catalogue):
+def test_without_a_language_model_rules_interpret_and_off_uses_the_description_as_prompt(catalogue: Catalogue):
     [rules] = Interpreter()([request(catalogue, "please draw a cat")])
     [plain] = Interpreter(plain=True)([request(catalogue, "please draw a cat")])
     assert (rules.backend, rules.conditions.prompt, rules.fallback) == ("rules", "a cat", None)
@@ -213,7 +219,9 @@ def test_without_a_language_model_rules_interpret_and_off_uses_the_description_a
         ("빨간 사과", "ko"),
     ],
 )
-def test_a_picture_is_presented_in_the_language_of_its_description(catalogue, description, language):
+def test_a_picture_is_presented_in_the_language_of_its_description(
+    catalogue: Catalogue, description: str, language: str
+):
     _, spec = catalogue.resolve(JobRequest(description=description))
     assert presentation.language_of(description) == language
     assert description in presentation.by_rules(spec)
@@ -230,11 +238,11 @@ def test_a_picture_is_presented_in_the_language_of_its_description(catalogue, de
         ("cat", "en"),
     ],
 )
-def test_languages_are_recognized_by_small_words_and_letters(text, language):
+def test_languages_are_recognized_by_small_words_and_letters(text: str, language: str):
     assert presentation.language_of(text) == language
 
 
-def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversation(catalogue):
+def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversation(catalogue: Catalogue):
     before = Turn(text="zeichne ein rotes Auto", conditions=Conditions(prompt="ein rotes Auto", seed=7))
     spec = request(catalogue, "3d", before).spec.model_copy(
         update={"prompt": "ein rotes Auto", "seed": 7, "styles": ()}
@@ -247,14 +255,14 @@ def test_a_changed_picture_is_presented_as_one_in_the_language_of_the_conversati
     assert "changed from: ein rotes Auto" in server.asked[0]["messages"][1]["content"]
 
 
-def test_a_presentation_names_number_style_and_omitted_things(catalogue):
+def test_a_presentation_names_number_style_and_omitted_things(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat", n=3, style="flat"))
     spec = spec.model_copy(update={"negative_prompt": "hat"})
     assert presentation.by_rules(spec) == "Here are 3 pictures: a cat, in the flat style, without hat."
     assert presentation.alt_text(spec, 0) == "a cat (flat)"
 
 
-def test_a_style_chosen_by_the_seed_is_named_where_all_pictures_have_it(catalogue):
+def test_a_style_chosen_by_the_seed_is_named_where_all_pictures_have_it(catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(description="a cat", seed=2))
     assert presentation.by_rules(spec) == f"Here is your picture: a cat, in the {card.styles_by_seed[2]} style."
     several = spec.model_copy(update={"n": 3})
@@ -279,7 +287,9 @@ def test_a_style_chosen_by_the_seed_is_named_where_all_pictures_have_it(catalogu
         ("a cat on a roof " * 60, "", "", 500),
     ],
 )
-def test_what_was_cut_to_the_models_limits_is_told_in_every_language(catalogue, text, n, size, chars):
+def test_what_was_cut_to_the_models_limits_is_told_in_every_language(
+    catalogue: Catalogue, text: str, n: str, size: str, chars: int
+):
     card, spec = catalogue.resolve(JobRequest(description=text))
     [found] = Interpreter()([Request(spec, card)])
     fitted = card.fit(spec, found.conditions)
@@ -307,7 +317,9 @@ def test_what_was_cut_to_the_models_limits_is_told_in_every_language(catalogue, 
         ("보라색 고양이를 그려 줘", "알지는 못합니다"),
     ],
 )
-def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(catalogue, text, own):
+def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(
+    catalogue: Catalogue, text: str, own: str
+):
     _, spec = catalogue.resolve(JobRequest(description=text))
     spec = spec.model_copy(update={"prompt": "a purple cat", "styles": (), "dropped_negative": "hat"})
     before = presentation.by_rules(spec.model_copy(update={"dropped_negative": ""}))
@@ -321,7 +333,7 @@ def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(
     assert presentation.alt_text(spec, spec.seed, "CAT") == "CAT"
 
 
-def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue):
+def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple cat without a hat"))
     spec = spec.model_copy(update={"dropped_negative": "hat"})
     with fake_llm(lambda _: {"content": "A cat."}) as server:
@@ -331,21 +343,21 @@ def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue):
     assert "could not be left out: hat" in facts
 
 
-def test_a_long_prompt_is_quoted_in_part_so_that_the_presentation_is_complete(catalogue):
+def test_a_long_prompt_is_quoted_in_part_so_that_the_presentation_is_complete(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(prompt="a cat " * 80))
     told = presentation.by_rules(spec, drawn_as="cat")
     assert told.endswith("it drew this, and left out the rest.")
     assert len(told) < presentation.MAX_CHARS
 
 
-def test_a_presentation_has_no_characters_that_a_database_refuses(catalogue):
+def test_a_presentation_has_no_characters_that_a_database_refuses(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a \x00cat"))
     assert spec.description == "a  cat"
     with fake_llm(lambda _: {"content": "Your\x00cat \ud83d!"}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Your cat !"
 
 
-def test_a_servers_presentation_has_a_length_limit(catalogue):
+def test_a_servers_presentation_has_a_length_limit(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a cat"))
     with fake_llm(lambda _: {"content": " Here is your cat! "}) as server:
         assert presentation.by_server(ChatClient(server.url, "m"), spec) == "Here is your cat!"
@@ -356,7 +368,7 @@ def test_a_servers_presentation_has_a_length_limit(catalogue):
         presentation.by_server(ChatClient(server.url, "m"), spec)
 
 
-def test_the_last_message_of_a_recognizable_language_decides_the_language(catalogue):
+def test_the_last_message_of_a_recognizable_language_decides_the_language(catalogue: Catalogue):
     assert presentation.language_of("ein Geist ohne Augen", "请画一个红苹果") == "de"
     assert presentation.language_of("3d", "请画一个红苹果") == "zh"
     assert presentation.language_of("3d") == "en"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from limner_worker.stages.safety import SafetyStage
 TENANT = ledger.LOCAL_TENANT
 
 
-def run_of(database: Database, catalogue: Catalogue, **request: object) -> JobRun:
+def run_of(database: Database, catalogue: Catalogue, **request: Any) -> JobRun:
     """A claimed job."""
     card, spec = catalogue.resolve(JobRequest.model_validate(request))
     with database.write() as session:
@@ -52,7 +53,7 @@ def store(database: Database, run: JobRun, prompt: str, attempt: int | None = No
         return ledger.interpreted(session, run.id, attempt or run.claim.attempt, found, spec, 1)
 
 
-def test_a_later_attempt_finds_the_stored_interpretation(database, catalogue):
+def test_a_later_attempt_finds_the_stored_interpretation(database: Database, catalogue: Catalogue):
     run = run_of(database, catalogue, description="please draw a \x00cat")
     assert not run.claim.interpreted
     assert store(database, run, "a \x00cat")
@@ -64,7 +65,7 @@ def test_a_later_attempt_finds_the_stored_interpretation(database, catalogue):
     assert job_of(database, run).interpretation["conditions"]["style"] == "a style"
 
 
-def test_an_attempt_that_lost_its_job_stores_no_interpretation(database, catalogue):
+def test_an_attempt_that_lost_its_job_stores_no_interpretation(database: Database, catalogue: Catalogue):
     run = run_of(database, catalogue, description="a cat")
     assert not store(database, run, "a dog", attempt=run.claim.attempt - 1 or 7)
     assert job_of(database, run).interpretation is None
@@ -94,7 +95,7 @@ class Faulty(Interpreter):
         return super().__call__(requests)
 
 
-def test_a_failed_batch_is_aborted_and_the_next_one_is_interpreted(database, catalogue):
+def test_a_failed_batch_is_aborted_and_the_next_one_is_interpreted(database: Database, catalogue: Catalogue):
     stage = RecordingStage(database, catalogue, Faulty())
     first, second = (run_of(database, catalogue, description="please draw a cat") for _ in range(2))
     stage.stage.submit([first])
@@ -119,7 +120,7 @@ class Slow(Interpreter):
         return super().__call__(requests)
 
 
-def test_stop_waits_for_the_batch_in_progress_only(database, catalogue):
+def test_stop_waits_for_the_batch_in_progress_only(database: Database, catalogue: Catalogue):
     interpreter = Slow()
     stage = RecordingStage(database, catalogue, interpreter)
     first = run_of(database, catalogue, description="a cat")
@@ -133,7 +134,7 @@ def test_stop_waits_for_the_batch_in_progress_only(database, catalogue):
     assert (stage.ready, interpreter.batches) == ([first], 1)
 
 
-def test_a_job_canceled_during_interpretation_is_aborted(database, catalogue):
+def test_a_job_canceled_during_interpretation_is_aborted(database: Database, catalogue: Catalogue):
     interpreter = Slow()
     stage = RecordingStage(database, catalogue, interpreter)
     run = run_of(database, catalogue, description="a cat")
@@ -163,7 +164,9 @@ class SlowPresenter:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_no_job_waits_for_the_presentation_of_another(database, catalogue, redis_url, tmp_path: Path):
+def test_no_job_waits_for_the_presentation_of_another(
+    database: Database, catalogue: Catalogue, redis_url: str, tmp_path: Path
+):
     presenter = SlowPresenter()
     blobs, hints = Blobs(f"file://{tmp_path / 'blobs'}"), Hints(connect(redis_url))
     encoder = PictureEncoder.of(Settings(), SafetyStage(Settings(), catalogue.cards))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -41,7 +44,7 @@ def drawn(names: KnownNames, encoder: TextEncoder, rule: NearestName):
     return drawn
 
 
-def test_every_english_name_is_drawn_as_it_is(names, rule):
+def test_every_english_name_is_drawn_as_it_is(names: KnownNames, rule: NearestName):
     changed = [
         name
         for name, embedding in zip(names.names, names.embeddings, strict=True)
@@ -51,7 +54,7 @@ def test_every_english_name_is_drawn_as_it_is(names, rule):
 
 
 @pytest.mark.parametrize("text", ["red apple", "a rocket", "cat", "blue car", "a red car", "heart", "a cup of coffee"])
-def test_names_and_captions_from_training_are_drawn_as_they_are(drawn, text):
+def test_names_and_captions_from_training_are_drawn_as_they_are(drawn: Any, text: str):
     assert drawn(text) is None
 
 
@@ -70,31 +73,31 @@ def test_names_and_captions_from_training_are_drawn_as_they_are(drawn, text):
         ("a cloudless happy family", "family"),
     ],
 )
-def test_a_sentence_is_drawn_as_the_name_it_contains(drawn, text, name):
+def test_a_sentence_is_drawn_as_the_name_it_contains(drawn: Any, text: str, name: str):
     found = drawn(text)
     assert (found.name, found.exact) == (name, False)
 
 
 @pytest.mark.parametrize("text", ["ein roter Apfel", "Roter Apfel.", "红苹果", "赤リンゴ", "la manzana roja"])
-def test_a_name_in_another_language_is_drawn_as_the_english_name_and_is_exact(drawn, text):
+def test_a_name_in_another_language_is_drawn_as_the_english_name_and_is_exact(drawn: Any, text: str):
     found = drawn(text)
     assert found is None or (found.name, found.exact) == ("red apple", True)
 
 
-def test_a_text_far_from_every_name_is_drawn_as_it_is(names, rule):
+def test_a_text_far_from_every_name_is_drawn_as_it_is(names: KnownNames, rule: NearestName):
     embedding = torch.nn.functional.normalize(-names.embeddings.mean(0), dim=0)
     assert float((names.embeddings @ embedding).max()) < rule.least
     assert names.find("xkcd", embedding, rule) is None
 
 
-def test_a_name_is_translated_or_returned_unchanged_without_a_translation(names):
+def test_a_name_is_translated_or_returned_unchanged_without_a_translation(names: KnownNames):
     assert names.translated("red apple", "de") == "roter apfel"
     assert names.translated("red apple", "en") == "red apple"
     assert names.translated("blue car", "de") == "blue car"
     assert names.translated("no such thing", "zh") == "no such thing"
 
 
-def test_the_captions_file_is_optional_and_a_damaged_one_is_refused(tmp_path, rule):
+def test_the_captions_file_is_optional_and_a_damaged_one_is_refused(tmp_path: Path, rule: NearestName):
     save_names(["apple"], torch.eye(1, 384), tmp_path)
     few = KnownNames(tmp_path)
     found = few.find("my apple", 0.6 * few.embeddings[0], rule)
@@ -106,7 +109,7 @@ def test_the_captions_file_is_optional_and_a_damaged_one_is_refused(tmp_path, ru
         KnownNames(tmp_path)
 
 
-def test_a_rule_with_a_threshold_above_1_is_refused(catalogue):
+def test_a_rule_with_a_threshold_above_1_is_refused(catalogue: Catalogue):
     card = catalogue.get("limner-flow").model_dump() | {"nearest_name": {"keep": 1.5, "least": 0.5}}
     with pytest.raises(ValidationError, match="keep"):
         ModelCard.model_validate(card)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -30,7 +32,7 @@ def test_presentations_use_only_the_known_placeholders():
 
 
 @pytest.mark.parametrize("fields", [{"remove": ["("]}, {"undo": "["}, {"unknown": "x"}])
-def test_a_damaged_pattern_or_an_unknown_field_is_refused(fields):
+def test_a_damaged_pattern_or_an_unknown_field_is_refused(fields: dict[str, Any]):
     with pytest.raises(ValidationError):
         Changes.model_validate(fields)
 
@@ -41,7 +43,7 @@ def test_a_language_without_colours_is_refused():
 
 
 @pytest.mark.parametrize(("text", "code"), [("赤い車", "ja"), ("红苹果", "zh"), ("빨간 사과", "ko"), ("красное", "ru")])
-def test_a_script_tells_its_language(text, code):
+def test_a_script_tells_its_language(text: str, code: str):
     assert language_of(text) == code
     written = by_script(text)
     assert written is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select, update
 
@@ -17,7 +19,9 @@ TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 256, 256, 1234, 2**32 - 1, {"steps": 24})
 
 
-def submit(database: Database, catalogue: Catalogue, count: int = 1, window: int = 0, **request) -> ledger.Submission:
+def submit(
+    database: Database, catalogue: Catalogue, count: int = 1, window: int = 0, **request: Any
+) -> ledger.Submission:
     card, spec = catalogue.resolve(JobRequest(prompt="a red apple", **request))
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)] * count
     with database.write() as session:
@@ -34,7 +38,7 @@ def state(database: Database, job_id: str) -> str:
         return queries.job(session, TENANT, job_id).state
 
 
-def test_a_finished_job_has_succeeded_and_has_its_images(database, catalogue):
+def test_a_finished_job_has_succeeded_and_has_its_images(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     [claimed] = claim(database, job_id)
     with database.write() as session:
@@ -46,13 +50,13 @@ def test_a_finished_job_has_succeeded_and_has_its_images(database, catalogue):
         assert [image.seed for image in queries.images(session, [job_id])[job_id]] == [2**32 - 1] * 2
 
 
-def test_a_job_with_repeated_messages_is_claimed_once(database, catalogue):
+def test_a_job_with_repeated_messages_is_claimed_once(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     assert len(claim(database, job_id, job_id)) == 1
     assert claim(database, job_id, owner="another") == []
 
 
-def test_a_late_result_of_an_earlier_attempt_changes_nothing(database, catalogue):
+def test_a_late_result_of_an_earlier_attempt_changes_nothing(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     [zombie] = claim(database, job_id, lease=-1)
     with database.write() as session:
@@ -64,7 +68,7 @@ def test_a_late_result_of_an_earlier_attempt_changes_nothing(database, catalogue
         assert len(ledger.finish(session, [ledger.Result(job_id, second.attempt, [IMAGE])])) == 1
 
 
-def test_results_are_stored_together_for_current_attempts_only(database, catalogue):
+def test_results_are_stored_together_for_current_attempts_only(database: Database, catalogue: Catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     claims = {one.id: one for one in claim(database, *ids)}
     results = [ledger.Result(job_id, claims[job_id].attempt, [IMAGE]) for job_id in ids]
@@ -79,7 +83,9 @@ def test_results_are_stored_together_for_current_attempts_only(database, catalog
         }
 
 
-def test_a_job_becomes_a_dead_letter_after_solo_losses_and_can_be_retried_once(database, catalogue):
+def test_a_job_becomes_a_dead_letter_after_solo_losses_and_can_be_retried_once(
+    database: Database, catalogue: Catalogue
+):
     job_id = submit(database, catalogue).changes[0].id
     for lost in range(1, 5):
         claim(database, job_id, lease=-1)
@@ -96,7 +102,7 @@ def test_a_job_becomes_a_dead_letter_after_solo_losses_and_can_be_retried_once(d
         assert (new.state, new.retry_of, new.losses, new.spec) == ("queued", job_id, 0, job.spec)
 
 
-def test_handing_back_a_job_is_not_a_loss(database, catalogue):
+def test_handing_back_a_job_is_not_a_loss(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     for _ in range(5):
         [held] = claim(database, job_id)
@@ -106,7 +112,7 @@ def test_handing_back_a_job_is_not_a_loss(database, catalogue):
         assert queries.job(session, TENANT, job_id).losses == 0
 
 
-def test_a_valid_lease_is_not_reaped_and_only_its_attempt_can_renew_it(database, catalogue):
+def test_a_valid_lease_is_not_reaped_and_only_its_attempt_can_renew_it(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     [first] = claim(database, job_id)
     with database.write() as session:
@@ -119,7 +125,7 @@ def test_a_valid_lease_is_not_reaped_and_only_its_attempt_can_renew_it(database,
         assert ledger.hand_back(session, [first.key]) == []
 
 
-def test_a_forfeited_lease_is_reaped_at_once_and_counts_as_a_loss(database, catalogue):
+def test_a_forfeited_lease_is_reaped_at_once_and_counts_as_a_loss(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     [held] = claim(database, job_id)
     with database.write() as session:
@@ -130,7 +136,7 @@ def test_a_forfeited_lease_is_reaped_at_once_and_counts_as_a_loss(database, cata
         assert queries.job(session, TENANT, job_id).losses == 1
 
 
-def test_a_job_with_an_unreadable_spec_fails_and_the_others_are_claimed(database, catalogue):
+def test_a_job_with_an_unreadable_spec_fails_and_the_others_are_claimed(database: Database, catalogue: Catalogue):
     bad, good, newer = (submit(database, catalogue).changes[0].id for _ in range(3))
     with database.write() as session:
         session.get(Job, bad).spec = {"version": 1, "prompt": "a secret", "steps": "many"}
@@ -148,7 +154,7 @@ def test_a_job_with_an_unreadable_spec_fails_and_the_others_are_claimed(database
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_a_job_can_be_canceled_only_before_it_ends(database, catalogue, running):
+def test_a_job_can_be_canceled_only_before_it_ends(database: Database, catalogue: Catalogue, running: bool):
     job_id = submit(database, catalogue).changes[0].id
     attempt = claim(database, job_id)[0].attempt if running else 1
     with database.write() as session:
@@ -162,7 +168,7 @@ def lanes(submission: ledger.Submission) -> list[Lane]:
     return [job.lane for job in submission.released]
 
 
-def test_a_small_job_of_a_tenant_without_active_jobs_enters_the_first_lane(database, catalogue):
+def test_a_small_job_of_a_tenant_without_active_jobs_enters_the_first_lane(database: Database, catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     with database.write() as session:
         small = ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, small=True)
@@ -175,7 +181,7 @@ def test_a_small_job_of_a_tenant_without_active_jobs_enters_the_first_lane(datab
         assert lanes(ledger.submit(session, "tenant_other", [large], window=9)) == [Lane.HIGH]
 
 
-def test_jobs_are_released_at_once_only_if_none_wait_and_the_window_has_room(database, catalogue):
+def test_jobs_are_released_at_once_only_if_none_wait_and_the_window_has_room(database: Database, catalogue: Catalogue):
     assert lanes(submit(database, catalogue, 3, window=4)) == [Lane.NORMAL] * 3
     waiting = submit(database, catalogue, 2, window=4)
     assert waiting.released == []
@@ -187,7 +193,7 @@ def test_jobs_are_released_at_once_only_if_none_wait_and_the_window_has_room(dat
         assert queries.in_window(session, "limner-flow") == {Lane.NORMAL: 5}
 
 
-def test_waiting_queues_are_listed_and_read_in_order(database, catalogue):
+def test_waiting_queues_are_listed_and_read_in_order(database: Database, catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     with database.write() as session:
         for tenant in ("tenant_a", "tenant_b"):
@@ -204,7 +210,7 @@ def test_waiting_queues_are_listed_and_read_in_order(database, catalogue):
         assert release_queries.waiting_tenants(session, "limner-flow", Priority.LOW.rank) == []
 
 
-def test_jobs_lost_by_redis_are_released_again(database, catalogue):
+def test_jobs_lost_by_redis_are_released_again(database: Database, catalogue: Catalogue):
     released = submit(database, catalogue, 2, window=9).released
     with database.write() as session:
         assert ledger.release_again(session, "limner-flow", Lane.NORMAL, now() - 60) == []
@@ -213,11 +219,11 @@ def test_jobs_lost_by_redis_are_released_again(database, catalogue):
         assert ledger.release_again(session, "limner-flow", Lane.LOW, now() + 1) == []
 
 
-def test_only_sealed_and_running_bulks_are_open_and_a_dropped_one_is_deleted(database, catalogue):
+def test_only_sealed_and_running_bulks_are_open_and_a_dropped_one_is_deleted(database: Database, catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in (1, 2)]
 
-    def flows(session) -> list[str]:
+    def flows(session: Any) -> list[str]:
         lines = release_queries.waiting_queues(session, "limner-flow", Priority.LOW.rank, TENANT, "", 9)
         return [line.queue_key for line in lines if line.open]
 
@@ -244,7 +250,7 @@ def test_only_sealed_and_running_bulks_are_open_and_a_dropped_one_is_deleted(dat
         assert queries.bulk_jobs(session, dropped, 0, 9) == []
 
 
-def test_canceling_a_bulk_is_immediate_and_sweeps_cancel_its_jobs(database, catalogue):
+def test_canceling_a_bulk_is_immediate_and_sweeps_cancel_its_jobs(database: Database, catalogue: Catalogue):
     card, spec = catalogue.resolve(JobRequest(prompt="x"))
     jobs = [ledger.NewJob(spec, card.cost(spec), Priority.LOW, bulk_line=line) for line in range(5)]
     with database.write() as session:
@@ -261,7 +267,7 @@ def test_canceling_a_bulk_is_immediate_and_sweeps_cancel_its_jobs(database, cata
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_a_job_past_its_deadline_fails_with_deadline_exceeded(database, catalogue, running):
+def test_a_job_past_its_deadline_fails_with_deadline_exceeded(database: Database, catalogue: Catalogue, running: bool):
     _, spec = catalogue.resolve(JobRequest(prompt="x"))
     late, wanted = (ledger.NewJob(spec, 1, Priority.NORMAL, expires_in=seconds) for seconds in (-1, 60))
     with database.write() as session:
@@ -273,7 +279,7 @@ def test_a_job_past_its_deadline_fails_with_deadline_exceeded(database, catalogu
         assert queries.job(session, TENANT, ids[0]).error_code == "deadline_exceeded"
 
 
-def test_one_owner_leads_until_its_leadership_expires(database):
+def test_one_owner_leads_until_its_leadership_expires(database: Database):
     def lead(owner: str, seconds: float = 60) -> bool:
         with database.write() as session:
             return ledger.acquire_leadership(session, "dispatch", owner, seconds)
@@ -282,7 +288,7 @@ def test_one_owner_leads_until_its_leadership_expires(database):
     assert [lead("b"), lead("a")] == [True, False]
 
 
-def test_claim_next_takes_released_jobs_first_and_no_job_that_must_run_alone(database, catalogue):
+def test_claim_next_takes_released_jobs_first_and_no_job_that_must_run_alone(database: Database, catalogue: Catalogue):
     first = submit(database, catalogue, 1, window=9).changes[0].id
     waiting = [change.id for change in submit(database, catalogue, 3).changes]
     for _ in range(2):
@@ -295,7 +301,7 @@ def test_claim_next_takes_released_jobs_first_and_no_job_that_must_run_alone(dat
         assert [one.id for one in ledger.claim_next(session, ["limner-flow"], 5, "me", 60)] == [waiting[2]]
 
 
-def test_an_old_message_claims_no_job_that_must_run_alone(database, catalogue):
+def test_an_old_message_claims_no_job_that_must_run_alone(database: Database, catalogue: Catalogue):
     suspect, other = [change.id for change in submit(database, catalogue, 2).changes]
     for _ in range(2):
         claim(database, suspect, lease=-1)
@@ -307,13 +313,13 @@ def test_an_old_message_claims_no_job_that_must_run_alone(database, catalogue):
         assert [one.id for one in ledger.claim(session, [suspect], "me", 60)] == [suspect]
 
 
-def test_the_position_counts_the_jobs_ahead(database, catalogue):
+def test_the_position_counts_the_jobs_ahead(database: Database, catalogue: Catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     with database.read() as session:
         assert [queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [0, 1, 2]
 
 
-def test_the_position_counts_released_jobs_and_not_other_queues(database, catalogue):
+def test_the_position_counts_released_jobs_and_not_other_queues(database: Database, catalogue: Catalogue):
     ids = [change.id for change in submit(database, catalogue, 3).changes]
     with database.write() as session:
         session.execute(update(Job).where(Job.id == ids[0]).values(queue_key="another"))
@@ -322,7 +328,7 @@ def test_the_position_counts_released_jobs_and_not_other_queues(database, catalo
         assert [queries.position(session, queries.job(session, TENANT, job_id)) for job_id in ids] == [1, 0, 1]
 
 
-def test_another_tenants_job_is_not_found(database, catalogue):
+def test_another_tenants_job_is_not_found(database: Database, catalogue: Catalogue):
     job_id = submit(database, catalogue).changes[0].id
     with database.read() as session, pytest.raises(NotFound):
         queries.job(session, "tenant_other", job_id)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -32,7 +33,7 @@ def events() -> dict[str, set[str]]:
                     continue
                 where = node.func.value
                 if isinstance(where, ast.Name) and where.id == "log" and node.func.attr in LEVELS:
-                    names = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+                    names = [str(part.value) for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
                     assert names, f"{file}:{node.lineno}: an event's name is a constant, and its values are fields"
                     for name in names:
                         found.setdefault(name, set()).add(node.func.attr.replace("exception", "error"))
@@ -53,7 +54,7 @@ def test_a_list_of_ids_is_short():
 
 
 @pytest.fixture
-def lines() -> Iterator[Callable[[], list[dict[str, object]]]]:
+def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Configures JSON logs as the process `test` does; returns the lines so far."""
     root, stream = logging.getLogger(), StringIO()
     handlers, level = root.handlers[:], root.level
@@ -68,7 +69,7 @@ def lines() -> Iterator[Callable[[], list[dict[str, object]]]]:
     root.setLevel(level)
 
 
-def test_lines_of_every_thread_name_the_process_and_those_of_a_request_its_ids(lines: Callable):
+def test_lines_of_every_thread_name_the_process_and_those_of_a_request_its_ids(lines: Callable[..., Any]):
     log = telemetry.get_logger("test")
     telemetry.begin_request("r1")
     telemetry.concerns(job="job_1")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -77,7 +78,7 @@ def own_metrics() -> Iterator[None]:
         del ALL[name]
 
 
-def submit(database: Database, catalogue: Catalogue, count: int = 1, **more: object) -> list[str]:
+def submit(database: Database, catalogue: Catalogue, count: int = 1, **more: Any) -> list[str]:
     card, spec = catalogue.resolve(JobRequest(prompt="a red apple"))
     with database.write() as session:
         jobs = [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL, **more)] * count
@@ -104,7 +105,7 @@ def test_every_name_has_the_prefix_and_a_base_unit_and_no_label_is_unbounded():
 # --- a metric never breaks what it measures ---
 
 
-def test_a_metric_that_fails_is_reported_once_and_raises_nothing(own_metrics: None, capsys: pytest.CaptureFixture):
+def test_a_metric_that_fails_is_reported_once_and_raises_nothing(own_metrics: None, capsys: pytest.CaptureFixture[str]):
     broken = Counter("limner_broken_total", "", ("model",))
     for _ in range(3):
         broken.inc(modell="x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -97,8 +98,8 @@ def test_a_patch_of_the_flow_returns_to_its_position() -> None:
     """In a network without attention, a change of one patch affects only that position."""
     network, inputs = small_flow(), flow_inputs(1)
     for block in network.blocks:
-        nn.init.zeros_(block.project.weight)
-        nn.init.zeros_(block.project.bias)
+        nn.init.zeros_(cast(nn.Linear, block.project).weight)
+        nn.init.zeros_(cast(nn.Linear, block.project).bias)
     changed = {**inputs, "latents": inputs["latents"].clone()}
     changed["latents"][0, :, 2:4, 6:8] += 1
     with torch.no_grad():
@@ -134,6 +135,7 @@ def test_an_untrained_upscaler_enlarges_bilinearly() -> None:
 
 def test_the_upscaler_output_is_clamped_to_the_range_of_pictures() -> None:
     network = Upscaler(channels=8, convolutions=1).eval()
+    assert network.last.bias is not None
     nn.init.constant_(network.last.bias, 5.0)
     assert network(torch.zeros(1, 3, 8, 8)).max() == 1.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,10 +18,12 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.notifications import WaitingListener, notify_waiting
 from limner_shared.db.tables import Job
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import WAKE_CHANNEL, Hints, connect
 from limner_shared.messaging.wakeups import WakeUps
+from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
 from limner_web.app import create_app
 from limner_worker.runtime.admission import Admission
@@ -32,7 +35,7 @@ JOBS = "/api/v1/jobs"
 
 
 @pytest.fixture(params=["postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return copy_database(request, tmp_path)
 
 
@@ -42,7 +45,7 @@ def failures() -> list[BaseException]:
 
 
 @pytest.fixture
-def listen(database, failures) -> Iterator[Callable[[], list[int]]]:
+def listen(database: Database, failures: list[BaseException]) -> Iterator[Callable[[], list[int]]]:
     """Starts a listener; returns a list that grows with each wake-up."""
     started: list[WaitingListener] = []
 
@@ -61,7 +64,7 @@ def listen(database, failures) -> Iterator[Callable[[], list[int]]]:
 
 
 @pytest.fixture
-def make_client(settings, database_url) -> Iterator[Callable[..., Any]]:
+def make_client(settings: Settings, database_url: str) -> Iterator[Callable[..., Any]]:
     apps: list[Any] = []
 
     def make(redis_url: str):
@@ -85,7 +88,7 @@ def terminate_listeners(database: Database) -> int:
         return session.scalar(query) or 0
 
 
-def test_a_notification_wakes_on_commit_only(database, listen):
+def test_a_notification_wakes_on_commit_only(database: Database, listen: Callable[[], list[int]]):
     woken = listen()
     with database.write() as session:
         notify_waiting(session)
@@ -95,7 +98,9 @@ def test_a_notification_wakes_on_commit_only(database, listen):
     assert len(woken) == 2
 
 
-def test_a_listener_connects_again_and_looks_once_for_what_it_missed(database, listen):
+def test_a_listener_connects_again_and_looks_once_for_what_it_missed(
+    database: Database, listen: Callable[[], list[int]]
+):
     woken = listen()
     assert terminate_listeners(database) == 1
     eventually(lambda: len(woken) == 2)
@@ -104,7 +109,7 @@ def test_a_listener_connects_again_and_looks_once_for_what_it_missed(database, l
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_sqlite_has_no_notifications_and_its_users_poll(database):
+def test_sqlite_has_no_notifications_and_its_users_poll(database: Database):
     listener = WaitingListener(database, Supervisor(), lambda: None)
     listener.start()
     notify(database)
@@ -115,7 +120,9 @@ def test_sqlite_has_no_notifications_and_its_users_poll(database):
 # --- the web process ---
 
 
-def test_each_submission_is_notified_once_while_redis_is_away_and_not_released(database, listen, make_client):
+def test_each_submission_is_notified_once_while_redis_is_away_and_not_released(
+    database: Database, listen: Callable[[], list[int]], make_client: Callable[..., Any]
+):
     woken, client = listen(), make_client(NO_REDIS)
     jobs = [client.post(JOBS, json={"prompt": "x"}).json["id"] for _ in range(3)]
     eventually(lambda: len(woken) == 4)
@@ -126,14 +133,16 @@ def test_each_submission_is_notified_once_while_redis_is_away_and_not_released(d
     assert [at is None for at in released.values()] == [False, True, True]  # the first one found out
 
 
-def test_nothing_is_notified_while_redis_is_there(listen, make_client, redis_url):
+def test_nothing_is_notified_while_redis_is_there(
+    listen: Callable[[], list[int]], make_client: Callable[..., Any], redis_url: str
+):
     woken, client = listen(), make_client(redis_url)
     for _ in range(3):
         assert client.post(JOBS, json={"prompt": "x"}).status_code == 202
     assert len(woken) == 1
 
 
-def test_redis_is_left_alone_for_a_while_after_a_failure_and_then_tried_again(database):
+def test_redis_is_left_alone_for_a_while_after_a_failure_and_then_tried_again(database: Database):
     wakeups = WakeUps(database, Hints(connect(NO_REDIS)))
     tries: list[int] = []
 
@@ -154,7 +163,9 @@ def test_redis_is_left_alone_for_a_while_after_a_failure_and_then_tried_again(da
 # --- who is woken ---
 
 
-def test_a_worker_claims_a_notified_job_without_polling(settings, database, catalogue, failures):
+def test_a_worker_claims_a_notified_job_without_polling(
+    settings: Settings, database: Database, catalogue: Catalogue, failures: list[BaseException]
+):
     claimed: list[str] = []
     # It believes that Redis is there, so it never looks into the database by itself.
     leases = SimpleNamespace(owner="me", redis_is_away=False)
@@ -182,7 +193,9 @@ def test_a_worker_claims_a_notified_job_without_polling(settings, database, cata
     assert failures == []
 
 
-def test_a_notification_ends_the_dispatchers_wait(settings, database, catalogue, redis_url):
+def test_a_notification_ends_the_dispatchers_wait(
+    settings: Settings, database: Database, catalogue: Catalogue, redis_url: str
+):
     client, celery = connect(redis_url, decode_responses=False), make_celery(settings)
     quiet = settings.model_copy(update={"dispatch_seconds": 3600.0})
     dispatcher, stopping = Dispatcher(quiet, catalogue, database, client, celery), threading.Event()

@@ -37,7 +37,7 @@ from limner_worker.stages.interpretation.number_words import number_in, number_p
         ("ko", "스물한", 21),
     ],
 )
-def test_a_number_is_read_as_a_whole(code, text, value):
+def test_a_number_is_read_as_a_whole(code: str, text: str, value: int):
     language = BY_CODE[code]
     match = re.search(number_pattern(language), text, re.IGNORECASE)
     assert match is not None
@@ -46,5 +46,5 @@ def test_a_number_is_read_as_a_whole(code, text, value):
 
 
 @pytest.mark.parametrize("text", ["two three", "ten eleven", "five fifteen"])
-def test_words_that_form_no_number_have_no_value(text):
+def test_words_that_form_no_number_have_no_value(text: str):
     assert number_in(text, BY_CODE["en"]) is None

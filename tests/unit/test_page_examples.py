@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_web.pages.routes import CONVERSATION_EXAMPLES, EXAMPLES
@@ -23,7 +26,7 @@ MEANT = {  # the subject, the style and the number that each message asks for
 
 
 @pytest.fixture(scope="module")
-def draw(catalogue):
+def draw(catalogue: Catalogue):
     """Draws a prompt with the default model, as a worker does."""
     card = catalogue.get(None)
     model = load(card, Settings(device="cpu"))
@@ -44,12 +47,14 @@ def look() -> EvaluatorRecognizer:
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_the_picture_of_an_example_shows_it(draw, look, example):
+def test_the_picture_of_an_example_shows_it(draw: Any, look: EvaluatorRecognizer, example: Any):
     assert look(draw(example), example) == []
 
 
 @pytest.mark.parametrize("message", CONVERSATION_EXAMPLES)
-def test_the_picture_of_an_example_message_shows_what_it_asks_for(draw, look, catalogue, message):
+def test_the_picture_of_an_example_message_shows_what_it_asks_for(
+    draw: Any, look: EvaluatorRecognizer, catalogue: Catalogue, message: Any
+):
     subject, style, number = MEANT[message]
     card = catalogue.get(None)
     found = rules.interpret(message, card.styles, (), card.sizes)

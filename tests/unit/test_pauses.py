@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from bench.statements import recorded, scans
 from click.testing import CliRunner, Result
+from redis import Redis
 from sqlalchemy import update
 from tests.unit.test_dispatcher import (
     MODEL,
@@ -25,6 +29,7 @@ from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job, Pause
 from limner_shared.domain.access import Expiry
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Lane, Priority
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.errors import InvalidRequest, NotFound, StorageFailed
@@ -49,7 +54,7 @@ def claim_next(database: Database) -> list[str]:
         return [one.id for one in ledger.claim_next(session, [MODEL], 9, "me", 60)]
 
 
-def submit_single(database: Database, catalogue, tenant: str = TENANT) -> ledger.Submission:
+def submit_single(database: Database, catalogue: Catalogue, tenant: str = TENANT) -> ledger.Submission:
     card, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     with database.write() as session:
         ledger.ensure_tenant(session, tenant, tenant)
@@ -62,7 +67,7 @@ SUBJECTS = pytest.mark.parametrize(("kind", "subject"), [(PauseKind.MODEL, MODEL
 
 @SUBJECTS
 def test_jobs_are_accepted_and_wait_while_their_model_or_tenant_is_paused(
-    make_dispatcher, database, catalogue, redis, kind, subject
+    make_dispatcher: Any, database: Database, catalogue: Catalogue, redis: Redis, kind: PauseKind, subject: Any
 ):
     dispatcher = make_dispatcher()
     paused = pause(database, kind, subject)
@@ -78,7 +83,9 @@ def test_jobs_are_accepted_and_wait_while_their_model_or_tenant_is_paused(
 
 
 @SUBJECTS
-def test_released_jobs_are_taken_back_and_running_ones_end(make_dispatcher, database, catalogue, redis, kind, subject):
+def test_released_jobs_are_taken_back_and_running_ones_end(
+    make_dispatcher: Any, database: Database, catalogue: Catalogue, redis: Redis, kind: PauseKind, subject: Any
+):
     dispatcher = make_dispatcher()
     first, *others = submit(database, catalogue, 3)
     tick(dispatcher)
@@ -99,7 +106,9 @@ def test_released_jobs_are_taken_back_and_running_ones_end(make_dispatcher, data
 
 
 @SUBJECTS
-def test_a_paused_job_that_is_retried_or_loses_its_worker_waits(make_dispatcher, database, catalogue, kind, subject):
+def test_a_paused_job_that_is_retried_or_loses_its_worker_waits(
+    make_dispatcher: Any, database: Database, catalogue: Catalogue, kind: PauseKind, subject: Any
+):
     dispatcher = make_dispatcher()
     retried, lost = submit(database, catalogue, 2, max_retries=1)
     [attempt] = claim(database, retried)
@@ -116,7 +125,9 @@ def test_a_paused_job_that_is_retried_or_loses_its_worker_waits(make_dispatcher,
     assert claim_next(database) == []
 
 
-def test_a_paused_tenant_does_not_slow_down_the_others(make_dispatcher, database, catalogue, redis):
+def test_a_paused_tenant_does_not_slow_down_the_others(
+    make_dispatcher: Any, database: Database, catalogue: Catalogue, redis: Redis
+):
     dispatcher = make_dispatcher()
     pause(database, PauseKind.TENANT, TENANT)
     submit(database, catalogue, 40, priority=Priority.NORMAL)
@@ -128,7 +139,7 @@ def test_a_paused_tenant_does_not_slow_down_the_others(make_dispatcher, database
     assert claim_next(database) != []
 
 
-def test_other_models_are_not_paused(make_dispatcher, database, catalogue, redis):
+def test_other_models_are_not_paused(make_dispatcher: Any, database: Database, catalogue: Catalogue, redis: Redis):
     dispatcher = make_dispatcher()
     pause(database, PauseKind.MODEL, "limner-gan")
     ids = submit(database, catalogue, 2)
@@ -137,7 +148,7 @@ def test_other_models_are_not_paused(make_dispatcher, database, catalogue, redis
     assert len(claim(database, *ids)) == 2
 
 
-def test_skipping_paused_jobs_reads_none_of_them(make_dispatcher, database, catalogue):
+def test_skipping_paused_jobs_reads_none_of_them(make_dispatcher: Any, database: Database, catalogue: Catalogue):
     dispatcher = make_dispatcher()
     submit(database, catalogue, 3000)
     pause(database, PauseKind.TENANT, TENANT)
@@ -152,7 +163,9 @@ def test_skipping_paused_jobs_reads_none_of_them(make_dispatcher, database, cata
     assert not any(TENANT in str(one.parameters) and "jobs.cost" in one.sql for one in statements.values())
 
 
-def test_a_pause_ends_at_its_time_and_that_is_recorded(make_dispatcher, database, catalogue, redis):
+def test_a_pause_ends_at_its_time_and_that_is_recorded(
+    make_dispatcher: Any, database: Database, catalogue: Catalogue, redis: Redis
+):
     dispatcher = make_dispatcher()
     [waiting] = submit(database, catalogue)
     paused = pause(database, PauseKind.MODEL, MODEL, hours=1)
@@ -168,7 +181,7 @@ def test_a_pause_ends_at_its_time_and_that_is_recorded(make_dispatcher, database
     assert entries == [("system", "queue_resumed", paused), ("operator", "queue_paused", paused)]
 
 
-def test_a_repeated_pause_changes_reason_and_end_and_every_change_is_recorded(database):
+def test_a_repeated_pause_changes_reason_and_end_and_every_change_is_recorded(database: Database):
     first = pause(database, PauseKind.TENANT, TENANT, "disk full")
     assert pause(database, PauseKind.TENANT, TENANT, "moving", hours=2) == first
     with database.read() as session:
@@ -184,14 +197,16 @@ def test_a_repeated_pause_changes_reason_and_end_and_every_change_is_recorded(da
 
 
 @pytest.mark.parametrize("hours", [-1, 24 * 3661, float("nan"), float("inf")])
-def test_a_pause_cannot_end_in_the_past_or_in_a_decade(database, hours):
+def test_a_pause_cannot_end_in_the_past_or_in_a_decade(database: Database, hours: Any):
     with pytest.raises(InvalidRequest, match="in the future"):
         pause(database, PauseKind.MODEL, MODEL, hours=hours)
     with database.read() as session:
         assert not pause_queries.paused(session)
 
 
-def test_a_job_of_a_paused_model_can_be_canceled_and_expires(make_dispatcher, database, catalogue):
+def test_a_job_of_a_paused_model_can_be_canceled_and_expires(
+    make_dispatcher: Any, database: Database, catalogue: Catalogue
+):
     canceled, expired = submit(database, catalogue, 2)
     pause(database, PauseKind.MODEL, MODEL)
     with database.write() as session:
@@ -206,7 +221,7 @@ def test_a_job_of_a_paused_model_can_be_canceled_and_expires(make_dispatcher, da
 
 
 @pytest.fixture
-def run(database_url, database, monkeypatch, tmp_path):
+def run(database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("LIMNER_DATABASE_URL", database_url)
     monkeypatch.setenv("LIMNER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
@@ -217,7 +232,7 @@ def run(database_url, database, monkeypatch, tmp_path):
     return invoke
 
 
-def test_the_command_pauses_lists_and_resumes(run):
+def test_the_command_pauses_lists_and_resumes(run: Any):
     assert run("pause", "--model", MODEL, "--reason", "new [weights]", "--until", "12h").exit_code == 0
     assert run("pause", "--tenant", "local").exit_code == 0
     listed = run("list").output
@@ -242,7 +257,7 @@ def test_the_command_pauses_lists_and_resumes(run):
         (("resume", "--model", MODEL), 1, "not paused"),
     ],
 )
-def test_an_invalid_command_says_what_to_change_and_pauses_nothing(run, arguments, code, says):
+def test_an_invalid_command_says_what_to_change_and_pauses_nothing(run: Any, arguments: Any, code: int, says: str):
     result = run(*arguments)
     assert (result.exit_code, says in result.output) == (code, True), result.output
     assert run("list").output.splitlines()[1:] == []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.safety import SOURCE_TYPE
 from limner_web.picture_formats import convert
@@ -19,7 +20,7 @@ PICTURE = np.zeros((8, 8, 3), np.uint8)
 
 
 @pytest.fixture
-def spec(catalogue) -> JobSpec:
+def spec(catalogue: Catalogue) -> JobSpec:
     return catalogue.resolve(JobRequest(prompt='a "secret" <cat>', seed=7, style="flat"))[1]
 
 
@@ -29,7 +30,7 @@ def attributes(packet: str) -> dict[str, str]:
     return {name.rpartition("}")[2]: value for name, value in description.attrib.items()}
 
 
-def test_a_packet_contains_the_tool_the_source_type_and_the_parameters(spec):
+def test_a_packet_contains_the_tool_the_source_type_and_the_parameters(spec: JobSpec):
     attributes_found = attributes(xmp(spec, 9))
     assert (attributes_found["CreatorTool"], attributes_found["DigitalSourceType"]) == ("Limner", SOURCE_TYPE)
     assert (
@@ -40,24 +41,24 @@ def test_a_packet_contains_the_tool_the_source_type_and_the_parameters(spec):
     ) == ("limner-flow", "9", "8", "flat")
 
 
-def test_a_packet_names_the_style_that_the_seed_chose(catalogue):
+def test_a_packet_names_the_style_that_the_seed_chose(catalogue: Catalogue):
     spec = catalogue.resolve(JobRequest(prompt="a cat", seed=2, n=2))[1]
     assert [attributes(xmp(spec, seed))["style"] for seed in (2, 3)] == ["flat", "3d"]
 
 
-def test_a_packet_does_not_contain_the_prompt(spec):
+def test_a_packet_does_not_contain_the_prompt(spec: JobSpec):
     assert "secret" not in xmp(spec, 9)
 
 
 @pytest.mark.parametrize("kind", ["webp", "jpeg"])
-def test_other_formats_keep_the_packet(spec, kind):
+def test_other_formats_keep_the_packet(spec: JobSpec, kind: str):
     png = encode_png(PICTURE, xmp(spec, 9))
     with Image.open(io.BytesIO(png)) as stored, Image.open(io.BytesIO(convert(png, kind))) as converted:
         assert stored.info[PNG_KEY] == xmp(spec, 9)
         assert converted.info["xmp"].decode() == xmp(spec, 9)
 
 
-def test_equal_requests_have_equal_bytes_and_provenance_can_be_disabled(spec, catalogue):
+def test_equal_requests_have_equal_bytes_and_provenance_can_be_disabled(spec: JobSpec, catalogue: Catalogue):
     assert encode_png(PICTURE, xmp(spec, 9)) == encode_png(PICTURE, xmp(spec.model_copy(), 9))
     with Image.open(io.BytesIO(encode_png(PICTURE))) as plain:
         assert plain.info == {}

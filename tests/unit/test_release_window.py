@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def serve(window: Window, rate: float, rounds: int, pause: float = 0.5) -> None:
 
 
 @given(ROUNDS)
-def test_the_size_stays_within_its_bounds_and_the_room_is_what_is_missing(rounds):
+def test_the_size_stays_within_its_bounds_and_the_room_is_what_is_missing(rounds: Any):
     window, moment = make_window(), 0.0
     for unclaimed, released, seconds in rounds:
         room = window.look(unclaimed, moment)
@@ -69,14 +71,14 @@ def test_the_window_shrinks_slowly_without_claims():
 
 @pytest.mark.parametrize("before", [SMALLEST, LARGEST])
 @pytest.mark.parametrize("rate", [400, 2000, 8000])
-def test_the_window_converges_to_the_target_seconds_of_work(rate, before):
+def test_the_window_converges_to_the_target_seconds_of_work(rate: int, before: Any):
     window = make_window(before)
     serve(window, rate, 200)
     assert window.size == pytest.approx(rate * WORTH_SECONDS, rel=0.1)
 
 
 @pytest.mark.parametrize(("rate", "size"), [(1, SMALLEST), (1_000_000, LARGEST)])
-def test_very_slow_or_fast_workers_lead_to_the_bounds(rate, size):
+def test_very_slow_or_fast_workers_lead_to_the_bounds(rate: int, size: Any):
     window = make_window(512)
     serve(window, rate, 400)
     assert window.size == size

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.replay import differences, replay_spec, run_lengths
 from limner_shared.domain.views import ReceiptView
 
 
 @given(st.lists(st.sampled_from([1, 2, 4, 8])))
-def test_a_replay_uses_the_batch_sizes_of_the_receipt(catalogue, buckets):
+def test_a_replay_uses_the_batch_sizes_of_the_receipt(catalogue: Catalogue, buckets: list[Any]):
     spec = catalogue.resolve(JobRequest(prompt="a red apple"))[1]
     again = replay_spec(spec, [{"buckets": run_lengths(buckets), "style": "3d", "scene": {}}])
     assert again.replay == (tuple(buckets),)
     assert again.model_copy(update={"replay": ()}) == spec
 
 
-def test_a_replay_keeps_the_styles_that_the_seeds_chose_and_an_old_one_has_the_style_of_its_time(catalogue):
+def test_a_replay_keeps_the_styles_that_the_seeds_chose_and_an_old_one_has_the_style_of_its_time(catalogue: Catalogue):
     spec = catalogue.resolve(JobRequest(prompt="a red apple", n=2, seed=2))[1]
     again = replay_spec(spec, [{"buckets": [[1, 2]], "style": "3d"}] * 2)
     assert [again.style_for(again.image_seed(index)) for index in range(2)] == ["flat", "3d"]
@@ -40,7 +43,7 @@ def test_a_replay_draws_a_scene_only_if_the_receipts_record_one(catalogue):
     assert JobSpec.model_validate(stored).scenes is None
 
 
-def receipt(sha256: str, **about: object) -> ReceiptView:
+def receipt(sha256: str, **about: Any) -> ReceiptView:
     return ReceiptView(image="img_1", sha256=sha256, receipt=about)
 
 

@@ -25,7 +25,7 @@ def rows_of(name: str, part: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_every_language_reaches_the_goals(part):
+def test_every_language_reaches_the_goals(part: Any):
     rows = rows_of("requests.jsonl", part)
     found = [interpret(row["text"], STYLES, (), SIZES) for row in rows]
     scores = by_language(rows, found)
@@ -45,7 +45,7 @@ def test_there_are_thirty_descriptions_in_each_language():
 @pytest.mark.parametrize(
     "row", [row for part in PARTS for row in rows_of("followups.jsonl", part)], ids=lambda row: row["message"]
 )
-def test_a_follow_up_changes_what_it_names(row):
+def test_a_follow_up_changes_what_it_names(row: Any):
     before = Conditions(prompt=row["before"], n=row["pictures"], seed=SEED)
     found = interpret(row["message"], STYLES, (Turn(text=row["before"], conditions=before),), SIZES)
     assert found.prompt == row["prompt"]
@@ -83,7 +83,7 @@ def test_a_follow_up_changes_what_it_names(row):
         ("give me 3 diferent pictuers of a robot", "a robot", {"n": 3}),
     ],
 )
-def test_what_was_read_wrongly_before(text, prompt, asked):
+def test_what_was_read_wrongly_before(text: str, prompt: str, asked: dict[str, Any]):
     found = interpret(text, STYLES, (), SIZES)
     assert found.prompt == prompt
     assert {name: getattr(found, name) for name in asked} == asked

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
@@ -110,14 +111,16 @@ def age_files(folder: Path, seconds: float) -> None:
     """Set the age of every blob's file, in seconds."""
     for file in (folder / "blobs").rglob("*"):
         if file.is_file():
-            os.utime(file, (time.time() - seconds,) * 2)
+            os.utime(file, (time.time() - seconds, time.time() - seconds))
 
 
-def fail(*_: object, **__: object) -> bool:
+def fail(*_: object, **__: Any) -> bool:
     raise StorageFailed
 
 
-def test_expired_images_are_deleted_without_their_jobs(database, blobs, make_ended_job):
+def test_expired_images_are_deleted_without_their_jobs(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
     set_retention(database, keep_images_days=7)
     old, young = make_ended_job(b"old", days=7.01), make_ended_job(b"young", days=6.99)
     run_retention(database, blobs)
@@ -128,7 +131,9 @@ def test_expired_images_are_deleted_without_their_jobs(database, blobs, make_end
     assert job(database, old).spec["prompt"] == "a red apple"
 
 
-def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(database, blobs, make_ended_job):
+def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
     set_retention(database, keep_prompts_days=7)
     old, young = make_ended_job(b"old", days=7.01), make_ended_job(b"young", days=6.99)
     before = job(database, old).spec
@@ -142,7 +147,9 @@ def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(database, b
     assert count(database, Image) == 2
 
 
-def test_expired_jobs_are_deleted_with_their_images_and_events(database, blobs, make_ended_job):
+def test_expired_jobs_are_deleted_with_their_images_and_events(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
     set_retention(database, keep_jobs_days=7)
     _, failed, young = (
         make_ended_job(b"old", b"older", days=7.01),
@@ -158,7 +165,9 @@ def test_expired_jobs_are_deleted_with_their_images_and_events(database, blobs, 
     assert [is_stored(blobs, data) for data in (b"old", b"older", b"young")] == [False, False, True]
 
 
-def test_each_tenant_has_its_own_retention_and_by_default_keeps_everything(database, blobs, make_ended_job):
+def test_each_tenant_has_its_own_retention_and_by_default_keeps_everything(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
     kept, gone = make_ended_job(b"kept", days=9999, tenant=KEEPER), make_ended_job(b"gone", days=2)
     longer = make_ended_job(b"longer", days=2, tenant="tenant_longer")
     set_retention(database, keep_images_days=1, keep_prompts_days=1, keep_jobs_days=1)
@@ -172,7 +181,7 @@ def test_each_tenant_has_its_own_retention_and_by_default_keeps_everything(datab
     assert is_stored(blobs, b"longer")
 
 
-def test_jobs_that_have_not_ended_are_never_deleted(database, catalogue, blobs):
+def test_jobs_that_have_not_ended_are_never_deleted(database: Database, catalogue: Catalogue, blobs: Blobs):
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple"))
     set_retention(database, keep_images_days=0, keep_prompts_days=0, keep_jobs_days=0)
     with database.write() as session:
@@ -187,7 +196,9 @@ def test_jobs_that_have_not_ended_are_never_deleted(database, catalogue, blobs):
     assert job(database, queued).spec["prompt"] == "a red apple"
 
 
-def test_a_picture_shared_by_two_images_is_kept_until_both_are_deleted(database, blobs, make_ended_job):
+def test_a_picture_shared_by_two_images_is_kept_until_both_are_deleted(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
     set_retention(database, keep_images_days=7)
     make_ended_job(b"shared", days=8)
     younger = make_ended_job(b"shared", days=1)
@@ -201,7 +212,9 @@ def test_a_picture_shared_by_two_images_is_kept_until_both_are_deleted(database,
     assert not is_stored(blobs, b"shared")
 
 
-def test_a_picture_shared_with_another_tenant_is_kept(database, blobs, make_ended_job):
+def test_a_picture_shared_with_another_tenant_is_kept(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str]
+):
     set_retention(database, keep_jobs_days=7)
     make_ended_job(b"shared", days=8)
     make_ended_job(b"shared", days=8, tenant=KEEPER)
@@ -210,7 +223,9 @@ def test_a_picture_shared_with_another_tenant_is_kept(database, blobs, make_ende
     assert count(database, Garbage) == 0
 
 
-def test_a_picture_is_deleted_only_after_both_grace_periods(database, blobs, make_ended_job, tmp_path):
+def test_a_picture_is_deleted_only_after_both_grace_periods(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], tmp_path: Path
+):
     set_retention(database, keep_images_days=7)
     make_ended_job(b"old", days=8)
     age_files(tmp_path, 9 * DAY)
@@ -225,7 +240,9 @@ def test_a_picture_is_deleted_only_after_both_grace_periods(database, blobs, mak
     assert not is_stored(blobs, b"old")
 
 
-def test_a_picture_stored_again_within_the_grace_period_is_kept(database, blobs, make_ended_job, tmp_path):
+def test_a_picture_stored_again_within_the_grace_period_is_kept(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], tmp_path: Path
+):
     set_retention(database, keep_images_days=7)
     make_ended_job(b"old", days=8)
     age_files(tmp_path, 9 * DAY)
@@ -245,7 +262,9 @@ def test_a_picture_stored_again_within_the_grace_period_is_kept(database, blobs,
     assert count(database, Garbage) == 0
 
 
-def test_a_failed_deletion_of_a_picture_is_retried(database, blobs, make_ended_job, monkeypatch):
+def test_a_failed_deletion_of_a_picture_is_retried(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
     set_retention(database, keep_images_days=7)
     make_ended_job(b"old", days=8)
     with monkeypatch.context() as broken:
@@ -257,7 +276,7 @@ def test_a_failed_deletion_of_a_picture_is_retried(database, blobs, make_ended_j
 
 
 def test_expired_jobs_are_deleted_in_several_transactions_and_then_cleaning_pauses(
-    database, blobs, make_ended_job, monkeypatch
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(retention, "ROWS", 2)
     set_retention(database, keep_jobs_days=7)
@@ -302,7 +321,11 @@ def any_blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     indirect=["any_blobs"],
 )
 def test_a_picture_stored_again_at_any_moment_of_its_deletion_is_kept(
-    database, any_blobs, make_ended_job, monkeypatch, moment
+    database: Database,
+    any_blobs: Blobs,
+    make_ended_job: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
 ):
     data = b"the same picture"
     digest = any_blobs.put(data)
@@ -329,7 +352,9 @@ def test_a_picture_stored_again_at_any_moment_of_its_deletion_is_kept(
     assert list(any_blobs.set_aside(NO_GRACE)) in ([], [[]])
 
 
-def test_a_hundred_pictures_stored_during_their_deletion_are_kept(database, blobs, make_ended_job, tmp_path):
+def test_a_hundred_pictures_stored_during_their_deletion_are_kept(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], tmp_path: Path
+):
     pictures = [b"picture %d" % number for number in range(100)]
     digests = [blobs.put(data) for data in pictures]
     age_files(tmp_path, DAY)
@@ -351,7 +376,7 @@ def test_a_hundred_pictures_stored_during_their_deletion_are_kept(database, blob
     assert [blobs.get(digest) for digest in digests] == pictures
 
 
-def test_a_hundred_input_images_stored_during_a_cleaning_are_kept(blobs, tmp_path):
+def test_a_hundred_input_images_stored_during_a_cleaning_are_kept(blobs: Blobs, tmp_path: Path):
     inputs = [b"input %d" % number for number in range(100)]
     digests = [blobs.put_input(data) for data in inputs]
     age_files(tmp_path, 40 * DAY)
@@ -378,7 +403,9 @@ def sweep_all_folders(database: Database, blobs: Blobs, young: float) -> None:
         sweep.look()
 
 
-def test_a_picture_without_a_row_is_found_and_deleted(database, blobs, make_ended_job, tmp_path):
+def test_a_picture_without_a_row_is_found_and_deleted(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], tmp_path: Path
+):
     make_ended_job(b"with a row")
     blobs.put(b"of a canceled job")
     age_files(tmp_path, 9 * DAY)
@@ -390,13 +417,15 @@ def test_a_picture_without_a_row_is_found_and_deleted(database, blobs, make_ende
     assert is_stored(blobs, b"with a row")
 
 
-def test_a_new_picture_without_a_row_is_not_scheduled_for_deletion(database, blobs):
+def test_a_new_picture_without_a_row_is_not_scheduled_for_deletion(database: Database, blobs: Blobs):
     blobs.put(b"young")
     sweep_all_folders(database, blobs, GRACE)
     assert count(database, Garbage) == 0
 
 
-def test_a_picture_that_gets_its_row_after_it_was_found_is_kept(database, blobs, make_ended_job, tmp_path):
+def test_a_picture_that_gets_its_row_after_it_was_found_is_kept(
+    database: Database, blobs: Blobs, make_ended_job: Callable[..., str], tmp_path: Path
+):
     digest = blobs.put(b"late")
     age_files(tmp_path, 9 * DAY)
     sweep_all_folders(database, blobs, GRACE)
@@ -405,7 +434,7 @@ def test_a_picture_that_gets_its_row_after_it_was_found_is_kept(database, blobs,
     assert is_stored(blobs, b"late")
 
 
-def test_temporary_files_of_dead_writers_are_deleted_after_a_day(database, blobs, tmp_path):
+def test_temporary_files_of_dead_writers_are_deleted_after_a_day(database: Database, blobs: Blobs, tmp_path: Path):
     blobs.put(b"whole")
     [file] = [file for file in (tmp_path / "blobs").rglob("*") if file.is_file()]
     part = file.with_name(f".{file.name}.1.2")
@@ -417,7 +446,7 @@ def test_temporary_files_of_dead_writers_are_deleted_after_a_day(database, blobs
     assert (part.exists(), file.exists()) == (False, True)
 
 
-def test_the_expiry_of_a_key_is_recorded(database, blobs):
+def test_the_expiry_of_a_key_is_recorded(database: Database, blobs: Blobs):
     with database.write() as session:
         key = keys.create(session, "ours", "", expiry=Expiry(60, is_relative=True))
         session.execute(update(ApiKey).values(expires_at=now() - 1))

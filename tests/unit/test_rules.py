@@ -21,7 +21,7 @@ RED_CAR = (Turn(text="a red car", conditions=Conditions(prompt="a red car", styl
 
 
 @pytest.mark.parametrize("wanted", DESCRIPTIONS, ids=lambda row: row["text"])
-def test_a_description_gives_its_subject_and_the_requested_conditions(wanted):
+def test_a_description_gives_its_subject_and_the_requested_conditions(wanted: Any):
     found = interpret(wanted["text"], STYLES, (), ((256, 256), (64, 64)))
     subject = {"🐱🍕": "cat face and pizza", "🚀": "rocket"}.get(wanted["text"], wanted["subject"])
     assert subject.lower() in found.prompt.lower()
@@ -40,18 +40,18 @@ def test_there_are_a_hundred_descriptions_in_eight_languages():
 @settings(deadline=None)  # the first text in a language compiles its patterns
 @given(st.text(min_size=1, max_size=300).filter(str.strip))
 @example("\x00")
-def test_any_text_becomes_valid_conditions(text):
+def test_any_text_becomes_valid_conditions(text: str):
     assert interpret(text, STYLES).prompt
     assert interpret(text, STYLES, RED_CAR).prompt
 
 
 @pytest.mark.parametrize("text", ["please", "draw me", "without", "画", "no", ", ,", "四张"])
-def test_a_text_without_a_subject_is_its_own_prompt(text):
+def test_a_text_without_a_subject_is_its_own_prompt(text: str):
     assert interpret(text, STYLES).prompt
 
 
 @pytest.mark.parametrize("part", ["画", "ない", "없는", "no x, ", "please ", ",", "a picture of ", "1", "🐱", "red "])
-def test_the_rules_are_fast_on_any_text(part):
+def test_the_rules_are_fast_on_any_text(part: str):
     text = part * (MAX_DESCRIPTION // len(part))
     started = time.process_time()
     assert interpret(text, STYLES, RED_CAR).prompt
@@ -88,7 +88,7 @@ def test_the_rules_are_fast_on_any_text(part):
         ("أسد كبير", "أسد كبير", {}),
     ],
 )
-def test_ambiguous_descriptions(text, prompt, asked):
+def test_ambiguous_descriptions(text: str, prompt: str, asked: dict[str, Any]):
     found = interpret(text, STYLES, (), ((256, 256), (64, 64), (320, 256), (200, 256)))
     assert found.prompt == prompt
     assert {name: getattr(found, name) for name in asked} == asked
@@ -120,7 +120,7 @@ def test_a_description_may_have_ten_thousand_characters():
         ("with seed 12", {"seed": 12}),
     ],
 )
-def test_a_refinement_changes_only_what_it_names(message, changed):
+def test_a_refinement_changes_only_what_it_names(message: str, changed: dict[str, Any]):
     expected = RED_CAR[0].conditions.model_dump() | changed
     found = interpret(message, STYLES, RED_CAR).model_dump()
     if message == "再来三张":
@@ -166,7 +166,7 @@ HATTED = (Turn(text="a red car with a hat", conditions=Conditions(prompt="a red 
         ("3d 스타일로", {"style": "3d"}),
     ],
 )
-def test_refinements_are_recognized_in_many_phrasings(message, changed):
+def test_refinements_are_recognized_in_many_phrasings(message: str, changed: dict[str, Any]):
     found = interpret(message, STYLES, HATTED)
     assert found.model_dump() == HATTED[0].conditions.model_dump() | changed
 
@@ -184,7 +184,7 @@ def test_refinements_are_recognized_in_many_phrasings(message, changed):
         ("an egg", "make it orange", "an orange egg"),
     ],
 )
-def test_a_change_is_written_in_the_language_of_the_prompt(before, message, prompt):
+def test_a_change_is_written_in_the_language_of_the_prompt(before: str, message: str, prompt: str):
     history = (Turn(text=before, conditions=Conditions(prompt=before)),)
     assert interpret(message, STYLES, history).prompt == prompt
 
@@ -205,7 +205,7 @@ def test_a_change_is_written_in_the_language_of_the_prompt(before, message, prom
         "犬",
     ],
 )
-def test_a_message_with_its_own_subject_starts_another_picture(message):
+def test_a_message_with_its_own_subject_starts_another_picture(message: str):
     found = interpret(message, STYLES, HATTED)
     assert "car" not in found.prompt
     assert (found.seed, found.n) == (None, None)

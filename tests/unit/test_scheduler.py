@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -51,7 +52,7 @@ def schedule(rows: list[Row]) -> Scheduler[Row]:
 
 
 @given(ROWS)
-def test_every_row_takes_exactly_its_steps(rows):
+def test_every_row_takes_exactly_its_steps(rows: Any):
     scheduler = schedule(rows)
     run(scheduler)
     assert all(len(row.taken) == row.steps for row in rows)
@@ -59,14 +60,14 @@ def test_every_row_takes_exactly_its_steps(rows):
 
 
 @given(ROWS)
-def test_a_batch_has_one_key_and_at_most_its_capacity(rows):
+def test_a_batch_has_one_key_and_at_most_its_capacity(rows: Any):
     for batch in run(schedule(rows)):
         assert len({row.key for row in batch}) == 1
         assert len(batch) <= CAPACITY
 
 
 @given(ROWS)
-def test_the_highest_lane_goes_first_and_other_lanes_only_fill_the_padding(rows):
+def test_the_highest_lane_goes_first_and_other_lanes_only_fill_the_padding(rows: Any):
     scheduler = schedule(rows)
     left = {id(row): row for row in rows}
     for _ in range(MAX_SKIPPED_TURNS):  # no row has been skipped often enough to go first
@@ -89,7 +90,7 @@ def test_the_highest_lane_goes_first_and_other_lanes_only_fill_the_padding(rows)
 
 @settings(deadline=None)
 @given(ROWS, st.integers(1, 6))
-def test_every_row_is_served_despite_a_flood_of_higher_lanes(rows, flood):
+def test_every_row_is_served_despite_a_flood_of_higher_lanes(rows: Any, flood: int):
     scheduler = schedule(rows)
     for key in "ab" * flood:
         scheduler.add(Row(key, 1, lane=0), 0)
@@ -104,7 +105,7 @@ def test_every_row_is_served_despite_a_flood_of_higher_lanes(rows, flood):
 
 
 @given(ROWS)
-def test_two_keys_take_turns_within_a_lane(rows):
+def test_two_keys_take_turns_within_a_lane(rows: Any):
     alike = [Row(row.key, row.steps) for row in rows]
     keys = [batch[0].key for batch in run(schedule(alike))]
     for turn in range(len(keys) - 2):
@@ -113,7 +114,7 @@ def test_two_keys_take_turns_within_a_lane(rows):
 
 
 @given(ROWS)
-def test_rows_of_one_lane_and_length_start_in_order_of_arrival(rows):
+def test_rows_of_one_lane_and_length_start_in_order_of_arrival(rows: Any):
     run(schedule(rows))
     for key, lane, steps in {(row.key, row.lane, row.steps) for row in rows}:
         starts = [row.taken[0] for row in rows if (row.key, row.lane, row.steps) == (key, lane, steps)]
@@ -132,7 +133,7 @@ def test_a_short_row_goes_before_longer_rows_that_arrived_earlier():
 
 
 @pytest.mark.parametrize("steps", [1, 10, 60])
-def test_a_long_row_waits_only_for_rows_that_arrive_within_twice_its_length(steps):
+def test_a_long_row_waits_only_for_rows_that_arrive_within_twice_its_length(steps: int):
     long = Row("a", steps=steps, lane=1)
     scheduler = schedule([long])
     turn = 0
@@ -148,7 +149,7 @@ def test_a_long_row_waits_only_for_rows_that_arrive_within_twice_its_length(step
 
 
 @given(ROWS, st.data())
-def test_a_removed_row_takes_no_further_step(rows, data):
+def test_a_removed_row_takes_no_further_step(rows: Any, data: Any):
     scheduler = schedule(rows)
     dropped = [row for row in rows if data.draw(st.booleans())]
     scheduler.next_batch()
@@ -159,7 +160,7 @@ def test_a_removed_row_takes_no_further_step(rows, data):
 
 
 @given(ROWS, st.data())
-def test_a_row_with_a_changed_key_still_takes_all_its_steps(rows, data):
+def test_a_row_with_a_changed_key_still_takes_all_its_steps(rows: Any, data: Any):
     scheduler = schedule(rows)
     left = len(rows)
     for _ in range(1000):

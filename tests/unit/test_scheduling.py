@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from bench.statements import Statement, recorded, scans
@@ -36,7 +37,7 @@ def moment(database: Database) -> float:
         return session.scalar(select(now())) or 0.0
 
 
-def submit(database: Database, catalogue: Catalogue, count: int = 1, window: int = 0, **more: object) -> list[str]:
+def submit(database: Database, catalogue: Catalogue, count: int = 1, window: int = 0, **more: Any) -> list[str]:
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1))
     with database.write() as session:
         jobs = [ledger.NewJob(spec, 1, Priority.NORMAL, **more)] * count
@@ -82,7 +83,7 @@ def waiting(database: Database) -> list[str]:
 # --- scheduled jobs ---
 
 
-def test_a_scheduled_job_is_neither_released_nor_claimed_before_its_time(database, catalogue):
+def test_a_scheduled_job_is_neither_released_nor_claimed_before_its_time(database: Database, catalogue: Catalogue):
     [job_id] = submit(database, catalogue, window=9, not_before=moment(database) + HOUR)
     assert start_due(database) == set()
     with database.write() as session:
@@ -100,27 +101,29 @@ def test_a_scheduled_job_is_neither_released_nor_claimed_before_its_time(databas
     assert [one.id for one in claim(database, job_id)] == [job_id]
 
 
-def test_only_the_databases_clock_decides_when_a_job_is_due(database, catalogue, monkeypatch):
+def test_only_the_databases_clock_decides_when_a_job_is_due(
+    database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
     [job_id] = submit(database, catalogue, not_before=moment(database) + HOUR)
     monkeypatch.setattr(time, "time", lambda: 4e9)
     assert start_due(database) == set()
     assert row(database, job_id).not_before is not None
 
 
-def test_a_job_scheduled_for_the_past_is_released_at_once(database, catalogue):
+def test_a_job_scheduled_for_the_past_is_released_at_once(database: Database, catalogue: Catalogue):
     [job_id] = submit(database, catalogue, window=9, not_before=moment(database) - 1)
     assert row(database, job_id).not_before is None
     assert row(database, job_id).released_at is not None
 
 
-def test_a_due_job_is_claimed_although_no_dispatcher_runs(database, catalogue):
+def test_a_due_job_is_claimed_although_no_dispatcher_runs(database: Database, catalogue: Catalogue):
     early, late = (submit(database, catalogue, not_before=moment(database) + HOUR)[0] for _ in range(2))
     arrive(database, late)
     assert claim_next(database) == [late]
     assert row(database, early).state == JobState.QUEUED
 
 
-def test_a_scheduled_job_can_expire_and_be_canceled(database, catalogue):
+def test_a_scheduled_job_can_expire_and_be_canceled(database: Database, catalogue: Catalogue):
     expired, canceled = (submit(database, catalogue, not_before=moment(database) + HOUR)[0] for _ in range(2))
     with database.write() as session:
         session.execute(update(Job).where(Job.id == expired).values(deadline_at=now() - 1))
@@ -132,7 +135,7 @@ def test_a_scheduled_job_can_expire_and_be_canceled(database, catalogue):
     assert [row(database, job_id).state for job_id in (expired, canceled)] == ["failed", "canceled"]
 
 
-def test_scheduled_jobs_are_passed_over_and_keep_their_place(database, catalogue):
+def test_scheduled_jobs_are_passed_over_and_keep_their_place(database: Database, catalogue: Catalogue):
     [first] = submit(database, catalogue)
     scheduled = submit(database, catalogue, 3, not_before=moment(database) + HOUR)
     [last] = submit(database, catalogue)
@@ -160,7 +163,7 @@ def assert_ready_jobs_are_read_by_their_index(database: Database, statements: di
             assert "tenant_id_model_state" not in plan, each
 
 
-def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database, catalogue):
+def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database: Database, catalogue: Catalogue):
     at = moment(database) + HOUR
     for _ in range(10):
         submit(database, catalogue, 1000, not_before=at)
@@ -197,7 +200,7 @@ def test_a_backoff_is_below_its_exponential_bound_and_the_cap(retries: int, frac
     assert backoff_seconds(retries + 1, fraction) >= seconds
 
 
-def test_a_retryable_error_requeues_a_job_up_to_its_limit(database, catalogue):
+def test_a_retryable_error_requeues_a_job_up_to_its_limit(database: Database, catalogue: Catalogue):
     [job_id] = submit(database, catalogue, max_retries=2)
     for retry in (1, 2):
         [claimed] = claim(database, job_id)
@@ -236,7 +239,9 @@ def test_a_retryable_error_requeues_a_job_up_to_its_limit(database, catalogue):
         (StorageFailed(), {"max_retries": 9, "expires_in": -1}),
     ],
 )
-def test_a_job_is_not_retried_after_a_lasting_error_or_its_deadline(database, catalogue, error, more):
+def test_a_job_is_not_retried_after_a_lasting_error_or_its_deadline(
+    database: Database, catalogue: Catalogue, error: Any, more: dict[str, Any]
+):
     [job_id] = submit(database, catalogue, **more)
     [claimed] = claim(database, job_id)
     change = fail(database, claimed, error)
@@ -245,7 +250,7 @@ def test_a_job_is_not_retried_after_a_lasting_error_or_its_deadline(database, ca
     assert (row(database, job_id).retries, row(database, job_id).not_before) == (0, None)
 
 
-def test_a_retry_waits_at_least_as_long_as_the_error_asks(database, catalogue):
+def test_a_retry_waits_at_least_as_long_as_the_error_asks(database: Database, catalogue: Catalogue):
     [job_id] = submit(database, catalogue, max_retries=1)
     [claimed] = claim(database, job_id)
     before = moment(database)
@@ -253,7 +258,7 @@ def test_a_retry_waits_at_least_as_long_as_the_error_asks(database, catalogue):
     assert before + 200 <= row(database, job_id).not_before <= moment(database) + 200 + BACKOFF_BASE_SECONDS
 
 
-def test_a_retried_job_that_succeeds_keeps_its_count(database, catalogue):
+def test_a_retried_job_that_succeeds_keeps_its_count(database: Database, catalogue: Catalogue):
     [job_id] = submit(database, catalogue, max_retries=1)
     fail(database, claim(database, job_id)[0])
     arrive(database, job_id)
@@ -264,14 +269,16 @@ def test_a_retried_job_that_succeeds_keeps_its_count(database, catalogue):
     assert (row(database, job_id).state, row(database, job_id).retries) == ("succeeded", 1)
 
 
-def test_a_duplicate_message_does_not_shorten_a_backoff(database, catalogue, monkeypatch):
+def test_a_duplicate_message_does_not_shorten_a_backoff(
+    database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("limner_shared.db.ledger.scheduling.backoff_seconds", lambda *_: HOUR)
     [job_id] = submit(database, catalogue, window=9, max_retries=1)
     fail(database, claim(database, job_id)[0])
     assert claim(database, job_id) == claim_next(database) == []
 
 
-def test_a_late_error_of_an_earlier_attempt_retries_nothing(database, catalogue):
+def test_a_late_error_of_an_earlier_attempt_retries_nothing(database: Database, catalogue: Catalogue):
     [job_id] = submit(database, catalogue, max_retries=9)
     [zombie] = claim(database, job_id, lease=-1)
     with database.write() as session:
@@ -288,7 +295,7 @@ def test_a_late_error_of_an_earlier_attempt_retries_nothing(database, catalogue)
     assert (job.state, job.retries, job.losses) == ("queued", 1, 1)
 
 
-def test_a_canceled_job_is_not_retried(database, catalogue):
+def test_a_canceled_job_is_not_retried(database: Database, catalogue: Catalogue):
     [job_id] = submit(database, catalogue, max_retries=9)
     [claimed] = claim(database, job_id)
     with database.write() as session:
@@ -297,7 +304,7 @@ def test_a_canceled_job_is_not_retried(database, catalogue):
     assert (row(database, job_id).state, row(database, job_id).retries) == ("canceled", 0)
 
 
-def test_a_cancellation_that_races_with_a_retry_wins(database, catalogue):
+def test_a_cancellation_that_races_with_a_retry_wins(database: Database, catalogue: Catalogue):
     ids = submit(database, catalogue, 20, max_retries=9)
     for claimed in claim(database, *ids):
         barrier = Barrier(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ VALUES = {"language": "rules", "server": "http://127.0.0.1:1"}
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_an_old_variable_sets_the_renamed_field_and_warns(monkeypatch, old, new):
+def test_an_old_variable_sets_the_renamed_field_and_warns(monkeypatch: pytest.MonkeyPatch, old: Any, new: Any):
     monkeypatch.setenv(f"LIMNER_{old.upper()}", VALUES.get(old, "7"))
     with pytest.warns(FutureWarning, match=f"LIMNER_{new.upper()}"):
         settings = Settings()
@@ -20,7 +21,7 @@ def test_an_old_variable_sets_the_renamed_field_and_warns(monkeypatch, old, new)
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_the_new_variable_has_precedence(monkeypatch, old, new):
+def test_the_new_variable_has_precedence(monkeypatch: pytest.MonkeyPatch, old: Any, new: Any):
     monkeypatch.setenv(f"LIMNER_{old.upper()}", "1")
     monkeypatch.setenv(f"LIMNER_{new.upper()}", VALUES.get(old, "9"))
     with warnings.catch_warnings(action="error"):
@@ -28,13 +29,13 @@ def test_the_new_variable_has_precedence(monkeypatch, old, new):
     assert str(getattr(settings, new)).removesuffix(".0") == VALUES.get(old, "9")
 
 
-def test_an_old_variable_is_validated_like_the_new_one(monkeypatch):
+def test_an_old_variable_is_validated_like_the_new_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LIMNER_WINDOW", "none")
     with pytest.warns(FutureWarning), pytest.raises(ValueError, match="release_window"):
         Settings()
 
 
-def test_the_local_interpreter_of_earlier_versions_is_read_as_rules_with_a_warning(monkeypatch):
+def test_the_local_interpreter_of_earlier_versions_is_read_as_rules_with_a_warning(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LIMNER_INTERPRETER", "local")
     with pytest.warns(FutureWarning, match="LIMNER_INTERPRETER=local is now rules"):
         settings = Settings()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -48,7 +49,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     made.stop()
 
 
-def child(folder: Path, program: str, name: str = "child", **options: object) -> Child:
+def child(folder: Path, program: str, name: str = "child", **options: Any) -> Child:
     return Child(
         name, [sys.executable, "-c", program], environment=os.environ, log_file=folder / f"{name}.log", **options
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.db.ledger import Claim
@@ -53,7 +55,7 @@ def storage(blobs: Blobs) -> PictureStorage:
     return PictureStorage(blobs, Breaker(3, 1, 1), threading.Event(), encoder())
 
 
-def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path):
+def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path: Path):
     blobs = FailingBlobs(tmp_path.as_uri(), [])
     outcomes = storage(blobs).store(jobs(3), {})
     assert blobs.groups == [6]
@@ -62,7 +64,7 @@ def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path):
     assert all(len(blobs.get(image.sha256)) == image.size_bytes for image in images)
 
 
-def test_a_job_without_a_picture_fails_alone(tmp_path):
+def test_a_job_without_a_picture_fails_alone(tmp_path: Path):
     runs = jobs(3)
     runs[1].rows[0].picture = None
     outcomes = {each.job.id: each.result for each in storage(Blobs(tmp_path.as_uri())).store(runs, {})}
@@ -70,7 +72,7 @@ def test_a_job_without_a_picture_fails_alone(tmp_path):
     assert (len(outcomes), failed) == (3, {"job-1"})
 
 
-def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
+def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(storing, "RETRY_SECONDS", 0)
     blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull(), StorageFull()])
     outcomes = storage(blobs).store(jobs(2), {})
@@ -78,7 +80,7 @@ def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
     assert all(each.result is not None and each.result.error is None for each in outcomes)
 
 
-def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_disk_is_full(tmp_path):
+def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_disk_is_full(tmp_path: Path):
     closing = threading.Event()
     closing.set()
     blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull()])
@@ -86,7 +88,7 @@ def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_disk_is_full(t
     assert [(each.result, each.charged) for each in outcomes] == [(None, False)] * 2
 
 
-def test_an_unexpected_error_costs_only_the_job_that_causes_it(tmp_path):
+def test_an_unexpected_error_costs_only_the_job_that_causes_it(tmp_path: Path):
     blobs = FailingBlobs(
         tmp_path.as_uri(), [RuntimeError("one"), RuntimeError("one")]
     )  # the group fails, then its first job alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from limner_web.throttling import ConcurrencyLimiter, Slots
 KINDS = ("requests", "streams", "bulks")
 
 
-def make_limiter(**changes: object) -> ConcurrencyLimiter:
+def make_limiter(**changes: Any) -> ConcurrencyLimiter:
     return ConcurrencyLimiter(Settings(require_keys=True, **changes))
 
 
@@ -60,7 +61,7 @@ def test_a_waiting_stream_does_not_count_as_a_request():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sets(st.sampled_from(KINDS), min_size=1), st.booleans())))
-def test_the_counts_are_correct_for_any_sequence_of_requests(requests):
+def test_the_counts_are_correct_for_any_sequence_of_requests(requests: list[Any]):
     limiter = make_limiter(max_requests=6, max_streams=4, max_bulks=3)
     held: list[Slots] = []
     for tenant, kinds, leave_first in requests:

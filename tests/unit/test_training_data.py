@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content), "utf-8")
 
 
-def write_icons(folder: Path, names: dict[str, str], characters: dict[str, str], aliases: dict[str, object]) -> None:
+def write_icons(folder: Path, names: dict[str, str], characters: dict[str, str], aliases: dict[str, Any]) -> None:
     icons = {"width": 128, "height": 128, "icons": {name: {"body": body} for name, body in names.items()}}
     write_json(folder / "icons.json", {**icons, "aliases": aliases})
     write_json(folder / "chars.json", characters)
@@ -94,7 +94,7 @@ def test_a_missing_npm_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_error_of_npm_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: Any) -> None:
         raise subprocess.CalledProcessError(1, "npm", stderr="npm error 404 not found")
 
     monkeypatch.setattr(subprocess, "run", fail)

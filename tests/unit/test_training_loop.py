@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,7 +134,7 @@ def test_orthogonalising_in_blocks_keeps_the_size_of_the_update() -> None:
 
 
 def test_excluded_layers_and_vectors_use_adamw() -> None:
-    module = network()
+    module: Any = network()
     matrices, others = parameter_groups(module, [module[1]], 0.1)
     assert matrices["params"] == [module[0].weight]
     assert len(others["params"]) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select, update
@@ -13,6 +14,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Event, Image, Job, UniqueKey
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.domain.unique import Unique
 from limner_shared.errors import GenerationFailed, StorageFailed, UniqueKeyLoading
@@ -21,7 +23,7 @@ TENANT = ledger.LOCAL_TENANT
 IMAGE = ledger.NewImage("ab" * 32, "image/png", 256, 256, 1234, 7, {})
 
 
-def new_job(catalogue, key: str = "k", model: str = "limner-flow", **more: object) -> ledger.NewJob:
+def new_job(catalogue: Catalogue, key: str = "k", model: str = "limner-flow", **more: Any) -> ledger.NewJob:
     _, spec = catalogue.resolve(JobRequest(prompt="a red apple", seed=1, model=model))
     unique = Unique(key=key, **{name: more.pop(name) for name in ("scope", "seconds") if name in more})
     return ledger.NewJob(spec, 1, Priority.NORMAL, unique=ledger.UniqueHold(unique), **more)
@@ -66,7 +68,7 @@ def end(database: Database, job_id: str, how: str) -> None:
             ledger.fail(session, ledger.Result(job_id, claimed.attempt, error=GenerationFailed()))
 
 
-def test_a_key_is_held_until_its_job_ends(database, catalogue):
+def test_a_key_is_held_until_its_job_ends(database: Database, catalogue: Catalogue):
     [first] = submit(database, new_job(catalogue))
     assert submit(database, new_job(catalogue)) == [first]
     claimed = claim(database, first)
@@ -82,13 +84,15 @@ def test_a_key_is_held_until_its_job_ends(database, catalogue):
 
 
 @pytest.mark.parametrize("how", ["failed", "canceled"])
-def test_a_job_that_failed_or_was_canceled_frees_its_key_whatever_its_time(database, catalogue, how):
+def test_a_job_that_failed_or_was_canceled_frees_its_key_whatever_its_time(
+    database: Database, catalogue: Catalogue, how: str
+):
     [first] = submit(database, new_job(catalogue, seconds=3600))
     end(database, first, how)
     assert submit(database, new_job(catalogue)) != [first]
 
 
-def test_a_job_that_waits_for_a_retry_holds_its_key(database, catalogue):
+def test_a_job_that_waits_for_a_retry_holds_its_key(database: Database, catalogue: Catalogue):
     [first] = submit(database, new_job(catalogue, max_retries=1))
     claimed = claim(database, first)
     with database.write() as session:
@@ -98,7 +102,7 @@ def test_a_job_that_waits_for_a_retry_holds_its_key(database, catalogue):
     assert submit(database, new_job(catalogue)) == [first]
 
 
-def test_with_seconds_a_succeeded_job_holds_its_key_for_that_time(database, catalogue):
+def test_with_seconds_a_succeeded_job_holds_its_key_for_that_time(database: Database, catalogue: Catalogue):
     [first] = submit(database, new_job(catalogue, seconds=3600))
     end(database, first, "succeeded")
     assert submit(database, new_job(catalogue)) == [first]
@@ -113,7 +117,7 @@ def test_with_seconds_a_succeeded_job_holds_its_key_for_that_time(database, cata
     assert submit(database, new_job(catalogue)) == [second]  # its time is over, but it has not ended
 
 
-def test_keys_of_other_tenants_and_of_other_models_in_that_scope_are_separate(database, catalogue):
+def test_keys_of_other_tenants_and_of_other_models_in_that_scope_are_separate(database: Database, catalogue: Catalogue):
     [first] = submit(database, new_job(catalogue))
     assert submit(database, new_job(catalogue, model="limner-gan")) == [first]
     assert submit(database, new_job(catalogue), tenant="tenant_other") != [first]
@@ -123,7 +127,7 @@ def test_keys_of_other_tenants_and_of_other_models_in_that_scope_are_separate(da
     assert submit(database, new_job(catalogue, scope="model")) == [flow]
 
 
-def test_jobs_submitted_together_share_the_first_ones_key(database, catalogue):
+def test_jobs_submitted_together_share_the_first_ones_key(database: Database, catalogue: Catalogue):
     [held] = submit(database, new_job(catalogue, "old"))
     jobs = [new_job(catalogue, key) for key in ("a", "old", "b", "a", "old")]
     assert submit(database, *jobs) == [id_of(jobs[0]), held, id_of(jobs[2]), id_of(jobs[0]), held]
@@ -131,7 +135,9 @@ def test_jobs_submitted_together_share_the_first_ones_key(database, catalogue):
 
 
 @pytest.mark.parametrize("known", [0, 2, 4])
-def test_concurrent_submissions_with_the_same_keys_make_one_job_for_each(database, catalogue, known):
+def test_concurrent_submissions_with_the_same_keys_make_one_job_for_each(
+    database: Database, catalogue: Catalogue, known: int
+):
     """`known` keys were held before, by jobs that have ended."""
     keys, callers = ["a", "b", "c", "d"], 6
     ended = submit(database, *[new_job(catalogue, key) for key in keys[:known]])
@@ -150,7 +156,7 @@ def test_concurrent_submissions_with_the_same_keys_make_one_job_for_each(databas
     assert count(database, Job) == len(ended) + len(keys)
 
 
-def test_a_rolled_back_submission_holds_nothing(database, catalogue):
+def test_a_rolled_back_submission_holds_nothing(database: Database, catalogue: Catalogue):
     with database.write() as session:
         ledger.hold_unique_keys(session, TENANT, [new_job(catalogue)])
         session.rollback()
@@ -158,7 +164,7 @@ def test_a_rolled_back_submission_holds_nothing(database, catalogue):
     assert submit(database, job) == [id_of(job)]
 
 
-def test_deleting_a_job_deletes_its_key(database, catalogue):
+def test_deleting_a_job_deletes_its_key(database: Database, catalogue: Catalogue):
     [first] = submit(database, new_job(catalogue, seconds=3600))
     end(database, first, "succeeded")
     with database.write() as session:
@@ -176,7 +182,7 @@ def open_bulk(database: Database) -> str:
         return ledger.open_bulk(session, TENANT)
 
 
-def test_a_key_in_another_bulk_that_is_still_read_is_refused_for_now(database, catalogue):
+def test_a_key_in_another_bulk_that_is_still_read_is_refused_for_now(database: Database, catalogue: Catalogue):
     bulk_id = open_bulk(database)
     [first] = submit(database, new_job(catalogue), bulk_id=bulk_id)
     with pytest.raises(UniqueKeyLoading):
@@ -190,7 +196,9 @@ def test_a_key_in_another_bulk_that_is_still_read_is_refused_for_now(database, c
 
 
 @pytest.mark.parametrize("state", [BulkState.DROPPING, BulkState.CANCELING])
-def test_a_bulk_that_is_dropped_or_canceled_frees_its_keys_at_once(database, catalogue, state):
+def test_a_bulk_that_is_dropped_or_canceled_frees_its_keys_at_once(
+    database: Database, catalogue: Catalogue, state: Any
+):
     bulk_id = open_bulk(database)
     [first] = submit(database, new_job(catalogue), bulk_id=bulk_id)
     with database.write() as session:

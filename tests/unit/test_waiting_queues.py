@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import combinations, cycle, islice
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,7 +89,7 @@ ROOMS = st.lists(st.sampled_from([1, 2, 7, 64, 300]), min_size=3, max_size=12)
 
 @settings(max_examples=40, deadline=None)
 @given(SIZES, ROOMS)
-def test_tenants_are_served_equally_for_any_number_of_queues(sizes, rooms):
+def test_tenants_are_served_equally_for_any_number_of_queues(sizes: Any, rooms: Any):
     queue, rounds = queue_of(sizes), Rounds()
     served: Counter[str] = Counter()
     for room in rooms:
@@ -102,7 +103,7 @@ def test_tenants_are_served_equally_for_any_number_of_queues(sizes, rooms):
 
 @settings(max_examples=40, deadline=None)
 @given(SIZES, ROOMS)
-def test_the_queues_of_a_tenant_take_turns(sizes, rooms):
+def test_the_queues_of_a_tenant_take_turns(sizes: Any, rooms: Any):
     queue, rounds = queue_of(sizes), Rounds()
     for room in islice(cycle(rooms), 40):
         rounds.release(queue, room)
@@ -114,7 +115,7 @@ def test_the_queues_of_a_tenant_take_turns(sizes, rooms):
 
 @settings(max_examples=20, deadline=None)
 @given(SIZES, st.sampled_from([64, 300]))
-def test_exactly_the_open_jobs_are_released_once(sizes, room):
+def test_exactly_the_open_jobs_are_released_once(sizes: Any, room: Any):
     queue, rounds = queue_of(sizes), Rounds()
     released: Counter[str] = Counter()
     while chosen := rounds.release(queue, room):

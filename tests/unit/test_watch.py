@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from tests.processes import TENANT, eventually
@@ -11,6 +12,7 @@ from tests.processes import TENANT, eventually
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
+from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.messaging.hints import CHANNEL, Hints, connect
 from limner_shared.threads import Supervisor
@@ -30,7 +32,7 @@ class View:
 class WatchedJob:
     """A job, and clients that wait for it."""
 
-    def __init__(self, database: Database, redis_url: str, catalogue) -> None:
+    def __init__(self, database: Database, redis_url: str, catalogue: Catalogue) -> None:
         self.database = database
         self.hints = Hints(connect(redis_url))
         self.reads = 0
@@ -52,14 +54,14 @@ class WatchedJob:
         message = f'{{"id": "another", "tenant_id": "{TENANT}", "state": "queued", "version": 1}}'
         eventually(lambda: self.hints.redis.publish(CHANNEL, message) and "another" in self.heard)
 
-    def read(self) -> View:
+    def read(self) -> Any:
         with self.database.read() as session:
             view = View(queries.job(session, TENANT, self.job_id).state)
         self.reads += 1
         return view
 
     def wait(self, seen: threading.Semaphore, seconds: float = 600) -> View:
-        views: list[View] = []
+        views: list[Any] = []
         for view in self.watches.follow(TENANT, self.job_id, seconds, self.read, lambda: not self.connected):
             views.append(view)
             seen.release()
@@ -71,11 +73,11 @@ class WatchedJob:
 
 
 @pytest.fixture
-def watched(database, redis_url, catalogue) -> WatchedJob:
+def watched(database: Database, redis_url: str, catalogue: Catalogue) -> WatchedJob:
     return WatchedJob(database, redis_url, catalogue)
 
 
-def test_all_clients_that_wait_for_a_job_share_one_read_at_its_end(watched):
+def test_all_clients_that_wait_for_a_job_share_one_read_at_its_end(watched: WatchedJob):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(20) as clients:
         views = [clients.submit(watched.wait, seen) for _ in range(20)]
@@ -87,7 +89,7 @@ def test_all_clients_that_wait_for_a_job_share_one_read_at_its_end(watched):
     assert watched.reads - before <= 1, "more than one read (0 is possible if another client's first read was the last)"
 
 
-def test_progress_hints_cause_no_read(watched):
+def test_progress_hints_cause_no_read(watched: WatchedJob):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(1) as clients:
         view = clients.submit(watched.wait, seen)
@@ -103,7 +105,7 @@ def test_progress_hints_cause_no_read(watched):
     assert watched.reads == 2
 
 
-def test_the_end_of_a_job_is_detected_without_a_hint(watched):
+def test_the_end_of_a_job_is_detected_without_a_hint(watched: WatchedJob):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(1) as clients:
         view = clients.submit(watched.wait, seen)
@@ -113,7 +115,7 @@ def test_the_end_of_a_job_is_detected_without_a_hint(watched):
         assert view.result().status is JobState.CANCELED
 
 
-def test_a_false_hint_does_not_end_the_wait(watched):
+def test_a_false_hint_does_not_end_the_wait(watched: WatchedJob):
     seen = threading.Semaphore(0)
     with ThreadPoolExecutor(1) as clients:
         view = clients.submit(watched.wait, seen)
@@ -128,7 +130,7 @@ def test_a_false_hint_does_not_end_the_wait(watched):
     assert watched.reads == 3
 
 
-def test_waiting_ends_at_its_timeout_or_when_the_client_disconnects(watched):
+def test_waiting_ends_at_its_timeout_or_when_the_client_disconnects(watched: WatchedJob):
     assert watched.wait(threading.Semaphore(0), seconds=0.2).status is JobState.QUEUED
     assert watched.reads == 1, "the job was read again directly after the first read"
     watched.connected = False

@@ -6,6 +6,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -46,7 +48,7 @@ def make_duty(settings: Settings, database: Database, catalogue: Catalogue) -> I
     """Creates dispatchers' delivery duties; the lead of each ends with the test."""
     made: list[Deliveries] = []
 
-    def make(owner: str = "a dispatcher", **changes: object) -> Deliveries:
+    def make(owner: str = "a dispatcher", **changes: Any) -> Deliveries:
         changed = settings.model_copy(update={"webhook_internal_targets": ("127.0.0.0/8", "localhost"), **changes})
         leadership = Leadership(database, duty.DUTY, owner)
         made.append(Deliveries(changed, database, leadership, Isolation(ends_pass), Supervisor(), catalogue))
@@ -116,7 +118,7 @@ def make_due(database: Database) -> None:
 # --- the outbox ------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_is_written_with_the_change_and_not_without_it(database, new_job):
+def test_an_event_is_written_with_the_change_and_not_without_it(database: Database, new_job: Callable[..., str]):
     job_id = new_job("https://shop.example/x")
     with pytest.raises(RuntimeError), database.write() as session:  # noqa: PT012
         assert ledger.cancel(session, Job.id == job_id)[0].notifies
@@ -127,7 +129,7 @@ def test_an_event_is_written_with_the_change_and_not_without_it(database, new_jo
     assert (row.state, row.url, row.attempt) == ("pending", "https://shop.example/x", 0)
 
 
-def test_each_change_of_a_job_is_told_once(database, new_job):
+def test_each_change_of_a_job_is_told_once(database: Database, new_job: Callable[..., str]):
     succeeds, fails, is_canceled = (new_job("https://shop.example") for _ in range(3))
     with database.write() as session:
         claims = {claim.id: claim for claim in ledger.claim(session, [succeeds, fails], "a worker", 60)}
@@ -146,7 +148,7 @@ def test_each_change_of_a_job_is_told_once(database, new_job):
     assert events == sorted([*expected, (is_canceled, "job.canceled")])
 
 
-def test_a_tenant_without_receivers_writes_no_events(database, new_job):
+def test_a_tenant_without_receivers_writes_no_events(database: Database, new_job: Callable[..., str]):
     endpoint(database, "https://shop.example", EventType.BULK_COMPLETED)
     job_id = new_job("https://shop.example", ["job.failed"])
     with database.write() as session:
@@ -154,7 +156,7 @@ def test_a_tenant_without_receivers_writes_no_events(database, new_job):
         assert session.scalar(select(func.count()).select_from(WebhookEvent)) == 0
 
 
-def test_a_damaged_webhook_does_not_stop_its_job_from_ending(database, new_job):
+def test_a_damaged_webhook_does_not_stop_its_job_from_ending(database: Database, new_job: Callable[..., str]):
     job_id = new_job("https://shop.example")
     with database.write() as session:
         session.execute(update(Job).values(webhook={"nonsense": 1}))
@@ -174,7 +176,7 @@ def bulk_events(database: Database) -> list[str]:
         return list(session.scalars(select(WebhookEvent.type)))
 
 
-def test_a_bulk_is_completed_when_its_last_job_ends(database, new_job):
+def test_a_bulk_is_completed_when_its_last_job_ends(database: Database, new_job: Callable[..., str]):
     bulk_id, jobs = bulk_of(database, new_job, 3)
     with database.write() as session:
         ledger.seal_bulk(session, bulk_id, 3)
@@ -184,7 +186,9 @@ def test_a_bulk_is_completed_when_its_last_job_ends(database, new_job):
     assert bulk_events(database) == ["bulk.completed"]
 
 
-def test_a_bulk_whose_jobs_ended_while_it_was_loading_is_completed_when_it_is_sealed(database, new_job):
+def test_a_bulk_whose_jobs_ended_while_it_was_loading_is_completed_when_it_is_sealed(
+    database: Database, new_job: Callable[..., str]
+):
     bulk_id, jobs = bulk_of(database, new_job, 2)
     with database.write() as session:
         ledger.touch_bulk(session, bulk_id, 1)
@@ -195,7 +199,7 @@ def test_a_bulk_whose_jobs_ended_while_it_was_loading_is_completed_when_it_is_se
     assert bulk_events(database) == ["bulk.completed"]
 
 
-def test_a_canceled_bulk_tells_so_once_its_jobs_are_canceled(database, new_job):
+def test_a_canceled_bulk_tells_so_once_its_jobs_are_canceled(database: Database, new_job: Callable[..., str]):
     bulk_id, _ = bulk_of(database, new_job, 3)
     with database.write() as session:
         ledger.seal_bulk(session, bulk_id, 3)
@@ -208,7 +212,7 @@ def test_a_canceled_bulk_tells_so_once_its_jobs_are_canceled(database, new_job):
     assert bulk_events(database) == ["bulk.canceled"]
 
 
-def test_anything_can_emit_events_with_its_own_data(database, make_duty):
+def test_anything_can_emit_events_with_its_own_data(database: Database, make_duty: Callable[..., Deliveries]):
     with receiver() as shop:
         endpoint(database, shop.url, EventType.BATCH_COMPLETED)
         with database.write() as session:
@@ -225,7 +229,9 @@ def test_anything_can_emit_events_with_its_own_data(database, make_duty):
 # --- one delivery ----------------------------------------------------------------------------------------------------
 
 
-def test_a_delivery_passes_the_verification_of_all_official_clients(database, make_duty, new_job):
+def test_a_delivery_passes_the_verification_of_all_official_clients(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as shop:
         _, secret = endpoint(database, shop.url, EventType.JOB_CANCELED)
         job_id = new_job()
@@ -233,7 +239,7 @@ def test_a_delivery_passes_the_verification_of_all_official_clients(database, ma
         run_until(make_duty(), lambda: states(database) == ["delivered"])
     [request] = shop.requests
     with OpenAI(api_key="x", webhook_secret=secret) as client:
-        event = client.webhooks.unwrap(request.body, request.headers)
+        event: Any = client.webhooks.unwrap(request.body, request.headers)
     assert (event.type, event.object, event.data.id) == ("job.canceled", "event", job_id)
     assert StandardWebhook(secret).verify(request.body, request.headers)["id"] == request.headers["webhook-id"]
     text = request.body.decode()
@@ -242,7 +248,9 @@ def test_a_delivery_passes_the_verification_of_all_official_clients(database, ma
     assert request.headers["content-type"] == "application/json"
 
 
-def test_during_the_overlap_both_secrets_verify_and_afterwards_only_the_new_one(database, make_duty, new_job):
+def test_during_the_overlap_both_secrets_verify_and_afterwards_only_the_new_one(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as shop:
         endpoint_id, old = endpoint(database, shop.url, EventType.JOB_CANCELED)
         for overlap in (3600, 0):
@@ -260,7 +268,9 @@ def test_during_the_overlap_both_secrets_verify_and_afterwards_only_the_new_one(
                     StandardWebhook(old).verify(request.body, request.headers)
 
 
-def test_the_webhook_of_a_job_is_signed_with_the_secret_of_its_tenant(database, make_duty, new_job):
+def test_the_webhook_of_a_job_is_signed_with_the_secret_of_its_tenant(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as shop:
         cancel(database, new_job(shop.url))
         run_until(make_duty(), lambda: shop.requests)
@@ -270,7 +280,7 @@ def test_the_webhook_of_a_job_is_signed_with_the_secret_of_its_tenant(database, 
 
 
 def test_the_webhook_of_a_prediction_has_an_event_of_its_own_and_links_that_outlast_its_repeats(
-    database, make_duty, new_job
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
 ):
     with receiver() as shop, receiver() as archive:
         endpoint(database, archive.url, EventType.JOB_SUCCEEDED)
@@ -294,7 +304,9 @@ def test_the_webhook_of_a_prediction_has_an_event_of_its_own_and_links_that_outl
     assert seconds > GIVE_UP_SECONDS
 
 
-def test_a_repeat_has_the_same_id_and_the_same_bytes(database, make_duty, new_job):
+def test_a_repeat_has_the_same_id_and_the_same_bytes(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     answers = iter([failure(500, b"no"), failure(301, Location="http://127.0.0.1:1/"), Answer(204, b"")])
     with receiver(lambda _request: next(answers)) as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
@@ -317,7 +329,9 @@ def test_a_repeat_has_the_same_id_and_the_same_bytes(database, make_duty, new_jo
     assert first.seconds > 0
 
 
-def test_a_failed_delivery_waits_and_is_given_up_after_its_deadline(database, make_duty, new_job):
+def test_a_failed_delivery_waits_and_is_given_up_after_its_deadline(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver(lambda _request: Answer(503, headers={"Retry-After": "1800"})) as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
         deliveries_duty = make_duty()
@@ -338,7 +352,9 @@ def test_a_failed_delivery_waits_and_is_given_up_after_its_deadline(database, ma
         assert rows(database)[0].ended_at is not None
 
 
-def test_410_gone_ends_a_delivery_at_once(database, make_duty, new_job):
+def test_410_gone_ends_a_delivery_at_once(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver(lambda _request: Answer(410)) as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
         run_until(make_duty(), lambda: states(database) == ["failed"])
@@ -356,7 +372,14 @@ def test_410_gone_ends_a_delivery_at_once(database, make_duty, new_job):
         (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 500_000, False, "answer_invalid"),
     ],
 )
-def test_a_broken_answer_is_a_failure_of_this_delivery_alone(database, make_duty, new_job, reply, hangs, error):
+def test_a_broken_answer_is_a_failure_of_this_delivery_alone(
+    database: Database,
+    make_duty: Callable[..., Deliveries],
+    new_job: Callable[..., str],
+    reply: bytes,
+    hangs: bool,
+    error: str,
+):
     with raw_server(reply, then_hang=hangs) as url:
         cancel(database, new_job(url, ["job.canceled"]))
         run_until(make_duty(webhook_timeout_seconds=0.5), lambda: attempts(database))
@@ -364,17 +387,21 @@ def test_a_broken_answer_is_a_failure_of_this_delivery_alone(database, make_duty
     assert states(database) in (["pending"], ["sending"])  # it waits, or is repeated already
 
 
-def test_an_endless_answer_is_read_only_to_its_limit(database, make_duty, new_job):
+def test_an_endless_answer_is_read_only_to_its_limit(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + b"\x00\xffz" * 5000
     with raw_server(reply, then_hang=True) as url:
         cancel(database, new_job(url, ["job.canceled"]))
         run_until(make_duty(), lambda: states(database) == ["delivered"])
-    answer = attempts(database)[0].answer
+    answer = attempts(database)[0].answer or ""
     assert len(answer) <= 4096
     assert "\x00" not in answer
 
 
-def test_a_refused_connection_and_a_refused_address_are_logged(database, make_duty, new_job):
+def test_a_refused_connection_and_a_refused_address_are_logged(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     for url in ("http://127.0.0.1:1/x", "https://localhost./x", "http://127.9.9.9.nip.invalid/x"):
         cancel(database, new_job(url, ["job.canceled"]))
     allowed = make_duty(webhook_internal_targets=("127.0.0.1",))
@@ -384,7 +411,13 @@ def test_a_refused_connection_and_a_refused_address_are_logged(database, make_du
     assert found["http://127.9.9.9.nip.invalid/x"][0] == "address_refused", "http without the operator's leave"
 
 
-def test_tls_is_checked_against_the_name_and_sends_it(database, make_duty, new_job, tmp_path, monkeypatch):
+def test_tls_is_checked_against_the_name_and_sends_it(
+    database: Database,
+    make_duty: Callable[..., Deliveries],
+    new_job: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     command = [
@@ -412,7 +445,9 @@ def test_tls_is_checked_against_the_name_and_sends_it(database, make_duty, new_j
     assert found == {by_name: None, shop.url: "connection_failed"}
 
 
-def test_a_delivery_that_cannot_be_signed_is_not_sent_and_harms_no_other(database, make_duty, new_job):
+def test_a_delivery_that_cannot_be_signed_is_not_sent_and_harms_no_other(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as shop:
         endpoint_id, _ = endpoint(database, shop.url, EventType.JOB_CANCELED)
         cancel(database, new_job(shop.url, ["job.canceled"]))
@@ -427,7 +462,9 @@ def test_a_delivery_that_cannot_be_signed_is_not_sent_and_harms_no_other(databas
 # --- several receivers and dispatchers -------------------------------------------------------------------------------
 
 
-def test_a_hanging_receiver_does_not_delay_another(database, make_duty, new_job):
+def test_a_hanging_receiver_does_not_delay_another(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as hanging, receiver() as healthy:
         hanging.answer = hanging.hang
         for _ in range(30):
@@ -443,7 +480,9 @@ def test_a_hanging_receiver_does_not_delay_another(database, make_duty, new_job)
     assert len(set(ids)) == 50
 
 
-def test_only_the_leader_sends_and_another_takes_over_after_it(database, make_duty, new_job):
+def test_only_the_leader_sends_and_another_takes_over_after_it(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
         first, second = make_duty("first"), make_duty("second")
@@ -459,7 +498,7 @@ def test_only_the_leader_sends_and_another_takes_over_after_it(database, make_du
     assert len(shop.requests) == 2
 
 
-def test_no_delivery_is_claimed_twice_at_once(database, new_job):
+def test_no_delivery_is_claimed_twice_at_once(database: Database, new_job: Callable[..., str]):
     jobs = [new_job("https://shop.example/x", ["job.canceled"]) for _ in range(40)]
     cancel(database, *jobs)
     key = rows(database)[0].receiver
@@ -475,7 +514,7 @@ def test_no_delivery_is_claimed_twice_at_once(database, new_job):
 
 
 def test_a_delivery_whose_dispatcher_died_is_sent_again_and_the_late_result_changes_nothing(
-    database, make_duty, new_job, catalogue
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str], catalogue: Catalogue
 ):
     with receiver() as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
@@ -495,7 +534,7 @@ def test_a_delivery_whose_dispatcher_died_is_sent_again_and_the_late_result_chan
         assert [row.number for row in attempts(database)] == [2, 1]
 
 
-def test_due_receivers_are_found_page_by_page(database, new_job):
+def test_due_receivers_are_found_page_by_page(database: Database, new_job: Callable[..., str]):
     jobs = [new_job(f"https://shop{number}.example/x", ["job.canceled"]) for number in range(7)]
     cancel(database, *jobs)
     with database.write() as session:
@@ -515,7 +554,7 @@ def test_due_receivers_are_found_page_by_page(database, new_job):
 
 
 def test_what_waits_for_an_endpoint_goes_to_its_new_url_and_is_canceled_when_it_is_deleted(
-    database, make_duty, new_job
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
 ):
     with receiver() as moved:
         endpoint_id, _ = endpoint(database, "https://nothing.invalid/x", EventType.JOB_CANCELED)
@@ -532,7 +571,9 @@ def test_what_waits_for_an_endpoint_goes_to_its_new_url_and_is_canceled_when_it_
         assert len(moved.requests) == 1
 
 
-def test_a_delivery_is_repeated_by_hand_and_by_range(database, make_duty, new_job):
+def test_a_delivery_is_repeated_by_hand_and_by_range(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as shop:
         cancel(database, *[new_job(shop.url, ["job.canceled"]) for _ in range(5)])
         deliveries_duty = make_duty()
@@ -561,7 +602,9 @@ def counts(database: Database) -> list[int]:
         return [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
 
 
-def test_retention_deletes_what_was_sent_of_a_job(database, make_duty, new_job):
+def test_retention_deletes_what_was_sent_of_a_job(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver(lambda request: Answer(200, request.body)) as shop:
         endpoint(database, shop.url, EventType.JOB_CANCELED)
         cancel(database, new_job(shop.url, ["job.canceled"]))
@@ -580,7 +623,9 @@ def test_retention_deletes_what_was_sent_of_a_job(database, make_duty, new_job):
     assert counts(database) == [0, 0, 0]
 
 
-def test_the_log_is_pruned_and_overdue_deliveries_are_given_up(database, make_duty, new_job):
+def test_the_log_is_pruned_and_overdue_deliveries_are_given_up(
+    database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
+):
     with receiver() as shop:
         cancel(database, *[new_job(shop.url, ["job.canceled"]) for _ in range(3)])
         run_until(make_duty(), lambda: set(states(database)) == {"delivered"})
@@ -596,14 +641,19 @@ def test_the_log_is_pruned_and_overdue_deliveries_are_given_up(database, make_du
     assert counts(database) == [1, 1, 0]
 
 
-def test_a_result_is_recorded_once_the_database_is_back(database, make_duty, new_job, monkeypatch):
+def test_a_result_is_recorded_once_the_database_is_back(
+    database: Database,
+    make_duty: Callable[..., Deliveries],
+    new_job: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+):
     with receiver() as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
         deliveries_duty = make_duty()
         real = deliveries.finish
         failures = iter([ConnectionError("away"), None])
 
-        def finish(session, results):
+        def finish(session: Any, results: Any):
             error = next(failures, None)
             if error:
                 raise error

@@ -26,7 +26,7 @@ def run(number: int) -> dict[str, Any]:
 
 
 def test_the_receiver_of_the_guide_handles_each_event_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     secret = new_secret()
     monkeypatch.setenv("WEBHOOK_SECRET", secret)

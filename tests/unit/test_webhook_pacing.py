@@ -38,7 +38,7 @@ def prove(pacing: Pacing, *names: str) -> None:
         pacing.ended(name, delivered=True)
 
 
-def test_a_new_receiver_gets_one_delivery_and_after_a_success_its_full_concurrency(clock):
+def test_a_new_receiver_gets_one_delivery_and_after_a_success_its_full_concurrency(clock: Clock):
     pacing = Pacing(16, 4, 100, clock)
     assert begin(pacing, due("a")) == {"a": 1}
     assert begin(pacing, due("a")) == {}
@@ -47,7 +47,7 @@ def test_a_new_receiver_gets_one_delivery_and_after_a_success_its_full_concurren
     assert pacing.in_flight == 4
 
 
-def test_after_failures_the_circuit_breaker_opens_and_then_one_is_tried(clock):
+def test_after_failures_the_circuit_breaker_opens_and_then_one_is_tried(clock: Clock):
     pacing = Pacing(16, 4, 100, clock)
     for _ in range(FAILURES):
         assert begin(pacing, due("a")) == {"a": 1}
@@ -60,7 +60,7 @@ def test_after_failures_the_circuit_breaker_opens_and_then_one_is_tried(clock):
     assert begin(pacing, due("a")) == {"a": 4}
 
 
-def test_hanging_receivers_leave_places_for_the_others(clock):
+def test_hanging_receivers_leave_places_for_the_others(clock: Clock):
     pacing = Pacing(16, 8, 1000, clock)
     prove(pacing, "healthy")
     hanging = [f"hanging {number}" for number in range(100)]
@@ -68,7 +68,7 @@ def test_hanging_receivers_leave_places_for_the_others(clock):
     assert begin(pacing, due(*hanging, "healthy"))["healthy"] >= 4
 
 
-def test_receivers_that_begin_to_hang_leave_a_quarter_for_those_with_nothing_in_flight(clock):
+def test_receivers_that_begin_to_hang_leave_a_quarter_for_those_with_nothing_in_flight(clock: Clock):
     pacing = Pacing(16, 8, 1000, clock)
     names = [f"healthy {number}" for number in range(10)]
     prove(pacing, *names)
@@ -77,7 +77,7 @@ def test_receivers_that_begin_to_hang_leave_a_quarter_for_those_with_nothing_in_
     assert begin(pacing, due(*names)) == dict.fromkeys(names[2:6], 1)
 
 
-def test_one_tenant_gets_at_most_half_of_the_slots(clock):
+def test_one_tenant_gets_at_most_half_of_the_slots(clock: Clock):
     pacing = Pacing(16, 8, 1000, clock)
     names = [f"hook {number}" for number in range(20)]
     for name in names:
@@ -87,7 +87,7 @@ def test_one_tenant_gets_at_most_half_of_the_slots(clock):
     assert begin(pacing, due("other")) == {"other": 1}
 
 
-def test_the_rate_of_a_receiver_is_limited(clock):
+def test_the_rate_of_a_receiver_is_limited(clock: Clock):
     pacing = Pacing(64, 10, 5, clock)
     prove(pacing, "a")
     assert begin(pacing, due("a")) == {"a": 4}  # a burst of one second, less the first
@@ -99,7 +99,7 @@ def test_the_rate_of_a_receiver_is_limited(clock):
     assert begin(pacing, due("a")) == {"a": 1}
 
 
-def test_receivers_take_turns_for_the_last_slots(clock):
+def test_receivers_take_turns_for_the_last_slots(clock: Clock):
     pacing = Pacing(2, 1, 1000, clock)
     names = ["a", "b", "c", "d"]
     prove(pacing, *names)
@@ -112,7 +112,7 @@ def test_receivers_take_turns_for_the_last_slots(clock):
     assert [served.count(name) for name in names] == [4, 4, 4, 4]
 
 
-def test_forgetting_idle_receivers_spares_those_that_are_due(clock, monkeypatch):
+def test_forgetting_idle_receivers_spares_those_that_are_due(clock: Clock, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("limner_dispatcher.webhooks.pacing.REMEMBERED", 3)
     pacing = Pacing(64, 4, 100, clock)
     prove(pacing, "a", "b", "c")

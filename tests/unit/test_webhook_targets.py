@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,18 +40,18 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_a_public_address_is_allowed(address):
+def test_a_public_address_is_allowed(address: Any):
     assert is_public(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", [each for group in REFUSED.values() for each in group])
-def test_every_other_address_is_refused(address):
+def test_every_other_address_is_refused(address: Any):
     assert not is_public(ipaddress.ip_address(address))
     assert not Targets().allows("name.example", ipaddress.ip_address(address))
 
 
 @given(st.ip_addresses(v=4))
-def test_an_ipv4_address_is_judged_alike_behind_every_translation(address):
+def test_an_ipv4_address_is_judged_alike_behind_every_translation(address: Any):
     public = is_public(address)
     for prefix in ("::ffff:0:0", "64:ff9b::"):
         translated = ipaddress.IPv6Address(int(ipaddress.IPv6Address(prefix)) | int(address))
@@ -80,7 +81,7 @@ def test_an_ipv4_address_is_judged_alike_behind_every_translation(address):
         "",
     ],
 )
-def test_a_url_that_can_never_be_delivered_to_is_refused(url):
+def test_a_url_that_can_never_be_delivered_to_is_refused(url: str):
     with pytest.raises(InvalidRequest, match="webhook: "):
         Targets().check_url(url)
 
@@ -104,7 +105,7 @@ def test_the_operator_allows_names_addresses_and_networks():
 
 
 @pytest.mark.parametrize("entry", ["http://x", "a b", "10.0.0.0/99", "user@host", "", "host:80"])
-def test_an_entry_that_is_no_target_is_refused(entry):
+def test_an_entry_that_is_no_target_is_refused(entry: str):
     with pytest.raises(ConfigurationError, match="LIMNER_WEBHOOK_INTERNAL_TARGETS"):
         Targets.parse([entry])
 
@@ -113,7 +114,7 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
     """Let every name resolve to these addresses; returns the names that were asked for."""
     asked: list[str] = []
 
-    def resolve(host: str, port: int, **_: object) -> list[tuple]:
+    def resolve(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         asked.append(host)
         return [(0, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
@@ -122,7 +123,7 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["1.1.1.1", "10.0.0.1"], ["fe80::1%2"], ["::ffff:127.0.0.1"]])
-def test_a_name_that_leads_to_an_internal_address_is_refused(monkeypatch, addresses):
+def test_a_name_that_leads_to_an_internal_address_is_refused(monkeypatch: pytest.MonkeyPatch, addresses: Any):
     names(monkeypatch, *addresses)
     network = Network(Targets(), 5)
     with pytest.raises(TargetRefused, match="not an address of the public internet"):
@@ -130,13 +131,13 @@ def test_a_name_that_leads_to_an_internal_address_is_refused(monkeypatch, addres
     assert network.address is None
 
 
-def test_a_name_is_resolved_once_and_the_connection_goes_to_that_address(monkeypatch):
+def test_a_name_is_resolved_once_and_the_connection_goes_to_that_address(monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         real = socket.getaddrinfo
         asked: list[str] = []
 
-        def rebinding(host: str, *arguments: object, **options: object) -> object:
+        def rebinding(host: str, *arguments: Any, **options: Any) -> Any:
             asked.append(host)
             return real("127.0.0.1" if asked.count(host) == 1 else "127.0.0.2", *arguments, **options)
 
@@ -147,7 +148,7 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_that_address(monkeyp
         assert network.address == "127.0.0.1"
 
 
-def test_the_second_address_is_tried_if_the_first_refuses_the_connection(monkeypatch):
+def test_the_second_address_is_tried_if_the_first_refuses_the_connection(monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         real = socket.getaddrinfo
@@ -174,7 +175,7 @@ def test_the_urls_of_one_origin_are_one_receiver_for_each_tenant():
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
-def test_repeats_back_off_with_full_jitter_and_a_cap(tries, fraction):
+def test_repeats_back_off_with_full_jitter_and_a_cap(tries: int, fraction: float):
     assert 0 <= repeat_seconds(tries, fraction) <= BACKOFF_CAP_SECONDS
     assert repeat_seconds(tries, 1.0) <= repeat_seconds(tries + 1, 1.0)
 
