@@ -6,13 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from apiflask import APIFlask
-from flask.testing import FlaskClient
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
 from limner_shared.domain.estimates import quantile
 from limner_shared.messaging import queue_lengths
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import make_key
@@ -20,7 +19,7 @@ from tests.api.test_keys import make_key
 HISTORY = "/api/v1/queues/history"
 
 
-def ended(client: FlaskClient, app: APIFlask, took: float, at: float, state: str = "succeeded") -> None:
+def ended(client: ApiClient, app: App, took: float, at: float, state: str = "succeeded") -> None:
     """A job that ended at a time, `took` seconds after it was accepted."""
     job = client.post("/api/v1/jobs", json={"prompt": "a secret"}).get_json()["id"]
     finish(app, start(app, job), png("red"))
@@ -31,7 +30,7 @@ def ended(client: FlaskClient, app: APIFlask, took: float, at: float, state: str
         row.state = state
 
 
-def minutes(client: FlaskClient) -> list[dict[str, Any]]:
+def minutes(client: ApiClient) -> list[dict[str, Any]]:
     answer = client.get(HISTORY)
     assert answer.status_code == 200, answer.json
     assert "a secret" not in answer.text
@@ -39,7 +38,7 @@ def minutes(client: FlaskClient) -> list[dict[str, Any]]:
 
 
 @both_databases
-def test_each_minute_says_what_waited_what_ended_and_how_long_it_took(client: FlaskClient, app: APIFlask) -> None:
+def test_each_minute_says_what_waited_what_ended_and_how_long_it_took(client: ApiClient, app: App) -> None:
     minute = int(time.time()) // 60 - 10
     middle = 60.0 * minute + 30
     for took in (0.4, 0.4, 4.0):
@@ -57,7 +56,7 @@ def test_each_minute_says_what_waited_what_ended_and_how_long_it_took(client: Fl
     assert (idle["failed"], idle["waiting"], idle["median_seconds"], idle["p90_seconds"]) == (0, None, None, None)
 
 
-def test_without_redis_only_the_queue_is_unknown(make_app: Any, client: FlaskClient, app: APIFlask) -> None:
+def test_without_redis_only_the_queue_is_unknown(make_app: Any, client: ApiClient, app: App) -> None:
     ended(client, app, 1, time.time() - 60)
     away = make_app(redis_url="redis://127.0.0.1:1/0").test_client()
     found = minutes(away)

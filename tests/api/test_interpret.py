@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from apiflask import APIFlask
-from flask.testing import FlaskClient
 from redis import Redis
 
 from limner_shared.domain.cards import Catalogue
@@ -18,6 +16,7 @@ from limner_shared.messaging.reports import WorkerReport, write_report
 from limner_shared.threads import Supervisor
 from limner_worker.runtime.answering import Answering
 from limner_worker.stages.interpretation.interpreter import Interpreter
+from tests.api.clients import ApiClient, App
 from tests.processes import eventually
 
 URL = "/api/v1/interpret"
@@ -39,15 +38,13 @@ def worker(redis: Redis, catalogue: Catalogue) -> Iterator[Answering]:
     answering.stop()
 
 
-def interpret(client: FlaskClient, description: str, **more: object) -> dict[str, Any]:
+def interpret(client: ApiClient, description: str, **more: Any) -> dict[str, Any]:
     answer = client.post(URL, json={"description": description} | more)
     assert answer.status_code == 200, answer.json
     return answer.get_json()
 
 
-def test_a_description_is_understood_and_what_is_understood_can_be_drawn(
-    client: FlaskClient, worker: Answering
-) -> None:
+def test_a_description_is_understood_and_what_is_understood_can_be_drawn(client: ApiClient, worker: Answering) -> None:
     told = interpret(client, "zwei Bilder von roten Äpfeln als 3D-Figuren ohne Blätter, bitte")
     request = told["request"]
     assert (request["n"], request["style"], request["model"], told["language"]) == (2, "3d", "limner-flow", "de")
@@ -59,7 +56,7 @@ def test_a_description_is_understood_and_what_is_understood_can_be_drawn(
     assert (drawn.get_json()["prompt"], drawn.get_json()["n"]) == (request["prompt"], 2)
 
 
-def test_fields_take_precedence_and_what_is_beyond_the_limits_is_said(client: FlaskClient, worker: Answering) -> None:
+def test_fields_take_precedence_and_what_is_beyond_the_limits_is_said(client: ApiClient, worker: Answering) -> None:
     told = interpret(client, "99 pictures of cats in flat style, seed 7", style="3d")
     assert (told["request"]["style"], told["request"]["n"], told["request"]["seed"]) == ("3d", 16, 7)
     assert told["beyond"]["n"] == 99
@@ -68,11 +65,11 @@ def test_fields_take_precedence_and_what_is_beyond_the_limits_is_said(client: Fl
 @pytest.mark.parametrize(
     "body", [{}, {"description": " "}, {"description": "a cat", "style": "cubist"}, {"prompt": "x"}]
 )
-def test_a_description_that_no_job_could_have_is_refused(client: FlaskClient, body: dict[str, str]) -> None:
+def test_a_description_that_no_job_could_have_is_refused(client: ApiClient, body: dict[str, str]) -> None:
     assert client.post(URL, json=body).status_code == 422
 
 
-def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: FlaskClient, redis: Redis) -> None:
+def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: ApiClient, redis: Redis) -> None:
     answer = client.post(URL, json={"description": "a cat"})
     assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
     assert "No worker that serves limner-flow is running" in answer.get_json()["detail"]
@@ -81,7 +78,7 @@ def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: F
 
 
 def test_without_redis_the_answer_says_that_prompts_are_still_drawn(make_app: Any) -> None:
-    app: APIFlask = make_app(redis_url="redis://127.0.0.1:1/0")
+    app: App = make_app(redis_url="redis://127.0.0.1:1/0")
     answer = app.test_client().post(URL, json={"description": "a cat"})
     assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
 
@@ -96,7 +93,7 @@ def test_a_question_that_no_worker_takes_leaves_nothing_in_redis_but_what_expire
 
 
 def test_a_damaged_question_is_passed_over_and_the_next_is_answered(
-    client: FlaskClient, worker: Answering, redis: Redis
+    client: ApiClient, worker: Answering, redis: Redis
 ) -> None:
     redis.set("limner:question:bad", '{"id": "bad", "spec": 7}')
     redis.rpush("limner:questions:limner-flow", "bad", "expired")

@@ -213,7 +213,7 @@ def test_tags_are_limited_and_equal_in_both_unicode_forms(app: App, client: ApiC
     assert len(client.get(job).json["tags"]) == MAX_TAGS
 
 
-def test_tags_are_listed_with_their_newest_picture(app, client, database):
+def test_tags_are_listed_with_their_newest_picture(app: App, client: ApiClient, database: Database):
     assert client.get("/api/v1/tags").json == {"items": []}
     old, new = drawn(client, app), drawn(client, app)
     for target, tag in (

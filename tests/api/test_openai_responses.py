@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from apiflask import APIFlask
-from flask.testing import FlaskClient
 from openai.types.responses import Response
 from sqlalchemy import update
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
+from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
@@ -28,26 +27,26 @@ MASK = png("#00000000", "RGBA")
 
 
 @pytest.fixture
-def app(make_app: Callable[..., APIFlask]) -> APIFlask:
+def app(make_app: Callable[..., App]) -> App:
     """A service whose default model takes pictures and masks."""
     return make_app(models=(CANVAS,), default_model="canvas")
 
 
-def send(client: FlaskClient, count: int | None = None, **more: Any) -> tuple[int, dict[str, Any]]:
+def send(client: ApiClient, count: int | None = None, **more: Any) -> tuple[int, dict[str, Any]]:
     body = {"input": "a red apple", "tools": [TOOL], "background": True} | more
     headers = {} if count is None else {"X-Stainless-Retry-Count": str(count)}
     answer = client.post(RESPONSES, json=body, headers=headers)
     return answer.status_code, answer.json or {}
 
 
-def create(client: FlaskClient, **more: Any) -> dict[str, Any]:
+def create(client: ApiClient, **more: Any) -> dict[str, Any]:
     status, answer = send(client, **more)
     assert status == 200, answer
     Response.model_validate(answer, strict=False)
     return answer
 
 
-def get(client: FlaskClient, path: str) -> dict[str, Any]:
+def get(client: ApiClient, path: str) -> dict[str, Any]:
     answer = client.get(path)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json or {}
@@ -62,7 +61,7 @@ def words(text: str) -> dict[str, Any]:
     return {"type": "input_text", "text": text}
 
 
-def test_a_response_is_a_job_and_shows_its_pictures_once_it_has_ended(app: APIFlask) -> None:
+def test_a_response_is_a_job_and_shows_its_pictures_once_it_has_ended(app: App) -> None:
     client = app.test_client()
     tool = TOOL | {"size": "64x32", "quality": "high", "output_format": "webp", "seed": 7, "n": 2}
     queued = create(client, tools=[tool], metadata={"page": "3"}, user="u-1")
@@ -111,7 +110,7 @@ def test_a_response_is_a_job_and_shows_its_pictures_once_it_has_ended(app: APIFl
         ({"model": "gpt-9"}, "model"),
     ],
 )
-def test_what_a_response_cannot_have_is_refused_by_name(client: FlaskClient, more: dict[str, Any], param: str) -> None:
+def test_what_a_response_cannot_have_is_refused_by_name(client: ApiClient, more: dict[str, Any], param: str) -> None:
     status, answer = send(client, **more)
     assert status in (404, 422), answer
     assert answer["error"]["param"] == param
@@ -119,7 +118,7 @@ def test_what_a_response_cannot_have_is_refused_by_name(client: FlaskClient, mor
 
 
 @pytest.mark.parametrize("content", [{"type": "input_file", "file_id": "x"}, {"type": "input_audio"}, 5])
-def test_other_contents_of_a_message_are_refused(client: FlaskClient, content: Any) -> None:
+def test_other_contents_of_a_message_are_refused(client: ApiClient, content: Any) -> None:
     status, answer = send(client, input=[{"role": "user", "content": [content]}])
     assert (status, answer["error"]["param"].partition(".")[0]) == (422, "input")
 
@@ -150,21 +149,21 @@ def test_other_contents_of_a_message_are_refused(client: FlaskClient, content: A
     ],
 )
 def test_a_parameter_of_the_tool_that_cannot_be_followed_is_refused_by_name(
-    client: FlaskClient, name: str, value: Any
+    client: ApiClient, name: str, value: Any
 ) -> None:
     status, answer = send(client, tools=[TOOL | {name: value}])
     assert status in (404, 422), answer
     assert answer["error"]["param"] == f"tools[0].{name}"
 
 
-def test_a_model_without_inpainting_refuses_the_mask_or_the_picture_by_name(make_app: Callable[..., APIFlask]) -> None:
+def test_a_model_without_inpainting_refuses_the_mask_or_the_picture_by_name(make_app: Callable[..., App]) -> None:
     client = make_app().test_client()
     status, answer = send(client, input=[message(words("x"), {"type": "input_image", "image_url": DATA_URL})])
     assert (status, answer["error"]["param"]) == (422, "input")
     assert "image-to-image" in answer["error"]["message"]
 
 
-def test_a_picture_in_the_last_message_is_edited_with_a_mask(app: APIFlask) -> None:
+def test_a_picture_in_the_last_message_is_edited_with_a_mask(app: App) -> None:
     client = app.test_client()
     file, mask = ((upload(client, data).json or {})["id"] for data in (png("red"), MASK))
     for picture in ({"image_url": DATA_URL, "detail": "auto"}, {"file_id": file}):
@@ -178,7 +177,7 @@ def test_a_picture_in_the_last_message_is_edited_with_a_mask(app: APIFlask) -> N
         assert job["strength"] == 0.5
 
 
-def test_earlier_responses_and_messages_become_the_history(app: APIFlask, database: Database) -> None:
+def test_earlier_responses_and_messages_become_the_history(app: App, database: Database) -> None:
     client = app.test_client()
     first = create(client, input="a cat", model="limner-flow")
     second = create(client, input="bluer", previous_response_id=first["id"])
@@ -197,7 +196,7 @@ def test_earlier_responses_and_messages_become_the_history(app: APIFlask, databa
     assert client.get(f"{RESPONSES}/{first['id']}").status_code == 404
 
 
-def test_a_response_in_the_background_is_canceled_and_deleted(app: APIFlask) -> None:
+def test_a_response_in_the_background_is_canceled_and_deleted(app: App) -> None:
     client = app.test_client()
     path = f"{RESPONSES}/{create(client)['id']}"
     refused = client.delete(path)
@@ -211,7 +210,7 @@ def test_a_response_in_the_background_is_canceled_and_deleted(app: APIFlask) -> 
 
 
 def test_another_tenants_response_and_a_plain_job_are_not_found(
-    make_app: Callable[..., APIFlask], database: Database
+    make_app: Callable[..., App], database: Database
 ) -> None:
     client = make_app(require_keys=True).test_client()
     mine, other = make_key(database, "mine"), make_key(database, "other")
@@ -225,7 +224,7 @@ def test_another_tenants_response_and_a_plain_job_are_not_found(
     assert client.get(f"{RESPONSES}/{plain['id'].replace('job_', 'resp_')}", headers=mine).status_code == 404
 
 
-def test_a_retry_gets_the_response_of_its_first_try(app: APIFlask) -> None:
+def test_a_retry_gets_the_response_of_its_first_try(app: App) -> None:
     client = app.test_client()
     first = send(client, 0)[1]["id"]
     assert send(client, 1)[1]["id"] == first
@@ -233,7 +232,7 @@ def test_a_retry_gets_the_response_of_its_first_try(app: APIFlask) -> None:
     assert rows(app, Job) == 2
 
 
-def test_instructions_are_said_not_to_be_followed(client: FlaskClient) -> None:
+def test_instructions_are_said_not_to_be_followed(client: ApiClient) -> None:
     for more in ({"instructions": "Be brief."}, {"input": [message(words("x"), role="system"), message(words("y"))]}):
         answer = client.post(RESPONSES, json={"input": "x", "tools": [TOOL], "background": True} | more)
         assert answer.status_code == 200, answer.text

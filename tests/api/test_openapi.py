@@ -7,12 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from typing import Any
 
 import pytest
-from tests.api.clients import App
 
-from tests.api.clients import ApiClient
+from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.fuzz.run import one_pass
 from tests.processes import Service
@@ -72,7 +70,7 @@ def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_ea
             assert client.post(path, json=body["example"]).status_code in (201, 202)
 
 
-def test_no_two_request_bodies_have_the_same_name(app):
+def test_no_two_request_bodies_have_the_same_name(app: App):
     specs = [getattr(view, "_spec", {}) for view in app.view_functions.values()]
     bodies = {body for spec in specs if (body := spec.get("body")) is not None}
     names = [body.__name__ for body in bodies if isinstance(body, type)]

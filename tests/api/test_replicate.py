@@ -215,7 +215,7 @@ def test_a_file_belongs_to_its_tenant_until_it_is_deleted(make_app: Callable[...
     assert client.get("/replicate/v1/files", headers=ours).json["results"] == []
 
 
-def test_metadata_are_read_from_a_field_and_from_a_file_as_each_client_sends_them(client):
+def test_metadata_are_read_from_a_field_and_from_a_file_as_each_client_sends_them(client: ApiClient):
     part = (io.BytesIO(b'{"k": 2}'), "blob", "application/json")
     form = {"content": (io.BytesIO(png("red")), "start.png", "image/png"), "metadata": part}
     assert client.post("/replicate/v1/files", data=form).json["metadata"] == {"k": 2}

@@ -7,17 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from apiflask import APIFlask
-from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import update
-from werkzeug.test import TestResponse
 
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.file_tables import StoredFile
 from limner_web.intake import uploads
+from tests.api.clients import Answer, ApiClient, App
 from tests.api.fake_worker import png
 from tests.api.test_bulks import rows
 from tests.api.test_openai_files import FILES, parts
@@ -29,17 +27,17 @@ REPLICATE = "/replicate/v1/files"
 LOCAL = "local"
 
 
-def body(answer: TestResponse) -> Any:
+def body(answer: Answer) -> Any:
     """The JSON of an answer."""
     return answer.json
 
 
 @pytest.fixture
-def canvas(make_app: Callable[..., APIFlask]) -> APIFlask:
+def canvas(make_app: Callable[..., App]) -> App:
     return make_app(models=(CANVAS,), default_model="canvas")
 
 
-def test_a_file_of_either_door_is_listed_used_and_deleted_by_the_other(canvas: APIFlask, redis_url: str) -> None:
+def test_a_file_of_either_door_is_listed_used_and_deleted_by_the_other(canvas: App, redis_url: str) -> None:
     client = canvas.test_client()
     first, second = body(to_replicate(client))["id"], body(to_openai(client, png("blue")))["id"]
     with Redis.from_url(redis_url) as redis:
@@ -61,7 +59,7 @@ def test_a_file_of_either_door_is_listed_used_and_deleted_by_the_other(canvas: A
     assert (rows(canvas, StoredFile), parts(canvas)) == (0, [])
 
 
-def test_a_file_too_large_for_a_picture_is_no_input(canvas: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_too_large_for_a_picture_is_no_input(canvas: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_IMAGE_BYTES", 10)
     client = canvas.test_client()
     url = body(to_replicate(client))["urls"]["get"]
@@ -72,7 +70,7 @@ def test_a_file_too_large_for_a_picture_is_no_input(canvas: APIFlask, monkeypatc
 
 
 def test_an_upload_over_the_tenants_quota_is_refused_at_each_door_and_leaves_no_bytes(
-    make_app: Callable[..., APIFlask], monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(max_file_bytes=2000)
     client = app.test_client()
@@ -89,9 +87,9 @@ def test_an_upload_over_the_tenants_quota_is_refused_at_each_door_and_leaves_no_
     assert (refused.status_code, body(refused)["limit"]) == (429, "files")
 
 
-def test_the_quota_is_checked_again_when_the_upload_is_complete(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quota_is_checked_again_when_the_upload_is_complete(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_FILES", 1)
-    client: FlaskClient = app.test_client()
+    client: ApiClient = app.test_client()
     read: Callable[..., object] = getattr(uploads, "_room")  # noqa: B009
     late = iter([True])
 
@@ -108,7 +106,7 @@ def test_the_quota_is_checked_again_when_the_upload_is_complete(app: APIFlask, m
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 def test_a_file_is_kept_no_longer_than_its_tenants_pictures_and_prompts(
-    client: FlaskClient, app: APIFlask, database: Database
+    client: ApiClient, app: App, database: Database
 ) -> None:
     first = body(to_openai(client))
     assert first["expires_at"] - first["created_at"] == 30 * 86400
@@ -124,7 +122,7 @@ def test_a_file_is_kept_no_longer_than_its_tenants_pictures_and_prompts(
     assert [file["id"] for file in body(client.get(FILES))["data"]] == [second]
 
 
-def test_an_upload_waits_for_a_place_at_every_door(make_app: Callable[..., APIFlask]) -> None:
+def test_an_upload_waits_for_a_place_at_every_door(make_app: Callable[..., App]) -> None:
     app = make_app(max_bulks=1)
     limiter = app.extensions["limner"].limiter
     held = limiter.acquire("bulks")

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from apiflask import APIFlask
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from limner_shared.db.accounts import keys, tenants
 from limner_shared.db.engine import Database
 from limner_web.api import jobs
 from limner_web.updates import unchanged
+from tests.api.clients import Answer, ApiClient, App
 from tests.api.test_keys import id_of, make_key
 from tests.processes import eventually
 
@@ -41,7 +39,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unchanged, "RECHECK_SECONDS", 600.0)
 
 
-def submitted(client: FlaskClient, headers: Headers | None = None) -> tuple[str, Headers]:
+def submitted(client: ApiClient, headers: Headers | None = None) -> tuple[str, Headers]:
     """The path of a new job, and the headers of a poll that names its ETag."""
     made: dict[str, Any] = client.post(JOBS, json={"prompt": "a red apple"}, headers=headers).json or {}
     path = f"{JOBS}/{made['id']}"
@@ -49,12 +47,12 @@ def submitted(client: FlaskClient, headers: Headers | None = None) -> tuple[str,
     return path, (headers or {}) | {"If-None-Match": tag}
 
 
-def poll(client: FlaskClient, path: str, headers: Headers) -> TestResponse:
+def poll(client: ApiClient, path: str, headers: Headers) -> Answer:
     return client.get(path, headers=headers)
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_repeated_poll_is_answered_as_before_without_a_query(client: FlaskClient, reads: list[str]) -> None:
+def test_a_repeated_poll_is_answered_as_before_without_a_query(client: ApiClient, reads: list[str]) -> None:
     path, headers = submitted(client)
     first = poll(client, path, headers)
     reads.clear()
@@ -66,7 +64,7 @@ def test_a_repeated_poll_is_answered_as_before_without_a_query(client: FlaskClie
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_change_of_the_job_ends_the_answer_at_once(client: FlaskClient, reads: list[str]) -> None:
+def test_a_change_of_the_job_ends_the_answer_at_once(client: ApiClient, reads: list[str]) -> None:
     path, headers = submitted(client)
     assert [poll(client, path, headers).status_code for _ in range(3)] == [304] * 3
     client.post(f"{path}/cancel")
@@ -77,7 +75,7 @@ def test_a_change_of_the_job_ends_the_answer_at_once(client: FlaskClient, reads:
 
 
 def test_a_change_whose_hint_was_lost_is_noticed_later(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch, reads: list[str]
 ) -> None:
     path, headers = submitted(client)
     poll(client, path, headers)
@@ -91,7 +89,7 @@ def test_a_change_whose_hint_was_lost_is_noticed_later(
 @pytest.mark.parametrize(
     "more", [{"Host": "limner.example"}, {"X-Forwarded-For": "10.1.1.1"}, {"Authorization": "Bearer no"}]
 )
-def test_a_poll_with_other_headers_is_checked_as_any_request(client: FlaskClient, more: Headers) -> None:
+def test_a_poll_with_other_headers_is_checked_as_any_request(client: ApiClient, more: Headers) -> None:
     path, headers = submitted(client)
     poll(client, path, headers)
     assert poll(client, path, headers | more).status_code in (401, 403)
@@ -100,7 +98,7 @@ def test_a_poll_with_other_headers_is_checked_as_any_request(client: FlaskClient
 
 
 def test_another_tenant_a_revoked_key_and_a_counted_tenant_get_no_remembered_answer(
-    make_app: Callable[..., APIFlask], database: Database, monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., App], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = make_app(require_keys=True).test_client()
     mine, other = make_key(database, "mine"), make_key(database, "other")
@@ -119,7 +117,7 @@ def test_another_tenant_a_revoked_key_and_a_counted_tenant_get_no_remembered_ans
 
 
 def test_only_the_newest_polls_are_remembered(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+    client: ApiClient, monkeypatch: pytest.MonkeyPatch, reads: list[str]
 ) -> None:
     monkeypatch.setattr(unchanged, "MOST", 1)
     first, second = submitted(client), submitted(client)

@@ -88,7 +88,7 @@ def test_a_picture_that_is_drawn_meanwhile_appears_in_the_gallery(service: int, 
     expect(page.get_by_role("button", name="Enlarge: a late ghost")).to_be_visible(timeout=60_000)
 
 
-def test_each_tag_is_a_board_of_the_gallery(service, open_page):
+def test_each_tag_is_a_board_of_the_gallery(service: int, open_page: Callable[..., Page]):
     draw_bulk(service, {"prompt": "a fox for the board"}, {"prompt": "a fox without"})
     page = open_page("/gallery?q=board")
     expect(page.locator("#number")).to_have_text("1 picture")
@@ -253,7 +253,7 @@ def test_a_grid_is_drawn_as_one_bulk_and_saved_as_one_picture(
     expect(page.get_by_role("dialog", name="Picture viewer").locator(".place")).to_have_text("2 of 6")
 
 
-def test_a_grid_offers_the_styles_of_the_model_that_draws(door, open_page):
+def test_a_grid_offers_the_styles_of_the_model_that_draws(door: str, open_page: Callable[..., Page]):
     page = open_page("/grid", port=int(door.rpartition(":")[2]))
     page.get_by_label("Rows: parameter").select_option("Style")
     styles = page.get_by_role("group", name="Rows: Style").get_by_role("checkbox")

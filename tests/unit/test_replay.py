@@ -33,7 +33,7 @@ def test_a_replay_keeps_the_styles_that_the_seeds_chose_and_an_old_one_has_the_s
         assert {replay_spec(old, []).style_for(seed) for seed in range(4)} == {style}
 
 
-def test_a_replay_draws_a_scene_only_if_the_receipts_record_one(catalogue):
+def test_a_replay_draws_a_scene_only_if_the_receipts_record_one(catalogue: Catalogue):
     spec = catalogue.resolve(JobRequest(prompt="two apples"))[1]
     assert spec.scenes is not None
     made = {"buckets": [[2, 9]], "style": "3d"}

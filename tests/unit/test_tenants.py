@@ -49,7 +49,7 @@ def test_the_operators_own_tenant_has_its_id_even_if_a_command_makes_it_first(tm
     opened.dispose()
 
 
-def test_the_command_sets_clears_and_lists_limits(run: Callable[..., Result]: Any) -> None:
+def test_the_command_sets_clears_and_lists_limits(run: Callable[..., Result]) -> None:
     assert run("set", "acme", "--weight", "4", "--max-queued", "10", "--keep-images-days", "0.5").exit_code == 0
     assert run("set", "acme", "--max-queued", "none").exit_code == 0
     row = next(line for line in run().output.splitlines() if "acme" in line)
@@ -60,7 +60,7 @@ def test_the_command_sets_clears_and_lists_limits(run: Callable[..., Result]: An
     "option", [("--weight", "0"), ("--max-queued", "0"), ("--max-running", "1.5"), ("--keep-jobs-days", "-1")]
 )
 def test_an_invalid_value_is_a_usage_error_and_changes_nothing(
-    run: Callable[..., Result]: Any, option: tuple[str, str]
+    run: Callable[..., Result], option: tuple[str, str]
 : Any) -> None:
     result = run("set", "acme", *option)
     assert result.exit_code == 2

@@ -18,8 +18,8 @@ from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.replay import SCENE, STYLE
-from limner_shared.domain.scenes import Scene
 from limner_shared.domain.safety import SAFETY
+from limner_shared.domain.scenes import Scene
 from limner_shared.domain.views import BulkView, DuplicatesView, ErrorView, ImageView, JobView, SkippedView
 
 API: Final = "/api/v1"

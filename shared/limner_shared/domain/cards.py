@@ -23,8 +23,8 @@ from limner_shared.domain.jobs import (
     NearestName,
     Task,
 )
-from limner_shared.domain.scenes import SceneRule
 from limner_shared.domain.safety import PolicyName
+from limner_shared.domain.scenes import SceneRule
 from limner_shared.errors import CardError, NegativePromptUnsupported
 
 CELL: Final = 8

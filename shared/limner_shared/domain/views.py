@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.jobs import Adapter, JobState, Priority
 from limner_shared.domain.pauses import PauseKind
-from limner_shared.domain.scenes import Scene
 from limner_shared.domain.safety import SafetyLabel
+from limner_shared.domain.scenes import Scene
 
 Reason = Literal[
     "ended", "running", "scheduled", "retrying", "paused", "loading", "limited", "no_worker", "no_dispatcher", "queued"

@@ -3,8 +3,8 @@
 Safe while the version before is running, which ignores them. Its workers judge and sign no pictures, so set them once
 all processes are upgraded.
 
-Revision: 0019
-Revises: 0015
+Revision: 0017
+Revises: 0016
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0019"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 serves_from = "0004"
