@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 from click.testing import CliRunner, Result
 
@@ -61,7 +58,7 @@ def test_the_command_sets_clears_and_lists_limits(run: Callable[..., Result]) ->
 )
 def test_an_invalid_value_is_a_usage_error_and_changes_nothing(
     run: Callable[..., Result], option: tuple[str, str]
-: Any) -> None:
+) -> None:
     result = run("set", "acme", *option)
     assert result.exit_code == 2
     assert option[0] in result.output
