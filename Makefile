@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test chaos soak fuzz matrix screenshots lint docs format lock sbom clean browser
+.PHONY: help demo up test chaos fuzz matrix screenshots lint docs format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -28,9 +28,6 @@ test: $(STAMP) browser ## Run all tests; they start the servers they need
 
 chaos: $(STAMP) ## Inject seeded random faults into a running service for about half an hour; ARGS="--rounds 5 --database sqlite"
 	@exec $(BIN)/python -W ignore -m tests.chaos.run --rounds 100 $(ARGS)
-
-soak: $(STAMP) ## Run a mixed load for an hour and compare memory, threads and latency; ARGS="--minutes 10"
-	@exec $(BIN)/python -m bench.soak $(ARGS)
 
 fuzz: $(STAMP) ## Send 10,000 random requests for each database, and check the responses against the OpenAPI document
 	@exec $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
