@@ -2,8 +2,8 @@
 
     python -m bench.waiting_clients PORT POLLS STREAMS JOB…
 
-Prints `ready` once all are connected. A line on its input ends it; then it prints, for each job, the times of the
-monotonic clock at which its clients heard of its end, as one line of JSON.
+Prints `ready` once all are connected. A line on its input names the jobs that were ended, as JSON. Once all their
+clients have heard of it, it prints for each job the times of the monotonic clock at which they did, as a line of JSON.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import json
 import resource
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 CONNECTING = 100
 """Maximum concurrent connection attempts."""
 ENDED = b"canceled"
 SETTLE_SECONDS = 3
+LATEST_SECONDS = 30
 
 
 class Waiting:
@@ -32,16 +33,22 @@ class Waiting:
         self._connecting = asyncio.Semaphore(CONNECTING)
         self._connected = 0
         self._heard: defaultdict[str, list[float]] = defaultdict(list)
+        self._waiting: Counter[str] = Counter()
 
     async def run(self, polls: int, streams: int) -> None:
         """Connect all clients, wait for a line on the input, and print what was heard."""
-        clients = [asyncio.create_task(self._poll(next(self._jobs))) for _ in range(polls)]
-        clients += [asyncio.create_task(self._stream(next(self._jobs))) for _ in range(streams)]
+        followed = [next(self._jobs) for _ in range(polls + streams)]
+        self._waiting.update(followed)
+        clients = [asyncio.create_task(self._poll(job)) for job in followed[:polls]]
+        clients += [asyncio.create_task(self._stream(job)) for job in followed[polls:]]
         while self._connected < len(clients):  # noqa: ASYNC110 - many tasks increase the count
             await asyncio.sleep(0.1)
         await asyncio.sleep(SETTLE_SECONDS)  # until the server has read the last requests
         print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
+        ended: list[str] = json.loads(await asyncio.to_thread(sys.stdin.readline))
+        latest = time.monotonic() + LATEST_SECONDS
+        while time.monotonic() < latest and any(len(self._heard[job]) < self._waiting[job] for job in ended):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.1)
         for client in clients:
             client.cancel()
         print(json.dumps(self._heard), flush=True)
@@ -58,8 +65,8 @@ class Waiting:
 
     async def _stream(self, job: str) -> None:
         """Read the events of a job until it has ended."""
-        await self._ask(f"/api/v1/events?jobs={job}", first=True)
-        self._heard[job].append(time.monotonic())
+        if ENDED in await self._ask(f"/api/v1/events?jobs={job}", first=True):
+            self._heard[job].append(time.monotonic())
 
     async def _ask(self, path: str, *, first: bool) -> bytes:
         """Return what was received until the job has ended or the server has closed the connection."""

@@ -51,6 +51,11 @@ def poll(client: ApiClient, path: str, headers: Headers) -> Answer:
     return client.get(path, headers=headers)
 
 
+def changed_answer(client: FlaskClient, path: str, headers: Headers) -> TestResponse | None:
+    answer = poll(client, path, headers)
+    return answer if answer.status_code == 200 else None
+
+
 @pytest.mark.usefixtures("patient")
 def test_a_repeated_poll_is_answered_as_before_without_a_query(client: ApiClient, reads: list[str]) -> None:
     path, headers = submitted(client)
@@ -68,7 +73,8 @@ def test_a_change_of_the_job_ends_the_answer_at_once(client: ApiClient, reads: l
     path, headers = submitted(client)
     assert [poll(client, path, headers).status_code for _ in range(3)] == [304] * 3
     client.post(f"{path}/cancel")
-    changed = eventually(lambda: answer if (answer := poll(client, path, headers)).status_code == 200 else None)
+    changed = eventually(lambda: changed_answer(client, path, headers))
+    assert changed is not None
     assert (changed.json or {})["status"] == "canceled"
     client.delete(path)
     eventually(lambda: poll(client, path, {"If-None-Match": changed.headers["ETag"]}).status_code == 404)
