@@ -51,7 +51,7 @@ def poll(client: ApiClient, path: str, headers: Headers) -> Answer:
     return client.get(path, headers=headers)
 
 
-def changed_answer(client: FlaskClient, path: str, headers: Headers) -> TestResponse | None:
+def changed_answer(client: ApiClient, path: str, headers: Headers) -> Answer | None:
     answer = poll(client, path, headers)
     return answer if answer.status_code == 200 else None
 

@@ -116,3 +116,14 @@ def test_every_language_has_all_relations_and_backgrounds() -> None:
     for words in languages():
         assert {kind for kind, _ in words.relations} == {kind for kind, _ in languages()[0].relations}, words.code
         assert {name for name, _ in words.backgrounds} == {None, "night", "sky", "grass"}, words.code
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [("a cat in the snow at night", ("snow",)), ("eine Katze im Schnee bei Nacht", ("im schnee",))],
+)
+def test_weather_and_places_around_a_thing_are_left_out(reader: SceneReader, text: str, left_out: str) -> None:
+    scene = reader.read(text, SceneRule())
+    assert scene is not None
+    assert [each.name for each in scene.objects] == ["cat"]
+    assert (scene.background, scene.left_out) == ("night", (left_out,))

@@ -107,9 +107,7 @@ class JobView(BaseModel):
     reproducible: bool = False
     description: str | None = Field(default=None, description="The description, if not a plain prompt.")
     revised_prompt: str | None = Field(default=None, description="The prompt that was derived from the description.")
-    interpretation: Interpretation | None = Field(
-        default=None, description="Everything that was derived from the description."
-    )
+    interpretation: Interpretation | None = Field(default=None, description="What was derived from the description.")
     presentation: str | None = Field(default=None, description="The finished picture in a sentence or two.")
     priority: Priority
     metadata: dict[str, Any]

@@ -16,6 +16,8 @@ from limner_worker.generators.builtin.scenes.words import SceneWords
 Encode = Callable[[Sequence[str]], Tensor]
 STEM: Final = 3
 """The fewest letters that remain of a word without its endings."""
+LONGEST_ENDING: Final = 2
+"""The most letters in which the shorter of two forms of a noun may differ from the longer one."""
 WORDS: Final = 3
 """The most words about a thing whose name is not known."""
 KEPT: Final = 1000
@@ -46,7 +48,8 @@ class Lexicon:
 
     def known(self, phrase: str) -> Noun | None:
         """Return the noun that is the whole phrase, in any form; None if it is not known."""
-        alike = [phrase] if phrase in self._exact else self._stems.get(self._stem(phrase), ())
+        same_stem = (said for said in self._stems.get(self._stem(phrase), ()) if self._is_form(said, phrase))
+        alike = [phrase] if phrase in self._exact else same_stem
         nearest = min(alike, key=lambda said: abs(len(said) - len(phrase)), default=None)
         return None if nearest is None else Noun(phrase, self._exact[nearest])
 
@@ -102,6 +105,13 @@ class Lexicon:
         name, cosine = self._nearest[head]
         others = words[1:] if self._words.noun_first else words[:-1]
         return (Noun(head, name, exact=False), " ".join(others)) if cosine >= least else None
+
+    def _is_form(self, said: str, phrase: str) -> bool:
+        """Return whether two phrases of one stem can be forms of one noun; stems may be as short as "sch"."""
+        if self._words.unspaced or " " in said or " " in phrase:
+            return True
+        begin = max(0, min(len(said), len(phrase)) - LONGEST_ENDING)
+        return plain(said)[:begin] == plain(phrase)[:begin]
 
     def _stem(self, phrase: str) -> str:
         if self._words.unspaced:

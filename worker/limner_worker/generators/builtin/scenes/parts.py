@@ -79,6 +79,31 @@ WEARERS: Final = frozenset(
 )
 """Names of what can wear something, beside those that have a face of their own."""
 
+SCENERY: Final = frozenset(
+    [
+        "cloud with snow",
+        "cloud with rain",
+        "cloud with lightning",
+        "cloud with lightning and rain",
+        "umbrella with rain drops",
+        "snowflake",
+        "fog",
+        "wind face",
+        "national park",
+        "camping",
+        "beach with umbrella",
+        "desert",
+        "desert island",
+        "cityscape",
+        "cityscape at dusk",
+        "sunset",
+        "sunrise",
+        "night with stars",
+        "water wave",
+    ]
+)
+"""Names of weather and places. A thing in them is not inside their drawing."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -125,6 +150,8 @@ def related(kind: RelationKind, left: Part, right: Part, names: KnownNames) -> P
     joined = left.then(right)
     there = len(left.objects)
     last, worn = left.objects[-1], right.objects[0]
+    if kind == "inside" and len(right.objects) == 1 and (worn.name in SCENERY or not worn.exact):
+        return replace(left, left_out=(*joined.left_out, worn.said), cost=joined.cost + 1)
     if kind == "on" and last.name in WORN and _wears(worn, names):
         kind, last, worn = "wearing", worn, last  # "a hat on a cat"
     if kind in ("inside", "wearing") and worn.name in WORN and _wears(last, names):
