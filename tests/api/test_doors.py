@@ -95,7 +95,7 @@ def test_redis_away_is_no_server_error_of_ours(make_app: Callable[..., App]):
         assert (refused.status_code, refused.json["code"]) == (503, "service_unavailable")
     refused = client.post("/sdapi/v1/options", json={"enable_pnginfo": True})
     assert refused.status_code == 503
-    assert client.get("/replicate/v1/files").status_code == 503
+    assert client.get("/replicate/v1/files").status_code == 200
     created = client.post(ROUTES[-2], data=json.dumps({"input": {"prompt": "x"}}), content_type="application/json")
     assert created.status_code == 201
 
