@@ -22,7 +22,7 @@ from limner_shared.messaging.hints import Progress
 from limner_shared.messaging.reports import DispatcherReport, SetAside, WorkerReport, delete_report, write_report
 from limner_shared.storage.blobs import Blobs
 from limner_web.intake import submission
-from limner_web.updates import unchanged
+from limner_web.updates import unchanged as unchanged_polls
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 
@@ -60,7 +60,7 @@ def test_a_job_shows_its_progress_and_then_its_pictures(client: ApiClient, app: 
 def test_an_unchanged_job_returns_304_and_a_changed_one_200(
     client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(unchanged, "RECHECK_SECONDS", 0.0)  # the changes here come without hints
+    monkeypatch.setattr(unchanged_polls, "RECHECK_SECONDS", 0.0)  # the changes here come without hints
     job = submit(client)
     first = client.get(job["links"]["self"])
     assert "Retry-After" in first.headers

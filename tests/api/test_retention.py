@@ -32,7 +32,7 @@ from limner_shared.db.tables import (
 )
 from limner_shared.domain.conditions import Conditions, Interpretation
 from limner_shared.storage.blobs import INPUTS
-from limner_web.updates import unchanged
+from limner_web.updates import unchanged as unchanged_polls
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_input_images import CARD, data_url
@@ -205,7 +205,7 @@ def test_an_input_image_without_a_job_is_deleted_by_age(app: App, client: ApiCli
 def test_retention_changes_the_etag_of_a_job_once(
     app: App, client: ApiClient, database: Database, monkeypatch: pytest.MonkeyPatch, days: str
 ):
-    monkeypatch.setattr(unchanged, "RECHECK_SECONDS", 0.0)  # retention changes jobs without hints
+    monkeypatch.setattr(unchanged_polls, "RECHECK_SECONDS", 0.0)  # retention changes jobs without hints
     job = submit(client)
     finish(app, start(app, job["id"]), png("red"))
     seen = client.get(job["links"]["self"])
