@@ -21,6 +21,7 @@ from limner_shared.db.tables import Event, Image, Job
 from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name, queue_names
 from limner_shared.messaging.hints import Hints, connect
+from tests.conftest import start_valkey
 from tests.processes import Service, eventually
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -112,8 +113,7 @@ def test_a_stopping_worker_finishes_what_it_can(service: Service):
 
 @sqlite
 def test_a_job_accepted_without_redis_runs_when_redis_is_back(service: Service):
-    server = ValkeyServer()
-    server.start()
+    server = start_valkey()
     port = server.port
     url = f"redis://127.0.0.1:{port}/0"
     service.settings = service.settings.model_copy(update={"redis_url": url})
