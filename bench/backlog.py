@@ -103,13 +103,10 @@ def measure(kind: str, lines: int, small_lines: int, rounds: int) -> dict[str, A
         stack = open_.enter_context(running_stack(max_bulk_lines=lines, **settings))
         client = open_.enter_context(Client(stack.url))
         raw = raw_rate(stack, min(lines, 50_000))
-        small = [
-            throughput(client, client.submit_bulk(Lines(small_lines)).id, small_lines)  # type: ignore[arg-type]
-            for _ in range(rounds)
-        ]
+        small = [throughput(client, client.submit_bulk(Lines(small_lines)).id, small_lines) for _ in range(rounds)]
         redis_before = redis_mb(stack)
         started = time.perf_counter()
-        backlog = client.submit_bulk(Lines(lines))  # type: ignore[arg-type]
+        backlog = client.submit_bulk(Lines(lines))
         rate = lines / (time.perf_counter() - started)
         large = [throughput(client, backlog.id, small_lines) for _ in range(rounds)]
         client.pause_bulk(backlog.id)

@@ -122,7 +122,7 @@ def make_tenants(settings: Settings) -> list[dict[str, str]]:
     for number in range(TENANTS):
         tenant_id, key = make_tenant(settings, f"crowd-{number}")
         with Client(url(settings), key) as client:
-            bulk = client.submit_bulk([body] * BULK_LINES)  # type: ignore[arg-type]  # read as a file's lines
+            bulk = client.submit_bulk([body] * BULK_LINES)
             made.append({"id": tenant_id, "key": key, "job": client.submit(JOB).id, "bulk": bulk.id})
     return made
 

@@ -76,7 +76,7 @@ def ensure_tenant(settings: Settings) -> None:
     """Create the tenant of requests without a key."""
     database = Database(settings.resolved_database_url)
     with database.write() as session:
-        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
     database.dispose()
 
 

@@ -1,6 +1,6 @@
 """How often the safety stage flags drawings of the built-in models, none of which it should, and what it costs.
 
-    python -m bench.safety [--count 300]
+    python -m bench.safety [--count 300] [--quick]
 
 Names that the models know are drawn at 256x256, in the styles by turns, and judged by the classifier. The cost is
 processor time a picture on one thread, and the share of it in that of the picture itself on a CPU.
@@ -45,9 +45,11 @@ def drawings(card: ModelCard, count: int) -> tuple[list[Picture], float]:
 
 
 @click.command()
-@click.option("--count", type=click.IntRange(8), default=300, help="Drawings of each model.")
-def main(count: int) -> None:
+@click.option("--count", type=click.IntRange(8), default=300, show_default=True, help="Drawings of each model.")
+@click.option("--quick", is_flag=True, help="60 drawings of each model, under 50 s.")
+def main(count: int, quick: bool) -> None:
     """Draw, judge, and print the result."""
+    count = 60 if quick else count
     torch.set_num_threads(1)
     catalogue = Catalogue.load([], MODELS[0])
     drawn = {name: drawings(catalogue.get(name), count) for name in MODELS}

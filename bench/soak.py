@@ -35,6 +35,7 @@ from bench.common import NULL_CARD, postgres, report, running_stack
 from limner_client.client import Client
 from limner_client.local.stack import Stack
 from limner_dispatcher.blob_sweep import BlobSweep
+from limner_shared.db import ledger
 from limner_shared.db.accounts import tenants
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Garbage, Image, Job
@@ -50,6 +51,7 @@ KEPT_DAYS = 120 / 86_400
 SAMPLE_SECONDS = 2.0
 WINDOWS = 6
 GROWTH, SLOWER = 1.02, 1.3
+DICE = random.Random()  # noqa: S311 - load, not secrets
 KINDS = {"serve": "web", "worker": "worker", "dispatcher": "dispatcher"}
 """The processes that are watched, by the command that each runs."""
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -108,10 +110,10 @@ class Load:
 
     def _single(self, client: Client) -> None:
         started = time.perf_counter()
-        job = client.submit({"prompt": "a red apple", "seed": random.randrange(2**31), "steps": 3})  # noqa: S311
+        job = client.submit({"prompt": "a red apple", "seed": DICE.randrange(2**31), "steps": 3})
         self._figures.jobs += 1
-        if random.random() < CANCELED:  # noqa: S311
-            self._over.wait(random.uniform(0, 0.1))  # noqa: S311
+        if DICE.random() < CANCELED:
+            self._over.wait(DICE.uniform(0, 0.1))
             client.cancel(job.id)
             return
         while not job.status.terminal:
@@ -123,7 +125,7 @@ class Load:
 
     def _bulk(self, client: Client) -> None:
         lines = "".join(
-            json.dumps({"prompt": f"picture {number}", "seed": random.randrange(2**31)}) + "\n"  # noqa: S311
+            json.dumps({"prompt": f"picture {number}", "seed": DICE.randrange(2**31)}) + "\n"
             for number in range(BULK_LINES)
         )
         bulk = client.submit_bulk(BytesIO(lines.encode()))
@@ -131,7 +133,7 @@ class Load:
         client.pause_bulk(bulk.id)
         self._over.wait(0.5)
         client.resume_bulk(bulk.id)
-        if random.random() < CANCELED:  # noqa: S311
+        if DICE.random() < CANCELED:
             client.cancel_bulk(bulk.id)
             return
         while client.bulk(bulk.id).ended < BULK_LINES and not self._over.wait(0.2):
@@ -227,7 +229,7 @@ def run(minutes: float) -> tuple[Figures, tuple[int, int]]:
         database = Database(stack.settings.resolved_database_url)
         with database.write() as session:
             days: dict[str, float | None] = {f"keep_{what}_days": KEPT_DAYS for what in ("images", "prompts", "jobs")}
-            tenants.change_tenant(session, "local", days)
+            tenants.change_tenant(session, ledger.LOCAL_NAME, days)
         database.dispose()
         figures = Figures()
         load = Load(stack.url, figures)

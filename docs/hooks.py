@@ -121,7 +121,7 @@ def card_reference() -> str:
     schema: dict[str, Any] = ModelCard.model_json_schema()
     parts = [field_table(schema)]
     for name, definition in schema["$defs"].items():
-        if definition.get("type") == "object":
+        if definition.get("type") == "object" or "enum" in definition:
             parts += [f"## {name} {{#{anchor(name)}}}", first_line(definition), field_table(definition)]
     return "\n\n".join(parts)
 

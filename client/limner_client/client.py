@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
@@ -158,7 +158,7 @@ class Client:
     # --- bulks ---
 
     def submit_bulk(
-        self, lines: BinaryIO | Path, idempotency_key: str | None = None, *, skip_bad: bool = False
+        self, lines: Iterable[bytes] | Path, idempotency_key: str | None = None, *, skip_bad: bool = False
     ) -> BulkView:
         """Queue every line of a JSON Lines file, which is streamed; with a key, resubmission queues nothing twice.
 

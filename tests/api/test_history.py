@@ -56,6 +56,13 @@ def test_each_minute_says_what_waited_what_ended_and_how_long_it_took(client: Ap
     assert (idle["failed"], idle["waiting"], idle["median_seconds"], idle["p90_seconds"]) == (0, None, None, None)
 
 
+def test_a_damaged_length_of_the_queue_is_unknown(client: ApiClient, app: App) -> None:
+    minute = int(time.time()) // 60
+    for each in range(minute - 5, minute + 1):
+        app.extensions["limner"].hints.redis.set(f"limner:queue_length:{each}", "many")
+    assert [each["waiting"] for each in minutes(client)] == [None] * 60
+
+
 def test_without_redis_only_the_queue_is_unknown(make_app: Any, client: ApiClient, app: App) -> None:
     ended(client, app, 1, time.time() - 60)
     away = make_app(redis_url="redis://127.0.0.1:1/0").test_client()

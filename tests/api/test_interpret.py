@@ -77,6 +77,14 @@ def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: A
     assert redis.keys("limner:question*") == []
 
 
+def test_an_unreadable_answer_is_none(client: ApiClient, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_report(redis, NO_MODEL_LOADED)
+    monkeypatch.setattr(questions, "new_id", lambda _prefix: "ask_1")
+    redis.rpush("limner:answer:ask_1", "{nonsense")
+    answer = client.post(URL, json={"description": "a cat"})
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
+
+
 def test_without_redis_the_answer_says_that_prompts_are_still_drawn(make_app: Any) -> None:
     app: App = make_app(redis_url="redis://127.0.0.1:1/0")
     answer = app.test_client().post(URL, json={"description": "a cat"})

@@ -55,6 +55,7 @@ def test_concurrent_first_attempts_create_one_job_each(app: App):
         assert len(set(made)) == 8
 
 
+@pytest.mark.long
 @both_databases
 def test_fifty_concurrent_retries_return_one_job(app: App):
     for number in range(20):

@@ -59,6 +59,7 @@ def schedule(service: Service, job_id: str, seconds: float) -> float:
     return due
 
 
+@pytest.mark.long
 def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service: Service):
     scheduled, *others = service.submit(4)
     schedule(service, scheduled, 3600)
@@ -86,6 +87,7 @@ def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(servic
         cancel(session, Job.id == job_id)  # the test only has to show that it runs again
 
 
+@pytest.mark.long
 @postgresql
 def test_a_stopping_worker_hands_back_what_it_cannot_finish(service: Service):
     service.settings = service.settings.model_copy(update={"shutdown_seconds": 0.0})
@@ -111,6 +113,7 @@ def test_a_stopping_worker_finishes_what_it_can(service: Service):
     assert {job.state for job in held} == {"succeeded"}
 
 
+@pytest.mark.long
 @sqlite
 def test_a_job_accepted_without_redis_runs_when_redis_is_back(service: Service):
     server = start_valkey()
@@ -134,6 +137,7 @@ def test_processes_refuse_a_database_that_is_not_migrated(service: Service, tmp_
     assert "Traceback" not in service.logs()
 
 
+@pytest.mark.long
 @sqlite
 def test_duplicate_stray_and_malformed_messages_are_harmless(service: Service):
     service.start_workers()
@@ -199,6 +203,7 @@ def test_a_canceled_job_leaves_its_batch_and_the_worker_continues(service: Servi
         assert queries.images(session, ids) == {doomed: []}
 
 
+@pytest.mark.long
 @postgresql
 def test_jobs_wait_while_the_disk_is_full(service: Service):
     service.start("dispatcher")

@@ -53,6 +53,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     made.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", [each for each in STATES if each.name in CHECKED], ids=lambda state: state.name)
 def test_a_page_has_no_accessibility_violation_in_light_in_dark_and_on_a_phone(
     state: State, filled: int, context: BrowserContext

@@ -71,6 +71,7 @@ def test_each_image_has_its_own_copy_of_every_scheduler_of_a_combined_pipeline(t
     assert_equal_to_the_pipeline_alone(odd_pipelines.saved(odd_pipelines.kandinsky_22, tmp_path))
 
 
+@pytest.mark.long
 def test_each_image_has_its_own_guider(tmp_path: Path) -> None:
     card = odd_pipelines.saved(odd_pipelines.hunyuan_image, tmp_path)
     assert_equal_to_the_pipeline_alone(card)

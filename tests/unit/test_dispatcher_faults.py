@@ -398,6 +398,7 @@ def test_connections_have_time_limits_that_migrations_and_the_url_can_override(d
 # --- many queues ---
 
 
+@pytest.mark.long
 def test_ten_thousand_queues_of_one_tenant_are_all_served_and_delay_no_other_tenant(
     make_dispatcher: Callable[..., Any], database: Database, catalogue: Catalogue, redis: Redis
 ):

@@ -91,13 +91,13 @@ def test_without_the_stage_receipts_say_nothing(catalogue: Catalogue, tmp_path: 
 
 def test_a_tenants_policy_is_stronger_than_the_cards_and_the_cards_than_the_services() -> None:
     off, label, block = SafetyPolicy.OFF, SafetyPolicy.LABEL, SafetyPolicy.BLOCK
-    assert policy_of(TenantPolicy(), None, "label") is label
-    assert policy_of(TenantPolicy(), "block", "label") is block
-    assert policy_of(TenantPolicy(off), "block", "label") is off
+    assert policy_of(TenantPolicy(), None, label) is label
+    assert policy_of(TenantPolicy(), block, label) is block
+    assert policy_of(TenantPolicy(off), block, label) is off
 
 
 def test_a_card_can_ask_for_the_stage(catalogue: Catalogue, tmp_path: Path) -> None:
-    cards = {name: card.model_copy(update={"safety": "block"}) for name, card in catalogue.cards.items()}
+    cards = {name: card.model_copy(update={"safety": SafetyPolicy.BLOCK}) for name, card in catalogue.cards.items()}
     blocking = SafetyStage(Settings(safety_threshold=EVERYTHING), cards)
     assert isinstance(stored(tmp_path, drawn(claim(catalogue)), blocking)[1], ModerationBlocked)
 

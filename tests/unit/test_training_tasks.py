@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.unit.small_networks import APPLE, CAT, distinct_pictures, one_hot_embeddings, small_autoencoder, small_gan
 from torch import Tensor, nn
 
 from limner_training import augment, flow, metrics, stages, tower
@@ -17,16 +17,12 @@ from limner_training import captions as words
 from limner_training import upscaler as enlargement
 from limner_training.data import Drawing
 from limner_worker.generators.builtin.known_names import save_known, save_names
-from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
-from limner_worker.networks.gan import GanGenerator
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, save_module
 
-APPLE = Drawing("1f34e", "noto", "red apple", ("fruit", "red"), "Food & Drink")
-CAT = Drawing("1f431", "flat", "cat face", ("cat", "pet", "animal"), "Animals & Nature")
 CLOCK = Drawing("1f550", "flat", "one o\u2019clock", ("1:00", "clock"), "Travel & Places")
 FOREIGN = {"de": {APPLE.concept: ("roter Apfel", ("Obst", "rot"))}, "zh": {CAT.concept: ("猫脸", ("猫",))}}
 SYMBOL = Drawing("24c2", "flat", "circled M", ("circle",), "Symbols")
@@ -38,16 +34,6 @@ def synthetic_drawings(count: int = 6, size: int = 64) -> np.ndarray:
     for index, picture in enumerate(pixels):
         picture[size // 4 : size // 2, size // 4 : size // 2] = (40 * index, 0, 255 - 40 * index)
     return pixels
-
-
-def small_autoencoder() -> Autoencoder:
-    torch.manual_seed(0)
-    return Autoencoder(wide=16, deep=16, encoder_blocks=(1, 1), decoder_blocks=(1, 1))
-
-
-def one_hot_embeddings(texts: Sequence[str]) -> Tensor:
-    """Embed each text as a one-hot vector, float32 [count, 384]."""
-    return nn.functional.one_hot(torch.tensor([sum(map(ord, text)) % 384 for text in texts]), 384).float()
 
 
 def test_pixels_are_scaled_to_minus_one_to_one() -> None:
@@ -211,19 +197,7 @@ def test_the_noise_of_a_sample_depends_only_on_its_seed() -> None:
     torch.testing.assert_close(second, flow.sample(network, text[:1], style[:1], steps=1, seed=5))
 
 
-def distinct_pictures(count: int) -> np.ndarray:
-    """Clearly different pictures: each has a bar at its own place and colour, uint8 [count, 64, 64, 3]."""
-    pixels = np.full((count, 64, 64, 3), 255, np.uint8)
-    for index, picture in enumerate(pixels):
-        picture[:, 16 * index : 16 * index + 16, index % 3] = 0
-    return pixels
-
-
-def small_gan() -> GanGenerator:
-    torch.manual_seed(0)
-    return GanGenerator(("noto", "flat"), width=16, wide=16, deep=16, blocks=(1, 1), modulation=8)
-
-
+@pytest.mark.long
 def test_two_towers_learn_to_match_captions_and_pictures_of_distinct_concepts() -> None:
     torch.manual_seed(0)
     other = Drawing(APPLE.concept, "3d", *list(vars(APPLE).values())[2:])

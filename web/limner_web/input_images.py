@@ -62,16 +62,24 @@ class Inputs:
                 return self._storage.call(self._blobs.get, digest)
             except NotFound as error:
                 raise _refuse(field, f"there is no image {value[:60]}; it may have been deleted") from error
-        prefix = DATA_URL.match(value)
-        if prefix is None:
+        data = read_data_url(value, field)
+        if data is None:
             raise _refuse(field, "give the id of an image, or a data URL `data:image/png;base64,…` (or jpeg, webp)")
-        try:
-            data = base64.b64decode(value[prefix.end() :], validate=True)
-        except binascii.Error as error:
-            raise _refuse(field, "the data after `base64,` is not valid base64") from error
-        if len(data) > MAX_IMAGE_BYTES:
-            raise _refuse(field, f"an image may have at most {MAX_IMAGE_BYTES // 1_000_000} MB")
         return data
+
+
+def read_data_url(value: str, field: str) -> bytes | None:
+    """Return the image file in a data URL; None if the value is none. Raises InvalidRequest, which names the field."""
+    prefix = DATA_URL.match(value)
+    if prefix is None:
+        return None
+    try:
+        data = base64.b64decode(value[prefix.end() :], validate=True)
+    except binascii.Error as error:
+        raise _refuse(field, "the data after `base64,` is not valid base64") from error
+    if len(data) > MAX_IMAGE_BYTES:
+        raise _refuse(field, f"an image may have at most {MAX_IMAGE_BYTES // 1_000_000} MB")
+    return data
 
 
 def fit(data: bytes, field: str, size: tuple[int, int]) -> bytes:

@@ -73,7 +73,7 @@ def build(settings: Settings) -> Services:
     database = Database(settings.resolved_database_url)
     cooperative.install(database.engine)
     with database.write() as session:
-        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, "local")
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
     redis = connect(settings.redis_url)
     hints = Hints(redis)
     catalogue = Catalogue.load(settings.models, settings.default_model)

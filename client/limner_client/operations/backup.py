@@ -170,9 +170,9 @@ class _Backup:
         new: dict[str, bytes] = {}
         for reference in group:
             data = target.get(reference.key)  # from an earlier run of an unfinished backup
-            if data is None or _is_damaged(reference, data):
+            if data is None or reference.is_damaged(data):
                 data = read_object(source, reference)
-                if data is None or _is_damaged(reference, data):
+                if data is None or reference.is_damaged(data):
                     self._report_lost(reference, damaged=data is not None)
                     continue
                 new[reference.key] = data
@@ -204,7 +204,3 @@ class _Backup:
                 (self.folder / name).unlink(missing_ok=True)
         for left in self.folder.glob("*.part"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def _is_damaged(reference: Reference, data: bytes) -> bool:
-    return reference.sha256 is not None and hashlib.sha256(data).hexdigest() != reference.sha256

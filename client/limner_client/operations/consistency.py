@@ -6,7 +6,6 @@ an hour may still get its row.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -107,7 +106,7 @@ class Check:
                 suspects.append((reference, Problem.MISSING))
                 continue
             self.report.bytes_read += len(data)
-            if reference.sha256 is not None and hashlib.sha256(data).hexdigest() != reference.sha256:
+            if reference.is_damaged(data):
                 suspects.append((reference, Problem.DAMAGED))
         if not suspects:
             return

@@ -106,9 +106,9 @@ def expire_files(session: Session, limit: int) -> int:
     have changed since they were uploaded. Returns their number.
     """
     done = _delete(session, StoredFile.expires_at <= now(), limit)
-    has_retention = Tenant.keep_images_days.is_not(None) | Tenant.keep_prompts_days.is_not(None)
-    for tenant_id in session.scalars(select(Tenant.id).where(has_retention)).all():
-        old = StoredFile.created_at <= now() - (_retention(session, tenant_id) or 0.0)
+    days = (Tenant.keep_images_days, Tenant.keep_prompts_days)
+    for tenant_id, *kept in session.execute(select(Tenant.id, *days).where(func.coalesce(*days).is_not(None))).all():
+        old = StoredFile.created_at <= now() - (_life(kept) or 0.0)
         mine = (StoredFile.tenant_id == tenant_id) & StoredFile.batch_id.is_(None)
         done += _delete(session, mine & old, limit - done)
     return done
@@ -120,10 +120,13 @@ def known_files(session: Session, file_ids: Sequence[str]) -> set[str]:
 
 
 def _retention(session: Session, tenant_id: str) -> float | None:
-    """For how many seconds a tenant keeps uploaded files, which may hold pictures and prompts; None without a limit."""
-    days = session.execute(
-        select(Tenant.keep_images_days, Tenant.keep_prompts_days).where(Tenant.id == tenant_id)
-    ).one()
+    """For how many seconds a tenant keeps uploaded files; None without a limit."""
+    days = (Tenant.keep_images_days, Tenant.keep_prompts_days)
+    return _life(session.execute(select(*days).where(Tenant.id == tenant_id)).one())
+
+
+def _life(days: Sequence[float | None]) -> float | None:
+    """For how many seconds files are kept, which may hold pictures and prompts, by the days for which those are."""
     kept = [each * DAY for each in days if each is not None]
     return max(SHORTEST_SECONDS, min(kept)) if kept else None
 

@@ -23,7 +23,7 @@ from limner_shared.domain.jobs import (
     NearestName,
     Task,
 )
-from limner_shared.domain.safety import PolicyName
+from limner_shared.domain.safety import SafetyPolicy
 from limner_shared.domain.scenes import SceneRule
 from limner_shared.errors import CardError, NegativePromptUnsupported
 
@@ -83,7 +83,7 @@ class ModelCard(BaseModel):
     cuda_graphs: bool = Field(
         default=False, description="Compile the denoiser, and replay its kernels as one CUDA graph for each batch size."
     )
-    safety: PolicyName | None = Field(default=None, description="What is done about flagged pictures.")
+    safety: SafetyPolicy | None = Field(default=None, description="What is done about flagged pictures.")
     negative_prompts: bool = Field(default=True, description="Whether the model can leave out what a request names.")
     max_images: int = Field(default=4, ge=1)
     max_retries: Range = Field(

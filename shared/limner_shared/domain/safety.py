@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import BaseModel, Field
 
@@ -17,9 +17,6 @@ SAFETY: Final = "safety"
 """In a receipt, the label of the safety stage; absent where it is off."""
 SIGNED: Final = "c2pa"
 """In a receipt, what was signed: `unsigned_sha256` is the digest of the file without its manifest."""
-
-
-PolicyName = Literal["off", "label", "block"]
 
 
 class SafetyPolicy(StrEnum):
@@ -55,9 +52,9 @@ class TenantPolicy:
 OWN_NOTHING: Final = TenantPolicy()
 
 
-def policy_of(tenant: TenantPolicy, card: PolicyName | None, default: PolicyName) -> SafetyPolicy:
+def policy_of(tenant: TenantPolicy, card: SafetyPolicy | None, default: SafetyPolicy) -> SafetyPolicy:
     """The policy of a job: the tenant's, else the model card's, else the service's."""
-    return tenant.safety or SafetyPolicy(card or default)
+    return tenant.safety or card or default
 
 
 def texts_of(spec: JobSpec) -> Iterator[str]:

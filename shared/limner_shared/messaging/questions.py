@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
@@ -22,6 +22,7 @@ log = get_logger(__name__)
 
 EXPIRES_SECONDS: Final = 30
 """How long a question and an answer are kept: longer than a client waits."""
+Said = TypeVar("Said", bound=BaseModel)
 POLL_SECONDS: Final = 1
 """The longest blocking call; less than the time limit of a connection."""
 
@@ -45,7 +46,8 @@ class Answer(BaseModel):
 
 
 def ask(redis: Redis, spec: JobSpec, seconds: float, gone: Callable[[], bool] = lambda: False) -> Answer | None:
-    """Ask the workers that serve the spec's model; None if none answers in `seconds`, or the client has gone.
+    """Ask the workers that serve the spec's model; None if none answers in `seconds`, the client has gone, or the
+    answer cannot be read.
 
     Raises RedisError.
     """
@@ -59,7 +61,7 @@ def ask(redis: Redis, spec: JobSpec, seconds: float, gone: Callable[[], bool] = 
     while time.monotonic() < deadline and not gone():
         found = cast("list[str] | None", redis.blpop([_answer(question.id)], timeout=POLL_SECONDS))
         if found is not None:
-            return Answer.model_validate_json(found[1])
+            return _read(Answer, found[1])
     redis.lrem(_waiting(spec.model), 1, question.id)
     return None
 
@@ -75,7 +77,7 @@ def take(redis: Redis, models: Sequence[str], most: int) -> list[Question]:
     key, first = found
     others = cast("list[str] | None", redis.lpop(key, most - 1)) if most > 1 else None
     values = cast("list[Any]", redis.mget([_question(each) for each in [first, *(others or [])]]))
-    return [question for value in values if value and (question := _read(value)) is not None]
+    return [question for value in values if value and (question := _read(Question, value)) is not None]
 
 
 def answer(redis: Redis, question_id: str, told: Answer) -> None:
@@ -86,10 +88,10 @@ def answer(redis: Redis, question_id: str, told: Answer) -> None:
         pipe.execute()
 
 
-def _read(value: str) -> Question | None:
+def _read(kind: type[Said], value: str) -> Said | None:
     try:
-        return Question.model_validate_json(value)
-    except ValidationError as error:  # of another version
+        return kind.model_validate_json(value)
+    except ValidationError as error:  # of another version, or damaged
         log.warning("unreadable question", errors=error.error_count())
         return None
 

@@ -27,7 +27,7 @@ def read(redis: Redis, minutes: Sequence[int]) -> list[int | None]:
         values = cast("list[Any]", redis.mget([_key(minute) for minute in minutes]))
     except RedisError:
         return [None] * len(minutes)
-    return [None if value is None else int(value) for value in values]
+    return [int(value) if value is not None and value.isdecimal() else None for value in values]
 
 
 def _key(minute: int) -> str:

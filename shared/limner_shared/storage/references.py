@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -39,6 +40,10 @@ class Reference(NamedTuple):
     def sha256(self) -> str | None:
         """The SHA-256 that the object's bytes must have; None for a part of a file, whose bytes have no digest."""
         return None if self.kind is Kind.FILE else self.name
+
+    def is_damaged(self, data: bytes) -> bool:
+        """Whether these bytes are not the object's."""
+        return self.sha256 is not None and hashlib.sha256(data).hexdigest() != self.sha256
 
 
 def references(session: Session) -> Iterator[list[Reference]]:

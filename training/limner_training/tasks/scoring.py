@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from limner_training.tasks.judging import TaskJudge, Verdict
 from limner_training.tasks.prompts import OTHER_LANGUAGES, TASKS, TaskPrompt, prompts
@@ -50,9 +50,8 @@ class Share(NamedTuple):
         """The 95 % interval of Wilson (1927)."""
         if not self.pictures:
             return 0.0, 1.0
-        z, n, p = 1.959964, self.pictures, self.value
-        middle, half = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+        found = binomtest(self.right, self.pictures).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
 
     def __str__(self) -> str:
         low, high = self.interval

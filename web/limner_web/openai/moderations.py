@@ -6,8 +6,6 @@ comes from: a text that has the category, or a picture.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -18,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.ids import new_id
 from limner_web.auth import tenant_id
-from limner_web.input_images import DATA_URL, size_of
-from limner_web.limits import MAX_IMAGE_BYTES
+from limner_web.input_images import read_data_url, size_of
 from limner_web.services import Services, get_services
 
 bp = APIBlueprint("openai_moderations", __name__, url_prefix="/v1/moderations", enable_openapi=False)
@@ -99,15 +96,9 @@ def _together(services: Services, tenant: str, parts: Sequence[TextPart | ImageP
 
 
 def _picture(services: Services, url: str) -> bytes:
-    prefix = DATA_URL.match(url)
-    if prefix is None:
+    data = read_data_url(url, "input")
+    if data is None:
         raise refuse("input", "an image by its address", "a data URL: data:image/png;base64,… (or jpeg, webp)")
-    try:
-        data = base64.b64decode(url[prefix.end() :], validate=True)
-    except binascii.Error as error:
-        raise refuse("input", "an image that is not base64", "valid base64") from error
-    if len(data) > MAX_IMAGE_BYTES:
-        raise refuse("input", "an image of this size", f"at most {MAX_IMAGE_BYTES // 1_000_000} MB")
     services.pillow.call(size_of, data, "input")  # raises InvalidRequest for what is no image, or too large
     return data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -56,6 +56,20 @@ def owned(output: Any) -> Any:
 def plain_or_none(leaf: Any) -> Any:
     """Return a leaf of a known type, or None in place of any other object."""
     return leaf if isinstance(leaf, (*PLAIN, list)) else None
+
+
+def divided(value: Any, count: int, divide: Callable[[Any], list[Any]]) -> list[Any]:
+    """Divide a value in tuples and in the output classes of transformers and diffusers into `count` values like it.
+
+    `divide` returns the shares of anything else.
+    """
+    if isinstance(value, Mapping):
+        named = {str(key): divided(inner, count, divide) for key, inner in cast("Mapping[Any, Any]", value).items()}
+        return [type(value)(**{key: shares[number] for key, shares in named.items()}) for number in range(count)]
+    if isinstance(value, tuple):
+        parts = [divided(inner, count, divide) for inner in cast("tuple[Any, ...]", value)]
+        return [tuple(part[number] for part in parts) for number in range(count)]
+    return divide(value)
 
 
 def map_leaves(value: Any, leaf: Callable[[Any], Any]) -> Any:

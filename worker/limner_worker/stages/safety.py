@@ -13,7 +13,7 @@ from typing import Any, Final
 from limner_shared import metrics
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.safety import SAFETY, PolicyName, SafetyLabel, SafetyPolicy, policy_of, texts_of
+from limner_shared.domain.safety import SAFETY, SafetyLabel, SafetyPolicy, policy_of, texts_of
 from limner_shared.domain.text_rules import load_rules, rules_of_terms
 from limner_shared.errors import ConfigurationError, ModerationBlocked, SafetyUnavailable
 from limner_shared.picture_classifier import PictureClassifier
@@ -37,14 +37,14 @@ class SafetyStage:
         """
         self._threshold = settings.safety_threshold
         self._closed = settings.safety_failure == "closed"
-        self._default: PolicyName = settings.safety
+        self._default = SafetyPolicy(settings.safety)
         self._cards = cards
         self._rules = load_rules(settings.moderation_rules)
         self._lock = threading.Lock()
         self._classifier: PictureClassifier | None = None
         self._failure: ConfigurationError | None = None
         policies = {card.safety or self._default for card in cards.values()}
-        if policies - {"off"} and self._load() is None and self._closed and self._failure is not None:
+        if policies - {SafetyPolicy.OFF} and self._load() is None and self._closed and self._failure is not None:
             raise self._failure
 
     def policy(self, claim: Claim) -> SafetyPolicy:

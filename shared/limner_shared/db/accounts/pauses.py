@@ -12,7 +12,7 @@ from limner_shared.db import pause_queries
 from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.engine import insert_new, now
-from limner_shared.db.ledger import LOCAL_TENANT, ensure_tenant
+from limner_shared.db.ledger import LOCAL_NAME, LOCAL_TENANT, ensure_tenant
 from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import Pause, Tenant
 from limner_shared.domain.access import Expiry
@@ -99,5 +99,5 @@ def _record(session: Session, row: Pause, actor: str, action: Action, detail: di
     """Record a change: of a tenant's pause in its own log, of a model's in the operator's."""
     tenant_id = row.subject if row.kind == PauseKind.TENANT else LOCAL_TENANT
     if tenant_id == LOCAL_TENANT:
-        ensure_tenant(session, LOCAL_TENANT, "local")
+        ensure_tenant(session, LOCAL_TENANT, LOCAL_NAME)
     audit.record(session, tenant_id, actor, action, row.id, {row.kind: row.subject, **detail})

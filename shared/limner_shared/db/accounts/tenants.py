@@ -16,8 +16,6 @@ from limner_shared.db.tables import Tenant
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.safety import TenantPolicy
 
-LOCAL_NAME = "local"
-"""The name of the operator's own tenant."""
 FIELDS = (
     "weight",
     "requests_per_minute",
@@ -53,7 +51,7 @@ def find_or_make(session: Session, name: str) -> str:
     found = session.scalar(select(Tenant.id).where(Tenant.name == name))
     if found is None:
         # The operator's own tenant has one id, whether a command or the web server needs it first.
-        found = ledger.LOCAL_TENANT if name == LOCAL_NAME else new_id("tenant")
+        found = ledger.LOCAL_TENANT if name == ledger.LOCAL_NAME else new_id("tenant")
         ledger.ensure_tenant(session, found, name)
     return found
 

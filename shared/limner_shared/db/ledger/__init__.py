@@ -32,6 +32,7 @@ from limner_shared.db.ledger.bulks import (
 from limner_shared.db.ledger.conversations import add_turn, drop_conversation, open_conversation
 from limner_shared.db.ledger.deletion import delete_image, delete_job
 from limner_shared.db.ledger.intake import (
+    LOCAL_NAME,
     LOCAL_TENANT,
     delete_idempotency_key,
     delete_old_idempotency_keys,
@@ -71,6 +72,7 @@ from limner_shared.db.ledger.types import (
 from limner_shared.db.ledger.unique import hold_unique_keys
 
 __all__ = [
+    "LOCAL_NAME",
     "LOCAL_TENANT",
     "AttemptKey",
     "Change",

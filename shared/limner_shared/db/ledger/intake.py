@@ -22,7 +22,9 @@ from limner_shared.domain.pauses import Paused
 from limner_shared.errors import IdempotencyConflict, TooManyRequests
 
 LOCAL_TENANT: Final = "tenant_local"
-"""The tenant of all requests while keys are not required."""
+"""The tenant of all requests while keys are not required, and the operator's own."""
+LOCAL_NAME: Final = "local"
+"""Its name."""
 SOON_SECONDS: Final = 10
 """`retry_after` for a tenant whose queue is full."""
 DAY_SECONDS: Final = 86400

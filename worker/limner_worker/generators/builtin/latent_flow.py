@@ -27,6 +27,8 @@ INSTANT_PREVIEW_SHARE = 0.35
 FULL_SIDE = 256
 """The side in pixels at which the drawings of a scene are cut out."""
 PREVIEW_SIDE = 64
+CUT_SIDE = 128
+"""The size at which a preview's things are cut out: that takes a third of the time of a picture's size."""
 Row = tuple[FlowState, int]
 """A row of a batch: an image, and which of its drawings."""
 
@@ -171,7 +173,7 @@ class LatentFlow:
         small = [to_pixels(drawing).cpu().numpy() for drawing in drawings]
         if state.scene is None:
             return small[0]
-        return composed(state.scene, [resized(each, FULL_SIDE) for each in small], state.task.seed, PREVIEW_SIDE)
+        return composed(state.scene, [resized(each, CUT_SIDE) for each in small], state.task.seed, PREVIEW_SIDE)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the SHA-256 of the weights, and the software, device and sampler that ran them."""

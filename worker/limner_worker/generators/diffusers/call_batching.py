@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner_worker.generators.nested_tensors import PLAIN, plain_or_none
+from limner_worker.generators.nested_tensors import PLAIN, divided, plain_or_none
 
 TIMES: Final = ("timestep", "timesteps")
 """Arguments that some pipelines pass once for all rows, although each row may have its own."""
@@ -183,7 +183,7 @@ def split(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
     """
     if size == 1:
         return [output]
-    return _shares(output, calls[0].rows, size)[: len(calls)]
+    return divided(output, size, lambda value: _shares(value, calls[0].rows, size))[: len(calls)]
 
 
 def _digest(tensor: Tensor) -> str:
@@ -241,13 +241,7 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
 
 
 def _shares(value: Any, rows: int, size: int) -> list[Any]:
-    """Divide an output among `size` calls."""
-    if isinstance(value, Mapping):
-        named = {str(key): _shares(item, rows, size) for key, item in cast("Mapping[str, Any]", value).items()}
-        return [type(value)(**{key: items[number] for key, items in named.items()}) for number in range(size)]
-    if isinstance(value, tuple):
-        items = [_shares(item, rows, size) for item in cast("tuple[Any, ...]", value)]
-        return [tuple(mine) for mine in zip(*items, strict=True)] if items else [()] * size
+    """Return the shares of a tensor or list of the rows of `size` calls; other values are shared."""
     if not isinstance(value, (list, Tensor)):
         return [plain_or_none(value)] * size
     if isinstance(value, Tensor) and not value.ndim:

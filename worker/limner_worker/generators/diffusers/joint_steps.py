@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from limner_worker.generators.diffusers.pipeline_checks import set_steps
-from limner_worker.generators.nested_tensors import PLAIN
+from limner_worker.generators.nested_tensors import PLAIN, divided
 
 TAPPED: Final = frozenset({"step", "set_timesteps"})
 """Attributes of a scheduler that belong to its image."""
@@ -235,14 +235,12 @@ def _joined(values: Sequence[Any], rows: int) -> Any:
 
 
 def _shares(value: Any, rows: int, count: int) -> list[Any]:
-    """Divide a value among images: the rows of tensors, also in lists, tuples and outputs; other values are shared."""
-    if isinstance(value, Tensor):
+    """Divide a value among images: the rows of tensors, also in lists; other values are shared."""
+
+    def divide(value: Any) -> list[Any]:
+        if isinstance(value, list):
+            items = [divided(item, count, divide) for item in cast("list[Any]", value)]
+            return [[shares[number] for shares in items] for number in range(count)]
         return list(value.split(rows)) if _has_rows(value, rows * count) else [value] * count
-    if isinstance(value, (list, tuple)):
-        items = [_shares(item, rows, count) for item in cast("Sequence[Any]", value)]
-        make = list if isinstance(value, list) else tuple
-        return [make(mine) for mine in zip(*items, strict=True)] if items else [make() for _ in range(count)]
-    if isinstance(value, Mapping):
-        named = {str(key): _shares(item, rows, count) for key, item in cast("Mapping[str, Any]", value).items()}
-        return [type(value)(**{key: items[number] for key, items in named.items()}) for number in range(count)]
-    return [value] * count
+
+    return divided(value, count, divide)

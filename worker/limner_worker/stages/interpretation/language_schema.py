@@ -13,15 +13,14 @@ table, `{end}` the end of a phrase.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
+from limner_shared.domain.scenes import Colour
 from limner_worker.generators.builtin.scenes.words import Scenes
+from limner_worker.languages import Regex
 from limner_worker.stages.interpretation.request_tables import (
     Patterns,
     Pictures,
-    Regex,
     Requests,
     Seed,
     Shapes,
@@ -30,8 +29,6 @@ from limner_worker.stages.interpretation.request_tables import (
     StyleName,
     Table,
 )
-
-Colour = Literal["red", "blue", "green", "yellow", "orange", "purple", "pink", "black", "white", "brown", "grey"]
 
 
 class Script(Table):

@@ -5,22 +5,10 @@ See `language_schema` for the kinds of text in them.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict, Field
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from limner_worker.languages import Regex
 
-
-def _checked(source: str) -> str:
-    """Return the source. Raise ValueError if it is not a regular expression once its placeholders are filled."""
-    try:
-        re.compile(re.sub(r"\{[a-z]+\}", "x", source))
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}: {source}") from error
-    return source
-
-
-Regex = Annotated[str, AfterValidator(_checked)]
 Patterns = tuple[Regex, ...]
 
 

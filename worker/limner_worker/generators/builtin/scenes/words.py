@@ -7,30 +7,18 @@ subject and the object, `{v}` an optional verb of standing; in those of backgrou
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
-from importlib.resources import files
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.scenes import MOST_INSTANCES, Background, Colour, RelationKind
+from limner_worker import languages as language_files
+from limner_worker.languages import Regex
 
 MARKS: Final = "[,\u3001\uff0c;+&]"
 """Marks between things in any language, those of Chinese and Japanese among them."""
 _NOTHING: Final = "(?!)"
-
-
-def _checked(source: str) -> str:
-    """Return the source. Raise ValueError if it is not a regular expression once its placeholders are filled."""
-    try:
-        re.compile(re.sub(r"\{[a-z]+\}", "x", source))
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}: {source}") from error
-    return source
-
-
-Regex = Annotated[str, AfterValidator(_checked)]
 
 
 class Scenes(BaseModel):
@@ -75,7 +63,6 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     code: str
-    order: int
     unspaced: bool = False
     colour_after: bool = False
     connectives: _Connectives = _Connectives()
@@ -130,9 +117,7 @@ class SceneWords:
 @cache
 def languages() -> tuple[SceneWords, ...]:
     """Return the words of all languages, English first."""
-    folder = files("limner_worker").joinpath("languages")
-    texts = [file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".toml")]
-    read = sorted((_File.model_validate(tomllib.loads(text)) for text in texts), key=lambda each: each.order)
+    read = map(_File.model_validate, language_files.read())
     return tuple(SceneWords(file) for file in read if file.scenes.joins)
 
 
