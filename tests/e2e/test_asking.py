@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +137,15 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
     painter.get_by_role("button", name="Undo").click()
     painter.get_by_role("button", name="Use this mask").click()
     expect(page.get_by_role("button", name="Change the mask")).to_be_visible()
-    sent = submitted(page)
+    with page.expect_response(lambda response: response.status == HTTPStatus.ACCEPTED) as accepted:
+        sent = submitted(page)
     mask = decoded(sent["mask"]).convert("L")
     assert mask.size == (1024, 512)  # the shape of the picture, whatever the size of the job
     assert [mask.getpixel(point) for point in ((200, 256), (512, 256), (800, 256), (200, 30))] == [255, 0, 255, 0]
     assert (decoded(sent["image"]).size, sent["strength"], "metadata" in sent) == ((320, 160), 0.5, False)
     with Client(f"http://127.0.0.1:{canvas_port}") as client:
-        job = eventually(lambda: next((each for each in client.jobs().items if each.image), None))
+        job = client.job(accepted.value.json()["id"])
+        assert job.image is not None
         assert job.mask is not None
         eventually(lambda: client.job(job.id).status == "succeeded")
 

@@ -37,6 +37,7 @@ def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
     assert '"resolved"' not in (PROGRAMS / "package-lock.json").read_text("utf-8")
 
 
+@pytest.mark.long
 def test_openai_for_node(packages: Path, door: str) -> None:
     found = run(packages, "openai.mjs", door)
     assert found["generate"] == {"kind": "webp", "seeds": [5, 6], "size": "64x32"}
@@ -61,6 +62,7 @@ def test_openai_for_node(packages: Path, door: str) -> None:
     assert jobs_of(door, "again in node") == 1
 
 
+@pytest.mark.long
 def test_replicate_for_node(packages: Path, door: str) -> None:
     found = run(packages, "replicate.mjs", door)
     assert (found["run"], found["uploaded"]) == ("PNG", "PNG")
@@ -78,6 +80,7 @@ def test_replicate_for_node(packages: Path, door: str) -> None:
     assert found["retried"] == {"status": "succeeded", "tries": 3}
 
 
+@pytest.mark.long
 def test_the_ai_sdk(packages: Path, door: str) -> None:
     found = run(packages, "ai.mjs", door)
     assert (found["generate"], found["edit"]) == (["image/png"] * 2, ["image/png"])
@@ -91,6 +94,7 @@ def test_the_ai_sdk(packages: Path, door: str) -> None:
     assert found["tries"] == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(len(examples("js"))))
 def test_an_example_of_the_guide_runs(packages: Path, door: str, number: int) -> None:
     run_example(["node"], packages, packages / f"example-{number}.mjs", examples("js")[number], door)

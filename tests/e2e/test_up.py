@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import psutil
+import pytest
 from PIL import Image
 from tests.e2e.running import draw, limner_up
 
@@ -19,6 +20,7 @@ def test_the_same_request_gives_the_same_bytes(service: int):
     assert Image.open(io.BytesIO(first)).size == (256, 256)
 
 
+@pytest.mark.long
 def test_results_survive_a_restart_and_no_process_remains(tmp_path: Path):
     port = free_port()
     with limner_up(tmp_path / "data", port) as process:

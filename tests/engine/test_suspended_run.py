@@ -15,7 +15,10 @@ from limner_shared.settings import Settings
 from limner_worker.generators.registry import load
 
 
-@pytest.mark.parametrize(("build", "size"), [(odd_pipelines.kandinsky_5, 1024), (odd_pipelines.latent_diffusion, 32)])
+@pytest.mark.parametrize(
+    ("build", "size"),
+    [pytest.param(odd_pipelines.kandinsky_5, 1024, marks=pytest.mark.long), (odd_pipelines.latent_diffusion, 32)],
+)
 def test_a_picture_is_found_under_any_output_name(tmp_path: Path, build: Callable[[Path], Any], size: int) -> None:
     card = odd_pipelines.saved(build, tmp_path, sizes=[(size, size)])
     generator = load(card, Settings(device="cpu"))
