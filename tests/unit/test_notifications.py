@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
-from tests.conftest import copy_database
+from tests.conftest import copy_of_database
 from tests.processes import eventually
 
 from limner_dispatcher.dispatcher import Dispatcher
@@ -35,8 +35,9 @@ JOBS = "/api/v1/jobs"
 
 
 @pytest.fixture(params=["postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return copy_database(request, tmp_path)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with copy_of_database(request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
