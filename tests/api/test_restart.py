@@ -48,6 +48,7 @@ def finish_all_jobs(server: Service) -> None:
     app.extensions["limner"].database.dispose()
 
 
+@pytest.mark.long
 def test_the_command_waits_for_its_bulk_across_a_server_restart(server: Service, tmp_path: Path):
     client = start_bulk_command(server, tmp_path, 3)
     eventually(lambda: bulks(server, "open"))

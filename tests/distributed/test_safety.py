@@ -11,6 +11,7 @@ from limner_shared.domain.jobs import JobState
 from tests.processes import Service
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_worker_draws_no_job_whose_text_the_rules_do_not_allow_any_more(service: Service) -> None:
     with service.database.write() as session:

@@ -101,6 +101,7 @@ def test_a_stopping_worker_hands_back_what_it_cannot_finish(service: Service):
     assert (job.state, job.losses) == ("queued", 0)
 
 
+@pytest.mark.long
 @postgresql
 def test_a_stopping_worker_finishes_what_it_can(service: Service):
     service.start("dispatcher")
@@ -176,6 +177,7 @@ def test_a_job_resumes_from_its_checkpoint_after_a_crash_with_the_same_bytes(ser
     eventually(lambda: not list(kept.glob("job_*")))
 
 
+@pytest.mark.long
 @sqlite
 def test_a_single_job_overtakes_a_bulk_that_fills_the_queue(service: Service):
     service.start("dispatcher")
@@ -189,6 +191,7 @@ def test_a_single_job_overtakes_a_bulk_that_fills_the_queue(service: Service):
     assert len(before) < 60
 
 
+@pytest.mark.long
 @sqlite
 def test_a_canceled_job_leaves_its_batch_and_the_worker_continues(service: Service):
     service.start("dispatcher")

@@ -190,6 +190,7 @@ def test_concurrent_upgrades_all_succeed(opened: Database, empty_database_url: s
 # --- PostgreSQL indexes ---
 
 
+@pytest.mark.long
 def test_an_index_build_ignores_the_time_limits_of_the_service(postgres_url: str):
     db.upgrade(postgres_url, "0005")
     limits = "options=-c%20statement_timeout%3D1000%20-c%20lock_timeout%3D1000"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import Event, Lock
 from typing import Final, cast
 
 from redis import Redis
@@ -17,6 +17,8 @@ from limner_shared.threads import Supervisor
 log = get_logger(__name__)
 
 RECONNECT_SECONDS: Final = 1.0
+START_SECONDS: Final = 1.0
+"""How long the first use waits for the subscription."""
 LOGGED_EVERY: Final = 1000
 
 
@@ -30,6 +32,8 @@ class Listener:
         self._handlers: list[Callable[[Heard], None]] = []
         self._lock = Lock()
         self._started = False
+        self._settled = Event()
+        """Set once the subscription is confirmed, or has failed: the first one that waits for hints then need not."""
         self.skipped = 0
 
     def add(self, handler: Callable[[Heard], None]) -> None:
@@ -37,22 +41,29 @@ class Listener:
         self._handlers.append(handler)
 
     def start(self) -> None:
-        """Start the thread that listens. Called at the first use, so that each forked server process has its own."""
+        """Start the thread that listens, and wait until it does: a hint that comes later is heard, if Redis can be reached.
+
+        Called at the first use, so that each forked server process has its own.
+        """
         with self._lock:
             if not self._started:
                 self._started = True
                 self._supervisor.start("events", self._listen)
+        self._settled.wait(START_SECONDS)
 
     def _listen(self) -> None:
         while True:
             try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                with self._redis.pubsub() as pubsub:
                     pubsub.subscribe(CHANNEL)
                     while True:
                         message = pubsub.get_message(timeout=1)
-                        if message:
+                        if message and message["type"] == "message":
                             self._read(cast("bytes", message["data"]))
+                        elif message:
+                            self._settled.set()
             except RedisError:
+                self._settled.set()
                 time.sleep(RECONNECT_SECONDS)
 
     def _read(self, data: bytes) -> None:
