@@ -171,6 +171,7 @@ def test_canceling_a_bulk_cancels_its_unfinished_jobs(client: ApiClient, app: Ap
     assert (canceled["counts"]["canceled"], canceled["counts"]["succeeded"]) == (2, 1)
 
 
+@pytest.mark.long
 def test_memory_use_does_not_grow_with_the_size_of_a_bulk(client: ApiClient):
     def peak(count: int) -> int:
         data = lines({"prompt": "a red apple", "metadata": {"k": "v" * 200}}) * count

@@ -13,6 +13,7 @@ from limner_client.local.embedded_valkey import free_port
 from tests.processes import Service, eventually
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_job_and_a_bulk_over_http_give_pictures(service: Service):
     service.settings = service.settings.model_copy(update={"port": free_port(), "web_workers": 2})

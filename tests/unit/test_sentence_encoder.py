@@ -48,6 +48,7 @@ def test_no_texts_give_no_rows(encoder: TextEncoder) -> None:
     assert encoder.encode([]).shape == (0, 384)
 
 
+@pytest.mark.long
 def test_a_text_of_any_length_and_with_any_character_is_encoded(encoder: TextEncoder) -> None:
     assert torch.isfinite(encoder.encode(["apple " * 5000, "🐱🍕", "a\0b", "ᚠᛇᚻ", " "])).all()
 

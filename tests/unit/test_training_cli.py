@@ -48,6 +48,7 @@ def run(*arguments: str) -> str:
     return result.output
 
 
+@pytest.mark.long
 def test_the_stages_train_and_export_all_weights(cache: Path, tmp_path: Path) -> None:
     write_drawings(cache)
     foreign = {"zh": {"rocket": ("火箭", ("飞船",))}}

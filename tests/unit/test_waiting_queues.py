@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations, cycle, islice
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +102,7 @@ def test_tenants_are_served_equally_for_any_number_of_queues(sizes: Any, rooms: 
             assert abs(served[one] - served[other]) <= 1
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(SIZES, ROOMS)
 def test_the_queues_of_a_tenant_take_turns(sizes: Any, rooms: Any):

@@ -41,7 +41,7 @@ class Listener:
         self._handlers.append(handler)
 
     def start(self) -> None:
-        """Start the thread that listens, and wait until it does: a hint that comes later is heard, if Redis can be reached.
+        """Start the thread that listens, and wait until it does: a later hint is heard, if Redis can be reached.
 
         Called at the first use, so that each forked server process has its own.
         """
