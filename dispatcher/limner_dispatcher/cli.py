@@ -8,6 +8,7 @@ import threading
 import click
 
 from limner_dispatcher.dispatcher import run_dispatcher
+from limner_shared import trace_export
 from limner_shared.db.engine import require_current
 from limner_shared.metrics.exposition import configure
 from limner_shared.settings import Settings
@@ -20,8 +21,12 @@ def dispatcher() -> None:
     settings = Settings()
     configure_logging(settings, "dispatch")
     configure(settings, "dispatcher")
+    trace_export.configure(settings, "dispatcher")
     require_current(settings.resolved_database_url)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopping.set())
-    run_dispatcher(settings, stopping)
+    try:
+        run_dispatcher(settings, stopping)
+    finally:
+        trace_export.close()

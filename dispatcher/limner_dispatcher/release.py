@@ -18,7 +18,7 @@ from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.redis_queues import QueueState, RedisQueues
 from limner_dispatcher.release_window import Window
 from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
-from limner_shared import metrics
+from limner_shared import metrics, tracing
 from limner_shared.db import ledger, pause_queries, queries, release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger import Released
@@ -104,7 +104,7 @@ class Releaser:
         )
 
     def _release(self, model: str, state: ModelState) -> float:
-        state.standing = {}
+        state.standing, started = {}, tracing.clock()
         standing = self._redis_queues.look(model)  # raises before any job is marked as released
         next_round = float("inf")
         with self._leadership.write() as session:
@@ -128,6 +128,7 @@ class Releaser:
         if again:
             log.info("released again", model=model, jobs=job_ids(job.id for job in again))
             metrics.JOBS_RELEASED_AGAIN.inc(len(again), model=model)
+        _trace(model, again + released, started)
         self._publish(model, state, again + released)
         state.standing = standing
         return next_round
@@ -240,3 +241,10 @@ def _lane(card: ModelCard, priority: Priority, job: QueuedJob, *, first: bool) -
     if job.losses >= LOSSES_TOGETHER:
         return Lane.ALONE
     return Lane.FIRST if first and job.cost <= card.small_cost else Lane.of(priority.rank)
+
+
+def _trace(model: str, released: Sequence[Released], started: int) -> None:
+    """Record the transaction that released these jobs in their traces."""
+    for job in released if tracing.enabled() else ():
+        attributes = {tracing.JOB_ID: job.id, tracing.MODEL: model, tracing.LANE: job.lane.name.lower()}
+        tracing.record("release", job.traceparent, started, attributes)

@@ -1,6 +1,7 @@
 """Logging: one structured line for each event, on standard error. Prompts are never logged.
 
-The field `job` is one job's id, `jobs` a list of ids (`job_ids`). docs/reference/log-events.md lists all events.
+The field `job` is one job's id, `jobs` a list of ids (`job_ids`); `trace_id` and `trace_ids` name their traces.
+docs/reference/log-events.md lists all events.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+
+from limner_shared import tracing
 
 if TYPE_CHECKING:
     from limner_shared.settings import Settings
@@ -26,6 +29,7 @@ def configure_logging(settings: Settings, process: str) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _in_process(process),
+        _with_traces,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if settings.log_format == "console" else "iso", utc=False),
@@ -64,10 +68,22 @@ def _in_process(process: str) -> structlog.typing.Processor:
     return add
 
 
-def begin_request(request_id: str) -> None:
-    """Give all lines of this thread or greenlet a request's id from now on, and nothing of the request before."""
+def _with_traces(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A processor that adds the traces of the jobs that a line is about, if this process works on them."""
+    known = tracing.STATE.trace_ids
+    if known and "trace_id" not in event:
+        job, jobs = event.get("job"), event.get("jobs")
+        if job in known:
+            event["trace_id"] = known[job]
+        elif isinstance(jobs, (list, dict)) and (found := [known[each] for each in jobs if each in known]):
+            event["trace_ids"] = found
+    return event
+
+
+def begin_request(request_id: str, **ids: str) -> None:
+    """Give all lines of this thread or greenlet a request's ids from now on, and nothing of the request before."""
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    structlog.contextvars.bind_contextvars(request_id=request_id, **ids)
 
 
 def concerns(**ids: str) -> None:

@@ -10,7 +10,7 @@ from apiflask import APIFlask
 from flask import Response, g, request
 
 from limner_shared.settings import Settings
-from limner_shared.telemetry import begin_request, concerns, get_logger
+from limner_shared.telemetry import concerns, get_logger
 from limner_web import auth, health, operator, problems, request_checks, throttling
 from limner_web.a1111 import routes as a1111
 from limner_web.api import (
@@ -44,7 +44,7 @@ from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
 from limner_web.replicate import webhook_secret as replicate_webhook_secret
 from limner_web.services import build
-from limner_web.serving import connection, operator_port
+from limner_web.serving import connection, operator_port, request_trace
 from limner_web.updates.unchanged import with_unchanged_polls
 
 log = get_logger(__name__)
@@ -137,7 +137,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
 def _begin() -> None:
     g.started = time.perf_counter()
     g.request_id = _request_id(request.headers.get("X-Request-Id", ""))
-    begin_request(g.request_id)
+    request_trace.begin(g.request_id, traced=request.path not in throttling.ALWAYS_ANSWERED)
     ids = {name.removesuffix("_id"): str(value) for name, value in (request.view_args or {}).items()}
     concerns(**{name: value for name, value in ids.items() if name in CONCERNED})
 
@@ -152,6 +152,7 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     operator.measure_request(request.method, response.status_code, seconds)
+    request_trace.end(response.status_code)
     if request.path not in throttling.ALWAYS_ANSWERED:  # health checks and scrapes come every few seconds
         ms = round(seconds * 1000, 1)
         route = request.url_rule.rule if request.url_rule is not None else None

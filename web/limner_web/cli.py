@@ -11,6 +11,7 @@ from typing import Any
 import click
 from gunicorn.app.base import BaseApplication
 
+from limner_shared import trace_export
 from limner_shared.db.engine import require_current
 from limner_shared.errors import ConfigurationError
 from limner_shared.metrics.exposition import configure, share_values
@@ -45,6 +46,7 @@ class Server(BaseApplication):
             "loglevel": "warning",
             "control_socket_disable": True,
             "when_ready": lambda server: _log_operator_address(self._settings, server.LISTENERS),
+            "worker_exit": lambda _server, _worker: trace_export.close(),
             "child_exit": lambda _server, worker: self._process_ended(worker.pid),
         }
         for name, value in options.items():
@@ -63,6 +65,7 @@ class Server(BaseApplication):
         from limner_web.openai.batch_loader import BatchLoader  # noqa: PLC0415
 
         configure_logging(self._settings, "web")
+        trace_export.configure(self._settings, "web")
         app = create_app(self._settings)
         BatchLoader(app.extensions["limner"]).start()
         return app

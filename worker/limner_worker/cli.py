@@ -8,6 +8,7 @@ from functools import partial
 import click
 from celery.platforms import SecurityWarning
 
+from limner_shared import trace_export
 from limner_shared.db.engine import require_current
 from limner_shared.domain.cards import Catalogue
 from limner_shared.messaging.celery_app import make_celery
@@ -31,6 +32,7 @@ def worker(models: tuple[str, ...]) -> None:
     settings = Settings()
     configure_logging(settings, "worker")
     configure(settings, "worker")
+    trace_export.configure(settings, "worker")
     # Celery warns about running as root because of pickle, which no queue here accepts; containers run as a
     # separate user.
     warnings.simplefilter("ignore", SecurityWarning)
@@ -49,5 +51,8 @@ def worker(models: tuple[str, ...]) -> None:
         quiet=True,
         loglevel=settings.log_level,
     )
-    celery_worker.start()
+    try:
+        celery_worker.start()
+    finally:
+        trace_export.close()
     raise SystemExit(celery_worker.exitcode or 0)

@@ -15,6 +15,7 @@ import httpx
 from standardwebhooks import Webhook
 
 from limner_dispatcher.webhooks.network import NameUnresolved, Network, TargetRefused
+from limner_shared import tracing
 from limner_shared.db.webhooks.deliveries import Claimed, Sent
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.domain.webhooks import DeliveryState, repeat_seconds
@@ -55,13 +56,29 @@ class Sender:
         self._ssl = httpx.create_ssl_context()
 
     def send(self, claimed: Claimed, body: str) -> Sent:
-        """Send a delivery and return the result; nothing is raised."""
+        """Send a delivery and return the result; nothing is raised. A receiver of a traced job's event is told of the
+        trace, so that its own spans can be part of it.
+        """
+        attributes = {
+            tracing.JOB_ID: claimed.event.subject_id,
+            "limner.webhook.delivery.id": claimed.id,
+            tracing.HTTP_METHOD: "POST",
+            "http.request.resend_count": claimed.tries - 1 or None,
+        }
+        span = tracing.start(f"webhook {claimed.event.type}", claimed.traceparent, attributes, kind="client")
+        sent = self._send(claimed, body, {} if span is None else {tracing.TRACEPARENT: span.traceparent})
+        if span is not None:
+            span.annotate({tracing.HTTP_STATUS: sent.status, "network.peer.address": sent.address})
+            span.end(sent.error)
+        return sent
+
+    def _send(self, claimed: Claimed, body: str, more_headers: Mapping[str, str]) -> Sent:
         started = time.monotonic()
         network = Network(self._targets, self._seconds)
         headers: dict[str, str] = {}
         answer, error, message = None, None, None
         try:
-            headers = signed_headers(claimed.event.id, body, claimed.secrets)
+            headers = signed_headers(claimed.event.id, body, claimed.secrets) | dict(more_headers)
             answer = self._post(network, claimed.url, headers, body.encode())
         except Exception as problem:  # noqa: BLE001 - whatever a receiver does must not reach the others
             error = next((code for kind, code in ERRORS if isinstance(problem, kind)), "not_sent")

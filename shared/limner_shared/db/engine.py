@@ -26,7 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
 
-from limner_shared import metrics
+from limner_shared import metrics, tracing
 from limner_shared.errors import ConfigurationError
 from limner_shared.telemetry import get_logger
 
@@ -140,14 +140,17 @@ class Database:
 
 @contextmanager
 def _measured(operation: str) -> Generator[None]:
-    started = time.perf_counter()
+    started, failure = time.perf_counter(), None
     try:
         yield
     except SQLAlchemyError as error:
-        metrics.DATABASE_ERRORS.inc(operation=operation, kind="away" if is_away(error) else "statement")
+        failure = "away" if is_away(error) else "statement"
+        metrics.DATABASE_ERRORS.inc(operation=operation, kind=failure)
         raise
     finally:
-        metrics.DATABASE_SECONDS.observe(time.perf_counter() - started, operation=operation)
+        seconds = time.perf_counter() - started
+        metrics.DATABASE_SECONDS.observe(seconds, operation=operation)
+        tracing.record_call(f"database {operation}", seconds, failure)
 
 
 def insert_many(table: type[DeclarativeBase]) -> Insert:

@@ -182,6 +182,7 @@ class Job(Base):
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_retryable: Mapped[bool | None]
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the request's span, if it is traced
     interpretation: Mapped[dict[str, Any] | None]  # of a description (`conditions.Interpretation`)
     presentation: Mapped[str | None] = mapped_column(Text)  # the finished picture in a sentence or two
     forgotten: Mapped[int] = mapped_column(SmallInteger, server_default="0")

@@ -12,7 +12,7 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
 
-from limner_shared import metrics
+from limner_shared import metrics, tracing
 from limner_shared.db.ledger import Released
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.measured_redis import measured
@@ -104,5 +104,21 @@ def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: i
             for start in range(0, len(lane_jobs), size):
                 batch = lane_jobs[start : start + size]
                 message = {"v": MESSAGE_VERSION, "jobs": [job.id for job in batch], "at": min(job.at for job in batch)}
+                sent_at = tracing.clock()
                 app.send_task(RUN_TASK, kwargs=message, producer=producer, **options)
+                _trace(batch, options["queue"].name, sent_at)
             metrics.JOBS_RELEASED.inc(len(lane_jobs), model=model, lane=lane.name.lower())
+
+
+def _trace(jobs: Sequence[Released], queue: str, started: int) -> None:
+    """Record the sending of a message in the trace of each job that it names."""
+    for job in jobs if tracing.enabled() else ():
+        attributes = {
+            "messaging.system": "redis",
+            "messaging.operation.type": "send",
+            "messaging.operation.name": "send",
+            "messaging.destination.name": queue,
+            "messaging.batch.message_count": len(jobs),
+            tracing.JOB_ID: job.id,
+        }
+        tracing.record(f"send {queue}", job.traceparent, started, attributes, kind="producer")

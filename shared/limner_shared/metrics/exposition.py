@@ -35,7 +35,7 @@ def configure(settings: Settings, process: str) -> None:
 
         for collector in (GCCollector, PlatformCollector, ProcessCollector):
             collector(registry=STATE.registry)
-    metrics.BUILD_INFO.set(1, version=_version(), process=process)
+    metrics.BUILD_INFO.set(1, version=installed_version(), process=process)
 
 
 def start_at_zero(models: Iterable[str]) -> None:
@@ -103,7 +103,8 @@ def render() -> tuple[bytes, str]:
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of the installed package, or `unknown`."""
     try:
         return version("limner")
     except PackageNotFoundError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from limner_shared import tracing
 from limner_shared.db import ledger
 from limner_shared.db.engine import describe
 from limner_shared.db.ledger import NewJob
@@ -51,6 +52,7 @@ def submit_bulk(
     """
     earlier_digest, bulk_id = _open(services, tenant_id, key, webhook)
     concerns(bulk=bulk_id)
+    tracing.annotate({tracing.BULK_ID: bulk_id})
     if earlier_digest is not None:
         reader.skip()
         if earlier_digest != reader.digest:
@@ -146,7 +148,7 @@ def _load(
             if not ledger.touch_bulk(session, bulk_id, reader.lines):
                 raise BulkDropped
             holders = ledger.hold_unique_keys(session, tenant_id, chunk, bulk_id)
-            new = [job for place, job in enumerate(chunk) if place not in holders]
+            new = [_traced(bulk_id, job) for place, job in enumerate(chunk) if place not in holders]
             queued = ledger.reserve_quota(session, tenant_id, len(new), sum(job.cost for job in new), queued)
             if new:
                 ledger.submit(session, tenant_id, new, bulk_id=bulk_id)
@@ -168,6 +170,21 @@ def _chunks(jobs: Iterator[NewJob]) -> Iterator[list[NewJob]]:
             chunk, due = [], time.monotonic() + CHUNK_SECONDS
     if chunk:
         yield chunk
+
+
+def _traced(bulk_id: str, job: NewJob) -> NewJob:
+    """The job, with a trace of its own if it is in one of the lines 1, 2, 4, 8, …: so a large bulk has traces from its
+    begin to its end, but not a million. Each links to the trace of the bulk's request.
+    """
+    line = job.bulk_line or 0
+    if not tracing.enabled() or line < 1 or line & (line - 1):
+        return job
+    attributes = {tracing.BULK_ID: bulk_id, "limner.bulk.line": line, tracing.MODEL: job.spec.model}
+    span = tracing.start_linked("bulk line", tracing.current(), attributes)
+    if span is None:
+        return job
+    span.end()
+    return replace(job, traceparent=span.traceparent)
 
 
 def _drop(services: Services, bulk_id: str) -> None:

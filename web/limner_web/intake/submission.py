@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from limner_shared import tracing
 from limner_shared.db import ledger, queries
 from limner_shared.db.ledger import NewJob, Submission, UniqueHold
 from limner_shared.db.tables import Image, Job
@@ -117,7 +118,14 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
         spec = _replay_spec(row, images)
         ledger.reserve_quota(session, tenant_id, 1, row.cost)
         retries = int(card.max_retries.default)
-        new_job = NewJob(spec, row.cost, Priority.NORMAL, {REPLAY_OF: job_id}, max_retries=retries)
+        new_job = NewJob(
+            spec,
+            row.cost,
+            Priority.NORMAL,
+            {REPLAY_OF: job_id},
+            max_retries=retries,
+            traceparent=tracing.current_traceparent(),
+        )
         submission = _queue(services, session, tenant_id, new_job)
     _announce(services, submission)
     return submission.changes[0].id
@@ -151,6 +159,7 @@ def _new_job(
         max_retries=retries,
         webhook=webhook,
         unique=None if request.unique is None else UniqueHold(request.unique),
+        traceparent=tracing.current_traceparent(),
     )
 
 
@@ -194,7 +203,8 @@ def _announce(services: Services, submission: Submission) -> None:
     Redis may be unavailable: then workers that listen to the database claim the jobs, or the dispatcher publishes them
     later.
     """
-    concerns(job=submission.changes[0].id)
+    concerns(job=submission.job_id)
+    tracing.annotate({tracing.JOB_ID: submission.job_id, tracing.MODEL: submission.changes[0].model})
     services.wakeups.after_commit(partial(_publish, services, submission) if submission.released else None)
     if not services.wakeups.redis_is_away:
         services.hints.changed(submission.changes)

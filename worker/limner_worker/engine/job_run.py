@@ -8,6 +8,7 @@ from typing import Any
 
 from limner_shared.db.ledger import AttemptKey, Claim
 from limner_shared.messaging.hints import Progress
+from limner_worker.engine.attempt_trace import AttemptTrace
 from limner_worker.generators.base import ImageTask, Picture, RowState
 
 
@@ -17,6 +18,7 @@ class JobRun:
 
     claim: Claim
     acknowledge: Callable[[], None]
+    trace: AttemptTrace | None = None
     rows: list[Row] = field(init=False)
     closed: bool = False
     """Generated, failed, aborted or returned as unavailable: the engine does no more work for it."""

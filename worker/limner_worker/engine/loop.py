@@ -171,7 +171,7 @@ class Engine:
                 some[0].restart()
                 start(some)
 
-        with measuring.encoding(generator.card.name):
+        with measuring.encoding(generator.card.name, rows):
             self._isolator.run(start_or_restart, rows)
         self._update_rows(rows)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from limner_shared import tracing
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import Claim
@@ -22,6 +23,7 @@ from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 from limner_shared.telemetry import job_ids as listed
 from limner_shared.threads import Supervisor
+from limner_worker.engine.attempt_trace import AttemptTrace
 from limner_worker.engine.job_run import JobRun
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.held_jobs import HeldJobs
@@ -152,8 +154,11 @@ class Claimer:
 
     def _claim(self, deliveries: list[Delivery], *, together: bool) -> None:
         by_id = {job_id: delivery for delivery in deliveries for job_id in delivery.job_ids}
+        started = tracing.clock()
         claims = self._write_claims(list(by_id), together=together)
-        self._start_jobs([JobRun(claim, self._acknowledger(claim, by_id)) for claim in claims])
+        self._start_jobs(
+            [JobRun(claim, self._acknowledger(claim, by_id), AttemptTrace.of(claim, started)) for claim in claims]
+        )
         claimed = {claim.id for claim in claims}
         for delivery in deliveries:
             for job_id in delivery.job_ids:
@@ -200,6 +205,7 @@ class Claimer:
         if room <= 0 or not models:
             return
         self._threads.working()
+        started = tracing.clock()
         try:
             with self._database.write() as session:
                 claims = ledger.claim_next(session, models, room, self._leases.owner, self._settings.lease_seconds)
@@ -210,7 +216,7 @@ class Claimer:
             self._threads.idle()
         if len(claims) < room and self._notifications.listens:
             self._looks_at = time.monotonic() + LISTENING_POLL_SECONDS
-        self._start_jobs([JobRun(claim, lambda: None) for claim in claims])
+        self._start_jobs([JobRun(claim, lambda: None, AttemptTrace.of(claim, started)) for claim in claims])
 
     def _acknowledger(self, claim: Claim, deliveries: Mapping[str, Delivery]) -> Callable[[], None]:
         return lambda: self._acknowledge(deliveries[claim.id], claim.id)

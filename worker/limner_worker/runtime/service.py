@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from limner_shared import tracing
 from limner_shared.circuit_breaker import BreakerState
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
@@ -20,6 +21,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import EXIT_CODE, Supervisor
+from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Picture
@@ -207,9 +209,11 @@ class WorkerService:
 
     def _prepare(self, job: JobRun) -> None:
         """Load the job's input images and checkpoints. A job whose input is missing or damaged fails."""
+        started = tracing.clock()
         try:
             load_inputs(self._blobs, job)
             self._checkpoints.load(job)
+            stage_of([job.trace], "prepare", started)
         except (StorageFailed, StorageFull) as error:
             log.warning("could not read an input, handing the job back", job=job.id, error=error.code)
             self._admission.store.failed()
@@ -240,6 +244,8 @@ class WorkerService:
             self._held.remove(job)
             self._reporter.remove(job)
             self._deduplicator.attempt_ended(job)
+            if was_working and job.trace is not None:
+                job.trace.ended("aborted")
             if was_working:
                 job.acknowledge()
 
@@ -257,6 +263,8 @@ class WorkerService:
         hand_back(self._database, self._hints, jobs, suspects)
         for job in jobs:
             self._held.remove(job)
+            if job.trace is not None:
+                job.trace.ended("handed back")
             if self._held.finish(job):
                 job.acknowledge()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
-from limner_shared import metrics
+from limner_shared import metrics, tracing
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.db import ledger
 from limner_shared.db.engine import DATABASE_AWAY, Database, describe
@@ -22,6 +22,7 @@ from limner_shared.messaging.hints import Hints
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
+from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
 from limner_worker.stages.picture_files import PictureEncoder
@@ -102,6 +103,8 @@ class Publisher:
         """Store the jobs' pictures and finish the jobs, a few per task, so that all threads have work."""
         for job in jobs:
             job.generated_at = time.perf_counter()
+            if job.trace is not None:
+                job.trace.publishing()
         for start in range(0, len(jobs), STORED_AT_ONCE):
             self._count_tasks(1)
             self._storing.submit(self._store_jobs, jobs[start : start + STORED_AT_ONCE], fingerprint)
@@ -129,9 +132,11 @@ class Publisher:
     # --- pictures ---
 
     def _store_jobs(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
+        started = tracing.clock()
         try:
             outcomes = self._pictures.store(jobs, fingerprint)
         finally:
+            stage_of([job.trace for job in jobs], "store", started, {"limner.batch.jobs": len(jobs)})
             self._count_tasks(-1)  # before the outcomes are ready: the commit must not wait for this task
         self._present_all(outcomes)
 
@@ -193,6 +198,7 @@ class Publisher:
 
     def _commit(self, outcomes: list[Outcome]) -> None:
         changes: list[Change] = []
+        started = tracing.clock()
         try:
             changes = self._write(outcomes)
         finally:
@@ -206,6 +212,7 @@ class Publisher:
         discarded = [each.job.id for each in outcomes if each.result is not None and each.job.id not in done]
         if discarded:
             log.info("results discarded: canceled or no longer the current attempt", jobs=job_ids(discarded))
+        _end_traces(outcomes, done, started)
         self._hints.changed(changes)
 
     def _write(self, outcomes: Sequence[Outcome]) -> list[Change]:
@@ -245,6 +252,17 @@ class Publisher:
 
 def _ids(outcomes: Sequence[Outcome]) -> list[str]:
     return job_ids(outcome.job.id for outcome in outcomes)
+
+
+def _end_traces(outcomes: Sequence[Outcome], committed: Mapping[str, str], started: int) -> None:
+    """End the attempts' traces; `committed` holds the states of the jobs that were changed by the commit, which began
+    at `started`.
+    """
+    for outcome in outcomes:
+        trace, error = outcome.job.trace, None if outcome.result is None else outcome.result.error
+        if trace is not None:
+            trace.stage("commit", started, {"limner.batch.jobs": len(outcomes)})
+            trace.ended(committed.get(outcome.job.id, "discarded"), None if error is None else error.code)
 
 
 def _measure(outcomes: Sequence[Outcome], committed: Collection[str]) -> None:

@@ -77,7 +77,7 @@ def _claim_statement(
     }
     tenant = [_of_tenant(name) for name in ("share_results", "safety", "blocked_terms", "sign_pictures")]
     columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
-    more = (Job.webhook, Job.model, (now() - Job.created_at).label("waited"))
+    more = (Job.webhook, Job.model, Job.traceparent, (now() - Job.created_at).label("waited"))
     return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, *more, *tenant)
 
 
@@ -108,6 +108,7 @@ def _claim(row: Row[*tuple[Any, ...]], *, notifies: bool) -> Claim:
         shares=row.share_results,
         tenant=TenantPolicy.of_columns(row.safety, row.blocked_terms, row.sign_pictures),
         notifies=notifies,
+        traceparent=row.traceparent,
     )
 
 

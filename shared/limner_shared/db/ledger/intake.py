@@ -58,7 +58,9 @@ def submit(
         session.execute(insert_many(Input), inputs)
     count_submission(session, [(job.spec.model, job.priority) for job in new], bulk=bulk_id is not None)
     changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
-    return Submission(changes, [] if lane is None else [Released(change.id, lane, moment) for change in changes])
+    if lane is None:
+        return Submission(changes, [])
+    return Submission(changes, [Released(row["id"], lane, moment, row["traceparent"]) for row in rows])
 
 
 def reserve_quota(session: Session, tenant_id: str, jobs: int, cost: int, queued_before: int | None = None) -> int:
@@ -197,6 +199,7 @@ def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: 
         "not_before": _start(job, moment),
         "max_retries": job.max_retries,
         "webhook": None if job.webhook is None else dict(job.webhook),
+        "traceparent": job.traceparent,
         "indexed": True,
     }
 

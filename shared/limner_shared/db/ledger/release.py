@@ -83,6 +83,6 @@ def backfill_legacy_jobs(session: Session, model: str, limit: int) -> None:
 
 def _mark(session: Session, condition: ColumnElement[bool], lane: Lane) -> list[Released]:
     values = {"released_at": now(), "lane": lane}
-    statement = update(Job).where(condition).values(values).returning(Job.id, Job.released_at)
+    statement = update(Job).where(condition).values(values).returning(Job.id, Job.released_at, Job.traceparent)
     rows = session.execute(statement, execution_options=NO_SYNC).all()
-    return [Released(row.id, lane, row.released_at) for row in rows]
+    return [Released(row.id, lane, row.released_at, row.traceparent) for row in rows]

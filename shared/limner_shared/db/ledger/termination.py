@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.orm import Session, aliased
 
+from limner_shared import tracing
 from limner_shared.db import release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.attempts import requeue
@@ -102,6 +103,7 @@ def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, 
             retry_of=job.id,
             max_retries=job.max_retries,
             webhook=job.webhook,
+            traceparent=tracing.current_traceparent(),
         )
         changes += submit(session, tenant_id, [new]).changes
     return changes

@@ -52,6 +52,8 @@ class NewJob:
     webhook: Mapping[str, Any] | None = None
     """A `webhooks.Webhook` as JSON."""
     unique: UniqueHold | None = None
+    traceparent: str | None = None
+    """The span under which it is traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Claim:
     """Whether its tenant lets equal requests share a result."""
     tenant: TenantPolicy = OWN_NOTHING
     """What its tenant has of its own."""
+    traceparent: str | None = None
+    """The span under which it is traced."""
 
     @property
     def key(self) -> AttemptKey:
@@ -146,6 +150,7 @@ class Released(NamedTuple):
     id: str
     lane: Lane
     at: float
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

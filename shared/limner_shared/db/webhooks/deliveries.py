@@ -4,15 +4,17 @@ its number, as an attempt at a job is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import bindparam, case, func, insert, literal, select, text, update
 from sqlalchemy.orm import Session, aliased
 
+from limner_shared import tracing
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import OPEN, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from limner_shared.db.webhooks.endpoints import current_secret, signing_secrets
 from limner_shared.domain.webhooks import DeliveryState, DueReceiver
@@ -34,6 +36,8 @@ class Claimed:
     secrets: Sequence[str]
     is_own: bool
     """Whether the webhook is the job's or bulk's own, not an endpoint."""
+    traceparent: str | None = None
+    """The span under which the job is traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[st
     secrets = signing_secrets(session, owners) if owners else {}
     wanted = select(WebhookEvent).where(WebhookEvent.id.in_([row.event_id for row in rows]))
     events = {event.id: event for event in session.scalars(wanted)} if rows else {}
+    traceparents = _traceparents(session, events.values()) if tracing.enabled() else {}
     return [
         Claimed(
             row.id,
@@ -128,9 +133,17 @@ def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[st
             events[row.event_id],
             secrets[row.endpoint_id or row.tenant_id],
             is_own=row.endpoint_id is None,
+            traceparent=traceparents.get(events[row.event_id].subject_id),
         )
         for row in rows
     ]
+
+
+def _traceparents(session: Session, events: Iterable[WebhookEvent]) -> dict[str | None, str]:
+    """The spans of the traced jobs that these events tell of, by the jobs' ids."""
+    ids = {event.subject_id for event in events}
+    traced = select(Job.id, Job.traceparent).where(Job.id.in_(ids), Job.traceparent.is_not(None))
+    return {row.id: row.traceparent for row in session.execute(traced)}
 
 
 def _cancel(session: Session, ids: Sequence[str]) -> None:

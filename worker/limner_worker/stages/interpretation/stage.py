@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from limner_shared import metrics
+from limner_shared import metrics, tracing
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.domain.cards import ModelCard
@@ -21,6 +21,7 @@ from limner_shared.errors import ConfigurationError, TooManyRequests
 from limner_shared.settings import Settings
 from limner_shared.telemetry import concerning, get_logger, job_ids
 from limner_shared.threads import Supervisor
+from limner_worker.engine.attempt_trace import stage_of
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture, locate
 from limner_worker.stages.interpretation import presentation
@@ -128,11 +129,14 @@ class InterpretationStage:
     def _interpret(self, jobs: Sequence[JobRun]) -> None:
         requests = [Request(job.claim.spec, self._cards[job.claim.spec.model]) for job in jobs]
         committed: list[JobRun] = []
+        started = tracing.clock()
         for job, request, found in zip(jobs, requests, self._interpretations(requests), strict=True):
             try:
                 if found is not None and self._commit(job, request, found):
                     fallback = "no" if found.fallback is None else "yes"
                     metrics.INTERPRETATIONS.inc(backend=found.backend, fallback=fallback)
+                    attributes = {"limner.interpretation.backend": found.backend, "limner.batch.jobs": len(jobs)}
+                    stage_of([job.trace], "interpret", started, attributes)
                     committed.append(job)
                     continue
             except Exception:
