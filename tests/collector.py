@@ -92,7 +92,7 @@ def collector() -> Iterator[Collector]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as in the base class
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

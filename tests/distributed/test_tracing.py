@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 CARDS: dict[str, Any] = {"models": (ROOT / "tests" / "models",), "default_model": "null"}
 CLIENT_TRACE = "0af7651916cd43dd8448eb211c80319c"
 CLIENT_SPAN = "b7ad6b7169203331"
-SECRET = "a crimson wolverine beside a lighthouse"
+DESCRIPTION = "a crimson wolverine beside a lighthouse"
 STAGES = {"claim", "interpret", "encode", "steps", "decode", "publish", "store", "commit"}
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -62,7 +62,7 @@ def tree(spans: list[ReceivedSpan]) -> dict[str, set[str]]:
 
 def test_one_trace_follows_a_job_from_its_request_to_its_webhook(service: Service, collecting: Collector):
     with receiver() as hook, start(service) as client:
-        body = {"description": SECRET, "seed": 7, "webhook": hook.url + "/done"}
+        body = {"description": DESCRIPTION, "seed": 7, "webhook": hook.url + "/done"}
         headers = {"traceparent": f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-01"}
         job_id = client.post("/jobs", json=body, headers=headers).json()["id"]
         service.wait([job_id])
@@ -84,9 +84,34 @@ def test_one_trace_follows_a_job_from_its_request_to_its_webhook(service: Servic
     assert {span.service for span in spans} == {"limner-web", "limner-dispatcher", "limner-worker"}
     received = next(request for request in hook.requests if request.event["type"] == "job.succeeded")
     assert received.headers["traceparent"].split("-")[1:3] == [CLIENT_TRACE, by_name["webhook job.succeeded"].span_id]
-    for word in SECRET.split()[1:3]:
+    for word in DESCRIPTION.split()[1:3]:
         assert word not in repr(collecting.spans)
     finished = next(line for line in log_lines(service, "worker") if line["event"] == "jobs finished")
     assert finished["trace_ids"] == [CLIENT_TRACE]
     requests = [line for line in log_lines(service, "serve") if line["event"] == "request"]
     assert [line["trace_id"] for line in requests if line.get("job") == job_id] == [CLIENT_TRACE]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["hangs", "refuses"])
+def test_a_collector_that_takes_nothing_loses_no_job_and_stops_no_process(
+    service: Service, collecting: Collector, monkeypatch: pytest.MonkeyPatch, fault: str
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3600")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
+    if fault == "refuses":
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    collecting.hangs.set()
+    with start(service) as client:
+        lines = "".join(json.dumps({"prompt": f"picture {number}"}) + "\n" for number in range(40))
+        bulk_id = client.post("/bulks", content=lines, headers={"Content-Type": "application/jsonl"}).json()["id"]
+        ids = [client.post("/jobs", json={"prompt": "a red apple"}).json()["id"] for _ in range(20)]
+        assert {job.state for job in service.wait(ids)} == {"succeeded"}
+        eventually(lambda: client.get(f"/bulks/{bulk_id}").json()["counts"]["succeeded"] == 40)
+    if fault == "hangs":
+        assert collecting.requests >= 2
+    for process in service.processes:
+        process.terminate()
+    assert [process.wait(25) for process in service.processes] == [0, 0, 0]  # the SDK alone waits for 30 s
+    assert collecting.spans == []
