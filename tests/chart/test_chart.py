@@ -133,6 +133,8 @@ def test_every_variable_is_a_setting_and_no_secret_is_a_value(rendered: tuple[st
     secret = re.compile("URL$|KEY$|PASSWORD")
     for each in workloads(rendered[1]):
         for name, value in variables(each).items():
+            if name.startswith("OTEL_"):
+                continue
             assert name == "VALKEY_PASSWORD" or name.removeprefix("LIMNER_").lower() in Settings.model_fields, name
             plain = isinstance(value, str) and secret.search(name) is not None
             assert not plain or name in ("LIMNER_BLOB_URL", "LIMNER_REDIS_URL", "LIMNER_PUBLIC_URL", "LIMNER_C2PA_KEY")
@@ -297,7 +299,19 @@ def test_only_those_who_are_named_may_connect() -> None:
     assert metrics["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "monitoring"
     assert web["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "ingress-nginx"
     [egress] = policies["pictures-limner"]["egress"]
-    assert {each["port"] for each in egress["ports"]} == {53, 443, 5432, 6379, 11434}
+    assert {each["port"] for each in egress["ports"]} == {53, 443, 4318, 5432, 6379, 11434}
+
+
+def test_every_process_sends_its_traces_and_their_key_is_not_a_value() -> None:
+    values = {"blobUrl": "s3://pictures", "otel": {"endpoint": "https://collector.example/otlp"}}
+    for each in of_kind(render(values), "Deployment"):
+        assert variables(each)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "https://collector.example/otlp"
+    for refused in (
+        {"endpoint": "https://user:word@collector"},
+        {"environment": {"OTEL_EXPORTER_OTLP_HEADERS": "a=b"}},
+    ):
+        with pytest.raises(Exception, match="otel"):
+            render({"blobUrl": "s3://pictures", "otel": refused})
 
 
 def test_streams_are_not_buffered_by_the_ingress() -> None:

@@ -108,7 +108,7 @@ def test_a_collector_that_takes_nothing_loses_no_job_and_stops_no_process(
         bulk_id = client.post("/bulks", content=lines, headers={"Content-Type": "application/jsonl"}).json()["id"]
         ids = [client.post("/jobs", json={"prompt": "a red apple"}).json()["id"] for _ in range(20)]
         assert {job.state for job in service.wait(ids)} == {"succeeded"}
-        eventually(lambda: client.get(f"/bulks/{bulk_id}").json()["counts"]["succeeded"] == 40)
+        eventually(lambda: client.get(f"/bulks/{bulk_id}").json()["counts"].get("succeeded") == 40)
     if fault == "hangs":
         assert collecting.requests >= 2
     for process in service.processes:

@@ -60,6 +60,14 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - name: LIMNER_C2PA_KEY
   value: /certificates/tls.key
 {{- end }}
+{{- with .root.Values.otel.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+{{- range $name, $value := .root.Values.otel.environment }}
+- name: {{ $name }}
+  value: {{ $value | toString | quote }}
+{{- end }}
 {{- range $name, $value := .root.Values.settings }}
 - name: LIMNER_{{ upper $name }}
   value: {{ $value | toString | quote }}
