@@ -66,7 +66,7 @@ class AttemptTrace:
         tracing.record(name, self._publishing or self._span, started, attributes)
 
     def stepped(self, seconds: float, batch_rows: int) -> None:
-        """Record a step that has just ended, in a batch of so many rows."""
+        """Record a step that has just ended; its batch had `batch_rows` rows."""
         steps = self._steps
         if steps is None:
             steps = self._steps = Steps(tracing.ago(seconds))
