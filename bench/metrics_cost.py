@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -45,12 +46,14 @@ def rate(client: Client, count: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-def pair(first: Client, second: Client, count: int, *, swapped: bool) -> tuple[float, float]:
+def pair(
+    measure: Callable[[Client, int], float], first: Client, second: Client, count: int, *, swapped: bool
+) -> tuple[float, float]:
     """Return the rates of two services, measured one after the other; `swapped` measures the second one first."""
     if swapped:
-        other = rate(second, count)
-        return rate(first, count), other
-    return rate(first, count), rate(second, count)
+        other = measure(second, count)
+        return measure(first, count), other
+    return measure(first, count), measure(second, count)
 
 
 def cpu_seconds(stack: Stack) -> float:
@@ -122,7 +125,7 @@ def main(quick: bool) -> None:
             rate(client, 200)
         calls = -measurements(measured)
         cpu, cpu_without = -cpu_seconds(measured), -cpu_seconds(plain)
-        samples = [pair(with_metrics, without, count, swapped=number % 2 == 1) for number in range(rounds)]
+        samples = [pair(rate, with_metrics, without, count, swapped=number % 2 == 1) for number in range(rounds)]
         cpu, cpu_without = cpu + cpu_seconds(measured), cpu_without + cpu_seconds(plain)
         calls += measurements(measured)
     # A process of its own: it shares its values through its environment, which the services must not inherit.

@@ -10,13 +10,15 @@ from sqlalchemy import select
 
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_shared import trace_export
+from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
-from tests.api.clients import ApiClient
+from tests.api.clients import ApiClient, App
+from tests.api.fake_worker import start
 from tests.collector import Collector, ReceivedSpan, collector
 
 JOBS, BULKS = "/api/v1/jobs", "/api/v1/bulks"
@@ -114,3 +116,22 @@ def test_a_job_that_the_dispatcher_releases_continues_its_trace(
     [line] = spans["bulk line"]
     below = [span.name for span in collecting.trace(line.trace_id) if span.parent_id == line.span_id]
     assert below == ["release", "send limner.limner-flow.low"]
+
+
+def test_a_job_that_is_queued_again_and_canceled_is_marked_in_its_trace(
+    collecting: Collector, app: App, client: ApiClient, database: Database
+):
+    job_id = client.post(JOBS, json={"prompt": "a red apple"}).json["id"]
+    claim = start(app, job_id)
+    with database.write() as session:
+        ledger.hand_back(session, [claim.key])
+    with database.write() as session:
+        ledger.cancel(session, Job.id == job_id)
+        session.rollback()  # what did not happen is not marked
+    client.post(f"{JOBS}/{job_id}/cancel")
+    spans = sent(collecting)
+    [request] = spans["POST /api/v1/jobs"]
+    [requeued], [canceled] = spans["requeued"], spans["canceled"]
+    assert requeued.parent_id == canceled.parent_id == request.span_id
+    assert requeued.attributes["limner.reason"] == "worker stopping"
+    assert requeued.attributes["limner.attempt.number"] == 1

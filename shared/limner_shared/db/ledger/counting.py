@@ -1,4 +1,4 @@
-"""Metrics of jobs, counted once the transaction that changed them is committed."""
+"""Metrics of jobs, and marks in their traces, made once the transaction that changed them is committed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from limner_shared import metrics
+from limner_shared import metrics, tracing
 from limner_shared.db.after_commit import after_commit
 from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.metrics.instruments import STATE
@@ -18,6 +18,8 @@ from limner_shared.metrics.instruments import STATE
 LOST: Final = "lease lost"
 """The reason of a requeue that counts as a lost lease."""
 DEAD: Final = "dead letter"
+MARKED: Final = ("requeued", "retried", "failed", "canceled")
+"""What a trace shows by a span of its own: often no worker is there to say it."""
 NEVER_CHANGED: Final = 2
 """The version of a job at its first claim, unless it was scheduled: that, too, is a change."""
 
@@ -68,6 +70,21 @@ def _transition(kind: str, rows: Rows, reason: str) -> None:
             metrics.JOBS_REQUEUED.inc(count, model=model, reason=why)
     elif kind in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED):
         _ended(rows)
+    if kind in MARKED and tracing.enabled():
+        _mark(kind, rows, reason)
+
+
+def _mark(kind: str, rows: Rows, reason: str) -> None:
+    """Record a span without length in the trace of each job."""
+    for row in rows:
+        attributes = {
+            tracing.JOB_ID: row.id,
+            tracing.MODEL: row.model,
+            "limner.attempt.number": row.attempt,
+            "limner.reason": reason or None,
+        }
+        error = row.error_code if row.state == JobState.FAILED else None
+        tracing.record(kind, row.traceparent, tracing.clock(), attributes, error=error)
 
 
 def _ended(rows: Rows) -> None:

@@ -181,6 +181,7 @@ _CHANGED: Final = (
     Job.attempt,
     Job.error_code,
     Job.webhook,
+    Job.traceparent,
 )
 
 

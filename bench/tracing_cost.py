@@ -1,0 +1,138 @@
+"""What traces cost: the service without a model, with a collector and without.
+
+    python -m bench.tracing_cost [--quick]
+
+Two services run side by side, and rounds are interleaved: the same number of single jobs goes to one, then to the
+other. Every job is traced, and without a model the share of the traces is largest. The ratio of the rates shows it
+together with all noise of the machine and with the work of the collector, which runs beside them; so it is judged by
+the processor time that all processes of a service spend on a job. What the calls cost while traces are off is measured
+by themselves: their number, which is at most four for each span, times the time of one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from bench.common import NULL_CARD, report, running_stack, summary
+from bench.metrics_cost import cpu_seconds, pair
+from limner_client.client import Client
+from limner_client.local.stack import Stack
+from limner_shared import tracing
+
+GOAL_OFF = 0.001
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+SENDERS = 8
+CALLS_A_SPAN = 4
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def collector(spans: list[int]) -> Iterator[str]:
+    """Run a collector that only counts; yields its address."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: PLC0415
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent: Any = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"])))
+            spans.append(sum(len(scope.spans) for group in sent.resource_spans for scope in group.scope_spans))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as in the base class
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def rate(client: Client, count: int) -> float:
+    """Return the jobs per second of single jobs that several clients send at once."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(SENDERS) as senders:
+        jobs = list(senders.map(lambda n: client.submit({"prompt": f"picture {n}", "seed": n}), range(count)))
+    for job in jobs:
+        while client.job(job.id).status not in ("succeeded", "failed"):
+            time.sleep(0.02)
+    return count / (time.perf_counter() - started)
+
+
+def memory_bytes(stack: Stack) -> list[int]:
+    """Return the resident memory of web, dispatcher and worker processes."""
+    roots = [service.child.pid for service in stack.services if service.child is not None]
+    children = [int(child) for pid in roots for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES for pid in roots + children]
+
+
+def idle_call_seconds() -> float:
+    """Return the processor time of one call while traces are off."""
+    samples: list[float] = []
+    for _ in range(20):
+        started = time.process_time()
+        for _ in range(10_000):
+            tracing.record("a span", None, tracing.clock())
+        samples.append((time.process_time() - started) / 10_000)
+    return median(samples)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Fewer rounds, under a minute.")
+def main(quick: bool) -> None:
+    """Measure, and print the figures."""
+    rounds, count = (4, 200) if quick else (10, 1000)
+    null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning", "slots": 512}
+    spans: list[int] = []
+    with collector(spans) as address:
+        os.environ[ENDPOINT] = address
+        with running_stack(**null) as traced:
+            del os.environ[ENDPOINT]
+            with running_stack(**null) as plain, Client(traced.url) as first, Client(plain.url) as second:
+                for client in (first, second):
+                    rate(client, 100)
+                time.sleep(6)  # the spans of the first round are sent
+                before, cpu, cpu_without = sum(spans), -cpu_seconds(traced), -cpu_seconds(plain)
+                samples = [pair(rate, first, second, count, swapped=number % 2 == 1) for number in range(rounds)]
+                time.sleep(6)
+                cpu, cpu_without = cpu + cpu_seconds(traced), cpu_without + cpu_seconds(plain)
+                memory, memory_without = memory_bytes(traced), memory_bytes(plain)
+    jobs = rounds * count
+    spans_a_job, off = (sum(spans) - before) / jobs, idle_call_seconds()
+    with_traces, without = ([sample[i] for sample in samples] for i in range(2))
+    share_off = CALLS_A_SPAN * spans_a_job * off / (cpu_without / jobs)
+    figures = {
+        "with_traces_per_s": summary(with_traces),
+        "without_per_s": summary(without),
+        "ratio": summary([a / b for a, b in samples]),
+        "spans_per_job": round(spans_a_job, 2),
+        "cpu_ms_per_job": round(1000 * cpu / jobs, 4),
+        "cpu_ms_per_job_without": round(1000 * cpu_without / jobs, 4),
+        "cpu_us_per_span": round(1e6 * (cpu - cpu_without) / jobs / spans_a_job, 1),
+        "memory_mb_per_process": round((sum(memory) - sum(memory_without)) / len(memory) / 1e6, 1),
+        "us_per_call_off": round(1e6 * off, 3),
+        "share_off": round(share_off, 6),
+    }
+    goal = "off: below 0.1 % of the processor time"
+    bars = {"with traces": with_traces, "without": without}
+    report("tracing_cost", figures, goal, met=share_off < GOAL_OFF, bars=bars, unit="jobs a second")
+
+
+if __name__ == "__main__":
+    main()
