@@ -75,15 +75,8 @@ def test_a_worker_drains_by_its_id_and_the_list_of_workers_shows_its_own_report(
     redis = app.extensions["limner"].hints.redis
     names = ("gpu:7:0123abcd", "gpu:8:0123abcd")
     for name in names:
-        values = {
-            "models": [MODEL],
-            "device": "cpu",
-            "held": 0,
-            "closed": [],
-            "stalled": [],
-            "draining": name == names[0],
-        }
-        write_report(redis, WorkerReport(owner=name, **values))
+        report = WorkerReport(owner=name, models=[MODEL], device="cpu", held=0, closed=[], stalled=[])
+        write_report(redis, report.model_copy(update={"draining": name == names[0]}))
     made = client.post(PAUSES, json={"worker": names[0]})
     assert (made.status_code, made.json["worker"], made.json["model"]) == (200, names[0], None)
     assert client.post(PAUSES, json={"worker": "gpu"}).status_code == 422

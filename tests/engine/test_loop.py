@@ -406,8 +406,6 @@ def test_a_stopping_engine_checkpoints_decoded_images_of_unfinished_jobs_too(cat
     eventually(lambda: first.picture is not None)
     threading.Timer(0.05, generator.gate.release, [1000]).start()
     generator.decoded.set()
-    if second.steps_done < 9:
-        engine.stop()
+    engine.stop()
     assert heard.done == {}
     assert heard.kept["several"] == [b"step 9", f"step {second.steps_done}".encode()]
-    assert first.task.buckets == several.rows[0].decoded_from[1]
