@@ -14,7 +14,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_client.local.doctor import Check, State, examine
-from limner_client.operations import remote_doctor
+from limner_client.operations import remote_doctor, vacuum
 from limner_shared.db import engine as schema
 from limner_shared.db.engine import Database
 from limner_shared.errors import ServiceUnavailable
@@ -48,7 +48,7 @@ def explained() -> Iterator[None]:
 
 @click.group()
 def db() -> None:
-    """Create, upgrade or downgrade the schema of the database in LIMNER_DATABASE_URL."""
+    """Create, upgrade, downgrade or look at the database in LIMNER_DATABASE_URL."""
 
 
 @db.command("upgrade")
@@ -77,6 +77,17 @@ def db_current() -> None:
         current = schema.is_current(database, Settings().resolved_database_url)
     click.echo("The schema is current." if current else "The schema is of another version: run `limner db upgrade`.")
     sys.exit(0 if current else 1)
+
+
+@db.command("vacuum-report")
+def db_vacuum_report() -> None:
+    """Report dead rows, free space and what keeps them, with advice; exit code 1 if something is wrong.
+
+    Reads statistics only: sizes are estimates, and PostgreSQL's counts may be some seconds old.
+    """
+    with opened_database() as database:
+        failures = show(vacuum.report(database, Settings().resolved_database_url))
+    sys.exit(1 if failures else 0)
 
 
 @click.command()

@@ -54,7 +54,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "c2pa": Lazy("Make a certificate for signed provenance.", "limner_client.cli.c2pa:c2pa", "c2pa"),
     "queue": Lazy("Pause or resume a model or a tenant.", "limner_client.cli.queue:queue", "server"),
     "drain": Lazy("Let a worker take no new jobs.", "limner_client.cli.drain:drain", "server"),
-    "db": Lazy("Create, upgrade or downgrade the database schema.", "limner_client.cli.admin:db", "server"),
+    "db": Lazy("Create or upgrade the schema; report what vacuum has to do.", "limner_client.cli.admin:db", "server"),
     "backup": Lazy("Back up the database and the pictures.", "limner_client.cli.backups:backup", "service"),
     "restore": Lazy("Restore a backup into an empty installation.", "limner_client.cli.backups:restore", "service"),
     "check": Lazy("Compare the database with the picture store.", "limner_client.cli.backups:check", "service"),
