@@ -18,7 +18,7 @@ from tests.distributed.proxy import Proxy
 CLIENTS: Final = 64
 """Threads that wait for answers; more than are ever needed."""
 LONG_EVERY: Final = 12
-"""Each so many requests, one is for several pictures of many steps."""
+"""One of this many requests is for several pictures of many steps."""
 SHORT: Final[dict[str, Any]] = {"n": 1, "size": "64x64", "extra_body": {"steps": 4}}
 LONG: Final[dict[str, Any]] = {"n": 4, "size": "64x64", "extra_body": {"steps": 100}}
 
@@ -79,7 +79,7 @@ class Load:
             self.seconds.append(time.monotonic() - started)
 
     def start(self, rate: float) -> None:
-        """Begin to send so many requests a second."""
+        """Begin to send `rate` requests a second."""
 
         def pace() -> None:
             due = time.monotonic()

@@ -61,6 +61,9 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "blobs": Lazy("Copy the pictures to another store.", "limner_client.cli.backups:blobs", "service"),
     "top": Lazy("Show queues, workers and rates, live.", "limner_client.cli.top:top", "service"),
     "doctor": Lazy("Check this installation and its configuration.", "limner_client.cli.admin:doctor", "server"),
+    "support-bundle": Lazy(
+        "Write a ZIP for support, without prompts and secrets.", "limner_client.cli.support:support", "server"
+    ),
     "serve": Lazy("Run the web server: the HTTP API and the web page.", "limner_web.cli:serve", "web"),
     "dispatcher": Lazy(
         "Run the dispatcher: release queued jobs, requeue those of lost workers.",

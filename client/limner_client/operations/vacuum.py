@@ -17,7 +17,7 @@ MIB: Final = 1 << 20
 MANY_DEAD: Final = 10_000
 """Fewer dead rows than this never matter."""
 LATE: Final = 2.0
-"""Autovacuum is late when a table has so many times the dead rows at which it should begin."""
+"""Autovacuum is late when a table has this many times the dead rows at which it should begin."""
 MUCH_FREE: Final = 0.5
 """The share of a file that may be free before it is worth to shrink it."""
 MUCH_BYTES: Final = 100 * MIB
