@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from limner_shared.db.engine import Database
+from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.api.test_keys import actions, make_key
@@ -55,6 +56,7 @@ def test_readiness_names_paused_models_and_counts_tenants(client: ApiClient):
     [
         {},
         {"model": MODEL, "tenant": "local"},
+        {"model": MODEL, "worker": "gpu:7:0123abcd"},
         {"model": "none"},
         {"model": ""},
         {"model": MODEL, "until": "2020-01-01T00:00:00Z"},
@@ -67,6 +69,28 @@ def test_readiness_names_paused_models_and_counts_tenants(client: ApiClient):
 def test_an_invalid_pause_is_refused_and_changes_nothing(client: ApiClient, body: dict[str, Any]):
     assert client.post(PAUSES, json=body).status_code == 422
     assert client.get(PAUSES).json["items"] == []
+
+
+def test_a_worker_drains_by_its_id_and_the_list_of_workers_shows_its_own_report(client: ApiClient, app: App):
+    redis = app.extensions["limner"].hints.redis
+    names = ("gpu:7:0123abcd", "gpu:8:0123abcd")
+    for name in names:
+        report = WorkerReport(owner=name, models=[MODEL], device="cpu", held=0, closed=[], stalled=[])
+        write_report(redis, report.model_copy(update={"draining": name == names[0]}))
+    made = client.post(PAUSES, json={"worker": names[0]})
+    assert (made.status_code, made.json["worker"], made.json["model"]) == (200, names[0], None)
+    assert client.post(PAUSES, json={"worker": "gpu"}).status_code == 422
+    assert client.post(PAUSES, json={"worker": "other"}).status_code == 404
+    assert [(one["id"], one["draining"]) for one in client.get("/api/v1/workers").json["items"]] == [
+        (names[0], True),
+        (names[1], False),
+    ]
+    [queue] = [each for each in client.get("/api/v1/queues").json["items"] if each["model"] == MODEL]
+    assert queue["workers"] == 1
+    assert client.get("/readyz").json["paused"] == {"models": [], "tenants": 0}
+    assert client.delete(f"{PAUSES}/{made.json['id']}").status_code == 204
+    for name in names:
+        delete_report(redis, WorkerReport, name)
 
 
 def test_an_unknown_tenant_is_not_found(client: ApiClient):

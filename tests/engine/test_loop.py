@@ -373,3 +373,39 @@ def test_a_job_aborted_during_its_decode_is_not_reported(engine: Any, catalogue:
     generator.decoded.set()
     generator.gate.release(30)
     assert heard.wait(1) == {"other": "generated"}
+
+
+def test_suspended_jobs_are_checkpointed_at_their_last_step_and_others_go_on(engine: Any, catalogue: Catalogue):
+    running, generator, heard = engine
+    generator.gated = True
+    suspended, other = job(catalogue, "suspended", n=2, steps=100), job(catalogue, "other", steps=30)
+    running.submit([suspended, other])
+    generator.gate.release(7)
+    eventually(lambda: len(generator.batches) == 7)
+    threading.Timer(0.05, generator.gate.release, [1000]).start()  # `suspend` waits for the step that has begun
+    running.suspend([suspended])
+    steps = [row.steps_done for row in suspended.rows]
+    assert heard.kept["suspended"] == [f"step {done}".encode() for done in steps]
+    assert min(steps) >= 7
+    assert heard.wait(1) == {"other": "generated"}
+    assert "other" not in heard.kept
+
+
+def test_a_stopping_engine_checkpoints_decoded_images_of_unfinished_jobs_too(catalogue: Catalogue):
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
+    engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor())
+    engine.start()
+    generator.gated = True
+    several = job(catalogue, "several", n=2, steps=9)
+    engine.submit([several])
+    generator.gate.release(3)
+    eventually(lambda: len(generator.batches) == 3)
+    first, second = several.rows
+    generator.states[0].steps_done = 8  # the images of a job need not be at the same step
+    generator.gate.release(3)
+    eventually(lambda: first.picture is not None)
+    threading.Timer(0.05, generator.gate.release, [1000]).start()
+    generator.decoded.set()
+    engine.stop()
+    assert heard.done == {}
+    assert heard.kept["several"] == [b"step 9", f"step {second.steps_done}".encode()]

@@ -51,3 +51,21 @@ def test_a_pipeline_that_reads_results_by_name_resumes_from_a_checkpoint_to_the_
     assert resumed.steps_done == 3
     [found] = finish(generator, [resumed])
     assert np.array_equal(found, expected)
+
+
+def test_an_image_that_only_has_to_be_decoded_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    request = {"prompt": "a cat", "seed": 1, "steps": 4}
+    first, second = (job_of(card, name, request).rows[0].task for name in ("first", "second"))
+    generator: Any = load(card, Settings(device="cpu"))
+    [state] = generator.start([first])
+    while not state.finished:
+        generator.step([state])
+    second.checkpoint = state.checkpoint()
+    assert second.checkpoint is not None
+    [expected] = generator.decode([state]).pictures()
+    [resumed] = generator.start([second])
+    assert resumed.error is None
+    assert resumed.finished
+    [found] = generator.decode([resumed]).pictures()
+    assert np.array_equal(found, expected)

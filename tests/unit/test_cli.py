@@ -460,7 +460,12 @@ def test_doctor_shows_items_set_aside_by_dispatchers_and_slow_threads(tmp_path: 
 
 @pytest.mark.parametrize(
     ("changed", "state"),
-    [({}, State.OK), ({"closed": ["limner-flow"]}, State.WARN), ({"stalled": ["engine"]}, State.FAIL)],
+    [
+        ({}, State.OK),
+        ({"closed": ["limner-flow"]}, State.WARN),
+        ({"draining": True}, State.WARN),
+        ({"stalled": ["engine"]}, State.FAIL),
+    ],
 )
 def test_doctor_shows_paused_models_and_stalled_threads_of_workers(changed: dict[str, Any], state: State) -> None:
     values = {"owner": "b", "models": ["limner-flow"], "device": "cpu", "held": 3, "closed": [], "stalled": []}

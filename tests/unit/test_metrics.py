@@ -38,6 +38,7 @@ UNITS = ("_total", "_seconds", "_bytes", "_jobs", "_rows", "_items", "_info")
 WITHOUT_UNIT = {
     "limner_dispatcher_leads",
     "limner_worker_models",
+    "limner_worker_draining",
     "limner_worker_paused",
     "limner_http_slots",
     "limner_event_streams",

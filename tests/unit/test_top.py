@@ -57,6 +57,7 @@ def test_the_view_shows_queues_workers_and_names_as_they_are():
             ("d", "limner_queue_jobs", queue): 7,
             ("d", "limner_queue_oldest_seconds", queue): 900,
             ("w:1", "limner_worker_held_jobs", frozenset()): 3,
+            ("w:1", "limner_worker_draining", frozenset()): 1,
             ("w:1", "limner_worker_paused", frozenset({("what", "store")})): 1,
         },
         ("w:2",),
@@ -64,7 +65,7 @@ def test_the_view_shows_queues_workers_and_names_as_they_are():
     shown = text(Change(Snapshot(0, {}), now))
     assert "[red]m[/]" in shown
     assert "15 min" in shown
-    assert "store" in shown
+    assert "draining, store" in shown
     assert "not reachable: w:2" in shown
 
 

@@ -152,5 +152,4 @@ def _processes(redis: Redis, model: str) -> _Processes | None:
         dispatchers = read_reports(redis, DispatcherReport)
     except RedisError:
         return None
-    serving = [each for each in workers if model in each.models and model not in each.closed]
-    return _Processes(len(serving), len(dispatchers))
+    return _Processes(sum(each.takes(model) for each in workers), len(dispatchers))

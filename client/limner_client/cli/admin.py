@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from limner_client.local.doctor import State, examine
+from limner_client.local.doctor import Check, State, examine
+from limner_client.operations import remote_doctor, vacuum
 from limner_shared.db import engine as schema
 from limner_shared.db.engine import Database
 from limner_shared.errors import ServiceUnavailable
@@ -47,7 +48,7 @@ def explained() -> Iterator[None]:
 
 @click.group()
 def db() -> None:
-    """Create, upgrade or downgrade the schema of the database in LIMNER_DATABASE_URL."""
+    """Create, upgrade, downgrade or look at the database in LIMNER_DATABASE_URL."""
 
 
 @db.command("upgrade")
@@ -78,15 +79,44 @@ def db_current() -> None:
     sys.exit(0 if current else 1)
 
 
+@db.command("vacuum-report")
+def db_vacuum_report() -> None:
+    """Report dead rows, free space and what keeps them, with advice; exit code 1 if something is wrong.
+
+    Reads statistics only: sizes are estimates, and PostgreSQL's counts may be some seconds old.
+    """
+    with opened_database() as database:
+        failures = show(vacuum.report(database, Settings().resolved_database_url))
+    sys.exit(1 if failures else 0)
+
+
 @click.command()
-def doctor() -> None:
-    """Check the installation and the configuration, with advice for each problem; exit code 1 if a check fails."""
+@click.option("--server", help="URL of a web server or its operator's port: look at that service instead.")
+@click.option("--key", help="An admin key of the tenant local, for --server. Default: LIMNER_API_KEY.")
+def doctor(server: str | None, key: str | None) -> None:
+    """Check the installation and the configuration, with advice for each problem; exit code 1 if a check fails.
+
+    With --server, check a service that runs elsewhere: its stores, dispatchers, workers, queues and pauses.
+    """
+    settings = Settings()
+    if server is None:
+        failures = show(examine(settings))
+        good = "Limner can run here."
+    else:
+        with remote_doctor.connect(server) as http:
+            failures = show(remote_doctor.examine(http, key or settings.api_key, settings.metrics_key))
+        good = "No check failed."
+    click.echo(f"{failures} checks failed." if failures else good)
+    sys.exit(1 if failures else 0)
+
+
+def show(checks: Iterable[Check]) -> int:
+    """Print findings as a table. Returns how many failed."""
     table = Table(box=None, show_header=False, pad_edge=False)
     failures = 0
-    for check in examine(Settings()):
+    for check in checks:
         failures += check.state is State.FAIL
         advice = f"\n[bold]→ {escape(check.advice)}[/]" if check.advice else ""
-        table.add_row(MARKS[check.state], check.name, escape(check.found) + advice)
+        table.add_row(MARKS[check.state], escape(check.name), escape(check.found) + advice)
     Console().print(table)
-    click.echo(f"{failures} checks failed." if failures else "Limner can run here.")
-    sys.exit(1 if failures else 0)
+    return failures

@@ -53,13 +53,17 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "tenants": Lazy("List tenants; set weights, limits and retention.", "limner_client.cli.tenants:tenants", "server"),
     "c2pa": Lazy("Make a certificate for signed provenance.", "limner_client.cli.c2pa:c2pa", "c2pa"),
     "queue": Lazy("Pause or resume a model or a tenant.", "limner_client.cli.queue:queue", "server"),
-    "db": Lazy("Create, upgrade or downgrade the database schema.", "limner_client.cli.admin:db", "server"),
+    "drain": Lazy("Let a worker take no new jobs.", "limner_client.cli.drain:drain", "server"),
+    "db": Lazy("Create or upgrade the schema; report what vacuum has to do.", "limner_client.cli.admin:db", "server"),
     "backup": Lazy("Back up the database and the pictures.", "limner_client.cli.backups:backup", "service"),
     "restore": Lazy("Restore a backup into an empty installation.", "limner_client.cli.backups:restore", "service"),
     "check": Lazy("Compare the database with the picture store.", "limner_client.cli.backups:check", "service"),
     "blobs": Lazy("Copy the pictures to another store.", "limner_client.cli.backups:blobs", "service"),
     "top": Lazy("Show queues, workers and rates, live.", "limner_client.cli.top:top", "service"),
     "doctor": Lazy("Check this installation and its configuration.", "limner_client.cli.admin:doctor", "server"),
+    "support-bundle": Lazy(
+        "Write a ZIP for support, without prompts and secrets.", "limner_client.cli.support:support", "server"
+    ),
     "serve": Lazy("Run the web server: the HTTP API and the web page.", "limner_web.cli:serve", "web"),
     "dispatcher": Lazy(
         "Run the dispatcher: release queued jobs, requeue those of lost workers.",

@@ -42,7 +42,7 @@ def queue_pause(model: str | None, tenant: str | None, reason: str | None, until
     """
     with opened_database() as database, database.write() as session:
         kind, subject = _subject(session, model, tenant)
-        row = pauses.pause(session, kind, subject, _checked(reason), until, actor=audit.OPERATOR)
+        row = pauses.pause(session, kind, subject, checked_reason(reason), until, actor=audit.OPERATOR)
         end = row.until
     click.echo(f"The {kind} {model or tenant} is paused{'' if end is None else f' until {_time(end)} UTC'}.")
 
@@ -83,7 +83,8 @@ def _subject(session: Session, model: str | None, tenant: str | None) -> tuple[P
     return PauseKind.MODEL, Catalogue.load(settings.models, settings.default_model).get(model).name
 
 
-def _checked(reason: str | None) -> str | None:
+def checked_reason(reason: str | None) -> str | None:
+    """Return a reason without surrounding space. Raises InvalidRequest."""
     try:
         return TypeAdapter[str | None](Reason | None).validate_python(reason)
     except ValidationError as error:

@@ -86,12 +86,14 @@ def workers(change: Change) -> Table:
     for call in ("encode", "step", "decode"):
         for address, share in change.rates("address", f"limner_{call}_seconds_sum").items():
             busy[address] = busy.get(address, 0.0) + share
+    draining = now.by("address", "limner_worker_draining")
     memory = now.by("address", "limner_device_memory_bytes", kind="allocated")
     for address, held in sorted(now.by("address", "limner_worker_held_jobs").items()):
         models = sorted({labels["model"] for at, labels, _ in now.samples("limner_worker_models") if at == address})
         paused = sorted(
             labels["what"] for at, labels, value in now.samples("limner_worker_paused") if at == address and value
         )
+        paused = ["draining", *paused] if draining.get(address) else paused
         done = (f"{some.get(address, 0):.1f}" for some in (ended, steps))
         used = f"{busy.get(address, 0):.0%}", f"{memory.get(address, 0) / 2**20:.0f} MB"
         _add(table, address, ", ".join(models), f"{held:.0f}", *done, *used, ", ".join(paused))

@@ -211,6 +211,9 @@ def worker_checks(reports: Sequence[WorkerReport]) -> Iterator[Check]:
         elif report.closed:
             advice = "Its log says what failed; it tries again after a pause."
             yield Check(name, State.WARN, f"paused after failures: {', '.join(report.closed)}", advice)
+        elif report.draining:
+            found = f"draining; {report.held} jobs left" if report.held else "drained: it holds no job"
+            yield Check(name, State.WARN, found, "Stop it, or let it take jobs again: `limner drain --undo`.")
         else:
             yield Check(name, State.OK, f"{', '.join(report.models)} on {report.device}; {report.held} jobs")
 

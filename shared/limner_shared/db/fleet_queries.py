@@ -44,6 +44,11 @@ def held_jobs(session: Session, limit: int) -> list[HeldJob]:
     return [HeldJob(*row) for row in session.execute(query.order_by(Job.lease_until).limit(limit))]
 
 
+def running_owners(session: Session) -> set[str]:
+    """The ids of the workers that run jobs."""
+    return {owner for owner in session.scalars(select(Job.owner).where(text(RUNNING)).distinct()) if owner}
+
+
 def ended_by_minute(session: Session, minutes: int, seconds: Sequence[float]) -> dict[int, EndedMinute]:
     """What ended in the last `minutes`, by the minute since 1970; `seconds` are the bounds that `within` counts by.
 

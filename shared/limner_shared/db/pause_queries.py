@@ -36,6 +36,12 @@ def not_paused() -> ColumnElement[bool]:
     return ~exists(select(Pause.id).where(in_force(), of_model | of_tenant).correlate(Job))
 
 
+def is_draining(session: Session, owner: str) -> bool:
+    """Whether a worker is to take no new jobs."""
+    of_worker = (Pause.kind == PauseKind.WORKER) & (Pause.subject == owner)
+    return session.scalar(select(Pause.id).where(of_worker, in_force())) is not None
+
+
 def has_ended_pause(session: Session) -> bool:
     """Whether the time of a pause is over."""
     return session.scalar(select(Pause.id).where(Pause.until <= now()).limit(1)) is not None

@@ -9,9 +9,9 @@ from limner_shared.db.table_base import Base
 
 
 class Pause(Base):
-    """A model or a tenant whose queued jobs wait until it is resumed, or until a time.
+    """A model or a tenant whose queued jobs wait until it is resumed, or until a time; or a worker that takes none.
 
-    `kind` is a `domain.pauses.PauseKind`; `subject` is the model's name or the tenant's id.
+    `kind` is a `domain.pauses.PauseKind`; `subject` is the model's name, or the id of the tenant or worker.
     """
 
     __tablename__ = "pauses"

@@ -66,11 +66,12 @@ class AuditLog(BaseModel):
 
 
 class PauseView(BaseModel):
-    """A model or a tenant whose queued jobs wait."""
+    """A model or a tenant whose queued jobs wait, or a worker that takes no new ones."""
 
     id: str
     model: str | None = Field(description="The name of the model, if a model is paused.")
     tenant: str | None = Field(description="The name of the tenant, if a tenant is paused.")
+    worker: str | None = Field(description="The id of the worker, if a worker is paused.")
     reason: str | None
     until: datetime | None = Field(description="When the pause ends by itself; null: when it is ended.")
     paused_at: datetime

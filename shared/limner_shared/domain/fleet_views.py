@@ -26,7 +26,7 @@ class QueueView(BaseModel):
     paused: PauseNotice | None
     pause: str | None = Field(description="The id of the pause.")
     running: int
-    workers: int | None = Field(description="Workers that serve it; null if Redis is unavailable.")
+    workers: int | None = Field(description="Workers that serve it and do not drain; null if Redis is unavailable.")
     rate: RateView | None = Field(description="Null if too few jobs of the model were finished within a day.")
     lanes: list[LaneView]
 
@@ -79,6 +79,7 @@ class WorkerView(BaseModel):
     memory: MemoryView | None = Field(description="Null if it is not known.")
     held: int = Field(description="Jobs between claim and commit.")
     closed: list[str] = Field(description="Models, or `store`, that it has paused after failures.")
+    draining: bool = Field(description="Whether it takes no new jobs, by an order or because it ends.")
     stalled: list[str] = Field(description="Its threads that make no progress.")
     jobs: list[HeldJobView] = Field(description="The jobs that it runs, the oldest first; at most 100.")
 

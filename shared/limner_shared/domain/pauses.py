@@ -1,4 +1,4 @@
-"""Pauses of a model's queue or of a tenant: what may be paused, and which jobs wait. No I/O."""
+"""Pauses of a model's queue, of a tenant or of a worker: what may be paused, and which jobs wait. No I/O."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from limner_shared.domain.scheduling import Moment
 
 MAX_REASON_CHARS: Final = 200
 MAX_PAUSE_SECONDS: Final = 3_660 * 86_400.0
+DRAIN_SECONDS: Final = 30 * 86_400.0
+"""How long a worker drains at most: the row of one that was killed meanwhile goes then."""
 
 
 class PauseKind(StrEnum):
@@ -19,6 +21,8 @@ class PauseKind(StrEnum):
 
     MODEL = "model"
     TENANT = "tenant"
+    WORKER = "worker"
+    """One process, which drains: it takes no new jobs, and hands back what it cannot finish soon."""
 
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_REASON_CHARS)]
@@ -30,18 +34,23 @@ class PauseRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
-        default=None, description="The name of a model. Either `model` or `tenant` is required."
+        default=None, description="The name of a model. One of `model`, `tenant` and `worker` is required."
     )
     tenant: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
         default=None, description="The name of a tenant."
     )
+    worker: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        default=None, description="The id of a worker, which drains: it takes no new jobs."
+    )
     reason: Reason | None = Field(default=None, description="Shown to the tenants whose jobs wait.")
-    until: Moment | None = Field(default=None, description="When the pause ends by itself. Default: never.")
+    until: Moment | None = Field(
+        default=None, description="When the pause ends by itself. Default: never; for a worker, after 30 days."
+    )
 
     @model_validator(mode="after")
     def _one_subject(self) -> Self:
-        if (self.model is None) == (self.tenant is None):
-            raise ValueError("give either `model` or `tenant`")
+        if [self.model, self.tenant, self.worker].count(None) != 2:  # noqa: PLR2004 - all but one
+            raise ValueError("give one of `model`, `tenant` and `worker`")
         return self
 
 

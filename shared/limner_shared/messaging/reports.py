@@ -81,6 +81,12 @@ class WorkerReport(BaseModel):
     """Bytes of the device."""
     metrics: str = ""
     """The address of its metrics, such as `127.0.0.1:9100`; empty if it serves none."""
+    draining: bool = False
+    """Whether it takes no new jobs, by an order or because it ends."""
+
+    def takes(self, model: str) -> bool:
+        """Whether it takes jobs of a model now."""
+        return model in self.models and model not in self.closed and not self.draining
 
 
 Report = DispatcherReport | WorkerReport

@@ -78,6 +78,7 @@ JOBS_RELEASED_AGAIN = Counter(
 # --- Worker ---
 
 WORKER_HELD_JOBS = Gauge("limner_worker_held_jobs", "Jobs between claim and commit.")
+WORKER_DRAINING = Gauge("limner_worker_draining", "1 while the worker takes no new jobs.")
 WORKER_MODELS = Gauge("limner_worker_models", "1 for each model that the worker serves.", ("model",))
 WORKER_PAUSED = Gauge(
     "limner_worker_paused", "1 while a circuit breaker keeps the worker from a model, or from the `store`.", ("what",)

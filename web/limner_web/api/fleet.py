@@ -88,6 +88,7 @@ def _queue(
     pause: Pause | None,
     reports: list[WorkerReport] | None,
 ) -> QueueView:
+    serving = None if reports is None else [each for each in reports if card.name in each.models and not each.draining]
     rate = measure(queries.latest_runs(session, card.name, MEASURED_SECONDS, MEASURED_JOBS))
     return QueueView(
         model=card.name,
@@ -95,7 +96,7 @@ def _queue(
         paused=None if pause is None else pause_notice(pause),
         pause=None if pause is None else pause.id,
         running=running.get(card.name, 0),
-        workers=None if reports is None else sum(card.name in report.models for report in reports),
+        workers=None if serving is None else len(serving),
         rate=None if rate is None else rate_view(rate),
         lanes=_lanes(session, card.name),
     )
@@ -128,6 +129,7 @@ def _worker(report: WorkerReport, held: list[fleet_queries.HeldJob]) -> WorkerVi
         memory=MemoryView(used=report.memory_used, total=report.memory_total) if known else None,
         held=report.held,
         closed=report.closed,
+        draining=report.draining,
         stalled=report.stalled,
         jobs=[
             HeldJobView(id=job.id, model=job.model, attempt=job.attempt, started_at=moment(job.started_at))

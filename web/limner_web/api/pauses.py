@@ -1,4 +1,4 @@
-"""Pauses of models and tenants, for the operator."""
+"""Pauses of models, tenants and workers, for the operator."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from limner_shared.db.tables import Pause
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.account_views import PauseList, PauseView
 from limner_shared.domain.pauses import PauseKind, PauseRequest
+from limner_shared.errors import InvalidRequest
+from limner_shared.messaging.workers import find_workers
 from limner_web.auth import actor
 from limner_web.services import get_services
 from limner_web.view_builders import moment
@@ -21,20 +23,23 @@ bp = APIBlueprint("pauses", __name__, url_prefix="/api/v1/pauses", tag="Operatio
 @bp.post("")
 @bp.input(PauseRequest, arg_name="body")
 @bp.output(PauseView)
-@bp.doc(responses={404: "There is no such tenant"})
+@bp.doc(responses={404: "There is no such tenant or worker"})
 def pause(body: PauseRequest) -> PauseView:
-    """Pause a model or a tenant.
+    """Pause a model, a tenant or a worker.
 
-    Its jobs are still accepted, and wait until the pause ends; running jobs end. A repeated request changes the reason
-    and the end of the pause. Needs the scope `admin` and the tenant `local`.
+    Jobs of the model or tenant are still accepted, and wait until the pause ends; running jobs end. A worker drains: it
+    takes no new jobs, and hands back those that it has not finished after `LIMNER_SHUTDOWN_SECONDS`. A repeated request
+    changes the reason and the end of the pause. Needs the scope `admin` and the tenant `local`.
     """
     services = get_services()
     until = None if body.until is None else Expiry(body.until.timestamp(), is_relative=False)
     with services.database.write() as session:
         if body.model is not None:
             kind, subject = PauseKind.MODEL, services.catalogue.get(body.model).name
+        elif body.tenant is not None:
+            kind, subject = PauseKind.TENANT, pauses.tenant_named(session, body.tenant)
         else:
-            kind, subject = PauseKind.TENANT, pauses.tenant_named(session, body.tenant or "")
+            kind, subject = PauseKind.WORKER, _running_worker(session, body.worker or "")
         row = pauses.pause(session, kind, subject, body.reason, until, actor=actor())
         return _views(session, [row])[0]
 
@@ -44,8 +49,8 @@ def pause(body: PauseRequest) -> PauseView:
 def list_pauses() -> PauseList:
     """List pauses.
 
-    Returns the models and tenants that are paused, in the order of their pauses. Needs the scope `admin` and the tenant
-    `local`.
+    Returns the models, tenants and workers that are paused, in the order of their pauses. Needs the scope `admin` and
+    the tenant `local`.
     """
     with get_services().database.read() as session:
         return PauseList(items=_views(session, list(pause_queries.pauses(session))))
@@ -55,9 +60,10 @@ def list_pauses() -> PauseList:
 @bp.output({}, status_code=204)
 @bp.doc(responses={404: "There is no such pause"})
 def resume(pause_id: str) -> str:
-    """Resume a model or a tenant.
+    """Resume a model, a tenant or a worker.
 
-    Ends a pause: the jobs that wait are released in their order. Needs the scope `admin` and the tenant `local`.
+    Ends a pause: the jobs that wait are released in their order, and a worker takes jobs again. Needs the scope `admin`
+    and the tenant `local`.
     """
     services = get_services()
     with services.database.write() as session:
@@ -67,6 +73,14 @@ def resume(pause_id: str) -> str:
     return ""
 
 
+def _running_worker(session: Session, name: str) -> str:
+    """The id of a running worker. Raises NotFound, or InvalidRequest if several have this name."""
+    found = find_workers(session, get_services().hints.redis, name)
+    if len(found) > 1:
+        raise InvalidRequest(f"Several workers run on {name}: {', '.join(found)}. Name one of them.", field="worker")
+    return found[0]
+
+
 def _views(session: Session, rows: list[Pause]) -> list[PauseView]:
     names = pauses.tenant_names(session, rows)
     return [
@@ -74,6 +88,7 @@ def _views(session: Session, rows: list[Pause]) -> list[PauseView]:
             id=row.id,
             model=row.subject if row.kind == PauseKind.MODEL else None,
             tenant=names.get(row.subject, row.subject) if row.kind == PauseKind.TENANT else None,
+            worker=row.subject if row.kind == PauseKind.WORKER else None,
             reason=row.reason,
             until=moment(row.until),
             paused_at=moment(row.paused_at),

@@ -68,6 +68,8 @@ class Row:
     picture: Picture | None = None
     checkpointed_at: float = 0.0
     """When the last checkpoint was taken, or the row was started, by the engine's clock."""
+    decoded_from: tuple[bytes, list[int]] | None = None
+    """The checkpoint that it was decoded from and its batch sizes until then, if its job had unfinished images."""
     previewed_at: float = 0.0
     """When the last preview was taken, by the engine's clock."""
 

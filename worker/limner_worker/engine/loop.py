@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -21,6 +22,7 @@ from limner_worker.engine.listener import EngineListener
 from limner_worker.engine.pending_models import PendingModels
 from limner_worker.engine.scheduler import Scheduler
 from limner_worker.engine.snapshots import Snapshots
+from limner_worker.engine.starting import start
 from limner_worker.generators import device_faults
 from limner_worker.generators.base import Decoding, Generator, padded_size
 from limner_worker.generators.model_cache import ModelCache
@@ -70,6 +72,12 @@ class Engine:
         """Stop work on these jobs before the next step, without a report to the listener."""
         self._commands.put(lambda: self._abort(jobs))
 
+    def suspend(self, jobs: Collection[JobRun]) -> None:
+        """Stop work on these jobs before the next step, and return when their checkpoints are reported."""
+        done = threading.Event()
+        self._commands.put(lambda: self._suspend(jobs, done.set))
+        done.wait()
+
     def stuck_attempts(self, seconds: float) -> set[AttemptKey] | None:
         """Return the attempts in a model's call that has lasted at least this long, or None. Safe from any thread."""
         return self._isolator.stuck_attempts(seconds)
@@ -80,7 +88,7 @@ class Engine:
         return self._isolator.suspects or set(self._jobs)
 
     def stop(self) -> None:
-        """End the thread after the step in progress; unfinished jobs stay unfinished."""
+        """End the thread after the step in progress; unfinished jobs are suspended."""
         self._stopping.set()
         self._commands.put(lambda: None)
         if self._thread is not None:
@@ -92,6 +100,7 @@ class Engine:
             self._run_commands(wait=idle)
             if not self._stopping.is_set():
                 self._run_turn()
+        self._suspend(list(self._jobs.values()))
 
     def _run_turn(self) -> None:
         """Start what can be started, then run one step or begin one decode: new jobs wait for one of them at most."""
@@ -140,7 +149,10 @@ class Engine:
                 continue
             if loaded:
                 jobs = [job for job in self._pending.take(model) if not job.closed]
-                self._start_rows(self._models.get(model), [row for job in jobs for row in job.rows])
+                rows = [row for job in jobs for row in job.rows]
+                with measuring.encoding(model, rows):
+                    self._isolator.run(partial(start, self._models.get(model)), rows)
+                self._update_rows(rows)
 
     def _reject(self, jobs: Sequence[JobRun], reason: str) -> None:
         remaining = [job for job in jobs if not job.closed]
@@ -152,28 +164,6 @@ class Engine:
     def _busy_models(self) -> set[str]:
         decoding = (row for rows, _ in self._decodes for row in rows)
         return {row.job.claim.spec.model for row in (*self._scheduler, *decoding)}
-
-    def _start_rows(self, generator: Generator, rows: Sequence[Row]) -> None:
-        def start(some: Sequence[Row]) -> None:
-            for row, state in zip(some, generator.start([row.task for row in some]), strict=True):
-                row.state = state
-                row.task.checkpoint = None  # the state holds it now
-                row.checkpointed_at = time.monotonic()
-
-        def start_or_restart(some: Sequence[Row]) -> None:
-            """Start rows; a single row whose checkpoint cannot be read starts from its first step."""
-            try:
-                start(some)
-            except Exception as error:
-                if len(some) > 1 or some[0].task.checkpoint is None or device_faults.is_device_broken(error):
-                    raise
-                log.warning("cannot resume from a checkpoint", job=some[0].job.id, error=repr(error)[:200])
-                some[0].restart()
-                start(some)
-
-        with measuring.encoding(generator.card.name, rows):
-            self._isolator.run(start_or_restart, rows)
-        self._update_rows(rows)
 
     # --- step ---
 
@@ -232,7 +222,9 @@ class Engine:
             self._finish_decodes(wait=True)
 
         finish_earlier()
-        self._isolator.run(begin, [row for row in batch if not row.job.closed], before_retry=finish_earlier)
+        rows = [row for row in batch if not row.job.closed]
+        self._snapshots.keep(rows)
+        self._isolator.run(begin, rows, before_retry=finish_earlier)
 
     def _finish_decodes(self, *, wait: bool) -> None:
         """Finish the decodes that are done, or, with `wait`, all of them."""
@@ -285,6 +277,14 @@ class Engine:
     def _abort(self, jobs: Collection[JobRun]) -> None:
         for job in jobs:
             self._close(job)
+
+    def _suspend(self, jobs: Collection[JobRun], done: Callable[[], None] = lambda: None) -> None:
+        self._finish_decodes(wait=True)
+        for job in jobs:
+            if not job.closed:
+                self._snapshots.checkpoint(job)
+                self._close(job)
+        done()
 
     def _close(self, job: JobRun) -> None:
         """Do no more work for a job. Rows in a decode in progress release their state when it finishes."""

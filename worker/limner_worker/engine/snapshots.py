@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from limner_shared.telemetry import get_logger
-from limner_worker.engine.job_run import Row
+from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.engine.listener import EngineListener
 from limner_worker.generators.base import Generator
 
@@ -45,10 +45,34 @@ class Snapshots:
         if row.state.finished or now - row.checkpointed_at < self._checkpoint_seconds:
             return
         row.checkpointed_at = now
-        try:
-            checkpoint = row.state.checkpoint()
-        except Exception as error:  # noqa: BLE001 - a pipeline's scheduler may hold state that cannot be serialised
-            log.warning("checkpoint failed", job=row.job.id, error=repr(error)[:200])
-            return
+        self._report(row, _checkpoint(row))
+
+    def keep(self, decoded: Sequence[Row]) -> None:
+        """Before rows are decoded: keep the checkpoints of those whose jobs have further images to generate."""
+        together = {id(row) for row in decoded}
+        for row in decoded:
+            if any(other.picture is None and id(other) not in together for other in row.job.rows):
+                checkpoint = _checkpoint(row)
+                row.decoded_from = None if checkpoint is None else (checkpoint, list(row.task.buckets))
+
+    def checkpoint(self, job: JobRun) -> None:
+        """Report a checkpoint of each image of a job that is suspended."""
+        for row in job.rows:
+            if row.decoded_from is None:
+                self._report(row, _checkpoint(row))
+            else:
+                checkpoint, row.task.buckets = row.decoded_from
+                self._report(row, checkpoint)
+
+    def _report(self, row: Row, checkpoint: bytes | None) -> None:
         if checkpoint is not None:
             self._listener.checkpointed(row.job, row.index, checkpoint)
+
+
+def _checkpoint(row: Row) -> bytes | None:
+    """The checkpoint of a row's state; None if it has none, or cannot be made."""
+    try:
+        return None if row.state is None else row.state.checkpoint()
+    except Exception as error:  # noqa: BLE001 - a pipeline's scheduler may hold state that cannot be serialised
+        log.warning("checkpoint failed", job=row.job.id, error=repr(error)[:200])
+        return None

@@ -38,6 +38,16 @@ class Admission:
         """The circuit breaker of each model."""
         self.store = Breaker(1, STORE_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         """The circuit breaker of the picture store."""
+        self.closed = False
+        """Whether no job at all is taken: the worker drains."""
+
+    def close(self) -> None:
+        """Take no more jobs."""
+        self.closed = True
+
+    def open(self) -> None:
+        """Take jobs again."""
+        self.closed = False
 
     def add(self, queue: str, jobs: int) -> None:
         """Count the jobs of a message that arrived from this queue."""
@@ -54,7 +64,7 @@ class Admission:
     def is_open(self, queue: str) -> bool:
         """Whether one more message of a queue may be fetched."""
         with self._lock:
-            if self._held[Lane.ALONE] or self._held[lane_of(queue)] >= self._slots:
+            if self.closed or self._held[Lane.ALONE] or self._held[lane_of(queue)] >= self._slots:
                 return False
             model = model_of(queue)
             return self._breaker_allows(self.store, self._held.total()) and (
@@ -65,7 +75,7 @@ class Admission:
         """Whether a job of a model may be claimed without a message."""
         with self._lock:
             breakers = (self.store, self.models[model])
-            return all(breaker.state is BreakerState.CLOSED for breaker in breakers)
+            return not self.closed and all(breaker.state is BreakerState.CLOSED for breaker in breakers)
 
     def paused(self) -> list[str]:
         """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""

@@ -30,6 +30,7 @@ from limner_worker.runtime import worker_metrics
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.answering import Answering
 from limner_worker.runtime.claiming import Claimer, Delivery
+from limner_worker.runtime.draining import Draining
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
@@ -75,6 +76,8 @@ class WorkerService:
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
         self._leases = Leases(settings, database, redis, held, threads, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
+        owner, give_back = self._leases.owner, self._give_back
+        self._draining = Draining(settings, database, owner, admission, held, threads, give_back)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
         server = server_of(settings)
@@ -100,7 +103,7 @@ class WorkerService:
 
     def start(self) -> None:
         """Start all threads. The models are loaded already."""
-        at_scrape(lambda: worker_metrics.measure(len(self._held), self._models, self._admission.paused()))
+        at_scrape(lambda: worker_metrics.measure(len(self._held), self._models, self._admission))
         self._metrics_address = serve_metrics(self._settings, self._threads)
         self._engine.start()
         self._leases.start()
@@ -109,6 +112,7 @@ class WorkerService:
         self._answering.start()
         self._deduplicator.start()
         self._claimer.start()
+        self._draining.start()
         self._watchdog.start()
 
     def deliver(self, delivery: Delivery) -> None:
@@ -117,6 +121,7 @@ class WorkerService:
 
     def stop(self) -> None:
         """Warm shutdown: work on held jobs for `shutdown_seconds` at most, hand back the rest, acknowledge all."""
+        self._draining.stop()
         self._claimer.stop()
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while len(self._held) and time.monotonic() < deadline:
@@ -256,6 +261,16 @@ class WorkerService:
         self._checkpoints.delete(job)
         self._deduplicator.attempt_ended(job)
 
+    def _give_back(self, jobs: Sequence[JobRun]) -> None:
+        """Return unfinished jobs of a draining worker to the queue; other workers continue from their checkpoints."""
+        if not jobs:
+            return
+        self._engine.suspend(jobs)
+        self._checkpoints.flush()
+        unfinished = [job for job in jobs if self._held.is_working(job)]
+        hand_back(self._database, self._hints, unfinished, ())
+        self._abort(unfinished)
+
     def _hand_back(self, jobs: Sequence[JobRun], suspects: Collection[AttemptKey] = ()) -> None:
         """Return attempts to the queue without a loss. The leases of `suspects` end now; each counts as one loss."""
         if not jobs:
@@ -271,18 +286,9 @@ class WorkerService:
     # --- health, and the end of the process ---
 
     def _report(self, owner: str) -> WorkerReport:
-        used, total = worker_metrics.device_memory()
-        return WorkerReport(
-            owner=owner,
-            models=list(self._models),
-            device=worker_metrics.device_name(self._settings.device),
-            held=len(self._held),
-            closed=self._admission.paused(),
-            stalled=sorted(self._threads.stalled()),
-            memory_used=used,
-            memory_total=total,
-            metrics=self._metrics_address,
-        )
+        settings, address, stalled = self._settings, self._metrics_address, self._threads.stalled()
+        held = len(self._held)
+        return worker_metrics.report(owner, settings.device, self._models, held, self._admission, stalled, address)
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:
         suspects = self._engine.suspects if name == "engine" else self._held.keys()

@@ -1,19 +1,48 @@
-"""The figures of a worker that are measured when they are read."""
+"""The figures of a worker that are measured when they are read, and its report."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 from limner_shared import metrics
+from limner_shared.messaging.reports import WorkerReport
 from limner_worker.generators.device_memory import memory_bytes
+from limner_worker.runtime.admission import Admission
 
 
-def measure(held: int, models: Sequence[str], paused: Collection[str]) -> None:
-    """Set the gauges: the number of held jobs, the models served, and those that are paused."""
+def measure(held: int, models: Sequence[str], admission: Admission) -> None:
+    """Set the gauges: the number of held jobs, the models served, those that are paused, and whether it drains."""
+    paused = admission.paused()
     metrics.WORKER_HELD_JOBS.set(held)
+    metrics.WORKER_DRAINING.set(admission.closed)
     metrics.WORKER_MODELS.replace({(model,): 1 for model in models})
     metrics.WORKER_PAUSED.replace({(what,): what in paused for what in (*models, "store")})
     metrics.DEVICE_MEMORY_BYTES.replace(memory_bytes())
+
+
+def report(
+    owner: str,
+    device: str,
+    models: Sequence[str],
+    held: int,
+    admission: Admission,
+    stalled: Collection[str],
+    address: str,
+) -> WorkerReport:
+    """What the worker says of itself in Redis; `device` is the configured one."""
+    used, total = device_memory()
+    return WorkerReport(
+        owner=owner,
+        models=list(models),
+        device=device_name(device),
+        held=held,
+        closed=admission.paused(),
+        stalled=sorted(stalled),
+        memory_used=used,
+        memory_total=total,
+        metrics=address,
+        draining=admission.closed,
+    )
 
 
 def device_memory() -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -79,6 +80,12 @@ class CheckpointStore:
         """Delete a job's checkpoints, asynchronously."""
         for index in job.checkpointed_images:
             self._thread.submit(self._delete, _name(job.id, index))
+
+    def flush(self) -> None:
+        """Wait for the writes and deletions that were submitted before."""
+        done = threading.Event()
+        self._thread.submit(done.set)
+        done.wait()
 
     def close(self) -> None:
         """Wait for the pending writes and deletions."""

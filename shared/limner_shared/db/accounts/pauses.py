@@ -1,4 +1,4 @@
-"""Pausing and resuming the queue of a model, or a tenant; each change is recorded in the audit log."""
+"""Pausing and resuming the queue of a model, a tenant, or a worker; each change is recorded in the audit log."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import Pause, Tenant
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.ids import new_id
-from limner_shared.domain.pauses import MAX_PAUSE_SECONDS, PauseKind
+from limner_shared.domain.pauses import DRAIN_SECONDS, MAX_PAUSE_SECONDS, PauseKind
 from limner_shared.errors import InvalidRequest, NotFound
 
 
 def pause(
     session: Session, kind: PauseKind, subject: str, reason: str | None, until: Expiry | None, *, actor: str
 ) -> Pause:
-    """Pause a model or a tenant, or change the reason and the time of its pause.
+    """Pause a model, a tenant or a worker, or change the reason and the time of its pause.
 
-    `subject` is the name of the model, which the caller has checked, or the id of the tenant. Raises InvalidRequest for
-    a time that is past or too far ahead.
+    `subject` is the name of the model or the id of the worker, which the caller has checked, or the id of the tenant.
+    Raises InvalidRequest for a time that is past or too far ahead.
     """
     moment: float = session.scalar(select(now())) or 0.0
+    if kind is PauseKind.WORKER and until is None:
+        until = Expiry(DRAIN_SECONDS, is_relative=True)
     values = {"reason": reason, "until": _end(until, moment), "paused_at": moment, "actor": actor}
     new = insert_new(session, Pause, "kind", "subject")
     session.execute(new.values(id=new_id("pause"), kind=kind, subject=subject, **values))
@@ -49,12 +51,19 @@ def resume(session: Session, pause_id: str, *, actor: str) -> None:
 
 
 def find(session: Session, kind: PauseKind, subject: str) -> str:
-    """The id of the pause of a model or tenant. Raises NotFound if it is not paused."""
+    """The id of the pause of a model, tenant or worker. Raises NotFound if it is not paused."""
     query = select(Pause.id).where(Pause.kind == kind, Pause.subject == subject, pause_queries.in_force())
     found = session.scalar(query)
     if found is None:
         raise NotFound(f"This {kind} is not paused.")
     return found
+
+
+def forget_worker(session: Session, owner: str) -> None:
+    """Delete the pause of a worker that ends, if there is one."""
+    row = session.scalar(select(Pause).where(Pause.kind == PauseKind.WORKER, Pause.subject == owner))
+    if row is not None:
+        _lift(session, row, audit.SYSTEM)
 
 
 def lift_ended(session: Session, limit: int) -> int:
@@ -96,7 +105,7 @@ def _lift(session: Session, row: Pause, actor: str) -> None:
 
 
 def _record(session: Session, row: Pause, actor: str, action: Action, detail: dict[str, Any]) -> None:
-    """Record a change: of a tenant's pause in its own log, of a model's in the operator's."""
+    """Record a change: of a tenant's pause in its own log, of all others in the operator's."""
     tenant_id = row.subject if row.kind == PauseKind.TENANT else LOCAL_TENANT
     if tenant_id == LOCAL_TENANT:
         ensure_tenant(session, LOCAL_TENANT, LOCAL_NAME)

@@ -227,7 +227,7 @@ class SuspendedRun:
 
     def checkpoint(self) -> bytes | None:
         """Return the latents after the last step, with the state of the scheduler and of the random generator."""
-        if self._latents is None or self._denoised is None or self.finished:
+        if self._latents is None or self._denoised is None or (self.finished and self.kind is not Kind.DECODE):
             return None
         return Checkpoint.write(self._scheduler_steps, self._latents, self._denoised, self._scheduler, self._generator)
 

@@ -76,7 +76,7 @@ const resume = (queue) => attempt(async () => {
 
 function workerCard(worker) {
   const { memory, jobs } = worker;
-  const badge = worker.stalled.length ? ["failed", "stuck"] : worker.closed.length ? ["paused", "recovering"] : worker.held ? ["running", "working"] : ["ok", "ready"];
+  const badge = worker.stalled.length ? ["failed", "stuck"] : worker.draining ? ["paused", "draining"] : worker.closed.length ? ["paused", "recovering"] : worker.held ? ["running", "working"] : ["ok", "ready"];
   const used = memory && Math.min(1, memory.used / memory.total);
   const size = memory && `${(memory.used / GIB).toFixed(1)} of ${(memory.total / GIB).toFixed(0)} GiB`;
   const bar = el("i", { className: "running" });
