@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test test-long clients chart images chaos soak fuzz matrix screenshots lint docs format lock sbom clean browser
+.PHONY: help demo up test test-long clients chart cells images chaos soak fuzz matrix screenshots lint docs format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -40,6 +40,10 @@ chart: $(STAMP) ## Render, lint and validate the Helm chart
 	@if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts --no-audit --no-fund \
 	--prefix dist/crds @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 >/dev/null; fi
 	@PYTHONPATH=dist/chart exec $(BIN)/python -m pytest tests/chart $(ARGS)
+
+cells: $(STAMP) ## Run two real installations behind HAProxy, which must be installed: apt-get install haproxy
+	@command -v haproxy >/dev/null || { echo 'haproxy is not installed' >&2; exit 1; }
+	@exec $(BIN)/python -m pytest tests/cells $(ARGS)
 
 images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }

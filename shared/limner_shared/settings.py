@@ -27,6 +27,7 @@ RENAMED: Final = {
     "window": "release_window",
 }
 """Old names of settings; their variables still work in this version, with a warning."""
+CELL_PATTERN: Final = "[a-z][a-z0-9]{0,11}"
 
 
 OPENAI_NAMES: Final = (
@@ -98,6 +99,9 @@ class Settings(SafetySettings):
     public_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
     """The address at which a trusted proxy serves this service, such as https://pictures.example. Without API keys,
     forwarded requests are refused unless it is set; access control is then the proxy's task."""
+    cell: str = Field(default="", pattern=f"^({CELL_PATTERN})?$")
+    """The name of this installation behind a front door with several of them: lower-case letters and digits. New keys
+    and links begin with it."""
     signing_key: str = Field(default="", repr=False)
     """The secret that signs links to images; empty: a random one, kept in the database. A new one ends all links. Web
     servers and dispatchers need the same one."""

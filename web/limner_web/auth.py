@@ -12,6 +12,7 @@ from flask import Flask, g, request
 
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, keys
+from limner_shared.domain import cells
 from limner_shared.domain.access import Scope, require
 from limner_shared.errors import Forbidden, OperatorRequired, Unauthorized
 from limner_shared.settings import Settings, is_loopback
@@ -157,7 +158,7 @@ def _credential(settings: Settings) -> str | None:
         basic = request.authorization
         token = (basic.password or "") if basic is not None else ""
     # These clients always send a credential. Where none is required, only a token that looks like our key is checked.
-    if request.path.startswith(DOORS) and not settings.keys_required and not token.startswith(keys.PREFIX):
+    if request.path.startswith(DOORS) and not settings.keys_required and not token.startswith(cells.KEY_PREFIX):
         return None
     if scheme and not is_basic and scheme.lower() != "bearer":
         raise Unauthorized("Send the key as `Authorization: Bearer KEY`.")

@@ -10,6 +10,7 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.routing import BaseConverter
 
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound, UnsupportedMediaType
+from limner_shared.settings import CELL_PATTERN
 from limner_web import strict_json
 from limner_web.services import get_services
 
@@ -31,7 +32,7 @@ OTHER_BODIES: Final = ("/sdapi/v1/interrupt", "/cancel", "/replicate/v1/files")
 """How the paths in these folders end that take no body, or another one."""
 PLAIN_HEADERS: Final = ("Idempotency-Key", "X-Stainless-Retry-Count")
 ID_PATTERN: Final = "[a-z]+_[0-9a-z]{1,32}"
-KEY_ID_PATTERN: Final = "[0-9a-f]{12}"
+KEY_ID_PATTERN: Final = f"(?:{CELL_PATTERN}-)?[0-9a-f]{{12}}"
 BROKEN_BODY: Final = (OSError, ParseException, ClientDisconnected)
 """The errors of reading a body whose connection or chunked framing ends early."""
 

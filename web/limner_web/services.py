@@ -93,7 +93,7 @@ def build(settings: Settings) -> Services:
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
-        links=SignedLinks(settings.signing_key, database),
+        links=SignedLinks(settings.signing_key, database, settings.cell),
         listener=listener,
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),

@@ -13,6 +13,7 @@ from limner_client.cli.admin import opened_database
 from limner_shared.db.accounts import keys as api_keys
 from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Expiry, Scope, parse_expiry
 from limner_shared.errors import InvalidRequest
+from limner_shared.settings import Settings
 
 
 class ExpiryType(click.ParamType[Expiry]):
@@ -52,7 +53,7 @@ def keys() -> None:
 def keys_create(tenant: str, label: str, scopes: tuple[str, ...], expiry: Expiry | None) -> None:
     """Create a key for TENANT, and the tenant if it does not exist. The key is shown only once."""
     with opened_database() as database, database.write() as session:
-        secret = api_keys.create(session, tenant, label, scopes=scopes, expiry=expiry)
+        secret = api_keys.create(session, tenant, label, scopes=scopes, expiry=expiry, cell=Settings().cell)
     click.echo(secret)
 
 
@@ -83,7 +84,9 @@ def keys_rotate(key_id: str, overlap_seconds: int, expiry: Expiry | None) -> Non
     Without --expires, the new key expires when the old one would have.
     """
     with opened_database() as database, database.write() as session:
-        rotation = api_keys.rotate(session, key_id, overlap_seconds=overlap_seconds, expiry=expiry)
+        rotation = api_keys.rotate(
+            session, key_id, overlap_seconds=overlap_seconds, expiry=expiry, cell=Settings().cell
+        )
     click.echo(rotation.new.key)
     click.echo(f"{key_id} expires at {_date(rotation.old_expires_at)} UTC.", err=True)
 

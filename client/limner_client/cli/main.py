@@ -59,6 +59,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "restore": Lazy("Restore a backup into an empty installation.", "limner_client.cli.backups:restore", "service"),
     "check": Lazy("Compare the database with the picture store.", "limner_client.cli.backups:check", "service"),
     "blobs": Lazy("Copy the pictures to another store.", "limner_client.cli.backups:blobs", "service"),
+    "cells": Lazy("Serve tenants from several installations.", "limner_client.cli.cells:cells"),
     "top": Lazy("Show queues, workers and rates, live.", "limner_client.cli.top:top", "service"),
     "doctor": Lazy("Check this installation and its configuration.", "limner_client.cli.admin:doctor", "server"),
     "support-bundle": Lazy(

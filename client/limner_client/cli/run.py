@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from limner_client.local.autoscaler import COOLDOWN_SECONDS, TARGET_SECONDS, Autoscaler
 from limner_client.local.signals import stop_on_signals
 from limner_client.local.stack import SUPERVISOR, Stack, lock_data_dir
+from limner_client.local.worker_scaling import ScalingRules
 from limner_shared.settings import Settings
 
 COLOURS: Final = {
@@ -25,11 +28,35 @@ COLOURS: Final = {
     "worker-3": "blue",
 }
 MINIMUM_FREE_BYTES: Final = 200 << 20
+MOST_WORKERS: Final = 64
+
+
+class WorkersType(click.ParamType[ScalingRules]):
+    """A number of workers, or the least and the most: `0-4`."""
+
+    name = "number|least-most"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ScalingRules:
+        """Read the value; an invalid one is a usage error."""
+        least, dash, most = str(value).partition("-")
+        if not (least.isdecimal() and (not dash or most.isdecimal())):
+            self.fail("give a number such as 2, or the least and the most such as 0-4", param, ctx)
+        limits = int(least), int(most or least)
+        if not 0 <= limits[0] <= limits[1] <= MOST_WORKERS or limits[1] == 0:
+            self.fail(f"give numbers up to {MOST_WORKERS}, the lower one first, and at least one worker", param, ctx)
+        return ScalingRules(*limits, TARGET_SECONDS, COOLDOWN_SECONDS)
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Number of worker processes.")
-def up(workers: int) -> None:
+@click.option(
+    "--workers",
+    "rules",
+    type=WorkersType(),
+    default="1",
+    show_default=True,
+    help="Number of worker processes, or the least and the most, such as 0-4: they start and stop with the work.",
+)
+def up(rules: ScalingRules) -> None:
     """Start Valkey, web, dispatcher and workers on this machine, and keep them running until Ctrl-C.
 
     All state is kept in LIMNER_DATA_DIR and used again at the next start. LIMNER_REDIS_URL, LIMNER_DATABASE_URL and
@@ -38,7 +65,7 @@ def up(workers: int) -> None:
     settings = Settings()
     printer = Printer(Console(stderr=False, highlight=False, soft_wrap=True))
     with lock_data_dir(settings.data_dir):
-        stack = Stack(settings, workers=workers, log_dir=settings.data_dir / "logs", tell=printer.tell)
+        stack = Stack(settings, workers=rules.least, log_dir=settings.data_dir / "logs", tell=printer.tell)
         stack.ensure_space(MINIMUM_FREE_BYTES)
         with stop_on_signals(stack):
             try:
@@ -46,7 +73,11 @@ def up(workers: int) -> None:
                 stack.start()
                 if not stack.stopping:
                     printer.tell(SUPERVISOR, f"ready: open {stack.url} (Ctrl-C stops)")
-                stack.watch()
+                if rules.least == rules.most:
+                    stack.watch()
+                else:
+                    with closing(Autoscaler(stack, rules)) as autoscaler:
+                        stack.watch(autoscaler.tend)
             finally:
                 printer.tell(SUPERVISOR, "stopping")
                 stack.stop()

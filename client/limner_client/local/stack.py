@@ -86,15 +86,17 @@ class Stack:
         self.stopping = False
         self.hurry = False
         self._log_dir = log_dir
-        self._tell = tell
+        self.tell = tell
         external = "redis_url" in settings.model_fields_set
         valkey = None if external else EmbeddedValkey(settings.data_dir / "valkey", log_dir / "valkey.log")
         self._valkey = valkey
         self.redis_url = settings.redis_url if valkey is None else valkey.url
-        warm = settings.shutdown_seconds + GRACE_SECONDS
-        names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
+        self._leaving: list[tuple[Service, float]] = []
+        """Workers that stop, and when each is killed."""
         web = Service("web", _limner("serve"), GRACE_SECONDS)
-        self._workers = [Service(name, _limner("worker"), warm) for name in names]
+        self._workers = [self._worker(number) for number in range(1, workers + 1)]
+        if workers == 1:
+            self._workers[0].name = "worker"
         self.services = [web, Service("dispatcher", _limner("dispatcher"), GRACE_SECONDS), *self._workers]
 
     @property
@@ -125,21 +127,43 @@ class Stack:
         for ready, what in ((self._web_is_ready, "web server"), (self._workers_are_ready, "worker")):
             self._await(ready, what, deadline)
 
-    def watch(self) -> None:
-        """Restart processes that end, until `stopping` is set."""
+    def watch(self, tend: Callable[[], None] = lambda: None) -> None:
+        """Restart processes that end, until `stopping` is set; `tend` is called again and again."""
         while not self.stopping:
             time.sleep(POLL_SECONDS)
             self.restart_dead()
+            tend()
+
+    @property
+    def worker_count(self) -> int:
+        """The number of workers that are not stopping."""
+        return len(self._workers)
+
+    def scale(self, count: int) -> None:
+        """Start or stop workers until there are `count`. A stopping one finishes its jobs or hands them back."""
+        while len(self._workers) < count:
+            worker = self._worker(len(self._workers) + 1)
+            self._workers.append(worker)
+            self.services.append(worker)
+            self._spawn(worker)
+        while len(self._workers) > count:
+            worker = self._workers.pop()
+            self.services.remove(worker)
+            if worker.child is not None:
+                worker.child.terminate()
+                self._leaving.append((worker, time.monotonic() + worker.stop_seconds))
 
     def restart_dead(self) -> None:
         """Restart each process that has ended, after its backoff."""
         self._restart_valkey_if_dead()
         for service in self.services:
             self._restart_if_dead(service)
+        self._leaving = [each for each in self._leaving if not self._has_left(*each)]
 
     def stop(self) -> None:
         """Stop all processes gracefully: each within its time limit, workers after their running jobs, Valkey last."""
         running = [service for service in self.services if service.child is not None]
+        running += [service for service, _ in self._leaving]
         for service in running:
             if service.child is not None:
                 service.child.terminate()
@@ -159,10 +183,22 @@ class Stack:
 
     # --- one process ---
 
+    def _worker(self, number: int) -> Service:
+        return Service(f"worker-{number}", _limner("worker"), self.settings.shutdown_seconds + GRACE_SECONDS)
+
+    def _has_left(self, service: Service, deadline: float) -> bool:
+        """Whether a stopping worker has ended; one that takes too long is killed."""
+        child = service.child
+        if child is None or child.exit_code is not None or time.monotonic() > deadline:
+            if child is not None:
+                child.close()
+            return True
+        return False
+
     def _spawn(self, service: Service) -> None:
         log_file = self._log_dir / f"{service.name}.log"
         service.child = Child(
-            service.name, service.command, environment=self._environment(service), log_file=log_file, tell=self._tell
+            service.name, service.command, environment=self._environment(service), log_file=log_file, tell=self.tell
         )
 
     def _environment(self, service: Service) -> dict[str, str]:
@@ -183,19 +219,19 @@ class Stack:
         steady = time.monotonic() - child.started_at > STEADY_SECONDS
         service.failures = 0 if steady else service.failures + 1
         pause = BACKOFF_SECONDS[min(service.failures, len(BACKOFF_SECONDS) - 1)]
-        self._tell(SUPERVISOR, f"{service.name} {_ended(child)}; it is restarted in {pause:g} s")
+        self.tell(SUPERVISOR, f"{service.name} {_ended(child)}; it is restarted in {pause:g} s")
         service.child, service.restart_at = None, time.monotonic() + pause
 
     def _restart_valkey_if_dead(self) -> None:
         valkey = self._valkey
         if valkey is None or valkey.child is None or valkey.child.exit_code is None:
             return
-        self._tell(SUPERVISOR, f"valkey {_ended(valkey.child)}; it is restarted")
+        self.tell(SUPERVISOR, f"valkey {_ended(valkey.child)}; it is restarted")
         valkey.child.close()
         try:
             valkey.start()
         except ServiceUnavailable as error:
-            self._tell(SUPERVISOR, error.message)
+            self.tell(SUPERVISOR, error.message)
 
     def _wait_or_kill(self, service: Service, deadline: float) -> None:
         child = service.child
@@ -203,7 +239,7 @@ class Stack:
             return
         while not child.wait(POLL_SECONDS):
             if self.hurry or time.monotonic() > deadline:
-                self._tell(SUPERVISOR, f"{service.name} is still running; it is killed")
+                self.tell(SUPERVISOR, f"{service.name} is still running; it is killed")
                 break
         child.close()
 

@@ -55,7 +55,8 @@ class Deliveries:
         self._database = database
         self._leadership = leadership
         self._isolation = isolation
-        self._bodies = Bodies(settings.public_url, catalogue, SignedLinks(settings.signing_key, database))
+        links = SignedLinks(settings.signing_key, database, settings.cell)
+        self._bodies = Bodies(settings.public_url, catalogue, links)
         self._sender = Sender(Targets.parse(settings.webhook_internal_targets), settings.webhook_timeout_seconds)
         self._pacing = Pacing(SLOTS, settings.webhook_concurrency, settings.webhook_rate)
         self._pool = supervisor.pool("webhook", SLOTS)

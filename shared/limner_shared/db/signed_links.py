@@ -10,6 +10,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 
 from limner_shared.db.accounts.secrets import shared_secret
 from limner_shared.db.engine import Database
+from limner_shared.domain import cells
 from limner_shared.errors import InvalidLink, LinkExpired
 
 MAX_SECONDS: Final = 7 * 86_400
@@ -23,8 +24,9 @@ PURPOSE: Final = "image link"
 class SignedLinks:
     """Makes and reads the tokens of links."""
 
-    def __init__(self, key: str, database: Database) -> None:
-        """An empty `key` means the one that the database keeps."""
+    def __init__(self, key: str, database: Database, cell: str = "") -> None:
+        """An empty `key` means the one that the database keeps. Links begin with the name of their `cell`."""
+        self._prefix = cells.link_prefix(cell)
         self._key = key
         self._database = database
         self._lock = threading.Lock()
@@ -37,12 +39,12 @@ class SignedLinks:
     def make(self, image_id: str, seconds: int) -> tuple[str, float]:
         """Return the path of a link to an image, and when it expires, in seconds since 1970."""
         until = int(time.time()) + seconds
-        return f"{FOLDER}/{self._ready().dumps([image_id, until])}", float(until)
+        return f"{FOLDER}/{self._prefix}{self._ready().dumps([image_id, until])}", float(until)
 
     def read(self, token: str) -> tuple[str, float]:
         """Return the image of a token, and the seconds until it expires. Raises InvalidLink or LinkExpired."""
         try:
-            image_id, until = self._content(self._ready().loads(token))
+            image_id, until = self._content(self._ready().loads(token.rpartition(cells.LINK_SEPARATOR)[2]))
         except (BadSignature, ValueError) as error:
             raise InvalidLink from error
         if (left := until - time.time()) <= 0:

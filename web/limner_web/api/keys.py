@@ -56,8 +56,11 @@ def rotate_key(body: KeyRotation) -> tuple[RotatedKey, int, dict[str, str]]:
     old_id = key_id()
     if old_id is None:
         raise Unauthorized("Send the key to rotate as `Authorization: Bearer KEY`.")
-    with get_services().database.write() as session:
-        rotation = keys.rotate(session, old_id, overlap_seconds=body.overlap_seconds, actor=actor())
+    services = get_services()
+    with services.database.write() as session:
+        rotation = keys.rotate(
+            session, old_id, overlap_seconds=body.overlap_seconds, actor=actor(), cell=services.settings.cell
+        )
     new = rotation.new
     view = RotatedKey(
         id=new.id,

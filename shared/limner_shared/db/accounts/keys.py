@@ -1,4 +1,7 @@
-"""API keys: `lmn_<lookup id>_<secret>_<checksum>`; only the secret's SHA-256 is stored."""
+"""API keys: `lmn_<lookup id>_<secret>_<checksum>`; only the secret's SHA-256 is stored.
+
+The lookup id of a key that a cell made begins with the cell's name.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ from limner_shared.db.accounts.tenants import find_or_make
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.types import NO_SYNC
 from limner_shared.db.tables import ApiKey, Tenant
+from limner_shared.domain import cells
 from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, Expiry, Scope, parse_scopes, read_scopes, store_scopes
 from limner_shared.errors import InvalidState, NotFound, Unauthorized
 
-PREFIX: Final = "lmn"
 LAST_USED_SECONDS: Final = 60
 """The last use of a key is written at most once in this time."""
 
@@ -65,6 +68,7 @@ def create(
     scopes: Iterable[str] = (),
     expiry: Expiry | None = None,
     actor: str = audit.OPERATOR,
+    cell: str = "",
 ) -> str:
     """Create a key, and its tenant if none has that name. Returns the key, which cannot be shown again.
 
@@ -74,7 +78,7 @@ def create(
     granted = parse_scopes(scopes)
     expires_at = None if expiry is None else expiry.at(_clock(session))
     tenant_id = find_or_make(session, tenant_name)
-    made = _insert(session, tenant_id, label, granted, expires_at)
+    made = _insert(session, cell, tenant_id, label, granted, expires_at)
     detail = {"label": label, "scopes": sorted(granted), "expires_at": expires_at}
     audit.record(session, tenant_id, actor, Action.KEY_CREATED, made.id, detail)
     return made.key
@@ -87,6 +91,7 @@ def rotate(
     overlap_seconds: float = DEFAULT_OVERLAP_SECONDS,
     expiry: Expiry | None = None,
     actor: str = audit.OPERATOR,
+    cell: str = "",
 ) -> Rotation:
     """Replace a key by a new one with the same label and scopes; the old one expires after the overlap.
 
@@ -102,7 +107,7 @@ def rotate(
     clock = _clock(session)
     scopes = read_scopes(old.scopes)
     expires_at = old.expires_at if expiry is None else expiry.at(clock)
-    made = _insert(session, old.tenant_id, old.label, scopes, expires_at)
+    made = _insert(session, cell, old.tenant_id, old.label, scopes, expires_at)
     ends_at = clock + overlap_seconds if old.expires_at is None else min(old.expires_at, clock + overlap_seconds)
     changed = update(ApiKey).where(ApiKey.id == key_id).values(replaced_by=made.id, expires_at=ends_at)
     session.execute(changed, execution_options=NO_SYNC)
@@ -140,7 +145,7 @@ def tenant_keys(session: Session, tenant_id: str, limit: int, after: str | None 
 def authenticate(session: Session, key: str) -> Caller:
     """The owner of a key. Raises Unauthorized, whatever makes the key invalid."""
     prefix, lookup, secret, checksum = (*key.split("_"), "", "", "", "")[:4]
-    if prefix == PREFIX and checksum == _checksum(lookup, secret):  # a typo costs no query
+    if prefix == cells.KEY_PREFIX and checksum == _checksum(lookup, secret):  # a typo costs no query
         due = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at <= now() - LAST_USED_SECONDS)
         columns = (ApiKey.tenant_id, ApiKey.digest, ApiKey.scopes, due.label("due"), Tenant.requests_per_minute)
         query = select(*columns).join(Tenant, Tenant.id == ApiKey.tenant_id)
@@ -172,12 +177,14 @@ def record_expired(session: Session, limit: int) -> int:
     return len(found)
 
 
-def _insert(session: Session, tenant_id: str, label: str, scopes: frozenset[Scope], expires_at: float | None) -> NewKey:
-    lookup, secret = secrets.token_hex(6), secrets.token_hex(20)  # 160 random bits
+def _insert(
+    session: Session, cell: str, tenant_id: str, label: str, scopes: frozenset[Scope], expires_at: float | None
+) -> NewKey:
+    lookup, secret = cells.key_id_prefix(cell) + secrets.token_hex(6), secrets.token_hex(20)  # 160 random bits
     values: dict[str, Any] = {"id": lookup, "tenant_id": tenant_id, "label": label, "digest": _digest(secret)}
     values |= {"scopes": store_scopes(scopes), "expires_at": expires_at}
     session.execute(insert(ApiKey).values(created_at=now(), **values))
-    return NewKey(lookup, f"{PREFIX}_{lookup}_{secret}_{_checksum(lookup, secret)}", scopes, expires_at)
+    return NewKey(lookup, f"{cells.KEY_PREFIX}_{lookup}_{secret}_{_checksum(lookup, secret)}", scopes, expires_at)
 
 
 def _is_valid() -> ColumnElement[bool]:

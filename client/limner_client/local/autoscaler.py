@@ -1,0 +1,69 @@
+"""Starts and stops the workers of `limner up` by the work that waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from limner_client.local.stack import SUPERVISOR, Stack
+from limner_client.local.worker_scaling import ScalingRules, WorkerScaling, seconds_of_work
+from limner_shared.db import pause_queries, queries, release_queries
+from limner_shared.db.engine import Database
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.estimates import measure
+from limner_shared.domain.jobs import Priority
+
+EVERY_SECONDS: Final = 2.0
+TARGET_SECONDS: Final = 20.0
+COOLDOWN_SECONDS: Final = 300.0
+DEFAULT_JOB_SECONDS: Final = 5.0
+"""The time of a job until some have ended."""
+MEASURED_SECONDS, MEASURED_JOBS = 600.0, 200
+
+
+class Autoscaler:
+    """Keeps the number of a stack's workers between two limits. Call `tend` often, from the stack's own thread."""
+
+    def __init__(self, stack: Stack, rules: ScalingRules, clock: Callable[[], float] = time.monotonic) -> None:
+        settings = stack.settings
+        self._stack = stack
+        self._scaling = WorkerScaling(rules)
+        self._clock = clock
+        self._database = Database(settings.resolved_database_url)
+        self._models = [card.name for card in Catalogue.load(settings.models, settings.default_model).cards.values()]
+        self._next = 0.0
+
+    def tend(self) -> None:
+        """Every few seconds, start or stop workers. While the database is away, their number stays."""
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + EVERY_SECONDS
+        current = self._stack.worker_count
+        try:
+            with self._database.read() as session:
+                held = pause_queries.paused(session).models
+                waiting = sum(self._seconds(session, model, current) for model in self._models if model not in held)
+        except SQLAlchemyError:
+            return
+        wanted = self._scaling.workers(now, current, waiting)
+        if wanted != current:
+            self._stack.tell(SUPERVISOR, f"{waiting:.0f} s of work wait: {wanted} workers instead of {current}")
+            self._stack.scale(wanted)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.dispose()
+
+    def _seconds(self, session: Session, model: str, workers: int) -> float:
+        waiting = sum(size.jobs for size in release_queries.released_sizes(session, model).values())
+        waiting += sum(release_queries.backlog_size(session, model, priority.rank).jobs for priority in Priority)
+        if not waiting:
+            return 0.0
+        rate = measure(queries.latest_runs(session, model, MEASURED_SECONDS, MEASURED_JOBS))
+        jobs, busy = (0, 0.0) if rate is None else (rate.jobs, max(1, workers) * rate.jobs / rate.per_second)
+        return seconds_of_work(waiting, jobs, busy, DEFAULT_JOB_SECONDS)

@@ -1,0 +1,1 @@
+"""Tests with several cells behind a real HAProxy: `make cells`."""
