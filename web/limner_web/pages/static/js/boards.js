@@ -1,13 +1,14 @@
 // The boards of the gallery: every tag is one, with its newest picture.
 import { getJson, thumbnailUrl } from "./api.js";
 import { $, el, icon } from "./dom.js";
+import { number, t } from "./i18n.js";
 
 const TAGS = el("datalist", { id: "tags" }); // what fields for a tag suggest
 document.body.append(TAGS);
 
 function board(name, text, cover, isChosen, choose) {
   const picture = cover ? el("img", { src: thumbnailUrl(cover, 256), alt: "", loading: "lazy", decoding: "async" }) : icon(name ? "tag" : "image");
-  const button = el("button", { type: "button", onclick: () => choose(name) }, el("span", { className: "cover" }, picture), el("b", {}, name || "All pictures"), el("span", { className: "quiet" }, text));
+  const button = el("button", { type: "button", onclick: () => choose(name) }, el("span", { className: "cover" }, picture), el("b", {}, name || t("All pictures")), el("span", { className: "quiet" }, text));
   button.setAttribute("aria-pressed", isChosen);
   return el("li", {}, button);
 }
@@ -20,7 +21,7 @@ export async function showBoards(chosen, choose) {
   const focused = $("#boards").contains(document.activeElement) ? document.activeElement.querySelector("b")?.textContent : null;
   $("#boards ul").replaceChildren(
     board("", "", null, !chosen, choose),
-    ...items.map(({ tag, targets, cover }) => board(tag, targets.toLocaleString("en"), cover, tag === chosen, choose)),
+    ...items.map(({ tag, targets, cover }) => board(tag, number(targets), cover, tag === chosen, choose)),
   );
   if (focused) [...document.querySelectorAll("#boards button")].find((each) => each.querySelector("b").textContent === focused)?.focus();
 }

@@ -3,6 +3,7 @@ import { again, vary } from "./actions.js";
 import { call, getJson, pictureUrl, thumbnailUrl } from "./api.js";
 import { showBoards } from "./boards.js";
 import { $, el, icon } from "./dom.js";
+import { dateTime, number, t, tn } from "./i18n.js";
 import { watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
@@ -11,7 +12,7 @@ import { makeSelection } from "./selection.js";
 import { attempt, toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
 import { makeGrid } from "./virtual.js";
-import { count, fileName } from "./words.js";
+import { count, enlargeLabel, fileName } from "./words.js";
 import { save, zip } from "./zip.js";
 
 const PAGE = 100;
@@ -33,10 +34,10 @@ const viewer = setUpViewer({
   pictures: () => list,
   more,
   actions: [
-    { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
-    { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
-    { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
-    ...("canStart" in $("#main").dataset ? [{ icon: "image", text: "Start from this picture in the studio", run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
+    { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
+    { icon: "vary", text: t("Variations"), run: ({ job, image }) => vary(job, image) },
+    { icon: "remix", text: t("Remix in the studio"), run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+    ...("canStart" in $("#main").dataset ? [{ icon: "image", text: t("Start from this picture in the studio"), run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
   ],
   organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); boards(); } }),
 });
@@ -135,9 +136,9 @@ function arrange() {
   const isEmpty = isComplete && !list.length && $("#failed").hidden;
   $("#none").hidden = !isEmpty;
   const isFiltered = query().size > 0;
-  $("#none h2").textContent = isFiltered ? "No picture matches" : "No pictures yet";
-  $("#none p").textContent = isFiltered ? "Change the filters to see more." : "What you draw in the studio, in bulks or through the API appears here.";
-  $("#number").textContent = list.length ? `${count(list.length, "picture")}${isComplete ? "" : ", more as you scroll"}` : "";
+  $("#none h2").textContent = isFiltered ? t("No picture matches") : t("No pictures yet");
+  $("#none p").textContent = isFiltered ? t("Change the filters to see more.") : t("What you draw in the studio, in bulks or through the API appears here.");
+  $("#number").textContent = !list.length ? "" : isComplete ? count(list.length, "picture") : tn("%(n)s picture, more as you scroll", "%(n)s pictures, more as you scroll", list.length);
 }
 
 function showFailure(reason) {
@@ -148,10 +149,10 @@ function showFailure(reason) {
 // --- the cells ---------------------------------------------------------------------------------------------------------
 
 function render({ job, image }) {
-  const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: `Select ${job.prompt}, seed ${image.seed}` });
+  const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: t("Select %(prompt)s, seed %(seed)s", { prompt: job.prompt, seed: image.seed }) });
   box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
-  const open = el("button", { type: "button", ariaLabel: `Enlarge: ${job.prompt}, seed ${image.seed}`, onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
-  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isMarked({ job, image }) && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
+  const open = el("button", { type: "button", ariaLabel: enlargeLabel(job, image), onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
+  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isMarked({ job, image }) && el("span", { className: "loved", title: t("Favourite") }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
   mark(cell, selection.has(image.id));
   return cell;
 }
@@ -166,30 +167,30 @@ function mark(cell, on) {
 const chosen = () => list.filter(({ image }) => selection.has(image.id));
 
 function showSelection() {
-  const number = selection.size;
-  $("#chosen").hidden = !number;
-  root.classList.toggle("choosing", number > 0);
-  $("#chosen b").textContent = `${number} selected`;
-  $("[data-all=compare]").disabled = number !== 2;
+  const selected = selection.size;
+  $("#chosen").hidden = !selected;
+  root.classList.toggle("choosing", selected > 0);
+  $("#chosen b").textContent = tn("%(n)s selected", "%(n)s selected", selected);
+  $("[data-all=compare]").disabled = selected !== 2;
 }
 
 async function download() {
   const pictures = chosen().slice(0, MOST_ZIPPED);
-  toast(`Packing ${count(pictures.length, "picture")} …`, { seconds: 3 });
+  toast(tn("Packing %(n)s picture …", "Packing %(n)s pictures …", pictures.length), { seconds: 3 });
   const files = [];
   for (const [at, { job, image }] of pictures.entries()) {
     const bytes = new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
     files.push({ name: `${String(at + 1).padStart(4, "0")} ${fileName(job, image)}`, bytes });
   }
   save(zip(files), "limner-pictures.zip");
-  if (selection.size > MOST_ZIPPED) toast(`The first ${MOST_ZIPPED} pictures are in the archive.`);
+  if (selection.size > MOST_ZIPPED) toast(t("The first %(n)s pictures are in the archive.", { n: number(MOST_ZIPPED) }));
 }
 
 async function tagAll() {
   const tag = await askForTag();
   if (!tag) return;
   await forEach(chosen(), ({ image }) => addTag(image, tag));
-  toast(`Tagged “${tag}”`);
+  toast(t("Tagged “%(tag)s”", { tag }));
   boards();
 }
 
@@ -239,10 +240,10 @@ filters.addEventListener("input", ({ target }) => { clearTimeout(typing); typing
 filters.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("[data-reload]").onclick = restart;
 addShortcuts(
-  { keys: ["Ctrl+a"], text: "Select all that are loaded", run: () => commands.all() },
-  { keys: ["Escape"], text: "Clear the selection", run: () => selection.clear() },
-  { keys: ["Shift + click"], text: "Select a range" },
-  { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: "Move between pictures" },
+  { keys: ["Ctrl+a"], text: t("Select all that are loaded"), run: () => commands.all() },
+  { keys: ["Escape"], text: t("Clear the selection"), run: () => selection.clear() },
+  { keys: ["Shift+click"], text: t("Select a range") },
+  { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: t("Move between pictures") },
 );
 watch((job, before) => {
   if (!job) for (const [id, picture] of found) { if (picture.job.id === before.id) found.delete(id); }
@@ -252,7 +253,7 @@ watch((job, before) => {
 });
 getJson("bulks").then(({ items }) => {
   const select = filters.elements.bulk;
-  for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${new Date(bulk.created_at).toLocaleString()} · ${count(bulk.total, "job")}`, bulk.id));
+  for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${dateTime(bulk.created_at)} · ${count(bulk.total, "job")}`, bulk.id));
 }, () => {});
 await restart();
 follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); } });
