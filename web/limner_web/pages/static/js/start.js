@@ -1,6 +1,7 @@
 // The picture that the studio starts from: chosen, dropped, pasted or one that was drawn, with its strength and mask.
 import { pictureUrl } from "./api.js";
 import { $, $$ } from "./dom.js";
+import { acceptPictures, hasPictures } from "./drag.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
 import { number, t } from "./i18n.js";
 import { forgetMask, paintMask } from "./mask.js";
@@ -105,11 +106,12 @@ function listenForFiles() {
   const drop = $(".start .drop", form);
   $("input", drop).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; }); });
   for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, (event) => {
-    if (!canStart(modelChosen()) || !event.dataTransfer?.types.includes("Files")) return;
+    if (!canStart(modelChosen()) || !event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
     event.preventDefault();
     drop.classList.toggle("over", name === "dragover");
     if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
   });
+  if (anyCanStart()) acceptPictures(form, ([id]) => startFrom({ id, url: `/api/v1/images/${id}` }));
   document.addEventListener("paste", (event) => {
     const file = fileOf(event.clipboardData);
     if (!file || !canStart(modelChosen())) return;

@@ -2,6 +2,7 @@
 import { again, cancel, menuOf, retry, vary } from "./actions.js";
 import { call, getJson, thumbnailUrl } from "./api.js";
 import { $, copyOf, el } from "./dom.js";
+import { makeDraggable } from "./drag.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
 import { reasonOf, why } from "./why.js";
@@ -64,7 +65,9 @@ function showPictures({ element, job, onEnlarge }) {
     const img = el("img", { alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async", src: thumbnailUrl(image, side === 1 ? 512 : 256) });
     const rest = index === MOST_SHOWN - 1 ? images.length - MOST_SHOWN : 0;
     const label = rest ? t("Enlarge: %(prompt)s, seed %(seed)s, and %(rest)s more", { prompt: job.prompt, seed: image.seed, rest }) : enlargeLabel(job, image);
-    return el("button", { type: "button", ariaLabel: label, onclick: () => onEnlarge(job, index) }, img, rest > 0 && el("span", { className: "rest" }, `+${rest}`));
+    const button = el("button", { type: "button", ariaLabel: label, onclick: () => onEnlarge(job, index) }, img, rest > 0 && el("span", { className: "rest" }, `+${rest}`));
+    makeDraggable(button, () => [image]);
+    return button;
   }));
 }
 
