@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test test-long clients chart cells images chaos soak fuzz matrix screenshots lint docs format lock sbom clean browser
+.PHONY: help demo up test test-long clients chart cells images chaos soak fuzz matrix screenshots lint docs texts format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -75,6 +75,9 @@ lint: $(STAMP) ## Check style, types and import contracts
 docs: $(STAMP) ## Build the documentation in dist/site; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir dist/site
 	@echo 'Built dist/site/index.html'
+
+texts: $(STAMP) ## Bring the catalogs of the pages' texts up to date with templates and scripts
+	@exec $(BIN)/python -m tools.texts
 
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix-only .

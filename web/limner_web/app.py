@@ -39,7 +39,7 @@ from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
 from limner_web.openai import moderations as openai_moderations
-from limner_web.pages import plain, session
+from limner_web.pages import languages, plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
 from limner_web.replicate import webhook_secret as replicate_webhook_secret
@@ -83,6 +83,7 @@ MODULES = (
     pages,
     plain,
     session,
+    languages,
 )
 BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
 CONFIGURATION = {
@@ -124,6 +125,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     throttling.install_tenant_limits(app, services.limiter, services.request_rate)
     request_checks.install(app)
     openapi.install(app)
+    languages.install(app)
     app.after_request(_end)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -41,7 +41,15 @@ ADMIN_BLUEPRINTS: Final = (
 OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet", "history")
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
 PAGES: Final = ("pages", "plain")
-PUBLIC: Final = ("pages.docs", "openapi.spec", "session.sign_in", "session.open_session", "session.end_session")
+PUBLIC: Final = (
+    "pages.docs",
+    "openapi.spec",
+    "session.sign_in",
+    "session.open_session",
+    "session.end_session",
+    "languages.script",
+    "languages.choose",
+)
 """Endpoints that need no tenant."""
 ANY_SCOPE: Final = ("keys.rotate_key",)
 """Endpoints that a key may call whatever its scopes: an owner rotates its key."""

@@ -72,4 +72,4 @@ def _number(kind: type[int | float], text: str) -> float | str:
 
 
 def _again(values: dict[str, str], error: LimnerError) -> Response:
-    return make_response(studio(values, error.message), error.status)
+    return make_response(studio(values, error), error.status)

@@ -10,6 +10,7 @@ from flask import Response, current_app, redirect, render_template, request
 from markupsafe import Markup, escape
 
 from limner_shared.domain.views import ModelView
+from limner_shared.errors import LimnerError
 from limner_web.auth import PAGES, PUBLIC, is_signed_in
 from limner_web.pages import reference
 from limner_web.services import get_services
@@ -18,41 +19,7 @@ from limner_web.view_builders import model_view
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
 
 THEMES: Final = ("light", "dark", "contrast")
-NAVIGATION: Final = (
-    ("/", "Studio"),
-    ("/gallery", "Gallery"),
-    ("/conversation", "Conversation"),
-    ("/bulk", "Bulk"),
-    ("/grid", "Grid"),
-    ("/queue", "Queue"),
-    ("/api/v1/docs", "API"),
-    ("/account", "Account"),
-)
 EXAMPLES: Final = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
-TOUR: Final = (
-    (
-        "ask",
-        "Say what you want",
-        (
-            "Write a prompt, such as “cat face”, or describe it in your own words and language: then you see what was "
-            "understood before it is drawn."
-        ),
-    ),
-    (
-        "change",
-        "Make it yours",
-        "Under each picture, Again draws with another seed, Variations stays near it, and Remix loads its settings.",
-    ),
-    (
-        "compare",
-        "Keep and compare",
-        (
-            "Open a picture to zoom, compare and share it. The gallery finds all of them, and the grid draws two "
-            "parameters against each other."
-        ),
-    ),
-)
-"""The first steps, as (picture, title, text); drawn by the default model."""
 CONVERSATION_EXAMPLES: Final = (
     "a red car, please",
     "four pictures of a cat in flat style",
@@ -71,9 +38,9 @@ def prose(text: str) -> Markup:
 
 @bp.app_context_processor
 def frame() -> dict[str, Any]:
-    """What every page shows: the chosen theme and the navigation."""
+    """What every page shows: the chosen theme."""
     theme = request.cookies.get("theme")
-    return {"theme": theme if theme in THEMES else None, "navigation": NAVIGATION}
+    return {"theme": theme if theme in THEMES else None}
 
 
 @bp.before_request
@@ -98,10 +65,10 @@ def index() -> str:
     return studio({}, None)
 
 
-def studio(values: dict[str, str], problem: str | None) -> str:
+def studio(values: dict[str, str], problem: LimnerError | None) -> str:
     """The studio with these values in its form, and a problem if there is one."""
     return render_template(
-        "index.html", models=_models(), data=_data(), examples=EXAMPLES, tour=TOUR, values=values, problem=problem
+        "index.html", models=_models(), data=_data(), examples=EXAMPLES, values=values, problem=problem
     )
 
 

@@ -10,6 +10,7 @@ from flask import Response, make_response, redirect, render_template, request
 from limner_shared.errors import Unauthorized
 from limner_web import session_cookie
 from limner_web.auth import identify_by_key, refuse_foreign
+from limner_web.pages.own_paths import next_path
 from limner_web.services import get_services
 
 bp = APIBlueprint("session", __name__, enable_openapi=False)
@@ -18,7 +19,7 @@ bp = APIBlueprint("session", __name__, enable_openapi=False)
 @bp.get("/sign-in")
 def sign_in() -> str:
     """The sign-in page."""
-    return render_template("sign-in.html", next=_next(), problem=None)
+    return render_template("sign-in.html", next=next_path(), problem=None)
 
 
 @bp.post("/session")
@@ -30,10 +31,10 @@ def open_session() -> Response:
     try:
         identify_by_key(key)
     except Unauthorized as error:
-        problem = error.message if key else "Enter your API key."
-        page = render_template("sign-in.html", next=_next(), problem=problem)
+        problem = error.message if key else "missing"
+        page = render_template("sign-in.html", next=next_path(), problem=problem)
         return make_response(page, HTTPStatus.UNAUTHORIZED)
-    answer = make_response(redirect(_next(), HTTPStatus.SEE_OTHER))
+    answer = make_response(redirect(next_path(), HTTPStatus.SEE_OTHER))
     session_cookie.write(answer, settings, key, stay="stay" in request.form)
     return answer
 
@@ -46,10 +47,3 @@ def end_session() -> Response:
     answer = make_response(redirect("/sign-in", HTTPStatus.SEE_OTHER))
     session_cookie.clear(answer, settings)
     return answer
-
-
-def _next() -> str:
-    """The path to go to after signing in: one of this service, never another site's."""
-    wanted = request.values.get("next", "/")
-    is_own = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
-    return wanted if is_own and wanted.isprintable() else "/"

@@ -3,12 +3,12 @@ import { ApiError, call, getJson, send } from "./api.js";
 import { chart } from "./chart.js";
 import { ask, choice, field, tell } from "./dialog.js";
 import { $, button, el } from "./dom.js";
+import { date, number, t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
 import { showWebhooks } from "./webhooks.js";
 
 const YEAR_SECONDS = 31_536_000;
-const number = (value) => value.toLocaleString("en");
-const date = (text) => (text ? new Date(text).toLocaleDateString() : "never");
+const dateOrNever = (text) => (text ? date(text) : t("never"));
 
 // --- appearance ------------------------------------------------------------------------------------------------------------
 
@@ -20,34 +20,34 @@ $("#themes").addEventListener("change", ({ target }) => {
 
 // --- usage -----------------------------------------------------------------------------------------------------------------
 
-const LIMITS = [["requests_per_minute", "Requests a minute"], ["max_queued", "Queued jobs"], ["max_running", "Running jobs"], ["cost_per_day", "Cost units a day"]];
+const LIMITS = [["requests_per_minute", t("Requests a minute")], ["max_queued", t("Queued jobs")], ["max_running", t("Running jobs")], ["cost_per_day", t("Cost units a day")]];
 
 function showUsage({ days, queued, running, limits }) {
   const now = { max_queued: queued, max_running: running };
-  const rows = LIMITS.map(([name, title]) => el("tr", {}, el("td", {}, title), el("td", {}, now[name] === undefined ? "" : number(now[name])), el("td", {}, limits[name] === null ? "no limit" : `of ${number(limits[name])}`)));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "Limit"), el("th", {}, "Now"), el("th", {}, "Most"))), el("tbody", {}, rows));
-  $("#usage").replaceChildren(table, days.length ? costs(days) : el("p", { className: "quiet" }, "Cost is counted for each day only where there is a daily limit."));
+  const rows = LIMITS.map(([name, title]) => el("tr", {}, el("td", {}, title), el("td", {}, now[name] === undefined ? "" : number(now[name])), el("td", {}, limits[name] === null ? t("no limit") : t("of %(n)s", { n: number(limits[name]) }))));
+  const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, t("Limit")), el("th", {}, t("Now")), el("th", {}, t("Most")))), el("tbody", {}, rows));
+  $("#usage").replaceChildren(table, days.length ? costs(days) : el("p", { className: "quiet" }, t("Cost is counted for each day only where there is a daily limit.")));
   $("#usage").setAttribute("aria-busy", "false");
 }
 
 // The days are listed with the newest first.
 function costs(days) {
   const shown = [...days].reverse();
-  return chart({ series: [{ values: shown.map(({ cost }) => cost), className: "first" }], kind: "bars", tells: shown.map(({ day, cost }) => `${day}: ${number(cost)}`), ends: [shown[0].day, shown.length > 1 ? shown.at(-1).day : ""], label: `Cost units of ${shown.length} days, at most ${number(Math.max(...days.map(({ cost }) => cost)))} a day` });
+  return chart({ series: [{ values: shown.map(({ cost }) => cost), className: "first" }], kind: "bars", tells: shown.map(({ day, cost }) => `${day}: ${number(cost)}`), ends: [shown[0].day, shown.length > 1 ? shown.at(-1).day : ""], label: tn("Cost units of %(n)s day, at most %(most)s a day", "Cost units of %(n)s days, at most %(most)s a day", shown.length, { most: number(Math.max(...days.map(({ cost }) => cost))) }) });
 }
 
 // --- keys ------------------------------------------------------------------------------------------------------------------
 
 function stateOf(key) {
-  if (key.revoked_at) return ["failed", "revoked"];
-  if (key.expires_at && new Date(key.expires_at) < new Date()) return ["", "expired"];
-  return key.replaced_by ? ["paused", "replaced"] : ["ok", "valid"];
+  if (key.revoked_at) return ["failed", t("revoked")];
+  if (key.expires_at && new Date(key.expires_at) < new Date()) return ["", t("expired")];
+  return key.replaced_by ? ["paused", t("replaced"), true] : ["ok", t("valid"), true];
 }
 
 function keyRow(key) {
-  const [kind, words] = stateOf(key);
-  const revoke = ["valid", "replaced"].includes(words) && button("Revoke", () => confirmRevoke(key), "small danger");
-  return el("tr", {}, el("td", {}, key.label || "unnamed"), el("td", {}, el("code", {}, `lmn_${key.id}_…`)), el("td", {}, key.scopes.join(", ")), el("td", {}, date(key.created_at)), el("td", {}, date(key.expires_at)), el("td", {}, date(key.last_used_at)), el("td", {}, el("span", { className: `badge ${kind}` }, words)), el("td", {}, revoke));
+  const [kind, words, isUsable] = stateOf(key);
+  const revoke = isUsable && button(t("Revoke"), () => confirmRevoke(key), "small danger");
+  return el("tr", {}, el("td", {}, key.label || t("unnamed")), el("td", {}, el("code", {}, `lmn_${key.id}_…`)), el("td", {}, key.scopes.join(", ")), el("td", {}, date(key.created_at)), el("td", {}, dateOrNever(key.expires_at)), el("td", {}, dateOrNever(key.last_used_at)), el("td", {}, el("span", { className: `badge ${kind}` }, words)), el("td", {}, revoke));
 }
 
 async function showKeys() {
@@ -55,36 +55,36 @@ async function showKeys() {
   area.setAttribute("aria-busy", "false");
   try {
     const { items } = await getJson("keys?limit=100");
-    const head = ["Label", "Key", "Scopes", "Made", "Expires", "Last used", "State", ""].map((text) => el("th", {}, text));
+    const head = [t("Label"), t("Key"), t("Scopes"), t("Made"), t("Expires"), t("Last used"), t("State"), ""].map((text) => el("th", {}, text));
     const table = el("div", { className: "panel scroll" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, items.map(keyRow))));
-    area.replaceChildren(items.length ? table : el("p", { className: "nothing" }, "No keys yet. Make one with limner keys create."));
+    area.replaceChildren(items.length ? table : el("p", { className: "nothing" }, t("No keys yet. Make one with limner keys create.")));
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    const words = error.status === 403 ? "Listing and revoking keys needs a key with the scope admin." : error.message;
+    const words = error.status === 403 ? t("Listing and revoking keys needs a key with the scope admin.") : error.message;
     area.replaceChildren(el("p", { className: "nothing" }, words));
   }
 }
 
 function confirmRevoke(key) {
-  const text = "Every program that uses it is refused at once. This cannot be undone.";
+  const text = t("Every program that uses it is refused at once. This cannot be undone.");
   return attempt(async () => {
-    if (!await ask(`Revoke “${key.label || key.id}”?`, { text, yes: "Revoke it", no: "Keep it" })) return;
+    if (!await ask(t("Revoke “%(name)s”?", { name: key.label || key.id }), { text, yes: t("Revoke it"), no: t("Keep it") })) return;
     await send("DELETE", `keys/${key.id}`);
-    toast("Key revoked");
+    toast(t("Key revoked"));
     await showKeys();
   });
 }
 
-const OVERLAPS = [[0, "at once"], [3600, "in an hour"], [86_400, "in a day"], [604_800, "in a week"]];
+const OVERLAPS = [[0, t("at once")], [3600, t("in an hour")], [86_400, t("in a day")], [604_800, t("in a week")]];
 
 // Replaces the key of this session. The browser signs in with the new one, so that the session goes on.
 async function rotate() {
-  const fields = [field("The old key stops working", choice("overlap", OVERLAPS, 3600)), el("label", { className: "check" }, el("input", { type: "checkbox", name: "stay" }), "Stay signed in on this device for 30 days")];
-  const answer = await ask("Rotate this key?", { text: "You get a new key with the same rights. Give it to the programs that use the old one.", fields, yes: "Rotate it" });
+  const fields = [field(t("The old key stops working"), choice("overlap", OVERLAPS, 3600)), el("label", { className: "check" }, el("input", { type: "checkbox", name: "stay" }), t("Stay signed in on this device for 30 days"))];
+  const answer = await ask(t("Rotate this key?"), { text: t("You get a new key with the same rights. Give it to the programs that use the old one."), fields, yes: t("Rotate it") });
   if (!answer) return;
   await attempt(async () => {
     const { key } = await send("POST", "keys/rotate", { overlap_seconds: Number(answer.get("overlap")) });
-    tell("Your new key", el("p", { className: "quiet" }, "It is shown only now. This browser uses it already."), el("code", { className: "secret" }, key));
+    tell(t("Your new key"), el("p", { className: "quiet" }, t("It is shown only now. This browser uses it already.")), el("code", { className: "secret" }, key));
     const form = new URLSearchParams({ key, next: location.pathname, ...(answer.has("stay") && { stay: "1" }) });
     await call("/session", { method: "POST", body: form });
     await showKeys();

@@ -1,5 +1,6 @@
 // What can be done with a job and its pictures, on every page that shows them.
 import { ApiError, call, getJson, pictureUrl, send } from "./api.js";
+import { t } from "./i18n.js";
 import { put } from "./jobs.js";
 import { share } from "./share.js";
 import { attempt, toast } from "./toast.js";
@@ -17,7 +18,7 @@ export function requestOf(job) {
   if (job.adapters?.length) request.adapters = job.adapters;
   if (job.image || job.mask) {
     const start = job.mask ? null : job.metadata?.[START];
-    if (!start) throw new ApiError("This picture was drawn from an uploaded one, which is needed to draw it again.", 0);
+    if (!start) throw new ApiError(t("This picture was drawn from an uploaded one, which is needed to draw it again."), 0);
     Object.assign(request, from(start, job.strength));
   }
   return request;
@@ -64,31 +65,31 @@ export const cancel = (job) => attempt(async () => put(await send("POST", `jobs/
 export function replay(job) {
   return attempt(async () => {
     const made = put(await send("POST", `jobs/${job.id}/replay`));
-    toast("Drawing the same picture again, byte for byte.");
+    toast(t("Drawing the same picture again, byte for byte."));
     return made;
   });
 }
 
 export const copyText = (text) => attempt(async () => {
   await navigator.clipboard.writeText(text);
-  toast("Copied");
+  toast(t("Copied"));
 });
 
 const copyPicture = (image) => attempt(async () => {
   const png = call(pictureUrl(image, "png")).then((answer) => answer.blob());
   await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
-  toast("Picture copied");
+  toast(t("Picture copied"));
 });
 
 // The menu of one picture, or of a job's first.
 export function menuOf(job, image, more = []) {
-  const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: `Download ${format.toUpperCase()}`, href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
+  const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: t("Download %(format)s", { format: format.toUpperCase() }), href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
   const canCopy = image && window.isSecureContext && navigator.clipboard;
   return [
     ...downloads,
-    canCopy && { icon: "copy", text: "Copy picture", onClick: () => copyPicture(image) },
-    image && { icon: "link", text: "Share a link …", onClick: () => share(image) },
-    navigator.clipboard && { icon: "text", text: "Copy prompt", onClick: () => copyText(job.prompt) },
+    canCopy && { icon: "copy", text: t("Copy picture"), onClick: () => copyPicture(image) },
+    image && { icon: "link", text: t("Share a link …"), onClick: () => share(image) },
+    navigator.clipboard && { icon: "text", text: t("Copy prompt"), onClick: () => copyText(job.prompt) },
     ...more,
   ];
 }

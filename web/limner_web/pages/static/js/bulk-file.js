@@ -1,4 +1,5 @@
 // Reads a bulk from plain text, CSV or JSON Lines, and checks each line before anything is sent.
+import { number, t } from "./i18n.js";
 const NUMBERS = ["n", "seed", "steps", "width", "height", "guidance", "strength", "max_retries", "guidance_rescale"];
 const MOST_ERRORS = 200;
 
@@ -13,7 +14,7 @@ export function readBulk(text, models, limits) {
     if (!wrong) requests.push({ line, request });
     else if (errors.length < MOST_ERRORS) errors.push({ line, message: wrong });
   }
-  if (lines.length > limits.lines) errors.unshift({ line: limits.lines + 1, message: `A bulk may have at most ${limits.lines.toLocaleString("en")} lines.` });
+  if (lines.length > limits.lines) errors.unshift({ line: limits.lines + 1, message: t("A bulk may have at most %(n)s lines.", { n: number(limits.lines) }) });
   return { format, requests, errors, bad: lines.length - requests.length, total: lines.length };
 }
 
@@ -32,9 +33,9 @@ function fromJsonLines(text) {
     try {
       const request = JSON.parse(each);
       const isObject = request !== null && typeof request === "object" && !Array.isArray(request);
-      return { line: at + 1, request, message: isObject ? null : "This line is not a JSON object." };
+      return { line: at + 1, request, message: isObject ? null : t("This line is not a JSON object.") };
     } catch {
-      return { line: at + 1, message: "This line is not JSON." };
+      return { line: at + 1, message: t("This line is not JSON.") };
     }
   }).filter(Boolean);
 }
@@ -45,7 +46,7 @@ function fromCsv(text) {
   const [names, ...rows] = csvRows(text, separator);
   const fields = names.cells.map((name) => name.trim().toLowerCase());
   return rows.filter(({ cells }) => cells.some((cell) => cell.trim())).map(({ line, cells }) => {
-    if (cells.length > fields.length) return { line, message: `This line has ${cells.length} columns, the first line has ${fields.length}.` };
+    if (cells.length > fields.length) return { line, message: t("This line has %(columns)s columns, the first line has %(first)s.", { columns: cells.length, first: fields.length }) };
     const request = {};
     for (const [at, cell] of cells.entries()) {
       const name = fields[at];
@@ -77,12 +78,12 @@ function csvRows(text, separator) {
 export function check(request, models) {
   const { prompt, description, model: name, style, width, height, n } = request;
   const model = name === undefined ? models.find((each) => each.default) : models.find((each) => each.name === name);
-  if (![prompt, description].some((text) => typeof text === "string" && text.trim())) return "The prompt is missing.";
-  if (!model) return `There is no model “${name}”.`;
-  if (typeof prompt === "string" && [...prompt].length > model.max_prompt_chars) return `The prompt has more than ${model.max_prompt_chars} characters.`;
-  if (style && !model.styles.includes(style)) return `The model has no style “${style}”. It has ${model.styles.join(", ") || "none"}.`;
-  if ((width || height) && !model.sizes.includes(`${width}x${height}`)) return `The size ${width} × ${height} is not one of ${model.sizes.map((size) => size.replace("x", " × ")).join(", ")}.`;
-  for (const field of NUMBERS) if (request[field] !== undefined && typeof request[field] !== "number") return `“${field}” must be a number.`;
-  if (n !== undefined && (!Number.isInteger(n) || n < 1 || n > model.max_images)) return `“n” must be a whole number from 1 to ${model.max_images}.`;
+  if (![prompt, description].some((text) => typeof text === "string" && text.trim())) return t("The prompt is missing.");
+  if (!model) return t("There is no model “%(name)s”.", { name });
+  if (typeof prompt === "string" && [...prompt].length > model.max_prompt_chars) return t("The prompt has more than %(n)s characters.", { n: number(model.max_prompt_chars) });
+  if (style && !model.styles.includes(style)) return model.styles.length ? t("The model has no style “%(style)s”. It has %(styles)s.", { style, styles: model.styles.join(", ") }) : t("The model has no styles.");
+  if ((width || height) && !model.sizes.includes(`${width}x${height}`)) return t("The size %(size)s is not one of %(sizes)s.", { size: `${width} × ${height}`, sizes: model.sizes.map((size) => size.replace("x", " × ")).join(", ") });
+  for (const field of NUMBERS) if (request[field] !== undefined && typeof request[field] !== "number") return t("“%(field)s” must be a number.", { field });
+  if (n !== undefined && (!Number.isInteger(n) || n < 1 || n > model.max_images)) return t("“n” must be a whole number from 1 to %(most)s.", { most: model.max_images });
   return null;
 }

@@ -4,10 +4,12 @@ import { api, call, getJson, send } from "./api.js";
 import { readBulk } from "./bulk-file.js";
 import { onReconnect } from "./connection.js";
 import { $, button, el, icon } from "./dom.js";
+import { dateTime, number, t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
-import { count, duration } from "./words.js";
+import { count, durationLeft, size } from "./words.js";
 
 const REFRESH_MS = 2000;
+const STATES = { loading: t("loading"), running: t("running"), paused: t("paused"), canceling: t("canceling"), canceled: t("canceled"), done: t("done") };
 const OPEN = ["loading", "running", "paused", "canceling"];
 const form = $("#compose");
 const { text: area, file, skip } = form.elements;
@@ -20,7 +22,7 @@ let read = null;
 
 // --- checking --------------------------------------------------------------------------------------------------------------
 
-const FORMATS = { text: "plain text", csv: "CSV", jsonl: "JSON Lines" };
+const FORMATS = { text: t("plain text"), csv: "CSV", jsonl: "JSON Lines" };
 
 function check() {
   const text = area.value;
@@ -30,11 +32,11 @@ function check() {
 
 function showChecked(errors) {
   const parts = [];
-  if (read?.requests.length) parts.push(el("p", { className: "note good" }, icon("check"), el("span", {}, `${count(read.requests.length, "line")} of ${FORMATS[read.format]} ${read.requests.length === 1 ? "is" : "are"} ready.`)));
+  if (read?.requests.length) parts.push(el("p", { className: "note good" }, icon("check"), el("span", {}, tn("%(n)s line of %(format)s is ready.", "%(n)s lines of %(format)s are ready.", read.requests.length, { format: FORMATS[read.format] }))));
   if (errors.length) {
     const bad = Math.max(read?.bad || 0, errors.length);
-    parts.push(el("p", { className: "note bad" }, icon("warn"), el("span", {}, `${count(bad, "line")} ${bad === 1 ? "has" : "have"} an error. Nothing has been sent.`)));
-    parts.push(el("div", { className: "errors" }, el("table", {}, el("tbody", {}, errors.map(({ line, message }) => el("tr", {}, el("td", {}, `Line ${line}`), el("td", {}, message)))))));
+    parts.push(el("p", { className: "note bad" }, icon("warn"), el("span", {}, tn("%(n)s line has an error. Nothing has been sent.", "%(n)s lines have an error. Nothing has been sent.", bad))));
+    parts.push(el("div", { className: "errors" }, el("table", {}, el("tbody", {}, errors.map(({ line, message }) => el("tr", {}, el("td", {}, t("Line %(n)s", { n: number(line) })), el("td", {}, message)))))));
   }
   $("#checked").replaceChildren(...parts);
   $("#skip").hidden = !errors.length || !read?.requests.length;
@@ -44,12 +46,12 @@ function showChecked(errors) {
 function update() {
   const ready = read?.requests.length || 0;
   submit.disabled = !ready || (!$("#skip").hidden && !skip.checked);
-  submit.textContent = ready ? `Draw ${count(ready, "job")}` : "Draw";
+  submit.textContent = ready ? tn("Draw %(n)s job", "Draw %(n)s jobs", ready) : t("Draw");
 }
 
 async function take(chosen) {
   if (!chosen) return;
-  if (chosen.size > limits.bytes) { toast(`The file is larger than ${Math.round(limits.bytes / 1e6)} MB.`, { bad: true }); return; }
+  if (chosen.size > limits.bytes) { toast(t("The file is larger than %(size)s.", { size: size(limits.bytes) }), { bad: true }); return; }
   area.value = await chosen.text();
   check();
 }
@@ -81,7 +83,7 @@ form.addEventListener("submit", async (event) => {
     read = null;
     showChecked([]);
     show(made, true);
-    toast(`${count(made.total, "job")} queued`);
+    toast(tn("%(n)s job queued", "%(n)s jobs queued", made.total));
   } catch (error) {
     if (error.status === undefined) throw error;
     // The service numbers the lines that were sent; the page shows those of the file.
@@ -108,7 +110,7 @@ async function retryFailed(bulk) {
     cursor = page.next;
   } while (cursor);
   show(await create(failed.reverse().map((job) => ({ ...requestOf(job), seed: job.seed, metadata: job.metadata })), `retry-${bulk.id}-${failed.length}`), true);
-  toast(`${count(failed.length, "job")} queued again`);
+  toast(tn("%(n)s job queued again", "%(n)s jobs queued again", failed.length));
 }
 
 function pace(bulk, ended) {
@@ -118,8 +120,8 @@ function pace(bulk, ended) {
   if (!first) rates.set(bulk.id, { at: Date.now(), ended });
   if (!first || seconds < 3 || ended <= first.ended) return "";
   const rate = (ended - first.ended) / seconds;
-  const shown = rate < 1 ? `${Math.max(1, Math.round(rate * 60))} a minute` : `${rate.toFixed(1)} a second`;
-  return `${shown} · ${duration((bulk.total - ended) / rate)} left`;
+  const shown = rate < 1 ? t("%(n)s a minute", { n: number(Math.max(1, Math.round(rate * 60))) }) : t("%(n)s a second", { n: number(rate, { maximumFractionDigits: 1 }) });
+  return `${shown} · ${durationLeft((bulk.total - ended) / rate)}`;
 }
 
 function show(bulk, isNew = false) {
@@ -127,15 +129,18 @@ function show(bulk, isNew = false) {
   const card = el("article", { className: "panel bulk", id: bulk.id });
   const part = (name, value) => { const bar = el("i", { className: name }); bar.style.width = `${(100 * value) / Math.max(1, bulk.total)}%`; return bar; };
   const isOpen = OPEN.includes(bulk.status);
-  const tally = [[succeeded, "done"], [running, "running"], [queued, "waiting"], [failed, "failed"], [canceled, "canceled"], [bulk.skipped?.count || 0, "left out"]].filter(([value]) => value).map(([value, name]) => `${value.toLocaleString("en")} ${name}`);
+  const tally = [
+    succeeded && t("%(n)s done", { n: number(succeeded) }), running && t("%(n)s running", { n: number(running) }), queued && t("%(n)s waiting", { n: number(queued) }), failed && t("%(n)s failed", { n: number(failed) }),
+    canceled && t("%(n)s canceled", { n: number(canceled) }), bulk.skipped?.count && t("%(n)s left out", { n: number(bulk.skipped.count) }),
+  ].filter(Boolean);
   card.append(
-    el("header", {}, el("h3", {}, count(bulk.total, "job")), el("span", { className: `badge ${bulk.status}` }, bulk.status), el("time", { dateTime: bulk.created_at }, new Date(bulk.created_at).toLocaleString()),
+    el("header", {}, el("h3", {}, count(bulk.total, "job")), el("span", { className: `badge ${bulk.status}` }, STATES[bulk.status] ?? bulk.status), el("time", { dateTime: bulk.created_at }, dateTime(bulk.created_at)),
       el("div", { className: "buttons" },
-        bulk.status === "running" && button("Pause", () => act(bulk, "pause"), "small", "pause"),
-        bulk.status === "paused" && button("Resume", () => act(bulk, "resume"), "small", "play"),
-        ["running", "paused"].includes(bulk.status) && button("Cancel", () => act(bulk, "cancel"), "small"),
-        failed > 0 && !isOpen && button("Retry failed", () => attempt(() => retryFailed(bulk)), "small", "again"),
-        succeeded > 0 && el("a", { className: "btn small", href: `/gallery?bulk=${bulk.id}` }, icon("image"), "Pictures"),
+        bulk.status === "running" && button(t("Pause"), () => act(bulk, "pause"), "small", "pause"),
+        bulk.status === "paused" && button(t("Resume"), () => act(bulk, "resume"), "small", "play"),
+        ["running", "paused"].includes(bulk.status) && button(t("Cancel"), () => act(bulk, "cancel"), "small"),
+        failed > 0 && !isOpen && button(t("Retry failed"), () => attempt(() => retryFailed(bulk)), "small", "again"),
+        succeeded > 0 && el("a", { className: "btn small", href: `/gallery?bulk=${bulk.id}` }, icon("image"), t("Pictures")),
         succeeded > 0 && el("a", { className: "btn small", href: `${api}/bulks/${bulk.id}/results?format=zip`, download: `${bulk.id}.zip` }, icon("download"), "ZIP"))),
     el("div", { className: "meter", role: "img", ariaLabel: tally.join(", ") }, part("succeeded", succeeded), part("failed", failed), part("canceled", canceled), part("running", running)),
     el("p", { className: "tally" }, el("span", {}, tally.join(" · ")), el("span", {}, pace(bulk, succeeded + failed + canceled))));
@@ -153,7 +158,7 @@ async function load() {
     const { items } = await getJson("bulks");
     $(".bulk-skeleton")?.remove();
     for (const bulk of items) if (!cards.has(bulk.id) || cards.get(bulk.id).dataset.shown !== JSON.stringify(bulk)) { show(bulk, cards.size > 0 && !cards.has(bulk.id)); cards.get(bulk.id).dataset.shown = JSON.stringify(bulk); }
-    if (!items.length && !$("#bulks > .nothing")) $("#bulks").append(el("p", { className: "nothing" }, "No bulks yet."));
+    if (!items.length && !$("#bulks > .nothing")) $("#bulks").append(el("p", { className: "nothing" }, t("No bulks yet.")));
     $("#problem").hidden = true;
   } catch (error) {
     if (error.status === undefined) throw error;

@@ -1,4 +1,5 @@
 // Charts as SVG: lines and stacked bars of equal steps in time. Their colours come from the page's styles.
+import { number } from "./i18n.js";
 const WIDTH = 380;
 const HEIGHT = 132;
 const BOX = { left: 36, right: WIDTH - 4, top: 10, bottom: HEIGHT - 20 };
@@ -16,7 +17,7 @@ function roundUp(number) {
   return [1, 2, 4, 6, 10].map((factor) => factor * power).find((each) => each >= number);
 }
 
-const short = (number) => number.toLocaleString("en", { notation: number >= 10_000 ? "compact" : "standard", maximumFractionDigits: 1 });
+const short = (value) => number(value, { notation: value >= 10_000 ? "compact" : "standard", maximumFractionDigits: 1 });
 
 // A line with gaps where there is no value; a value between two gaps is a dot.
 function line({ values, className }, x, y) {

@@ -1,5 +1,6 @@
 // The banner that says that the connection is lost, and that it is back; it clears itself.
 import { icon } from "./dom.js";
+import { t } from "./i18n.js";
 
 const banner = document.getElementById("connection");
 const listeners = new Set();
@@ -14,7 +15,7 @@ export function lost() {
   timer = setTimeout(() => {
     timer = null;
     isLost = true;
-    show("lost", "offline", "Connection lost. Trying to reconnect …");
+    show("lost", "offline", t("Connection lost. Trying to reconnect …"));
   }, 1200);
 }
 
@@ -25,7 +26,7 @@ export function back() {
   timer = null;
   if (!isLost) return;
   isLost = false;
-  show("back", "check", "Connected again");
+  show("back", "check", t("Connected again"));
   setTimeout(() => { if (!isLost) banner.hidden = true; }, 2500);
   for (const listener of listeners) listener();
 }

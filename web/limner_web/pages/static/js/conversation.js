@@ -1,6 +1,7 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
 import { call, getJson, pictureUrl, send } from "./api.js";
 import { $, el } from "./dom.js";
+import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { ended, fileName, status } from "./words.js";
@@ -90,7 +91,7 @@ function renderReply(entry, job) {
 // How the message was interpreted, in small print below the picture, so that the user can rephrase it.
 function interpretationText(job) {
   if (!job.interpretation) return "";
-  const parts = [`“${job.revised_prompt}”`, job.style || (job.images.length === 1 && job.images[0].style), job.negative_prompt && `without ${job.negative_prompt}`, `${job.width} × ${job.height}`, `seed ${job.seed}`];
+  const parts = [`“${job.revised_prompt}”`, job.style || (job.images.length === 1 && job.images[0].style), job.negative_prompt && t("without %(things)s", { things: job.negative_prompt }), `${job.width} × ${job.height}`, t("seed %(seed)s", job)];
   return [parts.filter(Boolean).join(" · "), job.interpretation.fallback].filter(Boolean).join(" — ");
 }
 
@@ -98,7 +99,7 @@ function showPictures({ element }, job) {
   const pictures = job.images.map((image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) }));
   $(".pictures", element).replaceChildren(...pictures);
   if (job.images.length === 1) $(".saves", element).replaceChildren(...downloads(job, job.images[0]));
-  $("#live").textContent = job.presentation || `Done: ${job.prompt}`;
+  $("#live").textContent = job.presentation || t("Done: %(prompt)s", job);
   element.scrollIntoView({ block: "end", behavior: "smooth" });
 }
 

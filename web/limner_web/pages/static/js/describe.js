@@ -3,14 +3,15 @@
 import { send } from "./api.js";
 import { $, $$, el } from "./dom.js";
 import { focusField, fillUnderstood, form, isExcluding, keepDraft } from "./form.js";
+import { languageName, t } from "./i18n.js";
 
 const fields = form?.elements;
 const CHIPS = [
-  ["n", "Pictures", () => fields.n.value],
-  ["style", "Style", () => fields.style.value || (fields.style.options.length ? "any" : "")],
-  ["size", "Size", () => fields.size.value.replace("x", " × ")],
-  ["negative_prompt", "Without", () => isExcluding() && (fields.negative_prompt.value || "nothing")],
-  ["seed", "Seed", () => fields.seed.value || "random"],
+  ["n", t("Pictures"), () => fields.n.value],
+  ["style", t("Style"), () => fields.style.value || (fields.style.options.length ? t("any") : "")],
+  ["size", t("Size"), () => fields.size.value.replace("x", " × ")],
+  ["negative_prompt", t("Without"), () => isExcluding() && (fields.negative_prompt.value || t("nothing"))],
+  ["seed", t("Seed"), () => fields.seed.value || t("random")],
 ];
 
 export const mode = () => form.dataset.mode;
@@ -23,21 +24,20 @@ export function setMode(next) {
   $(".prompt", form).hidden = next === "describe";
   $(".quoted", form).hidden = $("#understood").hidden = next !== "understood";
   $(".examples", form).hidden = isDescribing;
-  $(".draw", form).textContent = next === "describe" ? "Read it" : "Draw";
+  $(".draw", form).textContent = next === "describe" ? t("Read it") : t("Draw");
   keepDraft();
 }
 
-const languageName = (code) => { try { return new Intl.DisplayNames(["en"], { type: "language" }).of(code); } catch { return code; } };
-
 // What the page cannot do as asked, and how the description was read.
 function remarks({ language, interpretation, dropped_negative: dropped, beyond, request }) {
-  const by = interpretation.backend === "server" ? `by ${interpretation.model}` : interpretation.backend === "rules" ? "by rules" : "as it is";
+  const values = { language: languageName(language), model: interpretation.model };
+  const read = interpretation.backend === "server" ? t("%(language)s, read by %(model)s.", values) : interpretation.backend === "rules" ? t("%(language)s, read by rules.", values) : t("%(language)s, read as it is.", values);
   return [
-    `${languageName(language)}, read ${by}.`,
-    dropped && `This model cannot leave things out: “${dropped}” may still be drawn.`,
-    beyond?.n && `You asked for ${beyond.n} pictures; this model draws ${request.n} at once.`,
-    beyond?.size && `You asked for ${beyond.size.join(" × ")}; the nearest that this model draws is chosen below.`,
-    beyond?.chars && "The description is longer than this model reads; its end was left out.",
+    read,
+    dropped && t("This model cannot leave things out: “%(things)s” may still be drawn.", { things: dropped }),
+    beyond?.n && t("You asked for %(asked)s pictures; this model draws %(most)s at once.", { asked: beyond.n, most: request.n }),
+    beyond?.size && t("You asked for %(size)s; the nearest that this model draws is chosen below.", { size: beyond.size.join(" × ") }),
+    beyond?.chars && t("The description is longer than this model reads; its end was left out."),
     interpretation.fallback,
   ].filter(Boolean);
 }
@@ -45,7 +45,7 @@ function remarks({ language, interpretation, dropped_negative: dropped, beyond, 
 function showChips() {
   const chips = CHIPS.map(([name, label, value]) => {
     const shown = value();
-    return shown && el("button", { type: "button", className: "chip", title: `Change: ${label}`, onclick: () => focusField(name) }, el("span", { className: "quiet" }, label), ` ${shown}`);
+    return shown && el("button", { type: "button", className: "chip", title: t("Change: %(label)s", { label }), onclick: () => focusField(name) }, el("span", { className: "quiet" }, label), ` ${shown}`);
   });
   $("#understood .chips").replaceChildren(...chips.filter(Boolean));
 }
@@ -55,7 +55,7 @@ export async function understand() {
   const description = fields.description.value.trim();
   const button = $(".draw", form);
   button.disabled = true;
-  button.textContent = "Reading …";
+  button.textContent = t("Reading …");
   try {
     const told = await send("POST", "interpret", { description, model: fields.model.value });
     fillUnderstood(told.request);
@@ -66,7 +66,7 @@ export async function understand() {
     fields.prompt.focus();
   } finally {
     button.disabled = false;
-    if (mode() === "describe") button.textContent = "Read it";
+    if (mode() === "describe") button.textContent = t("Read it");
   }
 }
 

@@ -1,11 +1,12 @@
 // The studio's form: what a model allows, reading and filling it, its draft, its errors.
 import { $, $$ } from "./dom.js";
 import { fieldsOf } from "./errors.js";
+import { number, t, tn } from "./i18n.js";
 
 const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
-const ANY_STYLE = "any, by the seed";
+const ANY_STYLE = t("any, by the seed");
 const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt"];
 export const form = $("#ask");
 const fields = form?.elements;
@@ -30,7 +31,7 @@ function offerChoices() {
   fill(fields.size, model.sizes, (value) => value.replace("x", " × "));
   $("[data-field=style]").hidden = !model.styles.length;
   $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
-  $("#about-model").textContent = model.description;
+  $("#about-model").textContent = t(model.description);
   fields.n.max = model.max_images;
   for (const name of ["steps", "guidance"]) {
     const { min, max, default: value } = model[name];
@@ -40,20 +41,20 @@ function offerChoices() {
 }
 
 function summarise() {
-  for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = Number(fields[name].value);
+  for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
   const n = Number(fields.n.value);
-  $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && `${n} pictures`].filter(Boolean).join(" · ");
+  $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
 }
 
 export function readForm() {
   const [width, height] = fields.size.value.split("x").map(Number);
-  const number = (name) => (fields[name].value === "" ? undefined : Number(fields[name].value));
+  const numberIn = (name) => (fields[name].value === "" ? undefined : Number(fields[name].value));
   return {
     prompt: fields.prompt.value.trim(),
     negative_prompt: (isExcluding() && fields.negative_prompt.value) || undefined,
     model: fields.model.value,
     style: fields.style.value || undefined,
-    width, height, n: number("n"), seed: number("seed"), steps: number("steps"), guidance: number("guidance"),
+    width, height, n: numberIn("n"), seed: numberIn("seed"), steps: numberIn("steps"), guidance: numberIn("guidance"),
   };
 }
 

@@ -3,15 +3,17 @@ import { again, vary } from "./actions.js";
 import { call, getJson, pictureUrl, thumbnailUrl } from "./api.js";
 import { showBoards } from "./boards.js";
 import { $, el, icon } from "./dom.js";
+import { makeDraggable } from "./drag.js";
+import { dateTime, number, t, tn } from "./i18n.js";
 import { watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
-import { addTag, askForTag, deleteLater, forEach, organiseMenu, setFavourite } from "./organise.js";
+import { addTag, askForTag, deleteLater, forEach, organiseMenu, removeTag, setFavourite } from "./organise.js";
 import { makeSelection } from "./selection.js";
 import { attempt, toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
 import { makeGrid } from "./virtual.js";
-import { count, fileName } from "./words.js";
+import { count, enlargeLabel, fileName } from "./words.js";
 import { save, zip } from "./zip.js";
 
 const PAGE = 100;
@@ -33,10 +35,10 @@ const viewer = setUpViewer({
   pictures: () => list,
   more,
   actions: [
-    { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
-    { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
-    { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
-    ...("canStart" in $("#main").dataset ? [{ icon: "image", text: "Start from this picture in the studio", run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
+    { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
+    { icon: "vary", text: t("Variations"), run: ({ job, image }) => vary(job, image) },
+    { icon: "remix", text: t("Remix in the studio"), run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+    ...("canStart" in $("#main").dataset ? [{ icon: "image", text: t("Start from this picture in the studio"), run: ({ image }) => location.assign(`/?start=${image.id}`) }] : []),
   ],
   organise: ({ job, image }) => organiseMenu(deletable({ job, image }), { ...hideOf([image]), onChange: () => { grid.redraw(image.id); viewer.update(); boards(); } }),
 });
@@ -49,11 +51,28 @@ function query() {
   return values;
 }
 
+// What the API is asked for: all before the end of the day that was chosen, by the reader's clock.
+function wantedJobs() {
+  const wanted = query();
+  const until = wanted.get("until");
+  wanted.delete("until");
+  if (until) wanted.set("created_before", endOf(until).toISOString());
+  wanted.set("state", "succeeded");
+  wanted.set("limit", PAGE);
+  return wanted;
+}
+
+function endOf(day) {
+  const end = new Date(`${day}T00:00`);
+  end.setDate(end.getDate() + 1);
+  return end;
+}
+
 // Whether a job that has just finished belongs to the list. Words cannot be compared here, so that a search is left as it is.
 function isWanted(job) {
   const wanted = query();
   return !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
-    && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
+    && (!wanted.get("until") || new Date(job.created_at) < endOf(wanted.get("until"))) && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
 }
 
 async function restart() {
@@ -64,13 +83,15 @@ async function restart() {
   selection.clear();
   [cursor, isComplete] = [null, false];
   const text = query().toString();
+  scrollTo({ top: 0, behavior: "instant" });
   history.replaceState(null, "", text ? `?${text}` : location.pathname);
   arrange();
   boards();
   await more();
 }
 
-const boards = () => showBoards(filters.elements.tag.value, (tag) => { filters.elements.tag.value = tag; restart(); }).catch(() => {});
+const choose = (tag) => { filters.elements.tag.value = tag; restart(); };
+const boards = () => showBoards(filters.elements.tag.value, { choose, take: putOnBoard }).catch(() => {});
 
 function more() {
   if (isComplete) return Promise.resolve();
@@ -80,9 +101,7 @@ function more() {
 }
 
 async function load(own) {
-  const wanted = query();
-  wanted.set("state", "succeeded");
-  wanted.set("limit", PAGE);
+  const wanted = wantedJobs();
   if (cursor) wanted.set("cursor", cursor);
   try {
     const page = await getJson(`jobs?${wanted}`);
@@ -102,10 +121,7 @@ async function load(own) {
 // What changed before the events began: newer pictures, and deleted ones among the newest.
 async function catchUp() {
   const own = generation;
-  const wanted = query();
-  wanted.set("state", "succeeded");
-  wanted.set("limit", PAGE);
-  const page = await getJson(`jobs?${wanted}`);
+  const page = await getJson(`jobs?${wantedJobs()}`);
   if (own !== generation) return;
   const known = new Set(page.items.map(({ id }) => id));
   const oldest = page.next ? page.items.at(-1)?.id : "";
@@ -132,12 +148,13 @@ const isMarked = ({ job, image }) => image.favourite || job.favourite;
 function arrange() {
   list = [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
   grid.show(list);
+  root.dataset.loaded = list.length;
   const isEmpty = isComplete && !list.length && $("#failed").hidden;
   $("#none").hidden = !isEmpty;
   const isFiltered = query().size > 0;
-  $("#none h2").textContent = isFiltered ? "No picture matches" : "No pictures yet";
-  $("#none p").textContent = isFiltered ? "Change the filters to see more." : "What you draw in the studio, in bulks or through the API appears here.";
-  $("#number").textContent = list.length ? `${count(list.length, "picture")}${isComplete ? "" : ", more as you scroll"}` : "";
+  $("#none h2").textContent = isFiltered ? t("No picture matches") : t("No pictures yet");
+  $("#none p").textContent = isFiltered ? t("Change the filters to see more.") : t("What you draw in the studio, in bulks or through the API appears here.");
+  $("#number").textContent = !list.length ? "" : isComplete ? count(list.length, "picture") : tn("%(n)s picture, more as you scroll", "%(n)s pictures, more as you scroll", list.length);
 }
 
 function showFailure(reason) {
@@ -148,11 +165,12 @@ function showFailure(reason) {
 // --- the cells ---------------------------------------------------------------------------------------------------------
 
 function render({ job, image }) {
-  const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: `Select ${job.prompt}, seed ${image.seed}` });
+  const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: t("Select %(prompt)s, seed %(seed)s", { prompt: job.prompt, seed: image.seed }) });
   box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
-  const open = el("button", { type: "button", ariaLabel: `Enlarge: ${job.prompt}, seed ${image.seed}`, onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
-  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isMarked({ job, image }) && el("span", { className: "loved", title: "Favourite" }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
+  const open = el("button", { type: "button", ariaLabel: enlargeLabel(job, image), onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
+  const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isMarked({ job, image }) && el("span", { className: "loved", title: t("Favourite") }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
   mark(cell, selection.has(image.id));
+  makeDraggable(cell, () => (selection.has(image.id) ? chosen().map((each) => each.image) : [image]));
   return cell;
 }
 
@@ -166,35 +184,48 @@ function mark(cell, on) {
 const chosen = () => list.filter(({ image }) => selection.has(image.id));
 
 function showSelection() {
-  const number = selection.size;
-  $("#chosen").hidden = !number;
-  root.classList.toggle("choosing", number > 0);
-  $("#chosen b").textContent = `${number} selected`;
-  $("[data-all=compare]").disabled = number !== 2;
+  const selected = selection.size;
+  $("#chosen").hidden = !selected;
+  root.classList.toggle("choosing", selected > 0);
+  $("#chosen b").textContent = tn("%(n)s selected", "%(n)s selected", selected);
+  $("[data-all=compare]").disabled = selected !== 2;
 }
 
 async function download() {
   const pictures = chosen().slice(0, MOST_ZIPPED);
-  toast(`Packing ${count(pictures.length, "picture")} …`, { seconds: 3 });
+  toast(tn("Packing %(n)s picture …", "Packing %(n)s pictures …", pictures.length), { seconds: 3 });
   const files = [];
   for (const [at, { job, image }] of pictures.entries()) {
     const bytes = new Uint8Array(await (await call(pictureUrl(image, "png"))).arrayBuffer());
     files.push({ name: `${String(at + 1).padStart(4, "0")} ${fileName(job, image)}`, bytes });
   }
   save(zip(files), "limner-pictures.zip");
-  if (selection.size > MOST_ZIPPED) toast(`The first ${MOST_ZIPPED} pictures are in the archive.`);
+  if (selection.size > MOST_ZIPPED) toast(t("The first %(n)s pictures are in the archive.", { n: number(MOST_ZIPPED) }));
 }
 
-async function tagAll() {
-  const tag = await askForTag();
+// Puts pictures on the board of a tag, which can be taken back; without a tag, it is asked for.
+async function putOn(images, wanted) {
+  const tag = wanted ?? await askForTag();
+  const added = images.filter(({ tags }) => !tags.includes(tag));
   if (!tag) return;
-  await forEach(chosen(), ({ image }) => addTag(image, tag));
-  toast(`Tagged “${tag}”`);
+  await forEach(added, (image) => addTag(image, tag));
+  const undo = () => attempt(async () => { await forEach(added, (image) => removeTag(image, tag)); boards(); });
+  toast(tn("%(n)s picture on the board “%(tag)s”", "%(n)s pictures on the board “%(tag)s”", images.length, { tag }), added.length ? { action: t("Undo"), onAction: undo } : {});
   boards();
 }
 
+const putOnBoard = (ids, tag) => attempt(() => putOn(ids.map((id) => found.get(id)?.image ?? { id, tags: [] }), tag));
+
+// What is selected, otherwise the picture that has the focus.
+function targets() {
+  const at = document.activeElement?.closest("#pictures .cell")?.dataset.index;
+  return selection.size || at === undefined ? chosen() : [list[at]];
+}
+
+const tagAll = async () => { const pictures = targets(); if (pictures.length) await putOn(pictures.map(({ image }) => image), null); };
+
 async function loveAll() {
-  const pictures = chosen();
+  const pictures = targets();
   const on = pictures.some(({ image }) => !image.favourite);
   await forEach(pictures, ({ image }) => setFavourite(image, on));
   for (const { image } of pictures) grid.redraw(image.id);
@@ -209,8 +240,9 @@ const hideOf = (images) => {
 };
 
 function deleteAll() {
-  const pictures = chosen();
+  const pictures = targets();
   selection.clear();
+  if (!pictures.length) return;
   deleteLater(pictures.map(deletable), hideOf(pictures.map(({ image }) => image)));
 }
 
@@ -239,10 +271,13 @@ filters.addEventListener("input", ({ target }) => { clearTimeout(typing); typing
 filters.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("[data-reload]").onclick = restart;
 addShortcuts(
-  { keys: ["Ctrl+a"], text: "Select all that are loaded", run: () => commands.all() },
-  { keys: ["Escape"], text: "Clear the selection", run: () => selection.clear() },
-  { keys: ["Shift + click"], text: "Select a range" },
-  { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: "Move between pictures" },
+  { keys: ["Ctrl+a"], text: t("Select all that are loaded"), run: () => commands.all() },
+  { keys: ["t"], text: t("Put on a board"), run: () => attempt(tagAll) },
+  { keys: ["f"], text: t("Favourite"), run: () => attempt(loveAll) },
+  { keys: ["Delete"], text: t("Delete"), run: deleteAll },
+  { keys: ["Escape"], text: t("Clear the selection"), run: () => selection.clear() },
+  { keys: ["Shift+click"], text: t("Select a range") },
+  { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: t("Move between pictures") },
 );
 watch((job, before) => {
   if (!job) for (const [id, picture] of found) { if (picture.job.id === before.id) found.delete(id); }
@@ -252,7 +287,7 @@ watch((job, before) => {
 });
 getJson("bulks").then(({ items }) => {
   const select = filters.elements.bulk;
-  for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${new Date(bulk.created_at).toLocaleString()} · ${count(bulk.total, "job")}`, bulk.id));
+  for (const bulk of items) if (![...select.options].some((option) => option.value === bulk.id)) select.append(new Option(`${dateTime(bulk.created_at)} · ${count(bulk.total, "job")}`, bulk.id));
 }, () => {});
 await restart();
 follow({ onConnect: () => { ($("#failed").hidden ? catchUp() : restart()).catch(() => {}); } });

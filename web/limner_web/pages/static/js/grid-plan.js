@@ -1,9 +1,10 @@
 // What a grid compares: the values of its two axes, and the request of each cell.
 import { check } from "./bulk-file.js";
 import { $, $$, el } from "./dom.js";
+import { t } from "./i18n.js";
 
 export const MOST_CELLS = 144;
-export const NAMES = { steps: "Steps", guidance: "Guidance", seed: "Seed", style: "Style", model: "Model", prompt: "Prompt" };
+export const NAMES = { steps: t("Steps"), guidance: t("Guidance"), seed: t("Seed"), style: t("Style"), model: t("Model"), prompt: t("Prompt") };
 const SUGGESTED = { steps: "2, 4, 8, 16", guidance: "1, 3, 5, 7", seed: "1, 2, 3, 4", prompt: "red apple\ncat face\nrocket" };
 const NUMBERS = ["steps", "guidance", "seed"];
 const DRAFT = "limner-draft"; // the studio's
@@ -39,10 +40,10 @@ function stylesOffered() {
 function offerValues(axis) {
   const name = fields[axis].value;
   const choices = { model: list.map((model) => [model.name, model.title]), style: stylesOffered().map((style) => [style, style]) }[name];
-  const label = `${axis === "x" ? "Columns" : "Rows"}: ${NAMES[name]}`;
+  const label = axis === "x" ? t("Columns: %(name)s", { name: NAMES[name] }) : t("Rows: %(name)s", { name: NAMES[name] });
   const boxes = choices && el("div", { className: "chips", aria: { role: "group", label } }, choices.map(([value, text]) => el("label", { className: "check chip-check" }, el("input", { type: "checkbox", name: `${axis}_value`, value, checked: true }), text)));
   const text = !choices && (name === "prompt" ? el("textarea", { name: `${axis}_value`, rows: 3, value: SUGGESTED.prompt }) : el("input", { name: `${axis}_value`, value: SUGGESTED[name], inputMode: "text", autocomplete: "off" }));
-  const hint = name === "prompt" ? "One a line" : "Separated by commas";
+  const hint = name === "prompt" ? t("One a line") : t("Separated by commas");
   $(`[data-axis=${axis}] .values`).replaceChildren(boxes || el("label", { className: "field" }, el("span", { className: "sr" }, label), text, el("small", {}, hint)));
 }
 
@@ -86,14 +87,14 @@ function valuesOf(axis) {
 // The whole grid: {columns, rows, requests} in reading order, or {problem} in words.
 export function readPlan() {
   const [x, y] = [fields.x.value, fields.y.value];
-  if (x === y) return { problem: `Columns and rows are both ${NAMES[x].toLowerCase()}. Choose two different parameters.` };
+  if (x === y) return { problem: t("Columns and rows both compare “%(name)s”. Choose two different parameters.", { name: NAMES[x] }) };
   const [columns, rows] = [valuesOf("x"), valuesOf("y")];
   for (const [name, values] of [[x, columns], [y, rows]]) {
-    if (!values.length) return { problem: `Give at least one value for ${NAMES[name].toLowerCase()}.` };
+    if (!values.length) return { problem: t("Give at least one value for “%(name)s”.", { name: NAMES[name] }) };
     const wrong = NUMBERS.includes(name) && values.find((value) => !Number.isFinite(value) || value < 0);
-    if (wrong !== false && wrong !== undefined) return { problem: `${NAMES[name]} takes numbers, separated by commas.` };
+    if (wrong !== false && wrong !== undefined) return { problem: t("“%(name)s” takes numbers, separated by commas.", { name: NAMES[name] }) };
   }
-  if (columns.length * rows.length > MOST_CELLS) return { problem: `A grid may have at most ${MOST_CELLS} pictures; this one has ${columns.length * rows.length}.` };
+  if (columns.length * rows.length > MOST_CELLS) return { problem: t("A grid may have at most %(most)s pictures; this one has %(n)s.", { most: MOST_CELLS, n: columns.length * rows.length }) };
   const base = readBase();
   const requests = rows.flatMap((row) => columns.map((column) => requestOf({ ...base, [x]: column, [y]: row }, x, y)));
   const problem = requests.map((request) => rangeProblem(request) || check(request, list)).find(Boolean);
@@ -102,8 +103,8 @@ export function readPlan() {
 
 function readBase() {
   const [width, height] = fields.base_size.value.split("x").map(Number);
-  const number = (name) => (fields[`base_${name}`].value === "" ? undefined : Number(fields[`base_${name}`].value));
-  return { prompt: fields.base_prompt.value.trim(), model: fields.base_model.value, style: fields.base_style.value || undefined, width, height, steps: number("steps"), guidance: number("guidance"), seed: number("seed") ?? Math.floor(Math.random() * 2 ** 32) };
+  const numberIn = (name) => (fields[`base_${name}`].value === "" ? undefined : Number(fields[`base_${name}`].value));
+  return { prompt: fields.base_prompt.value.trim(), model: fields.base_model.value, style: fields.base_style.value || undefined, width, height, steps: numberIn("steps"), guidance: numberIn("guidance"), seed: numberIn("seed") ?? Math.floor(Math.random() * 2 ** 32) };
 }
 
 // One cell's request. What its model cannot take and is not compared is left to the model.
@@ -122,7 +123,7 @@ const isOutside = ({ min, max }, value) => value === undefined || value < min ||
 function rangeProblem(request) {
   const model = modelNamed(request.model);
   const name = ["steps", "guidance"].find((each) => request[each] !== undefined && isOutside(model[each], request[each]));
-  return name && `${NAMES[name]} of ${model.title} may be ${model[name].min} to ${model[name].max}, not ${request[name]}.`;
+  return name && t("“%(name)s” of %(model)s may be %(least)s to %(most)s, not %(value)s.", { name: NAMES[name], model: model.title, least: model[name].min, most: model[name].max, value: request[name] });
 }
 
 const labelOf = (name, value) => (name === "model" ? modelNamed(value).title : String(value));

@@ -4,11 +4,12 @@ import { call, getJson, send, thumbnailUrl } from "./api.js";
 import { $, el } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
 import { NAMES, readPlan, setUpPlan } from "./grid-plan.js";
+import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { attempt, toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
-import { count, ended, status } from "./words.js";
+import { ended, status } from "./words.js";
 import { save } from "./zip.js";
 
 const PAGE = 100;
@@ -22,9 +23,9 @@ const cells = () => members.map((id) => jobs.get(id)).filter(Boolean);
 const viewer = setUpViewer({
   pictures: () => cells().flatMap((job) => job.images.map((image) => ({ job, image }))),
   actions: [
-    { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
-    { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
-    { icon: "remix", text: "Remix in the studio", run: ({ job }) => location.assign(`/?remix=${job.id}`) },
+    { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
+    { icon: "vary", text: t("Variations"), run: ({ job, image }) => vary(job, image) },
+    { icon: "remix", text: t("Remix in the studio"), run: ({ job }) => location.assign(`/?remix=${job.id}`) },
   ],
 });
 
@@ -32,7 +33,7 @@ const viewer = setUpViewer({
 
 function showPlan() {
   const { requests } = readPlan();
-  submit.textContent = requests ? `Draw ${count(requests.length, "picture")}` : "Draw";
+  submit.textContent = requests ? tn("Draw %(n)s picture", "Draw %(n)s pictures", requests.length) : t("Draw");
 }
 
 function say(problem) {
@@ -77,7 +78,7 @@ async function show(id) {
   $("#none").hidden = members.length > 0;
   $("#drawn").hidden = !members.length;
   if (members.length) draw();
-  if (!members.length) $("#none h2").textContent = "This is not a grid";
+  if (!members.length) $("#none h2").textContent = t("This is not a grid");
 }
 
 // The grid as its jobs say it: the labels of columns and rows in their order, and a job for each pair.
@@ -106,17 +107,17 @@ function draw() {
 function cell(job) {
   if (!job) return el("div", { className: "grid-cell" });
   const [image] = job.images;
-  const label = `${job.metadata.grid.x.join(" ")}, ${job.metadata.grid.y.join(" ")}`;
-  if (image) return el("button", { type: "button", className: "grid-cell", id: job.id, ariaLabel: `Enlarge: ${label}`, onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, decoding: "async" }));
+  const label = [job.metadata.grid.x, job.metadata.grid.y].map(([name, value]) => `${NAMES[name]} ${value}`).join(", ");
+  if (image) return el("button", { type: "button", className: "grid-cell", id: job.id, ariaLabel: t("Enlarge: %(label)s", { label }), onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, decoding: "async" }));
   const { said, detail } = status(job);
-  const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: "Progress" });
+  const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: t("Progress") });
   return el("div", { className: `grid-cell ${job.status}`, id: job.id, title: detail }, el("span", {}, said), progress);
 }
 
 function showState() {
   const all = cells();
   const done = all.filter(ended).length;
-  $("#said").textContent = done < all.length ? `${done} of ${count(all.length, "picture")} drawn` : `${count(all.length, "picture")}, drawn as one bulk`;
+  $("#said").textContent = done < all.length ? tn("%(done)s of %(n)s picture drawn", "%(done)s of %(n)s pictures drawn", all.length, { done: number(done) }) : tn("%(n)s picture, drawn as one bulk", "%(n)s pictures, drawn as one bulk", all.length);
   $("#cancel").hidden = done === all.length;
   $("#save").disabled = !all.some(({ images }) => images.length);
 }
@@ -133,10 +134,10 @@ async function savePicture() {
   const { x, y, columns, rows, at } = layout();
   const [first] = cells();
   const fixed = ["model", "style", "steps", "guidance", "seed"].filter((name) => name !== x && name !== y && first[name] !== null && first[name] !== "");
-  const title = x === "prompt" || y === "prompt" ? `${NAMES[y]} × ${NAMES[x].toLowerCase()}` : first.prompt;
-  const label = (name, text) => (name === "prompt" || name === "model" || name === "style" ? text : `${NAMES[name].toLowerCase()} ${text}`);
+  const title = x === "prompt" || y === "prompt" ? `${NAMES[y]} × ${NAMES[x]}` : first.prompt;
+  const label = (name, text) => (name === "prompt" || name === "model" || name === "style" ? text : `${NAMES[name]} ${text}`);
   const blob = await drawGrid({
-    title, note: fixed.map((name) => `${name} ${first[name]}`).join(" · "),
+    title, note: fixed.map((name) => `${NAMES[name]} ${first[name]}`).join(" · "),
     columns: columns.map((text) => label(x, text)), rows: rows.map((text) => label(y, text)),
     cells: rows.map((row) => columns.map((column) => at.get(`${row}\n${column}`)?.images[0] || null)),
   });
@@ -144,7 +145,7 @@ async function savePicture() {
 }
 
 $("#save").onclick = () => attempt(savePicture);
-$("#cancel").onclick = () => attempt(async () => { await send("POST", `bulks/${bulk}/cancel`); toast("Canceled"); });
+$("#cancel").onclick = () => attempt(async () => { await send("POST", `bulks/${bulk}/cancel`); toast(t("Canceled")); });
 addEventListener("popstate", () => location.reload());
 
 setUpPlan(showPlan);

@@ -2,14 +2,14 @@
 import { getJson } from "./api.js";
 import { chart } from "./chart.js";
 import { $, el } from "./dom.js";
+import { number, t, time } from "./i18n.js";
 
 const REFRESH_MS = 30_000;
-const ENDS = ["an hour ago", "now"];
+const ENDS = [t("an hour ago"), t("now")];
 let loadedAt = 0;
 
-const time = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-const seconds = (value) => (value === null ? "–" : value < 10 ? `${value.toFixed(1)} s` : value < 100 ? `${Math.round(value)} s` : `${Math.round(value / 60)} min`);
-const number = (value) => value.toLocaleString("en");
+const seconds = (value) => (value === null ? "–" : value < 100 ? t("%(n)s s", { n: number(value, { maximumFractionDigits: value < 10 ? 1 : 0 }) }) : t("%(n)s min", { n: number(Math.round(value / 60)) }));
+const told = (at, words) => `${time(at)}: ${words}`;
 const known = (values) => values.filter((value) => value !== null);
 
 function card(title, legend, image) {
@@ -20,25 +20,25 @@ function card(title, legend, image) {
 function waitingCard(items) {
   const values = items.map(({ waiting }) => waiting);
   const now = known(values).at(-1);
-  const tells = items.map(({ at, waiting }) => `${time(at)}: ${waiting === null ? "not measured" : `${number(waiting)} waiting`}`);
-  const label = known(values).length ? `Waiting jobs in the last hour: now ${number(now)}, at most ${number(Math.max(...known(values)))}` : "Waiting jobs: not measured in the last hour";
-  return card("Waiting", [["first", now === undefined ? "not measured" : `${number(now)} now`]], chart({ series: [{ values, className: "first" }], kind: "lines", tells, ends: ENDS, label }));
+  const tells = items.map(({ at, waiting }) => told(at, waiting === null ? t("not measured") : t("%(n)s waiting", { n: number(waiting) })));
+  const label = known(values).length ? t("Waiting jobs in the last hour: now %(now)s, at most %(most)s", { now: number(now), most: number(Math.max(...known(values))) }) : t("Waiting jobs: not measured in the last hour");
+  return card(t("Waiting"), [["first", now === undefined ? t("not measured") : t("%(n)s now", { n: number(now) })]], chart({ series: [{ values, className: "first" }], kind: "lines", tells, ends: ENDS, label }));
 }
 
 function finishedCard(items) {
   const [done, failed] = ["succeeded", "failed"].map((name) => items.map((item) => item[name]));
   const [all, bad] = [done, failed].map((values) => values.reduce((sum, value) => sum + value, 0));
-  const tells = items.map((item) => `${time(item.at)}: ${number(item.succeeded)} finished, ${number(item.failed)} failed`);
+  const tells = items.map((item) => told(item.at, t("%(done)s finished, %(failed)s failed", { done: number(item.succeeded), failed: number(item.failed) })));
   const series = [{ values: done, className: "good" }, { values: failed, className: "bad" }];
-  return card("Jobs a minute", [["good", `${number(all)} finished`], ["bad", `${number(bad)} failed`]], chart({ series, kind: "bars", tells, ends: ENDS, label: `Jobs in the last hour: ${number(all)} finished, ${number(bad)} failed` }));
+  return card(t("Jobs a minute"), [["good", t("%(n)s finished", { n: number(all) })], ["bad", t("%(n)s failed", { n: number(bad) })]], chart({ series, kind: "bars", tells, ends: ENDS, label: t("Jobs in the last hour: %(done)s finished, %(failed)s failed", { done: number(all), failed: number(bad) }) }));
 }
 
 function timeCard(items) {
   const [median, p90] = ["median_seconds", "p90_seconds"].map((name) => items.map((item) => item[name]));
   const [middle, most] = [median, p90].map((values) => known(values).at(-1) ?? null);
-  const tells = items.map((item) => `${time(item.at)}: median ${seconds(item.median_seconds)}, nine of ten within ${seconds(item.p90_seconds)}`);
+  const tells = items.map((item) => told(item.at, t("median %(median)s, nine of ten within %(most)s", { median: seconds(item.median_seconds), most: seconds(item.p90_seconds) })));
   const series = [{ values: median, className: "first" }, { values: p90, className: "second" }];
-  return card("Seconds until finished", [["first", `median ${seconds(middle)}`], ["second", `nine of ten ${seconds(most)}`]], chart({ series, kind: "lines", tells, ends: ENDS, label: `Time until a job is finished, lately: median ${seconds(middle)}, nine of ten within ${seconds(most)}` }));
+  return card(t("Seconds until finished"), [["first", t("median %(time)s", { time: seconds(middle) })], ["second", t("nine of ten %(time)s", { time: seconds(most) })]], chart({ series, kind: "lines", tells, ends: ENDS, label: t("Time until a job is finished, lately: median %(median)s, nine of ten within %(most)s", { median: seconds(middle), most: seconds(most) }) }));
 }
 
 // Draws the charts if they are older than half a minute.

@@ -1,5 +1,7 @@
 // The mask painter: marks where a picture may change, by mouse, pen, touch or keyboard.
 import { $, $$ } from "./dom.js";
+import { t } from "./i18n.js";
+import { addShortcuts } from "./keymap.js";
 import { makeStrokes } from "./strokes.js";
 
 const LONGEST = 1024; // pixels of the mask's longer side
@@ -131,7 +133,7 @@ function followPinch() {
 function endPen() {
   if (!isPenDown) return;
   isPenDown = false;
-  say("Brush up");
+  say(t("Brush up"));
 }
 
 function togglePen() {
@@ -139,7 +141,7 @@ function togglePen() {
   isPenDown = true;
   begin();
   redraw();
-  say(isErasing ? "Erasing" : "Painting");
+  say(isErasing ? t("Erasing") : t("Painting"));
 }
 
 function resize(by) {
@@ -174,7 +176,17 @@ function onKey(event) {
   event.preventDefault();
 }
 
+function listKeys() {
+  const group = t("In the mask painter");
+  addShortcuts(
+    { group, keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], text: t("Move the brush") }, { group, keys: [" "], text: t("Begin and end a stroke") },
+    { group, keys: ["[", "]"], text: t("Smaller and larger brush") }, { group, keys: ["B", "E"], text: t("Paint and erase") }, { group, keys: ["Ctrl+Z", "Ctrl+Y"], text: t("Undo and redo") },
+    { group, keys: ["Delete"], text: t("Clear the mask") }, { group, keys: ["+", "-"], text: t("Zoom in and out") },
+  );
+}
+
 if (dialog) {
+  listKeys();
   canvas.addEventListener("pointerdown", onDown);
   canvas.addEventListener("pointermove", onMove);
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, onUp);

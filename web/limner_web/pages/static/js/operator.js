@@ -3,10 +3,11 @@ import { getJson, send } from "./api.js";
 import { ask, choice, field } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { showHistory } from "./history.js";
+import { number, t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
 import { count, duration, pauseWords } from "./words.js";
 
-const TIMES = [["", "until I resume it"], [900, "for 15 minutes"], [3600, "for an hour"], [14_400, "for four hours"], [86_400, "for a day"]];
+const TIMES = [["", t("until I resume it")], [900, t("for 15 minutes")], [3600, t("for an hour")], [14_400, t("for four hours")], [86_400, t("for a day")]];
 const GIB = 2 ** 30;
 let isOperator = true; // until the service refuses
 
@@ -15,8 +16,8 @@ export async function showFleet() {
   try {
     const [queues, workers] = await Promise.all([getJson("queues"), getJson("workers").catch((error) => { if (error.status === 503) return null; throw error; })]);
     redraw($("#queues"), queues.items.map(queueCard));
-    redraw($("#workers"), workers === null ? [el("p", { className: "nothing" }, "The workers cannot be listed while Redis is unavailable.")] : workers.items.map(workerCard));
-    if (workers && !workers.items.length) $("#workers").replaceChildren(el("p", { className: "nothing" }, "No worker runs. Start one with limner worker."));
+    redraw($("#workers"), workers === null ? [el("p", { className: "nothing" }, t("The workers cannot be listed while Redis is unavailable."))] : workers.items.map(workerCard));
+    if (workers && !workers.items.length) $("#workers").replaceChildren(el("p", { className: "nothing" }, t("No worker runs. Start one with limner worker.")));
     await showHistory();
     $("#operator").hidden = false;
   } catch (error) {
@@ -34,10 +35,10 @@ function redraw(parent, cards) {
 
 function queueCard(queue) {
   const waiting = queue.lanes.reduce((sum, { released, backlog }) => sum + released + backlog, 0);
-  const act = queue.paused ? button("Resume", () => resume(queue), "small", "play") : button("Pause …", () => pause(queue), "small", "pause");
-  act.setAttribute("aria-label", `${queue.paused ? "Resume" : "Pause"} ${queue.title}`);
-  const state = queue.paused ? el("span", { className: "badge paused" }, "paused") : queue.workers === 0 ? el("span", { className: "badge failed" }, "no worker") : queue.running > 0 && el("span", { className: "badge running" }, "drawing");
-  const facts = [`${queue.running.toLocaleString("en")} running`, `${waiting.toLocaleString("en")} waiting`, queue.rate && `${queue.rate.jobs_per_minute.toLocaleString("en")} a minute`, queue.workers !== null && count(queue.workers, "worker")];
+  const act = queue.paused ? button(t("Resume"), () => resume(queue), "small", "play") : button(t("Pause …"), () => pause(queue), "small", "pause");
+  act.setAttribute("aria-label", queue.paused ? t("Resume %(name)s", { name: queue.title }) : t("Pause %(name)s", { name: queue.title }));
+  const state = queue.paused ? el("span", { className: "badge paused" }, t("paused")) : queue.workers === 0 ? el("span", { className: "badge failed" }, t("no worker")) : queue.running > 0 && el("span", { className: "badge running" }, t("drawing"));
+  const facts = [t("%(n)s running", { n: number(queue.running) }), t("%(n)s waiting", { n: number(waiting) }), queue.rate && t("%(n)s a minute", { n: number(queue.rate.jobs_per_minute) }), queue.workers !== null && count(queue.workers, "worker")];
   return el("article", { className: "panel fleet-card", data: { name: queue.model } },
     el("header", {}, el("h3", {}, queue.title), state, act),
     el("p", { className: "quiet" }, facts.filter(Boolean).join(" · ")),
@@ -46,46 +47,46 @@ function queueCard(queue) {
 }
 
 function lanesOf(lanes) {
-  if (!lanes.length) return el("p", { className: "quiet" }, "Nothing waits.");
+  if (!lanes.length) return el("p", { className: "quiet" }, t("Nothing waits."));
   const most = Math.max(...lanes.map(({ released, backlog }) => released + backlog));
   const bar = (name, value) => { const part = el("i", { className: name }); part.style.width = `${(100 * value) / most}%`; return part; };
   return el("ul", { className: "lanes" }, lanes.map(({ lane, released, backlog, oldest_seconds: oldest }) => {
-    const words = `${count(released, "job")} released, ${backlog.toLocaleString("en")} in the backlog`;
-    return el("li", { title: words }, el("span", { className: "lane" }, lane), el("div", { className: "meter", aria: { role: "img", label: words } }, bar("running", released), bar("canceled", backlog)), el("span", { className: "number" }, (released + backlog).toLocaleString("en")), el("span", { className: "quiet" }, `oldest: ${duration(oldest)}`));
+    const words = t("%(released)s released, %(backlog)s in the backlog", { released: count(released, "job"), backlog: number(backlog) });
+    return el("li", { title: words }, el("span", { className: "lane" }, lane), el("div", { className: "meter", aria: { role: "img", label: words } }, bar("running", released), bar("canceled", backlog)), el("span", { className: "number" }, number(released + backlog)), el("span", { className: "quiet" }, t("oldest: %(time)s", { time: duration(oldest) })));
   }));
 }
 
 async function pause(queue) {
-  const reason = el("input", { name: "reason", maxLength: 200, placeholder: "new weights", autocomplete: "off", autofocus: true });
-  const answer = await ask(`Pause ${queue.title}?`, { text: "Running jobs end. Jobs that wait keep their places, and new ones are still accepted.", fields: [field("Reason, shown to those who wait", reason), field("How long", choice("seconds", TIMES))], yes: "Pause it" });
+  const reason = el("input", { name: "reason", maxLength: 200, placeholder: t("new weights"), autocomplete: "off", autofocus: true });
+  const answer = await ask(t("Pause %(name)s?", { name: queue.title }), { text: t("Running jobs end. Jobs that wait keep their places, and new ones are still accepted."), fields: [field(t("Reason, shown to those who wait"), reason), field(t("How long"), choice("seconds", TIMES))], yes: t("Pause it") });
   if (!answer) return;
   const seconds = Number(answer.get("seconds"));
   const until = seconds ? new Date(Date.now() + seconds * 1000).toISOString() : null;
   await attempt(async () => {
     await send("POST", "pauses", { model: queue.model, reason: answer.get("reason").trim() || null, until });
-    toast(`${queue.title} is paused`);
+    toast(t("%(name)s is paused", { name: queue.title }));
     await showFleet();
   });
 }
 
 const resume = (queue) => attempt(async () => {
   await send("DELETE", `pauses/${queue.pause}`);
-  toast(`${queue.title} goes on`);
+  toast(t("%(name)s goes on", { name: queue.title }));
   await showFleet();
 });
 
 function workerCard(worker) {
   const { memory, jobs } = worker;
-  const badge = worker.stalled.length ? ["failed", "stuck"] : worker.draining ? ["paused", "draining"] : worker.closed.length ? ["paused", "recovering"] : worker.held ? ["running", "working"] : ["ok", "ready"];
+  const badge = worker.stalled.length ? ["failed", t("stuck")] : worker.draining ? ["paused", t("draining")] : worker.closed.length ? ["paused", t("recovering")] : worker.held ? ["running", t("working")] : ["ok", t("ready")];
   const used = memory && Math.min(1, memory.used / memory.total);
-  const size = memory && `${(memory.used / GIB).toFixed(1)} of ${(memory.total / GIB).toFixed(0)} GiB`;
+  const size = memory && t("%(used)s of %(total)s GiB", { used: number(memory.used / GIB, { maximumFractionDigits: 1 }), total: number(memory.total / GIB, { maximumFractionDigits: 0 }) });
   const bar = el("i", { className: "running" });
   bar.style.width = `${100 * (used || 0)}%`;
-  const troubles = [worker.stalled.length && `No progress: ${worker.stalled.join(", ")}.`, worker.closed.length && `Paused after failures: ${worker.closed.join(", ")}.`].filter(Boolean).join(" ");
+  const troubles = [worker.stalled.length && t("No progress: %(models)s.", { models: worker.stalled.join(", ") }), worker.closed.length && t("Paused after failures: %(models)s.", { models: worker.closed.join(", ") })].filter(Boolean).join(" ");
   return el("article", { className: "panel fleet-card", data: { name: worker.id } },
     el("header", {}, el("h3", {}, worker.device), el("span", { className: `badge ${badge[0]}` }, badge[1]), el("code", { title: worker.id }, worker.id)),
-    memory && el("div", { className: "memory" }, el("span", { className: "quiet" }, "Memory"), el("div", { className: "meter", aria: { role: "img", label: `${size} of memory used` } }, bar), el("span", { className: "number" }, size)),
-    el("p", { className: "quiet" }, `${count(worker.held, "job")} in work · ${worker.models.join(", ")}`),
+    memory && el("div", { className: "memory" }, el("span", { className: "quiet" }, t("Memory")), el("div", { className: "meter", aria: { role: "img", label: t("%(size)s of memory used", { size }) } }, bar), el("span", { className: "number" }, size)),
+    el("p", { className: "quiet" }, `${tn("%(n)s job in work", "%(n)s jobs in work", worker.held)} · ${worker.models.join(", ")}`),
     troubles && el("p", { className: "note" }, troubles),
-    jobs.length > 0 && el("details", {}, el("summary", {}, "Show its jobs"), el("ul", { className: "held" }, jobs.map((job) => el("li", {}, el("code", {}, job.id), el("span", {}, job.model), el("span", { className: "quiet" }, job.attempt > 1 ? `attempt ${job.attempt}` : ""))))));
+    jobs.length > 0 && el("details", {}, el("summary", {}, t("Show its jobs")), el("ul", { className: "held" }, jobs.map((job) => el("li", {}, el("code", {}, job.id), el("span", {}, job.model), el("span", { className: "quiet" }, job.attempt > 1 ? t("attempt %(n)s", { n: job.attempt }) : ""))))));
 }

@@ -2,8 +2,8 @@
 import { call, send } from "./api.js";
 import { ask, field } from "./dialog.js";
 import { el } from "./dom.js";
+import { t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
-import { count } from "./words.js";
 
 const UNDO_SECONDS = 6;
 const MOST_AT_ONCE = 8;
@@ -30,7 +30,7 @@ export async function removeTag(target, tag) {
 export async function askForTag() {
   const input = el("input", { name: "tag", required: true, maxLength: 50, autocomplete: "off", autofocus: true });
   input.setAttribute("list", "tags"); // where the page knows them
-  const answer = await ask("Add a tag", { fields: [field("Tag", input)], yes: "Add" });
+  const answer = await ask(t("Add a tag"), { fields: [field(t("Tag"), input)], yes: t("Add") });
   return answer?.get("tag").trim() || null;
 }
 
@@ -56,7 +56,7 @@ export function deleteLater(targets, { hide, show }) {
   }, UNDO_SECONDS * 1000);
   leaving.add(flush);
   const undo = () => { clearTimeout(timer); leaving.delete(flush); show(); };
-  toast(targets.length === 1 ? "Deleted" : `${count(targets.length, "picture")} deleted`, { action: "Undo", seconds: UNDO_SECONDS, onAction: undo });
+  toast(targets.length === 1 ? t("Deleted") : tn("%(n)s picture deleted", "%(n)s pictures deleted", targets.length), { action: t("Undo"), seconds: UNDO_SECONDS, onAction: undo });
 }
 
 addEventListener("pagehide", () => { for (const flush of leaving) flush(); });
@@ -67,12 +67,12 @@ export function organiseMenu(target, { onChange, hide, show }) {
     const name = await askForTag();
     if (!name) return;
     await addTag(target, name);
-    toast(`Tagged “${name}”`);
+    toast(t("Tagged “%(tag)s”", { tag: name }));
     onChange();
   });
   return [
-    { icon: "heart", text: target.favourite ? "Remove from favourites" : "Add to favourites", onClick: () => attempt(async () => { await setFavourite(target, !target.favourite); onChange(); }) },
-    { icon: "tag", text: "Add a tag …", onClick: tag },
-    { icon: "trash", text: "Delete", danger: true, onClick: () => deleteLater([target], { hide, show }) },
+    { icon: "heart", text: target.favourite ? t("Remove from favourites") : t("Add to favourites"), onClick: () => attempt(async () => { await setFavourite(target, !target.favourite); onChange(); }) },
+    { icon: "tag", text: t("Add a tag …"), onClick: tag },
+    { icon: "trash", text: t("Delete"), danger: true, onClick: () => deleteLater([target], { hide, show }) },
   ];
 }

@@ -3,6 +3,7 @@ import { cancel, retry } from "./actions.js";
 import { call, getJson, send } from "./api.js";
 import { onReconnect } from "./connection.js";
 import { $, button, el } from "./dom.js";
+import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { showFleet } from "./operator.js";
@@ -13,19 +14,20 @@ import { count, ended, facts, status } from "./words.js";
 const REFRESH_MS = 4000;
 const RECENT_MS = 600_000;
 const PRIORITIES = ["high", "normal", "low"];
-const HEALTH = { ok: "All well", degraded: "Updates are slow", overloaded: "At its limit", unavailable: "Not available" };
+const HEALTH = { ok: t("All well"), degraded: t("Updates are slow"), overloaded: t("At its limit"), unavailable: t("Not available") };
+const PRIORITY = { high: t("high priority"), normal: t("normal priority"), low: t("low priority") };
 let deadLetters = [];
 
 function row(job, buttons) {
   const { said, detail } = status(job);
-  const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: "Progress" });
+  const progress = job.status === "running" && job.progress && el("progress", { max: job.progress.total, value: job.progress.done, ariaLabel: t("Progress") });
   return el("li", { className: "row", id: job.id },
     el("div", {}, el("p", { className: "name", title: job.prompt }, job.prompt), el("p", { className: "about" }, `${job.model} · ${facts(job)}`)),
     el("div", { className: "state" }, [said, detail].filter(Boolean).join(" · "), progress), el("div", { className: "buttons" }, buttons));
 }
 
-const cancelButton = (job) => button("Cancel", () => cancel(job), "small");
-const waitingButtons = (job) => [button("Why?", () => why(job), "small quiet"), cancelButton(job)];
+const cancelButton = (job) => button(t("Cancel"), () => cancel(job), "small");
+const waitingButtons = (job) => [button(t("Why?"), () => why(job), "small quiet"), cancelButton(job)];
 const nothing = (text) => el("p", { className: "nothing" }, text);
 const byAge = (a, b) => (a.id < b.id ? -1 : 1);
 
@@ -40,18 +42,18 @@ function draw() {
   const all = [...jobs.values()];
   const running = all.filter((job) => job.status === "running").sort(byAge);
   const waiting = all.filter((job) => job.status === "queued").sort(byAge);
-  fill($("#running"), running.length ? running.map((job) => row(job, cancelButton(job))) : [nothing("Nothing runs now.")]);
+  fill($("#running"), running.length ? running.map((job) => row(job, cancelButton(job))) : [nothing(t("Nothing runs now."))]);
   const groups = Map.groupBy(waiting, (job) => `${job.model}\n${job.priority}`);
   const order = [...groups].sort(([, [a]], [, [b]]) => PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) || a.model.localeCompare(b.model));
-  fill($("#waiting"), order.length ? order.map(([, members]) => group(members)) : [nothing("Nothing waits.")]);
-  fill($("#dead-list"), deadLetters.map((job) => row(job, button("Try again", () => retryDead(job), "small", "again"))));
+  fill($("#waiting"), order.length ? order.map(([, members]) => group(members)) : [nothing(t("Nothing waits."))]);
+  fill($("#dead-list"), deadLetters.map((job) => row(job, button(t("Try again"), () => retryDead(job), "small", "again"))));
   $("#dead").hidden = !deadLetters.length;
 }
 
 function group(members) {
   const [{ model, priority }] = members;
   return el("div", { className: "group" },
-    el("h3", {}, model, el("span", { className: "badge" }, `${priority} priority`), el("span", { className: "quiet" }, count(members.length, "job"))),
+    el("h3", {}, model, el("span", { className: "badge" }, PRIORITY[priority]), el("span", { className: "quiet" }, count(members.length, "job"))),
     el("ol", { className: "rows" }, members.map((job) => row(job, waitingButtons(job)))));
 }
 
@@ -61,13 +63,13 @@ async function retryDead(job) {
 
 $("[data-retry-all]").onclick = () => attempt(async () => {
   const { jobs: made } = await send("POST", "jobs/retry", {});
-  toast(`${count(made.length, "job")} tried again`);
+  toast(tn("%(n)s job tried again", "%(n)s jobs tried again", made.length));
   await load();
 });
 
 // --- figures -------------------------------------------------------------------------------------------------------------
 
-const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = value.toLocaleString("en"); };
+const figure = (name, value) => { $(`[data-figure=${name}]`).textContent = number(value); };
 
 // An unavailable service says so with an error status and the same body.
 const health = () => call("/readyz").then((answer) => answer.json(), (error) => { if (error.problem?.workers) return error.problem; throw error; });
@@ -93,12 +95,12 @@ function showHealth(health) {
   const badge = $("#health");
   badge.className = `badge end ${health.status}`;
   badge.textContent = HEALTH[health.status] || health.status;
-  $("[data-workers]").textContent = health.workers.running === 1 ? "worker" : "workers";
+  $("[data-workers]").textContent = tn("worker", "workers", health.workers.running);
   const words = [
-    health.workers.running === 0 && "No worker runs, so that nothing is drawn: start one with limner worker.",
-    health.workers.paused.length && `A worker has paused ${health.workers.paused.join(", ")} after failures; it tries again by itself.`,
-    health.workers.stalled.length && `A worker makes no progress: ${health.workers.stalled.join(", ")}.`,
-    health.dispatchers.running === 0 && "No dispatcher runs, so that waiting jobs are not released.",
+    health.workers.running === 0 && t("No worker runs, so that nothing is drawn: start one with limner worker."),
+    health.workers.paused.length && t("A worker has paused %(models)s after failures; it tries again by itself.", { models: health.workers.paused.join(", ") }),
+    health.workers.stalled.length && t("A worker makes no progress: %(models)s.", { models: health.workers.stalled.join(", ") }),
+    health.dispatchers.running === 0 && t("No dispatcher runs, so that waiting jobs are not released."),
   ].filter(Boolean);
   $("#warning").hidden = !words.length;
   $("#warning").textContent = words.join(" ");

@@ -1,7 +1,9 @@
 // The picture that the studio starts from: chosen, dropped, pasted or one that was drawn, with its strength and mask.
 import { pictureUrl } from "./api.js";
 import { $, $$ } from "./dom.js";
+import { acceptPictures, hasPictures } from "./drag.js";
 import { form, modelChosen, models, chooseModel } from "./form.js";
+import { number, t } from "./i18n.js";
 import { forgetMask, paintMask } from "./mask.js";
 import { attempt, toast } from "./toast.js";
 
@@ -34,17 +36,17 @@ function show() {
   const isOnly = !can("image-to-image");
   $(".start", form).hidden = !isAble;
   $("[data-no-start]", form).hidden = isAble;
-  $("[data-no-start]", form).textContent = `This model draws from words only.${anyCanStart() ? " Choose another one to start from a picture." : ""}`;
+  $("[data-no-start]", form).textContent = anyCanStart() ? t("This model draws from words only. Choose another one to start from a picture.") : t("This model draws from words only.");
   $(".start .drop", form).hidden = Boolean(picture);
   $(".started", form).hidden = !picture;
   $("[data-paint]", form).hidden = !can("inpainting");
-  $("[data-paint] span", form).textContent = mask ? "Change the mask" : "Paint a mask";
+  $("[data-paint] span", form).textContent = mask ? t("Change the mask") : t("Paint a mask");
   $("[data-unpaint]", form).hidden = !mask || !can("inpainting");
-  $("[data-about-mask]", form).textContent = !can("inpainting") ? "This model changes the whole picture; it cannot fill a mask." : mask ? "Only what is painted is drawn again." : isOnly ? "This model fills a mask: paint where the picture may change." : "Without a mask the whole picture may change.";
+  $("[data-about-mask]", form).textContent = !can("inpainting") ? t("This model changes the whole picture; it cannot fill a mask.") : mask ? t("Only what is painted is drawn again.") : isOnly ? t("This model fills a mask: paint where the picture may change.") : t("Without a mask the whole picture may change.");
   $(".started .masked", form).hidden = !mask || !can("inpainting");
   if (picture) setSource($(".started .picture", form), picture.url);
   if (mask) setSource($(".started .masked", form), mask);
-  form.elements.strength_shown.value = Number(form.elements.strength.value).toFixed(2);
+  form.elements.strength_shown.value = number(Number(form.elements.strength.value), { minimumFractionDigits: 2 });
 }
 
 function set(next) {
@@ -57,7 +59,7 @@ function set(next) {
 // Starts from a picture that was drawn; with a model that can, if there is one.
 export function startFrom({ id, ...image }) {
   const able = Object.values(models).find(canStart);
-  if (!canStart(modelChosen()) && able) { chooseModel(able.name); toast(`${able.title} can start from a picture, so it is chosen now.`); }
+  if (!canStart(modelChosen()) && able) { chooseModel(able.name); toast(t("%(model)s can start from a picture, so it is chosen now.", { model: able.title })); }
   set({ image: id, id, url: pictureUrl({ id, ...image }) });
   $(".start", form).scrollIntoView({ block: "nearest" });
 }
@@ -88,7 +90,7 @@ async function take(file) {
     set({ image: await asDataUrl(await readable(file)), url, id: null });
   } catch {
     URL.revokeObjectURL(url);
-    toast(`“${file.name}” is not a picture that this browser can read.`, { bad: true, seconds: 8 });
+    toast(t("“%(name)s” is not a picture that this browser can read.", { name: file.name }), { bad: true, seconds: 8 });
   }
 }
 
@@ -104,11 +106,12 @@ function listenForFiles() {
   const drop = $(".start .drop", form);
   $("input", drop).addEventListener("change", ({ target }) => { take(target.files[0]).then(() => { target.value = ""; }); });
   for (const name of ["dragover", "dragleave", "drop"]) form.addEventListener(name, (event) => {
-    if (!canStart(modelChosen()) || !event.dataTransfer?.types.includes("Files")) return;
+    if (!canStart(modelChosen()) || !event.dataTransfer?.types.includes("Files") || hasPictures(event)) return;
     event.preventDefault();
     drop.classList.toggle("over", name === "dragover");
     if (name === "drop") take(fileOf(event.dataTransfer) ?? event.dataTransfer.files[0]);
   });
+  if (anyCanStart()) acceptPictures(form, ([id]) => startFrom({ id, url: `/api/v1/images/${id}` }));
   document.addEventListener("paste", (event) => {
     const file = fileOf(event.clipboardData);
     if (!file || !canStart(modelChosen())) return;

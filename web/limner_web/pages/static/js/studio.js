@@ -5,6 +5,7 @@ import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { $, el, perFrame } from "./dom.js";
 import { failure } from "./errors.js";
 import { clearError, fillForm, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
+import { t } from "./i18n.js";
 import { jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
@@ -52,19 +53,19 @@ async function draw() {
 function remix(job) {
   setMode("prompt");
   fillForm(job);
-  toast("Settings loaded");
+  toast(t("Settings loaded"));
 }
 
 // --- the tiles -------------------------------------------------------------------------------------------------------
 
 const pictures = () => [...jobs.values()].filter((job) => tiles.has(job.id)).sort((a, b) => (a.id < b.id ? 1 : -1)).flatMap((job) => job.images.map((image) => ({ job, image })));
 const viewer = setUpViewer({ pictures, actions: [
-  { icon: "again", text: "Again, with another seed", run: ({ job }) => again(job) },
-  { icon: "vary", text: "Variations", run: ({ job, image }) => vary(job, image) },
-  { icon: "remix", text: "Remix: load these settings", run: ({ job }) => { viewer.close(); remix(job); } },
+  { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
+  { icon: "vary", text: t("Variations"), run: ({ job, image }) => vary(job, image) },
+  { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
 ], organise: ({ image }) => [startItem(image)] });
 
-const startItem = (image) => anyCanStart() && image && { icon: "image", text: "Start from this picture", onClick: () => { viewer.close(); startFrom(image); } };
+const startItem = (image) => anyCanStart() && image && { icon: "image", text: t("Start from this picture"), onClick: () => { viewer.close(); startFrom(image); } };
 
 const enlarge = (job, index) => viewer.show(job.images[index].id);
 
@@ -90,9 +91,9 @@ watch((job, before) => {
   if (!job) { remove(before.id); return; }
   changed.add(job.id);
   repaint();
-  if (!before) { if (!isLoading) announce(`Queued: ${job.prompt}`); return; }
+  if (!before) { if (!isLoading) announce(t("Queued: %(prompt)s", job)); return; }
   if (before.status === job.status) return;
-  if (job.status === "succeeded") announce(`Done: ${job.prompt}`);
+  if (job.status === "succeeded") announce(t("Done: %(prompt)s", job));
   if (job.status === "failed") announce(`${job.prompt}: ${failure(job)}`);
 });
 
@@ -149,10 +150,10 @@ setUpStart();
 $("#older").onclick = more;
 $("[data-reload]").onclick = more;
 addShortcuts(
-  { keys: ["Ctrl+Enter"], text: "Draw", run: draw },
-  { keys: ["/"], text: "Go to the prompt", run: () => $("#ask").elements.prompt.focus() },
-  { keys: ["ArrowUp", "ArrowDown"], text: "In an empty prompt: earlier prompts" },
-  { keys: ["Escape"], text: "Close, or leave the field", run: () => document.activeElement?.blur() },
+  { keys: ["Ctrl+Enter"], text: t("Draw"), run: draw },
+  { keys: ["/"], text: t("Go to the prompt"), run: () => $("#ask").elements.prompt.focus() },
+  { keys: ["ArrowUp", "ArrowDown"], text: t("In an empty prompt: earlier prompts") },
+  { keys: ["Escape"], text: t("Close, or leave the field"), run: () => document.activeElement?.blur() },
 );
 showSkeletons();
 await more();

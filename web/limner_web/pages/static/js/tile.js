@@ -2,9 +2,11 @@
 import { again, cancel, menuOf, retry, vary } from "./actions.js";
 import { call, getJson, thumbnailUrl } from "./api.js";
 import { $, copyOf, el } from "./dom.js";
+import { makeDraggable } from "./drag.js";
+import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
-import { why } from "./why.js";
-import { duration, ended, facts, status } from "./words.js";
+import { reasonOf, why } from "./why.js";
+import { duration, ended, enlargeLabel, facts, status } from "./words.js";
 
 const PREVIEW_MS = 900;
 const EXPLAIN_MS = 6000;
@@ -62,8 +64,10 @@ function showPictures({ element, job, onEnlarge }) {
   mosaic.replaceChildren(...shown.map((image, index) => {
     const img = el("img", { alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async", src: thumbnailUrl(image, side === 1 ? 512 : 256) });
     const rest = index === MOST_SHOWN - 1 ? images.length - MOST_SHOWN : 0;
-    const label = `Enlarge: ${job.prompt}, seed ${image.seed}${rest ? `, and ${rest} more` : ""}`;
-    return el("button", { type: "button", ariaLabel: label, onclick: () => onEnlarge(job, index) }, img, rest > 0 && el("span", { className: "rest" }, `+${rest}`));
+    const label = rest ? t("Enlarge: %(prompt)s, seed %(seed)s, and %(rest)s more", { prompt: job.prompt, seed: image.seed, rest }) : enlargeLabel(job, image);
+    const button = el("button", { type: "button", ariaLabel: label, onclick: () => onEnlarge(job, index) }, img, rest > 0 && el("span", { className: "rest" }, `+${rest}`));
+    makeDraggable(button, () => [image]);
+    return button;
   }));
 }
 
@@ -82,8 +86,8 @@ export async function explain(tile) {
   const { element, job } = tile;
   if (job.status !== "queued" || Date.now() - tile.explainedAt < EXPLAIN_MS || !isInView(element)) return;
   tile.explainedAt = Date.now();
-  const { message, eta } = await getJson(`jobs/${job.id}/explain`);
-  tile.explanation = eta ? `Ready in ${duration(eta.median_seconds)}.` : message;
+  const told = await getJson(`jobs/${job.id}/explain`);
+  tile.explanation = told.eta ? t("Ready in %(time)s.", { time: duration(told.eta.median_seconds) }) : reasonOf(job, told);
   if (tile.job.status === "queued") paint(tile, tile.job);
 }
 

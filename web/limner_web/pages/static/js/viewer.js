@@ -3,6 +3,8 @@ import { menuOf, replay } from "./actions.js";
 import { pictureUrl, thumbnailUrl } from "./api.js";
 import { makeCompare } from "./compare.js";
 import { $, el } from "./dom.js";
+import { number, t } from "./i18n.js";
+import { addShortcuts } from "./keymap.js";
 import { openMenu } from "./menu.js";
 import { showFacts } from "./receipt.js";
 import { share } from "./share.js";
@@ -45,7 +47,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     zoom.reset();
     Object.assign(find(".one img"), { src: pictureUrl(image), alt: image.alt_text || job.prompt });
     find("footer .prompt").textContent = job.prompt;
-    find(".place").textContent = `${index + 1} of ${all.length}`;
+    find(".place").textContent = t("%(place)s of %(n)s", { place: number(index + 1), n: number(all.length) });
     find("[data-do=previous]").disabled = index === 0;
     find("[data-do=next]").disabled = index === all.length - 1;
     compare.setFirst(all[index]);
@@ -58,7 +60,7 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
     const start = Math.max(0, index - STRIP);
     find(".strip").replaceChildren(...all.slice(start, index + STRIP + 1).map((each) => {
       const mark = each.image.id === current ? "true" : compare.isSecond(each.image.id) ? "step" : "false";
-      const thumb = el("button", { type: "button", ariaLabel: `${each.job.prompt}, seed ${each.image.seed}`, onclick: () => pick(each) }, el("img", { src: thumbnailUrl(each.image, 128), alt: "", loading: "lazy" }));
+      const thumb = el("button", { type: "button", ariaLabel: t("%(prompt)s, seed %(seed)s", { prompt: each.job.prompt, seed: each.image.seed }), onclick: () => pick(each) }, el("img", { src: thumbnailUrl(each.image, 128), alt: "", loading: "lazy" }));
       thumb.setAttribute("aria-current", mark);
       return el("li", {}, thumb);
     }));
@@ -107,7 +109,17 @@ export function setUpViewer({ pictures, actions = [], organise = () => [], more 
   });
   dialog.addEventListener("close", () => { if (document.fullscreenElement) document.exitFullscreen(); compare.off(); });
   setUpSwipe(view, zoom, step);
+  listKeys();
   return { show, update() { if (dialog.open) render(); }, close: () => dialog.close(), compare(id, second) { show(id); compare.toggle(picture(), second); render(); } };
+}
+
+function listKeys() {
+  const group = t("In the viewer");
+  addShortcuts(
+    { group, keys: ["ArrowLeft", "ArrowRight"], text: t("Previous and next picture") }, { group, keys: ["+", "-"], text: t("Zoom in and out") },
+    { group, keys: ["C"], text: t("Compare") }, { group, keys: ["S"], text: t("Share a link") }, { group, keys: ["I"], text: t("Settings and receipt") },
+    { group, keys: ["F"], text: t("Full screen") }, { group, keys: ["Escape"], text: t("Close") },
+  );
 }
 
 function setUpSwipe(view, zoom, step) {
