@@ -39,13 +39,7 @@ from limner_worker.runtime.watchdog import Watchdog
 from limner_worker.stages.checkpoints import CheckpointStore
 from limner_worker.stages.deduplication import Deduplicator
 from limner_worker.stages.input_images import load_inputs
-from limner_worker.stages.interpretation.stage import (
-    InterpretationStage,
-    Presenter,
-    interpreter_of,
-    recognizers_of,
-    server_of,
-)
+from limner_worker.stages.interpretation import stage as interpretation
 from limner_worker.stages.picture_files import PictureEncoder
 from limner_worker.stages.publishing import Publisher
 from limner_worker.stages.safety import SafetyStage
@@ -80,13 +74,13 @@ class WorkerService:
         self._draining = Draining(settings, database, owner, admission, held, threads, give_back)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
-        server = server_of(settings)
-        interpreter = interpreter_of(settings, server)
-        self._interpretation = InterpretationStage(
+        server = interpretation.server_of(settings)
+        interpreter = interpretation.interpreter_of(settings, server)
+        self._interpretation = interpretation.InterpretationStage(
             database, interpreter, models.cards, threads, self._schedule, lambda job: self._abort([job])
         )
         self._answering = Answering(redis, interpreter, models.cards, threads)
-        presenter = Presenter(server, recognizers_of(models.cards))
+        presenter = interpretation.Presenter(server, interpretation.recognizers_of(models.cards))
         self._safety = SafetyStage(settings, models.cards)
         files = PictureEncoder.of(settings, self._safety)
         self._publisher = Publisher(
