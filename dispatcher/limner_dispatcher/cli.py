@@ -20,7 +20,7 @@ def dispatcher() -> None:
     settings = Settings()
     configure_logging(settings, "dispatch")
     configure(settings, "dispatcher")
-    require_current(settings.resolved_database_url)
+    require_current(settings.resolved_database_url, settings.database_direct_url)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopping.set())

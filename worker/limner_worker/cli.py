@@ -34,7 +34,7 @@ def worker(models: tuple[str, ...]) -> None:
     # Celery warns about running as root because of pickle, which no queue here accepts; containers run as a
     # separate user.
     warnings.simplefilter("ignore", SecurityWarning)
-    require_current(settings.resolved_database_url)
+    require_current(settings.resolved_database_url, settings.database_direct_url)
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
     models_in_memory = ModelCache(cards, partial(load, settings=settings), settings.model_memory_bytes)

@@ -131,7 +131,7 @@ def _device() -> Check:
 
 
 def _database(settings: Settings) -> Check:
-    url = settings.resolved_database_url
+    url = settings.session_database_url
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
         return Check(
             "database", State.WARN, "SQLite, not created yet", "`limner up` or `limner db upgrade` creates it."
@@ -141,7 +141,7 @@ def _database(settings: Settings) -> Check:
         shown = database.engine.url.render_as_string(hide_password=True)
         current = is_current(database, url)
         database.dispose()
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, LimnerError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return Check("database", State.FAIL, reason, "Check LIMNER_DATABASE_URL and that the server runs.")
     if not current:

@@ -118,7 +118,7 @@ class Stack:
         _rotate(self._log_dir)
         if self._valkey is not None:
             self._valkey.start()
-        upgrade(self.settings.resolved_database_url)
+        upgrade(self.settings.session_database_url)
         for service in self.services:
             self._spawn(service)
         deadline = time.monotonic() + READY_SECONDS
