@@ -9,6 +9,7 @@ import click
 
 from limner_dispatcher.dispatcher import run_dispatcher
 from limner_shared.db.engine import require_current
+from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.metrics.exposition import configure
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
@@ -21,6 +22,7 @@ def dispatcher() -> None:
     configure_logging(settings, "dispatch")
     configure(settings, "dispatcher")
     require_current(settings.resolved_database_url, settings.database_direct_url)
+    connection_pool(settings.redis_url)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopping.set())

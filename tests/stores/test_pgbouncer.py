@@ -42,7 +42,7 @@ def test_everything_works_through_a_pooler_with_fewer_sessions_than_connections(
     service = start_service(database_url=pooler.url, database_direct_url=migrated)
     service.start_web()
     service.start("dispatcher")
-    service.start_workers()
+    service.start_workers(1, "--model", "null")
     traffic = Traffic(f"http://127.0.0.1:{service.settings.port}", "pooled")
     traffic.run()
     service.wait(sorted(traffic.accepted), 90)

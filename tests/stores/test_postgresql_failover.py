@@ -29,7 +29,7 @@ def test_all_processes_go_on_with_the_promoted_server_and_nothing_accepted_is_lo
         service = start_service(database_url=url)
         service.start_web()
         service.start("dispatcher")
-        service.start_workers()
+        service.start_workers(1, "--model", "null")
         traffic = Traffic(f"http://127.0.0.1:{service.settings.port}", "failover")
         traffic.start()
         eventually(lambda: len(traffic.accepted) >= 10, 60)

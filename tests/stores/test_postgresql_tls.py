@@ -47,7 +47,7 @@ def test_the_service_works_over_tls_with_the_servers_name_verified(
 ):
     service = start_service(database_url=secured(secure_postgres, certificate))
     service.start("dispatcher")
-    service.start_workers()
+    service.start_workers(1, "--model", "null")
     ids = service.submit(10)
     assert {job.state for job in service.wait(ids)} == {"succeeded"}
     with service.database.read() as session:

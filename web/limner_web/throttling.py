@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from limner_shared import metrics
 from limner_shared.errors import Overloaded, TooManyRequests
+from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz", "/metrics", "/metrics/targets")
@@ -31,6 +32,8 @@ UPLOADS: Final = ("/api/v1/bulks", "/v1/files", "/replicate/v1/files")
 DOWNLOADS: Final = ("/results", "/content", "/stream")
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
+TIME_LIMITS: Final = {"socket_timeout": 1, "socket_connect_timeout": 1}
+"""Of the shared counters in Redis, in seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +133,7 @@ class RequestRate:
 
     def __init__(self, settings: Settings) -> None:
         self._shared = FixedWindowRateLimiter(
-            RedisStorage(settings.redis_url, key_prefix="limner:rate", socket_timeout=1, socket_connect_timeout=1)
+            RedisStorage("redis://", connection_pool(settings.redis_url, **TIME_LIMITS), key_prefix="limner:rate")
         )
         self._local = FixedWindowRateLimiter(MemoryStorage())
 

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +22,7 @@ from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.errors import LimnerError
+from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import SLOW_SECONDS, DispatcherReport, WorkerReport, read_reports
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
@@ -157,10 +157,10 @@ def _redis(settings: Settings) -> Iterator[Check]:
             yield Check("redis", State.FAIL, "none", error.message)
         return
     try:
-        with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as client:
+        with connect(settings.redis_url) as client:
             info: dict[str, Any] = client.info()
             dispatchers, workers = read_reports(client, DispatcherReport), read_reports(client, WorkerReport)
-    except (RedisError, ValueError) as error:
+    except (RedisError, LimnerError) as error:
         yield Check("redis", State.FAIL, str(error), "Check LIMNER_REDIS_URL and that the server runs.")
         return
     yield Check("redis", State.OK, f"version {info.get('redis_version')}, {info.get('used_memory_human')} used")
