@@ -21,8 +21,7 @@ POSTGRESQL: Final = ROOT / "usr" / "lib" / "postgresql" / "15" / "bin"
 REDIS: Final = ROOT / "usr" / "bin" / "redis-server"
 """A Redis with TLS, which the embedded Valkey lacks."""
 SEAWEEDFS: Final = FOLDER / "python" / "bin" / "weed"
-AZURITE: Final = FOLDER / "node" / "node_modules" / ".bin" / "azurite-blob"
-UNPRIVILEGED: Final = "nobody"
+UNPRIVILEGED: Final = pwd.getpwuid(65534).pw_name
 """The user of servers that refuse to run as root."""
 
 

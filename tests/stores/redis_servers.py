@@ -108,7 +108,7 @@ class Sentinels:
     def _is_settled(self) -> bool:
         for sentinel in self.sentinels:
             with sentinel.client() as client:
-                state: dict[str, Any] = client.sentinel_master(MASTER)
+                state: Any = client.sentinel_master(MASTER)
             if (state["num-slaves"], state["num-other-sentinels"]) != (1, 2):
                 return False
         return True

@@ -33,7 +33,7 @@ from tests.stores.certificates import Certificate, make_certificate
 from tests.stores.redis_servers import ADMIN, MASTER, RedisNode, Sentinels, redis_with_user
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "storage.md"
-HANDSHAKE = {"hello", "auth", "client|setinfo", "client|setname", "select", "ping", "info", "unsubscribe"}
+HANDSHAKE = {"hello", "auth", "select", "ping", "info", "unsubscribe"}
 """Commands of a connection, of its end, and `info` for `limner doctor`: a run may need none of them."""
 
 
@@ -106,7 +106,7 @@ def called(node: RedisNode) -> set[str]:
     return {name.removeprefix("cmdstat_") for name in statistics}
 
 
-def denied(node: RedisNode) -> list[tuple[str, str]]:
+def denied(node: RedisNode) -> list[tuple[Any, Any]]:
     with node.client() as client:
         return [(entry["reason"], entry["object"]) for entry in client.acl_log()]
 
@@ -189,6 +189,9 @@ def test_a_failover_of_redis_loses_no_job_and_all_processes_follow_it(
 def _all_follow(client: Any) -> bool:
     """Whether dispatcher and worker report to this Redis and hear it, and the worker fetches from it."""
     with suppress(RedisError):
-        found = [reports.read_reports(client, kind) for kind in (reports.WorkerReport, reports.DispatcherReport)]
-        return all(found) and client.publish(WAKE_CHANNEL, "") > 0 and client.publish(CHANNEL, "") >= 0
+        workers = reports.read_reports(client, reports.WorkerReport)
+        dispatchers = reports.read_reports(client, reports.DispatcherReport)
+        return (
+            bool(workers and dispatchers) and client.publish(WAKE_CHANNEL, "") > 0 and client.publish(CHANNEL, "") >= 0
+        )
     return False

@@ -32,8 +32,8 @@ UPLOADS: Final = ("/api/v1/bulks", "/v1/files", "/replicate/v1/files")
 DOWNLOADS: Final = ("/results", "/content", "/stream")
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
-TIME_LIMITS: Final = {"socket_timeout": 1, "socket_connect_timeout": 1}
-"""Of the shared counters in Redis, in seconds."""
+SHARED_SECONDS: Final = 1
+"""Time limit of the shared counters in Redis."""
 
 
 @dataclass(slots=True, eq=False)
@@ -132,9 +132,8 @@ class RequestRate:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._shared = FixedWindowRateLimiter(
-            RedisStorage("redis://", connection_pool(settings.redis_url, **TIME_LIMITS), key_prefix="limner:rate")
-        )
+        pool = connection_pool(settings.redis_url, socket_timeout=SHARED_SECONDS, socket_connect_timeout=SHARED_SECONDS)
+        self._shared = FixedWindowRateLimiter(RedisStorage("redis://", pool, key_prefix="limner:rate"))
         self._local = FixedWindowRateLimiter(MemoryStorage())
 
     def count(self, tenant_id: str, per_minute: int) -> RequestQuota:

@@ -86,8 +86,7 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 5,
-            # A publish while Redis is unavailable fails at once; the dispatcher publishes again.
-            "max_retries": 0,
+            "max_retries": 0,  # while Redis is unavailable a publish fails at once; the dispatcher repeats it
             "interval_start": 0,
         },
     )

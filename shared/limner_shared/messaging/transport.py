@@ -40,8 +40,8 @@ class HintChannel(redis.Channel):
         class Watched(kind):
             def disconnect(self, *args: Any, **options: Any) -> None:
                 super().disconnect(*args, **options)
-                if channel._registered:
-                    channel._on_connection_disconnect(self)
+                if channel._registered:  # pyright: ignore[reportPrivateUsage] - of this class
+                    channel._on_connection_disconnect(self)  # pyright: ignore[reportPrivateUsage]
 
         return Watched
 
