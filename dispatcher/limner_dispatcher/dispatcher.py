@@ -255,7 +255,7 @@ def ends_pass(error: Exception) -> bool:
 def run_dispatcher(settings: Settings, stopping: threading.Event) -> None:
     """Build a dispatcher from the settings and run it until `stopping` is set."""
     catalogue = Catalogue.load(settings.models, settings.default_model)
-    database = Database(settings.resolved_database_url)
+    database = Database.of(settings)
     start_at_zero(catalogue.cards)
     try:
         redis, celery = connect(settings.redis_url, decode_responses=False), make_celery(settings)

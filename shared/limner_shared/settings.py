@@ -74,6 +74,9 @@ class Settings(SafetySettings):
     """Training data and converted models; safe to delete."""
     database_url: str = ""
     """`postgresql://user:password@host/name` or `sqlite:///file`; empty: SQLite in `data_dir`."""
+    database_direct_url: str = ""
+    """The URL of the database itself, if `database_url` is that of a pooler in transaction mode such as PgBouncer.
+    Migrations, notifications and backups need sessions of their own, and use it."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """The queue. `limner up` starts an embedded Valkey if it is not set."""
     blob_url: str = ""
@@ -259,6 +262,11 @@ class Settings(SafetySettings):
     def resolved_database_url(self) -> str:
         """The database's URL; SQLite in the data folder if none is set."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'limner.db'}"
+
+    @property
+    def session_database_url(self) -> str:
+        """The database's URL for work that needs a session of its own: it passes a pooler by."""
+        return self.database_direct_url or self.resolved_database_url
 
     @property
     def resolved_blob_url(self) -> str:

@@ -19,9 +19,9 @@ from limner_dispatcher import repair
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.leadership import NotLeading
 from limner_dispatcher.redis_queues import jobs_of
-from limner_shared.db import engine as db
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
+from limner_shared.db.postgresql_engine import CONNECTION_LIMITS, TRANSACTION_LIMITS
 from limner_shared.db.tables import Bulk, Image, Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_id
@@ -357,7 +357,7 @@ def test_a_standby_takes_over_from_a_leader_frozen_in_a_transaction(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("limner_dispatcher.leadership.LEAD_SECONDS", 0.5)
-    monkeypatch.setitem(db.POSTGRESQL_LIMITS, "idle_in_transaction_session_timeout", 2000)
+    monkeypatch.setitem(TRANSACTION_LIMITS, "idle_in_transaction_session_timeout", 2000)
     leader_database = Database(database_url)
     leader, standby = make_dispatcher(on=leader_database), make_dispatcher()
     [job_id] = submit(database, new_jobs(catalogue))
@@ -382,7 +382,9 @@ def test_connections_have_time_limits_that_migrations_and_the_url_can_override(d
     def shown(url: str, **options: bool) -> dict[str, str]:
         database = Database(url, **options)
         with database.engine.connect() as connection:
-            found = {name: connection.scalar(text(f"SHOW {name}")) for name in db.POSTGRESQL_LIMITS}
+            found = {
+                name: connection.scalar(text(f"SHOW {name}")) for name in {**TRANSACTION_LIMITS, **CONNECTION_LIMITS}
+            }
         database.dispose()
         return found
 

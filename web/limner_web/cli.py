@@ -75,7 +75,7 @@ class Server(BaseApplication):
 def serve() -> None:
     """Serve the HTTP API and the pages."""
     settings = Settings()
-    _require_current(settings.resolved_database_url)
+    _require_usable(settings)
     if settings.metrics and settings.metrics_port == settings.port:
         raise ConfigurationError("LIMNER_METRICS_PORT must differ from LIMNER_PORT.")
     configure_logging(settings, "web")
@@ -93,14 +93,21 @@ def _log_operator_address(settings: Settings, listeners: Sequence[Any]) -> None:
         log.info("metrics are served", address=address_of(settings, listener.sock.getsockname()[1]))
 
 
-def _require_current(database_url: str) -> None:
-    """Check in a child process that the database schema is current. Raises ConfigurationError.
+def _require_usable(settings: Settings) -> None:
+    """Check in a child process that database and Redis can be used as they are configured. Raises ConfigurationError.
 
     psycopg decides at import how it waits, and cooperates with gevent only if gevent has patched Python before. The web
     processes are forked from this process, so this process must not import psycopg.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
-        executor.submit(require_current, database_url).result()
+        executor.submit(_check, settings).result()
+
+
+def _check(settings: Settings) -> None:
+    from limner_shared.messaging.redis_servers import connection_pool  # noqa: PLC0415 - imports ssl, as psycopg above
+
+    require_current(settings.resolved_database_url, settings.database_direct_url)
+    connection_pool(settings.redis_url)
 
 
 def _raise_file_limit(connections: int) -> None:

@@ -70,7 +70,7 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Open the database, Redis and the image store that the settings name, and build the services."""
-    database = Database(settings.resolved_database_url)
+    database = Database.of(settings)
     cooperative.install(database.engine)
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
@@ -98,7 +98,7 @@ def build(settings: Settings) -> Services:
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),
         feeds=Feeds(listener, database, supervisor),
-        probe=Probe(settings.resolved_database_url, redis),
+        probe=Probe(settings, redis),
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),
         key_usage=KeyUsage(database, supervisor),

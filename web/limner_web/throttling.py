@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from limner_shared import metrics
 from limner_shared.errors import Overloaded, TooManyRequests
+from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.settings import Settings
 
 ALWAYS_ANSWERED: Final = ("/healthz", "/readyz", "/metrics", "/metrics/targets")
@@ -31,6 +32,8 @@ UPLOADS: Final = ("/api/v1/bulks", "/v1/files", "/replicate/v1/files")
 DOWNLOADS: Final = ("/results", "/content", "/stream")
 JOB: Final = "/api/v1/jobs/"
 POLICY: Final = "requests_per_minute"
+SHARED_SECONDS: Final = 1
+"""Time limit of the shared counters in Redis."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,9 +132,8 @@ class RequestRate:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._shared = FixedWindowRateLimiter(
-            RedisStorage(settings.redis_url, key_prefix="limner:rate", socket_timeout=1, socket_connect_timeout=1)
-        )
+        pool = connection_pool(settings.redis_url, socket_timeout=SHARED_SECONDS, socket_connect_timeout=SHARED_SECONDS)
+        self._shared = FixedWindowRateLimiter(RedisStorage("redis://", pool, key_prefix="limner:rate"))
         self._local = FixedWindowRateLimiter(MemoryStorage())
 
     def count(self, tenant_id: str, per_minute: int) -> RequestQuota:

@@ -27,7 +27,7 @@ MARKS: Final = {State.OK: "[green]ok[/]", State.WARN: "[yellow]warn[/]", State.F
 def opened_database() -> Iterator[Database]:
     """Open the configured database. Raises ServiceUnavailable with advice if it cannot be used."""
     with explained():
-        database = Database(Settings().resolved_database_url)
+        database = Database(Settings().session_database_url)
         try:
             yield database
         finally:
@@ -56,7 +56,7 @@ def db() -> None:
 def db_upgrade(revision: str) -> None:
     """Upgrade the schema to REVISION, by default the newest. Creates the schema of an empty database."""
     with explained():
-        schema.upgrade(Settings().resolved_database_url, revision, lambda message: click.echo(message, err=True))
+        schema.upgrade(Settings().session_database_url, revision, lambda message: click.echo(message, err=True))
     click.echo(f"The schema is at {revision}.")
 
 
@@ -66,7 +66,7 @@ def db_upgrade(revision: str) -> None:
 def db_downgrade(revision: str) -> None:
     """Downgrade the schema to REVISION (`base` is the empty database)."""
     with explained():
-        schema.downgrade(Settings().resolved_database_url, revision)
+        schema.downgrade(Settings().session_database_url, revision)
     click.echo(f"The schema is at {revision}.")
 
 
@@ -74,7 +74,7 @@ def db_downgrade(revision: str) -> None:
 def db_current() -> None:
     """Check whether this version supports the schema; exit code 1 if it does not."""
     with opened_database() as database:
-        current = schema.is_current(database, Settings().resolved_database_url)
+        current = schema.is_current(database, Settings().session_database_url)
     click.echo("The schema is current." if current else "The schema is of another version: run `limner db upgrade`.")
     sys.exit(0 if current else 1)
 

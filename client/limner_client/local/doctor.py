@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +22,7 @@ from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.errors import LimnerError
+from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import SLOW_SECONDS, DispatcherReport, WorkerReport, read_reports
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
@@ -131,7 +131,7 @@ def _device() -> Check:
 
 
 def _database(settings: Settings) -> Check:
-    url = settings.resolved_database_url
+    url = settings.session_database_url
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
         return Check(
             "database", State.WARN, "SQLite, not created yet", "`limner up` or `limner db upgrade` creates it."
@@ -141,7 +141,7 @@ def _database(settings: Settings) -> Check:
         shown = database.engine.url.render_as_string(hide_password=True)
         current = is_current(database, url)
         database.dispose()
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, LimnerError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return Check("database", State.FAIL, reason, "Check LIMNER_DATABASE_URL and that the server runs.")
     if not current:
@@ -157,10 +157,10 @@ def _redis(settings: Settings) -> Iterator[Check]:
             yield Check("redis", State.FAIL, "none", error.message)
         return
     try:
-        with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as client:
+        with connect(settings.redis_url) as client:
             info: dict[str, Any] = client.info()
             dispatchers, workers = read_reports(client, DispatcherReport), read_reports(client, WorkerReport)
-    except (RedisError, ValueError) as error:
+    except (RedisError, LimnerError) as error:
         yield Check("redis", State.FAIL, str(error), "Check LIMNER_REDIS_URL and that the server runs.")
         return
     yield Check("redis", State.OK, f"version {info.get('redis_version')}, {info.get('used_memory_human')} used")

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-from redis import Redis
 from redis.exceptions import RedisError
 
 from limner_client.local.embedded_valkey import EmbeddedValkey, port_in_use
 from limner_client.local.processes import Child, Tell
 from limner_shared.db.engine import upgrade
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
+from limner_shared.messaging.hints import connect
 from limner_shared.settings import Settings
 
 READY_SECONDS: Final = 180.0
@@ -120,7 +120,7 @@ class Stack:
         _rotate(self._log_dir)
         if self._valkey is not None:
             self._valkey.start()
-        upgrade(self.settings.resolved_database_url)
+        upgrade(self.settings.session_database_url)
         for service in self.services:
             self._spawn(service)
         deadline = time.monotonic() + READY_SECONDS
@@ -266,7 +266,7 @@ class Stack:
     def _workers_are_ready(self) -> bool:
         host = socket.gethostname()[:40]
         owners = [f"limner:worker:{host}:{worker.child.pid}:*" for worker in self._workers if worker.child]
-        with suppress(RedisError), Redis.from_url(self.redis_url, socket_timeout=2) as client:
+        with suppress(RedisError), connect(self.redis_url) as client:
             return all(any(True for _ in client.scan_iter(owner, count=1000)) for owner in owners)
         return False
 

@@ -55,8 +55,8 @@ def back_up(settings: Settings, folder: Path, tell: Tell) -> Manifest:
 
     Raises ConfigurationError, ServiceUnavailable, StorageFailed or StorageFull.
     """
-    check_tools(settings.resolved_database_url)
-    require_current(settings.resolved_database_url)
+    check_tools(settings.session_database_url)
+    require_current(settings.session_database_url)
     try:
         with _locked(folder):
             return _Backup(settings, folder, tell).run()
@@ -94,7 +94,7 @@ class _Backup:
 
     def run(self) -> Manifest:
         (self.folder / MANIFEST).unlink(missing_ok=True)  # of a backup that ended between its last two steps
-        url = self.settings.resolved_database_url
+        url = self.settings.session_database_url
         created_at = time.time()
         rows = self._snapshot_database(url)
         self.tell(f"database: {rows['jobs']} jobs, {rows['images']} images")
@@ -181,7 +181,7 @@ class _Backup:
         target.put_all(new)
 
     def _report_lost(self, reference: Reference, *, damaged: bool) -> None:
-        database = Database(self.settings.resolved_database_url)
+        database = Database(self.settings.session_database_url)
         try:
             with database.read() as session:
                 named = named_still(session, [reference])
@@ -200,7 +200,7 @@ class _Backup:
             if str(file.relative_to(blobs)) not in named:
                 file.unlink()
         for name in DUMPS.values():
-            if name != DUMPS[kind_of(self.settings.resolved_database_url)]:
+            if name != DUMPS[kind_of(self.settings.session_database_url)]:
                 (self.folder / name).unlink(missing_ok=True)
         for left in self.folder.glob("*.part"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()

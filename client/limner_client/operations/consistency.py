@@ -68,7 +68,7 @@ class Check:
     """One run over a database and its picture store."""
 
     def __init__(self, settings: Settings, tell: Tell, young_seconds: float = YOUNG_SECONDS) -> None:
-        url = settings.resolved_database_url
+        url = settings.session_database_url
         require_current(url)
         self._database = Database(url)
         self._store = Store(settings.resolved_blob_url)

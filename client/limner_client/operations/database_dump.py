@@ -7,16 +7,17 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, NullPool, create_engine, func, inspect, make_url, select, text
+from sqlalchemy import URL, NullPool, create_engine, func, inspect, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import Database
+from limner_shared.db.postgresql_engine import libpq_parameters, parse
 from limner_shared.db.tables import Base
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 
@@ -31,7 +32,7 @@ SHOWN_CHARS: Final = 300
 
 def kind_of(url: str) -> str:
     """SQLITE or POSTGRESQL."""
-    return SQLITE if make_url(url).get_backend_name() == "sqlite" else POSTGRESQL
+    return SQLITE if parse(url).get_backend_name() == "sqlite" else POSTGRESQL
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def table_names(url: str) -> list[str]:
 def load(url: str, dump: Path) -> None:
     """Load a dump into an empty PostgreSQL database, in one transaction. Raises ServiceUnavailable."""
     options = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
-    _run("pg_restore", make_url(url), ["-d", f"service={SERVICE}", *options, str(dump)])
+    _run("pg_restore", parse(url), ["-d", f"service={SERVICE}", *options, str(dump)])
 
 
 def check_tools(url: str) -> None:
@@ -73,7 +74,7 @@ def check_tools(url: str) -> None:
 
 @contextmanager
 def _sqlite_snapshot(url: str, file: Path) -> Iterator[Session]:
-    path = Path(make_url(url).database or "")
+    path = Path(parse(url).database or "")
     if not path.is_file():
         raise ConfigurationError(f"There is no database at {path}: check LIMNER_DATA_DIR and LIMNER_DATABASE_URL.")
     # All pages in one step, which is one read transaction: writers go on meanwhile.
@@ -112,7 +113,7 @@ def _run(name: str, url: URL, options: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         services = Path(folder) / "services.conf"
         services.touch(mode=0o600)
-        lines = [f"{key}={value}" for key, value in _parameters(url).items()]
+        lines = [f"{key}={value}" for key, value in libpq_parameters(url).items()]
         services.write_text("\n".join([f"[{SERVICE}]", *lines, ""]))
         outer = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         done = subprocess.run(  # noqa: S603 - our own command
@@ -135,10 +136,3 @@ def _program(name: str) -> str:
             f"{name} is not on the PATH: install PostgreSQL's client programs, of the server's version or a newer one."
         )
     return found
-
-
-def _parameters(url: URL) -> Mapping[str, str]:
-    """libpq's parameters of a connection."""
-    given = {"host": url.host, "port": url.port, "dbname": url.database, "user": url.username, "password": url.password}
-    query = {key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()}
-    return {key: str(value) for key, value in given.items() if value is not None} | query

@@ -12,12 +12,11 @@ from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from sqlalchemy import make_url
-
 from limner_client.local.stack import lock_data_dir
 from limner_client.operations.database_dump import POSTGRESQL, kind_of, load, row_counts, table_names
 from limner_client.operations.manifest import BLOBS, Manifest, StoredObject, read_manifest, read_objects
 from limner_shared.db.engine import Database, is_current, known_revisions, upgrade
+from limner_shared.db.postgresql_engine import parse
 from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
 from limner_shared.settings import Settings
 from limner_shared.storage.object_store import Store, is_full
@@ -38,7 +37,7 @@ def restore(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     StorageFull.
     """
     manifest = read_manifest(folder)
-    url = settings.resolved_database_url
+    url = settings.session_database_url
     _check_database(manifest, url)
     try:
         with nullcontext() if manifest.database == POSTGRESQL else lock_data_dir(settings.data_dir):
@@ -91,7 +90,7 @@ def _is_continued(settings: Settings, manifest: Manifest, store: Store) -> bool:
 def _check_data_dir(settings: Settings, manifest: Manifest) -> None:
     if manifest.database == POSTGRESQL:
         return
-    database = Path(make_url(settings.resolved_database_url).database or "").name
+    database = Path(parse(settings.session_database_url).database or "").name
     others = {each.name for each in settings.data_dir.iterdir()} - OWN_FILES - {database}
     if others:
         raise ConfigurationError(f"{settings.data_dir} is not empty ({min(others)}): choose another LIMNER_DATA_DIR.")
@@ -103,11 +102,11 @@ def _is_loaded(url: str) -> bool:
 
 
 def _place(url: str) -> str:
-    return make_url(url).render_as_string(hide_password=True)
+    return parse(url).render_as_string(hide_password=True)
 
 
 def _file(url: str) -> Path:
-    return Path(make_url(url).database or "")
+    return Path(parse(url).database or "")
 
 
 def _restore_objects(store: Store, manifest: Manifest, folder: Path, tell: Tell) -> None:

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, insert, make_url
+from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
@@ -27,44 +27,14 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double
 
 from limner_shared import metrics, tracing
+from limner_shared.db.postgresql_engine import SESSION_MARK, parse, pooled_engine, session_engine, unlimited_engine
 from limner_shared.errors import ConfigurationError
+from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
 SQLITE_BUSY_MS = 15_000
-
-# The time limits of all connections to PostgreSQL except those of migrations. A transaction is a few short statements,
-# so a longer one is stuck. Waits for locks and idle transactions are ended before a lease (9 s) is, so that a process
-# that freezes in a transaction blocks others for less time than a crash would. Settings in the database's URL take
-# precedence.
-CONNECT_SECONDS: Final = 5
-LOCK_SECONDS: Final = 4
-"""How long a statement waits for a lock of another transaction."""
-IDLE_SECONDS: Final = 6
-"""The server ends a session that is idle in a transaction for this long: its process is frozen."""
-STATEMENT_SECONDS: Final = 30
-SILENT_SECONDS: Final = 15
-"""A peer that acknowledges nothing for this long is gone: both sides close the connection."""
-KEEPALIVE_SECONDS: Final = 5
-POSTGRESQL_LIMITS: Final = {
-    "lock_timeout": LOCK_SECONDS * 1000,
-    "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
-    "statement_timeout": STATEMENT_SECONDS * 1000,
-    "tcp_user_timeout": SILENT_SECONDS * 1000,
-    "tcp_keepalives_idle": KEEPALIVE_SECONDS,
-    "tcp_keepalives_interval": KEEPALIVE_SECONDS,
-    "tcp_keepalives_count": SILENT_SECONDS // KEEPALIVE_SECONDS,
-}
-"""Limits on the server, by PostgreSQL's names of settings."""
-CLIENT_LIMITS: Final = {
-    "connect_timeout": CONNECT_SECONDS,
-    "tcp_user_timeout": SILENT_SECONDS * 1000,
-    "keepalives_idle": KEEPALIVE_SECONDS,
-    "keepalives_interval": KEEPALIVE_SECONDS,
-    "keepalives_count": SILENT_SECONDS // KEEPALIVE_SECONDS,
-}
-"""Limits in the client, by libpq's names of parameters."""
 
 SERVES_FROM_TABLE: Final = "alembic_version"
 """The table of the oldest revision whose programs the schema serves. Programs up to revision 0004 read only this table
@@ -74,6 +44,12 @@ VERSION_TABLE: Final = "schema_revision"
 """The table of the schema's own revision, since 0005."""
 LOCK_NOT_AVAILABLE: Final = "55P03"
 LOCK_TRIES: Final = 60
+UNSUPPORTED_OPTIONS: Final = "unsupported startup parameter"
+"""What PgBouncer says of options that it does not know."""
+POOLED: Final = (
+    "{} leads to a connection pooler: set LIMNER_DATABASE_DIRECT_URL to the URL of the database itself, which what "
+    "needs a session uses."
+)
 
 
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
@@ -106,14 +82,32 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 class Database:
     """A pool of connections. All transactions use `read` or `write`."""
 
-    def __init__(self, url: str, *, limited: bool = True) -> None:
-        """`limited` False is for migrations: to build an index over millions of rows takes longer than the limits
-        allow.
+    def __init__(self, url: str, direct_url: str = "", *, limited: bool = True) -> None:
+        """With `direct_url`, `url` leads to a pooler in transaction mode, and `direct_url` to the database itself.
+
+        `limited` False is for migrations: to build an index over millions of rows takes longer than the limits allow.
         """
-        parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        self.engine = _sqlite(parsed.database) if parsed.drivername == "sqlite" else _postgresql(parsed, limited)
+        parsed = parse(url)
+        self._direct: Engine | None = None
+        if parsed.drivername == "sqlite" and direct_url:
+            raise ConfigurationError("LIMNER_DATABASE_DIRECT_URL is for PostgreSQL: leave it empty for SQLite.")
+        if parsed.drivername == "sqlite":
+            self.engine = _sqlite(parsed.database)
+        elif direct_url:
+            self.engine = pooled_engine(parsed)
+            self._direct = session_engine(parse(direct_url))
+        else:
+            self.engine = session_engine(parsed) if limited else unlimited_engine(parsed)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Database:
+        """The database of the settings, through its pooler if it has one."""
+        return cls(settings.resolved_database_url, settings.database_direct_url)
+
+    @property
+    def sessions(self) -> Engine:
+        """The engine for what needs a session of its own, such as LISTEN: it passes a pooler by."""
+        return self._direct or self.engine
 
     @contextmanager
     def write(self) -> Generator[Session]:
@@ -136,6 +130,8 @@ class Database:
     def dispose(self) -> None:
         """Close every idle connection."""
         self.engine.dispose()
+        if self._direct is not None:
+            self._direct.dispose()
 
 
 @contextmanager
@@ -180,18 +176,6 @@ def describe(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     first = (str(cause).strip().splitlines() or [""])[0]
     return f"{type(cause).__name__}: {first}"[:200]
-
-
-def _postgresql(url: URL, limited: bool) -> Engine:
-    if not limited:
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
-    given = dict(url.query)
-    own = given.get("options", "")
-    limits = " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_LIMITS.items())
-    client = {name: value for name, value in CLIENT_LIMITS.items() if name not in given}
-    return create_engine(
-        url, pool_pre_ping=True, hide_parameters=True, connect_args={**client, "options": f"{limits} {own}".strip()}
-    )
 
 
 def _sqlite(path: str | None) -> Engine:
@@ -249,14 +233,20 @@ def downgrade(url: str, revision: str) -> None:
     command.downgrade(_config(url), revision)
 
 
-def require_current(url: str) -> None:
-    """Check that this program supports the schema. Raises ConfigurationError that says what to do."""
-    database = Database(url)
+def require_current(url: str, direct_url: str = "") -> None:
+    """Check that this program can use the database, and supports its schema. Raises ConfigurationError that says what
+    to do.
+    """
+    database = Database(url, direct_url)
+    variable = "LIMNER_DATABASE_DIRECT_URL" if direct_url else "LIMNER_DATABASE_URL"
     try:
+        _require_session(database.sessions, variable)
         current = is_current(database, url)
         newer = not current and schema_revisions(database)[0] not in {None, *known_revisions(url)}
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        if UNSUPPORTED_OPTIONS in reason:
+            raise ConfigurationError(POOLED.format(variable)) from error
         raise ConfigurationError(f"The database cannot be used: {reason}; check LIMNER_DATABASE_URL.") from error
     finally:
         database.dispose()
@@ -266,6 +256,16 @@ def require_current(url: str) -> None:
         )
     if not current:
         raise ConfigurationError("The database does not have this version's schema: run `limner db upgrade`.")
+
+
+def _require_session(engine: Engine, variable: str) -> None:
+    """Raise ConfigurationError if a pooler drops what a connection gives its session."""
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.connect() as connection:
+        mark = connection.scalar(text("SELECT current_setting(:name, true)"), {"name": SESSION_MARK})
+    if mark != "on":
+        raise ConfigurationError(POOLED.format(variable))
 
 
 def is_current(database: Database, url: str) -> bool:

@@ -39,7 +39,7 @@ class WaitingListener:
     """Calls `woken` on its own thread for each notification, and after each connect, since earlier ones are lost."""
 
     def __init__(self, database: Database, threads: Supervisor, woken: Callable[[], object]) -> None:
-        self._engine = database.engine
+        self._engine = database.sessions
         self._threads = threads
         self._woken = woken
         self._stopping = threading.Event()

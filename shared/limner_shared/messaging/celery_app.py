@@ -16,6 +16,7 @@ from limner_shared import metrics, tracing
 from limner_shared.db.ledger import Released
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.measured_redis import measured
+from limner_shared.messaging.redis_servers import address
 from limner_shared.settings import Settings
 
 RUN_TASK: Final = "limner.run"
@@ -55,7 +56,7 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
 
     `queue_order` is kombu's `queue_order_strategy`: a class that selects the queues to look at before each fetch.
     """
-    app = Celery("limner", broker=settings.redis_url, set_as_current=False)
+    app = Celery("limner", broker=f"redis://{address(settings.redis_url)}", set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -76,6 +77,7 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
         broker_connection_max_retries=None,
         broker_connection_timeout=3,
         broker_transport_options={
+            "redis_url": settings.redis_url,
             "ack_emulation": False,
             "priority_steps": [0],
             "queue_order_strategy": queue_order,
@@ -84,8 +86,7 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 5,
-            # A publish while Redis is unavailable fails at once; the dispatcher publishes again.
-            "max_retries": 0,
+            "max_retries": 0,  # while Redis is unavailable a publish fails at once; the dispatcher repeats it
             "interval_start": 0,
         },
     )

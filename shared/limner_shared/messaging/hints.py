@@ -18,6 +18,7 @@ from redis.retry import Retry
 from limner_shared.db.ledger import Change
 from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.measured_redis import MeasuredRedis
+from limner_shared.messaging.redis_servers import connection_pool
 
 CHANNEL: Final = "limner:events"
 """All changes and all progress, as JSON."""
@@ -64,10 +65,14 @@ def read_message(data: bytes) -> Heard | None:
 
 
 def connect(url: str, *, decode_responses: bool = True) -> Redis:
-    """Return a client that fails fast, because hints are not worth a wait. It returns text, or bytes."""
-    return MeasuredRedis.from_url(
+    """Return a client that fails fast, because hints are not worth a wait. It returns text, or bytes.
+
+    Raises ConfigurationError.
+    """
+    pool = connection_pool(
         url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0), decode_responses=decode_responses
     )
+    return MeasuredRedis.from_pool(pool)
 
 
 class Hints:

@@ -1,4 +1,4 @@
-"""Kombu's Redis transport, without the parts that a queue of hints does not need.
+"""Kombu's Redis transport, without the parts that a queue of hints does not need, and with our own connections.
 
 Kombu copies every unacknowledged message to a second place in Redis, and restores it when a connection breaks or after
 an hour. Here the database records which jobs are not done, and the dispatcher releases within seconds what Redis or a
@@ -9,13 +9,41 @@ worker's memory, where it limits what is fetched.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from kombu.transport import redis
+
+from limner_shared.messaging.redis_servers import ConnectionClass, connection_pool, same
+
+OF_URL: Final = ("host", "port", "db", "username", "password", "connection_class")
+"""Options that the URL decides."""
 
 
 class HintChannel(redis.Channel):
     """Acknowledges in memory (the transport option `ack_emulation` is off) and restores nothing."""
 
     do_restore = False
+    redis_url = ""
+    """The URL as in the settings: Celery and our own clients must read it alike."""
+    from_transport_options = (*redis.Channel.from_transport_options, "redis_url")
+
+    def _get_pool(self, asynchronous: bool = False) -> Any:
+        options = {name: value for name, value in self._connparams().items() if name not in OF_URL}
+        pool = connection_pool(self.redis_url, self._watched if asynchronous else same, **options)
+        self.keyprefix_fanout = self.keyprefix_fanout.format(db=pool.connection_kwargs.get("db", 0))
+        return pool
+
+    def _watched(self, kind: ConnectionClass) -> ConnectionClass:
+        """A class of connections that leave the event loop when they are closed, as kombu's do."""
+        channel = self
+
+        class Watched(kind):
+            def disconnect(self, *args: Any, **options: Any) -> None:
+                super().disconnect(*args, **options)
+                if channel._registered:  # pyright: ignore[reportPrivateUsage] - of this class
+                    channel._on_connection_disconnect(self)  # pyright: ignore[reportPrivateUsage]
+
+        return Watched
 
 
 class HintTransport(redis.Transport):

@@ -17,6 +17,7 @@ from limner_shared.db import pause_queries
 from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, read_reports
+from limner_shared.settings import Settings
 from limner_web.serving import cooperative
 
 FRESH_SECONDS: Final = 1.0
@@ -42,10 +43,10 @@ class Health:
 class Probe:
     """Checks the database and Redis. It works even while requests hold all connections of the pool."""
 
-    def __init__(self, database_url: str, redis: Redis) -> None:
-        self._url = database_url
+    def __init__(self, settings: Settings, redis: Redis) -> None:
+        self._url = settings.resolved_database_url
         self._redis = redis
-        self._database = Database(database_url)
+        self._database = Database.of(settings)
         engine = self._database.engine
         limits = TIME_LIMITS[engine.dialect.name]
         self._database.engine = create_engine(engine.url, poolclass=NullPool, connect_args=limits)

@@ -59,7 +59,7 @@ class WorkerService:
         self._settings = settings
         self._admission = admission
         self._threads = threads = Supervisor(self._thread_failed)
-        self._database = database = Database(settings.resolved_database_url)
+        self._database = database = Database.of(settings)
         self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
         self._fingerprints = models.fingerprints
