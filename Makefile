@@ -12,7 +12,7 @@ STAMP := .venv/.made-from-lock
 # Errors only: with the lock, pip has nothing to resolve and nothing to warn about.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo up test test-long clients chart cells stores images chaos soak fuzz matrix screenshots lint docs texts format lock sbom clean browser
+.PHONY: help demo up test test-long clients chart cells stores sheet images chaos soak fuzz matrix screenshots lint docs texts format lock sbom clean browser
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -35,6 +35,9 @@ clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm
 	@exec $(BIN)/python -m pytest tests/e2e/test_node_clients.py tests/e2e/test_python_clients.py $(ARGS)
 
 # Helm and the schemas of Kubernetes and of the CRDs are fetched for these tests alone.
+sheet: ## The README's contact sheet of 64 held-out prompts, and how many are right
+	@$(BIN)/python -m bench.tasks --pictures 10 --sheet docs/tasks.webp
+
 chart: $(STAMP) ## Render, lint and validate the Helm chart
 	@$(PIP) install --target dist/chart --upgrade 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' importlib-resources
 	@if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts --no-audit --no-fund \

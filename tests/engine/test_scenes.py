@@ -60,6 +60,24 @@ def test_a_prompt_for_one_thing_has_the_bytes_of_a_spec_without_scenes(
     assert now.scene is None
 
 
+def test_a_replay_puts_together_the_recorded_scene(flow: LatentFlow, catalogue: Catalogue) -> None:
+    recorded = Scene(objects=(SceneObject(said="cat", name="cat", colour="blue"),))
+    first, again = task(catalogue, "a blue cat"), task(catalogue, "words that are read in another way today")
+    again.spec = again.spec.model_copy(update={"scene": recorded})
+    [then], [now] = finished(flow, [first]), finished(flow, [again])
+    assert again.scene == recorded
+    assert np.array_equal(then, now)
+
+
+def test_one_thing_in_a_place_that_is_not_understood_is_drawn_alone(flow: LatentFlow, catalogue: Catalogue) -> None:
+    within = task(catalogue, "esdoornblad op een houten tafel")
+    [alone] = finished(flow, [within])
+    assert within.scene is not None
+    assert within.scene.left_out == ("op een houten tafel",)
+    [name] = finished(flow, [task(catalogue, "maple leaf")])
+    assert np.abs(alone.astype(int) - name.astype(int)).mean() < 1
+
+
 def test_a_scene_continues_from_its_checkpoint_and_one_begun_as_a_whole_stays_whole(
     flow: LatentFlow, catalogue: Catalogue
 ) -> None:

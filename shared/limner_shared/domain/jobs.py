@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
-from limner_shared.domain.scenes import SceneRule
+from limner_shared.domain.scenes import Scene, SceneRule
 from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import JobEventType, WebhookUrl
@@ -237,6 +237,8 @@ class JobSpec(BaseModel):
     """
     scenes: SceneRule | None = None
     """The model card's rule when the job was accepted; None, as in earlier jobs, draws every prompt as a whole."""
+    scene: Scene | None = None
+    """Of a replay, the scene of its receipts; it is not read from the prompt again."""
     scheduler: str | None = None
     adapters: tuple[Adapter, ...] = ()
     image: str | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.safety import SIGNED
+from limner_shared.domain.scenes import Scene
 from limner_shared.domain.views import ReceiptView
 
 REPLAY_OF = "replay_of"
@@ -41,6 +42,8 @@ def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec
         changed["styles"] = ()  # drawn by a worker of a release that ignores this field
     if not all(SCENE in receipt for receipt in receipts):
         changed["scenes"] = None  # drawn as a whole, perhaps by a worker of a release that ignores this field
+    else:
+        changed["scene"] = Scene.read(receipts[0].get(SCENE)) if receipts else None  # one prompt has one scene
     return spec.model_copy(update=changed)
 
 

@@ -94,6 +94,11 @@ class TaskReport:
     shown: list[tuple[TaskPrompt, Pixels, Verdict]] = field(default_factory=list[tuple[TaskPrompt, Pixels, Verdict]])
 
     @property
+    def shown_share(self) -> Share:
+        """The share of the contact sheet's pictures that are right."""
+        return share([verdict for _, _, verdict in self.shown])
+
+    @property
     def goals(self) -> dict[str, float]:
         """The least score of each task."""
         relative = {task: part * share(self.scores[task].ceiling).value for task, part in RELATIVE_GOALS.items()}

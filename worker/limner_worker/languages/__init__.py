@@ -5,6 +5,7 @@ One TOML file for each language. The interpreter and the reader of scenes each v
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from functools import cache
@@ -32,3 +33,12 @@ def read() -> tuple[dict[str, Any], ...]:
     """Return the content of all language files, in the order that they name."""
     texts = [file.read_text("utf-8") for file in files(__name__).iterdir() if file.name.endswith(".toml")]
     return tuple(sorted(map(tomllib.loads, texts), key=lambda each: each["order"]))
+
+
+def names(language: str) -> dict[str, str]:
+    """Return the English names of what the built-in model draws by CLDR's names in a language.
+
+    Empty for the languages that the model's own files have. `tools/language_names.py` writes these files.
+    """
+    file = files(__name__).joinpath("names", f"{language}.json")
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}

@@ -44,12 +44,26 @@ class Encoder:
         self._reader = None if names is None else SceneReader(names, encode)
 
     def scene(self, task: ImageTask, most: int) -> Scene | None:
-        """Return the scene that a prompt asks for, of at most `most` rows; None if it is drawn as a whole."""
+        """Return the scene that a prompt asks for, of at most `most` rows; None if it is drawn as a whole.
+
+        A replay has the scene of its receipts, whatever is read of the prompt today.
+        """
         rule = task.spec.scenes
         if rule is None or self._reader is None:
             return None
+        if task.spec.scene is not None:
+            return task.spec.scene
         scene = self._reader.read(task.spec.prompt, rule)
-        return None if scene is None or len(scene.objects) > most else scene
+        if scene is None or len(scene.objects) > most or (scene.plain and self._is_whole(task, scene.objects[0].name)):
+            return None
+        return scene
+
+    def _is_whole(self, task: ImageTask, name: str) -> bool:
+        """Return whether a prompt that is drawn as a whole is drawn as this name."""
+        [embedding] = self._encode([task.spec.prompt])
+        return (
+            self._names is not None and self._names.drawn(task.spec.prompt, embedding, task.spec.nearest_name) == name
+        )
 
     def rows(self, tasks: Sequence[ImageTask], styles: Sequence[str]) -> list[list[Conditioning]]:
         """Return the conditioning of each row of each image: of its whole prompt, or of each drawing of its scene."""

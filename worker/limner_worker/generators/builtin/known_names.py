@@ -87,6 +87,11 @@ class KnownNames:
             return None
         return NameMatch(self._texts[place], self._all[place].clone(), exact=place == exact)
 
+    def drawn(self, text: str, embedding: Tensor, rule: NearestName | None) -> str:
+        """Return the name that a text with conditioning `embedding` [384] is drawn as, or is nearest to as it is."""
+        found = None if rule is None else self.find(text, embedding, rule)
+        return self.nearest(embedding)[0] if found is None else found.name
+
     def _names_within(self, plain: str) -> Collection[int]:
         """Return the indices of the names in a text, in any language; else of names that end in one of its words."""
         words = _WORD.findall(plain)

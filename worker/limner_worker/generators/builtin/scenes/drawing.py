@@ -31,6 +31,8 @@ def composed(scene: Scene, drawings: Sequence[Picture], seed: int, side: int) ->
 
     An object with more instances than drawings shows some of them again, mirrored.
     """
+    if scene.plain:
+        return resized(drawings[0], side)
     left = iter(drawings)
     things = [
         thing

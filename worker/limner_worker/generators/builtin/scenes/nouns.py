@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from torch import Tensor
@@ -18,6 +19,8 @@ STEM: Final = 3
 """The fewest letters that remain of a word without its endings."""
 LONGEST_ENDING: Final = 2
 """The most letters in which the shorter of two forms of a noun may differ from the longer one."""
+OTHER_LETTER: Final = 0.02
+"""How uncertain each letter is in which a form differs from the name: a name of another language may be nearer."""
 WORDS: Final = 3
 """The most words about a thing whose name is not known."""
 KEPT: Final = 1000
@@ -32,6 +35,8 @@ class Noun:
     name: str
     exact: bool = True
     """Whether the name means what was said."""
+    doubt: float = 0.0
+    """How much the form differs from the name's; 0 for the name itself, below 1."""
 
 
 class Lexicon:
@@ -39,7 +44,8 @@ class Lexicon:
 
     def __init__(self, words: SceneWords, names: KnownNames, encode: Encode) -> None:
         self._words, self._names, self._encode = words, names, encode
-        self._exact = dict(names.in_language(words.code))
+        self._exact = {said: name for said, name in words.names.items() if name in names}
+        self._exact |= dict(names.in_language(words.code))
         self._exact |= {said: name for said, name in words.nouns.items() if name in names}
         self._nearest: dict[str, tuple[str, float]] = {}
         self._stems: dict[str, list[str]] = {}
@@ -48,10 +54,13 @@ class Lexicon:
 
     def known(self, phrase: str) -> Noun | None:
         """Return the noun that is the whole phrase, in any form; None if it is not known."""
-        same_stem = (said for said in self._stems.get(self._stem(phrase), ()) if self._is_form(said, phrase))
-        alike = [phrase] if phrase in self._exact else same_stem
-        nearest = min(alike, key=lambda said: abs(len(said) - len(phrase)), default=None)
-        return None if nearest is None else Noun(phrase, self._exact[nearest])
+        if phrase in self._exact:
+            return Noun(phrase, self._exact[phrase])
+        alike = [said for said in self._stems.get(self._stem(phrase), ()) if self._is_form(said, phrase)]
+        nearest = min(alike, key=lambda said: _difference(said, phrase), default=None)
+        if nearest is None:
+            return None
+        return Noun(phrase, self._exact[nearest], doubt=min(OTHER_LETTER * _difference(nearest, phrase), 0.4))
 
     def within(self, phrase: str) -> tuple[Noun, str] | None:
         """Return the longest known noun at the phrase's head, and the other words; None if there is none or several."""
@@ -64,9 +73,15 @@ class Lexicon:
         first, last, noun = hits[0] if self._words.noun_first else hits[-1]
         others = [each for each in hits if each[1] <= first or each[0] >= last]
         apart = [each for each in others if each[1] != first and each[0] != last]
-        if apart:
-            return None  # two things, and what is between them is not understood
+        if apart or not self._is_head(noun, words[:first], words[last:]):
+            return None  # two things, and what is between them is not understood; or a thing that only says of what
         return noun, " ".join((*words[:first], *words[last:]))
+
+    def _is_head(self, noun: Noun, before: Sequence[str], after: Sequence[str]) -> bool:
+        """Return whether the noun between words is what they are about: "mesa de madera" is not about wood."""
+        if self._words.noun_first:
+            return not self._words.of.search(" ".join((*before, "")))
+        return not after or (noun.doubt == 0 and not self._words.unspaced)
 
     def _at_end(self, phrase: str) -> tuple[Noun, str] | None:
         """Return the longest known noun at the end of a phrase without spaces, and what precedes it."""
@@ -119,11 +134,16 @@ class Lexicon:
         return " ".join(self._word_stem(word) for word in plain(phrase).split())
 
     def _word_stem(self, word: str) -> str:
-        while True:
-            shorter = self._words.endings.sub("", word, count=1)
-            if shorter == word or len(shorter) < STEM:
-                return re.sub(r"(.)\1$", r"\1", word) if len(word) > STEM else word
-            word = shorter
+        while (ending := self._words.endings.search(word, STEM)) is not None and ending.group():
+            word = word[: ending.start()]
+        return re.sub(r"(.)\1$", r"\1", word) if len(word) > STEM else word
+
+
+def _difference(said: str, phrase: str) -> int:
+    """Return the number of letters after the common beginning of two forms."""
+    pairs = zip(plain(said), plain(phrase), strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return len(said) + len(phrase) - 2 * common
 
 
 def plain(text: str) -> str:

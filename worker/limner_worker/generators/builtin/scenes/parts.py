@@ -104,6 +104,12 @@ SCENERY: Final = frozenset(
 )
 """Names of weather and places. A thing in them is not inside their drawing."""
 
+NOT_EXACT: Final = 0.5
+"""How uncertain a thing is whose name is only near to what was said."""
+PLACE: Final = 0.6
+"""How uncertain a part is of which a place is left out, beside the letters of the place."""
+PLACE_LETTER: Final = 0.04
+
 
 @dataclass(frozen=True)
 class Part:
@@ -112,6 +118,8 @@ class Part:
     objects: tuple[SceneObject, ...]
     relations: tuple[SceneRelation, ...] = ()
     left_out: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    """Places that are not understood, and are left out too."""
     cost: float = 0.0
 
     def then(self, other: Part) -> Part:
@@ -129,6 +137,7 @@ class Part:
             (*self.objects, *other.objects),
             (*self.relations, *moved),
             (*self.left_out, *other.left_out),
+            (*self.places, *other.places),
             self.cost + other.cost,
         )
 
@@ -142,7 +151,12 @@ def thing_of(noun: Noun, colour: Colour | None, count: int, others: str) -> Part
     left_out = (others,) if others else ()
     thing = SceneObject(said=noun.said, name=noun.name, exact=noun.exact, colour=colour, count=count)
     words = len(others.split())
-    return Part((thing,), left_out=left_out, cost=words + (0 if noun.exact else 0.5))
+    return Part((thing,), left_out=left_out, cost=words + noun.doubt + (0 if noun.exact else NOT_EXACT))
+
+
+def elsewhere(part: Part, place: str) -> Part:
+    """Return a part without the place where it is, which is not understood."""
+    return replace(part, places=(*part.places, place), cost=part.cost + PLACE + PLACE_LETTER * len(place))
 
 
 def related(kind: RelationKind, left: Part, right: Part, names: KnownNames) -> Part | None:

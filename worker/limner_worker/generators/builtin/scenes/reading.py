@@ -15,15 +15,15 @@ from limner_shared.domain.scenes import (
     SceneRule,
 )
 from limner_worker.generators.builtin.known_names import KnownNames
-from limner_worker.generators.builtin.scenes.nouns import Encode, Lexicon
-from limner_worker.generators.builtin.scenes.parts import Part, beside, related, thing_of
+from limner_worker.generators.builtin.scenes.nouns import Encode, Lexicon, Noun
+from limner_worker.generators.builtin.scenes.parts import Part, beside, elsewhere, related, thing_of
 from limner_worker.generators.builtin.scenes.words import SceneWords, languages
 
 LONGEST: Final = 160
 """The most characters of a text that is read as a scene."""
 WORDS: Final = 24
 MOST_LEFT_OUT: Final = 2
-"""The most words for each thing that a scene may leave out."""
+"""The most words for each thing that a scene may leave out, beside places that are not understood."""
 MOST_OBJECTS: Final = 6
 NEVER: Final = 2.0
 """A cosine that no text has."""
@@ -40,10 +40,10 @@ class SceneReader:
         self._readers = [_LanguageReader(words, Lexicon(words, names, encode), names) for words in languages()]
 
     def read(self, text: str, rule: SceneRule) -> Scene | None:
-        """Return the scene of a prompt.
+        """Return the scene of a prompt; it is `plain` if the prompt asks for one thing as it is.
 
-        None if the prompt is the name of one thing, if it asks for one thing as it is, or if it is not read with
-        certainty: then it is drawn as a whole. The result depends on this text only.
+        None if the prompt is the name of one thing, or is not read with certainty: then it is drawn as a whole. The
+        result depends on this text only.
         """
         plain = _SPACES.sub(" ", text.lower().replace("\u2019", "'")).strip(_MARKS)
         if not plain or len(plain) > LONGEST or len(plain.split()) > WORDS or self._names.is_name(plain):
@@ -58,7 +58,7 @@ class SceneReader:
         if not found:
             return None
         _, best = min(found, key=lambda each: each[0])
-        return None if best.plain or len(best.objects) > rule.most else best
+        return None if len(best.objects) > rule.most or (best.plain and not best.objects[0].exact) else best
 
 
 @dataclass
@@ -78,7 +78,7 @@ class _LanguageReader:
             return None
         self.least = rule.least if self._is_likely(text) else NEVER
         text = self.words.lead_ins.sub("", text)
-        text, background = self._background(text)
+        text, background, others = self._background(text)
         self._read.clear()
         part = self._part(text)
         if part is None or len(part.objects) > MOST_OBJECTS:
@@ -92,9 +92,9 @@ class _LanguageReader:
             relations=part.relations,
             background=background,
             most=rule.most,
-            left_out=part.left_out,
+            left_out=(*part.left_out, *part.places, *others),
         )
-        return part.cost, scene
+        return part.cost + len(others), scene
 
     def _is_likely(self, text: str) -> bool:
         """Return whether a text is in this language: only then may words be looked up by their meaning."""
@@ -109,21 +109,30 @@ class _LanguageReader:
         """Return whether a text has any word that makes it more than the name of one thing."""
         words = self.words
         return (
-            any(pattern.search(text) for pattern in words.hints)
+            self._without_article(text) in words.names
+            or any(pattern.search(text) for pattern in words.hints)
             or any(pattern.search(text) for _, pattern in words.backgrounds)
             or any(pattern.fullmatch(text) for _, pattern in words.relations)
         )
 
-    def _background(self, text: str) -> tuple[str, Background]:
+    def _background(self, text: str) -> tuple[str, Background, tuple[str, ...]]:
+        """Return the text without its backgrounds, the first of them, and the words of the others."""
+        first: Background | None = None
+        others: list[str] = []
         for name, pattern in self.words.backgrounds:
             match = pattern.search(text)
             if match is None:
                 continue
             rest = f"{text[: match.start()]} {text[match.end() :]}".strip(_MARKS)
-            colour = next((key for key, value in match.groupdict().items() if value), None)
-            if rest:
-                return _SPACES.sub(" ", rest), name or colour or "white"  # type: ignore[return-value]
-        return text, "white"
+            if not rest:
+                continue
+            text = _SPACES.sub(" ", rest)
+            if first is None:
+                colour = next((key for key, value in match.groupdict().items() if value), None)
+                first = name or colour or "white"  # type: ignore[assignment]
+            else:
+                others.append(match.group().strip(_MARKS))
+        return text, first or "white", tuple(others)
 
     def _part(self, text: str) -> Part | None:
         """Return what a text shows: one thing, things that stand to each other, or several in a list."""
@@ -141,20 +150,26 @@ class _LanguageReader:
         return min((each for each in options if each is not None), key=lambda each: each.cost, default=None)
 
     def _relations(self, text: str) -> Iterator[Part | None]:
+        """Yield the readings of things that stand to each other; a place that is not understood is left out."""
         for kind, pattern in self.words.relations:
             match = pattern.fullmatch(text)
-            if match is None:
+            left = None if match is None else self._part(match["a"])
+            if match is None or left is None:
                 continue
-            left, right = self._part(match["a"]), self._part(match["b"])
-            if left is not None and right is not None:
+            right = self._part(match["b"])
+            if right is not None:
                 yield related(kind, left, right, self.names)
+            if all(each.exact for each in left.objects):
+                place = f"{text[: match.start('a')]} {text[match.end('a') :]}".strip(_MARKS)
+                yield elsewhere(left, place)
 
     def _list(self, text: str) -> Part | None:
         """Return the things of a list; a name that contains "and" is not taken apart."""
         found: list[Part] = []
         for match in reversed(list(self.words.joins.finditer(text))):
             left, rest = text[: match.start()].strip(_MARKS), text[match.end() :]
-            inside = self.words.joins.search(left) and not self.lexicon.known(self._without_article(left))
+            whole = self._thing(left) if left else None
+            inside = self.words.joins.search(left) and (whole is None or whole.cost >= 1)
             if not left or inside:
                 continue
             first, others = self._part(left), self._part(rest)
@@ -170,41 +185,64 @@ class _LanguageReader:
     def _thing(self, text: str) -> Part | None:
         """Return a thing with its number and colour, and the words about it that are left out."""
         rest, count = self._count(text)
-        if count is None:
-            return None
-        rest = _SPACES.sub(" ", self.words.ignored.sub(" ", self._without_article(rest))).strip()
-        noun = self.lexicon.known(rest)
-        if noun is not None:
-            return thing_of(noun, None, count, "")
-        bare, colour = self._colour(rest)
-        if not bare:
-            return None
-        whole = self.lexicon.known(bare)
-        found = self.lexicon.within(bare) if whole is None else (whole, "")
-        if found is None:
-            found = self.lexicon.nearest(bare, self.least)
+        if rest != text:
+            named = self._sure(self._without_article(text), 1)  # "24-hour clock", a name with a number
+            if named is not None or count is None:
+                return named
+        rest = self._without_article(rest)
+        sure = self._sure(rest, count or 1)
+        return self._unsure(rest, count or 1) if sure is None else sure
+
+    def _sure(self, text: str, count: int) -> Part | None:
+        """Return a thing of which everything that a text says is known."""
+        noun, colour = self._known(text), None
+        if noun is None:
+            bare, colour = self._colour(text)
+            noun = self._known(bare) if bare else None
+        return None if noun is None else thing_of(noun, colour, count, "")
+
+    def _unsure(self, text: str, count: int) -> Part | None:
+        """Return a thing with other words about it, or whose name is only near to what is said."""
+        bare, colour = self._colour(text)
+        said = self._cleaned(bare)
+        found = self.lexicon.within(said if self.words.unspaced else bare) if said else None
+        if found is None and said:
+            found = self.lexicon.nearest(said, self.least)
         if found is None or self.words.joins.search(f" {found[1]} "):
             return None
-        return thing_of(found[0], colour, count, found[1])
+        return thing_of(found[0], colour, count, self._cleaned(found[1]))
+
+    def _known(self, text: str) -> Noun | None:
+        noun = self.lexicon.known(text)
+        return self.lexicon.known(self._cleaned(text)) if noun is None else noun
+
+    def _cleaned(self, text: str) -> str:
+        """Return a text without words that say nothing."""
+        return _SPACES.sub(" ", self.words.ignored.sub(" ", text)).strip(_MARKS)
 
     def _count(self, text: str) -> tuple[str, int | None]:
         """Return the text without its number, and the number; None if a scene cannot have that many."""
         match = self.words.number.search(text)
         if match is None:
             return text, 1
-        said = match["n"].lower()
+        said = next(filter(None, match.groupdict().values())).lower()
         value = int(said) if said.isdecimal() else self.words.values.get(_SPACES.sub(" ", said))
         rest = f"{text[: match.start()]} {text[match.end() :]}".strip()
         return rest, value if value and 1 <= value <= MOST_INSTANCES else None
 
     def _colour(self, text: str) -> tuple[str, Colour | None]:
         """Return the text without its first colour, and the colour."""
-        first: tuple[int, int] | None = None
+        span: tuple[int, int] | None = None
         found: Colour | None = None
-        for colour, pattern in self.words.colours.items():
+        for pattern in self.words.colour_phrases:
             match = pattern.search(text)
-            if match is not None and (first is None or (match.start(), -match.end()) < (first[0], -first[1])):
-                first, found = match.span(), colour
-        if first is None:
+            if match is not None and span is None:
+                span = match.span()
+                found = next(name for name in self.words.colours if match[name])
+        for colour, pattern in () if span else self.words.colours.items():
+            match = pattern.search(text)
+            if match is not None and (span is None or (match.start(), -match.end()) < (span[0], -span[1])):
+                span, found = match.span(), colour
+        if span is None:
             return text, None
-        return _SPACES.sub(" ", f"{text[: first[0]]} {text[first[1] :]}").strip(), found
+        return _SPACES.sub(" ", f"{text[: span[0]]} {text[span[1] :]}").strip(_MARKS), found

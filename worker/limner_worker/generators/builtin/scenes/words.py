@@ -42,6 +42,10 @@ class Scenes(BaseModel):
     """An alternation of what follows a number in languages that count by measure words."""
     endings: Regex = ""
     """An alternation of the endings that inflected words of a noun differ in."""
+    of: Regex = ""
+    """An alternation of what links a noun to one that says more about it ("mesa de madera")."""
+    colour_phrases: tuple[Regex, ...] = ()
+    """What says the colour of a thing in more than one word, with `{colour}` ("in der Farbe rot")."""
     nouns: dict[str, str] = Field(default_factory=dict)
     """Known English names by everyday nouns that are no names themselves, and by irregular plurals."""
     relations: dict[RelationKind, tuple[Regex, ...]] = Field(default_factory=dict)
@@ -76,7 +80,7 @@ class SceneWords:
 
     def __init__(self, file: _File) -> None:
         said = file.scenes
-        self.code, self.nouns = file.code, said.nouns
+        self.code, self.nouns, self.names = file.code, said.nouns, language_files.names(file.code)
         self.unspaced = file.unspaced
         self.noun_first = file.colour_after
         bounds = ("", "") if file.unspaced else (r"(?<!\w)", r"(?!\w)")
@@ -85,10 +89,11 @@ class SceneWords:
         }
         values = {word: value for word, value in file.numbers.items() if 1 <= value <= MOST_INSTANCES}
         self.values = {word.lower(): value for word, value in values.items()}
-        self.number = re.compile(_number(self.values, said.counters, file.unspaced), re.IGNORECASE)
+        self.number = re.compile(_number(self.values, said.counters or _NOTHING, file.unspaced), re.IGNORECASE)
         small = "|".join(filter(None, (file.connectives.articles, file.connectives.indefinite)))
         self.articles = _words(small or _NOTHING, bounds)
         self.ignored = _words(said.ignored or _NOTHING, bounds)
+        self.of = re.compile(f"{bounds[0]}(?:{said.of or _NOTHING})", re.IGNORECASE)
         self.denials = _words(said.denials or _NOTHING, bounds)
         self.lead_ins = re.compile(rf"^(?:{said.lead_ins or _NOTHING})\s*", re.IGNORECASE)
         gap = r"\s*" if file.unspaced else r"(?:(?<=\s)|(?<=,))"
@@ -104,6 +109,7 @@ class SceneWords:
             for source in sources
         ]
         colour = "|".join(f"(?P<{name}>{source})" for name, source in file.colours.items())
+        self.colour_phrases = _colour_phrases(said.colour_phrases, colour, unspaced=file.unspaced)
         self.hints = (self.number, self.joins, *self.colours.values())
         self.backgrounds: list[tuple[Background | None, re.Pattern[str]]] = [
             *(
@@ -125,6 +131,12 @@ def _words(alternation: str, bounds: tuple[str, str]) -> re.Pattern[str]:
     return re.compile(f"{bounds[0]}(?:{alternation}){bounds[1]}", re.IGNORECASE)
 
 
+def _colour_phrases(sources: tuple[str, ...], colour: str, *, unspaced: bool) -> list[re.Pattern[str]]:
+    before, end = (r"[\s,\uff0c\u3001]*", "") if unspaced else (r"(?:^|[\s,]+)", r"(?!\w)")
+    filled = (source.replace("{colour}", f"(?:{colour})") for source in sources)
+    return [re.compile(f"{before}(?:{source}){end}", re.IGNORECASE) for source in filled]
+
+
 def _longest_first(alternation: str) -> str:
     """Return the forms of a colour with the first one last: it may begin the others."""
     base, _, others = alternation.partition("|")
@@ -134,8 +146,10 @@ def _longest_first(alternation: str) -> str:
 def _number(values: dict[str, int], counters: str, unspaced: bool) -> str:
     words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(values, key=len, reverse=True))
     if unspaced:
-        return rf"(?P<n>\d{{1,2}}|{words})\s*(?:{counters or _NOTHING})"
-    return rf"(?<!\w)(?P<n>\d{{1,2}}|{words})(?!\w)"
+        return rf"(?P<n>\d{{1,2}}|{words})\s*(?:{counters})"
+    said = rf"(?<!\w)(?:(?P<n>\d{{1,2}}|{words})(?!\w)|(?P<times>\d{{1,2}})\s?[x\u00d7](?!\w))"
+    counted = rf"(?:\s+(?:{counters})(?!\w))"
+    return rf",\s*(?P<after>\d{{1,2}}|{words}){counted}|{said}{counted}?"
 
 
 def _framed(source: str, verb: str) -> str:
