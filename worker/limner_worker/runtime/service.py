@@ -31,6 +31,7 @@ from limner_worker.runtime.claiming import Claimer, Delivery
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
+from limner_worker.runtime.placement import Placement
 from limner_worker.runtime.progress import Reporter
 from limner_worker.runtime.watchdog import Watchdog
 from limner_worker.stages.checkpoints import CheckpointStore
@@ -73,6 +74,7 @@ class WorkerService:
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
         self._leases = Leases(settings, database, redis, held, threads, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
+        self._placement = Placement(settings, database, models, admission, threads)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
         server = server_of(settings)
@@ -106,6 +108,7 @@ class WorkerService:
         self._interpretation.start()
         self._answering.start()
         self._deduplicator.start()
+        self._placement.start()
         self._claimer.start()
         self._watchdog.start()
 
@@ -116,6 +119,7 @@ class WorkerService:
     def stop(self) -> None:
         """Warm shutdown: work on held jobs for `shutdown_seconds` at most, hand back the rest, acknowledge all."""
         self._claimer.stop()
+        self._placement.stop()
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while len(self._held) and time.monotonic() < deadline:
             time.sleep(0.05)
