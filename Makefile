@@ -34,10 +34,10 @@ clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm
 	&& dist/clients/bin/python -m pip install -qq --disable-pip-version-check -r tests/clients/python/requirements.txt; }
 	@exec $(BIN)/python -m pytest tests/e2e/test_node_clients.py tests/e2e/test_python_clients.py $(ARGS)
 
-# Helm and the schemas of Kubernetes and of the CRDs are fetched for these tests alone.
-sheet: ## The README's contact sheet of 64 held-out prompts, and how many are right
+sheet: $(STAMP) ## Draw the README's contact sheet of 64 held-out prompts, and count how many are right
 	@$(BIN)/python -m bench.tasks --pictures 10 --sheet docs/tasks.webp
 
+# Helm and the schemas of Kubernetes and of the CRDs are fetched for these tests alone.
 chart: $(STAMP) ## Render, lint and validate the Helm chart
 	@$(PIP) install --target dist/chart --upgrade 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' importlib-resources
 	@if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts --no-audit --no-fund \

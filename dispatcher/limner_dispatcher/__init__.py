@@ -2,6 +2,6 @@
 
 dispatcher: the process and its threads · leadership: which of several dispatchers is the active one · duties: failing
 items are set aside, the rest continue · release: to Redis, with fairness (the next tenant), waiting_queues (a tenant's
-own queues), release_window (how many jobs), aging, and redis_queues (the messages in Redis) · repair: lost and overdue
-jobs · retention and blob_sweep: deletion · wakeup: the wait between rounds.
+own queues), release_window (how many jobs) and aging · repair: lost and overdue jobs · retention and blob_sweep:
+deletion · wakeup: the wait between rounds.
 """

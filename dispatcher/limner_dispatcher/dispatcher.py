@@ -20,7 +20,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from limner_dispatcher.blob_sweep import BlobSweep
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership, NotLeading
-from limner_dispatcher.redis_queues import RedisQueues
 from limner_dispatcher.release import Releaser
 from limner_dispatcher.repair import Repairs
 from limner_dispatcher.retention import Cleaner
@@ -36,6 +35,7 @@ from limner_shared.domain.ids import new_owner
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import DELIVERIES_CHANNEL, Hints, connect
+from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.metrics.exposition import start_at_zero
 from limner_shared.operator_port import serve_metrics
 from limner_shared.settings import Settings

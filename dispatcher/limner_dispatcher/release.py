@@ -15,7 +15,6 @@ from limner_dispatcher.aging import Aging
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.fairness import Backlog, FairShare
 from limner_dispatcher.leadership import Leadership
-from limner_dispatcher.redis_queues import QueueState, RedisQueues
 from limner_dispatcher.release_window import Window
 from limner_dispatcher.waiting_queues import QueuedJob, WaitingQueues
 from limner_shared import metrics, tracing
@@ -28,6 +27,7 @@ from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
 from limner_shared.domain.pauses import Paused
 from limner_shared.messaging.celery_app import publish
+from limner_shared.messaging.redis_queues import QueueState, RedisQueues
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger, job_ids
 

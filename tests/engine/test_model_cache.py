@@ -67,6 +67,15 @@ def test_the_least_recently_used_model_is_unloaded_first(catalogue: Catalogue):
     assert models.loaded() == ["one", "two"]
 
 
+def test_the_models_that_can_stay_beside_another_are_the_most_recently_used(catalogue: Catalogue):
+    models = RecordingCache(catalogue, 200)
+    assert models.cache.loaded == ("two", "three")
+    assert models.cache.staying("one") == ("three",)
+    assert set(models.cache.load_seconds) == set(NAMES)
+    assert not models.cache.all_fit
+    assert RecordingCache(catalogue, 300).cache.all_fit
+
+
 def test_a_busy_model_is_not_unloaded(catalogue: Catalogue):
     models = RecordingCache(catalogue, 200)
     assert not models.cache.ensure_loaded("one", busy={"two", "three"})

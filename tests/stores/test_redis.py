@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from limner_dispatcher.redis_queues import RedisQueues
 from redis.exceptions import RedisError
 
 from limner_client.local.embedded_valkey import binary
-from limner_dispatcher.redis_queues import RedisQueues
 from limner_shared.db import ledger
 from limner_shared.db.engine import upgrade
 from limner_shared.domain.cards import Catalogue

@@ -14,7 +14,6 @@ from sqlalchemy import func, select, update
 from limner_dispatcher import leadership, release, repair
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.leadership import NotLeading
-from limner_dispatcher.redis_queues import RedisQueues, jobs_of
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import Released
@@ -24,6 +23,7 @@ from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.errors import StorageFailed
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name
 from limner_shared.messaging.hints import connect
+from limner_shared.messaging.redis_queues import RedisQueues, jobs_of
 from limner_shared.settings import Settings
 
 MODEL = "limner-flow"

@@ -18,7 +18,6 @@ from limner_dispatcher import dispatcher as module
 from limner_dispatcher import repair
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.leadership import NotLeading
-from limner_dispatcher.redis_queues import jobs_of
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database, now
 from limner_shared.db.postgresql_engine import CONNECTION_LIMITS, TRANSACTION_LIMITS
@@ -29,6 +28,7 @@ from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery, queue_name
 from limner_shared.messaging.hints import WAKE_CHANNEL, connect
+from limner_shared.messaging.redis_queues import jobs_of
 from limner_shared.settings import Settings
 
 MODEL = "limner-flow"

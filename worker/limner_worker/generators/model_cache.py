@@ -34,19 +34,23 @@ class ModelCache:
         self._max_bytes = max_bytes
         self._loaded: dict[str, Generator] = {}  # least recently used first
         self._sizes: dict[str, int] = {}
+        self.loaded: tuple[str, ...] = ()
+        """The names of the loaded models, the least recently used first. Safe from any thread."""
+        self.load_seconds: dict[str, float] = {}
+        """How long each model took to load, at its last load. Safe from any thread."""
         self.cards: dict[str, ModelCard] = {}
         self.fingerprints: Mapping[str, dict[str, Any]] = {}
         fingerprints: dict[str, dict[str, Any]] = {}
         for card in cards:
             try:
-                generator = load(card)
+                generator = self._timed_load(card)
             except CardError as error:
                 log.error("model left out", model=card.name, reason=error.message)
                 continue
             self.cards[card.name], self._sizes[card.name] = card, generator.nbytes
             fingerprints[card.name] = generator.fingerprint()
             self._make_room(generator.nbytes, busy=())
-            self._loaded[card.name] = generator
+            self._keep(card.name, generator)
             log.info("model loaded", model=card.name)
         self.fingerprints = fingerprints
         if not self.cards:
@@ -66,11 +70,34 @@ class ModelCache:
         if generator is None:
             if not self._make_room(self._sizes[name], busy):
                 return False
-            started = time.monotonic()
-            generator = self._load(self.cards[name])
-            log.info("model loaded again", model=name, seconds=round(time.monotonic() - started, 2))
-        self._loaded[name] = generator
+            generator = self._timed_load(self.cards[name])
+            log.info("model loaded again", model=name, seconds=round(self.load_seconds[name], 2))
+        self._keep(name, generator)
         return True
+
+    @property
+    def all_fit(self) -> bool:
+        """Whether all models fit into memory together, so that none is ever unloaded."""
+        return self._max_bytes is None or sum(self._sizes.values()) <= self._max_bytes
+
+    def staying(self, name: str) -> tuple[str, ...]:
+        """Return the loaded models that can stay loaded beside another one, by recency. Safe from any thread."""
+        if self._max_bytes is None:
+            return self.loaded
+        left = self._max_bytes - self._sizes[name]
+        sizes = [self._sizes[each] for each in self.loaded]
+        first = next((place for place in range(len(sizes)) if sum(sizes[place:]) <= left), len(sizes))
+        return self.loaded[first:]
+
+    def _timed_load(self, card: ModelCard) -> Generator:
+        started = time.monotonic()
+        generator = self._load(card)
+        self.load_seconds[card.name] = time.monotonic() - started
+        return generator
+
+    def _keep(self, name: str, generator: Generator) -> None:
+        self._loaded[name] = generator
+        self.loaded = tuple(self._loaded)
 
     def _make_room(self, size: int, busy: Collection[str]) -> bool:
         """Unload the least recently used idle models; a model larger than the limit is loaded alone."""
@@ -87,6 +114,7 @@ class ModelCache:
         for name in evicted:
             del self._loaded[name]
             log.info("model unloaded to make room", model=name)
+        self.loaded = tuple(self._loaded)
         if evicted:
             device_faults.release_cached_memory()
         return True

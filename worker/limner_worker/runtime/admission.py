@@ -1,5 +1,6 @@
 """How many jobs a worker holds: a fixed number per lane, and no other job beside one of the lane `alone`. Models and
-picture stores with an open circuit breaker get no jobs.
+picture stores with an open circuit breaker get no jobs, nor do models that are not loaded, where not all of them fit
+into memory (`runtime/placement.py`).
 
 Before each fetch kombu asks a queue order which queues to read. Ours leaves out the closed queues, so that a backlog
 never takes the places of better lanes, and messages wait in Redis, where other workers can get them.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
@@ -31,6 +32,7 @@ class Admission:
         self._slots = slots
         self._held: Counter[Lane] = Counter()
         self._held_of_model: Counter[str] = Counter()
+        self._served: frozenset[str] | None = None
         self._lock = threading.Lock()
         self.models = {
             model: Breaker(FAILURES_IN_A_ROW, MODEL_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for model in models
@@ -61,12 +63,27 @@ class Admission:
             self._held[lane_of(queue)] -= jobs
             self._held_of_model[model_of(queue)] -= jobs
 
+    def serve(self, models: Collection[str]) -> None:
+        """Leave the queues of all other models closed from now on. Until the first call, all models are served."""
+        self._served = frozenset(models)
+
+    def holds(self, model: str) -> bool:
+        """Whether the worker holds jobs of this model."""
+        return self._held_of_model[model] > 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the worker holds any jobs."""
+        return self._held.total() > 0
+
     def is_open(self, queue: str) -> bool:
         """Whether one more message of a queue may be fetched."""
         with self._lock:
             if self.closed or self._held[Lane.ALONE] or self._held[lane_of(queue)] >= self._slots:
                 return False
             model = model_of(queue)
+            if self._served is not None and model not in self._served and lane_of(queue) is not Lane.ALONE:
+                return False
             return self._breaker_allows(self.store, self._held.total()) and (
                 model not in self.models or self._breaker_allows(self.models[model], self._held_of_model[model])
             )

@@ -34,6 +34,7 @@ from limner_worker.runtime.draining import Draining
 from limner_worker.runtime.handing_back import hand_back
 from limner_worker.runtime.held_jobs import HeldJobs
 from limner_worker.runtime.leases import Leases
+from limner_worker.runtime.placement import Placement
 from limner_worker.runtime.progress import Reporter
 from limner_worker.runtime.watchdog import Watchdog
 from limner_worker.stages.checkpoints import CheckpointStore
@@ -72,6 +73,7 @@ class WorkerService:
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
         owner, give_back = self._leases.owner, self._give_back
         self._draining = Draining(settings, database, owner, admission, held, threads, give_back)
+        self._placement = Placement(settings, database, models, admission, threads)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
         server = interpretation.server_of(settings)
@@ -99,13 +101,9 @@ class WorkerService:
         """Start all threads. The models are loaded already."""
         at_scrape(lambda: worker_metrics.measure(len(self._held), self._models, self._admission))
         self._metrics_address = serve_metrics(self._settings, self._threads)
-        self._engine.start()
-        self._leases.start()
-        self._reporter.start()
-        self._interpretation.start()
-        self._answering.start()
-        self._deduplicator.start()
-        self._claimer.start()
+        stages = (self._interpretation, self._answering, self._deduplicator)
+        for part in (self._engine, self._leases, self._reporter, *stages, self._placement, self._claimer):
+            part.start()
         self._draining.start()
         self._watchdog.start()
 
@@ -117,6 +115,7 @@ class WorkerService:
         """Warm shutdown: work on held jobs for `shutdown_seconds` at most, hand back the rest, acknowledge all."""
         self._draining.stop()
         self._claimer.stop()
+        self._placement.stop()
         deadline = time.monotonic() + self._settings.shutdown_seconds
         while len(self._held) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -1,0 +1,441 @@
+"""SIMULATION, not a measurement: which of 64 devices serves which of 12 models.
+
+    python -m bench.fleet [--quick]
+
+A seeded discrete-event simulation that runs the real code of release (`FairShare`, `Window`), of a worker's fetches
+(`Admission`, its queue order, `Chooser` with the policy `model_choice`), of its models (`ModelCache`, `PendingModels`)
+and of its batches (`Scheduler`). The databases, the network and the models are simulated.
+
+Half of the devices have 80 GB and are twice as fast as the others, which have 48 GB; the policy is not told this.
+The models have 2 to 34 GB, load at 2 GB/s, and take longer for a step the larger they are; a batch
+gains as in `bench.simulation`. Their popularity falls as 1/rank, and each model has its own hours: the rates follow a
+day that is compressed into minutes, at 80 % of the capacity with full batches on average. Loading is not compressed,
+which favours static placement. Six tenants of different rates submit jobs of 4 to 50 steps.
+
+- ours: a worker serves its loaded models, and loads another one once that model's jobs have waited for longer, by the
+  cost of the switch.
+- no affinity: every worker takes jobs of every model in turn; it unloads the least recently used model.
+- least recently used: loaded models first; if none of their jobs waits, the model whose job has waited longest is
+  loaded at once.
+- static: the models of each device are fixed, from the day's mean demand, as many as fit; the most demanded models are
+  on the most devices.
+
+A wait lasts from a job's arrival to its first step. All policies use the same jobs. Goal: p95 wait at most 0.6 of
+static placement's, and at most half the switches of least recently used.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, cast
+
+import click
+import numpy as np
+from matplotlib import pyplot as plt
+
+from bench.common import LINE, OURS, RESULTS, THEIRS, conclude, summary
+from bench.simulation import BUCKETS, SLOTS, SPEEDUPS, STEPS, step_time
+from limner_dispatcher.fairness import Backlog, FairShare
+from limner_dispatcher.release_window import Window
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.celery_app import model_of, queue_name
+from limner_shared.settings import Settings
+from limner_worker.engine.pending_models import PendingModels
+from limner_worker.engine.scheduler import Scheduler
+from limner_worker.generators import device_faults
+from limner_worker.generators.model_cache import ModelCache
+from limner_worker.runtime.admission import Admission, queue_order
+from limner_worker.runtime.placement import LOOK_SECONDS, Chooser
+
+GIB = 1 << 30
+SIZES = (7, 12, 2, 24, 7, 4, 34, 2, 16, 7, 24, 4)
+"""GB of each model, the most popular first."""
+LOAD_BYTES = 2 * GIB
+"""Bytes loaded a second."""
+STEP_SECONDS = 0.25
+"""One step of one picture with a model of 7 GB on a fast device."""
+MEMORY = (80, 48)
+SPEED = (1.0, 0.5)
+DEVICES = 64
+TENANTS = {"one": 8, "two": 4, "three": 2, "four": 1, "five": 1, "six": 1}
+LOAD = 0.8
+SWING = 0.7
+"""A model's rate varies by this share of its mean in the course of the day."""
+ROUND_SECONDS = 0.25
+"""The interval of the dispatcher's rounds."""
+SETTINGS = Settings.model_fields
+STEP_TIMES = [step_time(rows) for rows in range(BUCKETS[-1] + 1)]
+MODELS = [f"model-{number}" for number in range(len(SIZES))]
+BYTES = {model: size * GIB for model, size in zip(MODELS, SIZES, strict=True)}
+PACE = {model: STEP_SECONDS * math.sqrt(size / 7) for model, size in zip(MODELS, SIZES, strict=True)}
+"""Seconds of one step of one picture alone on a fast device."""
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A job of one image: what release, claims and the scheduler read of it."""
+
+    arrival: float
+    tenant: str
+    model: str
+    steps: int
+    left: int = 0
+    released: float = 0.0
+    started: float = 0.0
+
+    @property
+    def cost(self) -> int:
+        """Cost units."""
+        return self.steps
+
+    @property
+    def key(self) -> str:
+        """Rows of one model share a batch."""
+        return self.model
+
+    @property
+    def remaining(self) -> int:
+        """Remaining steps."""
+        return self.left
+
+
+@dataclass
+class Weights:
+    """A loaded model: its card and size are all that the cache reads."""
+
+    card: Any
+    nbytes: int
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Nothing is generated, so no receipt."""
+        return {}
+
+
+class Queues:
+    """Release, and the lists in Redis."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, deque[Job]] = {queue_name(model, Lane.NORMAL): deque() for model in MODELS}
+        self._waiting: dict[str, dict[str, deque[Job]]] = {model: {} for model in MODELS}
+        self._shares = {model: FairShare() for model in MODELS}
+        smallest, largest = SETTINGS["release_window"].default, SETTINGS["max_release_window"].default
+        self._windows = {model: Window(smallest, largest) for model in MODELS}
+        self.reserved: dict[str, float] = {}
+
+    def submit(self, job: Job) -> None:
+        """Queue a job in the database."""
+        self._waiting[job.model].setdefault(job.tenant, deque()).append(job)
+
+    def release(self, now: float) -> None:
+        """One round of the dispatcher for each model."""
+        for model, waiting in self._waiting.items():
+            if not waiting:
+                continue
+            released, window = self.lists[queue_name(model, Lane.NORMAL)], self._windows[model]
+            unclaimed = len(released)
+            backlogs = {tenant: Backlog(1.0, iter(list(jobs))) for tenant, jobs in waiting.items()}
+            chosen = self._shares[model].choose(backlogs, window.look(unclaimed, now))
+            window.fill(unclaimed, len(chosen), now)
+            for tenant, job in chosen:
+                waiting[tenant].popleft()
+                job.released = now
+                released.append(job)
+            for tenant in [tenant for tenant, jobs in waiting.items() if not jobs]:
+                del waiting[tenant]
+
+    def waits(self, now: float) -> dict[tuple[str, Lane], float]:
+        """How long the oldest message of each list has waited."""
+        return {(model_of(name), Lane.NORMAL): now - jobs[0].released for name, jobs in self.lists.items() if jobs}
+
+    def reserve(self, model: str, now: float) -> bool:
+        """The reservation in Redis, which expires."""
+        free = self.reserved.get(model, -math.inf) + LOOK_SECONDS <= now
+        if free:
+            self.reserved[model] = now
+        return free
+
+
+class Device:
+    """A worker with its device: the parts of the worker around simulated time."""
+
+    def __init__(self, number: int, queues: Queues, fixed: Sequence[str] | None = None) -> None:
+        self.speed, self._queues = SPEED[number % 2], queues
+        models = MODELS if fixed is None else fixed
+        self.switches = -len(models)  # those of the start, where each model is loaded once
+        card = Catalogue.load([], "limner-flow").get(None)
+        cards = [card.model_copy(update={"name": model}) for model in models]
+        cards = cards[number % len(cards) :] + cards[: number % len(cards)]
+        self.cache = ModelCache(cards, self._load, MEMORY[number % 2] * GIB)
+        self.cache.load_seconds.update({model: BYTES[model] / LOAD_BYTES for model in models})
+        self.admission = Admission(SLOTS, models)
+        self._order = queue_order(self.admission)()
+        self._order.update([queue_name(each.name, Lane.NORMAL) for each in cards])
+        self._pending = PendingModels()
+        self._scheduler: Scheduler[Job] = Scheduler(lambda _key: BUCKETS)
+        self.busy = 0.0
+
+    def _load(self, card: Any) -> Any:
+        self.switches += 1
+        return Weights(card, BYTES[card.name])
+
+    def look(self, now: float) -> None:
+        """What the policy does between two looks at the queues."""
+
+    def wants(self, names: Sequence[str]) -> Sequence[str]:
+        """The queues in the order in which they are read."""
+        return names
+
+    def work(self, now: float) -> float | None:
+        """Fetch jobs, and load a model or run a step; returns its end, or None if there is nothing to do."""
+        self._fetch(now)
+        for model in self._pending.startable(now):
+            switches = self.switches
+            if self.cache.ensure_loaded(model, {job.model for job in self._scheduler}):
+                jobs = self._pending.take(model)
+                for job in cast("list[Any]", jobs):
+                    self._scheduler.add(job, Lane.NORMAL)
+                if self.switches > switches:
+                    return now + BYTES[model] / LOAD_BYTES
+        batch = self._scheduler.next_batch()
+        return self._step(batch, now) if batch else None
+
+    def _fetch(self, now: float) -> None:
+        while True:
+            names = self.wants(self._order.consume(len(MODELS)))
+            name = next((name for name in names if self._queues.lists[name]), None)
+            if name is None:
+                return
+            job = self._queues.lists[name].popleft()
+            self._order.rotate(name)
+            self.admission.add(name, 1)
+            self._pending.add(job.model, cast("Any", job), now)
+
+    def _step(self, batch: Sequence[Job], now: float) -> float:
+        size = next(bucket for bucket in BUCKETS if bucket >= len(batch))
+        seconds = STEP_TIMES[size] * PACE[batch[0].model] / self.speed
+        self.busy += seconds
+        done: list[Job] = []
+        for job in batch:
+            if job.left == job.steps:
+                job.started = now
+            job.left -= 1
+            if not job.left:
+                done.append(job)
+                self.admission.remove(queue_name(job.model, Lane.NORMAL))
+        self._scheduler.remove(done)
+        return now + seconds
+
+
+class Ours(Device):
+    """Chooses its models by what waits."""
+
+    def __init__(self, number: int, queues: Queues) -> None:
+        super().__init__(number, queues)
+        self._now = 0.0
+        self._chooser = Chooser(self.cache, self.admission, lambda model: queues.reserve(model, self._now))
+        self._chooser.go_on()
+
+    def look(self, now: float) -> None:
+        """A look of the placement's thread."""
+        self._now = now
+        self._chooser.look(lambda: self._queues.waits(now), now)
+
+
+class LeastRecentlyUsed(Device):
+    """Takes jobs of its loaded models first, and otherwise the oldest job."""
+
+    def wants(self, names: Sequence[str]) -> Sequence[str]:
+        """Loaded models first, then by the oldest job; nothing more while a model waits to be loaded."""
+        if len(self._pending):
+            return [name for name in names if model_of(name) in self.cache.loaded]
+        lists = self._queues.lists
+        return sorted(
+            names,
+            key=lambda name: (
+                model_of(name) not in self.cache.loaded,
+                lists[name][0].released if lists[name] else math.inf,
+            ),
+        )
+
+
+@dataclass
+class Outcome:
+    """What a policy did with the jobs of one trace."""
+
+    waits: list[float]
+    by_model: dict[str, float]
+    by_tenant: dict[str, float]
+    switches: int
+    busy: float
+    longest: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.longest = max(self.waits)
+
+    @property
+    def p95(self) -> float:
+        """The 95th percentile of the waits, in seconds."""
+        return float(np.percentile(self.waits, 95))
+
+
+def capacity() -> float:
+    """Jobs a second of all devices with full batches, for the mean mix of models."""
+    popularity = shares()
+    gain = max(SPEEDUPS.values())
+    seconds = sum(popularity[model] * PACE[model] for model in MODELS) * sum(STEPS) / 2 / gain
+    return DEVICES * sum(SPEED) / len(SPEED) / seconds
+
+
+def shares() -> dict[str, float]:
+    """The share of each model in the day's jobs."""
+    weights = {model: 1 / (rank + 1) for rank, model in enumerate(MODELS)}
+    return {model: weight / sum(weights.values()) for model, weight in weights.items()}
+
+
+def trace(seed: int, seconds: float, load: float) -> list[Job]:
+    """Return a day's jobs: Poisson arrivals, whose rate by model follows the hour."""
+    draw = random.Random(f"fleet {seed}")  # noqa: S311 - the same trace in every run
+    rate, popularity = load * capacity(), shares()
+    phases = {model: draw.random() for model in MODELS}
+    jobs: list[Job] = []
+    now = 0.0
+    tenants, weights = list(TENANTS), list(TENANTS.values())
+    while now < seconds:
+        now += draw.expovariate(rate * (1 + SWING))
+        model = draw.choices(MODELS, list(popularity.values()))[0]
+        hour = 1 + SWING * math.sin(2 * math.pi * (now / seconds + phases[model]))
+        if draw.random() * (1 + SWING) < hour:
+            steps = draw.randint(*STEPS)
+            jobs.append(Job(now, draw.choices(tenants, weights)[0], model, steps, steps))
+    return jobs
+
+
+def fixed_models() -> list[list[str]]:
+    """Return the models of each device: always the one with the most demand for each of its places so far."""
+    demand = {model: share * PACE[model] for model, share in shares().items()}
+    places = dict.fromkeys(MODELS, 0.0)
+    placed: list[list[str]] = []
+    for number in range(DEVICES):
+        room, found = MEMORY[number % 2] * GIB, list[str]()
+        for model in sorted(MODELS, key=lambda model: -demand[model] / (places[model] + 0.01)):
+            if BYTES[model] <= room:
+                room -= BYTES[model]
+                found.append(model)
+                places[model] += SPEED[number % 2]
+        placed.append(found)
+    return placed
+
+
+Fleet = Callable[[Queues], list[Device]]
+POLICIES: Mapping[str, Fleet] = {
+    "ours": lambda queues: [Ours(number, queues) for number in range(DEVICES)],
+    "static": lambda queues: [Device(number, queues, models) for number, models in enumerate(fixed_models())],
+    "least recently used": lambda queues: [LeastRecentlyUsed(number, queues) for number in range(DEVICES)],
+    "no affinity": lambda queues: [Device(number, queues) for number in range(DEVICES)],
+}
+
+
+def simulate(make: Fleet, jobs: Sequence[Job]) -> Outcome:
+    """Run a trace to its last job."""
+    queues = Queues()
+    fleet = make(queues)
+    idle = dict.fromkeys(range(DEVICES))  # the one that is idle for longest first
+    order = count()
+    events: list[tuple[float, int, int]] = []  # when which device is free; -1: the dispatcher's round
+    heappush(events, (0.0, next(order), -1))
+    looks = [number * LOOK_SECONDS / DEVICES for number in range(DEVICES)]
+    arrivals = deque(jobs)
+    for now, number in _times(events):
+        while arrivals and arrivals[0].arrival <= now:
+            queues.submit(arrivals.popleft())
+        if number < 0:
+            queues.release(now)
+            if arrivals or len(idle) < DEVICES or any(queues.lists.values()):
+                heappush(events, (now + ROUND_SECONDS, next(order), -1))
+            tried = list(idle)
+        else:
+            tried = [number]
+        for each in tried:
+            if looks[each] <= now:
+                looks[each] = now + LOOK_SECONDS
+                fleet[each].look(now)
+            end = fleet[each].work(now)
+            idle.pop(each, None)
+            if end is None:
+                idle[each] = None
+            else:
+                heappush(events, (end, next(order), each))
+    return _outcome(jobs, fleet)
+
+
+def _times(events: list[tuple[float, int, int]]) -> Iterator[tuple[float, int]]:
+    while events:
+        now, _, number = heappop(events)
+        yield now, number
+
+
+def _outcome(jobs: Sequence[Job], fleet: Sequence[Device]) -> Outcome:
+    counted = jobs[len(jobs) // 10 :]
+    unfinished = sum(job.left > 0 for job in jobs)
+    if unfinished:
+        raise AssertionError(f"{unfinished} jobs were never finished")
+    by_model: dict[str, list[float]] = {}
+    by_tenant: dict[str, list[float]] = {}
+    for job in counted:
+        by_model.setdefault(job.model, []).append(job.started - job.arrival)
+        by_tenant.setdefault(job.tenant, []).append(job.started - job.arrival)
+    return Outcome(
+        [job.started - job.arrival for job in counted],
+        {model: float(np.percentile(by_model[model], 95)) for model in sorted(by_model)},
+        {tenant: float(np.percentile(by_tenant[tenant], 95)) for tenant in TENANTS if tenant in by_tenant},
+        sum(device.switches for device in fleet),
+        sum(device.busy for device in fleet) / len(fleet),
+    )
+
+
+def plot(outcomes: Mapping[str, Outcome]) -> None:
+    """Plot p95 waits and switches of each policy."""
+    figure, (waits, switches) = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
+    colours = [OURS, *[THEIRS] * (len(outcomes) - 1)]
+    waits.barh(list(outcomes), [outcome.p95 for outcome in outcomes.values()], color=colours)
+    switches.barh(list(outcomes), [outcome.switches for outcome in outcomes.values()], color=colours)
+    waits.set_xlabel("p95 wait, seconds")
+    switches.set_xlabel("switches")
+    waits.invert_yaxis()  # ours on top
+    figure.suptitle("SIMULATION of 64 devices and 12 models", color=LINE)
+    figure.tight_layout()
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "fleet.png", dpi=120)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A shorter day.")
+def main(quick: bool) -> None:
+    """Simulate, and print the figures."""
+    # Each eviction collects garbage, which takes longer than a simulated minute.
+    device_faults.release_cached_memory = lambda: None
+    seconds = 300 if quick else 2400
+    outcomes = {name: simulate(make, trace(1, seconds, LOAD)) for name, make in POLICIES.items()}
+    plot(outcomes)
+    ours, static, recent = outcomes["ours"], outcomes["static"], outcomes["least recently used"]
+    figures: dict[str, Any] = {
+        "simulated": True,
+        "wait_s": {name: summary(outcome.waits) | {"p95": outcome.p95} for name, outcome in outcomes.items()},
+        "longest_s": {name: outcome.longest for name, outcome in outcomes.items()},
+        "switches": {name: outcome.switches for name, outcome in outcomes.items()},
+        "p95_by_model": {name: outcome.by_model for name, outcome in outcomes.items()},
+        "p95_by_tenant": {name: outcome.by_tenant for name, outcome in outcomes.items()},
+    }
+    met = ours.p95 <= 0.6 * static.p95 and ours.switches <= recent.switches / 2
+    conclude("fleet", figures, "SIMULATION: p95 wait 0.6 of static; half the switches of LRU", met=met)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Keeps a worker with the models that it has loaded, and decides when it loads another one.
+
+Without it every worker would take jobs of every model in turn, and load a model for each of them. A thread looks at the
+lists in Redis; the policy is `engine.model_choice`. It runs only where the models do not fit into memory together.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from limner_shared.db.engine import Database, now
+from limner_shared.domain.jobs import Lane
+from limner_shared.messaging.hints import connect
+from limner_shared.messaging.redis_queues import RedisQueues
+from limner_shared.settings import Settings
+from limner_shared.telemetry import get_logger
+from limner_shared.threads import Supervisor
+from limner_worker.engine.model_choice import BUSY_PATIENCE, model_to_load
+from limner_worker.generators.model_cache import ModelCache
+from limner_worker.runtime.admission import Admission
+
+log = get_logger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+"""The interval of looks at the lists. In each, one worker at most decides to load a model."""
+FETCH_SECONDS: Final = 3.0
+"""How long a worker that has decided to load a model waits for its first message; another one may have taken it."""
+UNIT_SECONDS: Final = 120.0
+
+
+class Placement:
+    """Opens the queues of the loaded models, and of the one that is loaded next."""
+
+    def __init__(
+        self, settings: Settings, database: Database, models: ModelCache, admission: Admission, threads: Supervisor
+    ) -> None:
+        self._redis: Redis = connect(settings.redis_url)
+        self._queues = RedisQueues(connect(settings.redis_url, decode_responses=False))
+        self._database = database
+        self._models = models
+        self._admission = admission
+        self._threads = threads
+        self._chooser = Chooser(models, admission, self._reserve)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread, if the models do not fit into memory together."""
+        if not self._models.all_fit:
+            self._chooser.go_on()
+            self._thread = self._threads.start("placement", self._run, limit_seconds=UNIT_SECONDS)
+
+    def stop(self) -> None:
+        """Stop the thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            self._threads.working()
+            try:
+                self._chooser.look(self._waits, time.monotonic())
+            except (RedisError, SQLAlchemyError) as error:
+                log.info("no choice of models while Redis or the database is away", error=repr(error)[:200])
+            finally:
+                self._threads.idle()
+
+    def _waits(self) -> Mapping[tuple[str, Lane], float]:
+        """Return the seconds since the release of each queue's oldest message, by the database's clock."""
+        oldest = {
+            (model, lane): state.oldest_at
+            for model in self._models.cards
+            for lane, state in self._queues.look(model).items()
+            if state.oldest_at is not None
+        }
+        if all(model in self._models.loaded for model, _ in oldest):
+            return {}
+        with self._database.read() as session:
+            current = float(session.scalars(select(now())).one())
+        return {key: current - at for key, at in oldest.items()}
+
+    def _reserve(self, model: str) -> bool:
+        """Whether this worker may load the model now. Others look again later: its jobs may be served by then."""
+        return bool(self._redis.set(f"limner:loading:{model}", "1", nx=True, px=round(LOOK_SECONDS * 1000)))
+
+
+class Chooser:
+    """The state between looks: the model that is to be loaded, if any."""
+
+    def __init__(self, models: ModelCache, admission: Admission, reserve: Callable[[str], bool]) -> None:
+        """`reserve` returns whether no other worker has decided to load this model just now."""
+        self._models = models
+        self._admission = admission
+        self._reserve = reserve
+        self._next: str | None = None
+        self._until = 0.0
+        self._stays_until = 0.0
+
+    def look(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], time: float) -> None:
+        """Decide which queues are read until the next look. `waits` returns the wait of each queue's oldest message."""
+        if self._next is not None:
+            if self._is_loading(self._next, time):
+                return
+            if self._next in self._models.loaded:
+                self._stays_until = time + BUSY_PATIENCE * self._models.load_seconds[self._next]
+        self.go_on()
+        if self._admission.is_busy and time < self._stays_until:
+            return  # or a worker that many models wait for would do little but load
+        allowed = {
+            name: self._models.load_seconds[name] for name in self._models.cards if self._admission.accepts(name)
+        }
+        chosen = model_to_load(waits(), self._models.loaded, allowed, busy=self._admission.is_busy)
+        if chosen is not None and self._reserve(chosen):
+            self._next, self._until = chosen, time + FETCH_SECONDS
+            self._admission.serve({chosen, *self._models.staying(chosen)})
+
+    def go_on(self) -> None:
+        """Read the queues of the loaded models."""
+        self._next = None
+        self._admission.serve(self._models.loaded)
+
+    def _is_loading(self, model: str, time: float) -> bool:
+        held = self._admission.holds(model)
+        return model not in self._models.loaded and (held or time < self._until)
