@@ -6,8 +6,8 @@ Jobs arrive as a Poisson process, submitted one by one. Each costs its cell's we
 Valkey the processor time that `bench.capacity` measured on two cores. A cell has one dispatcher, one Valkey of one
 thread and a PostgreSQL of 16 cores, each of which serves one job after another; web processes are as many as 80 % of
 their time needs. Tenants are unequal, the n-th of 2,000 with a weight of n^-0.8, and placed by the real shuffle
-sharding. Devices run the real scheduler of a worker with the published curve of `bench.simulation`, at 80 % of their capacity; a
-cell has its share of them, and each job goes to the less busy of two.
+sharding. Devices run the real scheduler of a worker with the published curve of `bench.simulation`, at 80 % of their
+capacity; a cell has its share of them, and each job goes to the less busy of two.
 
 Overhead: from a job's arrival until it could be claimed. A cell whose load exceeds its capacity has no steady state,
 and its figure then depends on the length of the trace. Goal: with the most cells, the 95th percentile of the overhead
@@ -75,7 +75,7 @@ class ControlPlane:
 
 
 def overheads(number: int, seconds: float) -> tuple[list[tuple[float, int]], list[float], dict[str, float]]:
-    """Return when each job can be claimed and in which cell, the overheads, and the load of the busiest cell's parts."""
+    """Return when and in which cell each job can be claimed, the overheads, and the load of the busiest cell."""
     draw = random.Random(number)  # noqa: S311 - the same trace in every run
     weights = [sum(each) for each in shares(number)]
     parts = [ControlPlane(PER_SECOND * weight / sum(weights)) for weight in weights]
