@@ -46,9 +46,10 @@ def test_secrets_are_redacted_wherever_and_however_they_stand(text: str) -> None
     assert REDACTED in shown
 
 
-def test_keys_of_the_service_are_redacted_by_their_form(database: Database) -> None:
+@pytest.mark.parametrize("cell", ["", "west2"])
+def test_keys_of_the_service_are_redacted_by_their_form(database: Database, cell: str) -> None:
     with database.write() as session:
-        key = keys.create(session, "local", "marked")
+        key = keys.create(session, "local", "marked", cell=cell)
     secret = new_secret()
     shown = Redaction(Settings(), {})(f"{key} {secret} jobs=true model=limner-flow ?limit=20")
     assert shown == f"{REDACTED} {REDACTED} jobs=true model=limner-flow ?limit=20"

@@ -14,12 +14,12 @@ from limner_shared.settings import Settings
 REDACTED: Final = "[redacted]"
 SHORTEST: Final = 4
 """Shorter values are not looked for: they would be found in every other word."""
-SECRET_NAME: Final = re.compile(r"key|secret|password|passwd|pwd|token|credential|signature|auth", re.IGNORECASE)
+SECRET_NAME: Final = re.compile("key|secret|password|passwd|pwd|token|credential|signature|auth|headers", re.IGNORECASE)
 """Names of variables and of parameters of URLs whose values are secrets."""
 NOT_SECRET: Final = frozenset({"true", "false", "none", "null", "require_keys"})
 USERINFO: Final = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
 PATTERNS: Final = (
-    re.compile(r"\blmn_[a-z0-9]+_[A-Za-z0-9]+(?:_[A-Za-z0-9]+)?"),  # API keys
+    re.compile(r"\blmn_[a-z0-9-]+_[A-Za-z0-9]+(?:_[A-Za-z0-9]+)?"),  # API keys
     re.compile(r"\bwhsec_[A-Za-z0-9+/=]+"),
     re.compile(r"(?<=[Bb]earer )[^\s\"',]+"),
     re.compile(r"(?<=[Bb]asic )[A-Za-z0-9+/=]{8,}"),
