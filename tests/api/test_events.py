@@ -14,6 +14,7 @@ from limner_shared.db import event_queries, ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Event
 from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.messaging.hints import Heard
 from limner_web.updates import tail as tail_module
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
@@ -152,6 +153,22 @@ def test_a_stream_of_something_unknown_is_refused(client: ApiClient):
         "more=1": 422,
     }.items():
         assert client.get(f"/api/v1/events?{query}").status_code == status, query
+
+
+def test_an_event_wakes_only_the_streams_that_it_concerns(app: App):
+    feeds = app.extensions["limner"].feeds
+    with (
+        feeds.follow("tenant_a", ("job_1", "job_2")) as some,
+        feeds.follow("tenant_a", ("bulk_1",)) as bulk,
+        feeds.follow("tenant_a") as everything,
+        feeds.follow("tenant_b") as stranger,
+    ):
+        for job_id, bulk_id in (("job_1", None), ("job_3", "bulk_1"), ("job_2", "bulk_1")):
+            feeds._deliver(Heard(id=job_id, tenant_id="tenant_a", bulk_id=bulk_id, version=1))
+        queued = [[stream.queue.get().id for _ in range(stream.queue.qsize())] for stream in (some, bulk, everything)]
+        assert queued == [["job_1", "job_2"], ["job_3", "job_2"], ["job_1", "job_3", "job_2"]]
+        assert stranger.queue.empty()
+    assert not feeds._feeds
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

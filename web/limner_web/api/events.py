@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any, Final
@@ -22,7 +22,7 @@ from limner_web.limits import MAX_POLLED_JOBS
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
-from limner_web.updates.feed import BULK_SECONDS, BulkThrottle, Stream, describe, format_event
+from limner_web.updates.feed import BULK_SECONDS, EVERYTHING, BulkThrottle, Stream, describe, format_event
 from limner_web.updates.watch import HANG_UP_SECONDS
 
 KEEPALIVE_SECONDS: Final = 15
@@ -78,6 +78,13 @@ class _Scope:
     """The jobs, if the stream is about some; those of a conversation grow as it does."""
     strangers: set[str] = field(default_factory=set[str])
     """Jobs that are known not to be in the conversation."""
+
+    @property
+    def topics(self) -> Collection[str]:
+        """What to follow for it: all jobs for a conversation, which gets further jobs."""
+        if self.bulk is not None:
+            return (self.bulk,)
+        return (EVERYTHING,) if self.jobs is None or self.conversation is not None else tuple(self.jobs)
 
     @property
     def by_job(self) -> bool:
@@ -139,7 +146,7 @@ def _position(text: str | None) -> int | None:
 
 def _send(services: Services, scope: _Scope, after: int | None, gone: Callable[[], bool]) -> Iterator[str]:
     tail, bulks = services.feeds.tail, BulkThrottle()
-    with services.feeds.follow(scope.tenant_id) as stream:
+    with services.feeds.follow(scope.tenant_id, scope.topics) as stream:
         yield "retry: 2000\n\n"
         position = tail.position
         if after is not None:

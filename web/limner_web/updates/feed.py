@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from queue import Full, Queue
 from threading import Lock
@@ -22,6 +22,8 @@ BULK_SECONDS: Final = 1.0
 """The shortest interval between two events of a bulk, which replace the events of its jobs."""
 MAX_TRACKED: Final = 10_000
 """Jobs of a feed whose last delivered version is remembered."""
+EVERYTHING: Final = ""
+"""The topic of all events of a tenant; the others are ids of jobs and bulks."""
 
 
 class Stream:
@@ -41,11 +43,33 @@ class Stream:
 
 
 class _Feed:
-    """The streams of one tenant."""
+    """The streams of one tenant, by topic: an event wakes only the streams that it concerns."""
 
     def __init__(self) -> None:
-        self.streams: set[Stream] = set()
+        self._topics: dict[str, set[Stream]] = {}
         self._versions: dict[str, int] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no streams."""
+        return not self._topics
+
+    def add(self, stream: Stream, topics: Collection[str]) -> None:
+        """Add a stream to topics."""
+        for topic in topics:
+            self._topics.setdefault(topic, set()).add(stream)
+
+    def remove(self, stream: Stream, topics: Collection[str]) -> None:
+        """Remove a stream from the topics that it was added to."""
+        for topic in topics:
+            self._topics[topic].discard(stream)
+            if not self._topics[topic]:
+                del self._topics[topic]
+
+    def concerned(self, heard: Heard) -> set[Stream]:
+        """The streams that an event concerns."""
+        topics = (EVERYTHING, heard.id, heard.bulk_id or EVERYTHING)
+        return {stream for topic in topics for stream in self._topics.get(topic, ())}
 
     def is_new(self, heard: Heard) -> bool:
         """Whether this version of the job was not delivered before: an event comes as a hint and from the table."""
@@ -73,22 +97,22 @@ class Feeds:
         listener.add(self._deliver)
 
     @contextmanager
-    def follow(self, tenant_id: str) -> Generator[Stream]:
-        """Return a stream that receives a tenant's events from now on."""
+    def follow(self, tenant_id: str, topics: Collection[str] = (EVERYTHING,)) -> Generator[Stream]:
+        """Return a stream that receives a tenant's events of these topics from now on."""
         self._listener.start()
         self.tail.open()
         stream = Stream()
         with self._lock:
             feed = self._feeds.setdefault(tenant_id, _Feed())
-            feed.streams.add(stream)
+            feed.add(stream, topics)
         metrics.EVENT_STREAMS.inc()
         try:
             yield stream
         finally:
             metrics.EVENT_STREAMS.inc(-1)
             with self._lock:
-                feed.streams.discard(stream)
-                if not feed.streams:
+                feed.remove(stream, topics)
+                if feed.is_empty:
                     self._feeds.pop(tenant_id, None)
             self.tail.close()
 
@@ -97,7 +121,7 @@ class Feeds:
             feed = self._feeds.get(heard.tenant_id)
             if feed is None or not feed.is_new(heard):
                 return
-            streams = list(feed.streams)
+            streams = feed.concerned(heard)
         for stream in streams:
             stream.put(heard)
 
