@@ -104,6 +104,7 @@ CHANGES = [
     ("POST", "/draw"),
     ("POST", "/session"),
     ("POST", "/session/end"),
+    ("POST", "/language"),
 ]
 
 

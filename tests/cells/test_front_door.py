@@ -20,6 +20,7 @@ from limner_shared.errors import LimnerError
 from tests.cells.conftest import MAX_CONNECTIONS, Place
 from tests.processes import eventually
 
+pytestmark = pytest.mark.long
 JOB = {"prompt": "a red apple", "steps": 2}
 LONG_JOB = {"prompt": "a red apple", "steps": 150}
 """Three seconds."""

@@ -22,7 +22,7 @@ CLIENT_SPAN = "b7ad6b7169203331"
 DESCRIPTION = "a crimson wolverine beside a lighthouse"
 STAGES = {"claim", "interpret", "encode", "steps", "decode", "publish", "store", "commit"}
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = [pytest.mark.long, pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)]
 
 
 @pytest.fixture
@@ -93,7 +93,6 @@ def test_one_trace_follows_a_job_from_its_request_to_its_webhook(service: Servic
     assert [line["trace_id"] for line in requests if line.get("job") == job_id] == [CLIENT_TRACE]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("fault", ["hangs", "refuses"])
 def test_a_collector_that_takes_nothing_loses_no_job_and_stops_no_process(
     service: Service, collecting: Collector, monkeypatch: pytest.MonkeyPatch, fault: str

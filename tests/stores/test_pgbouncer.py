@@ -22,6 +22,8 @@ from tests.chaos.traffic import Traffic
 from tests.processes import Service, environment, eventually
 from tests.stores.postgresql import PgBouncer, Postgres
 
+pytestmark = pytest.mark.long
+
 LIMITS = ("lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout")
 
 

@@ -16,6 +16,8 @@ from tests.stores import programs
 from tests.stores.certificates import Certificate, make_certificate
 from tests.stores.postgresql import Postgres
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def certificate(server_folder: Path) -> Certificate:

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from limner_dispatcher.redis_queues import RedisQueues
 from redis.exceptions import RedisError
 
 from limner_client.local.embedded_valkey import binary
@@ -22,6 +21,7 @@ from limner_shared.domain.jobs import JobRequest, JobState, Lane
 from limner_shared.messaging import questions, queue_lengths, reports
 from limner_shared.messaging.celery_app import queue_name
 from limner_shared.messaging.hints import CHANNEL, WAKE_CHANNEL, Hints, Progress, connect
+from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.settings import Settings
 from limner_web.a1111 import current_jobs, options
 from limner_web.throttling import RequestRate
@@ -31,6 +31,8 @@ from tests.processes import Service, eventually
 from tests.stores import programs
 from tests.stores.certificates import Certificate, make_certificate
 from tests.stores.redis_servers import ADMIN, MASTER, RedisNode, Sentinels, redis_with_user
+
+pytestmark = pytest.mark.long
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "storage.md"
 HANDSHAKE = {"hello", "auth", "select", "ping", "info", "unsubscribe"}

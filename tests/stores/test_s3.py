@@ -21,6 +21,8 @@ from tests.processes import eventually
 from tests.stores import programs
 from tests.stores.programs import Server
 
+pytestmark = pytest.mark.long
+
 KEYS = {"AWS_ACCESS_KEY_ID": "limner", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-test"}
 
 

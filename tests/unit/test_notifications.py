@@ -84,7 +84,10 @@ def notify(database: Database) -> None:
 
 
 def terminate_listeners(database: Database) -> int:
-    query = text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    query = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    )
     with database.write() as session:
         return session.scalar(query) or 0
 
