@@ -87,9 +87,9 @@ def use_everything(settings: Settings) -> None:
     options.save(redis, "tenant", options.Options(enable_pnginfo=True))
     assert options.load(redis, "tenant", catalogue).enable_pnginfo
     assert RequestRate(settings).count("tenant", 5).remaining == 4
-    redis.delete("limner:questions:null")
-    assert questions.ask(redis, spec, 0.1) is None
-    assert questions.take(redis, ["null"], 4) == []
+    assert questions.ask(redis, spec.model_copy(update={"model": "unserved"}), 0.1) is None
+    redis.rpush("limner:questions:unserved", "expired")
+    assert questions.take(redis, ["unserved"], 4) == []
     told = Interpretation(conditions=Conditions(prompt="an apple"), backend="rules")
     questions.answer(redis, "question", questions.Answer(interpretation=told, language="en"))
     redis.rpush(queue_name("null", Lane.LOW), "not a message")

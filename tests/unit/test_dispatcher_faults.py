@@ -379,8 +379,8 @@ def test_a_standby_takes_over_from_a_leader_frozen_in_a_transaction(
 
 @postgresql
 def test_connections_have_time_limits_that_migrations_and_the_url_can_override(database_url: str):
-    def shown(url: str, **options: bool) -> dict[str, str]:
-        database = Database(url, **options)
+    def shown(url: str, *, limited: bool = True) -> dict[str, str]:
+        database = Database(url, limited=limited)
         with database.engine.connect() as connection:
             found = {
                 name: connection.scalar(text(f"SHOW {name}")) for name in {**TRANSACTION_LIMITS, **CONNECTION_LIMITS}
