@@ -33,7 +33,7 @@ import click
 import numpy as np
 from matplotlib import pyplot as plt
 
-from bench.common import RESULTS, conclude, summary
+from bench.common import conclude, save, summary
 from bench.simulation import BUCKETS, SLOTS, STEP_TIMES, Job
 from limner_client.local.worker_scaling import ScalingRules, WorkerScaling, seconds_of_work
 from limner_shared.domain.jobs import Lane
@@ -246,9 +246,7 @@ def plot(points: dict[str, dict[float, Any]]) -> None:
     day.set_xlabel("hour")
     day.set_ylabel("jobs a second")
     figure.suptitle("SIMULATION of a day with the real scheduler; the numbers are each policy's target")
-    figure.tight_layout()
-    RESULTS.mkdir(exist_ok=True)
-    figure.savefig(RESULTS / "autoscaling.png", dpi=120)
+    save(figure, "autoscaling")
 
 
 def measured(name: str, number: float, seeds: Sequence[int], speed: int = 1) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import psutil
 from redis import Redis
 from sqlalchemy import text
 
-from bench.common import NULL_CARD, postgres, report, running_stack, summary
+from bench.common import NULL_CARD, cpu_seconds, postgres, report, running_stack, summary
 from bench.control_plane import ours
 from limner_client.client import Client
 from limner_client.local.stack import Stack
@@ -39,20 +39,6 @@ HELD = 16
 """Leases that a busy worker renews at a time."""
 HEARTBEAT_SECONDS = 2.0
 Times = dict[str, float]
-
-
-def seconds_of(process: psutil.Process) -> float:
-    """Return the processor time of a process, its children and those that have ended."""
-    total = 0.0
-    for each in (process, *process.children(recursive=True)):
-        try:
-            times = each.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system
-        if each == process:
-            total += times.children_user + times.children_system
-    return total
 
 
 class Meter:
@@ -70,7 +56,7 @@ class Meter:
 
     def read(self) -> Times:
         """Return the seconds of each part until now."""
-        return {part: seconds_of(process) for part, process in self._processes.items()}
+        return {part: cpu_seconds(process) for part, process in self._processes.items()}
 
     @contextmanager
     def per(self, count: int, found: list[Times], idle: Times) -> Iterator[None]:

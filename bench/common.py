@@ -13,9 +13,11 @@ from statistics import median, quantiles
 from typing import Any
 
 import matplotlib as mpl
+import psutil
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from limner_client.local.embedded_valkey import free_port
 from limner_client.local.stack import Stack
@@ -53,6 +55,25 @@ def running_stack(workers: int = 1, **changes: Any) -> Iterator[Stack]:
             stack.stop()
 
 
+def processes(stack: Stack) -> list[psutil.Process]:
+    """Return the processes of web, dispatcher and workers, without their children."""
+    return [psutil.Process(service.child.pid) for service in stack.services if service.child is not None]
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the processor time of a process, its children and those of them that have ended."""
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            times = each.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+        if each == process:
+            total += times.children_user + times.children_system
+    return total
+
+
 def summary(samples: Sequence[float]) -> dict[str, float]:
     """Return the median and the quartiles."""
     low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [median(samples)] * 3
@@ -68,7 +89,6 @@ def report(
     name: str, figures: dict[str, Any], goal: str, *, met: bool, bars: Mapping[str, Sequence[float]], unit: str
 ) -> None:
     """Write JSON and a box plot to `results/`, and print the result as one line of JSON."""
-    RESULTS.mkdir(exist_ok=True)
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.5 * len(bars)))
     boxes = axes.boxplot(list(bars.values()), tick_labels=list(bars), vert=False, patch_artist=True, widths=0.6)
     for number, (box, middle) in enumerate(zip(boxes["boxes"], boxes["medians"], strict=True)):
@@ -82,9 +102,15 @@ def report(
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(left=0)
     axes.set_xlabel(unit)
-    figure.tight_layout()
-    figure.savefig(RESULTS / f"{name}.png", dpi=120)
+    save(figure, name)
     conclude(name, figures, goal, met=met)
+
+
+def save(figure: Figure, name: str) -> None:
+    """Write a figure to `results/`."""
+    figure.tight_layout()
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / f"{name}.png", dpi=120)
 
 
 def conclude(name: str, figures: dict[str, Any], goal: str, *, met: bool) -> None:

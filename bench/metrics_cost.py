@@ -12,27 +12,24 @@ processes spend on a job.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import click
 import httpx
 
-from bench.common import NULL_CARD, report, running_stack, summary
+from bench.common import NULL_CARD, cpu_seconds, processes, report, running_stack, summary
 from limner_client.client import Client
 from limner_client.local.stack import Stack
 from limner_shared.metrics.exposition import share_values
 from limner_shared.metrics.instruments import Counter, Histogram
 
 GOAL = 0.01
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def rate(client: Client, count: int) -> float:
@@ -56,15 +53,9 @@ def pair(
     return measure(first, count), measure(second, count)
 
 
-def cpu_seconds(stack: Stack) -> float:
+def stack_seconds(stack: Stack) -> float:
     """Return the processor time of web, dispatcher and worker, with their children."""
-    roots = [service.child.pid for service in stack.services if service.child is not None]
-    children = [int(child) for pid in roots for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    ticks = 0
-    for pid in roots + children:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS
+    return sum(map(cpu_seconds, processes(stack)))
 
 
 def measurements(stack: Stack) -> float:
@@ -124,9 +115,9 @@ def main(quick: bool) -> None:
         for client in (with_metrics, without):
             rate(client, 200)
         calls = -measurements(measured)
-        cpu, cpu_without = -cpu_seconds(measured), -cpu_seconds(plain)
+        cpu, cpu_without = -stack_seconds(measured), -stack_seconds(plain)
         samples = [pair(rate, with_metrics, without, count, swapped=number % 2 == 1) for number in range(rounds)]
-        cpu, cpu_without = cpu + cpu_seconds(measured), cpu_without + cpu_seconds(plain)
+        cpu, cpu_without = cpu + stack_seconds(measured), cpu_without + stack_seconds(plain)
         calls += measurements(measured)
     # A process of its own: it shares its values through its environment, which the services must not inherit.
     code = "from bench.metrics_cost import call_seconds; print(call_seconds())"

@@ -60,9 +60,10 @@ def shift_while_drawing(browser: Browser, url: str) -> float:
     return round(found, 4)
 
 
-@click.command(help=__doc__)
-@click.option("--quick", is_flag=True)
-def main(quick: bool) -> None:  # noqa: D103 - the command's help is the module's
+@click.command()
+@click.option("--quick", is_flag=True, help="Fewer tries.")
+def main(quick: bool) -> None:
+    """Measure, and print the figures."""
     figures: dict[str, Any] = {}
     with running_stack(workers=1, web_workers=1) as stack, chromium() as browser:
         figures["layout shift"] = [shift_while_drawing(browser, stack.url) for _ in range(1 if quick else 3)]

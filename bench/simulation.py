@@ -36,7 +36,7 @@ import click
 import numpy as np
 from matplotlib import pyplot as plt
 
-from bench.common import RESULTS, conclude, summary
+from bench.common import conclude, save, summary
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.jobs import Lane
 from limner_shared.settings import Settings
@@ -231,9 +231,7 @@ def plot(points: dict[int, dict[float, dict[str, Latency]]]) -> None:
     rows[1][0].set_ylabel("latency, steps of one alone")
     rows[0][0].legend()
     figure.suptitle("SIMULATION with the published H200 curve of Qwen-Image 512x512")
-    figure.tight_layout()
-    RESULTS.mkdir(exist_ok=True)
-    figure.savefig(RESULTS / "simulation.png", dpi=120)
+    save(figure, "simulation")
 
 
 @click.command()

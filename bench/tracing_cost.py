@@ -19,14 +19,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import click
 
-from bench.common import NULL_CARD, report, running_stack, summary
-from bench.metrics_cost import cpu_seconds, pair
+from bench.common import NULL_CARD, processes, report, running_stack, summary
+from bench.metrics_cost import pair, stack_seconds
 from limner_client.client import Client
 from limner_client.local.stack import Stack
 from limner_shared import tracing
@@ -36,7 +35,6 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SENDERS = 8
 CALLS_A_SPAN = 4
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager
@@ -79,9 +77,7 @@ def rate(client: Client, count: int) -> float:
 
 def memory_bytes(stack: Stack) -> list[int]:
     """Return the resident memory of web, dispatcher and worker processes."""
-    roots = [service.child.pid for service in stack.services if service.child is not None]
-    children = [int(child) for pid in roots for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES for pid in roots + children]
+    return [each.memory_info().rss for one in processes(stack) for each in (one, *one.children(recursive=True))]
 
 
 def span_seconds() -> float:
@@ -131,10 +127,10 @@ def main(quick: bool) -> None:
                 for client in (first, second):
                     rate(client, 100)
                 time.sleep(6)  # the spans of the first round are sent
-                before, cpu, cpu_without = sum(spans), -cpu_seconds(traced), -cpu_seconds(plain)
+                before, cpu, cpu_without = sum(spans), -stack_seconds(traced), -stack_seconds(plain)
                 samples = [pair(rate, first, second, count, swapped=number % 2 == 1) for number in range(rounds)]
                 time.sleep(6)
-                cpu, cpu_without = cpu + cpu_seconds(traced), cpu_without + cpu_seconds(plain)
+                cpu, cpu_without = cpu + stack_seconds(traced), cpu_without + stack_seconds(plain)
                 memory, memory_without = memory_bytes(traced), memory_bytes(plain)
     jobs = rounds * count
     spans_a_job, off = (sum(spans) - before) / jobs, idle_call_seconds()

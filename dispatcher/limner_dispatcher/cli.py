@@ -10,7 +10,6 @@ import click
 from limner_dispatcher.dispatcher import run_dispatcher
 from limner_shared import trace_export
 from limner_shared.db.engine import require_current
-from limner_shared.messaging.redis_servers import connection_pool
 from limner_shared.metrics.exposition import configure
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
@@ -24,7 +23,6 @@ def dispatcher() -> None:
     configure(settings, "dispatcher")
     trace_export.configure(settings, "dispatcher")
     require_current(settings.resolved_database_url, settings.database_direct_url)
-    connection_pool(settings.redis_url)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stopping.set())

@@ -10,7 +10,6 @@ one is not traced: its request was not sampled, or was served by a process that 
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Mapping
@@ -40,7 +39,6 @@ REQUEST_ID: Final = "limner.request.id"
 
 TRACEPARENT: Final = "traceparent"
 """The name of the header of W3C Trace Context."""
-_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
 MOST_CALLS: Final = 32
 """Calls of the database in one span that get spans of their own: those of a bulk may be thousands."""
 
@@ -49,7 +47,8 @@ class Span:
     """Something that takes time; recorded if `end` is called. Thread-safe."""
 
     def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+        self.recording = recording
+        """The SDK's span."""
         context = recording.get_span_context()
         self.trace_id = f"{context.trace_id:032x}"
         self.traceparent = f"00-{self.trace_id}-{context.span_id:016x}-{int(context.trace_flags):02x}"
@@ -60,7 +59,7 @@ class Span:
     def annotate(self, attributes: Attributes) -> None:
         """Add attributes."""
         try:
-            self._recording.set_attributes(_present(attributes))
+            self.recording.set_attributes(_present(attributes))
         except Exception as error:  # noqa: BLE001 - a trace never breaks what it follows
             _failed(error)
 
@@ -73,9 +72,9 @@ class Span:
             if error is not None:
                 from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an optional package
 
-                self._recording.set_attribute(ERROR_TYPE, error)
-                self._recording.set_status(Status(StatusCode.ERROR))
-            self._recording.end(at)
+                self.recording.set_attribute(ERROR_TYPE, error)
+                self.recording.set_status(Status(StatusCode.ERROR))
+            self.recording.end(at)
         except Exception as unexpected:  # noqa: BLE001
             _failed(unexpected)
 
@@ -182,10 +181,9 @@ def start_linked(name: str, link: Span | None, attributes: Attributes) -> Span |
         return None
     try:
         from opentelemetry.context import Context  # noqa: PLC0415
-        from opentelemetry.trace import Link, get_current_span  # noqa: PLC0415
+        from opentelemetry.trace import Link  # noqa: PLC0415
 
-        linked = None if link is None else _context(link)
-        links = () if linked is None else (Link(get_current_span(linked).get_span_context()),)
+        links = () if link is None else (Link(link.recording.get_span_context()),)
         return _begin(name, Context(), attributes, "producer", None, links)
     except Exception as error:  # noqa: BLE001
         return _failed(error)
@@ -248,14 +246,13 @@ def _begin(
 def _context(parent: Span | str) -> Context | None:
     """The context of a parent; None for a damaged `traceparent`."""
     from opentelemetry.context import Context  # noqa: PLC0415
-    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context  # noqa: PLC0415
+    from opentelemetry.trace import get_current_span, set_span_in_context  # noqa: PLC0415
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
-    found = _TRACEPARENT.fullmatch(parent.traceparent if isinstance(parent, Span) else parent)
-    if found is None:
-        return None
-    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
-    remote = SpanContext(trace_id, span_id, is_remote=isinstance(parent, str), trace_flags=TraceFlags(flags))
-    return set_span_in_context(NonRecordingSpan(remote), Context()) if remote.is_valid else None
+    if isinstance(parent, Span):
+        return set_span_in_context(parent.recording, Context())
+    found = TraceContextTextMapPropagator().extract({TRACEPARENT: parent}, Context())
+    return found if get_current_span(found).get_span_context().is_valid else None
 
 
 def _present(attributes: Attributes) -> dict[str, str | int | float | bool]:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from limner_client.operations import support_bundle
 from limner_shared.db.engine import Database, require_current, upgrade
 from limner_shared.db.notifications import WaitingListener, notify_waiting
 from limner_shared.errors import ConfigurationError
@@ -114,6 +116,14 @@ def test_a_migration_uses_the_direct_url(make_pooler: Callable[..., PgBouncer], 
     done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     require_current(settings.database_url, settings.database_direct_url)
+
+
+def test_a_support_bundle_has_what_the_database_behind_a_pooler_says(
+    make_pooler: Callable[..., PgBouncer], migrated: str, tmp_path: Path
+):
+    settings = Settings(database_url=make_pooler(size=1).url, database_direct_url=migrated, data_dir=tmp_path)
+    missing = support_bundle.write(settings, tmp_path / "bundle.zip", "http://127.0.0.1:1", [])
+    assert not missing.keys() & {"database", "schema.json", "vacuum.json", "queues.json"}
 
 
 @pytest.mark.parametrize("config", [(), ("ignore_startup_parameters = options",)], ids=["refused", "dropped"])

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from limner_shared.db.engine import upgrade
-from tests.chaos import oracle
-from tests.chaos.traffic import Traffic
-from tests.processes import Service, eventually
+from tests.processes import Service
+from tests.stores.failover import assert_survives
 from tests.stores.postgresql import QUOTED, USER, Postgres, standby_of
 
 pytestmark = pytest.mark.long
@@ -27,20 +26,12 @@ def test_all_processes_go_on_with_the_promoted_server_and_nothing_accepted_is_lo
     try:
         upgrade(url)
         service = start_service(database_url=url)
-        service.start_web()
-        service.start("dispatcher")
-        service.start_workers(1, "--model", "null")
-        traffic = Traffic(f"http://127.0.0.1:{service.settings.port}", "failover")
-        traffic.start()
-        eventually(lambda: len(traffic.accepted) >= 10, 60)
-        primary.kill()
-        standby.run("pg_ctl", "promote")
-        traffic.join(120)
-        service.wait(sorted(traffic.accepted), 90)
-        assert traffic.failures == []
-        assert len(traffic.accepted) == 200
-        assert oracle.violations(service.database, service.settings, traffic.accepted) == [], service.logs()
-        assert all(process.poll() is None for process in service.processes), service.logs()
+
+        def fail_over() -> None:
+            primary.kill()
+            standby.run("pg_ctl", "promote")
+
+        assert_survives(service, fail_over)
     finally:
         standby.kill()
         primary.kill()

@@ -25,11 +25,10 @@ from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.settings import Settings
 from limner_web.a1111 import current_jobs, options
 from limner_web.throttling import RequestRate
-from tests.chaos import oracle
-from tests.chaos.traffic import Traffic
 from tests.processes import Service, eventually
 from tests.stores import programs
 from tests.stores.certificates import Certificate, make_certificate
+from tests.stores.failover import assert_survives
 from tests.stores.redis_servers import ADMIN, MASTER, RedisNode, Sentinels, redis_with_user
 
 pytestmark = pytest.mark.long
@@ -171,18 +170,7 @@ def test_a_failover_of_redis_loses_no_job_and_all_processes_follow_it(
     database_url = f"sqlite:///{tmp_path / 'limner.db'}"
     upgrade(database_url)
     service = start_service(database_url=database_url, redis_url=url)
-    service.start_web()
-    service.start("dispatcher")
-    service.start_workers(1, "--model", "null")
-    traffic = Traffic(f"http://127.0.0.1:{service.settings.port}", "failover")
-    traffic.start()
-    eventually(lambda: len(traffic.accepted) >= 10, 60)
-    group.fail_over()
-    traffic.join(120)
-    service.wait(sorted(traffic.accepted), 90)
-    assert traffic.failures == []
-    assert oracle.violations(service.database, service.settings, traffic.accepted) == [], service.logs()
-    assert all(process.poll() is None for process in service.processes), service.logs()
+    assert_survives(service, group.fail_over)
     with connect(url) as client:
         eventually(lambda: _all_follow(client), 40)
     service.wait(service.submit(5))

@@ -21,8 +21,8 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-def look(database: Database, url: str) -> Found:
-    return {check.name: (check.state, check.found, check.advice) for check in vacuum.report(database, url)}
+def look(database: Database) -> Found:
+    return {check.name: (check.state, check.found, check.advice) for check in vacuum.report(database)}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def session(database: Database) -> Iterator[Session]:
 def test_a_new_database_has_no_finding_and_the_command_says_so(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = look(database, database_url)
+    found = look(database)
     assert {state for state, _, _ in found.values()} == {State.OK}, found
     monkeypatch.setenv("LIMNER_DATABASE_URL", database_url)
     shown = CliRunner().invoke(cli, ["db", "vacuum-report"])
@@ -55,7 +55,7 @@ def test_free_pages_and_a_long_log_of_sqlite_are_found(
     session.commit()
     session.execute(text("DELETE FROM filler"))
     session.commit()
-    found = look(database, database_url)
+    found = look(database)
     assert (found["file"][0], "VACUUM" in found["file"][2]) == (State.WARN, True)
     assert found["write-ahead log"][0] is State.WARN
     assert Path(database_url.removeprefix("sqlite:///")).exists()
@@ -75,12 +75,12 @@ def test_dead_rows_that_autovacuum_leaves_are_found_with_the_statement_that_help
     session.commit()
     session.execute(text("SELECT pg_stat_force_next_flush()"))
     session.commit()
-    off = eventually(lambda: dead(look(database, database_url)))
+    off = eventually(lambda: dead(look(database)))
     assert (off[0], "RESET (autovacuum_enabled)" in off[2]) == (State.FAIL, True)
     options = "autovacuum_enabled = true, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0"
     session.execute(text(f"ALTER TABLE filler SET ({options})"))
     session.commit()
-    late = dead(look(database, database_url))
+    late = dead(look(database))
     older.close()
     assert late is not None
     assert late[0] is State.WARN
@@ -98,7 +98,7 @@ def test_an_old_transaction_is_named_without_its_statement(
 ) -> None:
     monkeypatch.setattr(vacuum, "OLD_SECONDS", 0)
     pid = session.scalar(text("SELECT pg_backend_pid() /* a secret */"))
-    state, found, advice = look(database, database_url)["old transaction"]
+    state, found, advice = look(database)["old transaction"]
     assert (state, f"process {pid}" in found, str(pid) in advice) == (State.WARN, True, True)
     assert "a secret" not in found + advice
 
@@ -115,5 +115,5 @@ def test_space_that_rows_no_longer_need_is_estimated(
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM (ANALYZE, TRUNCATE false) filler"))
         connection.execute(text("SELECT pg_stat_force_next_flush()"))
-    state, found, advice = look(database, database_url)["table filler"]
+    state, found, advice = look(database)["table filler"]
     assert (state, "are unused" in found, "pg_repack" in advice) == (State.WARN, True, True), found

@@ -104,10 +104,10 @@ def _require_usable(settings: Settings) -> None:
 
 
 def _check(settings: Settings) -> None:
-    from limner_shared.messaging.redis_servers import connection_pool  # noqa: PLC0415 - imports ssl, as psycopg above
+    from limner_shared.messaging.redis_servers import require_usable  # noqa: PLC0415 - imports ssl, as psycopg above
 
     require_current(settings.resolved_database_url, settings.database_direct_url)
-    connection_pool(settings.redis_url)
+    require_usable(settings.redis_url)
 
 
 def _raise_file_limit(connections: int) -> None:

@@ -12,7 +12,7 @@ from limner_shared import trace_export
 from limner_shared.db.engine import require_current
 from limner_shared.domain.cards import Catalogue
 from limner_shared.messaging.celery_app import make_celery
-from limner_shared.messaging.redis_servers import connection_pool
+from limner_shared.messaging.redis_servers import require_usable
 from limner_shared.metrics.exposition import configure, start_at_zero
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
@@ -38,7 +38,7 @@ def worker(models: tuple[str, ...]) -> None:
     # separate user.
     warnings.simplefilter("ignore", SecurityWarning)
     require_current(settings.resolved_database_url, settings.database_direct_url)
-    connection_pool(settings.redis_url)
+    require_usable(settings.redis_url)
     catalogue = Catalogue.load(settings.models, settings.default_model)
     cards = [catalogue.get(name) for name in models or catalogue.cards]
     models_in_memory = ModelCache(cards, partial(load, settings=settings), settings.model_memory_bytes)

@@ -86,7 +86,7 @@ def db_vacuum_report() -> None:
     Reads statistics only: sizes are estimates, and PostgreSQL's counts may be some seconds old.
     """
     with opened_database() as database:
-        failures = show(vacuum.report(database, Settings().resolved_database_url))
+        failures = show(vacuum.report(database))
     sys.exit(1 if failures else 0)
 
 

@@ -33,7 +33,7 @@ class Autoscaler:
         self._stack = stack
         self._scaling = WorkerScaling(rules)
         self._clock = clock
-        self._database = Database(settings.resolved_database_url)
+        self._database = Database.of(settings)
         self._models = [card.name for card in Catalogue.load(settings.models, settings.default_model).cards.values()]
         self._next = 0.0
 

@@ -132,7 +132,7 @@ def _checks(checks: Iterable[Check]) -> list[dict[str, str]]:
 
 
 def _add_database(bundle: Bundle, settings: Settings) -> None:
-    url = settings.resolved_database_url
+    url = settings.session_database_url
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
         bundle.missing["database"] = "SQLite, not created yet"  # opening it would create it
         return
@@ -143,7 +143,7 @@ def _add_database(bundle: Bundle, settings: Settings) -> None:
         return
     try:
         bundle.add_json("schema.json", lambda: _schema(database, url))
-        bundle.add_json("vacuum.json", lambda: _checks(vacuum.report(database, url)))
+        bundle.add_json("vacuum.json", lambda: _checks(vacuum.report(database)))
         bundle.add_json("queues.json", lambda: _queues(database, settings))
     finally:
         database.dispose()

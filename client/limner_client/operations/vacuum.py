@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Row, make_url, text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from limner_client.local.doctor import Check, State
@@ -57,11 +57,11 @@ SELECT current_setting('autovacuum') = 'on' AS autovacuum, age(datfrozenxid) AS 
 FROM pg_database WHERE datname = current_database()""")
 
 
-def report(database: Database, url: str) -> Iterator[Check]:
+def report(database: Database) -> Iterator[Check]:
     """Read the database's statistics, and yield the findings. Changes nothing."""
     with database.read() as session:
         if session.get_bind().dialect.name == "sqlite":
-            yield from _sqlite(session, Path(make_url(url).database or ""))
+            yield from _sqlite(session, Path(database.engine.url.database or ""))
         else:
             yield from _postgresql(session)
 

@@ -63,6 +63,11 @@ def connection_pool(
     return pool
 
 
+def require_usable(url: str) -> None:
+    """Check a URL without connecting. Raises ConfigurationError."""
+    connection_pool(url)
+
+
 def address(url: str) -> str:
     """The first server of a URL, for logs: without user and password."""
     servers = urlsplit(url).netloc.rpartition("@")[2]

@@ -88,7 +88,6 @@ def _queue(
     pause: Pause | None,
     reports: list[WorkerReport] | None,
 ) -> QueueView:
-    serving = None if reports is None else [each for each in reports if card.name in each.models and not each.draining]
     rate = measure(queries.latest_runs(session, card.name, MEASURED_SECONDS, MEASURED_JOBS))
     return QueueView(
         model=card.name,
@@ -96,7 +95,7 @@ def _queue(
         paused=None if pause is None else pause_notice(pause),
         pause=None if pause is None else pause.id,
         running=running.get(card.name, 0),
-        workers=None if serving is None else len(serving),
+        workers=None if reports is None else sum(card.name in each.models and not each.draining for each in reports),
         rate=None if rate is None else rate_view(rate),
         lanes=_lanes(session, card.name),
     )

@@ -65,11 +65,8 @@ class Draining:
         if self._thread is not None:
             self._thread.join()
         try:
-            with self._database.read() as session:
-                ordered = pause_queries.is_draining(session, self._owner)
-            if ordered:
-                with self._database.write() as session:
-                    pauses.forget_worker(session, self._owner)
+            with self._database.write() as session:
+                pauses.forget_worker(session, self._owner)
         except SQLAlchemyError as error:  # the row ends by itself after a time
             log.info("could not delete the order to drain", error=describe(error))
 

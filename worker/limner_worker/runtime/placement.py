@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from redis import Redis
@@ -21,13 +22,10 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.settings import Settings
-from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine.model_choice import BUSY_PATIENCE, model_to_load
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
-
-log = get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 """The interval of looks at the lists. In each, one worker at most decides to load a model."""
@@ -67,12 +65,10 @@ class Placement:
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
             self._threads.working()
-            try:
+            # Without Redis or the database, which others report, the worker goes on with its loaded models.
+            with suppress(RedisError, SQLAlchemyError):
                 self._chooser.look(self._waits, time.monotonic())
-            except (RedisError, SQLAlchemyError) as error:
-                log.info("no choice of models while Redis or the database is away", error=repr(error)[:200])
-            finally:
-                self._threads.idle()
+            self._threads.idle()
 
     def _waits(self) -> Mapping[tuple[str, Lane], float]:
         """Return the seconds since the release of each queue's oldest message, by the database's clock."""
@@ -105,22 +101,22 @@ class Chooser:
         self._until = 0.0
         self._stays_until = 0.0
 
-    def look(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], time: float) -> None:
+    def look(self, waits: Callable[[], Mapping[tuple[str, Lane], float]], moment: float) -> None:
         """Decide which queues are read until the next look. `waits` returns the wait of each queue's oldest message."""
         if self._next is not None:
-            if self._is_loading(self._next, time):
+            if self._is_loading(self._next, moment):
                 return
             if self._next in self._models.loaded:
-                self._stays_until = time + BUSY_PATIENCE * self._models.load_seconds[self._next]
+                self._stays_until = moment + BUSY_PATIENCE * self._models.load_seconds[self._next]
         self.go_on()
-        if self._admission.is_busy and time < self._stays_until:
+        if self._admission.is_busy and moment < self._stays_until:
             return  # or a worker that many models wait for would do little but load
         allowed = {
             name: self._models.load_seconds[name] for name in self._models.cards if self._admission.accepts(name)
         }
         chosen = model_to_load(waits(), self._models.loaded, allowed, busy=self._admission.is_busy)
         if chosen is not None and self._reserve(chosen):
-            self._next, self._until = chosen, time + FETCH_SECONDS
+            self._next, self._until = chosen, moment + FETCH_SECONDS
             self._admission.serve({chosen, *self._models.staying(chosen)})
 
     def go_on(self) -> None:
@@ -128,6 +124,6 @@ class Chooser:
         self._next = None
         self._admission.serve(self._models.loaded)
 
-    def _is_loading(self, model: str, time: float) -> bool:
+    def _is_loading(self, model: str, moment: float) -> bool:
         held = self._admission.holds(model)
-        return model not in self._models.loaded and (held or time < self._until)
+        return model not in self._models.loaded and (held or moment < self._until)
