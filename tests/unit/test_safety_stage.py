@@ -47,7 +47,7 @@ def stored(folder: Path, run: JobRun, stage: SafetyStage) -> tuple[Sequence[Any]
     """The images and the error of a job's result, and the files that its store holds."""
     blobs = Blobs(folder.as_uri())
     encoder = PictureEncoder(stage, None, signs=False)
-    [outcome] = PictureStorage(blobs, Breaker(3, 1, 1), threading.Event(), encoder).store([run], {})
+    [outcome] = PictureStorage(blobs, Breaker(3, 1, 1), threading.Event(), encoder).store([(run, {})])
     assert outcome.result is not None
     return outcome.result.images, outcome.result.error, [file for file in folder.rglob("*") if file.is_file()]
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.processes import eventually
 
 from limner_shared.circuit_breaker import Breaker
+from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.jobs import JobSpec, Lane
 from limner_shared.errors import StorageFull
+from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
+from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages import storing
+from limner_worker.stages.interpretation.stage import Presenter
 from limner_worker.stages.picture_files import PictureEncoder
+from limner_worker.stages.publishing import STORING_THREADS, Publisher
 from limner_worker.stages.safety import SafetyStage
 from limner_worker.stages.storing import PictureStorage
 
@@ -37,13 +44,14 @@ class FailingBlobs(Blobs):
         return super().put_all(pictures)
 
 
-def jobs(count: int) -> list[JobRun]:
+def jobs(count: int) -> list[tuple[JobRun, dict[str, Any]]]:
+    """Finished runs of two pictures each, with the fingerprint of their model."""
     spec = JobSpec(model="null", prompt="a cat", seed=1, width=64, height=64, steps=1, guidance=1.0, n=2)
     runs = [JobRun(Claim(f"job-{i}", "local", None, 1, 2, Lane.NORMAL, spec), lambda: None) for i in range(count)]
     for number, run in enumerate(runs):
         for row in run.rows:
-            row.picture = np.full((64, 64, 3), number + row.index, np.uint8)
-    return runs
+            row.picture = np.full((64, 64, 3), (number + row.index) % 256, np.uint8)
+    return [(run, {}) for run in runs]
 
 
 def encoder() -> PictureEncoder:
@@ -57,7 +65,7 @@ def storage(blobs: Blobs) -> PictureStorage:
 
 def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path: Path):
     blobs = FailingBlobs(tmp_path.as_uri(), [])
-    outcomes = storage(blobs).store(jobs(3), {})
+    outcomes = storage(blobs).store(jobs(3))
     assert blobs.groups == [6]
     images = [image for outcome in outcomes if outcome.result for image in outcome.result.images]
     assert len(images) == 6
@@ -66,8 +74,8 @@ def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path: Path):
 
 def test_a_job_without_a_picture_fails_alone(tmp_path: Path):
     runs = jobs(3)
-    runs[1].rows[0].picture = None
-    outcomes = {each.job.id: each.result for each in storage(Blobs(tmp_path.as_uri())).store(runs, {})}
+    runs[1][0].rows[0].picture = None
+    outcomes = {each.job.id: each.result for each in storage(Blobs(tmp_path.as_uri())).store(runs)}
     failed = {job for job, result in outcomes.items() if result is not None and result.error is not None}
     assert (len(outcomes), failed) == (3, {"job-1"})
 
@@ -75,7 +83,7 @@ def test_a_job_without_a_picture_fails_alone(tmp_path: Path):
 def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(storing, "RETRY_SECONDS", 0)
     blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull(), StorageFull()])
-    outcomes = storage(blobs).store(jobs(2), {})
+    outcomes = storage(blobs).store(jobs(2))
     assert blobs.groups == [4, 4, 4]
     assert all(each.result is not None and each.result.error is None for each in outcomes)
 
@@ -84,7 +92,7 @@ def test_a_worker_that_stops_hands_its_jobs_back_uncharged_if_the_disk_is_full(t
     closing = threading.Event()
     closing.set()
     blobs = FailingBlobs(tmp_path.as_uri(), [StorageFull()])
-    outcomes = PictureStorage(blobs, Breaker(3, 1, 1), closing, encoder()).store(jobs(2), {})
+    outcomes = PictureStorage(blobs, Breaker(3, 1, 1), closing, encoder()).store(jobs(2))
     assert [(each.result, each.charged) for each in outcomes] == [(None, False)] * 2
 
 
@@ -92,6 +100,47 @@ def test_an_unexpected_error_costs_only_the_job_that_causes_it(tmp_path: Path):
     blobs = FailingBlobs(
         tmp_path.as_uri(), [RuntimeError("one"), RuntimeError("one")]
     )  # the group fails, then its first job alone
-    outcomes = storage(blobs).store(jobs(3), {})
+    outcomes = storage(blobs).store(jobs(3))
     assert blobs.groups == [6, 2, 2, 2]
     assert [(each.result is None, each.charged) for each in outcomes] == [(True, True), (False, True), (False, True)]
+
+
+class SlowBlobs(Blobs):
+    """A picture store that stores nothing before `go` is set."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.go = threading.Event()
+        self.groups: list[int] = []
+
+    def put_all(self, pictures: Sequence[bytes]) -> list[str]:
+        self.groups.append(len(pictures))
+        self.go.wait(30)
+        return super().put_all(pictures)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_jobs_that_wait_for_a_slow_disk_are_stored_in_larger_groups(database: Database, redis_url: str, tmp_path: Path):
+    blobs = SlowBlobs(tmp_path.as_uri())
+    done: list[str] = []
+    publisher = Publisher(
+        database,
+        blobs,
+        Hints(connect(redis_url)),
+        Supervisor(),
+        Breaker(3, 1, 1),
+        lambda run: done.append(run.id),
+        Presenter(None, {}),
+        encoder(),
+    )
+    runs = [run for run, _ in jobs(44)]
+    for run in runs[:STORING_THREADS]:
+        publisher.publish([run], {})
+    eventually(lambda: len(blobs.groups) == STORING_THREADS)
+    for run in runs[STORING_THREADS:]:
+        publisher.publish([run], {})
+    blobs.go.set()
+    publisher.close()
+    assert blobs.groups[:STORING_THREADS] == [2] * STORING_THREADS
+    assert sorted(blobs.groups[STORING_THREADS:]) == [16, 32, 32]
+    assert sorted(done) == sorted(run.id for run in runs)

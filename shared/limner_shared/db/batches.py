@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.batch_tables import ENDED, OPEN, Batch, BatchLine
-from limner_shared.db.engine import insert_many, now
+from limner_shared.db.engine import now
 from limner_shared.db.files import NewFile, add_file
+from limner_shared.db.many_rows import insert_many
 from limner_shared.db.queries import Shown
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit

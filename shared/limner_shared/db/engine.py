@@ -14,13 +14,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Insert, create_engine, event, insert, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -147,11 +147,6 @@ def _measured(operation: str) -> Generator[None]:
         seconds = time.perf_counter() - started
         metrics.DATABASE_SECONDS.observe(seconds, operation=operation)
         tracing.record_call(f"database {operation}", seconds, failure)
-
-
-def insert_many(table: type[DeclarativeBase]) -> Insert:
-    """An INSERT for many rows at once, without the ORM's work for each row. Its keys are names of columns."""
-    return insert(table.metadata.tables[table.__tablename__])
 
 
 def insert_new(session: Session, table: type[Any], *keys: str) -> postgresql.Insert | sqlite.Insert:

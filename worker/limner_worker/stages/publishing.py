@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -31,7 +32,9 @@ from limner_worker.stages.storing import Outcome, PictureStorage
 log = get_logger(__name__)
 
 STORED_AT_ONCE: Final = 16
-"""Jobs whose pictures one thread encodes and stores in one task."""
+"""Jobs whose pictures one thread encodes and stores as one group."""
+MOST_AT_ONCE: Final = 64
+"""The same while a slow disk keeps many waiting: it syncs a large group in nearly the time of a small one."""
 STORING_THREADS: Final = 4
 """They mostly wait for the disk, whose file system syncs the files of several threads together."""
 PRESENTED_AT_ONCE: Final = 16
@@ -94,20 +97,27 @@ class Publisher:
         self._storing = threads.pool("publish", STORING_THREADS)
         self._presenting = threads.pool("present", PRESENTED_AT_ONCE)
         self._ready: SimpleQueue[list[Outcome] | None] = SimpleQueue()
+        self._waiting: deque[tuple[JobRun, dict[str, Any]]] = deque()
+        """Jobs whose pictures are to be stored, each with the fingerprint of its model."""
         self._tasks = 0
         """Tasks that store pictures, those included that have not begun."""
         self._tasks_lock = threading.Lock()
         self._committer = threads.start("commit", self._commit_forever, limit_seconds=UNIT_SECONDS)
 
     def publish(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
-        """Store the jobs' pictures and finish the jobs, a few per task, so that all threads have work."""
+        """Store the jobs' pictures and finish the jobs, a few per task, so that all threads have work.
+
+        A task takes its share of the jobs that wait when it begins; a later one may find none.
+        """
         for job in jobs:
             job.generated_at = time.perf_counter()
             if job.trace is not None:
                 job.trace.publishing()
-        for start in range(0, len(jobs), STORED_AT_ONCE):
+        with self._tasks_lock:
+            self._waiting += [(job, fingerprint) for job in jobs]
+        for _ in range(0, len(jobs), STORED_AT_ONCE):
             self._count_tasks(1)
-            self._storing.submit(self._store_jobs, jobs[start : start + STORED_AT_ONCE], fingerprint)
+            self._storing.submit(self._store_next)
 
     def publish_stored(self, job: JobRun, images: Sequence[NewImage]) -> None:
         """Finish a job whose pictures are stored already."""
@@ -131,14 +141,21 @@ class Publisher:
 
     # --- pictures ---
 
-    def _store_jobs(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> None:
+    def _store_next(self) -> None:
         started = tracing.clock()
+        jobs = self._take_waiting()
         try:
-            outcomes = self._pictures.store(jobs, fingerprint)
+            outcomes = self._pictures.store(jobs)
         finally:
-            stage_of([job.trace for job in jobs], "store", started, {"limner.batch.jobs": len(jobs)})
+            stage_of([job.trace for job, _ in jobs], "store", started, {"limner.batch.jobs": len(jobs)})
             self._count_tasks(-1)  # before the outcomes are ready: the commit must not wait for this task
         self._present_all(outcomes)
+
+    def _take_waiting(self) -> list[tuple[JobRun, dict[str, Any]]]:
+        with self._tasks_lock:
+            share = -(-len(self._waiting) // STORING_THREADS)
+            count = min(len(self._waiting), MOST_AT_ONCE, max(STORED_AT_ONCE, share))
+            return [self._waiting.popleft() for _ in range(count)]
 
     def _count_tasks(self, change: int) -> None:
         with self._tasks_lock:

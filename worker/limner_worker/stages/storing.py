@@ -50,12 +50,13 @@ class PictureStorage:
         self._breaker = breaker
         self._closing = closing
 
-    def store(self, jobs: Sequence[JobRun], fingerprint: dict[str, Any]) -> list[Outcome]:
-        """Store the jobs' pictures and return the outcome of each job. A job that cannot be encoded fails alone.
+    def store(self, jobs: Sequence[tuple[JobRun, dict[str, Any]]]) -> list[Outcome]:
+        """Store the pictures of these jobs, each given with the fingerprint of its model, and return the outcome of
+        each job. A job that cannot be encoded fails alone.
 
         Waits while the store fails, for at most STORE_PATIENCE_SECONDS.
         """
-        encoded = [self._encode(job, fingerprint) for job in jobs]
+        encoded = [self._encode(job, fingerprint) for job, fingerprint in jobs]
         failed = [each for each in encoded if isinstance(each, Outcome)]
         return failed + self._put([each for each in encoded if isinstance(each, _Encoded)])
 

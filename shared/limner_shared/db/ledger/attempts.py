@@ -6,17 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Row, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from limner_shared.db import pause_queries, release_queries
-from limner_shared.db.engine import insert_many, now
+from limner_shared.db.engine import now
 from limner_shared.db.ledger.counting import count_claims
 from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
-from limner_shared.db.ledger.types import NO_SYNC, AttemptKey, Change, Claim, Result, error_values, record, transition
+from limner_shared.db.ledger.types import AttemptKey, Change, Claim, Result, error_values, record, transition
+from limner_shared.db.many_rows import among, insert_many, update_many
 from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.conditions import Interpretation
@@ -40,8 +41,8 @@ def claim(
     such a job: it was published before the job's workers were lost.
     """
     statement = _claim_statement(job_ids, owner, lease_seconds, together=together)
-    rows = session.execute(statement, execution_options=NO_SYNC).all()
-    record(session, "claimed", [(row.id, row.attempt, {"owner": owner}) for row in rows])
+    rows = session.execute(statement).all()
+    record(session, "claimed", [row.id for row in rows], {"owner": owner})
     started = [row for row in rows if row.attempt == 1]
     events = [NewEvent(row.tenant_id, EventType.JOB_STARTED, row.id, row.webhook) for row in started]
     notifies = emit(session, events)
@@ -61,7 +62,7 @@ def _claim_statement(
     readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
     chosen = (
         select(Job.id)
-        .where(Job.id.in_(list(job_ids)), Job.state.in_(sources(JobState.RUNNING)), Job.not_before.is_(None), readable)
+        .where(among(Job.id, job_ids), Job.state.in_(sources(JobState.RUNNING)), Job.not_before.is_(None), readable)
         .where(pause_queries.not_paused())
         .with_for_update(skip_locked=True)
     )
@@ -78,7 +79,7 @@ def _claim_statement(
     tenant = [_of_tenant(name) for name in ("share_results", "safety", "blocked_terms", "sign_pictures")]
     columns = (Job.id, Job.tenant_id, Job.bulk_id, Job.attempt, Job.version, Job.lane, Job.spec, Job.interpretation)
     more = (Job.webhook, Job.model, Job.traceparent, (now() - Job.created_at).label("waited"))
-    return update(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, *more, *tenant)
+    return update_many(Job).where(Job.id.in_(chosen)).values(values).returning(*columns, *more, *tenant)
 
 
 def _of_tenant(column: str) -> ColumnElement[Any]:
@@ -148,14 +149,17 @@ def claim_next(session: Session, models: Sequence[str], limit: int, owner: str, 
 def renew(session: Session, attempts: Iterable[AttemptKey], lease_seconds: float) -> set[AttemptKey]:
     """Extend the leases of these attempts in one statement. Returns the attempts that are still the current ones."""
     statement = (
-        update(Job).where(_current(attempts)).values(lease_until=now() + lease_seconds).returning(Job.id, Job.attempt)
+        update_many(Job)
+        .where(_current(attempts))
+        .values(lease_until=now() + lease_seconds)
+        .returning(Job.id, Job.attempt)
     )
-    return {AttemptKey(*row) for row in session.execute(statement, execution_options=NO_SYNC)}
+    return {AttemptKey(*row) for row in session.execute(statement)}
 
 
 def forfeit(session: Session, attempts: Iterable[AttemptKey]) -> None:
     """Expire the leases of these attempts now, so that the reaper counts each as a loss without a wait."""
-    session.execute(update(Job).where(_current(attempts)).values(lease_until=now()), execution_options=NO_SYNC)
+    session.execute(update_many(Job).where(_current(attempts)).values(lease_until=now()))
 
 
 def finish(session: Session, results: Sequence[Result]) -> list[Change]:
@@ -211,9 +215,10 @@ def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason
 
 def _current(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:
     """The fencing condition: these attempts, if they are still running and the current ones."""
-    keys = [tuple(each) for each in attempts]
-    pairs = tuple_(Job.id, Job.attempt).in_(keys)
-    return Job.id.in_([job_id for job_id, _ in keys]) & pairs & (Job.state == JobState.RUNNING)
+    keys = list(attempts)
+    key = Job.id.concat(":").concat(cast(Job.attempt, Text))
+    the_current = among(key, [f"{job_id}:{attempt}" for job_id, attempt in keys])
+    return among(Job.id, [job_id for job_id, _ in keys]) & the_current & (Job.state == JobState.RUNNING)
 
 
 def _image_rows(result: Result) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def delete_image(session: Session, tenant_id: str, image_id: str) -> Change:
     schedule_blob_deletion(session, digests)
     of_image = (Label.job_id == row.id) & (Label.image_id == image_id)
     session.execute(delete(Label).where(of_image), execution_options=NO_SYNC)
-    record(session, "image_deleted", [(row.id, row.attempt, {"image": image_id})])
+    record(session, "image_deleted", [row.id], {"image": image_id})
     return changed(session, row)
 
 

@@ -11,10 +11,11 @@ from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db import pause_queries, queries, release_queries
-from limner_shared.db.engine import insert_many, insert_new, now
+from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.counting import count_submission
 from limner_shared.db.ledger.search_index import add_words
 from limner_shared.db.ledger.types import NO_SYNC, Change, NewJob, Released, Submission
+from limner_shared.db.many_rows import insert_many
 from limner_shared.db.tables import IdempotencyKey, Input, Job, Pause, Tenant, Usage
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Lane, Priority

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.types import NO_SYNC, Released
+from limner_shared.db.many_rows import among, update_many
 from limner_shared.db.tables import QUEUED, RELEASED, WAITING, Job, Leader
 from limner_shared.domain.jobs import Lane, Priority
 from limner_shared.domain.pauses import Paused
@@ -34,7 +35,7 @@ def acquire_leadership(session: Session, duty: str, owner: str, seconds: float) 
 
 def release(session: Session, lane: Lane, job_ids: Sequence[str]) -> list[Released]:
     """Mark these jobs as released to a lane, in this order, if they still wait. Publish the result after the commit."""
-    marked = {job.id: job for job in _mark(session, text(WAITING) & Job.id.in_(job_ids), lane)} if job_ids else {}
+    marked = {job.id: job for job in _mark(session, text(WAITING) & among(Job.id, job_ids), lane)} if job_ids else {}
     return [marked[job_id] for job_id in job_ids if job_id in marked]
 
 
@@ -83,6 +84,6 @@ def backfill_legacy_jobs(session: Session, model: str, limit: int) -> None:
 
 def _mark(session: Session, condition: ColumnElement[bool], lane: Lane) -> list[Released]:
     values = {"released_at": now(), "lane": lane}
-    statement = update(Job).where(condition).values(values).returning(Job.id, Job.released_at, Job.traceparent)
-    rows = session.execute(statement, execution_options=NO_SYNC).all()
+    statement = update_many(Job).where(condition).values(values).returning(Job.id, Job.released_at, Job.traceparent)
+    rows = session.execute(statement).all()
     return [Released(row.id, lane, row.released_at, row.traceparent) for row in rows]

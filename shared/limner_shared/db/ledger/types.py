@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Update, update
+from sqlalchemy import ColumnElement, Select, Update, literal, select, update
 from sqlalchemy.orm import Session
 
-from limner_shared.db.engine import insert_many, now
+from limner_shared.db.engine import now
 from limner_shared.db.ledger.counting import count_transition
+from limner_shared.db.many_rows import among, insert_many, update_many
+from limner_shared.db.table_base import Json
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.bulks import BulkState
@@ -203,14 +205,14 @@ def transition(
 ) -> list[Change]:
     """Update the jobs that meet a condition, and record an event for each."""
     statement = (
-        update(Job)
+        update_many(Job)
         .where(which)
         .values({"version": Job.version + 1, **values})
         .returning(*_CHANGED, (Job.finished_at - Job.created_at).label("seconds"))
     )
-    rows = session.execute(statement, execution_options=NO_SYNC).all()
+    rows = session.execute(statement).all()
     count_transition(session, kind, rows, detail)
-    record(session, kind, [(row.id, row.attempt, dict(detail or {})) for row in rows])
+    record(session, kind, [row.id for row in rows], detail or {})
     ended = [row for row in rows if JobState(row.state).terminal]
     events = [NewEvent(row.tenant_id, EventType(f"job.{row.state}"), row.id, row.webhook) for row in ended]
     notifies = emit(session, events + _count_ends(session, ended))
@@ -248,11 +250,12 @@ def bulk_completed(session: Session, statement: Update) -> list[NewEvent]:
     return [NewEvent(row.tenant_id, EventType.BULK_COMPLETED, row.id, row.webhook) for row in rows if row.done]
 
 
-def record(session: Session, kind: str, jobs: Sequence[tuple[str, int, dict[str, Any]]]) -> None:
-    """Record one event for each (job, attempt, detail)."""
-    if jobs:
-        rows = [{"job_id": job_id, "attempt": attempt, "kind": kind, "detail": more} for job_id, attempt, more in jobs]
-        session.execute(insert_many(Event).values(created_at=now()), rows)
+def record(session: Session, kind: str, job_ids: Sequence[str], detail: Mapping[str, Any]) -> None:
+    """Record one event for each of these jobs, at its current attempt."""
+    if job_ids:
+        of_each = select(Job.id, Job.attempt, literal(kind), literal(dict(detail), Json), now())
+        columns = ("job_id", "attempt", "kind", "detail", "created_at")
+        session.execute(insert_many(Event).from_select(columns, of_each.where(among(Job.id, job_ids))))
 
 
 def error_values(error: LimnerError) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner_shared.db.engine import insert_many, now
+from limner_shared.db.engine import now
+from limner_shared.db.many_rows import insert_many
 from limner_shared.db.webhook_tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.webhook_targets import receiver_of
