@@ -95,7 +95,8 @@ def outage_longer_than_a_lease(world: World) -> None:
 def damage_specs(world: World) -> None:
     """Make specs unreadable for every version: their jobs fail with a reason and do not affect other jobs."""
     with suppress(SQLAlchemyError), world.service.database.write() as session:
-        for job in session.scalars(select(Job).where(Job.state == "queued").limit(3)).all():
+        queued = select(Job).where(Job.state == "queued").limit(3)
+        for job in session.scalars(queued.with_for_update(skip_locked=True)).all():  # a claimed one has been read
             job.spec = {"version": 1, "prompt": "damaged", "steps": "many"}
             world.allowed[job.id] = {"unreadable_job"}
 

@@ -108,7 +108,8 @@ class Postgres:
         self.url = self._server.get_uri("chaos")
 
     def break_connections(self) -> None:
-        self._admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chaos'")
+        with suppress(DBAPIError):  # another fault may have stopped it
+            self._admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'chaos'")
 
     def crash(self) -> None:
         """Stop like `pg_ctl stop -m immediate`: without a checkpoint, with recovery from the log at the next start."""
