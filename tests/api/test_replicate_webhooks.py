@@ -25,7 +25,7 @@ from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
 from tests.api.test_replicate import CAT, NAMED
-from tests.api.test_webhooks import DELIVERIES, INTERNAL, SECRET, create_endpoint, delivering, served
+from tests.api.webhook_services import DELIVERIES, INTERNAL, SECRET, create_endpoint, delivering, served
 from tests.processes import eventually
 from tests.receivers import Receiver, Request, failure, receiver
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from limner_shared.db.tables import Event
-from tests.distributed.test_faults import null_service, redis_server, start_faulty_worker
+from tests.distributed.null_services import null_service, redis_server
+from tests.distributed.test_faults import start_faulty_worker
 from tests.processes import Service
 
 pytestmark = pytest.mark.long
