@@ -99,7 +99,9 @@ def test_a_bad_webhook_is_refused_and_queues_nothing(client: ApiClient, body: di
     assert (refused.status_code, refused.json["code"]) == (422, "invalid_bulk")
 
 
-def test_a_bulk_tells_its_end_and_each_of_its_lines_its_own(client: ApiClient, database: Database, delivering: None):
+def test_the_ends_of_a_bulk_and_of_each_of_its_lines_are_reported(
+    client: ApiClient, database: Database, delivering: None
+):
     headers = {"Content-Type": "application/x-ndjson"}
     with receiver() as shop:
         lines = "\n".join(json.dumps({"prompt": "x"} | more) for more in ({}, {"webhook": f"{shop.url}/line"}))

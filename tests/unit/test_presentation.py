@@ -99,7 +99,7 @@ def test_a_style_chosen_by_the_seed_is_named_where_all_pictures_have_it(catalogu
         ("a cat on a roof " * 60, "", "", 500),
     ],
 )
-def test_what_was_cut_to_the_models_limits_is_told_in_every_language(
+def test_what_was_cut_to_the_models_limits_is_stated_in_every_language(
     catalogue: Catalogue, text: str, n: str, size: str, chars: int
 ):
     card, spec = catalogue.resolve(JobRequest(description=text))

@@ -33,7 +33,7 @@ def test_an_event_is_written_with_the_change_and_not_without_it(database: Databa
     assert (row.state, row.url, row.attempt) == ("pending", "https://shop.example/x", 0)
 
 
-def test_each_change_of_a_job_is_told_once(database: Database, new_job: Callable[..., str]):
+def test_each_change_of_a_job_is_reported_once(database: Database, new_job: Callable[..., str]):
     succeeds, fails, is_canceled = (new_job("https://shop.example") for _ in range(3))
     with database.write() as session:
         claims = {claim.id: claim for claim in ledger.claim(session, [succeeds, fails], "a worker", 60)}
@@ -103,7 +103,7 @@ def test_a_bulk_whose_jobs_ended_while_it_was_loading_is_completed_when_it_is_se
     assert bulk_events(database) == ["bulk.completed"]
 
 
-def test_a_canceled_bulk_tells_so_once_its_jobs_are_canceled(database: Database, new_job: Callable[..., str]):
+def test_a_canceled_bulk_is_reported_once_its_jobs_are_canceled(database: Database, new_job: Callable[..., str]):
     bulk_id, _ = bulk_of(database, new_job, 3)
     with database.write() as session:
         ledger.seal_bulk(session, bulk_id, 3)
