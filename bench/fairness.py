@@ -108,8 +108,8 @@ def wait_for(client: Client, bulk_id: str, ready: Any) -> None:
 def shares(jobs: int) -> dict[str, float]:
     """Return each tenant's share of the cost units started while all three had jobs waiting for release.
 
-    Not from the beginning: who comes first finds the window empty and fills it, whatever its weight. It is left to run
-    dry, until a quarter of the heaviest tenant's jobs have ended.
+    Not from the beginning: the first tenant finds the window empty and fills it, regardless of its weight. The
+    queues are left to empty until a quarter of the heaviest tenant's jobs have ended.
     """
     draw = random.Random(7)  # noqa: S311 - the same costs in every run
     null: dict[str, Any] = {"models": (NULL_CARD,), "default_model": "null", "log_level": "warning"}

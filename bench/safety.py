@@ -2,7 +2,7 @@
 
     python -m bench.safety [--count 300] [--quick]
 
-Names that the models know are drawn at 256x256, in the styles by turns, and judged by the classifier. The cost is
+Names that the models know are drawn at 256x256, cycling through the styles, and judged by the classifier. The cost is
 processor time a picture on one thread, and the share of it in that of the picture itself on a CPU.
 """
 

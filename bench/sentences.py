@@ -90,7 +90,7 @@ class Scorer:
         return round(float((ranks < 1).float().mean()), 3), round(float((ranks < 5).float().mean()), 3)
 
     def specs(self, prompts: Sequence[str], **changes: Any) -> list[JobSpec]:
-        """One job a prompt, in the styles by turns, each with a seed of its own."""
+        """One job a prompt, cycling through the styles, each with its own seed."""
         card, styles = self.card, self.card.styles
         requests = [
             JobRequest(prompt=prompt, seed=n, style=styles[n % len(styles)], width=64, height=64)

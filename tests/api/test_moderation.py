@@ -20,7 +20,7 @@ from tests.api.clients import Answer, ApiClient, App
 from tests.api.fake_worker import png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
-from tests.api.test_webhooks import openai_client
+from tests.api.test_webhook_endpoints import openai_client
 
 Make = Callable[..., App]
 BLOCKED = "a decapitated king"

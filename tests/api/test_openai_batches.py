@@ -1,68 +1,50 @@
-"""Batches: all lines or none, one answer for each line, whatever ends them and whichever process is killed."""
+"""Batches in the OpenAI API: creation, answers, cancellation, expiry and deletion."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
-import os
-import signal
 from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from limner_dispatcher.retention import Cleaner
-from limner_shared.db import batches, ledger
+from limner_shared.db import ledger
 from limner_shared.db.batch_tables import Batch, BatchLine
 from limner_shared.db.engine import Database
 from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import Result
-from limner_shared.db.tables import Bulk, Image, Job, Tenant
-from limner_shared.db.webhook_tables import WebhookEvent
+from limner_shared.db.tables import Image, Job
 from limner_shared.domain.batches import BatchState
-from limner_shared.errors import GenerationFailed, StorageFailed
+from limner_shared.errors import GenerationFailed
 from limner_web.app import create_app
-from limner_web.intake import bulk_submission
-from limner_web.openai import batch_loader, batch_output
+from limner_web.openai import batch_output
 from limner_web.openai.batch_loader import BatchLoader
+from tests.api.batches import (
+    BATCHES,
+    URL,
+    batch,
+    change,
+    create,
+    events,
+    jsonl,
+    loader,
+    request_line,
+    sweep,
+    told,
+    upload,
+)
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import both_databases, rows
 from tests.api.test_keys import make_key
 from tests.processes import Service, eventually
 
-BATCHES = "/v1/batches"
-URL = "/v1/images/generations"
-
-
-def request_line(custom_id: str, **body: Any) -> dict[str, Any]:
-    return {"custom_id": custom_id, "method": "POST", "url": URL, "body": {"prompt": "a cat"} | body}
-
-
-def jsonl(*lines: object) -> bytes:
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
-def upload(client: ApiClient, data: bytes, purpose: str = "batch", **headers: str) -> str:
-    form = {"purpose": purpose, "file": (io.BytesIO(data), "requests.jsonl")}
-    return client.post("/v1/files", data=form, content_type="multipart/form-data", headers=headers).json["id"]
-
-
-def create(client: ApiClient, *lines: object, headers: dict[str, str] | None = None, **fields: Any) -> str:
-    file = upload(client, jsonl(*lines), **(headers or {}))
-    body = {"input_file_id": file, "endpoint": URL, "completion_window": "24h"} | fields
-    answer = client.post(BATCHES, json=body, headers=headers)
-    assert answer.status_code == 200, answer.text
-    assert answer.json["status"] == "validating"
-    return answer.json["id"]
-
-
-def batch(client: ApiClient, batch_id: str) -> dict[str, Any]:
-    return client.get(f"{BATCHES}/{batch_id}").json
+__all__ = ["events", "loader"]
 
 
 def output(client: ApiClient, file_id: str) -> list[dict[str, Any]]:
@@ -78,37 +60,6 @@ def fail(app: Flask, job_id: str) -> None:
     claim = start(app, job_id)
     with app.extensions["limner"].database.write() as session:
         ledger.fail(session, Result(claim.id, claim.attempt, error=GenerationFailed()))
-
-
-def sweep(app: App) -> None:
-    """Do the dispatcher's part of a cancellation."""
-    with app.extensions["limner"].database.write() as session:
-        for bulk_id in ledger.unswept_bulks(session):
-            ledger.sweep_bulk(session, bulk_id, 1000)
-
-
-def change(app: App, batch_id: str, **values: Any) -> None:
-    with app.extensions["limner"].database.write() as session:
-        session.execute(update(Batch).where(Batch.id == batch_id).values(**values))
-
-
-@pytest.fixture
-def loader(app: App) -> BatchLoader:
-    return BatchLoader(app.extensions["limner"])
-
-
-@pytest.fixture
-def events(client: ApiClient) -> None:
-    """An endpoint for all events of batches."""
-    kinds = [f"batch.{kind}" for kind in ("completed", "failed", "expired", "cancelled")]
-    body = {"name": "x", "url": "https://nothing.invalid/x", "event_types": kinds}
-    assert client.post("/v1/webhook_endpoints", json=body).status_code < 300
-
-
-def told(app: App) -> list[tuple[str, dict[str, Any]]]:
-    with app.extensions["limner"].database.read() as session:
-        found = session.execute(select(WebhookEvent.type, WebhookEvent.data).order_by(WebhookEvent.id))
-        return [(row[0], row[1]) for row in found if row[0].startswith("batch.")]
 
 
 def test_the_official_client_runs_a_batch_in_a_running_service(server: Service):
@@ -144,30 +95,6 @@ def test_the_official_client_runs_a_batch_in_a_running_service(server: Service):
     app.extensions["limner"].database.dispose()
 
 
-def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server: Service):
-    calls = [request_line(str(number)) for number in range(4000)]
-    url = f"http://127.0.0.1:{server.settings.port}/v1"
-    with openai.OpenAI(base_url=url, api_key="unused", max_retries=5) as client:
-        file = client.files.create(file=("requests.jsonl", jsonl(*calls)), purpose="batch")
-        made = client.batches.create(input_file_id=file.id, endpoint=URL, completion_window="24h")
-
-        def loading() -> str | None:
-            with server.database.read() as session:
-                return session.scalar(select(Job.bulk_id).limit(1))
-
-        eventually(loading)
-        os.killpg(server.processes[0].pid, signal.SIGKILL)
-        server.processes[0].wait(10)
-        with server.database.write() as session:
-            session.execute(update(Batch).values(lease_until=1))
-        server.start_web()
-        eventually(lambda: client.batches.retrieve(made.id).status == "in_progress", 90)
-        with server.database.read() as session:
-            bulk_id = session.scalar(select(Batch.bulk_id))
-            jobs = session.scalar(select(func.count()).where(Job.bulk_id == bulk_id))
-        assert client.batches.retrieve(made.id).request_counts.total == jobs == len(calls)
-
-
 def test_a_page_of_the_list_leads_to_the_next(client: ApiClient, app: App):
     made = [create(client, request_line("a")) for _ in range(3)][::-1]
     page = client.get(f"{BATCHES}?limit=2").json
@@ -175,183 +102,6 @@ def test_a_page_of_the_list_leads_to_the_next(client: ApiClient, app: App):
     last = client.get(f"{BATCHES}?limit=2&after={page['last_id']}").json
     assert ([each["id"] for each in last["data"]], last["has_more"]) == (made[2:], False)
     assert client.get(f"{BATCHES}?limit=0").status_code == 422
-
-
-@both_databases
-def test_a_file_with_bad_lines_fails_with_their_numbers_and_queues_nothing(
-    client: ApiClient, app: App, loader: BatchLoader, events: None
-):
-    wrong = [
-        request_line("a"),
-        request_line("b", size="999x999"),
-        {"custom_id": "c", "method": "GET", "url": URL, "body": {}},
-        request_line("d", model="gpt-9"),
-        request_line("e", stream=True),
-        "text",
-    ]
-    made = create(client, *wrong)
-    assert loader.load_next()
-    found = batch(client, made)
-    assert (found["status"], found["request_counts"]["total"]) == ("failed", 6)
-    assert found["failed_at"] >= found["created_at"]
-    assert found["errors"]["object"] == "list"
-    params = {error["line"]: error["param"] for error in found["errors"]["data"]}
-    assert params == {2: "size", 3: "method", 4: "model", 5: "stream", 6: None}
-    sweep(app)
-    assert rows(app, Job) == rows(app, BatchLine) == 0
-    assert told(app) == [("batch.failed", {"id": made})]
-
-
-@both_databases
-@pytest.mark.parametrize("together", [1, 1000])
-def test_a_custom_id_that_comes_twice_is_refused_with_both_lines(
-    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch, together: int
-):
-    monkeypatch.setattr(bulk_submission, "CHUNK", together)
-    made = create(client, request_line("a"), request_line("b"), request_line("a"))
-    loader.load_next()
-    [error] = batch(client, made)["errors"]["data"]
-    assert (error["line"], error["param"]) == (3, "custom_id")
-    assert "line 1" in error["message"]
-    sweep(app)
-    assert rows(app, Job) == rows(app, BatchLine) == 0
-
-
-@pytest.mark.parametrize("data", [b"", b"\n \n"])
-def test_an_empty_file_fails(client: ApiClient, loader: BatchLoader, data: bytes):
-    body = {"input_file_id": upload(client, data), "endpoint": URL, "completion_window": "24h"}
-    made = client.post(BATCHES, json=body).json["id"]
-    loader.load_next()
-    [error] = batch(client, made)["errors"]["data"]
-    assert (error["code"], error["line"]) == ("invalid_bulk", None)
-
-
-def test_a_file_that_was_deleted_before_it_is_read_fails(client: ApiClient, loader: BatchLoader):
-    made = create(client, request_line("a"))
-    client.delete(f"/v1/files/{batch(client, made)['input_file_id']}")
-    loader.load_next()
-    [error] = batch(client, made)["errors"]["data"]
-    assert (error["code"], error["param"]) == ("not_found", "input_file_id")
-
-
-@both_databases
-def test_a_batch_of_a_killed_process_is_taken_over_and_its_jobs_are_queued_once(
-    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
-):
-    made = create(client, request_line("a"), request_line("b"))
-    monkeypatch.setattr(bulk_submission, "CHUNK", 1)
-
-    class Killed(BaseException):
-        pass
-
-    def die(*_arguments: object, **_named: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(batches, "begin", die)
-        patch.setattr(bulk_submission, "_drop", lambda *_: None)
-        with pytest.raises(Killed):
-            loader.load_next()
-    assert not loader.load_next()  # while its lease lasts
-    change(app, made, lease_until=1)
-    assert loader.load_next()
-    assert batch(client, made)["status"] == "in_progress"
-    with app.extensions["limner"].database.write() as session:
-        [stale] = ledger.stale_bulks(session, -1)
-        ledger.drop_bulk(session, stale)
-    sweep(app)
-    assert (rows(app, Job), rows(app, BatchLine), rows(app, Bulk)) == (2, 2, 1)
-
-
-@both_databases
-def test_a_process_that_lost_its_lease_queues_nothing(
-    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
-):
-    made = create(client, request_line("a"))
-    claimed = loader._claim(BatchState.VALIDATING)
-    assert claimed is not None
-    change(app, made, lease_until=1)
-    assert loader.load_next()
-    loader._load(claimed)
-    assert batch(client, made)["status"] == "in_progress"
-    sweep(app)
-    assert rows(app, Job) == 1
-
-
-def test_reading_a_file_renews_the_lease(
-    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
-    begin, leases = batches.begin, []
-
-    def look(session: Any, claimed: Batch, bulk_id: str) -> None:
-        leases.append(session.scalar(select(Batch.lease_until)))
-        begin(session, claimed, bulk_id)
-
-    monkeypatch.setattr(batches, "begin", look)
-    made = create(client, request_line("a"))
-    claimed = loader._claim(BatchState.VALIDATING)
-    assert claimed is not None
-    change(app, made, lease_until=1)
-    loader._load(claimed)
-    assert leases[0] > 1
-    assert batch(client, made)["status"] == "in_progress"
-
-
-def test_a_batch_that_is_cancelled_while_it_is_read_queues_nothing(client: ApiClient, app: App, loader: BatchLoader):
-    made = create(client, request_line("a"))
-    claimed = loader._claim(BatchState.VALIDATING)
-    assert claimed is not None
-    assert client.post(f"{BATCHES}/{made}/cancel").json["status"] == "cancelled"
-    loader._load(claimed)
-    sweep(app)
-    assert rows(app, Job) == 0
-    assert batch(client, made)["status"] == "cancelled"
-
-
-def test_a_file_that_cannot_be_read_now_is_read_later(
-    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
-):
-    made = create(client, request_line("a"))
-
-    def fails(*_arguments: object) -> bytes:
-        raise StorageFailed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(app.extensions["limner"].blobs, "get_file_part", fails)
-        loader.load_next()
-    assert batch(client, made)["status"] == "validating"
-    change(app, made, lease_until=1)
-    loader.load_next()
-    sweep(app)
-    assert batch(client, made)["status"] == "in_progress"
-    assert rows(app, Job) == 1
-
-
-def test_a_batch_beyond_the_tenants_limits_fails_with_the_limit(client: ApiClient, app: App, loader: BatchLoader):
-    with app.extensions["limner"].database.write() as session:
-        session.execute(update(Tenant).values(max_queued=1))
-    made = create(client, request_line("a"), request_line("b"))
-    loader.load_next()
-    [error] = batch(client, made)["errors"]["data"]
-    assert (error["code"], error["line"]) == ("limit_reached", None)
-
-
-def test_an_unexpected_error_fails_its_batch_and_not_the_next(
-    client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
-):
-    made, after = create(client, request_line("a")), create(client, request_line("a"))
-
-    def breaks(*_arguments: object) -> None:
-        raise KeyError("x")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(batch_loader, "_store_lines", breaks)
-        loader.load_next()
-    loader.load_next()
-    [error] = batch(client, made)["errors"]["data"]
-    assert error["code"] == "internal_error"
-    assert batch(client, after)["status"] == "in_progress"
 
 
 @both_databases

@@ -25,7 +25,7 @@ from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
 from tests.api.test_replicate import CAT, NAMED
-from tests.api.test_webhooks import DELIVERIES, INTERNAL, SECRET, create_endpoint, delivering, served
+from tests.api.webhook_services import DELIVERIES, INTERNAL, SECRET, create_endpoint, delivering, served
 from tests.processes import eventually
 from tests.receivers import Receiver, Request, failure, receiver
 
@@ -89,7 +89,7 @@ def test_a_webhook_gets_the_prediction_once_it_has_ended_with_pictures_that_need
         (["start", "output", "logs", "completed", "start"], ["processing", "succeeded"]),
     ],
 )
-def test_the_filter_chooses_what_is_told(app: App, client: ApiClient, delivering: Any, events: Any, told: Any):
+def test_the_filter_chooses_which_events_are_sent(app: App, client: ApiClient, delivering: Any, events: Any, told: Any):
     with receiver() as shop, replicate_client(app) as official:
         claim = start(app, ask(official, shop, events).id)
         if "processing" in told:
@@ -100,7 +100,7 @@ def test_the_filter_chooses_what_is_told(app: App, client: ApiClient, delivering
         assert [verified(official, request).status for request in shop.requests] == told
 
 
-def test_a_failure_and_a_cancellation_are_told_as_completed_but_are_no_output(
+def test_a_failure_and_a_cancellation_are_reported_as_completed_but_are_no_output(
     app: App, client: ApiClient, delivering: Any
 ):
     with receiver() as shop, replicate_client(app) as official:

@@ -57,7 +57,7 @@ def test_a_key_without_a_cell_is_one_of_the_default_cell(place: Place) -> None:
     assert place.status(new) == 200
 
 
-def test_a_wrong_key_is_refused_whatever_cell_it_names(place: Place) -> None:
+def test_a_wrong_key_is_refused_for_any_cell(place: Place) -> None:
     key = place.key("a", scopes=("admin",))
     for wrong in ("sk-other", "lmn_", "lmn_zz-0_1_2", key.replace("lmn_a-", "lmn_b-"), key.replace("a-", ""), "ü" * 9):
         with place.http() as http:
@@ -81,7 +81,7 @@ def test_a_browser_stays_in_the_cell_that_it_signed_in_to(place: Place) -> None:
             assert browser.get("/").status_code == 200
 
 
-def test_a_link_leads_to_its_cell_whatever_the_browsers_cookie_is(place: Place) -> None:
+def test_a_link_leads_to_its_cell_regardless_of_the_browsers_cookie(place: Place) -> None:
     with place.client(place.key("a")) as client, place.client(place.key("b")) as other:
         urls = [each.link(drawn(each).images[0].id).url for each in (client, other)]
     for cookies in ({}, {"limner_key": place.key("b")}):

@@ -16,8 +16,8 @@ from limner_shared.db.engine import now
 from limner_shared.db.tables import Event, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.reports import WorkerReport, read_reports
+from tests.distributed.null_services import assert_all_correct, null_service, redis_server
 from tests.distributed.proxy import Proxy
-from tests.distributed.test_faults import assert_all_correct, null_service, redis_server
 from tests.processes import Service, eventually
 
 __all__ = ["null_service", "redis_server"]

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from limner_shared.db.tables import Event
-from tests.distributed.test_faults import null_service, redis_server, start_faulty_worker
+from tests.distributed.null_services import null_service, redis_server
+from tests.distributed.test_faults import start_faulty_worker
 from tests.processes import Service
 
 pytestmark = pytest.mark.long
@@ -34,7 +35,7 @@ def test_a_job_succeeds_once_the_device_has_memory_and_the_model_its_files(null_
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_picture_that_never_fits_fails_after_two_retries_whatever_its_limit(null_service: Any):
+def test_a_picture_that_never_fits_fails_after_two_retries_with_any_limit(null_service: Any):
     null_service.start("dispatcher")
     start_faulty_worker(null_service, "memory", 1000)
     [patient] = null_service.submit(max_retries=20)

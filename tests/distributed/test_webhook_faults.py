@@ -9,7 +9,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import now
 from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import WebhookDelivery
-from tests.distributed.test_faults import CARD
+from tests.distributed.null_services import CARD
 from tests.processes import TENANT, Service, eventually
 from tests.receivers import Answer, Receiver, receiver
 

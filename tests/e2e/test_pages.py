@@ -1,18 +1,16 @@
-"""The gallery, bulk, queue and account pages in a real browser, with the real model."""
+"""The bulk, queue and account pages in a real browser, with the real service."""
 
 from __future__ import annotations
 
-import io
-import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
+from tests.e2e.bulks import SMALL
 from tests.e2e.running import limner_up
 from tests.processes import eventually
 from tests.receivers import receiver
@@ -21,123 +19,6 @@ from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
-
-SMALL = {"model": "limner-gan", "width": 64, "height": 64}
-
-
-def draw_bulk(port: int, *requests: dict[str, Any]) -> str:
-    """The id of a bulk whose jobs have all ended."""
-    with Client(f"http://127.0.0.1:{port}") as client:
-        lines = "".join(json.dumps(SMALL | request) + "\n" for request in requests)
-        bulk = client.submit_bulk(io.BytesIO(lines.encode()))
-        eventually(lambda: client.bulk(bulk.id).status == "done", 120)
-        return bulk.id
-
-
-@pytest.fixture(scope="module")
-def many(service: int) -> str:
-    """A bulk of 192 pictures."""
-    return draw_bulk(service, *({"prompt": f"fox {number}", "n": 16} for number in range(12)))
-
-
-def select(page: Page, *indices: int) -> None:
-    for index in indices:
-        page.locator(f".cell[data-index='{index}'] input").check(force=True)
-
-
-def test_the_gallery_keeps_only_the_cells_near_the_window(many: str, open_page: Callable[..., Page]):
-    page = open_page(f"/gallery?bulk={many}")
-    expect(page.locator("#number")).to_contain_text("192 pictures")
-    assert page.locator(".cell").count() < 100
-    expect(page.locator(".cell[data-index='191']")).to_have_count(0)
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    last = page.locator(".cell[data-index='191'] img")
-    expect(last).to_be_in_viewport()
-    eventually(lambda: last.evaluate("image => image.naturalWidth") == 64)
-    expect(page.locator(".cell[data-index='0']")).to_have_count(0)
-
-
-def test_selected_pictures_are_compared_and_downloaded_as_a_zip(
-    many: str, open_page: Callable[..., Page], tmp_path: Path
-):
-    page = open_page(f"/gallery?bulk={many}")
-    expect(page.locator("#number")).to_contain_text("192 pictures")
-    select(page, 1, 3)
-    page.get_by_role("button", name="Compare").click()
-    viewer = page.get_by_role("dialog", name="Picture viewer")
-    expect(viewer.locator(".two figure:visible")).to_have_count(2)
-    page.keyboard.press("Escape")
-    page.locator(".cell[data-index='5'] input").click(modifiers=["Shift"], force=True)
-    expect(page.locator("#chosen b")).to_have_text("4 selected")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="ZIP").click()
-    download.value.save_as(tmp_path / "pictures.zip")
-    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
-        assert archive.testzip() is None
-        assert len(archive.namelist()) == 4
-        assert all(archive.read(name).startswith(b"\x89PNG") for name in archive.namelist())
-    page.keyboard.press("Escape")
-    expect(page.locator("#chosen")).to_be_hidden()
-
-
-def test_a_picture_that_is_drawn_meanwhile_appears_in_the_gallery(service: int, open_page: Callable[..., Page]):
-    page = open_page("/gallery?model=limner-gan")
-    expect(page.locator("#pictures")).to_have_attribute("aria-busy", "false")
-    with Client(f"http://127.0.0.1:{service}") as client:
-        client.submit(SMALL | {"prompt": "a late ghost"})
-    expect(page.get_by_role("button", name="Enlarge: a late ghost")).to_be_visible(timeout=60_000)
-
-
-def test_each_tag_is_a_board_of_the_gallery(service: int, open_page: Callable[..., Page]):
-    draw_bulk(service, {"prompt": "a fox for the board"}, {"prompt": "a fox without"})
-    page = open_page("/gallery?q=board")
-    expect(page.locator("#number")).to_have_text("1 picture")
-    select(page, 0)
-    page.get_by_role("button", name="Tag", exact=True).click()
-    page.get_by_role("dialog").get_by_label("Tag").fill("foxes")
-    page.keyboard.press("Enter")
-    boards = page.get_by_role("region", name="Boards")
-    page.get_by_role("searchbox", name="Search").fill("")
-    boards.get_by_role("button", name="foxes 1").click()
-    expect(page.locator("#number")).to_have_text("1 picture")
-    expect(boards.get_by_role("button", name="foxes 1")).to_have_attribute("aria-pressed", "true")
-    assert page.url.endswith("?tag=foxes")
-    boards.get_by_role("button", name="All pictures").click()
-    expect(page.locator("#number")).not_to_have_text("1 picture")
-
-
-def test_an_empty_gallery_says_what_to_do(open_page: Callable[..., Page]):
-    page = open_page("/gallery?bulk=bulk_0123456789")
-    expect(page.get_by_role("heading", name="No picture matches")).to_be_visible()
-
-
-def test_pictures_are_marked_tagged_found_and_deleted_with_undo(service: int, open_page: Callable[..., Page]):
-    bulk = draw_bulk(service, *({"prompt": f"octopus {name}"} for name in ("one", "two", "three")))
-    page = open_page(f"/gallery?bulk={bulk}")
-    expect(page.locator("#number")).to_have_text("3 pictures")
-    select(page, 0)
-    page.get_by_role("button", name="Favourite").click()
-    expect(page.locator(".cell .loved")).to_have_count(1)
-    page.get_by_role("button", name="Tag").click()
-    page.get_by_role("dialog").get_by_label("Tag").fill("best")
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("1 picture on the board “best”")).to_be_visible()
-    page.get_by_label("Tag", exact=True).fill("best")
-    expect(page.locator("#number")).to_have_text("1 picture")
-    page.get_by_label("Tag", exact=True).fill("")
-    page.get_by_role("searchbox", name="Search").fill("octopus two")
-    expect(page.locator("#number")).to_have_text("1 picture")
-    page.get_by_role("searchbox", name="Search").fill("")
-    expect(page.locator("#number")).to_have_text("3 pictures")
-    select(page, 0)
-    page.get_by_role("button", name="Delete").click()
-    expect(page.locator("#number")).to_have_text("2 pictures")
-    page.get_by_role("button", name="Undo").last.click()
-    expect(page.locator("#number")).to_have_text("3 pictures")
-    select(page, 0)
-    page.get_by_role("button", name="Delete").click()
-    page.goto(f"http://127.0.0.1:{service}/gallery?bulk={bulk}")  # leaving the page deletes at once
-    expect(page.locator("#number")).to_have_text("2 pictures")
 
 
 def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(

@@ -23,7 +23,7 @@ import diffusers
 import numpy as np
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2, tiny_variants
-from tests.engine.test_diffusers_pipeline import FAMILIES, job_of, reference, run
+from tests.engine.pipeline_jobs import FAMILIES, job_of, reference, run
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError

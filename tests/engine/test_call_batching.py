@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.engine import odd_pipelines, pipelines
-from tests.engine.test_diffusers_pipeline import job_of, reference, run
+from tests.engine.pipeline_jobs import job_of, reference, run
 from transformers.modeling_outputs import BaseModelOutput
 
 from limner_shared.settings import Settings

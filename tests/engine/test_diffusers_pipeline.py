@@ -1,14 +1,7 @@
-"""A request in mixed batches of the engine gives the picture that diffusers' `pipe(…)` gives for it alone."""
+"""A request in mixed batches of the engine gives the picture that diffusers' own pipeline gives."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import shutil
-import threading
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,207 +10,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tests.engine import pipelines
+from tests.engine.pipeline_jobs import FAMILIES, Collector, card_of, finish, folder, job_of, reference, run
 
-from limner_shared.db.ledger import Claim
-from limner_shared.domain.cards import ModelCard, load_card
-from limner_shared.domain.jobs import JobRequest, JobSpec, Lane
-from limner_shared.errors import CardError, LimnerError
+from limner_shared.domain.cards import load_card
 from limner_shared.settings import Settings
-from limner_shared.threads import Supervisor
-from limner_worker.engine.job_run import JobRun
-from limner_worker.engine.loop import Engine
 from limner_worker.generators.diffusers import pipeline, suspended_run
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
-from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 
-SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
-FEW_STEPS = ["LCMScheduler", "TCDScheduler", "SASolverScheduler"]
-FLOWS = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]
-
-
-@dataclass(frozen=True)
-class Family:
-    """The fields of a family's card beyond the common ones."""
-
-    schedulers: list[str]
-    tasks: list[str] = field(default_factory=lambda: ["text-to-image"])
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-
-ALL_TASKS = ["text-to-image", "image-to-image", "inpainting"]
-FAMILIES = {
-    "stable_diffusion": Family([*SIGMAS, "PNDMScheduler", "EulerAncestralDiscreteScheduler", *FEW_STEPS], ALL_TASKS),
-    "stable_diffusion_xl": Family(SIGMAS, ALL_TASKS),
-    "stable_diffusion_3": Family(FLOWS, ALL_TASKS, {"max_sequence_length": 32}),
-    "flux": Family([], ALL_TASKS, {"max_sequence_length": 32}),
-    "pixart": Family(SIGMAS[:2], arguments={"use_resolution_binning": False, "max_sequence_length": 32}),
-    "qwen_image": Family([], ALL_TASKS),
-    "z_image": Family([], ["text-to-image", "image-to-image"]),
-}
-CARD = """
-name = "tiny"
-title = "Tiny"
-family = "diffusers"
-source = {{ folder = "{family}" }}
-sizes = [[32, 32], [64, 32]]
-steps = {{ min = 1, max = 50, default = 4 }}
-guidance = {{ min = 0.0, max = 20.0, default = 7.5 }}
-buckets = [1, 2, 4]
-tasks = {tasks}
-schedulers = {schedulers}
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pipelines")
-
-
-def card_of(family: str, folder: Path) -> ModelCard:
-    if not (folder / family).exists():
-        pipelines.save(family, folder)
-    about = FAMILIES[family]
-    file = folder / f"{family}.toml"
-    text = CARD.format(family=family, tasks=about.tasks, schedulers=about.schedulers)
-    options = "".join(f"{name} = {str(value).lower()}\n" for name, value in about.arguments.items())
-    file.write_text(text + (f"[options.arguments]\n{options}" if options else ""))
-    return load_card(file)
-
-
-class Collector:
-    """Records every picture; submits the next jobs at each step, so that they join running batches."""
-
-    def __init__(self, jobs: Sequence[JobRun]) -> None:
-        self.later = list(jobs)
-        self.left = len(self.later)
-        self.engine: Engine | None = None
-        self.shown: list[np.ndarray] = []
-        self.errors: dict[str, LimnerError] = {}
-        self.done = threading.Event()
-
-    def progressed(self, job: JobRun) -> None:
-        self.more()
-
-    def more(self) -> None:
-        some, self.later = self.later[:2], self.later[2:]
-        if some and self.engine:
-            self.engine.submit(some)
-
-    def previewed(self, job: JobRun, picture: np.ndarray) -> None:
-        self.shown.append(picture)
-
-    def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
-        return
-
-    def generated(self, jobs: Sequence[JobRun]) -> None:
-        self._ended(len(jobs))
-
-    def failed(self, job: JobRun, error: LimnerError) -> None:
-        self.errors[job.id] = error
-        self._ended(1)
-
-    def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
-        raise AssertionError(reason)
-
-    def _ended(self, count: int) -> None:
-        self.left -= count
-        self.more()
-        if not self.left:
-            self.done.set()
-
-
-def claimed(spec: JobSpec, name: str) -> JobRun:
-    return JobRun(Claim(name, "tenant", None, 1, 2, Lane.NORMAL, spec), lambda: None)
-
-
-def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
-    """Run all jobs in an engine, and return the errors of those that failed."""
-    heard = Collector(jobs)
-    heard.engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), **options)
-    heard.engine.start()
-    heard.more()
-    assert heard.done.wait(120)
-    heard.engine.stop()
-    return heard.errors
-
-
-def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Return an input image and a mask."""
-    noise = np.random.default_rng(0)
-    mask = np.zeros((32, 32, 3), np.uint8)
-    mask[:, 16:] = 255
-    return noise.integers(0, 255, (32, 32, 3), np.uint8), mask
-
-
-def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
-    asked = {key: value for key, value in request.items() if key != "task"}
-    spec = card.resolve(JobRequest(**asked))
-    image, mask = pictures()
-    task = request.get("task", "text-to-image")
-    if task != "text-to-image":
-        more = {"image": "0" * 64, "strength": 0.6} | ({"mask": "1" * 64} if task == "inpainting" else {})
-        spec = spec.model_copy(update=more)
-    job = claimed(spec, name)
-    if task != "text-to-image":
-        job.rows[0].task.image = image
-        job.rows[0].task.mask = mask if task == "inpainting" else None
-    return job
-
-
-def seed_steps(scheduler: Any, generator: torch.Generator) -> None:
-    """Let a scheduler draw noise with the request's seed also where its pipeline does not give it a generator."""
-    step: Any = scheduler.step
-    if "generator" in inspect.signature(step).parameters:
-
-        @functools.wraps(step)
-        def seeded(*args: Any, **kwargs: Any) -> Any:
-            return step(*args, **{"generator": generator, **kwargs})
-
-        scheduler.step = seeded
-
-
-def choose_scheduler(pipe: Any, name: str) -> None:
-    """Set the scheduler of a pipeline and of the pipelines within it."""
-    before, chosen = pipe.scheduler, getattr(diffusers, name).from_config(pipe.scheduler.config)
-    for part in (pipe, *(part for part in vars(pipe).values() if isinstance(part, diffusers.DiffusionPipeline))):
-        if part.scheduler is before:
-            part.scheduler = chosen
-
-
-def reference(card: ModelCard, job: JobRun) -> np.ndarray:
-    """Return the picture that diffusers draws for the request alone, called as its documentation says."""
-    spec, task = job.claim.spec, job.rows[0].task
-    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder), dtype=getattr(torch, card.dtype))
-    if spec.scheduler:
-        choose_scheduler(pipe, spec.scheduler)
-    with suppress(ValueError):  # diffusers names no other class for the task: this one does it
-        if spec.task == "image-to-image":
-            pipe = diffusers.AutoPipelineForImage2Image.from_pipe(pipe)
-        if spec.task == "inpainting":
-            pipe = diffusers.AutoPipelineForInpainting.from_pipe(pipe)
-    pipe.set_progress_bar_config(disable=True)
-    more: dict[str, Any] = dict(card.options.get("arguments", {}))
-    if task.image is not None:
-        more |= {"image": Image.fromarray(task.image), "strength": spec.strength}
-    if task.mask is not None:
-        more["mask_image"] = Image.fromarray(task.mask)
-    if spec.negative_prompt:
-        more["negative_prompt"] = spec.negative_prompt
-    if spec.guidance_rescale:
-        more["guidance_rescale"] = spec.guidance_rescale
-    more["true_cfg_scale" if card.source.folder.name == "qwen_image" else "guidance_scale"] = spec.guidance
-    more |= {"width": spec.width, "height": spec.height, "num_inference_steps": spec.steps, "output_type": "np"}
-    takes = inspect.signature(pipe.__call__).parameters
-    more["guidance_schedule"] = None
-    generator = torch.Generator().manual_seed(spec.seed)
-    seed_steps(pipe.scheduler, generator)
-    output = pipe(
-        prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
-    )
-    return next(iter(output.values()))[0]
+__all__ = ["folder"]
 
 
 def requests_of(family: str) -> list[dict[str, Any]]:
@@ -267,13 +69,6 @@ def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_eac
         assert np.abs(job.rows[0].picture - reference(card, job) * 255).max() <= 1
 
 
-def test_a_card_with_a_missing_folder_is_refused_with_its_name(tmp_path: Path):
-    file = tmp_path / "gone.toml"
-    file.write_text(CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[]))
-    with pytest.raises(CardError, match="nowhere"):
-        load(load_card(file), Settings(device="cpu"))
-
-
 @pytest.mark.parametrize("scheduler", FAMILIES["stable_diffusion"].schedulers)
 def test_an_image_resumes_from_a_checkpoint_in_another_process_to_the_same_bytes(folder: Path, scheduler: Any):
     card = card_of("stable_diffusion", folder)
@@ -290,12 +85,6 @@ def test_an_image_resumes_from_a_checkpoint_in_another_process_to_the_same_bytes
     [found] = finish(other, [resumed])
     assert np.array_equal(found, expected)
     assert len(second.buckets) < len(whole.buckets)
-
-
-def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:
-    while active := [state for state in states if not state.finished]:
-        generator.step(active)
-    return generator.decode(states).pictures()
 
 
 @pytest.mark.parametrize(
@@ -380,76 +169,3 @@ def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder: Path):
     ).images[0]  # fmt: skip
     assert np.abs(inked - plain).max() > 3
     assert np.abs(inked - expected * 255).max() <= 1
-
-
-def test_a_scheduler_that_does_not_fit_is_refused_with_those_that_do(folder: Path):
-    card = card_of("stable_diffusion", folder).model_copy(update={"schedulers": ("NoSuchScheduler",)})
-    with pytest.raises(CardError, match=r"NoSuchScheduler.*DDIMScheduler"):
-        load(card, Settings(device="cpu"))
-
-
-def test_pickled_weights_are_never_read(folder: Path, tmp_path: Path):
-    card = card_of("stable_diffusion", folder)
-    copy = tmp_path / "pickled"
-    shutil.copytree(folder / "stable_diffusion", copy)
-    for weights in copy.rglob("*.safetensors"):
-        torch.save({}, weights.with_suffix(".bin"))
-        weights.unlink()
-    with pytest.raises(CardError, match="does not load"):
-        load(
-            card.model_copy(update={"source": card.source.model_copy(update={"folder": copy})}), Settings(device="cpu")
-        )
-
-
-def test_a_weights_file_with_another_hash_than_the_card_expects_is_refused(folder: Path):
-    card = card_of("stable_diffusion", folder)
-    name = "unet/diffusion_pytorch_model.safetensors"
-    with pytest.raises(CardError, match=f"{name} has [0-9a-f]{{64}}, but the card expects 00"):
-        load(card.model_copy(update={"sha256": {name: "00"}}), Settings(device="cpu"))
-
-
-def test_a_damaged_weights_file_is_refused_with_the_models_name(folder: Path, tmp_path: Path):
-    card = card_of("stable_diffusion", folder)
-    copy = tmp_path / "damaged"
-    shutil.copytree(folder / "stable_diffusion", copy)
-    weights = copy / "unet/diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(CardError, match=r"tiny: .* does not load"):
-        load(
-            card.model_copy(update={"source": card.source.model_copy(update={"folder": copy})}), Settings(device="cpu")
-        )
-
-
-def elsewhere(card: ModelCard, folder: Path) -> ModelCard:
-    return card.model_copy(update={"source": card.source.model_copy(update={"folder": folder})})
-
-
-@pytest.mark.parametrize("family", ["stable_diffusion_xl", "stable_diffusion_3", "z_image"])
-def test_embeddings_of_another_worker_come_from_redis_and_give_the_same_bytes(
-    folder: Path, family: str, redis_url: str
-):
-    card = card_of(family, folder)
-    settings = Settings(device="cpu", encoder_cache_url=redis_url)
-    one, other = load(card, settings), load(card, settings)
-    first, second = (job_of(card, "a", {"prompt": "a cat", "seed": 1}).rows[0].task for _ in "12")
-    [expected] = finish(one, one.start([first]))
-    longer = {"prompt": "a dog in a garden with a fence", "negative_prompt": "a bird"}
-    other.start([job_of(card, "b", longer).rows[0].task])
-    calls = count_texts(other)
-    [found] = finish(other, other.start([second]))
-    assert calls == []
-    assert np.array_equal(found, expected)
-
-
-def count_texts(generator: Any) -> list[str]:
-    """Record the names of the text encoders that are called from now on."""
-    called: list[str] = []
-    for name, function in list(generator._functions.items()):
-        if name.startswith("text_encoder"):
-
-            def counted(*args: Any, _name: str = name, _function: Any = function, **kwargs: Any) -> Any:
-                called.append(_name)
-                return _function(*args, **kwargs)
-
-            generator._functions[name] = counted
-    return called

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 import torch
 from greenlet import greenlet
-from tests.engine.test_diffusers_pipeline import card_of, folder
+from tests.engine.pipeline_jobs import card_of, folder
 from tests.processes import eventually
 
 from limner_shared.db.ledger import Claim

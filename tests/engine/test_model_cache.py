@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.engine.test_loop import Heard, Scripted, job
+from tests.engine.scripted import Heard, Scripted, job
 
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import Lane

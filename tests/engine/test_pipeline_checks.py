@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.engine import odd_pipelines, pipelines
-from tests.engine.test_diffusers_pipeline import job_of, run
+from tests.engine.pipeline_jobs import job_of, run
 
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from tests.engine import odd_pipelines, pipelines
-from tests.engine.test_diffusers_pipeline import job_of, reference, run
+from tests.engine.pipeline_jobs import job_of, reference, run
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.settings import Settings

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.engine import odd_pipelines, tiny_variants
-from tests.engine.test_diffusers_pipeline import job_of, reference, run
+from tests.engine.pipeline_jobs import job_of, reference, run
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.engine import odd_pipelines, pipelines
-from tests.engine.test_diffusers_pipeline import finish, job_of, reference, run
+from tests.engine.pipeline_jobs import finish, job_of, reference, run
 
 from limner_shared.settings import Settings
 from limner_worker.generators.registry import load

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.engine.test_diffusers_pipeline import card_of, finish, folder, job_of
+from tests.engine.pipeline_jobs import card_of, finish, folder, job_of
 
 from limner_shared.settings import Settings
 from limner_worker.generators.nested_tensors import size_in_bytes

@@ -131,6 +131,6 @@ def test_a_model_that_does_not_load_is_not_chosen():
     assert read(admission) == ["a"]
 
 
-def test_a_job_that_must_run_alone_is_fetched_whatever_is_loaded():
+def test_a_job_that_must_run_alone_is_fetched_whichever_models_are_loaded():
     _, admission, _ = world()
     assert all(admission.is_open(queue_name(model, Lane.ALONE)) for model in LOADING)

@@ -10,18 +10,7 @@ from bench.statements import recorded, scans
 from click.testing import CliRunner, Result
 from redis import Redis
 from sqlalchemy import update
-from tests.unit.test_dispatcher import (
-    MODEL,
-    OTHER,
-    TENANT,
-    claim,
-    job,
-    make_dispatcher,
-    published,
-    redis,
-    submit,
-    tick,
-)
+from tests.unit.dispatchers import MODEL, OTHER, TENANT, claim, job, make_dispatcher, published, redis, submit, tick
 
 from limner_client.cli.main import cli
 from limner_shared.db import ledger, pause_queries, queries

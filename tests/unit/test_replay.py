@@ -67,7 +67,7 @@ def test_different_bytes_with_equal_receipts_are_reported_as_unexplained():
     assert "no difference in the receipts" in differences(receipt("a", torch="2"), receipt("b", torch="2"))
 
 
-def test_a_replay_draws_the_recorded_scene_whatever_is_read_of_the_prompt_today(catalogue: Catalogue):
+def test_a_replay_draws_the_recorded_scene_even_if_the_prompt_is_read_differently_today(catalogue: Catalogue):
     [_, spec] = catalogue.resolve(JobRequest(prompt="a cat in the snow", seed=1))
     made = {"buckets": [[1, 1]], "style": "3d", "scene": {"objects": [{"said": "cat", "name": "cat", "count": 2}]}}
     scene = replay_spec(spec, [made]).scene

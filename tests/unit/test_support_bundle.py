@@ -38,7 +38,7 @@ ODD = 'p@ss/wörd "7"'
         "an S3 key: s3-hidden77",
     ],
 )
-def test_secrets_are_redacted_wherever_and_however_they_stand(text: str) -> None:
+def test_secrets_are_redacted_in_every_place_and_form(text: str) -> None:
     settings = Settings(database_url="postgresql://limner:hidden77@db/limner", llm_key=ODD)
     shown = Redaction(settings, {"AWS_SECRET_ACCESS_KEY": "s3-hidden77", "LIMNER_REQUIRE_KEYS": "true"})(text)
     for secret in ("hidden77", "aGlkZGVu", "wörd", quote("wörd"), "w\\u00f6rd"):

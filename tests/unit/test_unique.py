@@ -84,7 +84,7 @@ def test_a_key_is_held_until_its_job_ends(database: Database, catalogue: Catalog
 
 
 @pytest.mark.parametrize("how", ["failed", "canceled"])
-def test_a_job_that_failed_or_was_canceled_frees_its_key_whatever_its_time(
+def test_a_job_that_failed_or_was_canceled_frees_its_key_before_its_time(
     database: Database, catalogue: Catalogue, how: str
 ):
     [first] = submit(database, new_job(catalogue, seconds=3600))

@@ -52,7 +52,7 @@ PUBLIC: Final = (
 )
 """Endpoints that need no tenant."""
 ANY_SCOPE: Final = ("keys.rotate_key",)
-"""Endpoints that a key may call whatever its scopes: an owner rotates its key."""
+"""Endpoints that a key may call with any scopes: an owner rotates its key."""
 
 
 def install(app: Flask) -> None:

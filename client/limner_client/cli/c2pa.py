@@ -1,4 +1,4 @@
-"""`limner c2pa`: a certificate of one's own for signed provenance."""
+"""`limner c2pa`: certificates for signed provenance."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from limner_shared.settings import Settings
     help="A log file to take too; may be repeated. Those of `limner up` are found.",
 )
 def support(output: Path | None, server: str | None, logs: tuple[Path, ...]) -> None:
-    """Write a ZIP for those who help you: versions, settings, findings, queues, metrics and the ends of logs.
+    """Write a ZIP file for a support request: versions, settings, findings, queues, metrics and the ends of logs.
 
     Run it where the service runs, with its settings. It holds no prompts, pictures, keys, passwords or other secrets,
     and what cannot be read is listed in it. Look through it before you send it.

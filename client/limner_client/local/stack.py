@@ -128,7 +128,7 @@ class Stack:
             self._await(ready, what, deadline)
 
     def watch(self, tend: Callable[[], None] = lambda: None) -> None:
-        """Restart processes that end, until `stopping` is set; `tend` is called again and again."""
+        """Restart processes that end, until `stopping` is set; `tend` is called repeatedly."""
         while not self.stopping:
             time.sleep(POLL_SECONDS)
             self.restart_dead()

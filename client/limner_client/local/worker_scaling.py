@@ -38,7 +38,7 @@ def seconds_of_work(waiting: int, ended: float, busy_seconds: float, default_sec
 
 
 class WorkerScaling:
-    """Says again and again how many workers a pool should have."""
+    """Computes repeatedly how many workers a pool should have."""
 
     def __init__(self, rules: ScalingRules) -> None:
         self._rules = rules

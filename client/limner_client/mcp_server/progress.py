@@ -23,7 +23,7 @@ class Progress:
             return
         done, words = _progress(job)
         least = 0.0 if self._told is None else self._told[0]
-        now = (max(done, least), words)  # a retry begins at 0 again, but the protocol knows no way back
+        now = (max(done, least), words)  # a retry begins at 0 again, but the protocol requires that progress grows
         if now != self._told:
             self._told = now
             from_thread.run(self._ctx.report_progress, now[0], 1.0, words)

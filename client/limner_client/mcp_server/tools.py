@@ -46,7 +46,7 @@ CALLS_AT_ONCE: Final = 100
 
 
 def _as_text(value: object) -> object:
-    """An empty text for the null that some agents send for what they leave out."""
+    """Convert null, which some agents send for an omitted argument, to an empty text."""
     return "" if value is None else value
 
 

@@ -90,7 +90,7 @@ def _frontend(cells: Cells) -> str:
 
 
 def _backends(cells: Cells) -> Iterator[str]:
-    # A cell that holds its requests for ever can hold no more connections than its own.
+    # A cell whose requests never end uses only its own share of the connections.
     share = max(1, cells.max_connections // (len(cells.cells) + 1))
     limit = f"    http-request return status 503 default-errorfiles if {{ be_conn gt {share} }}"
     for name, cell in cells.cells.items():

@@ -118,7 +118,7 @@ def _wraparound(whole: Row[Any]) -> Check:
 
 
 def _hindrances(session: Session) -> Iterator[Check]:
-    """What keeps vacuum from removing dead rows, wherever they are."""
+    """What keeps vacuum from removing dead rows in any table."""
     old = session.execute(TRANSACTIONS, {"seconds": OLD_SECONDS}).all()
     for row in old:
         found = f"process {row.pid} ({row.program or 'unnamed'}), {row.state}, open for {row.seconds:,.0f} s"

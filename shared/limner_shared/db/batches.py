@@ -90,13 +90,13 @@ def batches(session: Session, tenant_id: str, limit: int, after: str | None) -> 
 
 
 def bulks_of(session: Session, rows: Sequence[Batch]) -> dict[str, Bulk]:
-    """The bulks of those of these batches that have not ended, by their own ids."""
+    """The bulks of the unfinished batches among these, by the bulks' ids."""
     ids = [row.bulk_id for row in rows if row.bulk_id is not None and not BatchState(row.state).ended]
     return {bulk.id: bulk for bulk in session.scalars(select(Bulk).where(Bulk.id.in_(ids)))} if ids else {}
 
 
 def cancel(session: Session, tenant_id: str, batch_id: str) -> Batch:
-    """Cancel a batch; returns it. A batch that is being cancelled, or was, stays as it is.
+    """Cancel a batch; returns it. A batch that is being cancelled, or was, does not change.
 
     Raises NotFound, or InvalidState for one that has ended otherwise or whose time is over.
     """

@@ -126,7 +126,7 @@ def _retention(session: Session, tenant_id: str) -> float | None:
 
 
 def _life(days: Sequence[float | None]) -> float | None:
-    """For how many seconds files are kept, which may hold pictures and prompts, by the days for which those are."""
+    """For how many seconds files are kept: as long as pictures and prompts, of which they may hold both."""
     kept = [each * DAY for each in days if each is not None]
     return max(SHORTEST_SECONDS, min(kept)) if kept else None
 

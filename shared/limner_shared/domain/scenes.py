@@ -1,4 +1,4 @@
-"""Scenes: what a prompt asks for as things, how they stand to each other, and a background. No I/O."""
+"""Scenes: the things that a prompt asks for, their relations, and a background. No I/O."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Scene(BaseModel):
             return None
 
     def recorded(self) -> dict[str, Any]:
-        """Return the scene for a receipt, without what is as usual."""
+        """Return the scene for a receipt, without default values."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     @property
@@ -87,7 +87,7 @@ class Scene(BaseModel):
 
     @property
     def plain(self) -> bool:
-        """Whether it is one thing as it is, which needs no scene."""
+        """Whether it is one thing without number, colour or relation, which needs no scene."""
         only = self.objects[0]
         return len(self.objects) == 1 and only.count == 1 and only.colour is None and self.background == "white"
 

@@ -96,7 +96,7 @@ class DeliveryView(BaseModel):
     id: str
     event: str = Field(description="The event's id: the `webhook-id` of the delivery and of each repeat.")
     type: EventType
-    subject: str | None = Field(description="The job or bulk that the event tells of.")
+    subject: str | None = Field(description="The job or bulk that the event is about.")
     endpoint: str | None = Field(description="Null for the webhook of a job or bulk.")
     url: str
     state: DeliveryState

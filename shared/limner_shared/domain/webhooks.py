@@ -101,7 +101,7 @@ PREDICTION_EVENTS: Final[Mapping[str, Sequence[EventType]]] = {
     "logs": (EventType.JOB_STARTED, *JOB_ENDED),
     "completed": JOB_ENDED,
 }
-"""The changes of a job that each event of Replicate's API tells of: all pictures of a job come at its end."""
+"""The changes of a job that each event of Replicate's API reports: all pictures of a job come at its end."""
 PREDICTION_DEFAULT: Final = ("output", "completed")
 
 

@@ -29,7 +29,7 @@ def generation_answer(
 
 def _info(asked: Generation, job: JobView, texts: Sequence[str]) -> dict[str, Any]:
     seeds, count = [image.seed for image in job.images], len(job.images)
-    styles = {image.style for image in job.images}  # the answer has room for one that all pictures have
+    styles = {image.style for image in job.images}  # the answer has one style, so only a style that all pictures have
     return {
         "prompt": job.prompt,
         "all_prompts": [job.prompt] * count,

@@ -39,7 +39,7 @@ def list_tags() -> TagList:
 def mark_job(job_id: str) -> str:
     """Mark a job as a favourite.
 
-    Has no effect on a job that is one already.
+    Has no effect on a job that is already a favourite.
     """
     return _add(job_id, FAVOURITE)
 
@@ -50,7 +50,7 @@ def mark_job(job_id: str) -> str:
 def unmark_job(job_id: str) -> str:
     """Unmark a favourite job.
 
-    Has no effect on a job that is no favourite.
+    Has no effect on a job that is not a favourite.
     """
     return _remove(job_id, FAVOURITE)
 
@@ -61,7 +61,7 @@ def unmark_job(job_id: str) -> str:
 def mark_image(image_id: str) -> str:
     """Mark an image as a favourite.
 
-    Has no effect on an image that is one already.
+    Has no effect on an image that is already a favourite.
     """
     return _add(image_id, FAVOURITE)
 
@@ -72,7 +72,7 @@ def mark_image(image_id: str) -> str:
 def unmark_image(image_id: str) -> str:
     """Unmark a favourite image.
 
-    Has no effect on an image that is no favourite.
+    Has no effect on an image that is not a favourite.
     """
     return _remove(image_id, FAVOURITE)
 

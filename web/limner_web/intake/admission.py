@@ -1,4 +1,4 @@
-"""The last two checks of a job before it is stored, which every way in shares: its text, and its input pictures."""
+"""The last two checks of a job before it is stored, which all APIs share: its text, and its input pictures."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def add_message(
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
     parent = after or (turns[-1][0].id if turns else None)
-    # The place names only what the client sent: the newest turn may be this very message, sent before.
+    # `place` holds only what the client sent: the newest turn may be this message, from an earlier try.
     place = f"{conversation_id} after {after or 'the newest'}"
     context = _context(tenant_id, conversation_id, place, turns, parent, request.description or "")
     return _add_turn(services, tenant_id, request, header, context)

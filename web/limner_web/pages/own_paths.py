@@ -1,4 +1,4 @@
-"""Where a form's answer leads back to."""
+"""The page that a form's answer redirects to."""
 
 from __future__ import annotations
 

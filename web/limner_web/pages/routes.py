@@ -45,7 +45,7 @@ def frame() -> dict[str, Any]:
 
 @bp.before_request
 def require_sign_in() -> Response | None:
-    """Lead a browser that is not signed in to the sign-in page, where the service requires keys."""
+    """Redirect a browser that is not signed in to the sign-in page, where the service requires keys."""
     if is_signed_in() or request.endpoint in PUBLIC:
         return None
     return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='')}")  # type: ignore[return-value]

@@ -24,7 +24,7 @@ def sign_in() -> str:
 
 @bp.post("/session")
 def open_session() -> Response:
-    """Sign the browser in with the key in the form, and go on to where it wanted to go."""
+    """Sign the browser in with the key in the form, and redirect it to the page that it requested."""
     settings = get_services().settings
     refuse_foreign(settings)
     key = request.form.get("key", "").strip()

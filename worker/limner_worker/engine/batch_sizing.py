@@ -19,7 +19,7 @@ SAMPLES: Final = 5
 MIN_SECONDS: Final = 1e-3
 """Shorter calls count as this long: call overhead dominates them, so fewer and larger calls are better."""
 REMEASURE_AFTER: Final = 2000
-"""Calls of a key after which its timings are discarded, so that a temporary slowdown does not count for ever."""
+"""Calls of a key after which its timings are discarded, so that a temporary slowdown does not count permanently."""
 
 
 @dataclass(slots=True)

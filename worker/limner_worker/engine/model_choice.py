@@ -35,7 +35,7 @@ def model_to_load(
 
     The wait of a model that is not loaded counts less the time that a switch is worth. Work of the best lane goes
     first, and within a lane the longest wait. So a worker stays with its models until others have waited for longer
-    by the cost of a switch, and no model waits for ever: its wait grows, those of the served models do not.
+    by the cost of a switch, and no model waits indefinitely: its wait grows, those of the served models do not.
     """
     patience = BUSY_PATIENCE if busy else IDLE_PATIENCE
 

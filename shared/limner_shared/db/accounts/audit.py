@@ -60,7 +60,7 @@ def newest_entries(session: Session, limit: int, tenant_name: str | None = None)
         return (
             [] if tenant_id is None else [(entry, tenant_name) for entry in tenant_entries(session, tenant_id, limit)]
         )
-    # The condition makes the order's index the cheapest way, whatever the planner expects of a join.
+    # With this condition the planner uses the index of the order, whatever it expects of a join.
     query = select(AuditEntry).where(AuditEntry.id > 0).order_by(AuditEntry.id.desc()).limit(limit)
     entries = session.scalars(query).all()
     tenants = select(Tenant.id, Tenant.name).where(Tenant.id.in_({entry.tenant_id for entry in entries}))

@@ -40,7 +40,7 @@ def list_tenants(session: Session) -> Sequence[Tenant]:
 
 
 def policy(session: Session, tenant_id: str) -> TenantPolicy:
-    """What this tenant has of its own of safety and moderation."""
+    """The tenant's own settings of safety and moderation."""
     columns = select(Tenant.safety, Tenant.blocked_terms, Tenant.sign_pictures).where(Tenant.id == tenant_id)
     row = session.execute(columns).one_or_none()
     return TenantPolicy() if row is None else TenantPolicy.of_columns(*row)

@@ -24,7 +24,7 @@ from limner_shared.domain.replay import DRAWN_AS, SCENE
 
 WITHOUT_PROMPT: Final = ""
 TELLING: Final = frozenset((DRAWN_AS, SCENE))
-"""What receipts tell of prompts."""
+"""The parts of receipts that reveal prompts."""
 
 
 class Forgotten(IntFlag):
@@ -67,7 +67,7 @@ def blank(session: Session, ids: Sequence[str]) -> None:
 
 
 def _blank_receipts(session: Session, ids: Sequence[str]) -> None:
-    """What was drawn for a prompt tells of the prompt; the receipt is complete without it."""
+    """Blank the parts of receipts that reveal the prompt; a receipt is complete without them."""
     found = session.execute(select(Image.id, Image.receipt).where(Image.job_id.in_(ids)))
     rows = [
         {"image": row.id, "new_receipt": {key: value for key, value in row.receipt.items() if key not in TELLING}}

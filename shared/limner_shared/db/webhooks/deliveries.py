@@ -140,7 +140,7 @@ def _claimed(session: Session, rows: Sequence[WebhookDelivery], urls: Mapping[st
 
 
 def _traceparents(session: Session, events: Iterable[WebhookEvent]) -> dict[str | None, str]:
-    """The spans of the traced jobs that these events tell of, by the jobs' ids."""
+    """The spans of the traced jobs that these events report, by the jobs' ids."""
     ids = {event.subject_id for event in events}
     traced = select(Job.id, Job.traceparent).where(Job.id.in_(ids), Job.traceparent.is_not(None))
     return {row.id: row.traceparent for row in session.execute(traced)}

@@ -58,7 +58,10 @@ def attempts(session: Session, delivery_id: str) -> Sequence[WebhookAttempt]:
 
 
 def redeliver(session: Session, tenant_id: str, delivery_id: str) -> None:
-    """Send a delivery again, now and then for three days. Raises NotFound, or InvalidState while it is being sent."""
+    """Send a delivery again: at once, and after failures for three days.
+
+    Raises NotFound, or InvalidState while it is being sent.
+    """
     delivery, _ = get(session, tenant_id, delivery_id)
     if not _queue(session, [delivery_id]):
         raise InvalidState("The delivery is being sent: look at it again in a minute.", state=delivery.state)

@@ -1,5 +1,5 @@
-"""The outbox of webhooks: an event and its deliveries, in the transaction of the change that they tell of. So an event
-is there if and only if the change is, whatever is killed when.
+"""The outbox of webhooks: an event and its deliveries, in the transaction of the change that they report. So an event
+exists if and only if the change does, also if a process is killed.
 
 Jobs and bulks emit through the ledger. Anything else calls `emit` with its own `data`.
 """
@@ -29,7 +29,7 @@ class NewEvent:
     tenant_id: str
     type: EventType
     subject_id: str | None = None
-    """The job, bulk or other resource that it tells of; deleting that deletes the event."""
+    """The job, bulk or other resource that it is about; deleting that deletes the event."""
     webhook: Mapping[str, Any] | None = None
     """A stored `webhooks.Webhook`."""
     data: Mapping[str, Any] | None = None

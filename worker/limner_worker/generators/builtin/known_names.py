@@ -88,7 +88,7 @@ class KnownNames:
         return NameMatch(self._texts[place], self._all[place].clone(), exact=place == exact)
 
     def drawn(self, text: str, embedding: Tensor, rule: NearestName | None) -> str:
-        """Return the name that a text with conditioning `embedding` [384] is drawn as, or is nearest to as it is."""
+        """Return the name that is drawn for a text with conditioning `embedding` [384], or the nearest name."""
         found = None if rule is None else self.find(text, embedding, rule)
         return self.nearest(embedding)[0] if found is None else found.name
 

@@ -126,7 +126,7 @@ def _check_task(generator: DiffusersPipeline, task: Task, expected: Sequence[Pix
 
 
 def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> list[Pixels]:
-    """Draw the images as the engine does, with joint steps and decodes wherever keys are equal."""
+    """Draw the images as the engine does, with joint steps and decodes for equal keys."""
     most = max(generator.card.buckets)
     states = generator.start(tasks)
     try:

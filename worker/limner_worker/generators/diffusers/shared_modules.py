@@ -70,7 +70,7 @@ class SharedModules:
     def capture(self) -> Changes:
         """Return the differences from the state at load, after an image's code has run."""
         dtypes = [example.dtype for example in self._examples.values()]
-        # This runs after each call of each image, over up to 140 attention layers: hence without a loop in Python.
+        # This runs after each call of each image, over up to 140 attention layers, so it has no loop in Python.
         if dtypes == self._dtypes and all(map(is_, map(_HELD, self._places), self._processors)):
             self._now = AS_LOADED
             return AS_LOADED

@@ -182,7 +182,7 @@ def _stacked(rows: Sequence[_Unit]) -> _Unit:
 
 
 def _related(kind: RelationKind, subject: _Unit, there: _Unit, random: Random) -> _Unit:
-    """Return both units as they stand to each other: the subject is `kind` of `there`."""
+    """Return both units in one: the subject has the relation `kind` to `there`."""
     if kind in MIRRORED:
         return _related(MIRRORED[kind], there, subject, random)
     a, b = _fitted(subject, 1), _fitted(there, 1)

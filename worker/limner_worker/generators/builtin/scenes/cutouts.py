@@ -144,7 +144,7 @@ def _reached(passable: Mask) -> Mask:
 
 
 def _filled(seeds: Mask, passable: Mask) -> Mask:
-    """Return the pixels that are connected to seeds through passable ones, by turns along rows and columns."""
+    """Return the pixels that are connected to seeds through passable ones, alternately along rows and columns."""
     reached = seeds
     while True:
         before = reached.sum()

@@ -74,11 +74,11 @@ class Lexicon:
         others = [each for each in hits if each[1] <= first or each[0] >= last]
         apart = [each for each in others if each[1] != first and each[0] != last]
         if apart or not self._is_head(noun, words[:first], words[last:]):
-            return None  # two things, and what is between them is not understood; or a thing that only says of what
+            return None  # two things, and what is between them is not understood; or a thing that only names a material
         return noun, " ".join((*words[:first], *words[last:]))
 
     def _is_head(self, noun: Noun, before: Sequence[str], after: Sequence[str]) -> bool:
-        """Return whether the noun between words is what they are about: "mesa de madera" is not about wood."""
+        """Return whether the noun between words is their subject: "mesa de madera" is not about wood."""
         if self._words.noun_first:
             return not self._words.of.search(" ".join((*before, "")))
         return not after or (noun.doubt == 0 and not self._words.unspaced)

@@ -160,7 +160,7 @@ def elsewhere(part: Part, place: str) -> Part:
 
 
 def related(kind: RelationKind, left: Part, right: Part, names: KnownNames) -> Part | None:
-    """Return two parts of which the things of the first stand to the first thing of the second."""
+    """Return both parts in one: the things of the first have the relation `kind` to the first thing of the second."""
     joined = left.then(right)
     there = len(left.objects)
     last, worn = left.objects[-1], right.objects[0]

@@ -1,4 +1,4 @@
-"""Reads a prompt as a scene: its things with number and colour, how they stand to each other, and the background."""
+"""Reads a prompt as a scene: its things with number and colour, their relations, and the background."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SceneReader:
         self._readers = [_LanguageReader(words, Lexicon(words, names, encode), names) for words in languages()]
 
     def read(self, text: str, rule: SceneRule) -> Scene | None:
-        """Return the scene of a prompt; it is `plain` if the prompt asks for one thing as it is.
+        """Return the scene of a prompt; it is `plain` if the prompt asks for one thing without number or colour.
 
         None if the prompt is the name of one thing, or is not read with certainty: then it is drawn as a whole. The
         result depends on this text only.
@@ -135,7 +135,7 @@ class _LanguageReader:
         return text, first or "white", tuple(others)
 
     def _part(self, text: str) -> Part | None:
-        """Return what a text shows: one thing, things that stand to each other, or several in a list."""
+        """Return what a text shows: one thing, things in a relation, or several in a list."""
         text = text.strip(_MARKS)
         if text not in self._read:
             self._read[text] = None
@@ -150,7 +150,7 @@ class _LanguageReader:
         return min((each for each in options if each is not None), key=lambda each: each.cost, default=None)
 
     def _relations(self, text: str) -> Iterator[Part | None]:
-        """Yield the readings of things that stand to each other; a place that is not understood is left out."""
+        """Yield the readings of things in a relation; a place that is not understood is left out."""
         for kind, pattern in self.words.relations:
             match = pattern.fullmatch(text)
             left = None if match is None else self._part(match["a"])

@@ -1,0 +1,228 @@
+"""Jobs of tiny diffusers pipelines, run by our engine and by `pipe()`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.engine import pipelines
+
+from limner_shared.db.ledger import Claim
+from limner_shared.domain.cards import ModelCard, load_card
+from limner_shared.domain.jobs import JobRequest, JobSpec, Lane
+from limner_shared.errors import LimnerError
+from limner_shared.threads import Supervisor
+from limner_worker.engine.job_run import JobRun
+from limner_worker.engine.loop import Engine
+from limner_worker.generators.model_cache import ModelCache
+
+SIGMAS = ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
+
+FEW_STEPS = ["LCMScheduler", "TCDScheduler", "SASolverScheduler"]
+
+FLOWS = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The fields of a family's card beyond the common ones."""
+
+    schedulers: list[str]
+    tasks: list[str] = field(default_factory=lambda: ["text-to-image"])
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+ALL_TASKS = ["text-to-image", "image-to-image", "inpainting"]
+
+FAMILIES = {
+    "stable_diffusion": Family([*SIGMAS, "PNDMScheduler", "EulerAncestralDiscreteScheduler", *FEW_STEPS], ALL_TASKS),
+    "stable_diffusion_xl": Family(SIGMAS, ALL_TASKS),
+    "stable_diffusion_3": Family(FLOWS, ALL_TASKS, {"max_sequence_length": 32}),
+    "flux": Family([], ALL_TASKS, {"max_sequence_length": 32}),
+    "pixart": Family(SIGMAS[:2], arguments={"use_resolution_binning": False, "max_sequence_length": 32}),
+    "qwen_image": Family([], ALL_TASKS),
+    "z_image": Family([], ["text-to-image", "image-to-image"]),
+}
+
+CARD = """
+name = "tiny"
+title = "Tiny"
+family = "diffusers"
+source = {{ folder = "{family}" }}
+sizes = [[32, 32], [64, 32]]
+steps = {{ min = 1, max = 50, default = 4 }}
+guidance = {{ min = 0.0, max = 20.0, default = 7.5 }}
+buckets = [1, 2, 4]
+tasks = {tasks}
+schedulers = {schedulers}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pipelines")
+
+
+def card_of(family: str, folder: Path) -> ModelCard:
+    if not (folder / family).exists():
+        pipelines.save(family, folder)
+    about = FAMILIES[family]
+    file = folder / f"{family}.toml"
+    text = CARD.format(family=family, tasks=about.tasks, schedulers=about.schedulers)
+    options = "".join(f"{name} = {str(value).lower()}\n" for name, value in about.arguments.items())
+    file.write_text(text + (f"[options.arguments]\n{options}" if options else ""))
+    return load_card(file)
+
+
+class Collector:
+    """Records every picture; submits the next jobs at each step, so that they join running batches."""
+
+    def __init__(self, jobs: Sequence[JobRun]) -> None:
+        self.later = list(jobs)
+        self.left = len(self.later)
+        self.engine: Engine | None = None
+        self.shown: list[np.ndarray] = []
+        self.errors: dict[str, LimnerError] = {}
+        self.done = threading.Event()
+
+    def progressed(self, job: JobRun) -> None:
+        self.more()
+
+    def more(self) -> None:
+        some, self.later = self.later[:2], self.later[2:]
+        if some and self.engine:
+            self.engine.submit(some)
+
+    def previewed(self, job: JobRun, picture: np.ndarray) -> None:
+        self.shown.append(picture)
+
+    def checkpointed(self, job: JobRun, index: int, checkpoint: bytes) -> None:
+        return
+
+    def generated(self, jobs: Sequence[JobRun]) -> None:
+        self._ended(len(jobs))
+
+    def failed(self, job: JobRun, error: LimnerError) -> None:
+        self.errors[job.id] = error
+        self._ended(1)
+
+    def unavailable(self, jobs: Sequence[JobRun], reason: str) -> None:
+        raise AssertionError(reason)
+
+    def _ended(self, count: int) -> None:
+        self.left -= count
+        self.more()
+        if not self.left:
+            self.done.set()
+
+
+def claimed(spec: JobSpec, name: str) -> JobRun:
+    return JobRun(Claim(name, "tenant", None, 1, 2, Lane.NORMAL, spec), lambda: None)
+
+
+def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, LimnerError]:
+    """Run all jobs in an engine, and return the errors of those that failed."""
+    heard = Collector(jobs)
+    heard.engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, Supervisor(), **options)
+    heard.engine.start()
+    heard.more()
+    assert heard.done.wait(120)
+    heard.engine.stop()
+    return heard.errors
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Return an input image and a mask."""
+    noise = np.random.default_rng(0)
+    mask = np.zeros((32, 32, 3), np.uint8)
+    mask[:, 16:] = 255
+    return noise.integers(0, 255, (32, 32, 3), np.uint8), mask
+
+
+def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
+    asked = {key: value for key, value in request.items() if key != "task"}
+    spec = card.resolve(JobRequest(**asked))
+    image, mask = pictures()
+    task = request.get("task", "text-to-image")
+    if task != "text-to-image":
+        more = {"image": "0" * 64, "strength": 0.6} | ({"mask": "1" * 64} if task == "inpainting" else {})
+        spec = spec.model_copy(update=more)
+    job = claimed(spec, name)
+    if task != "text-to-image":
+        job.rows[0].task.image = image
+        job.rows[0].task.mask = mask if task == "inpainting" else None
+    return job
+
+
+def seed_steps(scheduler: Any, generator: torch.Generator) -> None:
+    """Let a scheduler draw noise with the request's seed also where its pipeline does not give it a generator."""
+    step: Any = scheduler.step
+    if "generator" in inspect.signature(step).parameters:
+
+        @functools.wraps(step)
+        def seeded(*args: Any, **kwargs: Any) -> Any:
+            return step(*args, **{"generator": generator, **kwargs})
+
+        scheduler.step = seeded
+
+
+def choose_scheduler(pipe: Any, name: str) -> None:
+    """Set the scheduler of a pipeline and of the pipelines within it."""
+    before, chosen = pipe.scheduler, getattr(diffusers, name).from_config(pipe.scheduler.config)
+    for part in (pipe, *(part for part in vars(pipe).values() if isinstance(part, diffusers.DiffusionPipeline))):
+        if part.scheduler is before:
+            part.scheduler = chosen
+
+
+def reference(card: ModelCard, job: JobRun) -> np.ndarray:
+    """Return the picture that diffusers draws for the request alone, called as its documentation says."""
+    spec, task = job.claim.spec, job.rows[0].task
+    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder), dtype=getattr(torch, card.dtype))
+    if spec.scheduler:
+        choose_scheduler(pipe, spec.scheduler)
+    with suppress(ValueError):  # diffusers names no other class for the task: this one does it
+        if spec.task == "image-to-image":
+            pipe = diffusers.AutoPipelineForImage2Image.from_pipe(pipe)
+        if spec.task == "inpainting":
+            pipe = diffusers.AutoPipelineForInpainting.from_pipe(pipe)
+    pipe.set_progress_bar_config(disable=True)
+    more: dict[str, Any] = dict(card.options.get("arguments", {}))
+    if task.image is not None:
+        more |= {"image": Image.fromarray(task.image), "strength": spec.strength}
+    if task.mask is not None:
+        more["mask_image"] = Image.fromarray(task.mask)
+    if spec.negative_prompt:
+        more["negative_prompt"] = spec.negative_prompt
+    if spec.guidance_rescale:
+        more["guidance_rescale"] = spec.guidance_rescale
+    more["true_cfg_scale" if card.source.folder.name == "qwen_image" else "guidance_scale"] = spec.guidance
+    more |= {"width": spec.width, "height": spec.height, "num_inference_steps": spec.steps, "output_type": "np"}
+    takes = inspect.signature(pipe.__call__).parameters
+    more["guidance_schedule"] = None
+    generator = torch.Generator().manual_seed(spec.seed)
+    seed_steps(pipe.scheduler, generator)
+    output = pipe(
+        prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
+    )
+    return next(iter(output.values()))[0]
+
+
+def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:
+    while active := [state for state in states if not state.finished]:
+        generator.step(active)
+    return generator.decode(states).pictures()
+
+
+def elsewhere(card: ModelCard, folder: Path) -> ModelCard:
+    return card.model_copy(update={"source": card.source.model_copy(update={"folder": folder})})

@@ -1,0 +1,120 @@
+"""The command line as a process, and a small HTTP service that answers it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from limner_client.cli.main import cli
+
+PICTURE = b"\x89PNG not really"
+
+
+def run(*words: str, **environment: str) -> Result:
+    return CliRunner(env={f"LIMNER_{name.upper()}": value for name, value in environment.items()}).invoke(cli, words)
+
+
+WHEN = "2026-01-01T00:00:00Z"
+
+
+class FakeServer:
+    """A real HTTP server with the native API's paths; a test can set its responses, and it records the requests."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.bodies: list[bytes] = []
+        self.queries = ""
+        self.damaged = False
+        errors = [{"line": line, "field": "prompt", "message": "prompt: bad."} for line in range(1, 13)]
+        self.bad_lines: dict[str, Any] = {"status": 422, "title": "Invalid", "code": "invalid_bulk", "errors": errors}
+        self.bad_lines |= {"detail": "12 lines of 14 cannot be accepted.", "bad_lines": 12}
+        self.job_state = "succeeded"
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                fake.answer(self, b"")
+
+            def do_POST(self) -> None:
+                body = b""
+                if self.headers.get("Transfer-Encoding") == "chunked":
+                    while size := int(self.rfile.readline(), 16):
+                        body += self.rfile.read(size)
+                        self.rfile.readline()
+                    self.rfile.readline()
+                else:
+                    body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                fake.answer(self, body)
+
+            def log_message(self, *_: Any, **__: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def job(self, line: int | None = None) -> dict[str, Any]:
+        digest = hashlib.sha256(PICTURE).hexdigest()
+        image = {"id": "img_1", "url": f"/images/{line}", "sha256": digest, "width": 64, "height": 64, "seed": 7}
+        view: dict[str, Any] = {
+            "id": "job_1",
+            "status": self.job_state,
+            "model": "m",
+            "prompt": "a red apple",
+            "style": None,
+        }
+        view |= {"version": 2, "negative_prompt": "", "priority": "normal", "metadata": {}, "bulk": None, "links": {}}
+        view |= {"position": None, "progress": None, "created_at": WHEN, "started_at": WHEN, "finished_at": WHEN}
+        view |= {"width": 64, "height": 64, "steps": 4, "guidance": 3.0, "seed": 7, "n": 1, "line": line}
+        view["images"] = [image | {"media_type": "image/png", "bytes": len(PICTURE)}]
+        view["error"] = {"code": "storage_full", "message": "The disk is full.", "retryable": False}
+        return view | ({} if self.job_state == "failed" else {"error": None})
+
+    def of_jobs(self, method: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        problem = {"status": 422, "title": "Invalid", "code": "invalid_request", "detail": "style: 'x' is not allowed."}
+        if method == "GET":
+            return 200, {"items": [], "next": None}
+        return (422, problem) if b'"x"' in body else (202, self.job())
+
+    def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        path = handler.path.removeprefix("/api/v1").split("?")[0]
+        self.asked.append(f"{handler.command} {path}")
+        self.bodies.append(body)
+        self.queries += handler.path.partition("?")[2]
+        bulk: dict[str, Any] = {"created_at": WHEN, "links": {}}
+        bulk |= {"id": "bulk_1", "total": 2, "status": "done", "counts": {"succeeded": 2}}
+        bulk |= {
+            "skipped": {"count": 12, "errors": self.bad_lines["errors"]} if "on_error=skip" in self.queries else None
+        }
+        status, data = {
+            "/jobs": self.of_jobs(handler.command, body),
+            "/jobs/job_1": (200, self.job()),
+            "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
+            "/jobs/retry": (202, {"jobs": ["job_2"]}),
+            "/models": (200, {"items": []}),
+            "/bulks/bulk_1/pause": (200, bulk | {"status": "paused"}),
+            "/bulks/bulk_1/resume": (200, bulk | {"status": "running"}),
+            "/bulks": (422, self.bad_lines) if b"bad" in body and "on_error=skip" not in handler.path else (202, bulk),
+            "/bulks/bulk_1": (200, bulk),
+            "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
+        }.get(path, (200, b"damaged" if self.damaged else PICTURE))
+        sent = data if isinstance(data, bytes) else json.dumps(data).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(sent)))
+        handler.end_headers()
+        handler.wfile.write(sent)
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    server = FakeServer()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
