@@ -180,6 +180,9 @@ class Settings(SafetySettings):
     step_timeout_seconds: float = Field(default=600.0, gt=0)
     """A model call that lasts longer is treated as hung: the worker hands back its other jobs and ends, to be
     restarted."""
+    web_shutdown_seconds: int = Field(default=30, ge=1)
+    """How long a stopping web process waits for the answers that clients wait for, such as pictures of
+    `/v1/images/generations`. Event streams and polls end at once, and clients repeat them."""
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker continues with its jobs before it hands the rest back."""
 

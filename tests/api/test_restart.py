@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select
 
@@ -69,3 +71,26 @@ def test_a_bulk_interrupted_by_a_server_crash_is_stored_once(server: Service, tm
     assert client.poll() is None
     client.send_signal(signal.SIGINT)
     assert client.wait(30) != 0
+
+
+@pytest.mark.long
+def test_a_stopping_web_process_ends_polls_and_streams_and_answers_who_waits_for_pictures(server: Service):
+    url = address(server)
+    job = httpx.post(f"{url}/api/v1/jobs", json={"prompt": "a hen"}).json()["id"]
+    with ThreadPoolExecutor(3) as clients:
+        poll = clients.submit(httpx.get, f"{url}/api/v1/jobs/{job}?wait=20", timeout=90)
+        stream = clients.submit(httpx.get, f"{url}/api/v1/events", timeout=90)
+        picture = clients.submit(httpx.post, f"{url}/v1/images/generations", json={"prompt": "a cat"}, timeout=90)
+        eventually(lambda: count_jobs(server) == 2)
+        server.processes[0].send_signal(signal.SIGTERM)
+        assert poll.result(15).json()["status"] == "queued"
+        assert stream.result(20).status_code == 200
+        assert not picture.done()
+        finish_all_jobs(server)
+        assert picture.result(20).json()["data"]
+    assert server.processes[0].wait(20) == 0
+
+
+def count_jobs(server: Service) -> int:
+    with server.database.read() as session:
+        return len(session.scalars(select(Job.id)).all())

@@ -29,6 +29,7 @@ from limner_web.renditions import Renditions
 from limner_web.serving import cooperative
 from limner_web.serving.offload import Threads
 from limner_web.serving.probe import Probe
+from limner_web.serving.shutdown import Shutdown
 from limner_web.throttling import ConcurrencyLimiter, RequestRate
 from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
@@ -57,6 +58,7 @@ class Services:
     unchanged: UnchangedPolls
     feeds: Feeds
     probe: Probe
+    shutdown: Shutdown
     limiter: ConcurrencyLimiter
     request_rate: RequestRate
     key_usage: KeyUsage
@@ -99,6 +101,7 @@ def build(settings: Settings) -> Services:
         unchanged=UnchangedPolls(listener),
         feeds=Feeds(listener, database, supervisor),
         probe=Probe(settings, redis),
+        shutdown=Shutdown(),
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),
         key_usage=KeyUsage(database, supervisor),

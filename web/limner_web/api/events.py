@@ -120,7 +120,7 @@ def stream_events(query: EventQuery, header: EventHeaders) -> Response:
     scope = _scope(services, query)
     after = _position(header.last_event_id)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _send(services, scope, after, hang_up_check())
+    stream = _send(services, scope, after, services.shutdown.or_begun(hang_up_check()))
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
 

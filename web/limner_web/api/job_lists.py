@@ -122,9 +122,8 @@ def _polled(services: Services, query: ListQuery) -> JobList:
     if query.wait and rows and not _some_ended(rows):
         release_request_slot(services.limiter)
         watched = [row.id for row in rows]
-        services.watches.wait_for_any(
-            tenant, watched, query.wait, lambda: _some_ended(look(), len(watched)), hang_up_check()
-        )
+        gone = services.shutdown.or_begun(hang_up_check())
+        services.watches.wait_for_any(tenant, watched, query.wait, lambda: _some_ended(look(), len(watched)), gone)
         rows = look()
     with services.database.read() as session:
         return JobList(items=job_views(session, services.hints, rows), next=None)

@@ -203,7 +203,8 @@ def _view(services: Services, job_id: str) -> JobView:
 
 def _wait(services: Services, job_id: str, seconds: float) -> JobView:
     release_request_slot(services.limiter)
-    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), hang_up_check())
+    gone = services.shutdown.or_begun(hang_up_check())
+    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), gone)
     return view
 
 
