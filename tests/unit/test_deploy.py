@@ -26,6 +26,7 @@ SERVICE_FIELDS = {
     "build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "mem_limit",
     "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes",
 }  # fmt: skip
+OBSERVABILITY = {"prometheus", "grafana", "jaeger"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def pins(file: Path) -> dict[str, str]:
 
 def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: dict[str, Any]) -> None:
     services, volumes = compose["services"], compose["volumes"]
-    assert set(services) == {"redis", "postgres", "migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"}
+    ours = {"redis", "postgres", "migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"}
+    assert set(services) == ours | OBSERVABILITY
     for name, service in services.items():
         assert set(service) <= SERVICE_FIELDS, name
         for needed, how in service.get("depends_on", {}).items():
@@ -56,7 +58,7 @@ def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: di
             assert how["condition"] != "service_healthy" or "healthcheck" in services[needed]
         for mount in service.get("volumes", []):
             source = mount.split(":")[0]
-            assert source in volumes or (ROOT / source).is_dir(), mount
+            assert source in volumes or (ROOT / source).exists(), mount
 
 
 def test_our_services_start_after_the_migration(compose: dict[str, Any]) -> None:
@@ -69,6 +71,21 @@ def test_our_services_start_after_the_migration(compose: dict[str, Any]) -> None
 def test_the_cpu_worker_is_only_in_the_cpu_profile(compose: dict[str, Any]) -> None:
     assert compose["services"]["worker-cpu"]["profiles"] == ["cpu"]
     assert "profiles" not in compose["services"]["worker-gpu"]
+
+
+def test_monitoring_is_a_profile_on_loopback_that_reads_our_rules_and_dashboard(compose: dict[str, Any]) -> None:
+    services = {name: compose["services"][name] for name in OBSERVABILITY}
+    mounted = {mount.split(":")[0] for service in services.values() for mount in service.get("volumes", [])}
+    assert {"./deploy/monitoring/rules.yml", "./deploy/monitoring/dashboard.json"} <= mounted
+    for service in services.values():
+        assert service["profiles"] == ["observability"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    config = yaml.safe_load((ROOT / "deploy/monitoring/compose/prometheus.yml").read_text())
+    alone = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yml").read_text())
+    port = compose["x-environment"]["LIMNER_METRICS_PORT"]
+    assert str(config).replace(f"web:{port}", "127.0.0.1:9100").replace("/etc/prometheus/", "") == str(alone)
+    sources = yaml.safe_load((ROOT / "deploy/monitoring/compose/datasources.yml").read_text())["datasources"]
+    assert {source["url"].split("/")[2].split(":")[0] for source in sources} <= OBSERVABILITY
 
 
 def test_redis_is_persistent_and_evicts_nothing(compose: dict[str, Any]) -> None:
