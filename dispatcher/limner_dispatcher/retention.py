@@ -103,7 +103,7 @@ class Cleaner:
         deleted = [digest for digest in digests if self._delete(digest)]
         spared = sorted(set(digests) - set(deleted))
         with self._database.write() as session:
-            ledger.forget_garbage(session, deleted)
+            ledger.unmark_garbage(session, deleted)
             ledger.schedule_blob_deletion(session, spared)
         if deleted:
             log.info("deleted pictures that no row refers to", pictures=len(deleted))
@@ -114,7 +114,7 @@ class Cleaner:
             digests = ledger.inputs_given_up(session, ROWS)
         deleted = [digest for digest in digests if self._delete_input(digest)]
         with self._database.write() as session:
-            ledger.forget_inputs(session, deleted)
+            ledger.unmark_inputs(session, deleted)
         if deleted:
             log.info("deleted inputs that no job starts from any more", inputs=len(deleted))
         return len(deleted)

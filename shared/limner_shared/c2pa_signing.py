@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -40,9 +41,8 @@ class PictureSigner:
         """Read the certificate and its key, and sign a test picture. Raises ConfigurationError."""
         chain, private, algorithm = _read_pair(certificate, key)
         try:
-            import c2pa  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415 - optional
-
-            self._c2pa: Any = c2pa
+            c2pa: Any = import_module("c2pa")  # an extra, which few installations have
+            self._c2pa = c2pa
             self._info: Any = c2pa.C2paSignerInfo(algorithm, chain, private, timestamp_url.encode() or None)
             self._context: Any = c2pa.Context.from_dict(OPTIONS)
         except ModuleNotFoundError as error:

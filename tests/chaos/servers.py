@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -219,8 +220,8 @@ class Disk:
             subprocess.run(["umount", "-l", str(self._mounted)], check=False)
 
 
-def in_background(action: object, *arguments: object) -> threading.Thread:
+def in_background(action: Callable[..., object], *arguments: object) -> threading.Thread:
     """Run a function in a background thread."""
-    thread = threading.Thread(target=action, args=arguments, daemon=True)  # type: ignore[arg-type]
+    thread = threading.Thread(target=action, args=arguments, daemon=True)
     thread.start()
     return thread

@@ -11,6 +11,7 @@ from tests.chaos import oracle
 from tests.chaos.servers import RedisServer
 from tests.processes import Service
 
+SHORT_LEASES = {"lease_seconds": 3.0, "heartbeat_seconds": 0.5}
 CARD = Path(__file__).parents[1] / "models" / "null.toml"
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -30,8 +31,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 def null_service(service: Service, redis_server: RedisServer) -> Service:
     """The service with the null model, and with short leases so that tests do not wait long for them to expire."""
     changes = {"models": (CARD,), "default_model": "null", "redis_url": redis_server.url}
-    changes |= {"lease_seconds": 3.0, "heartbeat_seconds": 0.5}
-    service.change_settings(changes)
+    service.change_settings(changes | SHORT_LEASES)
     return service
 
 

@@ -22,10 +22,8 @@ from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.messaging.celery_app import make_celery, publish, queue_name, queue_names
 from limner_shared.messaging.hints import Hints, connect
 from tests.conftest import start_valkey
+from tests.distributed.null_services import CARD, SHORT_LEASES, postgresql, sqlite
 from tests.processes import Service, eventually
-
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 def events(service: Service, kind: str) -> dict[str, int]:
@@ -75,9 +73,10 @@ def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service: Service
 
 @sqlite
 def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(service: Service):
+    service.change_settings({"models": (CARD,), "default_model": "null"} | SHORT_LEASES)
     service.start("dispatcher")
     [victim] = service.start_workers()
-    [job_id] = ids = service.submit(steps=100, n=16)
+    [job_id] = ids = service.submit(steps=1000, n=16)
     first_running(service, ids)
     victim.kill()
     service.start_workers()

@@ -11,17 +11,24 @@ from playwright.sync_api import Browser, Page, expect
 from tests.e2e.running import chromium, limner_up
 
 from limner_client.local.embedded_valkey import free_port
+from limner_shared.settings import OPENAI_NAMES
 
 expect.set_options(timeout=20_000)  # a loaded machine draws slowly
 
 CARDS = Path(__file__).parents[1] / "models"
+EXAMPLE_CARDS = Path(__file__).parents[2] / "examples" / "cards"
 
 
 @pytest.fixture(scope="session")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service as `limner up` starts it, without keys; one of its models takes pictures."""
+    """The address of a service as `limner up` starts it, without keys; one of its models takes pictures.
+
+    It also serves the example's card, and `sdxl`, which OpenAI's guide names.
+    """
     port = free_port()
-    with limner_up(tmp_path_factory.mktemp("doors") / "data", port, LIMNER_MODELS=str(CARDS)):
+    models, aliases = f"{CARDS},{EXAMPLE_CARDS}", ",".join([*OPENAI_NAMES, "sdxl=canvas"])
+    data = tmp_path_factory.mktemp("doors") / "data"
+    with limner_up(data, port, LIMNER_MODELS=models, LIMNER_MODEL_ALIASES=aliases):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -9,21 +9,11 @@ from typing import Any, cast
 import httpx
 import openai
 import pytest
-from tests.e2e.running import limner_up
-
-from limner_client.local.embedded_valkey import free_port
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    with limner_up(tmp_path_factory.mktemp("chat") / "data", port):
-        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
-def client(origin: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{origin}/v1", api_key="unused", max_retries=0) as built:
+def client(door: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{door}/v1", api_key="unused", max_retries=0) as built:
         yield built
 
 
@@ -33,18 +23,18 @@ def ask(client: openai.OpenAI, *messages: str, **more: Any) -> Any:
     return client.chat.completions.create(model="limner-gan", messages=conversation, **more)
 
 
-def test_a_message_is_answered_with_a_sentence_and_a_picture(client: openai.OpenAI, origin: str):
+def test_a_message_is_answered_with_a_sentence_and_a_picture(client: openai.OpenAI, door: str):
     answer = ask(client, "please draw a red apple")
     content = answer.choices[0].message.content
     assert "a red apple" in content
     [link] = re.findall(r"\]\((.*?)\)", content)
-    assert link.startswith(origin)
+    assert link.startswith(door)
     assert httpx.get(link).content.startswith(b"\x89PNG")
     assert answer.choices[0].finish_reason == "stop"
     assert answer.revised_prompt == "a red apple"
 
 
-def test_a_later_message_changes_the_picture_of_the_previous_answer(client: openai.OpenAI, origin: str):
+def test_a_later_message_changes_the_picture_of_the_previous_answer(client: openai.OpenAI, door: str):
     first = ask(client, "a red car", seed=7)
     second = ask(client, "a red car", first.choices[0].message.content, "bluer")
     assert second.revised_prompt == "a blue car"

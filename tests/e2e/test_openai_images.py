@@ -16,29 +16,15 @@ import httpx
 import openai
 import pytest
 from PIL import Image
-from tests.e2e.running import limner_up
-from tests.models import CANVAS
 from tests.processes import eventually
 
-from limner_client.local.embedded_valkey import free_port
-
-ALIASES = "gpt-image-1,dall-e-3,sdxl=canvas"
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "openai.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    with limner_up(
-        tmp_path_factory.mktemp("images") / "data", port, LIMNER_MODELS=str(CANVAS), LIMNER_MODEL_ALIASES=ALIASES
-    ):
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def client(origin: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{origin}/v1", api_key="unused", max_retries=0) as built:
+def client(door: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{door}/v1", api_key="unused", max_retries=0) as built:
         yield built
 
 
@@ -50,18 +36,18 @@ def picture(item: Any) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(item.b64_json)))
 
 
-def jobs(origin: str, prompt: str) -> list[dict[str, Any]]:
-    return [job for job in httpx.get(f"{origin}/api/v1/jobs").json()["items"] if job["prompt"] == prompt]
+def jobs(door: str, prompt: str) -> list[dict[str, Any]]:
+    return [job for job in httpx.get(f"{door}/api/v1/jobs").json()["items"] if job["prompt"] == prompt]
 
 
-def test_an_image_is_returned_as_base64_with_its_seed_its_job_and_the_usage(client: openai.OpenAI, origin: str):
+def test_an_image_is_returned_as_base64_with_its_seed_its_job_and_the_usage(client: openai.OpenAI, door: str):
     answer = generate(client, quality="high", extra_body={"seed": 66051, "metadata": {"page": 3}}, user="u-1")
     [item] = answer.data
     assert picture(item).format == "PNG"
     assert picture(item).getpixel((0, 0)) == (3, 2, 1)  # the null model paints the seed
     assert (item.seed, item.revised_prompt, item.url) == (66051, "a red apple", None)
     assert (answer.size, answer.quality, answer.background, answer.output_format) == ("64x32", "high", "opaque", "png")
-    job = httpx.get(f"{origin}/api/v1/jobs/{answer.job_id}").json()
+    job = httpx.get(f"{door}/api/v1/jobs/{answer.job_id}").json()
     assert (job["status"], job["steps"], job["seed"]) == ("succeeded", 8, 66051)
     assert job["metadata"] == {"page": 3, "user": "u-1"}
     assert answer.safety_identifier == "u-1"
@@ -124,47 +110,47 @@ def test_an_unknown_model_is_refused(client: openai.OpenAI):
     assert "canvas" in cast(Any, refused.value.body)["message"]
 
 
-def test_a_client_that_gives_up_does_not_cancel_its_job(client: openai.OpenAI, origin: str):
+def test_a_client_that_gives_up_does_not_cancel_its_job(client: openai.OpenAI, door: str):
     with pytest.raises(openai.APITimeoutError):
         generate(client, prompt="patience", timeout=0.5, extra_body={"steps": 100})
-    eventually(lambda: [job["status"] for job in jobs(origin, "patience")] == ["succeeded"])
+    eventually(lambda: [job["status"] for job in jobs(door, "patience")] == ["succeeded"])
 
 
-def test_the_clients_own_retries_make_one_job_and_return_its_image(client: openai.OpenAI, origin: str):
+def test_the_clients_own_retries_make_one_job_and_return_its_image(client: openai.OpenAI, door: str):
     patient = client.with_options(max_retries=50)
     answer = generate(patient, prompt="again and again", timeout=0.7, extra_body={"steps": 120})
-    assert [job["id"] for job in jobs(origin, "again and again")] == [answer.job_id]
+    assert [job["id"] for job in jobs(door, "again and again")] == [answer.job_id]
 
 
-def post(origin: str, count: int, **more: Any) -> dict[str, Any]:
+def post(door: str, count: int, **more: Any) -> dict[str, Any]:
     body = {"model": "canvas", "prompt": "at once"} | more
     headers = {"X-Stainless-Retry-Count": str(count)}
-    return httpx.post(f"{origin}/v1/images/generations", json=body, headers=headers, timeout=60).json()
+    return httpx.post(f"{door}/v1/images/generations", json=body, headers=headers, timeout=60).json()
 
 
-def test_tries_of_one_request_that_arrive_at_once_make_one_job(origin: str):
+def test_tries_of_one_request_that_arrive_at_once_make_one_job(door: str):
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda count: post(origin, count, steps=20), [0, 1, 2, 1]))
+        answers = list(pool.map(lambda count: post(door, count, steps=20), [0, 1, 2, 1]))
     assert len({answer["job_id"] for answer in answers}) == 1
     assert len({answer["data"][0]["b64_json"] for answer in answers}) == 1
 
 
-def test_first_tries_are_never_merged_and_a_retry_only_with_its_own_request(origin: str):
+def test_first_tries_are_never_merged_and_a_retry_only_with_its_own_request(door: str):
     with ThreadPoolExecutor(3) as pool:
-        first = list(pool.map(lambda _: post(origin, 0, prompt="first")["job_id"], range(3)))
+        first = list(pool.map(lambda _: post(door, 0, prompt="first")["job_id"], range(3)))
     assert len(set(first)) == 3
-    assert post(origin, 1, prompt="first", output_format="webp")["job_id"] not in first
-    assert post(origin, 1, prompt="first")["job_id"] in first
+    assert post(door, 1, prompt="first", output_format="webp")["job_id"] not in first
+    assert post(door, 1, prompt="first")["job_id"] in first
 
 
-def test_a_canceled_job_is_an_error_that_the_client_does_not_retry(client: openai.OpenAI, origin: str):
+def test_a_canceled_job_is_an_error_that_the_client_does_not_retry(client: openai.OpenAI, door: str):
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(generate, client.with_options(max_retries=2), prompt="stop", extra_body={"steps": 1000})
-        [job] = eventually(lambda: jobs(origin, "stop"))
-        httpx.post(f"{origin}/api/v1/jobs/{job['id']}/cancel").raise_for_status()
+        [job] = eventually(lambda: jobs(door, "stop"))
+        httpx.post(f"{door}/api/v1/jobs/{job['id']}/cancel").raise_for_status()
         with pytest.raises(openai.ConflictError) as refused:
             asked.result(60)
-    assert (refused.value.code, len(jobs(origin, "stop"))) == ("invalid_state", 1)
+    assert (refused.value.code, len(jobs(door, "stop"))) == ("invalid_state", 1)
 
 
 def test_a_stream_sends_previews_and_then_the_image(client: openai.OpenAI):
@@ -185,10 +171,10 @@ def test_a_stream_without_partial_images_sends_each_image(client: openai.OpenAI)
     ]
 
 
-def test_a_stream_ends_with_the_error_of_its_job(client: openai.OpenAI, origin: str):
+def test_a_stream_ends_with_the_error_of_its_job(client: openai.OpenAI, door: str):
     stream = generate(client, prompt="halt", stream=True, extra_body={"steps": 1000})
-    [job] = eventually(lambda: jobs(origin, "halt"))
-    httpx.post(f"{origin}/api/v1/jobs/{job['id']}/cancel").raise_for_status()
+    [job] = eventually(lambda: jobs(door, "halt"))
+    httpx.post(f"{door}/api/v1/jobs/{job['id']}/cancel").raise_for_status()
     with pytest.raises(openai.APIError, match="canceled"):
         list(stream)
 
@@ -200,7 +186,7 @@ def png(colour: str | tuple[int, ...], mode: str = "RGB") -> bytes:
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_an_image_is_edited_with_a_mask(client: openai.OpenAI, origin: str, many: bool):
+def test_an_image_is_edited_with_a_mask(client: openai.OpenAI, door: str, many: bool):
     image = ("boat.png", png("red"), "image/png")
     answer: Any = client.images.edit(
         model="canvas",
@@ -212,7 +198,7 @@ def test_an_image_is_edited_with_a_mask(client: openai.OpenAI, origin: str, many
         extra_body={"seed": 9, "strength": 0.5, "metadata": {"page": "3"}, "reproducible": True},
     )
     assert [item.seed for item in answer.data] == [9, 10]
-    job = httpx.get(f"{origin}/api/v1/jobs/{answer.job_id}").json()
+    job = httpx.get(f"{door}/api/v1/jobs/{answer.job_id}").json()
     assert (job["strength"], job["steps"], job["metadata"], job["reproducible"]) == (0.5, 8, {"page": "3"}, True)
     assert job["image"]
     assert job["mask"]
@@ -240,8 +226,8 @@ def test_a_variation_of_an_own_picture_has_its_prompt(client: openai.OpenAI):
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_an_example_of_the_guide_runs(origin: str, tmp_path: Path, number: Any):
-    program = EXAMPLES[number].replace("http://127.0.0.1:8700", origin)
+def test_an_example_of_the_guide_runs(door: str, tmp_path: Path, number: Any):
+    program = EXAMPLES[number].replace("http://127.0.0.1:8700", door)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )

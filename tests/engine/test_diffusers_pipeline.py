@@ -157,7 +157,7 @@ def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder: Path):
     asked = [request, request | {"adapters": [{"name": "ink", "weight": 0.8}]}, request]
     jobs = [job_of(card, str(number), one) for number, one in enumerate(asked)]
     assert run(generator, jobs) == {}
-    plain, inked, again = (job.rows[0].picture.astype(int) for job in jobs)  # type: ignore[union-attr]
+    plain, inked, again = (np.asarray(job.rows[0].picture, dtype=int) for job in jobs)
     assert np.array_equal(plain, again)
     assert np.abs(plain - reference(plain_card, jobs[0]) * 255).max() <= 1
     pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder))

@@ -99,6 +99,6 @@ def test_the_order_of_a_worker_ends_with_it(database: Database) -> None:
     with database.write() as session:
         for owner in (ONE, TWO):
             pauses.pause(session, PauseKind.WORKER, owner, None, None, actor=audit.OPERATOR)
-        pauses.forget_worker(session, ONE)
-        pauses.forget_worker(session, ONE)
+        pauses.end_drain(session, ONE)
+        pauses.end_drain(session, ONE)
     assert drained(database) == {TWO}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,12 +20,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import update
 
-from limner_shared.db import engine as db
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
-from limner_shared.domain.jobs import LOSSES_TOGETHER, JobRequest, Lane, Priority
+from limner_shared.domain.jobs import LOSSES_TOGETHER, JobRequest, JobSpec, Lane, Priority
 from limner_shared.errors import GenerationFailed, LimnerError, StorageFailed
 
 TENANT = ledger.LOCAL_TENANT
@@ -53,17 +53,17 @@ class Model:
 class LedgerMachine(RuleBasedStateMachine):
     """Keeps claims after their end: their holders are then zombies and can still call anything."""
 
+    migrated: ClassVar[str]
+    spec: ClassVar[JobSpec]
     jobs = Bundle("jobs")
     claims = Bundle("claims")
 
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        url = f"sqlite:///{Path(self.folder.name) / 'limner.db'}"
-        db.upgrade(url)
-        self.database = Database(url)
+        file = shutil.copy(self.migrated, self.folder.name)
+        self.database = Database(f"sqlite:///{file}")
         self.models: dict[str, Model] = {}
-        self.card, self.spec = Catalogue.load([], "limner-flow").resolve(JobRequest(prompt="x"))
         with self.database.write() as session:
             ledger.ensure_tenant(session, TENANT, "local")
 
@@ -194,5 +194,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 model.versions.append(row.version)
 
 
-def test_the_ledger_matches_its_model_for_any_order_of_calls():
+def test_the_ledger_matches_its_model_for_any_order_of_calls(migrated_sqlite: str, catalogue: Catalogue) -> None:
+    LedgerMachine.migrated = migrated_sqlite
+    _, LedgerMachine.spec = catalogue.resolve(JobRequest(prompt="x"))
     run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))

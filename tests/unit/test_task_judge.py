@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ class ShapeRanker(Ranker):
     def __init__(self) -> None:
         pass
 
-    def __call__(self, pictures: Pixels, names: list[str]) -> NDArray[np.int64]:  # type: ignore[override]
+    def __call__(self, pictures: Pixels, names: Sequence[str]) -> NDArray[np.int64]:
         filled = (pictures.min(-1) < 250).mean((1, 2))
         found = np.where(filled < 0.8, "disc", "square")
         return np.array([[0 if name == shape else 9 for name in names] for shape in found])

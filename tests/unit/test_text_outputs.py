@@ -17,7 +17,8 @@ from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache
 
 def output() -> BaseModelOutputWithPooling:
     layers = tuple(torch.full((1, 4, 8), float(number)) for number in range(5))
-    return BaseModelOutputWithPooling(last_hidden_state=layers[4], pooler_output=torch.ones(1, 8), hidden_states=layers)  # type: ignore[arg-type]
+    tensors: dict[str, Any] = {"last_hidden_state": layers[4], "pooler_output": torch.ones(1, 8)}
+    return BaseModelOutputWithPooling(**tensors, hidden_states=layers)
 
 
 def never() -> Any:
@@ -60,11 +61,11 @@ def test_a_tensor_that_was_not_kept_is_computed_again_and_kept_from_then_on() ->
         return reads.noticed("text", repeated[-1], never)
 
     found = reads.noticed("text", kept, repeat)
-    assert torch.equal(found.hidden_states[2] + 0, output().hidden_states[2])  # type: ignore[index]
-    assert torch.equal(found.hidden_states[2] + 0, output().hidden_states[2])  # type: ignore[index]
+    assert torch.equal(found.hidden_states[2] + 0, output().hidden_states[2])
+    assert torch.equal(found.hidden_states[2] + 0, output().hidden_states[2])
     assert len(repeated) == 1
     again = reads.noticed("text", reads.kept("text", output()), never)
-    assert torch.equal(again.hidden_states[2] + again.pooler_output.sum(), output().hidden_states[2] + 8)  # type: ignore[index]
+    assert torch.equal(again.hidden_states[2] + again.pooler_output.sum(), output().hidden_states[2] + 8)
 
 
 def test_a_kept_tensor_is_not_a_view_of_its_batch() -> None:

@@ -116,7 +116,8 @@ def test_the_split_is_deterministic_and_the_rest_is_training_data() -> None:
     assert len(np.unique(first)) == 256
     assert np.array_equal(first, data.split(6_000))
     assert not np.array_equal(first, data.split(6_000, seed=1))
-    dataset = data.Dataset([None] * 6_000, None, None, first)  # type: ignore[list-item, arg-type]
+    unused: Any = None
+    dataset = data.Dataset([unused] * 6_000, unused, unused, first)
     assert sorted([*dataset.training, *first]) == list(range(6_000))
 
 

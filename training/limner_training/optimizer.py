@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch's returns a loss
         """Update every parameter that has a gradient; `closure` is not supported."""
         if closure is not None:
             raise ValueError("Muon does not support a closure")

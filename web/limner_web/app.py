@@ -132,7 +132,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
     answered = with_unchanged_polls(app.wsgi_app, services.unchanged, _request_id, SECURITY_HEADERS)
     served = operator_port.with_operator_port(answered, settings.port)
-    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)  # type: ignore[method-assign]
+    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)  # type: ignore[method-assign]  # as Flask documents
     return app
 
 

@@ -11,7 +11,7 @@ from flask import Flask, Response, g, json, render_template, request
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable, RequestEntityTooLarge
 
 from limner_shared.db.engine import DATABASE_AWAY
 from limner_shared.errors import (
@@ -140,8 +140,8 @@ def _http(error: HTTPException) -> Response:
     status = error.code or 500
     code = HTTP_CODES.get(status, "http_error")
     answer = document(status, code, error.name, error.description or error.name)
-    if status == HTTPStatus.METHOD_NOT_ALLOWED and error.valid_methods:  # type: ignore[attr-defined]
-        answer.headers["Allow"] = ", ".join(error.valid_methods)  # type: ignore[attr-defined]
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        answer.headers["Allow"] = ", ".join(error.valid_methods)
     if isinstance(error, RequestedRangeNotSatisfiable) and error.length is not None:
         answer.headers["Content-Range"] = f"bytes */{error.length}"
     return answer

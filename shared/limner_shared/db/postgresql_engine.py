@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -104,8 +104,8 @@ def pooled_engine(url: URL) -> Engine:
     begin = "; ".join(["BEGIN", *(f"SET LOCAL {name} = {value}" for name, value in TRANSACTION_LIMITS.items())])
 
     @event.listens_for(engine, "connect")
-    def configure(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-        connection.autocommit = True  # type: ignore[attr-defined]  # the driver must not begin transactions
+    def configure(connection: Any, _record: ConnectionPoolEntry) -> None:
+        connection.autocommit = True  # the driver must not begin transactions
 
     @event.listens_for(engine, "begin")
     def begin_limited(connection: Connection) -> None:

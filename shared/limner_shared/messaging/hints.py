@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
@@ -118,7 +118,7 @@ class Hints:
         if not ids:
             return {}
         try:
-            values: list[Any] = self.redis.mget([f"limner:progress:{job_id}" for job_id in ids])  # type: ignore[assignment]
+            values = self._read_all([f"limner:progress:{job_id}" for job_id in ids])
         except RedisError:
             return {}
         return {job_id: Progress(**json.loads(value)) for job_id, value in zip(ids, values, strict=True) if value}
@@ -147,10 +147,13 @@ class Hints:
         if not job_ids:
             return set()
         try:
-            found: list[Any] = self.redis.mget([f"limner:watched:{job_id}" for job_id in job_ids])  # type: ignore[assignment]
+            found = self._read_all([f"limner:watched:{job_id}" for job_id in job_ids])
         except RedisError:
             return set()
         return {job_id for job_id, value in zip(job_ids, found, strict=True) if value is not None}
+
+    def _read_all(self, keys: list[str]) -> list[str | None]:
+        return cast("list[str | None]", self.redis.mget(keys))  # redis-py types it for asynchronous clients too
 
     def previewed(self, job_id: str, webp: bytes) -> None:
         """Store the preview of a running job."""

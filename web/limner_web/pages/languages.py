@@ -46,12 +46,9 @@ class Texts:
 
 def install(app: Flask) -> None:
     """Let every template translate its texts into the language of the request."""
-    app.jinja_env.add_extension("jinja2.ext.i18n")
-    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined] - the extension adds it
-        _gettext,
-        _ngettext,
-        newstyle=True,
-    )
+    environment: Any = app.jinja_env  # to which the extension adds a method
+    environment.add_extension("jinja2.ext.i18n")
+    environment.install_gettext_callables(_gettext, _ngettext, newstyle=True)
     app.jinja_env.filters["known_text"] = _known_text
     app.context_processor(_variables)
     app.after_request(_say_language)

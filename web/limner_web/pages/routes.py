@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from apiflask import APIBlueprint
@@ -48,7 +48,8 @@ def require_sign_in() -> Response | None:
     """Redirect a browser that is not signed in to the sign-in page, where the service requires keys."""
     if is_signed_in() or request.endpoint in PUBLIC:
         return None
-    return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='')}")  # type: ignore[return-value]
+    answer = redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='')}")
+    return cast("Response", answer)  # typed as Werkzeug's, which Flask's is
 
 
 @bp.after_app_request

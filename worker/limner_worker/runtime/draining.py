@@ -31,7 +31,7 @@ LOOK_SECONDS: Final = 0.2
 
 class Draining:
     """One thread that follows the operator's order. It closes the admission, waits for the held jobs for
-    `shutdown_seconds`, and passes the unfinished ones to `give_back`.
+    `shutdown_seconds`, and passes the unfinished ones to `hand_back`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Draining:
         admission: Admission,
         held: HeldJobs,
         threads: Supervisor,
-        give_back: Callable[[Sequence[JobRun]], None],
+        hand_back: Callable[[Sequence[JobRun]], None],
     ) -> None:
         self._settings = settings
         self._database = database
@@ -50,7 +50,7 @@ class Draining:
         self._admission = admission
         self._held = held
         self._threads = threads
-        self._give_back = give_back
+        self._hand_back = hand_back
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -66,7 +66,7 @@ class Draining:
             self._thread.join()
         try:
             with self._database.write() as session:
-                pauses.forget_worker(session, self._owner)
+                pauses.end_drain(session, self._owner)
         except SQLAlchemyError as error:  # the row ends by itself after a time
             log.info("could not delete the order to drain", error=describe(error))
 
@@ -92,7 +92,7 @@ class Draining:
         while not self._stopping.wait(LOOK_SECONDS):
             # More than once: a message may still arrive that was under way when the admission closed.
             if time.monotonic() >= deadline:
-                self._give_back([job for job in self._held.all() if self._held.is_working(job)])
+                self._hand_back([job for job in self._held.all() if self._held.is_working(job)])
             if time.monotonic() - looked_at >= self._settings.heartbeat_seconds:
                 looked_at = time.monotonic()
                 if not self._is_ordered():

@@ -71,8 +71,8 @@ class WorkerService:
         self._engine = Engine(models, self, threads, settings.checkpoint_seconds)
         self._leases = Leases(settings, database, redis, held, threads, self._abort, self._report)
         self._claimer = Claimer(settings, database, admission, held, self._leases, threads, self._start_attempts)
-        owner, give_back = self._leases.owner, self._give_back
-        self._draining = Draining(settings, database, owner, admission, held, threads, give_back)
+        owner, on_drained = self._leases.owner, self._suspend_and_hand_back
+        self._draining = Draining(settings, database, owner, admission, held, threads, on_drained)
         self._placement = Placement(settings, database, models, admission, threads)
         self._checkpoints = CheckpointStore(blobs, self._fingerprints, threads)
         self._preparation = threads.pool("prepare", PREPARED_AT_ONCE)
@@ -254,7 +254,7 @@ class WorkerService:
         self._checkpoints.delete(job)
         self._deduplicator.attempt_ended(job)
 
-    def _give_back(self, jobs: Sequence[JobRun]) -> None:
+    def _suspend_and_hand_back(self, jobs: Sequence[JobRun]) -> None:
         """Return unfinished jobs of a draining worker to the queue; other workers continue from their checkpoints."""
         if not jobs:
             return

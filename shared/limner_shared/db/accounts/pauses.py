@@ -59,7 +59,7 @@ def find(session: Session, kind: PauseKind, subject: str) -> str:
     return found
 
 
-def forget_worker(session: Session, owner: str) -> None:
+def end_drain(session: Session, owner: str) -> None:
     """Delete the pause of a worker that ends, if there is one."""
     row = session.scalar(select(Pause).where(Pause.kind == PauseKind.WORKER, Pause.subject == owner))
     if row is not None:

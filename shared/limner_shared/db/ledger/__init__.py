@@ -12,11 +12,11 @@ are found · conversations: conversations and turns.
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
 from limner_shared.db.ledger.blob_deletion import (
     collect_garbage,
-    forget_garbage,
-    forget_inputs,
     inputs_given_up,
     inputs_in_use,
     schedule_blob_deletion,
+    unmark_garbage,
+    unmark_inputs,
 )
 from limner_shared.db.ledger.bulks import (
     cancel_bulk,
@@ -105,9 +105,7 @@ __all__ = [
     "find_idempotency_key",
     "finish",
     "forfeit",
-    "forget_garbage",
     "forget_images",
-    "forget_inputs",
     "forget_jobs",
     "forget_prompts",
     "forget_usage",
@@ -141,5 +139,7 @@ __all__ = [
     "submit",
     "sweep_bulk",
     "touch_bulk",
+    "unmark_garbage",
+    "unmark_inputs",
     "unswept_bulks",
 ]

@@ -23,11 +23,11 @@ def collect_garbage(session: Session, grace_seconds: float, limit: int) -> list[
     old = select(Garbage.sha256).where(Garbage.since < now() - grace_seconds).order_by(Garbage.since).limit(limit)
     hashes = session.scalars(old).all()
     used = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
-    forget_garbage(session, list(used))
+    unmark_garbage(session, list(used))
     return [digest for digest in hashes if digest not in used]
 
 
-def forget_garbage(session: Session, hashes: Sequence[str]) -> None:
+def unmark_garbage(session: Session, hashes: Sequence[str]) -> None:
     """Unmark these blobs: they are deleted, or in use again."""
     session.execute(delete(Garbage).where(Garbage.sha256.in_(hashes)), execution_options=NO_SYNC)
 
@@ -51,7 +51,7 @@ def inputs_given_up(session: Session, limit: int) -> list[str]:
     given_up = select(Input.sha256).where(text(GIVEN_UP)).order_by(Input.id).limit(limit)
     hashes = sorted(set(session.scalars(given_up)))
     used = inputs_in_use(session, hashes)
-    forget_inputs(session, sorted(used))
+    unmark_inputs(session, sorted(used))
     return [digest for digest in hashes if digest not in used]
 
 
@@ -60,6 +60,6 @@ def inputs_in_use(session: Session, hashes: Sequence[str]) -> set[str]:
     return set(session.scalars(select(Input.sha256).where(Input.sha256.in_(hashes), Input.job_id.is_not(None))))
 
 
-def forget_inputs(session: Session, hashes: Sequence[str]) -> None:
+def unmark_inputs(session: Session, hashes: Sequence[str]) -> None:
     """Delete the marks of these inputs."""
     session.execute(delete(Input).where(Input.sha256.in_(hashes), text(GIVEN_UP)), execution_options=NO_SYNC)

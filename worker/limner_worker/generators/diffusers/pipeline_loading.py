@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForInpainting
@@ -150,5 +150,5 @@ def _load(card: ModelCard, folder: Path, device: str) -> Any:
     if device.startswith("cuda"):
         for module in pipeline.components.values():
             if isinstance(module, nn.Module) and any(isinstance(part, nn.Conv2d) for part in module.modules()):
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                cast("Any", module).to(memory_format=torch.channels_last)  # torch's types lack this overload
     return pipeline

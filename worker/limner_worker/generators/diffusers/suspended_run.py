@@ -199,13 +199,13 @@ class SuspendedRun:
         """Called within the image's greenlet: hand out a call, and return the value that the run is resumed with."""
         self.pending = signature.call(args, kwargs, self._digests)
         self.kind = kind
-        return getcurrent().parent.switch()  # type: ignore[union-attr]
+        return _suspended()
 
     def repeat(self, call: Call) -> Any:
         """Called within the image's greenlet: make a text encoder's call again, and return its complete output."""
         self.pending = dataclasses.replace(call, repeated=True)
         self.kind = Kind.ENCODE
-        return getcurrent().parent.switch()  # type: ignore[union-attr]
+        return _suspended()
 
     def _switch(self, value: Any) -> Any:
         self.pending = self.kind = None
@@ -245,11 +245,11 @@ class SuspendedRun:
 
     def _scheduler_step(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The scheduler's step. Steps of an earlier attempt are skipped; the last of them restores its state."""
-        if self._skipping:
+        if self._resumed is not None and self._skipping:
             self._scheduler_steps += 1
             sample = kwargs["sample"] if "sample" in kwargs else args[2]
             if not self._skipping:
-                sample = self._resumed.restore(self._scheduler, self._generator, sample.device)  # type: ignore[union-attr]
+                sample = self._resumed.restore(self._scheduler, self._generator, sample.device)
             plain = kwargs.get("return_dict") is False
             return (
                 (sample, sample) if plain else Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
@@ -264,16 +264,24 @@ class SuspendedRun:
         self._output = kwargs["model_output"] if "model_output" in kwargs else args[0]
         if self._pausing:
             self.kind = Kind.PAUSE
-            getcurrent().parent.switch()  # type: ignore[union-attr]
+            _suspended()
         return result
 
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
         """Hand out the scheduler's step; return its result, or None if this image is to make it by itself."""
         self.joining.pending = ScheduledStep(self._scheduler, args, kwargs, self.joining.identities)
         self.kind = Kind.SCHEDULE
-        result = getcurrent().parent.switch()  # type: ignore[union-attr]
+        result = _suspended()
         self.joining.pending = None
         return result
+
+
+def _suspended() -> Any:
+    """Suspend the image's greenlet; return the value that the generator resumes it with."""
+    generator = getcurrent().parent
+    if generator is None:
+        raise RuntimeError("no greenlet can resume this one")
+    return generator.switch()
 
 
 def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from limner_shared.domain.scenes import (
     MOST_INSTANCES,
@@ -129,7 +129,7 @@ class _LanguageReader:
             text = _SPACES.sub(" ", rest)
             if first is None:
                 colour = next((key for key, value in match.groupdict().items() if value), None)
-                first = name or colour or "white"  # type: ignore[assignment]
+                first = name or cast("Background | None", colour) or "white"  # the patterns name colours only
             else:
                 others.append(match.group().strip(_MARKS))
         return text, first or "white", tuple(others)

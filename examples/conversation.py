@@ -1,4 +1,4 @@
-"""Describe a picture, then change it: `python examples/talk.py "a red car, please" "make it blue"`."""
+"""Describe a picture, then change it: `python examples/conversation.py "a red car, please" "make it blue"`."""
 
 import os
 import sys
@@ -13,11 +13,11 @@ def main(messages: list[str]) -> None:
     """The first message opens the conversation; each further one refers to what was said before."""
     headers = {"Authorization": f"Bearer {KEY}"} if KEY else {}
     with httpx.Client(base_url=SERVER, headers=headers, timeout=40) as client:
-        talk = client.post("/api/v1/conversations", json={"message": messages[0]}).raise_for_status().json()
-        turn = talk["turns"][0]
+        conversation = client.post("/api/v1/conversations", json={"message": messages[0]}).raise_for_status().json()
+        turn = conversation["turns"][0]
         for message in [None, *messages[1:]]:
             if message is not None:
-                answer = client.post(talk["links"]["messages"], json={"message": message})
+                answer = client.post(conversation["links"]["messages"], json={"message": message})
                 turn = answer.raise_for_status().json()
             job = turn["job"]
             while job["status"] in ("queued", "running"):
