@@ -12,7 +12,7 @@ from limner_shared.domain.scenes import Colour, Scene
 from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.scenes.arrangement import Head, arranged
 from limner_worker.generators.builtin.scenes.backdrop import backdrop
-from limner_worker.generators.builtin.scenes.colouring import recoloured
+from limner_worker.generators.builtin.scenes.colouring import named_colour, recoloured
 from limner_worker.generators.builtin.scenes.cutouts import SOLID, Cutout, cut_out, paste
 
 FOREHEAD: Final = 0.25
@@ -37,7 +37,9 @@ def composed(scene: Scene, drawings: Sequence[Picture], seed: int, side: int) ->
     things = [
         thing
         for each, drawn in zip(scene.objects, scene.drawings, strict=True)
-        for thing in _instances([_cut(next(left), each.colour) for _ in range(drawn)], each.count)
+        for thing in _instances(
+            [_cut(next(left), each.colour or named_colour(each.name)) for _ in range(drawn)], each.count
+        )
     ]
     heads = {item: _head(thing) for item, thing in enumerate(things)}
     canvas = backdrop(scene.background, side, seed)
