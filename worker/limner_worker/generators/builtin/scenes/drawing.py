@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from limner_shared.domain.scenes import Colour, Scene
+from limner_shared.domain.scenes import Scene, SceneObject
 from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.scenes.arrangement import Head, arranged
 from limner_worker.generators.builtin.scenes.backdrop import backdrop
@@ -39,9 +39,7 @@ def composed(scene: Scene, drawings: Sequence[Picture], seed: int, side: int) ->
     things = [
         thing
         for each, drawn in zip(scene.objects, scene.drawings, strict=True)
-        for thing in _instances(
-            [_cut(next(left), each.colour or named_colour(each.name)) for _ in range(drawn)], each.count
-        )
+        for thing in _instances([_cut(next(left), each) for _ in range(drawn)], each.count)
     ]
     heads = {item: _head(thing) for item, thing in enumerate(things)}
     canvas = backdrop(scene.background, side, seed)
@@ -58,8 +56,8 @@ def resized(picture: Picture, side: int) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
 
 
-def _cut(drawing: Picture, colour: Colour | None) -> Cutout:
-    thing = cut_out(drawing)
+def _cut(drawing: Picture, of: SceneObject) -> Cutout:
+    thing, colour = cut_out(drawing), of.colour or named_colour(of.name)
     if thing is None:
         return Cutout(np.ones((1, 1, 3), np.float32), np.zeros((1, 1), np.float32))
     return thing if colour is None else recoloured(thing, colour)
