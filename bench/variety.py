@@ -6,18 +6,21 @@ Each concept is drawn four times: as one job of four pictures, and with four ind
 difference of two such pictures (of 255, over pixels of 64x64) is divided by that of the four true drawings of the
 concept, one in each style, over the concepts that all styles have; the scores are of all concepts. The same is drawn in
 the card's first style only, which was the default before the seed chose the style. The evaluator's image tower ranks
-all 1,661 names, as in `bench.sentences`, and names the style. True drawings come from the packages of `limner train
-data`, which are downloaded with npm if they are missing.
+all 1,661 names, as in `bench.sentences`, and names the style. Prompts of the tasks (`bench.tasks`) are drawn four times
+as well, beside four true pictures of each, one in each style, and are judged as the tasks are. True drawings come from
+the packages of `limner train data`, which are downloaded with npm if they are missing.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import click
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +29,14 @@ from bench.sentences import Scorer, chosen, pixels
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import MAX_SEED, JobRequest, JobSpec
 from limner_training import data
+from limner_training.tasks import running
+from limner_training.tasks.drawing import Artist
+from limner_training.tasks.judging import Pixels, TaskJudge, shrunk
+from limner_training.tasks.prompts import TaskPrompt, prompts
+from limner_training.tasks.scoring import GOALS
+from limner_training.tasks.selection import true_sources
+from limner_training.tasks.true_drawings import Sources, drawn
+from limner_worker.networks.weights import SHIPPED
 
 SEEDS = 4
 LEAST = 0.6
@@ -78,6 +89,33 @@ def jobs(scorer: Scorer, concepts: Mapping[str, Tensor], *, independent: bool, *
     return found
 
 
+def scenes(model: str, sources: Sources, count: int) -> dict[str, dict[str, float]]:
+    """The difference of pictures of `count` prompts of each task, relative to true ones, and how many are right."""
+    artist, judge = Artist(model, SHIPPED), TaskJudge(running.ranker(SHIPPED))
+    choose = random.Random(0)  # noqa: S311 - pictures that are always the same
+    found: dict[str, dict[str, float]] = {}
+    for task in GOALS:
+        some = [prompt for prompt in prompts(task, "en", 5 * count) if in_all_styles(prompt)][:count]
+        made = [artist([prompt] * SEEDS, 100 * place) for place, prompt in enumerate(some)]
+        true = [[drawn(replace(prompt, style=style), sources, choose) for style in data.STYLES] for prompt in some]
+        right = [judge.verdict(picture, prompt).right for prompt, of in zip(some, made, strict=True) for picture in of]
+        ours, theirs = (np.mean([difference(small(of)) for of in groups]) for groups in (made, true))
+        found[task] = {"prompts": len(some), "right": round(sum(right) / len(right), 3)}
+        found[task] |= {"difference": round(float(ours), 1), "of true drawings'": round(float(ours / theirs), 3)}
+        print(task, found[task])
+    return found
+
+
+def in_all_styles(prompt: TaskPrompt) -> bool:
+    """Whether every style has a drawing of each thing."""
+    return all(set(data.STYLES) <= set(wanted.noun.styles) for wanted in prompt.wanted)
+
+
+def small(pictures: Sequence[Pixels]) -> Tensor:
+    """Pictures [H, W, 3] as float32 [N, 3, 64, 64] in [-1, 1]."""
+    return torch.from_numpy(np.stack([shrunk(each) for each in pictures])).permute(0, 3, 1, 2) / 127.5 - 1
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="16 concepts instead of 64; under a minute once the drawings are there.")
 @click.option("--model", type=click.Choice(["limner-flow", "limner-gan"]), default="limner-flow", show_default=True)
@@ -98,12 +136,15 @@ def main(quick: bool, model: str) -> None:
         pictures = scorer.draw(specs)
         figures[way] = measure(scorer, concepts, pictures.split(SEEDS)) | {"style": styled(scorer, pictures, specs)}
         print(way, figures[way])
+    if scorer.card.scenes is not None:
+        figures["scenes"] = scenes(model, true_sources(data.cache_folder())[1], 4 if quick else 16)
+    varied = all(each["of true drawings'"] >= LEAST for each in figures.get("scenes", {}).values())
     kept = figures["four pictures"]["top-5"] >= figures["in the first style"]["top-5"] - MOST_LOST
     conclude(
         f"variety-{model}",
         figures,
         f"four pictures differ by {LEAST} of what true drawings do, and top-5 falls by at most {MOST_LOST}",
-        met=kept and figures["four pictures"]["of true drawings'"] >= LEAST,
+        met=kept and varied and figures["four pictures"]["of true drawings'"] >= LEAST,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,8 +20,10 @@ from limner_worker.generators.builtin.scenes.drawing import drawing_seed
 
 LATENT_SHAPE: Final = (16, 8, 8)
 LATENTS: Final = "latents"
-SCENE_LATENTS: Final = "scene_latents"
-"""In a checkpoint of a scene: releases that draw no scenes do not find `latents`, and start from the first step."""
+SCENE_ROWS: Final = "scene_rows"
+"""The latents of a scene's drawings. Earlier releases find neither `latents` nor `scene_latents`, and start again."""
+SCENE: Final = "scene"
+"""The digest of the scene: another reading of the prompt may have as many drawings, and must not continue these."""
 
 
 @dataclass(eq=False, slots=True)
@@ -73,7 +77,9 @@ class FlowState:
         if self.steps_done == 0:
             return None
         latents = self.latents.cpu()
-        stored = {LATENTS: latents[0].contiguous()} if self.scene is None else {SCENE_LATENTS: latents}
+        stored = {LATENTS: latents[0].contiguous()}
+        if self.scene is not None:
+            stored = {SCENE_ROWS: latents, SCENE: _digest(self.scene)}
         return save({**stored, "steps_done": torch.tensor(self.steps_done)})
 
     def close(self) -> None:
@@ -83,20 +89,22 @@ class FlowState:
 def started(task: ImageTask, rows: int) -> tuple[Tensor, int]:
     """Return the first latents [rows, 16, 8, 8] of an image and the steps done: from its checkpoint, or noise.
 
-    Raises ValueError for a checkpoint of another number of rows, KeyError for one of another kind.
+    Raises ValueError for a checkpoint of another scene or number of rows, KeyError for one of another kind.
     """
     if not task.checkpoint:
         return torch.stack([_noise(drawing_seed(task.seed, place)) for place in range(rows)]), 0
     stored = load(task.checkpoint)
-    latents = stored[LATENTS][None] if task.scene is None else stored[SCENE_LATENTS]
+    latents = stored[LATENTS][None] if task.scene is None else stored[SCENE_ROWS]
     if latents.shape != (rows, *LATENT_SHAPE):
         raise ValueError(f"a checkpoint of shape {tuple(latents.shape)} instead of {rows} rows")
+    if task.scene is not None and not torch.equal(stored[SCENE], _digest(task.scene)):
+        raise ValueError("a checkpoint of another scene")
     return latents, int(stored["steps_done"])
 
 
 def is_of_scene(checkpoint: bytes | None) -> bool:
     """Return whether an image with this checkpoint may be drawn as a scene: it was not begun as a whole."""
-    return not checkpoint or SCENE_LATENTS in load(checkpoint)
+    return not checkpoint or LATENTS not in load(checkpoint)
 
 
 def packed(states: Sequence[FlowState], most: int) -> list[list[FlowState]]:
@@ -113,6 +121,12 @@ def packed(states: Sequence[FlowState], most: int) -> list[list[FlowState]]:
         groups[-1].append(state)
         taken += state.rows
     return groups
+
+
+def _digest(scene: Scene) -> Tensor:
+    """Return the SHA-256 of a scene: uint8 [32]."""
+    recorded = json.dumps(scene.recorded(), sort_keys=True).encode()
+    return torch.tensor(list(hashlib.sha256(recorded).digest()), dtype=torch.uint8)
 
 
 def _noise(seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from limner_worker.generators.base import ImageTask, Picture, checked_hashes, lo
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.flow_state import FlowState, is_of_scene, packed, started
 from limner_worker.generators.builtin.pixels import sized, to_pixels
-from limner_worker.generators.builtin.scenes.drawing import composed, resized
+from limner_worker.generators.builtin.scenes.drawing import COMPOSITION, composed, resized
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
@@ -184,6 +184,7 @@ class LatentFlow:
             "device": str(self.device),
             "dtype": self.card.dtype,
             "sampler": "euler",
+            "composition": COMPOSITION,
         }
 
 

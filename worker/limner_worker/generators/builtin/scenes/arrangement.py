@@ -18,11 +18,32 @@ SIZE: Final = 0.85
 """The side of the square with a thing's area; long things are at most 1 long."""
 SMALLEST: Final = 0.92
 """Instances are up to this much smaller than the others, so that no two are alike."""
-ROWS: Final = (
-    ((), (1,), (2,), (1, 2), (2, 2), (2, 3), (3, 3)),
-    ((2, 3, 2), (3, 2, 3), (3, 3, 3), (3, 4, 3), (4, 3, 4), (4, 4, 4)),
+ROWS: Final[tuple[tuple[tuple[int, ...], ...], ...]] = (
+    ((),),
+    ((1,),),
+    ((2,), (1, 1)),
+    ((1, 2), (2, 1)),
+    ((2, 2), (2, 2), (1, 2, 1)),
+    ((2, 3), (3, 2), (2, 1, 2)),
+    ((3, 3), (2, 2, 2), (1, 2, 3)),
+    ((2, 3, 2),),
+    ((3, 2, 3),),
+    ((3, 3, 3),),
+    ((3, 4, 3),),
+    ((4, 3, 4),),
+    ((4, 4, 4),),
 )
-"""By the number of things, up to six and above, how many stand in each row."""
+"""By the number of things, how many may stand in each row; the seed chooses."""
+LOOSEST: Final = 1.25
+"""Rows may be this much longer than those that fit best."""
+RAISED: Final = 0.3
+"""By this much may a thing stand above its neighbour in half of the rows, if they do not stand on the ground."""
+SHIFTED: Final = 0.3
+"""By this much may a row be shifted to a side."""
+SMALLER: Final = 0.86
+"""A layout may be this much smaller than what fits the canvas,"""
+OFF_CENTRE: Final = 0.35
+"""and this share of the free space away from the middle."""
 LONGEST_ROW: Final = 4
 """Among other things, up to this many of a kind stand in one row."""
 TIGHTEST: Final[Mapping[RelationKind, int]] = {"wearing": 0, "on": 1, "inside": 1, "front": 2, "behind": 2}
@@ -94,26 +115,30 @@ def arranged(scene: Scene, aspects: Sequence[float], seed: int, heads: Mapping[i
     `aspects` is width divided by height of each instance. The same seed gives the same layout.
     """
     random = Random(seed)  # noqa: S311 - a layout, not a secret
+    play = 0.0 if scene.background == "grass" else 1.0
     things = _things(scene, aspects, random, heads or {})
     several = sum(map(bool, things)) > 1 and any(len(each) > 1 for each in things)
     rows = [
-        [_row(each, random)] if several and 0 < len(each) <= LONGEST_ROW else _rows(each, random) for each in things
+        [_row(each, random)] if several and 0 < len(each) <= LONGEST_ROW else _rows(each, random, play)
+        for each in things
     ]
-    units = {place: _stacked(each) for place, each in enumerate(rows) if each}
+    units = {place: _stacked(each, random, play) for place, each in enumerate(rows) if each}
     for relation in sorted(scene.relations, key=lambda each: TIGHTEST.get(each.kind, len(TIGHTEST))):
         if relation.kind == "wearing":
             continue
         there = units[relation.object]
         subjects = _distinct(units[place] for place in relation.subjects if units[place] is not there)
         if subjects:
-            joined = _related(relation.kind, _row(subjects, random), there, random)
+            joined = _related(relation.kind, _row(subjects, random), there, random, play)
             units = {place: joined if unit is there or unit in subjects else unit for place, unit in units.items()}
     whole = _distinct(units.values())
     if scene.background == "grass":  # all stand on the ground
-        return _on_canvas(_row(whole, random), grounded=True)
+        return _on_canvas(_row(whole, random), random, grounded=True)
     if several and len(whole) == sum(map(bool, things)):  # no relations: each kind has rows of its own
-        return _on_canvas(_stacked([row for each in rows for row in each]))
-    return _on_canvas(_stacked(_rows(whole, random)))
+        return _on_canvas(_stacked([row for each in rows for row in each], random), random)
+    if len(whole) > 1 and random.choice((True, False)):  # said order is no place
+        whole.reverse()
+    return _on_canvas(_stacked(_rows(whole, random, play), random, play), random)
 
 
 def _things(scene: Scene, aspects: Sequence[float], random: Random, heads: Mapping[int, Head]) -> list[list[_Unit]]:
@@ -151,45 +176,56 @@ def _worn(wearer: _Unit, item: int, aspect: float, name: str, head: Head) -> _Un
     return _aligned((box, thing))
 
 
-def _row(units: Sequence[_Unit], random: Random) -> _Unit:
-    """Return units side by side on a common baseline."""
+def _row(units: Sequence[_Unit], random: Random, play: float = 0.0) -> _Unit:
+    """Return units side by side on a common baseline; with `play`, perhaps some of them above it."""
     ground = max(unit.height for unit in units)
+    raised = random.choice((RAISED, 0.0)) * play
     boxes: list[Box] = []
     x = 0.0
     for unit in units:
-        boxes += unit.at(x, ground - unit.height)
+        boxes += unit.at(x, ground - unit.height - raised * random.random())
         x += unit.width + GAP * random.uniform(0.8, 1.2)
-    return _Unit(tuple(boxes))
+    return _aligned(boxes)
 
 
-def _rows(units: Sequence[_Unit], random: Random) -> list[_Unit]:
+def _rows(units: Sequence[_Unit], random: Random, play: float) -> list[_Unit]:
     """Return units in as many rows as their number needs."""
-    few, many = ROWS
-    sizes = few[len(units)] if len(units) < len(few) else many[min(len(units) - len(few), len(many) - 1)]
+    ways = [(sizes, _longest(units, sizes)) for sizes in ROWS[len(units)]]
+    least = min(length for _, length in ways)
+    sizes = random.choice([sizes for sizes, length in ways if length <= LOOSEST * least])
     left = list(units)
-    return [_row([left.pop(0) for _ in range(size)], random) for size in sizes]
+    return [_row([left.pop(0) for _ in range(size)], random, play if len(sizes) == 1 else 0.0) for size in sizes]
 
 
-def _stacked(rows: Sequence[_Unit]) -> _Unit:
-    """Return rows below each other, each in the middle."""
+def _longest(units: Sequence[_Unit], sizes: Sequence[int]) -> float:
+    """Return the longer side of units in rows of these sizes, without gaps."""
+    left = iter(units)
+    rows = [[next(left) for _ in range(size)] for size in sizes]
+    broad = max((sum(unit.width for unit in row) for row in rows), default=0.0)
+    return max(broad, sum(max(unit.height for unit in row) for row in rows))
+
+
+def _stacked(rows: Sequence[_Unit], random: Random, play: float = 0.0) -> _Unit:
+    """Return rows below each other, each in the middle or, with `play`, somewhat beside it."""
     broad = max(row.width for row in rows)
     boxes: list[Box] = []
     y = 0.0
     for row in rows:
-        boxes += row.at((broad - row.width) / 2, y)
+        aside = SHIFTED * play * random.uniform(-1, 1) if len(rows) > 1 else 0.0
+        boxes += row.at((broad - row.width) / 2 + aside, y)
         y += row.height + GAP
-    return _Unit(tuple(boxes))
+    return _aligned(boxes)
 
 
-def _related(kind: RelationKind, subject: _Unit, there: _Unit, random: Random) -> _Unit:
+def _related(kind: RelationKind, subject: _Unit, there: _Unit, random: Random, play: float) -> _Unit:
     """Return both units in one: the subject has the relation `kind` to `there`."""
     if kind in MIRRORED:
-        return _related(MIRRORED[kind], there, subject, random)
+        return _related(MIRRORED[kind], there, subject, random, play)
     a, b = _fitted(subject, 1), _fitted(there, 1)
     if kind == "left":
-        return _row((a, b), random)
+        return _row((a, b), random, 0.7 * play)
     if kind == "above":
-        shift = (b.width - a.width) / 2 + random.uniform(-0.08, 0.08)
+        shift = (b.width - a.width) / 2 + random.uniform(-0.2, 0.2)
         return _aligned((*a.at(shift, 0), *b.at(0, a.height + GAP)))
     if kind == "on":
         small = min(0.8, 0.8 * b.width / a.width)
@@ -216,11 +252,13 @@ def _aligned(boxes: Sequence[Box]) -> _Unit:
     return _Unit(tuple(replace(box, x=box.x - left, y=box.y - top) for box in boxes))
 
 
-def _on_canvas(unit: _Unit, *, grounded: bool = False) -> list[Box]:
-    """Return the boxes as large as the unit square's margins allow: in its middle, or on the ground."""
-    scale = (1 - 2 * MARGIN) / max(unit.width, unit.height)
-    free = 1 - scale * unit.height
-    return list(unit.at((1 - scale * unit.width) / 2, free - MARGIN if grounded else free / 2, scale))
+def _on_canvas(unit: _Unit, random: Random, *, grounded: bool = False) -> list[Box]:
+    """Return the boxes about as large as the unit square's margins allow: around its middle, or on the ground."""
+    scale = (1 - 2 * MARGIN) / max(unit.width, unit.height) * random.uniform(SMALLER, 1)
+    across, down = ((1 - scale * length) / 2 for length in (unit.width, unit.height))
+    x = across + (across - MARGIN) * OFF_CENTRE * random.uniform(-1, 1)
+    y = down + (down - MARGIN) * (1 if grounded else OFF_CENTRE * random.uniform(-1, 1))
+    return list(unit.at(x, y, scale))
 
 
 def _distinct(units: Iterable[_Unit]) -> list[_Unit]:

@@ -26,7 +26,7 @@ def backdrop(background: Background, side: int, seed: int) -> Plane:
     if background == "white":
         return np.ones((side, side, 3), np.float32)
     if background not in ("night", "sky", "grass"):
-        light, chroma, hue = SHADES[background]
+        light, chroma, hue, *_ = SHADES[background]
         turned = np.radians(hue)
         lab = np.array([light, chroma * np.cos(turned), chroma * np.sin(turned)])
         return np.broadcast_to(from_oklab(lab), (side, side, 3)).copy()

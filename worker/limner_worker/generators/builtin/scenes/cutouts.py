@@ -94,7 +94,7 @@ def _thing(contrast: Plane) -> Mask:
     if body.sum() > BROKEN * solid.sum():
         solid = solid | body
     seeds = _eroded(solid, EDGE - 1) & (contrast > PALE)
-    return _filled(seeds, solid) if seeds.any() else solid
+    return filled(seeds, solid) if seeds.any() else solid
 
 
 def _enclosed(drawn: Mask) -> Mask:
@@ -112,12 +112,12 @@ def _edges(colour: Plane, solid: Mask) -> tuple[Plane, Plane]:
     """Return alpha, and colours without background: at the edge, those of the nearest pixels inside."""
     inside = _eroded(solid, EDGE)
     contrast = 1 - colour.min(axis=2)
-    thin = solid & ~_grown(inside, EDGE + 1) & (contrast >= FULL * _strongest(contrast, EDGE))
+    thin = solid & ~grown(inside, EDGE + 1) & (contrast >= FULL * _strongest(contrast, EDGE))
     inner = _extended(colour, inside | thin, solid)
     lack = 1 - inner
     strength = (lack**2).sum(axis=2)
     mixed = ((1 - colour) * lack).sum(axis=2) / np.maximum(strength, 1e-6)
-    soft = _blurred(solid.astype(np.float32))
+    soft = blurred(solid.astype(np.float32))
     alpha = np.where(strength > LEAST_CONTRAST**2, mixed.clip(0, 1), (2 * soft - 1).clip(0, 1))
     return np.where(inside | thin, 1, np.where(solid, alpha, 0)).astype(np.float32), inner
 
@@ -127,11 +127,11 @@ def _extended(colour: Plane, inside: Mask, solid: Mask) -> Plane:
     filled = inside[..., None] * colour
     weight = inside.astype(np.float32)
     for _ in range(REACH):
-        grown = _blurred(weight)
+        grown = blurred(weight)
         new = (weight == 0) & (grown > 0) & solid
         if not new.any():
             break
-        filled[new] = _blurred(filled)[new] / grown[new][:, None]
+        filled[new] = blurred(filled)[new] / grown[new][:, None]
         weight[new] = 1
     return np.where((weight == 0)[..., None], colour, filled).astype(np.float32)
 
@@ -140,10 +140,10 @@ def _reached(passable: Mask) -> Mask:
     """Return the pixels that are connected to the picture's border through passable ones."""
     border = np.ones_like(passable)
     border[1:-1, 1:-1] = False
-    return _filled(border & passable, passable)
+    return filled(border & passable, passable)
 
 
-def _filled(seeds: Mask, passable: Mask) -> Mask:
+def filled(seeds: Mask, passable: Mask) -> Mask:
     """Return the pixels that are connected to seeds through passable ones, alternately along rows and columns."""
     reached = seeds
     while True:
@@ -164,10 +164,11 @@ def _along_rows(reached: Mask, passable: Mask) -> Mask:
 
 
 def _eroded(mask: Mask, times: int) -> Mask:
-    return ~_grown(~mask, times)
+    return ~grown(~mask, times)
 
 
-def _grown(mask: Mask, times: int) -> Mask:
+def grown(mask: Mask, times: int) -> Mask:
+    """Return a mask with all pixels that are at most `times` steps from it."""
     for _ in range(times):
         padded = np.pad(mask, 1)
         mask = mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
@@ -183,7 +184,7 @@ def _strongest(plane: Plane, times: int) -> Plane:
     return plane
 
 
-def _blurred(plane: Plane) -> Plane:
+def blurred(plane: Plane) -> Plane:
     """Return the mean of each pixel [h, w] or [h, w, 3] and its eight neighbours."""
     padded = np.pad(plane, ((1, 1), (1, 1), *((0, 0) for _ in plane.shape[2:])))
     rows = padded[:-2] + padded[1:-1] + padded[2:]

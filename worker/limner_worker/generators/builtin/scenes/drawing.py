@@ -8,15 +8,17 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from limner_shared.domain.scenes import Colour, Scene
+from limner_shared.domain.scenes import Scene, SceneObject
 from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.scenes.arrangement import Head, arranged
 from limner_worker.generators.builtin.scenes.backdrop import backdrop
-from limner_worker.generators.builtin.scenes.colouring import recoloured
+from limner_worker.generators.builtin.scenes.colouring import named_colour, recoloured
 from limner_worker.generators.builtin.scenes.cutouts import SOLID, Cutout, cut_out, paste
 
 FOREHEAD: Final = 0.25
 """The height in a wearer's box at which its head is measured."""
+COMPOSITION: Final = 2
+"""The version of colouring and composing; receipts have it, and it changes whenever an equal scene has other pixels."""
 INSTANCE_SEEDS: Final = 0x9E3779B9
 """The distance of the seeds of a picture's drawings; far, because neighbouring seeds are other pictures of the job."""
 
@@ -37,7 +39,7 @@ def composed(scene: Scene, drawings: Sequence[Picture], seed: int, side: int) ->
     things = [
         thing
         for each, drawn in zip(scene.objects, scene.drawings, strict=True)
-        for thing in _instances([_cut(next(left), each.colour) for _ in range(drawn)], each.count)
+        for thing in _instances([_cut(next(left), each) for _ in range(drawn)], each.count)
     ]
     heads = {item: _head(thing) for item, thing in enumerate(things)}
     canvas = backdrop(scene.background, side, seed)
@@ -54,8 +56,8 @@ def resized(picture: Picture, side: int) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
 
 
-def _cut(drawing: Picture, colour: Colour | None) -> Cutout:
-    thing = cut_out(drawing)
+def _cut(drawing: Picture, of: SceneObject) -> Cutout:
+    thing, colour = cut_out(drawing), of.colour or named_colour(of.name)
     if thing is None:
         return Cutout(np.ones((1, 1, 3), np.float32), np.zeros((1, 1), np.float32))
     return thing if colour is None else recoloured(thing, colour)
