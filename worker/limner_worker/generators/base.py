@@ -216,11 +216,21 @@ def checked_hashes(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
 
     Raises CardError for a file that is missing or differs from what the card expects.
     """
-    found = {file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(folder.rglob("*.safetensors"))}
+    found = weight_hashes(folder)
+    require_hashes(found, expected)
+    return found
+
+
+def weight_hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 in hex of each weights file in a folder and its subfolders."""
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(folder.rglob("*.safetensors"))}
+
+
+def require_hashes(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Raise CardError for a file that is missing or differs from what the card expects."""
     for name, digest in expected.items():
         if found.get(name) != digest.lower():
             raise CardError(f"sha256: {name} has {found.get(name, 'no such file')}, but the card expects {digest}.")
-    return found
 
 
 def _sha256(file: Path) -> str:

@@ -45,7 +45,7 @@ class ModelCache:
             try:
                 generator = self._timed_load(card)
             except CardError as error:
-                log.error("model left out", model=card.name, reason=error.message)
+                log.error("model left out", model=card.name, code=error.code, reason=error.message)
                 continue
             self.cards[card.name], self._sizes[card.name] = card, generator.nbytes
             fingerprints[card.name] = generator.fingerprint()

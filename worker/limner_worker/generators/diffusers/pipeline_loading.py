@@ -17,10 +17,13 @@ from torch import nn
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
-from limner_worker.generators.base import ImageTask, checked_hashes, locate
+from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
+from limner_worker.generators.diffusers.adapter_loading import load_adapter
+from limner_worker.generators.diffusers.hub_files import pipeline_files
 from limner_worker.generators.diffusers.module_devices import remember_devices
 from limner_worker.generators.diffusers.own_pipeline import own_pipeline, own_scheduler
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
+from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 
 GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
 INPUTS: Final = {"image-to-image": {"image"}, "inpainting": {"image", "mask_image"}}
@@ -49,8 +52,9 @@ class LoadedPipeline:
     def of(cls, card: ModelCard, device: str) -> LoadedPipeline:
         """Load the card's pipeline. Raises CardError with the reason."""
         try:
-            folder = _folder(card.source)
-            weights = checked_hashes(folder, card.sha256)
+            folder, weights = _files(card.source)
+            require_hashes(weights, card.sha256)
+            check_files(folder)
             pipeline = _load(card, folder, device)
             check(pipeline, card)
             config = pipeline.scheduler.config
@@ -59,7 +63,9 @@ class LoadedPipeline:
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
             for name, source in card.adapters.items():
-                pipeline.load_lora_weights(str(locate(source)), adapter_name=name, use_safetensors=True)
+                load_adapter(pipeline, name, source)
+        except CardError as error:
+            raise type(error)(f"{card.name}: {error.message}") from error
         except Exception as error:
             # A library may raise anything over a user's files; the other models must still be served.
             raise CardError(f"{card.name}: {card.source.name} does not load: {explain(error)}") from error
@@ -111,11 +117,14 @@ class LoadedPipeline:
         return next((name for name in GUIDANCE if name in takes), GUIDANCE[0])
 
 
-def _folder(source: Source) -> Path:
-    """Return the folder of the pipeline's files, after a download if they are on a hub."""
-    if source.hub is None:
-        return locate(source)
-    return Path(DiffusionPipeline.download(source.hub, revision=source.revision, use_safetensors=True))
+def _files(source: Source) -> tuple[Path, dict[str, str]]:
+    """Return the folder of the pipeline's files, and the SHA-256 of each weights file."""
+    if source.hub is not None:
+        return pipeline_files(source)
+    if source.folder is not None:
+        refuse_pickle(source.folder)
+    folder = locate(source)
+    return folder, weight_hashes(folder)
 
 
 def _variant(pipeline: Any, task: str) -> Any:

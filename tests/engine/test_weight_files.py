@@ -1,0 +1,122 @@
+"""Weights that must not be read, or cannot be, are refused with a code and the reason; other models are served."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.engine import odd_pipelines, pipelines
+
+from limner_shared.domain.card_fields import Source
+from limner_shared.domain.cards import ModelCard
+from limner_shared.errors import CardError
+from limner_shared.settings import Settings
+from limner_worker.generators import model_errors
+from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
+from limner_worker.generators.model_cache import ModelCache
+from limner_worker.generators.model_errors import AdapterMismatch, DamagedWeights, PickledWeights
+from limner_worker.generators.registry import load
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tiny pipelines, each with a LoRA adapter in `of-…`."""
+    folder = tmp_path_factory.mktemp("weights")
+    for build in (pipelines.stable_diffusion, pipelines.stable_diffusion_xl):
+        odd_pipelines.saved(build, folder)
+        pipelines.save_lora(build.__name__, folder).rename(folder / f"of-{build.__name__}")
+    return folder
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(folder / "stable_diffusion", tmp_path / "copied"))
+
+
+def refused(kind: type[CardError], card: ModelCard) -> str:
+    with pytest.raises(CardError) as error:
+        LoadedPipeline.of(card, "cpu")
+    assert type(error.value) is kind
+    return error.value.message
+
+
+def test_pickled_weights_are_refused_with_their_names(copied: Path) -> None:
+    (copied / UNET).rename((copied / UNET).with_suffix(".bin"))
+    message = refused(PickledWeights, odd_pipelines.card(copied))
+    assert "unet/diffusion_pytorch_model.bin: pickled weights" in message
+    assert "safe_serialization=True" in message
+
+
+def test_a_checkpoint_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"x")
+    assert "model.ckpt is a pickle" in refused(PickledWeights, odd_pipelines.card(tmp_path / "model.ckpt"))
+
+
+def test_a_truncated_file_is_named(copied: Path) -> None:
+    size = (copied / UNET).stat().st_size
+    for left in (size - 1, 100, 0):
+        os.truncate(copied / UNET, left)
+        assert f"{UNET} is damaged or was cut off" in refused(DamagedWeights, odd_pipelines.card(copied))
+
+
+def test_a_missing_shard_is_named(copied: Path) -> None:
+    index = (copied / UNET).with_name("diffusion_pytorch_model.safetensors.index.json")
+    index.write_text(json.dumps({"weight_map": {"one": "a-00001-of-00002.safetensors"}}))
+    assert "a-00001-of-00002.safetensors" in refused(DamagedWeights, odd_pipelines.card(copied))
+    index.write_text("[]")
+    assert "index.json is damaged" in refused(DamagedWeights, odd_pipelines.card(copied))
+
+
+@pytest.mark.parametrize(
+    ("base", "adapter", "reason"),
+    [
+        ("stable_diffusion", "of-stable_diffusion_xl", "does not fit this StableDiffusionPipeline"),
+        ("stable_diffusion_xl", "of-stable_diffusion", "does not fit this StableDiffusionXLPipeline"),
+    ],
+)
+def test_an_adapter_of_another_base_model_is_refused(folder: Path, base: str, adapter: str, reason: str) -> None:
+    card = odd_pipelines.card(folder / base, adapters={"ink": Source(folder=folder / adapter)})
+    message = refused(AdapterMismatch, card)
+    assert "the adapter ink" in message
+    assert reason in message
+
+
+def test_an_adapter_of_which_no_layer_is_in_the_pipeline_is_refused(folder: Path, tmp_path: Path) -> None:
+    odd_pipelines.saved(pipelines.flux, tmp_path)
+    ink = {"ink": Source(folder=folder / "of-stable_diffusion")}
+    message = refused(AdapterMismatch, odd_pipelines.card(tmp_path / "flux", adapters=ink))
+    assert "none of its 16 layers is in this FluxPipeline" in message
+
+
+def test_a_pickled_adapter_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytorch_lora_weights.bin").write_bytes(b"x")
+    card = odd_pipelines.card(folder / "stable_diffusion", adapters={"ink": Source(folder=tmp_path)})
+    assert "pytorch_lora_weights.bin" in refused(PickledWeights, card)
+
+
+def test_the_other_models_are_served_and_the_log_has_code_and_reason(folder: Path, copied: Path) -> None:
+    os.truncate(copied / UNET, 100)
+    cards: list[Any] = [
+        odd_pipelines.card(copied, name="damaged"),
+        odd_pipelines.card(folder / "stable_diffusion", name="sound"),
+    ]
+    with capture_logs() as lines:
+        models = ModelCache(cards, lambda card: load(card, Settings(device="cpu")))
+    assert models.loaded == ("sound",)
+    (line,) = [line for line in lines if line["event"] == "model left out"]
+    assert (line["model"], line["code"]) == ("damaged", "damaged_weights")
+    assert UNET in line["reason"]
+
+
+def test_the_guide_names_every_code() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "diffusers-model.md").read_text("utf-8")
+    kinds = [CardError, *(kind for kind in CardError.__subclasses__() if kind.__module__ == model_errors.__name__)]
+    assert [kind.code for kind in kinds if f"| `{kind.code}` |" not in guide] == []

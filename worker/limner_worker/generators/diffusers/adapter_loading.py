@@ -1,0 +1,68 @@
+"""Loading a card's LoRA adapters, and the refusal of those that were made for another base model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from peft import get_peft_model_state_dict
+from safetensors import safe_open
+
+from limner_shared.domain.card_fields import Source
+from limner_shared.errors import CardError
+from limner_shared.telemetry import get_logger
+from limner_worker.generators.base import locate
+from limner_worker.generators.diffusers.hub_files import adapter_files
+from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
+from limner_worker.generators.model_errors import AdapterMismatch
+
+log = get_logger(__name__)
+
+USUAL_NAME: Final = "pytorch_lora_weights.safetensors"
+MARKS: Final = (".lora_A.", ".lora_down.", ".lora.down.", "_lora.down.")
+"""What the names of a layer's first matrix have in common, in the formats that diffusers reads."""
+
+
+def load_adapter(pipeline: Any, name: str, source: Source) -> None:
+    """Load a LoRA adapter from a folder or a hub. Raises CardError."""
+    if source.folder is not None:
+        refuse_pickle(source.folder)
+    folder = locate(source) if source.hub is None else adapter_files(source)
+    check_files(folder)
+    file = _weights(folder)
+    try:
+        pipeline.load_lora_weights(str(folder), weight_name=file.name, adapter_name=name, use_safetensors=True)
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, KeyError, RuntimeError, ValueError) as error:
+        raise AdapterMismatch(f"the adapter {name} does not fit this {type(pipeline).__name__}: {error}") from error
+    with safe_open(file, "pt") as tensors:
+        layers = sum(any(mark in key for mark in MARKS) for key in tensors.keys())  # noqa: SIM118 - not a dictionary
+    fitting = _layers(pipeline, name)
+    if not fitting:
+        raise AdapterMismatch(
+            f"the adapter {name} was made for another base model: none of its {layers} layers is in this "
+            f"{type(pipeline).__name__}"
+        )
+    if fitting < layers:
+        log.warning("a part of an adapter does not fit", adapter=name, layers=layers, fitting=fitting)
+
+
+def _weights(folder: Path) -> Path:
+    files = sorted(folder.rglob("*.safetensors"))
+    usual = [file for file in files if file.name == USUAL_NAME]
+    if len(usual or files) != 1:
+        found = ", ".join(file.name for file in files) or "no safetensors"
+        raise CardError(f"an adapter's folder must hold one file of weights, but {folder} holds {found}")
+    return (usual or files)[0]
+
+
+def _layers(pipeline: Any, adapter: str) -> int:
+    """How many layers of the pipeline's modules have weights of the adapter."""
+    found = 0
+    for module in pipeline.components.values():
+        if adapter in (getattr(module, "peft_config", None) or {}):
+            weights = get_peft_model_state_dict(module, adapter_name=adapter)
+            found += sum(any(mark in f".{key}" for mark in MARKS) for key in weights)
+    return found

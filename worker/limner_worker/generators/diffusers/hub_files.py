@@ -1,0 +1,201 @@
+"""A model's files from a hub: downloaded by one process, verified, and used from the cache without the hub."""
+
+from __future__ import annotations
+
+import errno
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import huggingface_hub
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from filelock import FileLock
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import repo_folder_name
+
+from limner_shared.domain.card_fields import Source
+from limner_shared.errors import CardError
+from limner_shared.telemetry import get_logger
+from limner_worker.generators.base import weight_hashes
+from limner_worker.generators.model_errors import (
+    CacheFull,
+    DamagedWeights,
+    HubAccessDenied,
+    HubUnavailable,
+    NotOnHub,
+    PickledWeights,
+)
+
+log = get_logger(__name__)
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SPACE: Final = "Not enough free disk space"
+"""How huggingface_hub begins its warning before a file that is larger than the free space."""
+NO_SAFETENSORS: Final = "necessary `safetensors` weights"
+"""What diffusers says of a repository that has only other formats for a part of the pipeline."""
+SHA256_DIGITS: Final = 64
+ABANDONED_SECONDS: Final = 3600.0
+"""Downloads write all the time: a part that has not been written to for this long was left by a process that died."""
+
+Fetch = Callable[[bool], str]
+"""Returns a snapshot's folder; given True, from the cache alone."""
+
+
+def pipeline_files(source: Source) -> tuple[Path, dict[str, str]]:
+    """Return the folder of a pipeline's files, and the SHA-256 of each weights file. Raises CardError."""
+
+    def fetch(cached: bool) -> str:
+        found = DiffusionPipeline.download(
+            str(source.hub), revision=source.revision, use_safetensors=True, local_files_only=cached
+        )
+        return str(found)
+
+    return _verified(source, fetch)
+
+
+def adapter_files(source: Source) -> Path:
+    """Return the folder of a LoRA adapter's weights. Raises CardError."""
+
+    def fetch(cached: bool) -> str:
+        return huggingface_hub.snapshot_download(
+            str(source.hub), revision=source.revision, allow_patterns=["*.safetensors"], local_files_only=cached
+        )
+
+    return _verified(source, fetch)[0]
+
+
+def _verified(source: Source, fetch: Fetch) -> tuple[Path, dict[str, str]]:
+    """Return a snapshot whose weights are those that the hub has; what differs is downloaded once more."""
+    folder = _snapshot(source, fetch)
+    hashes = weight_hashes(folder)
+    if damaged := _damaged(folder, hashes):
+        log.warning("damaged files are downloaded again", source=source.name, files=damaged)
+        for name in damaged:
+            _forget(folder / name)
+        folder = _snapshot(source, fetch)
+        hashes = weight_hashes(folder)
+        if damaged := _damaged(folder, hashes):
+            raise DamagedWeights(f"{', '.join(damaged)}: what the hub sent is not what it announced, twice.")
+    return folder, hashes
+
+
+def _damaged(folder: Path, hashes: dict[str, str]) -> list[str]:
+    """The weights whose content is not that of their blob. The cache names a blob of large files by its SHA-256."""
+    links = [name for name in hashes if (folder / name).is_symlink()]  # file systems without links have copies
+    blobs = {name: (folder / name).readlink().name for name in links}  # its blob may be a link to a shared one
+    return [name for name, blob in blobs.items() if len(blob) == SHA256_DIGITS and blob != hashes[name]]
+
+
+def _forget(file: Path) -> None:
+    """Remove a file from the cache, with its blob."""
+    for path in (file.resolve(), file.parent / file.readlink(), file):
+        path.unlink(missing_ok=True)
+
+
+def _snapshot(source: Source, fetch: Fetch) -> Path:
+    found = _cached(source, fetch)
+    if found is not None:
+        return found
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=str(source.hub), repo_type="model")
+    try:
+        lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"{folder.name}.limner.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):  # the other processes wait, and then find the files in the cache
+            return _cached(source, fetch) or _download(source, fetch, folder)
+    except Exception as error:
+        raise _explained(error, source) from error
+
+
+def _cached(source: Source, fetch: Fetch) -> Path | None:
+    """Return the snapshot from the cache; None if it is not complete there, or no list of its files is."""
+    try:
+        huggingface_hub.get_cached_repo_tree(str(source.hub), revision=source.revision)
+        return Path(fetch(True))
+    except (CachedRepoTreeNotFoundError, OSError):
+        return None
+
+
+def _download(source: Source, fetch: Fetch, folder: Path) -> Path:
+    """Download what is missing. Files that are complete stay in the cache whatever happens to the others."""
+    for part in folder.glob("blobs/*.incomplete"):
+        with suppress(OSError):  # another program may have removed it
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
+    log.info("model is downloaded", source=source.name, revision=source.revision)
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        # Otherwise it would fill the disk, which others need too, before it fails.
+        warnings.filterwarnings("error", message=NO_SPACE)
+        try:
+            found = Path(fetch(False))
+        except Exception as error:
+            if not isinstance(_explained(error, source), HubUnavailable):
+                raise
+            # A cache that an earlier release of huggingface_hub filled has no list of its files.
+            found = Path(fetch(True))
+    log.info("model was downloaded", source=source.name, seconds=round(time.monotonic() - started, 1))
+    return found
+
+
+def _explained(error: Exception, source: Source) -> CardError:
+    """Return what the operator has to change, by the first cause that says it."""
+    for cause in _causes(error):
+        if reason := _reason_here(cause, source) or _reason_there(cause, source):
+            return reason
+    return HubUnavailable(
+        f"{constants.ENDPOINT} cannot be reached, and the files of {source.hub} are not all in "
+        f"{constants.HF_HUB_CACHE}: start the worker again later. ({list(_causes(error))[-1]})"
+    )
+
+
+def _reason_here(cause: BaseException, source: Source) -> CardError | None:
+    """What is wrong on this machine or with the files."""
+    if isinstance(cause, CardError):
+        return cause
+    if (isinstance(cause, OSError) and cause.errno in FULL) or NO_SPACE in str(cause):
+        return CacheFull(
+            f"The disk of {constants.HF_HUB_CACHE} is full: free some space, or name another disk in HF_HUB_CACHE; "
+            f"then start the worker again. Files that are complete were kept. ({cause})"
+        )
+    if NO_SAFETENSORS in str(cause):
+        return PickledWeights(
+            f"{source.hub} has no safetensors for a part of the pipeline. Pickles are refused, because they can run "
+            "any code when they are read: choose a revision with safetensors, or convert them."
+        )
+    return None
+
+
+def _reason_there(cause: BaseException, source: Source) -> CardError | None:
+    """What the hub refuses."""
+    if isinstance(cause, GatedRepoError):
+        return HubAccessDenied(_gated(source))
+    if isinstance(cause, (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError)):
+        private = "" if huggingface_hub.get_token() else ", or it is private and HF_TOKEN is not set"
+        return NotOnHub(f"The hub does not have {source.hub} at {source.revision}{private}.")
+    if isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403):
+        return HubAccessDenied(f"The hub refuses the token in HF_TOKEN for {source.hub}: set a valid one.")
+    return None
+
+
+def _gated(source: Source) -> str:
+    terms = f"accept its terms at {constants.ENDPOINT}/{source.hub}"
+    if huggingface_hub.get_token():
+        return f"{source.hub} is gated, and the account of the token in HF_TOKEN may not read it: {terms}."
+    return f"{source.hub} is gated, and HF_TOKEN is not set: {terms}, and set HF_TOKEN to a token of that account."
+
+
+def _causes(error: BaseException | None) -> Iterator[Any]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
