@@ -39,7 +39,7 @@ from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
 from limner_web.openai import moderations as openai_moderations
-from limner_web.pages import languages, plain, session
+from limner_web.pages import assets, languages, plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
 from limner_web.replicate import webhook_secret as replicate_webhook_secret
@@ -84,6 +84,7 @@ MODULES = (
     plain,
     session,
     languages,
+    assets,
 )
 BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
 CONFIGURATION = {
@@ -112,8 +113,8 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         version="1",
         spec_path="/api/v1/openapi.json",
         docs_path=None,
-        static_folder="pages/static",
         template_folder="pages/templates",
+        static_folder=None,  # type: ignore[arg-type] - Flask's own route of files; ours is `pages.assets`
     )
     app.config.update(CONFIGURATION)
     app.extensions["limner"] = services = build(settings)
@@ -125,6 +126,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     throttling.install_tenant_limits(app, services.limiter, services.request_rate)
     request_checks.install(app)
     openapi.install(app)
+    assets.install(app)
     languages.install(app)
     app.after_request(_end)
     for blueprint in BLUEPRINTS:

@@ -21,6 +21,8 @@ from flask import Flask, Response, g, make_response, redirect, request
 
 from limner_shared.errors import NotFound
 from limner_web.auth import refuse_foreign
+from limner_web.pages.assets import FOREVER
+from limner_web.pages.compression import compressed_once, kept_answer
 from limner_web.pages.own_paths import next_path
 from limner_web.services import get_services
 
@@ -32,7 +34,6 @@ CATALOGS: Final = Path(__file__).parent / "texts"
 COOKIE: Final = "language"
 KEPT_SECONDS: Final = 31_536_000
 SCRIPTS: Final = "static/js/"
-FOREVER: Final = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Texts:
 
     translations: NullTranslations
     script: bytes = b"{}"
+    small: bytes | None = None
     name: str = ""
 
 
@@ -69,7 +71,8 @@ def texts_in(language: str) -> Texts:
     write_mo(compiled, catalog)
     compiled.seek(0)
     script = json.dumps(script_texts(catalog), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
-    return Texts(Translations(compiled), script, f"{language}.{hashlib.sha256(script).hexdigest()[:16]}.json")
+    name = f"{language}.{hashlib.sha256(script).hexdigest()[:16]}.json"
+    return Texts(Translations(compiled), script, compressed_once(script), name)
 
 
 def script_texts(catalog: Catalog) -> dict[str, str | list[str]]:
@@ -100,7 +103,8 @@ def script(name: str) -> Response:
     language = name.partition(".")[0]
     if language not in LANGUAGES or name != texts_in(language).name:
         raise NotFound
-    answer = Response(texts_in(language).script, content_type="application/json; charset=utf-8")
+    texts = texts_in(language)
+    answer = kept_answer(texts.script, texts.small, "application/json; charset=utf-8", name)
     answer.headers["Cache-Control"] = FOREVER
     return answer
 

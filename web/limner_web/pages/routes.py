@@ -13,10 +13,12 @@ from limner_shared.domain.views import ModelView
 from limner_shared.errors import LimnerError
 from limner_web.auth import PAGES, PUBLIC, is_signed_in
 from limner_web.pages import reference
+from limner_web.pages.compression import compress
 from limner_web.services import get_services
 from limner_web.view_builders import model_view
 
 bp = APIBlueprint("pages", __name__, enable_openapi=False)
+bp.after_request(compress)
 
 THEMES: Final = ("light", "dark", "contrast")
 EXAMPLES: Final = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")

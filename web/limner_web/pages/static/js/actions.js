@@ -4,7 +4,7 @@ import { t } from "./i18n.js";
 import { put } from "./jobs.js";
 import { share } from "./share.js";
 import { attempt, toast } from "./toast.js";
-import { fileName } from "./words.js";
+import { fileName, formatName } from "./words.js";
 
 const VARIATIONS = 4;
 const STRENGTH = 0.6;
@@ -83,7 +83,7 @@ const copyPicture = (image) => attempt(async () => {
 
 // The menu of one picture, or of a job's first.
 export function menuOf(job, image, more = []) {
-  const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: t("Download %(format)s", { format: format.toUpperCase() }), href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
+  const downloads = image ? ["png", "webp", "jpeg"].map((format) => ({ icon: "download", text: t("Download %(format)s", { format: formatName(format) }), href: pictureUrl(image, format), download: fileName(job, image, format) })) : [];
   const canCopy = image && window.isSecureContext && navigator.clipboard;
   return [
     ...downloads,

@@ -3,10 +3,12 @@ import { requestOf } from "./actions.js";
 import { api, call, getJson, send } from "./api.js";
 import { readBulk } from "./bulk-file.js";
 import { onReconnect } from "./connection.js";
+import { contactSheet, MOST } from "./contact-sheet.js";
 import { $, button, el, icon } from "./dom.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
 import { count, durationLeft, size } from "./words.js";
+import { save } from "./zip.js";
 
 const REFRESH_MS = 2000;
 const STATES = { loading: t("loading"), running: t("running"), paused: t("paused"), canceling: t("canceling"), canceled: t("canceled"), done: t("done") };
@@ -113,6 +115,12 @@ async function retryFailed(bulk) {
   toast(tn("%(n)s job queued again", "%(n)s jobs queued again", failed.length));
 }
 
+async function saveSheet(bulk) {
+  const { sheet, count: all } = await contactSheet(bulk.id);
+  save(sheet, `${bulk.id}.png`);
+  if (all > MOST) toast(t("The first %(n)s pictures are on the sheet.", { n: number(MOST) }));
+}
+
 function pace(bulk, ended) {
   if (bulk.status !== "running") return "";
   const first = rates.get(bulk.id);
@@ -141,7 +149,8 @@ function show(bulk, isNew = false) {
         ["running", "paused"].includes(bulk.status) && button(t("Cancel"), () => act(bulk, "cancel"), "small"),
         failed > 0 && !isOpen && button(t("Retry failed"), () => attempt(() => retryFailed(bulk)), "small", "again"),
         succeeded > 0 && el("a", { className: "btn small", href: `/gallery?bulk=${bulk.id}` }, icon("image"), t("Pictures")),
-        succeeded > 0 && el("a", { className: "btn small", href: `${api}/bulks/${bulk.id}/results?format=zip`, download: `${bulk.id}.zip` }, icon("download"), "ZIP"))),
+        succeeded > 0 && el("a", { className: "btn small", href: `${api}/bulks/${bulk.id}/results?format=zip`, download: `${bulk.id}.zip` }, icon("download"), "ZIP"),
+        succeeded > 0 && button(t("Contact sheet"), () => attempt(() => saveSheet(bulk)), "small", "image"))),
     el("div", { className: "meter", role: "img", ariaLabel: tally.join(", ") }, part("succeeded", succeeded), part("failed", failed), part("canceled", canceled), part("running", running)),
     el("p", { className: "tally" }, el("span", {}, tally.join(" · ")), el("span", {}, pace(bulk, succeeded + failed + canceled))));
   const before = cards.get(bulk.id);

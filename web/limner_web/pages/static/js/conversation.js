@@ -4,7 +4,8 @@ import { $, el } from "./dom.js";
 import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
-import { ended, fileName, status } from "./words.js";
+import { talkMenu } from "./talk-menu.js";
+import { ended, fileName, formatName, status } from "./words.js";
 
 const form = $("#compose");
 const message = form.elements.message;
@@ -69,7 +70,7 @@ function statusText(job) {
   return job.status === "failed" ? detail : [said, detail].filter(Boolean).join(" · ");
 }
 
-const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a", { href: pictureUrl(image, format), download: fileName(job, image, format) }, format.toUpperCase()));
+const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a", { href: pictureUrl(image, format), download: fileName(job, image, format) }, formatName(format)));
 
 function renderReply(entry, job) {
   const { element } = entry;
@@ -172,7 +173,8 @@ async function list() {
     const link = Object.assign(document.createElement("a"), { href: `#${id}`, textContent: title || "…" });
     if (id === conversation?.id) link.setAttribute("aria-current", "page");
     const item = document.createElement("li");
-    item.append(link);
+    const leave = () => { if (id === conversation?.id) $("#new").click(); else tryAction(list); };
+    item.append(link, talkMenu({ id, title: title || "…" }, leave));
     return item;
   }));
 }

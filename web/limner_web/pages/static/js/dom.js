@@ -12,11 +12,13 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
+const { href: icons } = new URL("../icons.svg", import.meta.url);
+
 export function icon(name) {
   const namespace = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(namespace, "svg");
   const use = document.createElementNS(namespace, "use");
-  use.setAttribute("href", `/static/icons.svg#${name}`);
+  use.setAttribute("href", `${icons}#${name}`);
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   svg.append(use);

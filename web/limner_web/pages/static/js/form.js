@@ -6,7 +6,7 @@ import { number, t, tn } from "./i18n.js";
 const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
-const ANY_STYLE = t("any, by the seed");
+const ANY_STYLE = t("any");
 const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt"];
 export const form = $("#ask");
 const fields = form?.elements;
@@ -82,6 +82,16 @@ export function fillForm(job) {
   const values = { prompt: job.prompt, negative_prompt: job.negative_prompt, style: job.style, size: `${job.width}x${job.height}`, n: job.n, steps: job.steps, guidance: job.guidance };
   if (isSeedLocked()) values.seed = job.seed;
   setValues(values);
+  fields.prompt.focus();
+}
+
+// Loads what a file says of itself, as texts; a seed that it names is kept.
+export function fillFound({ model, seed, ...found }) {
+  if (models[model]) fields.model.value = model;
+  offerChoices();
+  if (seed) setLock(true);
+  const values = { ...found, ...(seed && { seed }), ...(!isExcluding() && { negative_prompt: "" }) };
+  setValues(Object.fromEntries(Object.entries(values).filter(([name, value]) => NAMES.includes(name) && (value || name === "negative_prompt"))));
   fields.prompt.focus();
 }
 

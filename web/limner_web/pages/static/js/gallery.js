@@ -106,7 +106,10 @@ async function load(own) {
   try {
     const page = await getJson(`jobs?${wanted}`);
     if (own !== generation) return;
-    page.items.forEach(add);
+    const added = page.items.flatMap(add);
+    // Older ones follow in order: sorting all again for each page would take longer the more there are.
+    if (list.length && added.every(({ job }) => job.id < list.at(-1).job.id)) list.push(...added.filter(({ image }) => !hidden.has(image.id)));
+    else list = inOrder();
     cursor = page.next;
     isComplete = !cursor;
     showFailure(null);
@@ -115,7 +118,7 @@ async function load(own) {
     isComplete = true; // until the user tries again
     showFailure(error.message);
   }
-  arrange();
+  show();
 }
 
 // What changed before the events began: newer pictures, and deleted ones among the newest.
@@ -130,23 +133,32 @@ async function catchUp() {
   arrange();
 }
 
-// A filter finds a job by any of its pictures; only those that match themselves are shown.
+// A filter finds a job by any of its pictures; only those that match themselves are shown. Returns what is new or changed.
 function add(job) {
   const wanted = query();
+  const added = [];
   const [isLoved, tag] = [wanted.has("favourite"), wanted.get("tag")];
   for (const image of job.images) {
     const fits = (!isLoved || isMarked({ job, image })) && (!tag || image.tags.includes(tag) || job.tags.includes(tag));
     const before = found.get(image.id);
     if (!fits || before?.job.version >= job.version) continue; // an answer that was under way must not undo a mark
     found.set(image.id, { job, image });
+    added.push({ job, image });
     if (before && isMarked(before) !== isMarked({ job, image })) grid.redraw(image.id);
   }
+  return added;
 }
 
 const isMarked = ({ job, image }) => image.favourite || job.favourite;
 
+const inOrder = () => [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
+
 function arrange() {
-  list = [...found.values()].filter(({ image }) => !hidden.has(image.id)).sort((a, b) => (a.job.id === b.job.id ? a.job.images.indexOf(a.image) - b.job.images.indexOf(b.image) : a.job.id < b.job.id ? 1 : -1));
+  list = inOrder();
+  show();
+}
+
+function show() {
   grid.show(list);
   root.dataset.loaded = list.length;
   const isEmpty = isComplete && !list.length && $("#failed").hidden;
@@ -167,7 +179,7 @@ function showFailure(reason) {
 function render({ job, image }) {
   const box = el("input", { type: "checkbox", checked: selection.has(image.id), ariaLabel: t("Select %(prompt)s, seed %(seed)s", { prompt: job.prompt, seed: image.seed }) });
   box.addEventListener("click", (event) => selection.toggle({ id: image.id }, box.checked, event.shiftKey ? list.map((each) => ({ id: each.image.id })) : null));
-  const open = el("button", { type: "button", ariaLabel: enlargeLabel(job, image), onclick: () => viewer.show(image.id) }, el("img", { src: thumbnailUrl(image, 384), alt: image.alt_text || job.prompt, loading: "lazy", decoding: "async" }));
+  const open = el("button", { type: "button", ariaLabel: enlargeLabel(job, image), onclick: () => viewer.show(image.id) }, el("img", { data: { src: thumbnailUrl(image, 384) }, alt: image.alt_text || job.prompt, decoding: "async" }));
   const cell = el("div", { className: "cell" }, open, el("label", { className: "pick" }, box), isMarked({ job, image }) && el("span", { className: "loved", title: t("Favourite") }, icon("heart")), el("p", { className: "over", ariaHidden: "true" }, job.prompt));
   mark(cell, selection.has(image.id));
   makeDraggable(cell, () => (selection.has(image.id) ? chosen().map((each) => each.image) : [image]));

@@ -6,10 +6,10 @@ const MARGIN = 28;
 const LABEL = 15; // pixels
 const TITLE = 20;
 const MOST_LABEL = 220;
-const FONT = "Inter, 'Segoe UI', system-ui, 'Noto Sans', 'DejaVu Sans', sans-serif";
-const INK = "#231c14";
+export const FONT = "Inter, 'Segoe UI', system-ui, 'Noto Sans', 'DejaVu Sans', sans-serif";
+export const INK = "#231c14";
 const QUIET = "#6b6155";
-const PAPER = "#ffffff";
+export const PAPER = "#ffffff";
 
 const bitmap = async (image) => createImageBitmap(await (await call(pictureUrl(image, "png"))).blob());
 

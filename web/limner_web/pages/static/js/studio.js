@@ -3,6 +3,7 @@ import { again, submit, vary } from "./actions.js";
 import { getJson } from "./api.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { $, el, perFrame } from "./dom.js";
+import { setUpDropSettings } from "./drop-settings.js";
 import { failure } from "./errors.js";
 import { clearError, fillForm, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
@@ -147,6 +148,7 @@ function showSkeletons() {
 const draft = setUpForm(draw);
 setUpDescribe(draft?.mode);
 setUpStart();
+setUpDropSettings();
 $("#older").onclick = more;
 $("[data-reload]").onclick = more;
 addShortcuts(

@@ -1,14 +1,19 @@
 // A grid of equal cells of which only those near the window exist, so that its length does not matter.
-import { perFrame } from "./dom.js";
+import { $$, perFrame } from "./dom.js";
 
 const SPARE_ROWS = 3;
+const FAST = 2; // pixels a millisecond: what passes faster is not worth its request
+const REST_MS = 90;
 
 // `render(item, index)` makes a cell; `keyOf(item)` identifies it, so that cells are kept while the list changes;
-// `onNearEnd` is called when the last rows come near.
+// `onNearEnd` is called when the last rows come near. A picture is loaded from its `data-src` once the scrolling is slow
+// enough to see it, and given up when its cell goes: otherwise the pictures of the place where a reader arrives wait for
+// hundreds of others.
 export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
   let items = [];
   const cells = new Map(); // key -> element
   let layout = { columns: 1, size: least };
+  let isFast = false;
 
   function measure() {
     const width = root.clientWidth;
@@ -28,7 +33,7 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
   function draw() {
     const [first, last] = range();
     const wanted = new Set(items.slice(first, last).map(keyOf));
-    for (const [key, cell] of cells) if (!wanted.has(key)) { cell.remove(); cells.delete(key); }
+    for (const [key, cell] of cells) if (!wanted.has(key)) remove(key, cell);
     let before = root.firstElementChild;
     for (let index = first; index < last; index += 1) {
       const key = keyOf(items[index]);
@@ -38,6 +43,7 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
       if (cell === before) before = before.nextElementSibling; // DOM order is reading order
       else root.insertBefore(cell, before);
     }
+    if (!isFast) loadPictures();
     if (last > items.length - 4 * layout.columns) onNearEnd();
   }
 
@@ -48,9 +54,29 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
     cell.style.transform = `translate(${column * (layout.size + gap)}px, ${row * (layout.size + gap)}px)`;
   }
 
+  function loadPictures() {
+    for (const image of $$("img[data-src]", root)) { image.src = image.dataset.src; delete image.dataset.src; }
+  }
+
+  function remove(key, cell) {
+    for (const image of $$("img", cell)) if (!image.complete) image.removeAttribute("src");
+    cell.remove();
+    cells.delete(key);
+  }
+
+  let [topBefore, timeBefore, resting] = [scrollY, 0, null];
+  function onScroll() {
+    const now = performance.now();
+    isFast = Math.abs(scrollY - topBefore) > FAST * (now - timeBefore);
+    [topBefore, timeBefore] = [scrollY, now];
+    clearTimeout(resting);
+    if (isFast) resting = setTimeout(() => { isFast = false; loadPictures(); }, REST_MS);
+    drawSoon();
+  }
+
   const update = perFrame(() => { measure(); draw(); });
   const drawSoon = perFrame(draw);
-  addEventListener("scroll", drawSoon, { passive: true });
+  addEventListener("scroll", onScroll, { passive: true });
   new ResizeObserver(update).observe(root.parentElement);
 
   root.addEventListener("keydown", (event) => {
@@ -65,8 +91,8 @@ export function makeGrid(root, { render, keyOf, least, onNearEnd, gap = 8 }) {
 
   return {
     show(list) { items = list; update(); },
-    redraw(key) { cells.get(key)?.remove(); cells.delete(key); drawSoon(); },
-    clear() { for (const cell of cells.values()) cell.remove(); cells.clear(); },
+    redraw(key) { if (cells.has(key)) remove(key, cells.get(key)); drawSoon(); },
+    clear() { for (const [key, cell] of cells) remove(key, cell); },
     cells,
   };
 }

@@ -21,10 +21,10 @@ const WORDS = {
   queued: (job, { ahead }) => (ahead ? tn("%(n)s job is ahead of it.", "%(n)s jobs are ahead of it.", ahead) : t("It is the next one for the workers.")),
 };
 
-// In English, the service's own words say more.
+// In English, the service's own words say more, but for times, which it counts in seconds.
 export function reasonOf(job, told) {
   if (job.paused) return t("%(pause)s. Its jobs wait and keep their places.", { pause: pauseWords(job.paused) });
-  return (isEnglish ? null : WORDS[told.reason]?.(job, told)) ?? told.message;
+  return (isEnglish && !job.not_before ? null : WORDS[told.reason]?.(job, told)) ?? told.message;
 }
 
 export const why = (job) => attempt(async () => {

@@ -84,3 +84,5 @@ export function fileName(job, image, format = "png") {
   const words = job.prompt.replace(/[^\p{L}\p{N}]+/gu, " ").trim().slice(0, 40);
   return `${words || t("picture")} ${image.seed}.${format === "jpeg" ? "jpg" : format}`;
 }
+
+export const formatName = (format) => ({ webp: "WebP" })[format] ?? format.toUpperCase();

@@ -1,0 +1,43 @@
+// What can be done with a whole conversation: saved as a text file, deleted.
+import { call, getJson, pictureUrl } from "./api.js";
+import { ask } from "./dialog.js";
+import { el, icon } from "./dom.js";
+import { dateTime, t } from "./i18n.js";
+import { openMenu } from "./menu.js";
+import { attempt } from "./toast.js";
+import { save } from "./zip.js";
+
+const quoted = (text) => text.split("\n").map((line) => `> ${line}`).join("\n");
+const escaped = (text) => text.replace(/[[\]]/g, "\\$&");
+const pictureLine = (image, job) => `![${escaped(image.alt_text || job.prompt)}](${new URL(pictureUrl(image, "png"), location)})`;
+
+function asMarkdown({ title, created_at: created, turns }) {
+  const parts = [`# ${title}`, dateTime(created)];
+  for (const { message, job } of turns) {
+    parts.push(quoted(message));
+    if (job) parts.push(job.presentation, job.images.map((image) => pictureLine(image, job)).join("\n"));
+  }
+  return `${parts.filter(Boolean).join("\n\n")}\n`;
+}
+
+async function exportTalk(id) {
+  const talk = await getJson(`conversations/${id}`);
+  save(new Blob([asMarkdown(talk)], { type: "text/markdown" }), `${id}.md`);
+}
+
+async function deleteTalk(id, onDeleted) {
+  const agreed = await ask(t("Delete this conversation?"), { text: t("Its messages are deleted. Its pictures stay in the gallery."), yes: t("Delete") });
+  if (!agreed) return;
+  await call(`conversations/${id}`, { method: "DELETE" });
+  onDeleted();
+}
+
+// The button of a conversation in the list.
+export function talkMenu({ id, title }, onDeleted) {
+  const more = el("button", { type: "button", className: "icon-btn", ariaLabel: t("More actions for %(title)s", { title }), aria: { haspopup: "menu" } }, icon("more"));
+  more.onclick = () => openMenu(more, [
+    { icon: "download", text: t("Save as a text file"), onClick: () => attempt(() => exportTalk(id)) },
+    { icon: "trash", text: t("Delete"), danger: true, onClick: () => attempt(() => deleteTalk(id, onDeleted)) },
+  ]);
+  return more;
+}
