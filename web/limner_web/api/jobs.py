@@ -203,8 +203,7 @@ def _view(services: Services, job_id: str) -> JobView:
 
 def _wait(services: Services, job_id: str, seconds: float) -> JobView:
     release_request_slot(services.limiter)
-    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), hang_up_check())
-    return view
+    return services.watches.await_end(tenant_id(), job_id, seconds, lambda: _view(services, job_id), hang_up_check())
 
 
 def _accepted(services: Services, job_id: str, *, existing: bool = False) -> Response:
