@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from limner_shared.db import ledger, queries, release_queries
+from limner_shared.db import ledger, queries, release_queries, standing
 from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Event, Job
 from limner_shared.domain.cards import Catalogue
@@ -141,7 +141,7 @@ def test_scheduled_jobs_are_passed_over_and_keep_their_place(database: Database,
     [last] = submit(database, catalogue)
     assert waiting(database) == [first, last]
     with database.read() as session:
-        assert queries.position(session, queries.job(session, TENANT, last)) == 1
+        assert standing.position(session, queries.job(session, TENANT, last)) == 1
     for job_id in reversed(scheduled):
         arrive(database, job_id)
     assert len(start_due(database, 2)) == 2
@@ -176,7 +176,7 @@ def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database: Database
             assert queue.head[0] == job_id
             assert queries.has_waiting(session, MODEL, 1)
             assert not queries.has_waiting(session, MODEL, 0)
-            assert queries.position(session, queries.job(session, TENANT, job_id)) == 0
+            assert standing.position(session, queries.job(session, TENANT, job_id)) == 0
             assert not release_queries.has_due_job(session)
             assert ledger.start_due(session, 1000) == []
         assert waiting(database) == [job_id]

@@ -14,6 +14,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
+from limner_shared.errors import NotFound
 from limner_shared.messaging.hints import CHANNEL, Hints, connect
 from limner_shared.threads import Supervisor
 from limner_web.updates.listener import Listener
@@ -66,6 +67,9 @@ class WatchedJob:
             views.append(view)
             seen.release()
         return views[-1]
+
+    def await_end(self, seconds: float = 600, job_id: str = "") -> Any:
+        return self.watches.await_end(TENANT, job_id or self.job_id, seconds, self.read, lambda: not self.connected)
 
     def cancel(self) -> list[ledger.Change]:
         with self.database.write() as session:
@@ -135,3 +139,50 @@ def test_waiting_ends_at_its_timeout_or_when_the_client_disconnects(watched: Wat
     assert watched.reads == 1, "the job was read again directly after the first read"
     watched.connected = False
     assert watched.wait(threading.Semaphore(0)).status is JobState.QUEUED
+
+
+def test_a_request_that_asks_again_waits_without_a_read_and_hears_of_the_end(watched: WatchedJob):
+    assert watched.await_end(seconds=0.01).status is JobState.QUEUED
+    before = watched.reads
+    with ThreadPoolExecutor(1) as clients:
+        view = clients.submit(watched.await_end)
+        watched.await_listener()
+        assert watched.reads == before
+        watched.hints.changed(watched.cancel())
+        assert view.result().status is JobState.CANCELED
+    assert watched.reads == before + 1
+
+
+def test_a_request_that_asks_again_hears_of_an_end_whose_hint_was_lost(watched: WatchedJob):
+    assert watched.await_end(seconds=0.01).status is JobState.QUEUED
+    watched.cancel()
+    assert watched.await_end().status is JobState.CANCELED
+
+
+def test_a_wait_for_a_job_that_has_ended_or_does_not_exist_is_answered_at_once(watched: WatchedJob):
+    watched.cancel()
+    assert watched.await_end().status is JobState.CANCELED
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            watched.await_end(job_id="job_none")
+
+
+def test_a_wait_ends_when_its_client_has_hung_up_before_or_meanwhile(watched: WatchedJob):
+    with ThreadPoolExecutor(1) as clients:
+        view = clients.submit(watched.await_end)
+        watched.await_listener()
+        assert not view.done()
+        watched.connected = False
+        assert view.result().status is JobState.QUEUED
+    assert watched.await_end().status is JobState.QUEUED
+
+
+def test_a_false_hint_does_not_end_a_wait_for_the_end(watched: WatchedJob):
+    with ThreadPoolExecutor(1) as clients:
+        view = clients.submit(watched.await_end)
+        watched.await_listener()
+        message = f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
+        eventually(lambda: watched.hints.redis.publish(CHANNEL, message) and watched.reads)
+        assert not view.done()
+        watched.hints.changed(watched.cancel())
+        assert view.result().status is JobState.CANCELED

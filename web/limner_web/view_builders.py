@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from flask import url_for
 from sqlalchemy.orm import Session
 
-from limner_shared.db import pause_queries, queries
+from limner_shared.db import pause_queries, queries, standing
 from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
 from limner_shared.db.views import moment, plain_view
 from limner_shared.domain.cards import ModelCard
@@ -19,11 +19,15 @@ from limner_shared.messaging.hints import Hints
 
 def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     """The view of one job, with its position in the queue or its progress."""
-    [shown] = queries.shown(session, [row])
-    view = plain_view(shown)
-    if row.state == JobState.QUEUED and row.not_before is None:
-        view.position = queries.position(session, row)
-    _add_pauses(session, [(row, view)])
+    if JobState(row.state).terminal:
+        [shown] = queries.shown(session, [row])
+        return plain_view(shown)
+    found = standing.standing(session, row)  # pictures come with the job's end, in one transaction
+    labels = queries.labels(session, [row.id]).get(row.id, []) if found.is_labelled else []
+    view = plain_view(queries.Shown(row, [], labels))
+    view.position = found.position
+    if found.any_pause:
+        _add_pauses(session, [(row, view)])
     if row.state == JobState.RUNNING:
         _add_progress(hints, [view])
     return view

@@ -14,7 +14,7 @@ from limner_shared.domain.stored_errors import stored_error
 from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import DeadlineExceeded, InvalidState
 from limner_web.services import Services
-from limner_web.updates.watch import HANG_UP_SECONDS
+from limner_web.updates.patience import HANG_UP_SECONDS
 from limner_web.view_builders import job_view
 
 WAIT_SECONDS: Final = 590.0
@@ -48,8 +48,7 @@ def watch(
 
 def until(services: Services, tenant_id: str, job_id: str, seconds: float, gone: Callable[[], bool]) -> JobView:
     """The job's view once it has ended, `seconds` have passed or the client has gone."""
-    *_, view = services.watches.follow(tenant_id, job_id, seconds, lambda: look(services, tenant_id, job_id), gone)
-    return view
+    return services.watches.await_end(tenant_id, job_id, seconds, lambda: look(services, tenant_id, job_id), gone)
 
 
 def require_success(job: JobView) -> JobView:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import Select, func, literal, select, text, tuple_
+from sqlalchemy import Select, bindparam, func, literal, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
@@ -33,9 +34,6 @@ from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import JobState, Lane
 from limner_shared.errors import NotFound
 
-POSITION_LIMIT = 1000
-"""The largest exact position: a larger one does not matter to clients, and counting has a cost."""
-
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -56,10 +54,16 @@ class Shown(NamedTuple):
 
 def job(session: Session, tenant_id: str, job_id: str) -> Job:
     """A tenant's job. Raises NotFound if it does not exist or belongs to another tenant."""
-    found = session.scalar(select(Job).where(Job.id == job_id, Job.tenant_id == tenant_id))
+    found = session.scalar(_job(), {"job_id": job_id, "tenant": tenant_id})
     if found is None:
         raise NotFound(f"There is no job {job_id}.")
     return found
+
+
+@cache
+def _job() -> Select[Job]:
+    """The statement of `job`, built once: to build it costs more than to run it."""
+    return select(Job).where(Job.id == bindparam("job_id"), Job.tenant_id == bindparam("tenant"))
 
 
 def jobs_of(session: Session, tenant_id: str, job_ids: Sequence[str]) -> list[Job]:
@@ -148,27 +152,6 @@ def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
     return sorted(set(digests) - garbage - pictures_in_use(session, digests))
 
 
-def position(session: Session, row: Job) -> int:
-    """How many jobs are ahead of this queued one, at most POSITION_LIMIT: the released jobs, and, if it waits for its
-    own release, the earlier ones of its own queue. The other queues are served in turn with its own.
-    """
-    released = select(Job.id).where(Job.model == row.model, text(RELEASED))
-    if row.released_at is not None:
-        return _count(session, released.where(tuple_(Job.lane, Job.released_at) < tuple_(row.lane, row.released_at)))
-    order = (Job.tenant_id, Job.queue_key, Job.id)
-    queue = select(
-        Job.id
-    ).where(
-        Job.model == row.model,
-        Job.priority == row.priority,
-        tuple_(*order) < tuple_(row.tenant_id, row.queue_key, row.id),  # as in `release_queries.waiting_jobs`
-        tuple_(*order[:2]) >= tuple_(row.tenant_id, row.queue_key),
-        text(WAITING),
-    )
-    before = _count(session, queue.order_by(*order))
-    return min(POSITION_LIMIT, before + _count(session, released))
-
-
 def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[tuple[float, float]]:
     """When a model's latest succeeded jobs were started and finished, at most `limit`, not older than
     `since_seconds`.
@@ -176,10 +159,6 @@ def latest_runs(session: Session, model: str, since_seconds: float, limit: int) 
     recent = (Job.model == model) & text(DONE) & (Job.finished_at > now() - since_seconds)
     query = select(Job.started_at, Job.finished_at).where(recent).order_by(Job.finished_at.desc()).limit(limit)
     return [(start, end) for start, end in session.execute(query) if start is not None and end is not None]
-
-
-def _count(session: Session, ids: Select[str]) -> int:
-    return session.scalar(select(func.count()).select_from(ids.limit(POSITION_LIMIT).subquery())) or 0
 
 
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:

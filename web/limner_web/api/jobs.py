@@ -204,8 +204,7 @@ def _view(services: Services, job_id: str) -> JobView:
 def _wait(services: Services, job_id: str, seconds: float) -> JobView:
     release_request_slot(services.limiter)
     gone = services.shutdown.or_begun(hang_up_check())
-    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), gone)
-    return view
+    return services.watches.await_end(tenant_id(), job_id, seconds, lambda: _view(services, job_id), gone)
 
 
 def _accepted(services: Services, job_id: str, *, existing: bool = False) -> Response:

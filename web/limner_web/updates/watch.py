@@ -2,11 +2,13 @@
 
 A hint about a job wakes the requests that wait for it. Hints may be lost, so every RECHECK_SECONDS a query checks all
 watched jobs of the process together. The first request that wakes reads the job, and the others share its result.
+
+A client whose time is over asks again at once. So a job is remembered for a while after its last request has gone: the
+next one begins to wait without a query.
 """
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,13 +18,14 @@ from typing import Final
 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from limner_shared.db import queries
+from limner_shared.db import queries, standing
 from limner_shared.db.engine import DATABASE_AWAY, Database
 from limner_shared.domain.views import JobView
 from limner_shared.messaging.hints import Heard
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_web.updates.listener import Listener
+from limner_web.updates.patience import HANG_UP_SECONDS, Patience
 
 log = get_logger(__name__)
 
@@ -30,10 +33,12 @@ RECHECK_SECONDS: Final = 2.0
 """Interval of the check for lost hints: at most this long does a lost hint delay a waiting request."""
 RECHECK_BATCH: Final = 500
 """Jobs in one query."""
-HANG_UP_SECONDS: Final = 3.0
-"""Interval at which a waiting request checks whether its client has hung up."""
 SHARED_SECONDS: Final = 1.0
 """Requests that wait for the same job share a view up to this age."""
+REMEMBERED_SECONDS: Final = 5.0
+"""How long a job is remembered for which no request waits any longer."""
+MOST_REMEMBERED: Final = 20_000
+"""Jobs beyond which none is remembered."""
 
 Look = Callable[[], JobView]
 
@@ -46,10 +51,14 @@ class _Watched:
     ended: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     watchers: int = 0
+    left_at: float = 0.0
+    """When the last request has gone."""
     signals: set[threading.Event] = field(default_factory=set[threading.Event])
-    """Of the requests that wait for any of several jobs."""
+    """Of requests of which each has an event of its own."""
     view: JobView | None = None
     seen_at: float = 0.0
+    checked_at: float = float("-inf")
+    """When the job was last known not to have ended, unless `ended` is set."""
 
     def look(self, look: Look) -> JobView:
         """Return a current view of the job: one that another request has just read, or a new one."""
@@ -59,10 +68,24 @@ class _Watched:
                 return view
             self.ended.clear()  # before the job is read, so that a hint that arrives meanwhile is not lost
             self.view = view = look()
-            self.seen_at = time.monotonic()
+            self.seen_at = self.checked_at = time.monotonic()
             if view.status.terminal:
                 self.end()
             return view
+
+    @contextmanager
+    def signalling(self, signal: threading.Event) -> Generator[None]:
+        """Have this event set at the job's end."""
+        self.signals.add(signal)
+        try:
+            yield
+        finally:
+            self.signals.discard(signal)
+
+    @property
+    def is_known_to_run(self) -> bool:
+        """Whether a look at the job can be saved: the next check for lost hints will tell if it has ended meanwhile."""
+        return not self.ended.is_set() and time.monotonic() - self.checked_at < 2 * RECHECK_SECONDS
 
     def end(self) -> None:
         """Wake the requests that wait for the job's end."""
@@ -84,6 +107,7 @@ class Watches:
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._lock = threading.Lock()
         self._started = False
+        self._patience = Patience(supervisor)
         listener.add(self._on_hint)
 
     def follow(
@@ -100,8 +124,7 @@ class Watches:
         `look` reads the job. Yields the last view once more and stops early if the client has gone. Raises what `look`
         raises.
         """
-        # Varies the timeout, so that requests that came together do not all read the job at the same time.
-        deadline = time.monotonic() + seconds * random.uniform(0.9, 1.0)  # noqa: S311
+        deadline = time.monotonic() + seconds
         with self._watching(tenant_id, job_id) as watched:
             view = watched.look(look)
             while not view.status.terminal and (left := deadline - time.monotonic()) > 0 and not gone():
@@ -110,6 +133,23 @@ class Watches:
                     view = watched.look(look)
             yield view
 
+    def await_end(self, tenant_id: str, job_id: str, seconds: float, look: Look, gone: Callable[[], bool]) -> JobView:
+        """The job's view once it has ended, `seconds` have passed or the client has gone.
+
+        Raises NotFound, and what `look` raises.
+        """
+        with (
+            self._watching(tenant_id, job_id) as watched,
+            self._patience.waiting(seconds, gone) as wait,
+            watched.signalling(wait.signal),
+        ):
+            if not watched.is_known_to_run and self._may_have_ended(tenant_id, watched):
+                wait.signal.set()
+            while wait:
+                if wait.until_signalled() and (view := watched.look(look)).status.terminal:
+                    return view
+            return watched.look(look)
+
     def wait_for_any(
         self, tenant_id: str, job_ids: Sequence[str], seconds: float, look: Callable[[], bool], gone: Callable[[], bool]
     ) -> None:
@@ -117,18 +157,24 @@ class Watches:
 
         `look` tells whether one has ended already; it is called once, so that no earlier hint is missed.
         """
-        deadline = time.monotonic() + seconds * random.uniform(0.9, 1.0)  # noqa: S311 - as in `follow`
-        signal = threading.Event()
         with ExitStack() as stack:
+            wait = stack.enter_context(self._patience.waiting(seconds, gone))
             for job_id in job_ids:
                 watched = stack.enter_context(self._watching(tenant_id, job_id))
-                watched.signals.add(signal)
-                stack.callback(watched.signals.discard, signal)
-            if look():
-                return
-            while (left := deadline - time.monotonic()) > 0 and not gone():
-                if signal.wait(min(left, HANG_UP_SECONDS)):
-                    return
+                stack.enter_context(watched.signalling(wait.signal))
+            if wait and not look():
+                wait.until_signalled()
+
+    def _may_have_ended(self, tenant_id: str, watched: _Watched) -> bool:
+        """Whether a job has ended, or was said to have; a hint that arrives meanwhile is not lost. Raises NotFound."""
+        if watched.ended.is_set():
+            return True
+        asked_at = time.monotonic()
+        with self._database.read() as session:
+            if standing.state(session, tenant_id, watched.job_id).terminal:
+                return True
+        watched.checked_at = asked_at
+        return False
 
     @contextmanager
     def _watching(self, tenant_id: str, job_id: str) -> Generator[_Watched]:
@@ -142,8 +188,13 @@ class Watches:
         finally:
             with self._lock:
                 watched.watchers -= 1
-                if not watched.watchers:
+                if not watched.watchers and not self._is_remembered(watched):
                     del self._watched[key]
+
+    def _is_remembered(self, watched: _Watched) -> bool:
+        """Whether to remember a job for which no request waits any longer, without its view."""
+        watched.view, watched.left_at = None, time.monotonic()
+        return watched.is_known_to_run and len(self._watched) < MOST_REMEMBERED
 
     def _start(self) -> None:
         self._listener.start()
@@ -160,17 +211,28 @@ class Watches:
     def _recheck(self) -> None:
         while True:
             time.sleep(RECHECK_SECONDS)
-            with self._lock:
-                watched = [each for each in self._watched.values() if not each.ended.is_set()]
+            watched = self._to_check()
             try:
                 for start in range(0, len(watched), RECHECK_BATCH):
                     self._wake_ended(watched[start : start + RECHECK_BATCH])
             except (*DATABASE_AWAY, PoolTimeout) as error:
                 log.warning("cannot check the watched jobs", error=repr(error)[:200])
 
+    def _to_check(self) -> list[_Watched]:
+        """The jobs that are not known to have ended, after those were forgotten for which no request came again."""
+        long_ago = time.monotonic() - REMEMBERED_SECONDS
+        with self._lock:
+            for key, each in list(self._watched.items()):
+                if not each.watchers and each.left_at < long_ago:
+                    del self._watched[key]
+            return [each for each in self._watched.values() if not each.ended.is_set()]
+
     def _wake_ended(self, watched: list[_Watched]) -> None:
+        asked_at = time.monotonic()
         with self._database.read() as session:
             ended = queries.ended(session, [each.job_id for each in watched])
         for each in watched:
             if each.job_id in ended:
                 each.end()
+            else:
+                each.checked_at = asked_at
