@@ -65,7 +65,7 @@ class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function th
     range scans, and one that is fixed for a transaction (PostgreSQL's own `now`) is stale after a wait for a lock.
     """
 
-    type = Double()
+    type: Double[float] = Double()
     inherit_cache = True
 
 
