@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 from urllib.parse import quote
 
 import httpx
@@ -283,14 +283,14 @@ def _path(target_id: str) -> str:
 def _refused(answer: httpx.Response) -> LimnerError:
     """Convert the server's problem document (RFC 9457) to the error of the same code."""
     try:
-        problem = answer.json()
+        problem: Any = answer.json()
     except ValueError:
         problem = None
     if not isinstance(problem, dict):
         if answer.status_code in GATEWAY_ERRORS:
             return ServiceUnavailable(f"The proxy before the server answered {answer.status_code}.")
         return ClientError(f"The server answered {answer.status_code} {answer.reason_phrase}.")
-    fields: dict[str, Any] = problem
+    fields = cast("dict[str, Any]", problem)
     kinds = {kind.code: kind for kind in LimnerError.__subclasses__()}
     message = str(fields.get("detail") or fields.get("title") or answer.reason_phrase)
     details = {name: value for name, value in fields.items() if name not in PROBLEM_FIELDS}

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
@@ -75,8 +75,10 @@ def _with_traces(_logger: Any, _method: str, event: structlog.typing.EventDict) 
         job, jobs = event.get("job"), event.get("jobs")
         if job in known:
             event["trace_id"] = known[job]
-        elif isinstance(jobs, (list, dict)) and (found := [known[each] for each in jobs if each in known]):
-            event["trace_ids"] = found
+        elif isinstance(jobs, (list, dict)):
+            found = [known[each] for each in cast("Iterable[str]", jobs) if each in known]
+            if found:
+                event["trace_ids"] = found
     return event
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.clocks import Clock
 
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.domain.jobs import Lane
@@ -127,15 +128,6 @@ def test_a_failing_blob_store_closes_all_queues_until_it_recovers(clock: Clock):
     admission.store.succeeded()
     assert admission.is_open(queue_name("b", Lane.LOW))
     assert admission.store.failing_seconds == 0
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from obstore.exceptions import GenericError
+from tests.buckets import unresponsive_bucket
 
 from limner_shared.errors import NotFound, StorageFailed
 from limner_shared.storage import object_store
@@ -116,30 +116,20 @@ def test_a_damaged_checkpoint_is_detected(tmp_path: Path, damage: Any):
 
 
 @pytest.fixture
-def unresponsive_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
+def unresponsive_blobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
     """A bucket whose server accepts connections and never responds."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(64)
-        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-        for name, value in {
-            "ALLOW_HTTP": "true",
-            "ACCESS_KEY_ID": "a",
-            "SECRET_ACCESS_KEY": "b",
-            "REGION": "x",
-        }.items():
-            monkeypatch.setenv(f"AWS_{name}", value)
-        monkeypatch.setattr(object_store, "REQUEST_SECONDS", 0.2)
-        monkeypatch.setattr(object_store, "RETRIES", 1)
-        yield Blobs("s3://pictures")
+    monkeypatch.setattr(object_store, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(object_store, "RETRIES", 1)
+    with unresponsive_bucket(monkeypatch) as url:
+        yield Blobs(url)
 
 
-def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unresponsive_bucket: Blobs):
+def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unresponsive_blobs: Blobs):
     for _ in range(FAILURES):
         with pytest.raises(StorageFailed, match="cannot be used"):
-            unresponsive_bucket.put(b"picture")
+            unresponsive_blobs.put(b"picture")
     with pytest.raises(StorageFailed, match="tried again in a few seconds"):
-        unresponsive_bucket.get("ab" * 32)
+        unresponsive_blobs.get("ab" * 32)
 
 
 def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_path: Path):

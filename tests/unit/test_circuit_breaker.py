@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+from tests.clocks import Clock
+
 from limner_shared.circuit_breaker import Breaker, BreakerState
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_only_consecutive_failures_open_the_breaker():

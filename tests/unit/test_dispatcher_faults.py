@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 from sqlalchemy import event, func, insert, select, text, update
+from tests.buckets import unresponsive_bucket
 from tests.processes import eventually
 from tests.unit.dispatcher_processes import (
     MODEL,
@@ -106,18 +106,8 @@ def test_invalid_utf8_in_a_queue_or_wakeup_message_stops_nothing(
 @pytest.fixture
 def unresponsive_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a bucket whose server accepts connections and never responds."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(64)
-        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-        for name, value in {
-            "ALLOW_HTTP": "true",
-            "ACCESS_KEY_ID": "a",
-            "SECRET_ACCESS_KEY": "b",
-            "REGION": "x",
-        }.items():
-            monkeypatch.setenv(f"AWS_{name}", value)
-        yield "s3://pictures"
+    with unresponsive_bucket(monkeypatch) as url:
+        yield url
 
 
 def test_a_hanging_object_store_stops_neither_release_nor_reaping(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
+import warnings
+from collections.abc import Iterator
 from html import unescape
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +12,9 @@ from types import ModuleType
 
 import click
 import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.config.defaults import MkDocsConfig
 
 from limner_client.cli.main import cli
 from limner_shared.domain.cards import ModelCard
@@ -27,23 +28,28 @@ NAMED = re.compile(r"`((?:shared|web|worker|dispatcher|client|training|migration
 
 
 @pytest.fixture(scope="module")
-def hooks() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MkDocsConfig]:
+    """The configuration of the site, as `mkdocs build --strict` reads it."""
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("NO_MKDOCS_2_WARNING", "1")
+        warnings.simplefilter("ignore")
+        yield load_config(str(ROOT / "mkdocs.yml"), strict=True, site_dir=str(folder))
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-W", "ignore", "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    return folder
+def hooks(config: MkDocsConfig) -> ModuleType:
+    """The functions that write the references, in the module that the site uses."""
+    return config["hooks"]["docs/hooks.py"]
+
+
+@pytest.fixture(scope="module")
+def site(config: MkDocsConfig) -> Path:
+    """The site, built in this process, which has most of its imports already. Raises Abort for any warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        build(config)
+    return Path(config.site_dir)
 
 
 def commands(group: click.Group, path: str = "limner") -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
+from tests.clocks import Clock
 
 from limner_dispatcher.duties import (
     FIRST_SECONDS,
@@ -20,14 +21,6 @@ from limner_dispatcher.duties import (
 
 class Outage(Exception):
     """A failure that affects all items, such as an outage."""
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.clocks import Clock
 
 from limner_dispatcher.webhooks.pacing import FAILURES, PAUSE_SECONDS, Pacing
 from limner_shared.domain.webhooks import DueReceiver
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

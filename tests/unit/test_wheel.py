@@ -36,7 +36,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def limner(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def limner(installed: Path, folder: Path, *words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a command of the installed wheel in an empty folder.
 
     `-S` keeps the editable installation out of `sys.path`; the dependencies are added after the wheel.
@@ -45,7 +45,7 @@ def limner(installed: Path, folder: Path, *words: str) -> subprocess.CompletedPr
     environment |= {"PYTHONPATH": os.pathsep.join([str(installed), *DEPENDENCIES]), "LIMNER_DATA_DIR": "data"}
     command = [sys.executable, "-S", "-W", "error", "-m", "limner_client.cli.main", *words]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=seconds
     )
 
 
@@ -90,6 +90,14 @@ def test_the_installed_wheel_migrates_a_database(installed: Path, tmp_path: Path
         shown = limner(installed, tmp_path, *words)
         assert shown.returncode == 0, shown.stderr
     assert (tmp_path / "data" / "limner.db").is_file()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_demo_runs_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    shown = limner(installed, tmp_path, "demo", "--output", "demo", seconds=500)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert len([*tmp_path.glob("demo/single-*.png"), *tmp_path.glob("demo/bulk-*.png")]) == 40
 
 
 def test_the_doctor_of_the_installed_wheel_finds_cards_and_weights(installed: Path, tmp_path: Path) -> None:

@@ -34,6 +34,16 @@ class Server(BaseApplication):
 
     def load_config(self) -> None:
         """Configure gunicorn from our settings alone, not from its own files and environment variables."""
+
+        def when_ready(server: Any) -> None:
+            _log_operator_address(self._settings, server.LISTENERS)
+
+        def worker_exit(_server: Any, _worker: Any) -> None:
+            trace_export.close()
+
+        def child_exit(_server: Any, worker: Any) -> None:
+            self._process_ended(worker.pid)
+
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
         options: dict[str, Any] = {
             "bind": [f"{host}:{self._settings.port}", *self._operator_address()],
@@ -45,10 +55,10 @@ class Server(BaseApplication):
             "proc_name": "limner-web",
             "loglevel": "warning",
             "control_socket_disable": True,
-            "when_ready": lambda server: _log_operator_address(self._settings, server.LISTENERS),
+            "when_ready": when_ready,
             "post_worker_init": lambda worker: worker.wsgi.extensions["limner"].shutdown.follow(worker),
-            "worker_exit": lambda _server, _worker: trace_export.close(),
-            "child_exit": lambda _server, worker: self._process_ended(worker.pid),
+            "worker_exit": worker_exit,
+            "child_exit": child_exit,
         }
         for name, value in options.items():
             if name in self.cfg.settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from apiflask.exceptions import HTTPError
 from flask import Flask, Response, g, json, render_template, request
@@ -109,7 +109,8 @@ def _openai(status: int, code: str, detail: str, more: dict[str, Any]) -> Respon
 
 def openai_error(status: int, code: str, detail: str, more: dict[str, Any]) -> dict[str, Any]:
     """The object that describes an error in OpenAI's API; `param` is the field at fault, or the first of several."""
-    first: dict[str, Any] = next(iter(more.get("errors") or []), {})
+    errors = cast("list[dict[str, Any]]", more.get("errors") or [])
+    first: dict[str, Any] = errors[0] if errors else {}
     if code == ModerationBlocked.code:
         kind = "image_generation_user_error"  # as OpenAI's image calls have it
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Any, Final, Never
+from typing import Any, Final, Never, cast
 
 from flask.json.provider import DefaultJSONProvider
 
@@ -14,6 +14,8 @@ from limner_web.limits import MAX_JSON_DEPTH
 
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
+
+Container = dict[str, Any] | list[Any]
 
 
 class StrictJson(DefaultJSONProvider):
@@ -73,10 +75,10 @@ def _check(value: Any) -> None:
         elif isinstance(current, dict | list):
             if depth == MAX_JSON_DEPTH:
                 raise _too_deep(path.partition(".")[0])
-            open_values += ((name, depth + 1, inner) for name, inner in _members(path, current))
+            open_values += ((name, depth + 1, inner) for name, inner in _members(path, cast("Container", current)))
 
 
-def _members(path: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+def _members(path: str, value: Container) -> Iterator[tuple[str, Any]]:
     if isinstance(value, list):
         yield from ((f"{path}.{index}".lstrip("."), inner) for index, inner in enumerate(value))
         return

@@ -71,7 +71,7 @@ class Run:
     submitted: float = 0.0
     first_picture: float | None = None
     ended: float = 0.0
-    singles: list[JobView] = field(default_factory=list)
+    singles: list[JobView] = field(default_factory=list[JobView])
     bulk: BulkView | None = None
 
     def done(self) -> tuple[int, int]:

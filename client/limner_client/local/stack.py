@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import httpx
 from redis.exceptions import RedisError
@@ -267,7 +267,8 @@ class Stack:
         host = socket.gethostname()[:40]
         owners = [f"limner:worker:{host}:{worker.child.pid}:*" for worker in self._workers if worker.child]
         with suppress(RedisError), connect(self.redis_url) as client:
-            return all(any(True for _ in client.scan_iter(owner, count=1000)) for owner in owners)
+            found = [cast("Iterator[str]", client.scan_iter(owner, count=1000)) for owner in owners]
+            return all(next(keys, None) is not None for keys in found)
         return False
 
 

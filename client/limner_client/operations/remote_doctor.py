@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 from pydantic import ValidationError
@@ -64,14 +64,14 @@ def _readiness(http: httpx.Client) -> dict[str, Any] | Check:
     except ValueError:
         body = None
     if isinstance(body, dict) and "database" in body:
-        return body
+        return cast("dict[str, Any]", body)
     advice = "Is it the address of a Limner, without a path? A proxy must pass /readyz on."
     return Check("server", State.FAIL, f"{http.base_url} is not a Limner: status {answer.status_code}", advice)
 
 
 def _mapping(ready: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = ready.get(name)
-    return found if isinstance(found, dict) else {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _stores(ready: Mapping[str, Any]) -> Iterator[Check]:

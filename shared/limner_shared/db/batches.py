@@ -230,7 +230,8 @@ def line_page(session: Session, bulk_id: str, after: int, limit: int) -> list[tu
     mine = (BatchLine.bulk_id == bulk_id) & (BatchLine.line > after)
     lines = session.scalars(select(BatchLine).where(mine).order_by(BatchLine.line).limit(limit)).all()
     numbers = [line.line for line in lines]
-    jobs = session.scalars(select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line.in_(numbers))).all() if lines else []
+    mine_too = select(Job).where(Job.bulk_id == bulk_id, Job.bulk_line.in_(numbers))
+    jobs: Sequence[Job] = session.scalars(mine_too).all() if lines else ()
     shown = {each.job.bulk_line: each for each in queries.shown(session, jobs)} if jobs else {}
     return [(line, shown.get(line.line)) for line in lines]
 

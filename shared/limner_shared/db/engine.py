@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import Double
+from sqlalchemy.types import Double, TypeEngine
 
 from limner_shared import metrics, tracing
 from limner_shared.db.postgresql_engine import SESSION_MARK, parse, pooled_engine, session_engine, unlimited_engine
@@ -65,7 +65,7 @@ class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function th
     range scans, and one that is fixed for a transaction (PostgreSQL's own `now`) is stale after a wait for a lock.
     """
 
-    type = Double()
+    type: TypeEngine[float] = Double()
     inherit_cache = True
 
 

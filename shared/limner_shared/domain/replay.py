@@ -62,7 +62,8 @@ def differences(then: ReceiptView, now: ReceiptView) -> list[str]:
 
 def _unsigned(view: ReceiptView) -> str:
     """The digest of the file without its signed manifest, which is another one each time."""
-    return (view.receipt.get(SIGNED) or {}).get("unsigned_sha256", view.sha256)
+    signed: Mapping[str, Any] = view.receipt.get(SIGNED) or {}
+    return signed.get("unsigned_sha256", view.sha256)
 
 
 def _say(value: object) -> str:

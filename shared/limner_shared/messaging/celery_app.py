@@ -97,7 +97,8 @@ def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: i
     """Publish released jobs to their lanes' queues. Raises kombu's errors; the dispatcher publishes lost messages
     again.
     """
-    with measured("publish", KombuError), app.producer_or_acquire() as producer:
+    untyped: Any = app  # Celery's methods have no annotations
+    with measured("publish", KombuError), untyped.producer_or_acquire() as producer:
         for lane, group in groupby(jobs, key=lambda job: job.lane):
             lane_jobs = list(group)
             options: dict[str, Any] = {"queue": _queue(queue_name(model, lane)), "retry": False, "ignore_result": True}
@@ -106,7 +107,7 @@ def publish(app: Celery, model: str, jobs: Sequence[Released], jobs_a_message: i
                 batch = lane_jobs[start : start + size]
                 message = {"v": MESSAGE_VERSION, "jobs": [job.id for job in batch], "at": min(job.at for job in batch)}
                 sent_at = tracing.clock()
-                app.send_task(RUN_TASK, kwargs=message, producer=producer, **options)
+                untyped.send_task(RUN_TASK, kwargs=message, producer=producer, **options)
                 _trace(batch, options["queue"].name, sent_at)
             metrics.JOBS_RELEASED.inc(len(lane_jobs), model=model, lane=lane.name.lower())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 from redis.client import Pipeline
@@ -19,7 +19,7 @@ class MeasuredRedis(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command."""
         with measured("command"):
-            return super().execute_command(*args, **options)
+            return cast("Any", super().execute_command(*args, **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """Return a pipeline whose execution is measured."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from redis import ConnectionPool
-from redis.connection import Connection, parse_url
+from redis import ConnectionPool, connection
 from redis.sentinel import (
     Sentinel,
     SentinelConnectionPool,
@@ -75,8 +74,8 @@ def address(url: str) -> str:
 
 
 def _pool(url: str, wrapped: Callable[[ConnectionClass], ConnectionClass], options: dict[str, Any]) -> ConnectionPool:
-    given: dict[str, Any] = options | parse_url(url)
-    given["connection_class"] = wrapped(given.get("connection_class", Connection))
+    given = options | cast("dict[str, Any]", connection.parse_url(url))
+    given["connection_class"] = wrapped(given.get("connection_class", connection.Connection))
     return ConnectionPool(**given)
 
 
@@ -90,7 +89,8 @@ def _sentinel_pool(
         raise ValueError("the name of the master is missing after the Sentinels")
     scheme = parts.scheme.removesuffix("+sentinel")
     path = f"/{_number(database[0])}" if database and database[0] else ""
-    given = parse_url(urlunsplit((scheme, f"{user}{at}localhost", path, parts.query, "")))
+    server = urlunsplit((scheme, f"{user}{at}localhost", path, parts.query, ""))
+    given = cast("dict[str, Any]", connection.parse_url(server))
     given.pop("host")
     secure = given.pop("connection_class", None) is not None
     own = {name: given.pop(f"sentinel_{name}", None) for name in ("username", "password")}

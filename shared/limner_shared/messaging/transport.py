@@ -9,7 +9,7 @@ worker's memory, where it limits what is fetched.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from kombu.transport import redis
 
@@ -28,7 +28,8 @@ class HintChannel(redis.Channel):
     from_transport_options = (*redis.Channel.from_transport_options, "redis_url")
 
     def _get_pool(self, asynchronous: bool = False) -> Any:
-        options = {name: value for name, value in self._connparams().items() if name not in OF_URL}
+        parameters = cast("dict[str, Any]", self._connparams())
+        options = {name: value for name, value in parameters.items() if name not in OF_URL}
         pool = connection_pool(self.redis_url, self._watched if asynchronous else same, **options)
         self.keyprefix_fanout = self.keyprefix_fanout.format(db=pool.connection_kwargs.get("db", 0))
         return pool
@@ -40,7 +41,7 @@ class HintChannel(redis.Channel):
         class Watched(kind):
             def disconnect(self, *args: Any, **options: Any) -> None:
                 super().disconnect(*args, **options)
-                if channel._registered:  # pyright: ignore[reportPrivateUsage] - of this class
+                if channel._registered:  # pyright: ignore[reportPrivateUsage] - of its own base class
                     channel._on_connection_disconnect(self)  # pyright: ignore[reportPrivateUsage]
 
         return Watched

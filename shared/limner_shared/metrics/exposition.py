@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Final, cast
 
 from limner_shared import metrics
 from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull
@@ -71,9 +71,9 @@ def share_values() -> Callable[[int], None]:
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(delete)
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - reads the variable
+    from prometheus_client import multiprocess  # noqa: PLC0415 - reads the variable
 
-    return mark_process_dead
+    return cast("Callable[[int], None]", multiprocess.mark_process_dead)
 
 
 def is_shared() -> bool:

@@ -7,7 +7,7 @@ on plain grounds of any colour, on two of them (sky and grass) or on shaded ones
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +101,8 @@ def crop(picture: Pixels, thing: Thing) -> Pixels:
 
 def _regions(mask: Mask, structure: Mask | None = None) -> NDArray[np.int32]:
     """Number the connected regions of a mask from 1; 0 is outside of it."""
-    labels, _ = cast("tuple[NDArray[np.int32], int]", ndimage.label(mask, structure, output=np.int32))
-    return labels
+    label: Any = ndimage.label  # typed as if `output` were None
+    return label(mask, structure, output=np.int32)[0]
 
 
 def _smaller(picture: Pixels, by: int) -> Pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -219,6 +219,7 @@ def _metadata(options: ImageOptions, metadata: Any) -> Any:
     users = options.model_dump(include={"user", "safety_identifier"}, exclude_none=True)
     if not isinstance(metadata, dict):
         return metadata
-    for name in users.keys() & metadata.keys():
+    given = cast("dict[str, Any]", metadata)
+    for name in users.keys() & given.keys():
         raise refuse(name, f"{name} beside metadata.{name}", "one of the two")
-    return metadata | users
+    return given | users

@@ -147,7 +147,12 @@ def picture_item(services: Services, mark: Mark, job: JobView, image: Image, ind
 
 def message_item(job: JobView) -> dict[str, Any]:
     """What is said about the pictures, as an output."""
-    text = {"type": "output_text", "text": job.presentation or job.prompt, "annotations": [], "logprobs": []}
+    text: dict[str, Any] = {
+        "type": "output_text",
+        "text": job.presentation or job.prompt,
+        "annotations": [],
+        "logprobs": [],
+    }
     about = {"id": f"msg_{job.id.removeprefix(JOB)}", "type": "message", "role": "assistant", "status": "completed"}
     return about | {"content": [text]}
 
@@ -206,7 +211,7 @@ def _end_events(send: Send, done: dict[str, Any]) -> Iterator[str]:
 def _message_events(send: Send, message: dict[str, Any], place: int) -> Iterator[str]:
     [part] = message["content"]
     where = {"item_id": message["id"], "output_index": place, "content_index": 0}
-    begun = message | {"content": [], "status": "in_progress"}
+    begun: dict[str, Any] = message | {"content": [], "status": "in_progress"}
     yield send("response.output_item.added", output_index=place, item=begun)
     yield send("response.content_part.added", **where, part=part | {"text": ""})
     yield send("response.output_text.delta", **where, delta=part["text"], logprobs=[])

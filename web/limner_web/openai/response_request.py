@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
@@ -173,7 +173,8 @@ def read_response(services: Services, body: ResponseBody, default_model: str | N
 def in_response_terms(services: Services, error: InvalidRequest, body: ResponseBody) -> InvalidRequest:
     """The error for an image order, with the names that its parameters have in a response."""
     error = in_openai_terms(error, services.model_names)
-    first: dict[str, str] = next(iter(error.details.get("errors", ())), {})
+    errors = cast("Sequence[dict[str, str]]", error.details.get("errors", ()))
+    first: dict[str, str] = errors[0] if errors else {}
     field = str(error.details.get("field") or first.get("field"))
     name = _name(field, body)
     message = name + error.message.removeprefix(field) if error.message.startswith(f"{field}:") else error.message

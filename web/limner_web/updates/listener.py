@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Event, Lock
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -57,7 +57,7 @@ class Listener:
                 with self._redis.pubsub() as pubsub:
                     pubsub.subscribe(CHANNEL)
                     while True:
-                        message = pubsub.get_message(timeout=1)
+                        message = cast("dict[str, Any] | None", pubsub.get_message(timeout=1))
                         if message and message["type"] == "message":
                             self._read(cast("bytes", message["data"]))
                         elif message:

@@ -92,8 +92,8 @@ def _ended(rows: Rows) -> None:
         metrics.JOBS_ENDED.inc(count, model=model, state=state, code=code if state == JobState.FAILED else "")
     for row in rows:
         if row.state == JobState.SUCCEEDED:
-            priority = list(Priority)[row.priority].value
-            metrics.JOB_END_TO_END_SECONDS.observe(row.seconds, model=row.model, priority=priority)
+            priority = list(Priority)[int(row.priority)]
+            metrics.JOB_END_TO_END_SECONDS.observe(row.seconds, model=row.model, priority=priority.value)
     if STATE.by_tenant:
         for (tenant, state), count in Counter((row.tenant_id, row.state) for row in rows).items():
             metrics.TENANT_JOBS_ENDED.inc(count, tenant=tenant, state=state)

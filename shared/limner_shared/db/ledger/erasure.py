@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntFlag
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import bindparam, delete, null, select, update
 from sqlalchemy.orm import Session
@@ -55,7 +55,7 @@ def blank(session: Session, ids: Sequence[str]) -> None:
     """Blank everything that the client or the model wrote, in all places."""
     words = dict.fromkeys(("prompt", "negative_prompt", "dropped_negative"), WITHOUT_PROMPT)
     write_specs(session, specs(session, ids), words | {"description": None, "history": []})
-    values = {"extra": {}, "interpretation": null(), "presentation": None}
+    values: dict[str, Any] = {"extra": {}, "interpretation": null(), "presentation": None}
     session.execute(update(Job).where(Job.id.in_(ids)).values(values), execution_options=NO_SYNC)
     # A deduplication key is a hash over the prompt, so a guess could be tested against it.
     said = {Image.alt_text: None, Image.deduplication_key: None}
@@ -114,8 +114,8 @@ def specs(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 def write_specs(session: Session, specs: Mapping[str, object], changed: dict[str, Any]) -> None:
     """Change fields of the stored specs of these jobs."""
     # A damaged spec may be of any type; nothing of it is kept.
-    new = {job_id: {**(spec if isinstance(spec, dict) else {}), **changed} for job_id, spec in specs.items()}
-    rows = [{"job": job_id, "new_spec": spec} for job_id, spec in new.items()]
+    kept = {job_id: cast("dict[str, Any]", spec) for job_id, spec in specs.items() if isinstance(spec, dict)}
+    rows = [{"job": job_id, "new_spec": {**kept.get(job_id, {}), **changed}} for job_id in specs]
     if rows:
         statement = update(Job).where(Job.id == bindparam("job")).values(spec=bindparam("new_spec"))
         session.connection().execute(statement, rows)

@@ -43,7 +43,7 @@ class NewJob:
     spec: JobSpec
     cost: int
     priority: Priority
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     bulk_line: int | None = None
     expires_in: float | None = None
     small: bool = False

@@ -53,7 +53,7 @@ class Sent:
     seconds: float
     repeat_seconds: float = 0.0
     address: str | None = None
-    request_headers: Mapping[str, str] = field(default_factory=dict)
+    request_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     status: int | None = None
     answer: str | None = None
     error: str | None = None
