@@ -293,5 +293,5 @@ def operate(database: Database) -> None:
         release_queries.waiting_models(session)
         queries.shares(session, [TENANT, OTHER])
         queries.queued_jobs(session, OTHER, 1000)
-        queries.has_active(session, OTHER, "none")
+        ledger.look_out(session, OTHER, "none", Priority.NORMAL)
         ledger.cancel(session, Job.id == "job_none")

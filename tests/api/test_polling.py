@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bench.statements import recorded
 from sqlalchemy import update
 
 from limner_shared.db import ledger
@@ -34,6 +37,32 @@ def test_many_jobs_are_read_in_the_order_of_their_ids(client: ApiClient, databas
     assert [job["id"] for job in answer.json["items"]] == [three, one]
     assert answer.json["next"] is None
     assert client.get(f"/api/v1/jobs?ids={two}&wait=9").json["items"] == []
+
+
+@both_databases
+def test_the_answer_to_a_new_job_is_what_a_poll_of_it_shows(client: ApiClient, make_app: Callable[..., App]):
+    def answered(**request: Any) -> dict[str, Any]:
+        answer = window.post("/api/v1/jobs", json={"prompt": "a cat"} | request)
+        polled = client.get(answer.json["links"]["self"])
+        assert answer.json == polled.json
+        assert answer.headers["ETag"] == polled.headers["ETag"]
+        return answer.json
+
+    window = make_app(release_window=2).test_client()
+    options = {"n": 2, "seed": 5, "metadata": {"a": 1.5}, "priority": "low", "expires_in": 900, "max_retries": 1}
+    assert answered(**options)["position"] == 0
+    assert [answered()["position"] for _ in range(3)] == [0, 1, 3], "the last one waits for its release"
+    assert answered(not_before=(datetime.now(UTC) + timedelta(days=1)).isoformat())["position"] is None
+    client.post("/api/v1/pauses", json={"model": "limner-flow", "reason": "new disks"})
+    assert answered()["paused"]["reason"] == "new disks"
+
+
+@both_databases
+def test_a_new_job_that_is_released_at_once_takes_one_read(client: ApiClient, app: App):
+    submit(client)
+    with recorded(app.extensions["limner"].database) as statements:
+        submit(client)
+    assert len(statements) == 1, list(statements)
 
 
 def test_a_poll_of_too_many_or_malformed_ids_or_with_filters_is_refused(client: ApiClient):

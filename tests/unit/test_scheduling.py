@@ -174,8 +174,8 @@ def test_ten_thousand_scheduled_jobs_cost_the_release_no_scan(database: Database
             assert release_queries.waiting_tenants(session, MODEL, 1) == [TENANT]
             [queue] = release_queries.waiting_queues(session, MODEL, 1, TENANT, "", 9)
             assert queue.head[0] == job_id
-            assert queries.has_waiting(session, MODEL, 1)
-            assert not queries.has_waiting(session, MODEL, 0)
+            assert ledger.look_out(session, TENANT, MODEL, Priority.NORMAL).others_wait
+            assert not ledger.look_out(session, TENANT, MODEL, Priority.HIGH).others_wait
             assert standing.position(session, queries.job(session, TENANT, job_id)) == 0
             assert not release_queries.has_due_job(session)
             assert ledger.start_due(session, 1000) == []

@@ -33,6 +33,13 @@ def job_view(session: Session, hints: Hints, row: Job) -> JobView:
     return view
 
 
+def released_view(row: Job, ahead: int) -> JobView:
+    """The view of a job that was just stored and released: it has no pictures, labels or progress, and no pause."""
+    view = plain_view(queries.Shown(row, [], []))
+    view.position = ahead
+    return view
+
+
 def job_views(session: Session, hints: Hints, rows: list[Job]) -> list[JobView]:
     """The views of several jobs, without their positions in the queue, which would cost a query each."""
     views = [plain_view(shown) for shown in queries.shown(session, rows)]

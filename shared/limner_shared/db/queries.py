@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import Select, bindparam, func, literal, select, text
+from sqlalchemy import Select, bindparam, func, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
@@ -20,7 +20,6 @@ from limner_shared.db.tables import (
     QUEUED,
     RELEASED,
     SHARED,
-    WAITING,
     Bulk,
     Conversation,
     ConversationTurn,
@@ -228,24 +227,6 @@ def queued_jobs(session: Session, tenant_id: str, limit: int) -> int:
     """A tenant's number of queued jobs; counting stops at `limit`."""
     some = select(Job.id).where(Job.tenant_id == tenant_id, text(QUEUED)).limit(limit)
     return session.scalar(select(func.count()).select_from(some.subquery())) or 0
-
-
-def has_active(session: Session, tenant_id: str, model: str) -> bool:
-    """Whether a tenant has a job of this model released or running."""
-    query = select(literal(1)).where(Job.tenant_id == tenant_id, Job.model == model, text(ACTIVE)).limit(1)
-    return session.scalar(query) is not None
-
-
-def has_waiting(session: Session, model: str, rank: int) -> bool:
-    """Whether a job of a model and priority class waits for its release."""
-    waiting = select(Job.id).where(Job.model == model, Job.priority == rank, text(WAITING))
-    # In the index's order: a planner that expects most jobs to be waiting would search among those that are done.
-    return session.scalar(waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1)) is not None
-
-
-def max_running(session: Session, tenant_id: str) -> int | None:
-    """The tenant's limit on active jobs, if it has one."""
-    return session.scalar(select(Tenant.max_running).where(Tenant.id == tenant_id))
 
 
 def in_window(session: Session, model: str) -> dict[Lane, int]:

@@ -81,8 +81,11 @@ class Hints:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
 
-    def changed(self, changes: Iterable[Change]) -> None:
-        """Announce new states of jobs, for each bulk only the first; workers are told of every cancellation."""
+    def changed(self, changes: Iterable[Change], *, waiting: bool = False) -> bool:
+        """Announce new states of jobs, for each bulk only the first; workers are told of every cancellation.
+
+        With `waiting`, the dispatcher is told as well that jobs wait for their release. False if Redis is unavailable.
+        """
         messages: list[tuple[str, str]] = []
         bulks: set[str] = set()
         all_changes = list(changes)
@@ -94,7 +97,9 @@ class Hints:
                 bulks |= {change.bulk_id} if change.bulk_id else set()
             if change.state is JobState.CANCELED:
                 messages.append((CANCEL_CHANNEL, change.id))
-        self._send(messages, {})
+        if waiting:
+            messages.append((WAKE_CHANNEL, ""))
+        return self._send(messages, {})
 
     def waiting(self) -> bool:
         """Tell the dispatcher that jobs wait for their release; False if Redis is unavailable."""

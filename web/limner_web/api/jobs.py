@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from apiflask import APIBlueprint
-from flask import Response, g, make_response, request, url_for
+from flask import Response, g, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
@@ -23,7 +23,7 @@ from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
-from limner_web.view_builders import job_view
+from limner_web.view_builders import job_view, released_view
 
 bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
@@ -64,7 +64,7 @@ def create_job(body: JobRequest, header: JobHeaders) -> Response:
     """
     services, key = get_services(), header.idempotency_key
     accepted = submission.submit(services, tenant_id(), body, key, header.x_stainless_retry_count)
-    return _accepted(services, accepted.job_id, existing=accepted.existing)
+    return _accepted(services, accepted)
 
 
 @bp.get("/<id:job_id>")
@@ -177,7 +177,7 @@ def replay_job(job_id: str) -> Response:
     were made in.
     """
     services = get_services()
-    return _accepted(services, submission.replay(services, tenant_id(), job_id))
+    return _accepted(services, submission.Accepted(submission.replay(services, tenant_id(), job_id)))
 
 
 @bp.post("/retry")
@@ -207,18 +207,28 @@ def _wait(services: Services, job_id: str, seconds: float) -> JobView:
     return services.watches.await_end(tenant_id(), job_id, seconds, lambda: _view(services, job_id), gone)
 
 
-def _accepted(services: Services, job_id: str, *, existing: bool = False) -> Response:
-    view = _view(services, job_id)
-    view.existing = existing
+def _accepted(services: Services, accepted: submission.Accepted) -> Response:
+    view = _view_of_accepted(services, accepted)
+    view.existing = accepted.existing
     answer = _answer(view)
-    answer.status_code = HTTPStatus.OK if existing else HTTPStatus.ACCEPTED
-    answer.headers["Location"] = url_for("jobs.get_job", job_id=job_id)
+    answer.status_code = HTTPStatus.OK if accepted.existing else HTTPStatus.ACCEPTED
+    answer.headers["Location"] = url_for("jobs.get_job", job_id=accepted.job_id)
     return answer
+
+
+def _view_of_accepted(services: Services, accepted: submission.Accepted) -> JobView:
+    """The view of a new job, without a query if it was released at once."""
+    if accepted.stored is None:
+        return _view(services, accepted.job_id)
+    if accepted.ahead is not None:
+        return released_view(accepted.stored, accepted.ahead)
+    with services.database.read() as session:
+        return job_view(session, services.hints, accepted.stored)
 
 
 def _answer(view: JobView) -> Response:
     """The response for a job. Its ETag changes with everything that the view shows, so an unchanged poll gets a 304."""
-    answer = make_response(view.model_dump(mode="json"))
+    answer = Response(view.model_dump_json(), mimetype="application/json")
     progress = view.progress.done if view.progress else view.position or 0
     paused = "" if view.paused is None else f"-{view.paused.since.timestamp()}"
     answer.set_etag(f"{view.id}-{view.version}-{progress}{paused}")

@@ -62,6 +62,10 @@ class Accepted:
 
     job_id: str
     existing: bool = False
+    stored: Job | None = None
+    """The job as it was just stored; None if this request did not make it."""
+    ahead: int | None = None
+    """How many jobs are ahead of it, if it was released."""
 
 
 def submit(
@@ -91,7 +95,6 @@ def submit(
         existing = ledger.hold_unique_keys(session, tenant_id, [new_job]).get(0)
         if existing is not None:
             return Submission([], [], existing)
-        ledger.reserve_quota(session, tenant_id, 1, new_job.cost)
         submission = _queue(services, session, tenant_id, new_job)
         if context is not None:
             context.store_turn(session, submission.changes[0].id)
@@ -101,9 +104,10 @@ def submit(
     outcome = submit_once(services, tenant_id, Repeat(key, retry_count, digest, waits), submit_job)
     if isinstance(outcome, str):
         return Accepted(outcome)
-    if outcome.existing is None:
-        _announce(services, outcome)
-    return Accepted(outcome.job_id, existing=outcome.existing is not None)
+    if outcome.existing is not None:
+        return Accepted(outcome.existing, existing=True)
+    _announce(services, outcome)
+    return Accepted(outcome.job_id, stored=ledger.as_stored(outcome.rows[0]), ahead=outcome.ahead)
 
 
 def replay(services: Services, tenant_id: str, job_id: str) -> str:
@@ -116,7 +120,6 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
         images = queries.images(session, [job_id])[job_id]
         card = services.catalogue.get(row.model)
         spec = _replay_spec(row, images)
-        ledger.reserve_quota(session, tenant_id, 1, row.cost)
         retries = int(card.max_retries.default)
         new_job = NewJob(
             spec,
@@ -164,9 +167,13 @@ def _new_job(
 
 
 def _queue(services: Services, session: Session, tenant_id: str, new_job: NewJob) -> Submission:
-    """Queue a job. While Redis is away it is not released, because it could not be published."""
+    """Queue a job if its tenant's limits allow it. While Redis is away it is not released, because it could not be
+    published. Raises TooManyRequests.
+    """
     window = 0 if services.wakeups.redis_is_away else services.settings.release_window
-    submission = ledger.submit(session, tenant_id, [new_job], window=window)
+    outlook = ledger.look_out(session, tenant_id, new_job.spec.model, new_job.priority)
+    ledger.reserve_quota(session, tenant_id, 1, new_job.cost, outlook=outlook)
+    submission = ledger.submit(session, tenant_id, [new_job], window=window, outlook=outlook)
     services.wakeups.in_commit(session)
     return submission
 
@@ -205,9 +212,10 @@ def _announce(services: Services, submission: Submission) -> None:
     """
     concerns(job=submission.job_id)
     tracing.annotate({tracing.JOB_ID: submission.job_id, tracing.MODEL: submission.changes[0].model})
-    services.wakeups.after_commit(partial(_publish, services, submission) if submission.released else None)
-    if not services.wakeups.redis_is_away:
-        services.hints.changed(submission.changes)
+    announce = partial(services.hints.changed, submission.changes, waiting=not submission.released)
+    services.wakeups.after_commit(partial(_publish, services, submission) if submission.released else announce)
+    if submission.released and not services.wakeups.redis_is_away:
+        announce()
 
 
 def _publish(services: Services, submission: Submission) -> bool:

@@ -56,7 +56,7 @@ class Patience:
 
     @contextmanager
     def waiting(self, seconds: float, gone: Callable[[], bool]) -> Generator[Wait]:
-        """Return a wait of so many seconds; where many others end at the same time, it is shorter (`Deadlines`)."""
+        """Return a wait of `seconds`; where many others end at the same time, it is shorter (`Deadlines`)."""
         self._start()
         with self._lock:
             wait = Wait(self._deadlines.take(time.monotonic(), seconds), gone)

@@ -2,11 +2,11 @@
 (`Database.write`). Each state change is a conditional update: a late or duplicate call changes nothing, and its result
 says so.
 
-intake: submission, limits and idempotency keys · unique: keys of unique jobs · bulks: many jobs at once · release: to
-Redis · attempts: a worker's claims and results · scheduling: jobs that wait for a time, and retries · termination:
-cancellation, expiry, lost workers, retries of dead letters · retention: what is deleted, and when · deletion: what its
-owner deletes · erasure: what a deletion removes · labels: favourites and tags · search_index: the words by which jobs
-are found · conversations: conversations and turns.
+intake: submission, limits and idempotency keys · outlook: what decides how a new job is queued · unique: keys of unique
+jobs · bulks: many jobs at once · release: to Redis · attempts: a worker's claims and results · scheduling: jobs that
+wait for a time, and retries · termination: cancellation, expiry, lost workers, retries of dead letters · retention:
+what is deleted, and when · deletion: what its owner deletes · erasure: what a deletion removes · labels: favourites and
+tags · search_index: the words by which jobs are found · conversations: conversations and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -34,6 +34,7 @@ from limner_shared.db.ledger.deletion import delete_image, delete_job
 from limner_shared.db.ledger.intake import (
     LOCAL_NAME,
     LOCAL_TENANT,
+    as_stored,
     delete_idempotency_key,
     delete_old_idempotency_keys,
     ensure_tenant,
@@ -45,6 +46,7 @@ from limner_shared.db.ledger.intake import (
     submit,
 )
 from limner_shared.db.ledger.labels import add_label, remove_label
+from limner_shared.db.ledger.outlook import look_out
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
@@ -86,6 +88,7 @@ __all__ = [
     "acquire_leadership",
     "add_label",
     "add_turn",
+    "as_stored",
     "backfill_legacy_jobs",
     "cancel",
     "cancel_bulk",
@@ -116,6 +119,7 @@ __all__ = [
     "inputs_in_use",
     "interpreted",
     "lock_key",
+    "look_out",
     "open_bulk",
     "open_conversation",
     "orphans",

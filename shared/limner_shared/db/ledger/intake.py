@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 from limner_shared.db import pause_queries, queries, release_queries
 from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.counting import count_submission
+from limner_shared.db.ledger.outlook import Outlook, look_out
 from limner_shared.db.ledger.search_index import add_words
 from limner_shared.db.ledger.types import NO_SYNC, Change, NewJob, Released, Submission
 from limner_shared.db.many_rows import insert_many
-from limner_shared.db.tables import IdempotencyKey, Input, Job, Pause, Tenant, Usage
+from limner_shared.db.tables import IdempotencyKey, Input, Job, Tenant, Usage
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.domain.pauses import Paused
@@ -37,40 +38,59 @@ def ensure_tenant(session: Session, tenant_id: str, name: str) -> None:
 
 
 def submit(
-    session: Session, tenant_id: str, new: Sequence[NewJob], *, window: int = 0, bulk_id: str | None = None
+    session: Session,
+    tenant_id: str,
+    new: Sequence[NewJob],
+    *,
+    window: int = 0,
+    bulk_id: str | None = None,
+    outlook: Outlook | None = None,
 ) -> Submission:
     """Queue jobs of one model and priority. They are released at once if no jobs wait ahead of them, the `window`
     has room, none is scheduled for later, and neither their model nor their tenant is paused.
+
+    An `outlook` that was read in this transaction saves a statement.
     """
-    moment, any_pause = session.execute(select(now(), select(Pause.id).exists())).one()
+    if outlook is None and window:
+        outlook = look_out(session, tenant_id, new[0].spec.model, new[0].priority)
+    moment = (session.scalar(select(now())) or 0.0) if outlook is None else outlook.moment
     scheduled = any(_start(job, moment) is not None for job in new)
-    paused = pause_queries.paused(session) if any_pause else Paused()
-    lane = _lane_at_once(session, tenant_id, new, window, paused) if window and not scheduled else None
+    lane = None
+    if outlook is not None and window and not scheduled:
+        lane = _lane_at_once(session, tenant_id, new, window, outlook)
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
     session.execute(insert_many(Job), rows)
     add_words(session, [(row["id"], tenant_id, row["spec"], row["extra"]) for row in rows])
-    inputs = [
-        {"job_id": row["id"], "sha256": digest}
-        for row, job in zip(rows, new, strict=True)
-        for digest in (job.spec.image, job.spec.mask)
-        if digest is not None
-    ]
-    if inputs:
-        session.execute(insert_many(Input), inputs)
+    _store_inputs(session, rows, new)
     count_submission(session, [(job.spec.model, job.priority) for job in new], bulk=bulk_id is not None)
     changes = [Change(row["id"], tenant_id, bulk_id, row["model"], JobState.QUEUED, 1) for row in rows]
-    if lane is None:
-        return Submission(changes, [])
-    return Submission(changes, [Released(row["id"], lane, moment, row["traceparent"]) for row in rows])
+    if lane is None or outlook is None:
+        return Submission(changes, [], rows=rows)
+    released = [Released(row["id"], lane, moment, row["traceparent"]) for row in rows]
+    return Submission(changes, released, rows=rows, ahead=outlook.ahead(lane))
 
 
-def reserve_quota(session: Session, tenant_id: str, jobs: int, cost: int, queued_before: int | None = None) -> int:
+def as_stored(row: Mapping[str, Any]) -> Job:
+    """A job that was just submitted, from its row of `Submission.rows`, as a query would return it."""
+    values = {name: value for name, value in row.items() if name != "flow"}
+    return Job(queue_key=row["flow"], retries=0, **values)
+
+
+def reserve_quota(
+    session: Session,
+    tenant_id: str,
+    jobs: int,
+    cost: int,
+    queued_before: int | None = None,
+    outlook: Outlook | None = None,
+) -> int:
     """Enforce a tenant's limits on queued jobs and on cost units per day, and count these jobs as granted.
 
-    Returns the number of queued jobs including these; passed back as `queued_before`, it saves a count. Raises
-    TooManyRequests with `retry_after` in seconds.
+    Returns the number of queued jobs including these; passed back as `queued_before`, it saves a count, as an `outlook`
+    saves the look at the limits. Raises TooManyRequests with `retry_after` in seconds.
     """
-    tenant = session.get(Tenant, tenant_id)
+    query = select(Tenant.max_queued, Tenant.cost_per_day).where(Tenant.id == tenant_id)
+    tenant = session.execute(query).one_or_none() if outlook is None else outlook
     queued = (queued_before or 0) + jobs
     if tenant is not None and tenant.max_queued is not None:
         if queued_before is None:
@@ -151,29 +171,43 @@ def delete_old_idempotency_keys(session: Session, seconds: float) -> None:
     session.execute(delete(IdempotencyKey).where(old), execution_options=NO_SYNC)
 
 
-def _lane_at_once(session: Session, tenant_id: str, new: Sequence[NewJob], window: int, paused: Paused) -> Lane | None:
+def _lane_at_once(
+    session: Session, tenant_id: str, new: Sequence[NewJob], window: int, outlook: Outlook
+) -> Lane | None:
     """The lane into which these jobs may go now without passing jobs that come first; None leaves them to the
     dispatcher.
     """
     model, priority = new[0].spec.model, new[0].priority
+    paused = pause_queries.paused(session) if outlook.any_pause else Paused()
     if paused.holds(model, tenant_id):
         return None
     small = priority is not Priority.LOW and all(job.small for job in new)
-    if small and not queries.has_active(session, tenant_id, model):
+    if small and not outlook.is_active:
         lane = Lane.FIRST
-    elif _others_wait(session, model, priority.rank, paused) or queries.max_running(session, tenant_id) is not None:
+    elif outlook.max_running is not None or _others_wait(session, model, priority.rank, paused, outlook):
         return None
     else:
         lane = Lane.of(priority.rank)
-    room = window - queries.in_window(session, model).get(lane, 0)
+    room = window - outlook.released(lane)
     return lane if room >= len(new) else None
 
 
-def _others_wait(session: Session, model: str, rank: int, paused: Paused) -> bool:
+def _others_wait(session: Session, model: str, rank: int, paused: Paused, outlook: Outlook) -> bool:
     """Whether jobs that may run wait for their release."""
-    if not paused.tenants:
-        return queries.has_waiting(session, model, rank)
+    if not paused.tenants or not outlook.others_wait:
+        return outlook.others_wait
     return not paused.tenants.issuperset(release_queries.waiting_tenants(session, model, rank))
+
+
+def _store_inputs(session: Session, rows: Sequence[Mapping[str, Any]], new: Sequence[NewJob]) -> None:
+    inputs = [
+        {"job_id": row["id"], "sha256": digest}
+        for row, job in zip(rows, new, strict=True)
+        for digest in (job.spec.image, job.spec.mask)
+        if digest is not None
+    ]
+    if inputs:
+        session.execute(insert_many(Input), inputs)
 
 
 def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: Lane | None) -> dict[str, Any]:

@@ -165,6 +165,10 @@ class Submission:
     changes: list[Change]
     released: list[Released]
     existing: str | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
+    """The columns of the jobs, for `as_stored`."""
+    ahead: int | None = None
+    """How many jobs are ahead of the released ones."""
 
     @property
     def job_id(self) -> str:

@@ -1,0 +1,80 @@
+"""What decides how a new job is queued: its tenant's limits, and what is ahead of it.
+
+One statement reads all of it, and it is built once: to send a statement costs a web process more than its answer.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select, text
+from sqlalchemy.orm import Session
+
+from limner_shared.db.engine import now
+from limner_shared.db.standing import POSITION_LIMIT
+from limner_shared.db.tables import ACTIVE, RELEASED, WAITING, Job, Pause, Tenant
+from limner_shared.domain.jobs import Lane, Priority
+
+
+class Outlook(NamedTuple):
+    """The outlook for a new job of a model and priority class."""
+
+    moment: float
+    """Now, by the database's clock."""
+    any_pause: bool
+    """Whether there are pauses at all."""
+    max_queued: int | None
+    cost_per_day: int | None
+    max_running: int | None
+    is_active: bool
+    """Whether its tenant has a job of the model released or running."""
+    others_wait: bool
+    """Whether a job of the model and priority class waits for its release."""
+    first: int
+    """Released, unclaimed jobs of the model in the lane FIRST; these counts stop at POSITION_LIMIT."""
+    own: int
+    """Those in the lane of the priority class."""
+    before: int
+    """Those in that lane and the lanes that are served before it."""
+
+    def released(self, lane: Lane) -> int:
+        """The released, unclaimed jobs in a lane in which the new job may be."""
+        return self.first if lane is Lane.FIRST else self.own
+
+    def ahead(self, lane: Lane) -> int:
+        """How many jobs are ahead of the new one if it is released into a lane."""
+        return self.first if lane is Lane.FIRST else min(POSITION_LIMIT, self.before)
+
+
+def look_out(session: Session, tenant_id: str, model: str, priority: Priority) -> Outlook:
+    """The outlook for a tenant's new job."""
+    lane = Lane.of(priority.rank)
+    values = {"tenant": tenant_id, "model": model, "priority": priority.rank, "first": Lane.FIRST, "lane": lane}
+    return Outlook(*session.execute(_statement(), values).one())
+
+
+@cache
+def _statement() -> Select[*tuple[Any, ...]]:
+    model = Job.model == bindparam("model")
+    active = select(Job.id).where(Job.tenant_id == bindparam("tenant"), model, text(ACTIVE))
+    waiting = select(Job.id).where(model, Job.priority == bindparam("priority"), text(WAITING))
+    # In the index's order: a planner that expects most jobs to be waiting would search among those that are done.
+    first_waiting = waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1).scalar_subquery()
+    return select(
+        now(),
+        exists(select(Pause.id)),
+        Tenant.max_queued,
+        Tenant.cost_per_day,
+        Tenant.max_running,
+        exists(active),
+        first_waiting.is_not(None),
+        _released(model, Job.lane == bindparam("first")),
+        _released(model, Job.lane == bindparam("lane")),
+        _released(model, Job.lane <= bindparam("lane")),
+    ).where(Tenant.id == bindparam("tenant"))
+
+
+def _released(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    ids = select(Job.id).where(text(RELEASED), *conditions).limit(POSITION_LIMIT)
+    return select(func.count()).select_from(ids.subquery()).scalar_subquery()
