@@ -34,7 +34,8 @@ ROWS: Final = 1000
 VIEWPORT: Final[ViewportSize] = {"width": 1360, "height": 860}
 SHOWN: Final = """() => {
     const [first] = document.querySelectorAll(".cell img");
-    return Boolean(first?.src && first.complete) && document.querySelector("#pictures").getAttribute("aria-busy") === "false";
+    const isShown = Boolean(first?.src && first.complete);
+    return isShown && document.querySelector("#pictures").getAttribute("aria-busy") === "false";
 }"""
 SCROLL: Final = """async ([pixels, seconds]) => {
     const frame = () => new Promise(requestAnimationFrame);

@@ -38,6 +38,9 @@ class Server(BaseApplication):
         def when_ready(server: Any) -> None:
             _log_operator_address(self._settings, server.LISTENERS)
 
+        def post_worker_init(worker: Any) -> None:
+            worker.wsgi.extensions["limner"].shutdown.follow(worker)
+
         def worker_exit(_server: Any, _worker: Any) -> None:
             trace_export.close()
 
@@ -56,7 +59,7 @@ class Server(BaseApplication):
             "loglevel": "warning",
             "control_socket_disable": True,
             "when_ready": when_ready,
-            "post_worker_init": lambda worker: worker.wsgi.extensions["limner"].shutdown.follow(worker),
+            "post_worker_init": post_worker_init,
             "worker_exit": worker_exit,
             "child_exit": child_exit,
         }

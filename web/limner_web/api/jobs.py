@@ -12,7 +12,7 @@ from flask import Response, g, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
-from limner_shared.domain.jobs import JobRequest, JobState
+from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.domain.views import ExplanationView, JobView, Receipts, ReceiptView, Retried
 from limner_shared.errors import InvalidState
 from limner_web.auth import tenant_id
@@ -40,6 +40,13 @@ class WaitQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     wait: float = Field(default=0, ge=0, le=25, description="How long to wait for a terminal state, in seconds.")
+
+
+class PriorityRequest(BaseModel):
+    """The priority class to which a job moves."""
+
+    model_config = ConfigDict(extra="forbid")
+    priority: Priority = Field(description="`high` is released before `normal`, and that before `low`.")
 
 
 class RetryRequest(BaseModel):
@@ -112,6 +119,24 @@ def cancel_job(job_id: str) -> Response:
     state = cancellation.cancel_job(services, tenant_id(), job_id)
     if state is not JobState.CANCELED:
         raise InvalidState(f"The job has already {state}, so it cannot be canceled.", state=state)
+    return _answer(_view(services, job_id))
+
+
+@bp.put("/<id:job_id>/priority")
+@bp.input(PriorityRequest, arg_name="body")
+@bp.output(JobView)
+@bp.doc(responses={409: "The job no longer waits"})
+def set_priority(job_id: str, body: PriorityRequest) -> Response:
+    """Move a job in the queue.
+
+    Moves a job that waits to another priority class, in which it takes the place of its age among your jobs. It has no
+    effect on a job of that class.
+    """
+    services = get_services()
+    with services.database.write() as session:
+        change = ledger.prioritise(session, tenant_id(), job_id, body.priority)
+    if change is not None:
+        services.hints.changed([change])
     return _answer(_view(services, job_id))
 
 

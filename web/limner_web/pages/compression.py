@@ -1,4 +1,4 @@
-"""Compressed answers, for those that are the same for all readers or that nobody else can add text to.
+"""Compressed answers, for those that are the same for all readers or to which no one else can add text.
 
 BREACH finds a secret in a compressed answer that also repeats what an attacker sends. So nothing is compressed by
 default: static files, catalogs and the pages that repeat nothing of their request are, and answers of the API, event

@@ -5,8 +5,9 @@ says so.
 intake: submission, limits and idempotency keys · outlook: what decides how a new job is queued · unique: keys of unique
 jobs · bulks: many jobs at once · release: to Redis · attempts: a worker's claims and results · scheduling: jobs that
 wait for a time, and retries · termination: cancellation, expiry, lost workers, retries of dead letters · retention:
-what is deleted, and when · deletion: what its owner deletes · erasure: what a deletion removes · labels: favourites and
-tags · search_index: the words by which jobs are found · conversations: conversations and turns.
+what is deleted, and when · deletion: what its owner deletes · order: the place in the queue · erasure: what a deletion
+removes · labels: favourites and tags · search_index: the words by which jobs are found · conversations: conversations
+and turns.
 """
 
 from limner_shared.db.ledger.attempts import claim, claim_next, fail, finish, forfeit, hand_back, interpreted, renew
@@ -47,6 +48,7 @@ from limner_shared.db.ledger.intake import (
 )
 from limner_shared.db.ledger.labels import add_label, remove_label
 from limner_shared.db.ledger.outlook import look_out
+from limner_shared.db.ledger.order import prioritise
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
@@ -124,6 +126,7 @@ __all__ = [
     "open_conversation",
     "orphans",
     "pause_bulk",
+    "prioritise",
     "promote",
     "purge_words",
     "read_idempotency_key",

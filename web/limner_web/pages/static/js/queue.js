@@ -7,6 +7,7 @@ import { number, t, tn } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { showFleet } from "./operator.js";
+import { openMenu } from "./menu.js";
 import { attempt, toast } from "./toast.js";
 import { why } from "./why.js";
 import { count, ended, facts, status } from "./words.js";
@@ -27,7 +28,21 @@ function row(job, buttons) {
 }
 
 const cancelButton = (job) => button(t("Cancel"), () => cancel(job), "small");
-const waitingButtons = (job) => [button(t("Why?"), () => why(job), "small quiet"), cancelButton(job)];
+const CLASSES = { high: t("Draw first: high priority"), normal: t("In between: normal priority"), low: t("Draw last: low priority") };
+
+async function move(job, priority) {
+  put(await send("PUT", `jobs/${job.id}/priority`, { priority }));
+  draw();
+}
+
+function moveButton(job) {
+  const others = PRIORITIES.filter((each) => each !== job.priority);
+  const more = button(t("Move …"), () => openMenu(more, others.map((each) => ({ icon: "queue", text: CLASSES[each], onClick: () => attempt(() => move(job, each)) }))), "small quiet");
+  more.setAttribute("aria-haspopup", "menu");
+  return more;
+}
+
+const waitingButtons = (job) => [moveButton(job), button(t("Why?"), () => why(job), "small quiet"), cancelButton(job)];
 const nothing = (text) => el("p", { className: "nothing" }, text);
 const byAge = (a, b) => (a.id < b.id ? -1 : 1);
 

@@ -1,0 +1,30 @@
+"""The place of a job in the queue."""
+
+from __future__ import annotations
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from limner_shared.db.ledger.deletion import changed, lock_job
+from limner_shared.db.ledger.types import NO_SYNC, Change
+from limner_shared.db.tables import Job
+from limner_shared.domain.jobs import JobState, Priority
+from limner_shared.errors import InvalidState
+
+
+def prioritise(session: Session, tenant_id: str, job_id: str, priority: Priority) -> Change | None:
+    """Move a waiting job to a priority class; None if it is in it. Raises NotFound, or InvalidState for one that no
+    longer waits.
+
+    A released job is taken back, as by `recall`: its message finds nothing to claim, and it is released again to the
+    lane of its class.
+    """
+    row = lock_job(session, tenant_id, job_id)
+    if row.state != JobState.QUEUED:
+        raise InvalidState(f"The job is {row.state}; only a job that waits has a place in the queue.", state=row.state)
+    if row.priority == priority.rank:
+        return None
+    waiting = (Job.id == job_id) & (Job.state == JobState.QUEUED)
+    values = {"priority": priority.rank, "released_at": None, "lane": None}
+    session.execute(update(Job).where(waiting).values(values), execution_options=NO_SYNC)
+    return changed(session, row)
