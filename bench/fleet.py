@@ -10,8 +10,8 @@ Half of the devices have 80 GB and are twice as fast as the others, which have 4
 The models have 2 to 34 GB, load at 2 GB/s, and take longer for a step the larger they are; a batch
 gains as in `bench.simulation`. Their popularity falls as 1/rank, and each model has its own hours: the rates follow a
 day that is compressed into minutes, on average at 80 % of what static placement sustains at constant rates, beyond
-which its waits grow (`--calibrate`). Loading is not compressed, which favours static placement. Six tenants of different
-rates submit jobs of 4 to 50 steps.
+which its waits grow (`--calibrate`). Loading is not compressed, which favours static placement. Six tenants of
+different rates submit jobs of 4 to 50 steps.
 
 - ours: a worker serves its loaded models, and loads another one once that model's jobs have waited for longer, by the
   cost of the switch.
