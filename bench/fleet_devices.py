@@ -130,7 +130,7 @@ class Device:
         models = MODELS if fixed is None else fixed
         self.switches = -len(models)  # those of the start, where each model is loaded once
         card = Catalogue.load([], "limner-flow").get(None)
-        cards = [card.model_copy(update={"name": model}) for model in models]
+        cards = [card.model_copy(update={"name": model, "buckets": BUCKETS}) for model in models]
         cards = cards[number % len(cards) :] + cards[: number % len(cards)]
         self.cache = ModelCache(cards, self._load, MEMORY[number % 2] * GIB)
         self.cache.load_seconds.update({model: BYTES[model] / LOAD_BYTES for model in models})

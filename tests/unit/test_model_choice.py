@@ -8,33 +8,29 @@ from typing import Any, cast
 
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import queue_name
-from limner_worker.engine.model_choice import BUSY_PATIENCE, IDLE_PATIENCE, model_to_load
+from limner_worker.engine.model_choice import PATIENCE, STAY, model_to_load
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.placement import FETCH_SECONDS, Chooser
 
 LOADING = {"a": 4.0, "b": 4.0, "c": 4.0}
+BATCH = 2
 Waits = Mapping[tuple[str, Lane], float]
 
 
-def choose(waits: Waits, *, busy: bool = False, loaded: tuple[str, ...] = ("a",)) -> str | None:
-    return model_to_load(waits, loaded, LOADING, busy=busy)
+def choose(waits: Waits, *, loaded: tuple[str, ...] = ("a",)) -> str | None:
+    return model_to_load(waits, loaded, LOADING)
 
 
-def test_an_idle_worker_leaves_a_model_to_the_workers_that_have_it_for_as_long_as_loading_takes():
-    assert choose({("b", Lane.NORMAL): IDLE_PATIENCE * 4 - 0.1}) is None
-    assert choose({("b", Lane.NORMAL): IDLE_PATIENCE * 4 + 0.1}) == "b"
-
-
-def test_a_busy_worker_waits_longer():
-    assert choose({("b", Lane.NORMAL): BUSY_PATIENCE * 4 - 0.1}, busy=True) is None
-    assert choose({("b", Lane.NORMAL): BUSY_PATIENCE * 4 + 0.1}, busy=True) == "b"
+def test_a_worker_leaves_a_model_to_the_workers_that_have_it_for_a_share_of_the_time_of_loading():
+    assert choose({("b", Lane.NORMAL): PATIENCE * 4 - 0.1}) is None
+    assert choose({("b", Lane.NORMAL): PATIENCE * 4 + 0.1}) == "b"
 
 
 def test_a_worker_stays_with_its_model_until_another_has_waited_longer_by_the_cost_of_a_switch():
-    waits = {("a", Lane.NORMAL): 10.0, ("b", Lane.NORMAL): 10.0 + BUSY_PATIENCE * 4 - 0.1}
-    assert choose(waits, busy=True) is None
-    assert choose(waits | {("b", Lane.NORMAL): 10.1 + BUSY_PATIENCE * 4}, busy=True) == "b"
+    waits = {("a", Lane.NORMAL): 10.0, ("b", Lane.NORMAL): 10.0 + PATIENCE * 4 - 0.1}
+    assert choose(waits) is None
+    assert choose(waits | {("b", Lane.NORMAL): 10.1 + PATIENCE * 4}) == "b"
 
 
 def test_a_better_lane_goes_first():
@@ -57,7 +53,7 @@ def test_no_model_starves_on_one_worker_that_always_has_work():
     while now < 600:
         now += 1
         oldest[loaded] = now  # it serves what waited
-        chosen = choose({(model, Lane.NORMAL): now - at for model, at in oldest.items()}, busy=True, loaded=(loaded,))
+        chosen = choose({(model, Lane.NORMAL): now - at for model, at in oldest.items()}, loaded=(loaded,))
         if chosen is not None:
             loaded, now = chosen, now + LOADING[chosen]
             visits.append(chosen)
@@ -70,8 +66,9 @@ def _nothing_stays(_model: str) -> tuple[str, ...]:
 
 
 def world(free: bool = True) -> tuple[Any, Admission, Chooser]:
-    models = SimpleNamespace(cards=LOADING, loaded=("a",), load_seconds=LOADING, staying=_nothing_stays)
-    admission = Admission(4, LOADING)
+    cards = dict.fromkeys(LOADING, SimpleNamespace(buckets=(1, BATCH)))
+    models = SimpleNamespace(cards=cards, loaded=("a",), load_seconds=LOADING, staying=_nothing_stays)
+    admission = Admission(4 * BATCH, LOADING)
     chooser = Chooser(cast("ModelCache", models), admission, lambda _model: free)
     chooser.go_on()
     return models, admission, chooser
@@ -112,9 +109,9 @@ def test_a_busy_worker_uses_a_loaded_model_for_longer_than_loading_took():
     models.loaded = ("b",)
     admission.add(queue_name("b", Lane.NORMAL), 1)
     chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 5)
-    chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 4.9 + BUSY_PATIENCE * 4)
+    chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 4.9 + STAY * 4)
     assert read(admission) == ["b"]
-    chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 5.1 + BUSY_PATIENCE * 4)
+    chooser.look(lambda: {("c", Lane.NORMAL): 99.0}, 5.1 + STAY * 4)
     assert read(admission) == ["c"]
 
 
@@ -134,3 +131,14 @@ def test_a_model_that_does_not_load_is_not_chosen():
 def test_a_job_that_must_run_alone_is_fetched_whichever_models_are_loaded():
     _, admission, _ = world()
     assert all(admission.is_open(queue_name(model, Lane.ALONE)) for model in LOADING)
+
+
+def test_what_finds_no_place_in_a_batch_stays_in_its_queue_but_a_better_lane_is_read():
+    _, admission, _ = world()
+    for held in range(BATCH):
+        assert read(admission) == ["a"], held
+        admission.add(queue_name("a", Lane.NORMAL), 1)
+    assert read(admission) == []
+    assert admission.is_open(queue_name("a", Lane.HIGH))
+    admission.remove(queue_name("a", Lane.NORMAL))
+    assert read(admission) == ["a"]

@@ -12,21 +12,19 @@ from typing import Final
 
 from limner_shared.domain.jobs import Lane
 
-IDLE_PATIENCE: Final = 1.0
-"""How long jobs wait for a worker that has their model loaded, before an idle worker loads it: in times of the
-loading."""
-BUSY_PATIENCE: Final = 3.0
-"""The same for a worker that has jobs, whose rows wait while it loads."""
+PATIENCE: Final = 0.5
+"""How long jobs wait for a worker that has their model loaded, before another one loads it: in times of the loading."""
 MIN_SECONDS: Final = 0.5
 """The shortest wait, for models that load in no time."""
+STAY: Final = 3.0
+"""How long a worker with jobs stays with a model that it has just loaded: in times of the loading, for which its rows
+waited."""
 
 
 def model_to_load(
     waits: Mapping[tuple[str, Lane], float],
     loaded: Collection[str],
     load_seconds: Mapping[str, float],
-    *,
-    busy: bool,
 ) -> str | None:
     """Return the model that this worker should load next; None if it should go on with the loaded ones.
 
@@ -37,10 +35,9 @@ def model_to_load(
     first, and within a lane the longest wait. So a worker stays with its models until others have waited for longer
     by the cost of a switch, and no model waits indefinitely: its wait grows, those of the served models do not.
     """
-    patience = BUSY_PATIENCE if busy else IDLE_PATIENCE
 
     def counted(model: str, seconds: float) -> float:
-        return seconds if model in loaded else seconds - max(MIN_SECONDS, patience * load_seconds[model])
+        return seconds if model in loaded else seconds - max(MIN_SECONDS, PATIENCE * load_seconds[model])
 
     ranks = [
         (lane, -counted(model, seconds), model)

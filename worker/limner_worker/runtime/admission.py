@@ -1,6 +1,6 @@
 """How many jobs a worker holds: a fixed number per lane, and no other job beside one of the lane `alone`. Models and
-picture stores with an open circuit breaker get no jobs, nor do models that are not loaded, where not all of them fit
-into memory (`runtime/placement.py`).
+picture stores with an open circuit breaker get no jobs. Where not all models fit into memory (`runtime/placement.py`),
+those that are not loaded get none, and the others no more than fill a batch.
 
 Before each fetch kombu asks a queue order which queues to read. Ours leaves out the closed queues, so that a backlog
 never takes the places of better lanes, and messages wait in Redis, where other workers can get them.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
@@ -32,7 +32,8 @@ class Admission:
         self._slots = slots
         self._held: Counter[Lane] = Counter()
         self._held_of_model: Counter[str] = Counter()
-        self._served: frozenset[str] | None = None
+        self._held_of_queue: Counter[str] = Counter()
+        self._served: Mapping[str, int] | None = None
         self._lock = threading.Lock()
         self.models = {
             model: Breaker(FAILURES_IN_A_ROW, MODEL_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for model in models
@@ -56,16 +57,21 @@ class Admission:
         with self._lock:
             self._held[lane_of(queue)] += jobs
             self._held_of_model[model_of(queue)] += jobs
+            self._held_of_queue[queue] += jobs
 
     def remove(self, queue: str, jobs: int = 1) -> None:
         """Stop counting jobs of this queue that no longer need their message."""
         with self._lock:
             self._held[lane_of(queue)] -= jobs
             self._held_of_model[model_of(queue)] -= jobs
+            self._held_of_queue[queue] -= jobs
 
-    def serve(self, models: Collection[str]) -> None:
-        """Leave the queues of all other models closed from now on. Until the first call, all models are served."""
-        self._served = frozenset(models)
+    def serve(self, models: Mapping[str, int]) -> None:
+        """Leave the queues of all other models closed from now on, and hold at most this many jobs of each queue.
+
+        Until the first call, all models are served without a limit of their own.
+        """
+        self._served = dict(models)
 
     def holds(self, model: str) -> bool:
         """Whether the worker holds jobs of this model."""
@@ -82,7 +88,8 @@ class Admission:
             if self.closed or self._held[Lane.ALONE] or self._held[lane_of(queue)] >= self._slots:
                 return False
             model = model_of(queue)
-            if self._served is not None and model not in self._served and lane_of(queue) is not Lane.ALONE:
+            most = self._slots if self._served is None or lane_of(queue) is Lane.ALONE else self._served.get(model, 0)
+            if self._held_of_queue[queue] >= most:
                 return False
             return self._breaker_allows(self.store, self._held.total()) and (
                 model not in self.models or self._breaker_allows(self.models[model], self._held_of_model[model])

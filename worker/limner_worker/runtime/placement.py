@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -23,7 +23,7 @@ from limner_shared.messaging.hints import connect
 from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
-from limner_worker.engine.model_choice import BUSY_PATIENCE, model_to_load
+from limner_worker.engine.model_choice import STAY, model_to_load
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
 
@@ -107,22 +107,28 @@ class Chooser:
             if self._is_loading(self._next, moment):
                 return
             if self._next in self._models.loaded:
-                self._stays_until = moment + BUSY_PATIENCE * self._models.load_seconds[self._next]
+                self._stays_until = moment + STAY * self._models.load_seconds[self._next]
         self.go_on()
         if self._admission.is_busy and moment < self._stays_until:
             return  # or a worker that many models wait for would do little but load
         allowed = {
             name: self._models.load_seconds[name] for name in self._models.cards if self._admission.accepts(name)
         }
-        chosen = model_to_load(waits(), self._models.loaded, allowed, busy=self._admission.is_busy)
+        chosen = model_to_load(waits(), self._models.loaded, allowed)
         if chosen is not None and self._reserve(chosen):
             self._next, self._until = chosen, moment + FETCH_SECONDS
-            self._admission.serve({chosen, *self._models.staying(chosen)})
+            self._serve({chosen, *self._models.staying(chosen)})
 
     def go_on(self) -> None:
         """Read the queues of the loaded models."""
         self._next = None
-        self._admission.serve(self._models.loaded)
+        self._serve(self._models.loaded)
+
+    def _serve(self, models: Collection[str]) -> None:
+        """Read the queues of these models. What finds no place in a batch stays in its queue: another worker may have
+        one, and only what is in a queue is seen to wait.
+        """
+        self._admission.serve({name: max(self._models.cards[name].buckets) for name in models})
 
     def _is_loading(self, model: str, moment: float) -> bool:
         held = self._admission.holds(model)
