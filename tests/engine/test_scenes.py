@@ -16,6 +16,7 @@ from limner_worker.generators.builtin.flow_state import FlowState
 from limner_worker.generators.builtin.latent_flow import LatentFlow
 from limner_worker.generators.builtin.scenes.colouring import SHADES, recoloured, to_oklab
 from limner_worker.generators.builtin.scenes.cutouts import cut_out
+from limner_worker.generators.builtin.scenes.drawing import COMPOSITION
 
 
 def task(catalogue: Catalogue, prompt: str, checkpoint: bytes | None = None, **request: Any) -> ImageTask:
@@ -97,6 +98,10 @@ def test_a_scene_continues_from_its_checkpoint_and_one_begun_as_a_whole_stays_wh
     resumed = task(catalogue, "a red dog and a cat", begun.checkpoint())
     assert flow.start([resumed])[0].rows == 1
     assert resumed.scene is None
+
+
+def test_receipts_have_the_version_of_composing(flow: LatentFlow) -> None:
+    assert flow.fingerprint()["composition"] == COMPOSITION
 
 
 def test_a_checkpoint_of_other_things_is_refused(flow: LatentFlow, catalogue: Catalogue) -> None:

@@ -72,3 +72,28 @@ def test_each_wearer_has_one_thing_on_its_head(count: int, wearer: float, hat: f
         head, worn = boxes[item], boxes[count + item]
         assert worn.y < head.y + 0.2 * head.height
         assert head.x <= worn.x + worn.width / 2 <= head.right
+
+
+def test_seeds_arrange_two_things_side_by_side_and_above_each_other_in_both_orders() -> None:
+    ways: set[tuple[bool, bool]] = set()
+    for seed in range(40):
+        first, second = sorted(arranged(scene(1, 1), [1.0, 1.0], seed), key=lambda box: box.item)
+        stacked = first.bottom <= second.y or second.bottom <= first.y
+        ways.add((stacked, (first.y < second.y) if stacked else (first.x < second.x)))
+    assert ways == {(True, True), (True, False), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize("aspect", [0.4, 2.5])
+def test_two_long_things_are_put_where_they_are_largest(aspect: float) -> None:
+    for seed in range(20):
+        first, second = arranged(scene(1, 1), [aspect, aspect], seed)
+        stacked = first.bottom <= second.y or second.bottom <= first.y
+        assert stacked == (aspect > 1)
+
+
+@given(SEEDS, ASPECTS, ASPECTS)
+def test_on_grass_all_things_stand_on_the_ground(seed: int, first: float, second: float) -> None:
+    meadow = scene(1, 1).model_copy(update={"background": "grass"})
+    bottoms = [box.bottom for box in arranged(meadow, [first, second], seed)]
+    assert max(bottoms) - min(bottoms) < 1e-9
+    assert abs(max(bottoms) - 0.95) < 1e-9
