@@ -47,8 +47,8 @@ from limner_shared.db.ledger.intake import (
     submit,
 )
 from limner_shared.db.ledger.labels import add_label, remove_label
-from limner_shared.db.ledger.outlook import look_out
 from limner_shared.db.ledger.order import prioritise
+from limner_shared.db.ledger.outlook import look_out
 from limner_shared.db.ledger.release import (
     acquire_leadership,
     backfill_legacy_jobs,
