@@ -59,6 +59,7 @@ OPEN_PATHS: Final = ("/images/", "/healthz", "/readyz")
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_job": {"prompt": "a red apple", "style": "flat", "seed": 7, "metadata": {"project": "fruit"}},
     "retry_jobs": {"jobs": ["job_01m8av83q74b699dta3m9gmtqa"]},
+    "set_priority": {"priority": "high"},
     "interpret": {"description": "zwei Bilder von roten Äpfeln als 3D-Figuren"},
     "create_conversation": {"message": "a red car"},
     "create_message": {"message": "bluer, please"},
