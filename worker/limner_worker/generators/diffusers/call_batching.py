@@ -35,6 +35,8 @@ MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
 """Text arguments whose length varies between images (Qwen-Image), with the argument that masks their padding."""
 OBJECT: Final = "object"
 """The first item of the identity of a value of any other type."""
+SHAPED: Final = ("rows", "time")
+"""The first items of the signatures of tensors that depend on shape and dtype only."""
 APART: Final = "apart"
 """The first item of the signature of a tensor whose rows may not be independent."""
 ALONE: Final = frozenset({APART, OBJECT})
@@ -113,20 +115,22 @@ class Digests:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Tensor, str]] = {}
-        self._signatures: dict[str, tuple[Any, int, tuple[Hashable, frozenset[str]]]] = {}
+        self._signatures: dict[str, tuple[Any, int, Hashable, tuple[Hashable, frozenset[str]]]] = {}
 
     def signature(self, name: str, value: Any, rows: int) -> tuple[Hashable, frozenset[str]]:
         """Return the part of a call's key for an argument, and the marks in it that prevent a call from being joined.
 
-        Most arguments are the same object at every step.
+        Most arguments are the same object at every step, or tensors of which only shape and dtype count.
         """
         known = self._signatures.get(name)
-        if known is not None and known[0] is value and known[1] == rows:
-            return known[2]
+        shape = (value.shape, value.dtype) if isinstance(value, Tensor) else None
+        if known is not None and known[1] == rows and (known[0] is value or (shape is not None and known[2] == shape)):
+            return known[3]
         part = name, _signature(name, value, rows, self)
         found = part, frozenset(mark for mark in ALONE_IF_ENCODER if _names(part, mark))
-        if isinstance(value, Tensor):  # others may be changed in place
-            self._signatures[name] = value, rows, found
+        if shape is not None or value is None or isinstance(value, PLAIN):  # others may be changed in place
+            kind = part[1][0] if isinstance(part[1], tuple) else part[1]
+            self._signatures[name] = value, rows, shape if kind in SHAPED else None, found
         return found
 
     def of(self, tensor: Tensor) -> str:

@@ -119,10 +119,14 @@ class SuspendedRun:
     def _tap_scheduler(self) -> None:
         """Make the scheduler count this image's steps, skip those of an earlier attempt, and explain its errors."""
         original: Any = self._scheduler.set_timesteps
-        set_timesteps = functools.partial(_set_timesteps, original, self.task.spec.steps)
+        set_timesteps: Any = functools.partial(_set_timesteps, original, self.task.spec.steps)
         self._scheduler.set_timesteps = functools.wraps(original)(set_timesteps)
         step: Any = self._scheduler.step
-        self._scheduler.step = functools.wraps(step)(functools.partial(self._scheduler_step, step))
+        counted: Any = functools.partial(self._scheduler_step, step)
+        self._scheduler.step = functools.wraps(step)(counted)
+        # Pipelines look at both signatures for each image.
+        set_timesteps.__signature__ = _signature(type(self._scheduler), "set_timesteps")
+        counted.__signature__ = _signature(type(self._scheduler), "step")
 
     @property
     def key(self) -> Hashable:
@@ -293,5 +297,11 @@ def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwarg
 
 
 @functools.cache
+def _signature(scheduler: type[Any], method: str) -> inspect.Signature:
+    """The signature of a scheduler's method as its users see it, without `self`."""
+    signature = inspect.signature(getattr(scheduler, method))
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 def _takes_generator(scheduler: type[Any]) -> bool:
-    return "generator" in inspect.signature(scheduler.step).parameters
+    return "generator" in _signature(scheduler, "step").parameters
