@@ -43,6 +43,7 @@ CHANGES = [
     ("POST", "/api/v1/jobs/retry"),
     ("POST", f"/api/v1/jobs/job_{ID}/cancel"),
     ("POST", f"/api/v1/jobs/job_{ID}/replay"),
+    ("PUT", f"/api/v1/jobs/job_{ID}/priority"),
     ("DELETE", f"/api/v1/jobs/job_{ID}"),
     ("DELETE", f"/api/v1/images/img_{ID}"),
     *[
