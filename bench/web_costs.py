@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 import psutil
@@ -70,7 +71,7 @@ def main(seconds: float) -> None:
         marks.append(cpu_seconds(process))
         posted = post(settings, seconds)
         marks.append(cpu_seconds(process))
-    idle, renewing, posting = (after - before for before, after in zip(marks, marks[1:], strict=False))
+    idle, renewing, posting = (after - before for before, after in pairwise(marks))
     figures = {
         "idle_percent": round(100 * idle / seconds, 2),
         "renewed": renewed,
