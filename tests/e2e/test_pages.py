@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -67,14 +68,17 @@ def test_a_bulk_is_paused_resumed_and_canceled(service: int, open_page: Callable
 def test_the_queue_shows_running_and_waiting_jobs_moves_and_cancels_them(service: int, open_page: Callable[..., Page]):
     with Client(f"http://127.0.0.1:{service}") as client:
         ids = [client.submit({"prompt": f"queued {n}", "steps": 100, "n": 16}).id for n in range(12)]
+        in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        later = client.submit({"prompt": "later", "not_before": in_an_hour}).id
         page = open_page("/queue")
         expect(page.locator("#running .row").first).to_be_visible(timeout=20_000)
         expect(page.locator("[data-figure=workers]")).to_have_text("1")
         expect(page.locator("#health")).to_have_text("All well")
-        page.locator(f"#{ids[-2]}").get_by_role("button", name="Move").click()
+        page.locator(f"#{later}").get_by_role("button", name="Move").click()
         page.get_by_role("menuitem", name="high priority").click()
         expect(page.locator("#waiting .group").first).to_contain_text("high priority")
-        assert client.job(ids[-2]).priority == "high"
+        assert client.job(later).priority == "high"
+        client.cancel(later)
         page.locator(f"#{ids[-1]}").get_by_role("button", name="Cancel").click()
         expect(page.locator(f"#{ids[-1]}")).to_have_count(0)
         assert client.job(ids[-1]).status == "canceled"
