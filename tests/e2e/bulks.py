@@ -2,4 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
+from typing import Any
+
+from tests.processes import eventually
+
+from limner_client.client import Client
+
 SMALL = {"model": "limner-gan", "width": 64, "height": 64}
+
+
+def draw_bulk(port: int, *requests: dict[str, Any]) -> str:
+    """The id of a bulk whose jobs have all ended."""
+    with Client(f"http://127.0.0.1:{port}") as client:
+        lines = "".join(json.dumps(SMALL | request) + "\n" for request in requests)
+        bulk = client.submit_bulk(io.BytesIO(lines.encode()))
+        eventually(lambda: client.bulk(bulk.id).status == "done", 120)
+        return bulk.id

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.e2e.bulks import SMALL
+from tests.e2e.bulks import SMALL, draw_bulk
 from tests.processes import eventually
 
 from limner_client.client import Client
-
-
-def draw_bulk(port: int, *requests: dict[str, Any]) -> str:
-    """The id of a bulk whose jobs have all ended."""
-    with Client(f"http://127.0.0.1:{port}") as client:
-        lines = "".join(json.dumps(SMALL | request) + "\n" for request in requests)
-        bulk = client.submit_bulk(io.BytesIO(lines.encode()))
-        eventually(lambda: client.bulk(bulk.id).status == "done", 120)
-        return bulk.id
 
 
 @pytest.fixture(scope="module")
