@@ -110,6 +110,9 @@ class Settings(SafetySettings):
     servers and dispatchers need the same one."""
     web_workers: int = Field(default=2, ge=1)
     """Web processes; each serves thousands of connections."""
+    web_shutdown_seconds: int = Field(default=60, ge=1, le=3600)
+    """How long a stopping web process still serves calls that wait for their pictures. Event streams and long polls end
+    within seconds, and their clients connect again."""
     max_body_bytes: int = Field(default=16 << 20, ge=1024)
     """Size limit of a request that is not a bulk. A job's image and mask are the largest part of a request."""
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)

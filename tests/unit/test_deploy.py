@@ -71,6 +71,15 @@ def test_the_cpu_worker_is_only_in_the_cpu_profile(compose: dict[str, Any]) -> N
     assert "profiles" not in compose["services"]["worker-gpu"]
 
 
+def test_containers_stop_after_the_time_that_their_processes_are_given(compose: dict[str, Any]) -> None:
+    def grace(service: str) -> int:
+        return int(str(compose["services"][service]["stop_grace_period"]).removesuffix("s"))
+
+    assert grace("web") > Settings.model_fields["web_shutdown_seconds"].default
+    for worker in ("worker-gpu", "worker-cpu"):
+        assert grace(worker) > Settings.model_fields["shutdown_seconds"].default
+
+
 def test_redis_is_persistent_and_evicts_nothing(compose: dict[str, Any]) -> None:
     *_, script = compose["services"]["redis"]["command"]
     for option in ("--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction"):

@@ -19,6 +19,7 @@ from limner_shared.operator_port import address_of
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging, get_logger
 from limner_web.limits import max_connections
+from limner_web.serving.stopping import announce_end
 
 log = get_logger(__name__)
 
@@ -40,12 +41,13 @@ class Server(BaseApplication):
             "workers": self._settings.web_workers,
             "worker_class": "gevent",
             "worker_connections": max_connections(self._settings),
-            "graceful_timeout": 5,
+            "graceful_timeout": self._settings.web_shutdown_seconds,
             "timeout": 60,
             "proc_name": "limner-web",
             "loglevel": "warning",
             "control_socket_disable": True,
             "when_ready": lambda server: _log_operator_address(self._settings, server.LISTENERS),
+            "post_worker_init": lambda worker: announce_end(worker.wsgi, lambda: not worker.alive),
             "worker_exit": lambda _server, _worker: trace_export.close(),
             "child_exit": lambda _server, worker: self._process_ended(worker.pid),
         }

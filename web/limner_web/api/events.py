@@ -21,7 +21,7 @@ from limner_web.auth import tenant_id
 from limner_web.limits import MAX_POLLED_JOBS
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
-from limner_web.serving.connection import hang_up_check
+from limner_web.serving.connection import end_check
 from limner_web.updates.feed import BULK_SECONDS, EVERYTHING, BulkThrottle, Stream, describe, format_event
 from limner_web.updates.watch import HANG_UP_SECONDS
 
@@ -120,7 +120,7 @@ def stream_events(query: EventQuery, header: EventHeaders) -> Response:
     scope = _scope(services, query)
     after = _position(header.last_event_id)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _send(services, scope, after, hang_up_check())
+    stream = _send(services, scope, after, end_check())
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
 

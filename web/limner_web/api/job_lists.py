@@ -19,7 +19,7 @@ from limner_web.auth import tenant_id
 from limner_web.limits import MAX_POLLED_JOBS
 from limner_web.request_checks import ID_PATTERN
 from limner_web.services import Services, get_services
-from limner_web.serving.connection import hang_up_check
+from limner_web.serving.connection import end_check
 from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_views
 
@@ -123,7 +123,7 @@ def _polled(services: Services, query: ListQuery) -> JobList:
         release_request_slot(services.limiter)
         watched = [row.id for row in rows]
         services.watches.wait_for_any(
-            tenant, watched, query.wait, lambda: _some_ended(look(), len(watched)), hang_up_check()
+            tenant, watched, query.wait, lambda: _some_ended(look(), len(watched)), end_check()
         )
         rows = look()
     with services.database.read() as session:

@@ -21,7 +21,7 @@ from limner_web.intake import cancellation, submission
 from limner_web.intake.headers import JobHeaders
 from limner_web.limits import MAX_RETRIED_JOBS
 from limner_web.services import Services, get_services
-from limner_web.serving.connection import hang_up_check
+from limner_web.serving.connection import end_check
 from limner_web.throttling import release_request_slot
 from limner_web.view_builders import job_view
 
@@ -203,7 +203,7 @@ def _view(services: Services, job_id: str) -> JobView:
 
 def _wait(services: Services, job_id: str, seconds: float) -> JobView:
     release_request_slot(services.limiter)
-    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), hang_up_check())
+    *_, view = services.watches.follow(tenant_id(), job_id, seconds, lambda: _view(services, job_id), end_check())
     return view
 
 

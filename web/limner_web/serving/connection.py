@@ -10,11 +10,12 @@ from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 import gevent
-from flask import request
+from flask import current_app, request
 from gevent import monkey
 
 from limner_shared.errors import RequestTimeout
 from limner_web.limits import SEND_SECONDS, UNSENT_BYTES
+from limner_web.serving.stopping import stopping_check
 
 READ_BYTES: Final = 64 << 10
 PIECE_BYTES: Final = 16 << 10
@@ -107,3 +108,11 @@ def hang_up_check() -> Callable[[], bool]:
     poll = cast("Callable[[], select.poll]", monkey.get_original("select", "poll"))()
     poll.register(connection.fileno(), HUNG_UP)
     return lambda: bool(poll.poll(0))
+
+
+def end_check() -> Callable[[], bool]:
+    """Return a function that tells whether this request should end early, because its client has closed the connection
+    or the process is stopping: for what a client continues with another request.
+    """
+    gone, stopping = hang_up_check(), stopping_check(current_app)
+    return lambda: stopping() or gone()
