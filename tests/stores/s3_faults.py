@@ -34,6 +34,8 @@ class FaultyS3:
     def __init__(self, port: int) -> None:
         self.fault = Fault.NONE
         self.faults = 0
+        self.encryption: set[str | None] = set()
+        """The values of the header of server-side encryption in uploads and in the starts of those in parts."""
         self.changed = threading.Condition()
 
         class Handler(_Handler):
@@ -74,6 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if "partNumber" not in self.path and (self.command == "PUT" or self.path.endswith("uploads")):
+            self.proxy.encryption.add(self.headers.get("x-amz-server-side-encryption"))
         fault = self.proxy.meet(upload=self.command == "PUT")
         if fault in ANSWERS:
             status, code = ANSWERS[fault]

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -68,6 +69,15 @@ def test_a_full_store_is_told_from_one_that_fails(s3: FaultyS3, monkeypatch: pyt
     s3.inject(Fault.BUSY)
     with pytest.raises(StorageFailed):
         blobs.put(b"picture")
+
+
+def test_each_upload_asks_for_the_encryption_that_is_set(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", "AES256")
+    with suppress(StorageFailed):  # this server need not encrypt
+        Blobs(URL).put_all([b"picture", os.urandom(LARGE)])
+    with suppress(StorageFailed):
+        Blobs(URL).put(os.urandom(LARGE))
+    assert s3.encryption == {"AES256"}
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def _log_operator_address(settings: Settings, listeners: Sequence[Any]) -> None:
 
 
 def _require_usable(settings: Settings) -> None:
-    """Check in a child process that database and Redis can be used as they are configured. Raises ConfigurationError.
+    """Check in a child process that database, Redis and picture store are usable. Raises ConfigurationError.
 
     psycopg decides at import how it waits, and cooperates with gevent only if gevent has patched Python before. The web
     processes are forked from this process, so this process must not import psycopg.
@@ -107,9 +107,11 @@ def _require_usable(settings: Settings) -> None:
 
 def _check(settings: Settings) -> None:
     from limner_shared.messaging.redis_servers import require_usable  # noqa: PLC0415 - imports ssl, as psycopg above
+    from limner_shared.storage.object_store import Store  # noqa: PLC0415 - imports threads, as above
 
     require_current(settings.resolved_database_url, settings.database_direct_url)
     require_usable(settings.redis_url)
+    Store(settings.resolved_blob_url)
 
 
 def _raise_file_limit(connections: int) -> None:
