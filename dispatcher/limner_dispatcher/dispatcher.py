@@ -20,6 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from limner_dispatcher.blob_sweep import BlobSweep
 from limner_dispatcher.duties import Isolation
 from limner_dispatcher.leadership import Leadership, NotLeading
+from limner_dispatcher.lost_drains import LostDrains
 from limner_dispatcher.release import Releaser
 from limner_dispatcher.repair import Repairs
 from limner_dispatcher.retention import Cleaner
@@ -92,6 +93,7 @@ class Dispatcher:
             settings.max_solo_losses,
             self.isolation,
         )
+        self._lost_drains = LostDrains(database, self._leads[REPAIR_DUTY], redis)
         self._deliveries = Deliveries(
             settings, database, self._leads[WEBHOOK_DUTY], self.isolation, self._supervisor, catalogue
         )
@@ -152,6 +154,7 @@ class Dispatcher:
         try:
             with _leader_round(REPAIR_DUTY):
                 self._repairs.round()
+                self.isolation.run("lost drains", self._lost_drains.look)
         except Exception as error:
             if is_away(error):
                 self._repairs.outage()

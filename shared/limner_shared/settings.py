@@ -110,6 +110,9 @@ class Settings(SafetySettings):
     servers and dispatchers need the same one."""
     web_workers: int = Field(default=2, ge=1)
     """Web processes; each serves thousands of connections."""
+    web_shutdown_seconds: int = Field(default=60, ge=1, le=3600)
+    """How long a stopping web process still serves calls that wait for their pictures. Event streams and long polls end
+    within seconds, and their clients connect again."""
     max_body_bytes: int = Field(default=16 << 20, ge=1024)
     """Size limit of a request that is not a bulk. A job's image and mask are the largest part of a request."""
     max_bulk_bytes: int = Field(default=1 << 30, ge=1024)
@@ -180,9 +183,6 @@ class Settings(SafetySettings):
     step_timeout_seconds: float = Field(default=600.0, gt=0)
     """A model call that lasts longer is treated as hung: the worker hands back its other jobs and ends, to be
     restarted."""
-    web_shutdown_seconds: int = Field(default=30, ge=1)
-    """How long a stopping web process waits for the answers that clients wait for, such as pictures of
-    `/v1/images/generations`. Event streams and polls end at once, and clients repeat them."""
     shutdown_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping worker continues with its jobs before it hands the rest back."""
 

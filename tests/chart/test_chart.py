@@ -13,8 +13,12 @@ import pytest
 import yaml
 from sqlalchemy import text
 
+from limner_shared.db import ledger
+from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database
-from limner_shared.domain.cards import load_card
+from limner_shared.domain.cards import Catalogue, load_card
+from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.domain.pauses import PauseKind
 from limner_shared.metrics.instruments import ALL
 from limner_shared.settings import Settings
 
@@ -163,6 +167,12 @@ def test_a_worker_has_the_time_that_it_needs_to_hand_its_jobs_back(rendered: tup
         assert pod_of(each)["terminationGracePeriodSeconds"] > needed
 
 
+def test_a_web_pod_has_the_time_that_its_waiting_calls_have(rendered: tuple[str, list[Object]]) -> None:
+    web = of_kind(rendered[1], "Deployment", "-web")[0]
+    waits = pod_of(web)["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod_of(web)["terminationGracePeriodSeconds"] > waits + int(variables(web)["LIMNER_WEB_SHUTDOWN_SECONDS"])
+
+
 def test_probes_ask_the_routes_that_mean_progress(rendered: tuple[str, list[Object]]) -> None:
     for each in of_kind(rendered[1], "Deployment"):
         [container] = pod_of(each)["containers"]
@@ -290,11 +300,25 @@ def test_prometheus_understands_the_query(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_query_for_postgresql_runs_on_our_tables(database: Database) -> None:
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_query_for_postgresql_counts_the_jobs_that_no_pause_holds_back(database: Database) -> None:
     [trigger] = of_kind(render(values_of("strict")), "ScaledObject")[0]["spec"]["triggers"]
-    assert trigger["authenticationRef"]["name"] == "pictures-limner-database"
-    with database.read() as session:
-        assert session.execute(text(trigger["metadata"]["query"])).scalar_one() == 0
+
+    def seconds() -> int:
+        with database.read() as session:
+            return session.execute(text(trigger["metadata"]["query"])).scalar_one()
+
+    card, spec = Catalogue.load((), "limner-flow").resolve(JobRequest.model_validate({"prompt": "an apple"}))
+    with database.write() as session:
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
+        ledger.submit(session, ledger.LOCAL_TENANT, [ledger.NewJob(spec, card.cost(spec), Priority.NORMAL)])
+    for kind, subject in ((PauseKind.MODEL, "limner-flow"), (PauseKind.TENANT, ledger.LOCAL_TENANT)):
+        with database.write() as session:
+            assert seconds() == 10
+            row = pauses.pause(session, kind, subject, None, None, actor=audit.OPERATOR)
+        assert seconds() == 0
+        with database.write() as session:
+            pauses.resume(session, row.id, actor=audit.OPERATOR)
 
 
 def test_only_those_who_are_named_may_connect() -> None:

@@ -16,6 +16,9 @@ from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
 from tests.processes import Service
 from tests.stores.postgresql import PgBouncer, Postgres
+from tests.stores.seaweedfs import seaweedfs
+
+__all__ = ["seaweedfs"]
 
 CARD = Path(__file__).parents[1] / "models" / "null.toml"
 

@@ -12,7 +12,7 @@ import pytest
 from obstore.exceptions import GenericError
 from tests.buckets import unresponsive_bucket
 
-from limner_shared.errors import NotFound, StorageFailed
+from limner_shared.errors import ConfigurationError, NotFound, StorageFailed
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs, SetAside
 from limner_shared.storage.object_store import FAILURES, Store, is_full
@@ -130,6 +130,16 @@ def test_an_unresponsive_bucket_times_out_and_then_opens_the_circuit_breaker(unr
             unresponsive_blobs.put(b"picture")
     with pytest.raises(StorageFailed, match="tried again in a few seconds"):
         unresponsive_blobs.get("ab" * 32)
+
+
+@pytest.mark.parametrize("encryption", ["sse:kms", "sse-c", "AES512"])
+def test_an_encryption_that_the_client_cannot_ask_for_is_refused_at_the_start(
+    encryption: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", encryption)
+    with pytest.raises(ConfigurationError, match="AWS_SERVER_SIDE_ENCRYPTION"):
+        Blobs("s3://pictures")
 
 
 def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_path: Path):

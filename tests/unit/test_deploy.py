@@ -88,6 +88,15 @@ def test_monitoring_is_a_profile_on_loopback_that_reads_our_rules_and_dashboard(
     assert {source["url"].split("/")[2].split(":")[0] for source in sources} <= OBSERVABILITY
 
 
+def test_containers_stop_after_the_time_that_their_processes_are_given(compose: dict[str, Any]) -> None:
+    def grace(service: str) -> int:
+        return int(str(compose["services"][service]["stop_grace_period"]).removesuffix("s"))
+
+    assert grace("web") > Settings.model_fields["web_shutdown_seconds"].default
+    for worker in ("worker-gpu", "worker-cpu"):
+        assert grace(worker) > Settings.model_fields["shutdown_seconds"].default
+
+
 def test_redis_is_persistent_and_evicts_nothing(compose: dict[str, Any]) -> None:
     *_, script = compose["services"]["redis"]["command"]
     for option in ("--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction"):

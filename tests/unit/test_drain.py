@@ -11,6 +11,8 @@ from redis import Redis
 
 from limner_client.cli.main import cli
 from limner_client.local.embedded_valkey import free_port
+from limner_dispatcher.leadership import Leadership
+from limner_dispatcher.lost_drains import ABSENT_SECONDS, LostDrains
 from limner_shared.db import pause_queries
 from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database
@@ -93,6 +95,29 @@ def test_wait_returns_when_every_worker_is_empty_or_gone(run: Run, redis: Redis)
     done = run("drain", ONE, "--wait")
     assert done.exit_code == 0, done.output
     assert "holds no job" in done.output
+
+
+def test_the_order_of_a_worker_that_was_killed_ends_once_it_is_gone_for_an_hour(
+    database: Database, redis: Redis, redis_url: str
+) -> None:
+    now = 0.0
+    with database.write() as session:
+        for owner in (ONE, TWO):
+            pauses.pause(session, PauseKind.WORKER, owner, None, None, actor=audit.OPERATOR)
+    lead = Leadership(database, "repair", "a test")
+    delete_report(redis, WorkerReport, TWO)
+    with Redis(port=free_port()) as away:
+        here, there = (LostDrains(database, lead, each, lambda: now) for each in (redis, away))
+        for seconds in (0.0, ABSENT_SECONDS - 1):
+            now = seconds
+            here.look()
+            there.look()
+        assert drained(database) == {ONE, TWO}
+        now = 2 * ABSENT_SECONDS
+        there.look()
+        assert drained(database) == {ONE, TWO}
+        here.look()
+        assert drained(database) == {ONE}
 
 
 def test_the_order_of_a_worker_ends_with_it(database: Database) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.tables import Job, Pause
+from limner_shared.domain.jobs import JobState
 from limner_shared.domain.pauses import Paused, PauseKind
 
 
@@ -40,6 +41,12 @@ def is_draining(session: Session, owner: str) -> bool:
     """Whether a worker is to take no new jobs."""
     of_worker = (Pause.kind == PauseKind.WORKER) & (Pause.subject == owner)
     return session.scalar(select(Pause.id).where(of_worker, in_force())) is not None
+
+
+def idle_draining_workers(session: Session) -> set[str]:
+    """The workers that are to take no new jobs, and hold none."""
+    held = exists(select(Job.id).where(Job.state == JobState.RUNNING, Job.owner == Pause.subject).correlate(Pause))
+    return set(session.scalars(select(Pause.subject).where(Pause.kind == PauseKind.WORKER, in_force(), ~held)))
 
 
 def has_ended_pause(session: Session) -> bool:

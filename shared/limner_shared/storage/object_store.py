@@ -19,7 +19,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
-from limner_shared.errors import StorageFailed, StorageFull
+from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
 from limner_shared.storage.whole_files import write_files
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ options are passed explicitly."""
 
 
 class Store:
-    """An object store. Every method raises StorageFull or StorageFailed."""
+    """An object store. Every method raises StorageFull or StorageFailed; the constructor raises ConfigurationError."""
 
     def __init__(self, url: str) -> None:
         self.folder: Path | None = None
@@ -184,11 +184,18 @@ def _bucket(url: str) -> ObjectStore:
         if (value := os.environ.get(f"{cloud}_{name.upper()}"))
     }
     options |= {"connect_timeout": timedelta(seconds=CONNECT_SECONDS), "timeout": timedelta(seconds=REQUEST_SECONDS)}
-    return from_url(
-        url,
-        client_options=options,
-        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-    )
+    try:
+        return from_url(
+            url,
+            client_options=options,
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        )
+    except (BaseError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigurationError(
+            f"The picture store cannot be used as it is configured: {reason} Check LIMNER_BLOB_URL and the cloud's"
+            " variables, such as AWS_SERVER_SIDE_ENCRYPTION (AES256 or aws:kms)."
+        ) from error
 
 
 def _age(written: datetime) -> float:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from limner_shared import tracing
+from limner_shared import trace_export, tracing
 from limner_shared.circuit_breaker import BreakerState
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
@@ -296,4 +296,5 @@ class WorkerService:
         with self._end_lock:  # the first caller does not return
             log.critical("ending this worker", reason=reason, suspects=sorted(key.job_id for key in suspects))
             self._threads.start("hand-back", lambda: self._hand_back(self._held.all(), suspects)).join(LAST_SECONDS)
+            trace_export.close()
             os._exit(EXIT_CODE)  # a hanging thread would block any other exit

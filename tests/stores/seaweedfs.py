@@ -1,0 +1,63 @@
+"""A SeaweedFS with a bucket, as a fixture for the tests of S3."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from limner_client.local.embedded_valkey import free_port
+from tests.processes import eventually
+from tests.stores import programs
+from tests.stores.programs import Server
+
+KEYS: Final = {"AWS_ACCESS_KEY_ID": "limner", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-test"}
+
+
+@pytest.fixture
+def seaweedfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A SeaweedFS with the bucket `pictures`, and the variables for it."""
+    weed = programs.required(programs.SEAWEEDFS)
+    credentials = {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}
+    identity = {"name": "limner", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
+    config = tmp_path / "s3.json"
+    config.write_text(json.dumps({"identities": [identity]}))
+    ports = [free_port() for _ in range(4)]
+    master, volume, filer, s3 = ports
+    (tmp_path / "data").mkdir()
+    command = [weed, "server", f"-dir={tmp_path / 'data'}", "-ip=127.0.0.1", f"-master.port={master}"]
+    command += [f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3", f"-s3.port={s3}"]
+    for name, port in (("master", master), ("volume", volume), ("filer", filer), ("s3", s3)):
+        command.append(f"-{name}.port.grpc={free_port()}")
+        assert port
+    command += [f"-s3.config={config}", "-volume.max=8", "-master.volumeSizeLimitMB=64"]
+    server = Server(command, tmp_path / "weed.log", os.environ)
+    variables = KEYS | {"AWS_ENDPOINT": f"http://127.0.0.1:{s3}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    eventually(lambda: _made_bucket(f"http://127.0.0.1:{filer}"), 60)
+    eventually(_is_writable, 60)
+    yield server
+    server.kill()
+
+
+def _made_bucket(filer: str) -> bool:
+    try:
+        return httpx.post(f"{filer}/buckets/pictures/", trust_env=False).status_code < 300
+    except httpx.TransportError:
+        return False
+
+
+def _is_writable() -> bool:
+    try:
+        S3Store("pictures", client_options={"allow_http": True}).put("probe", b"probe")
+    except BaseError:  # it is starting
+        return False
+    return True
