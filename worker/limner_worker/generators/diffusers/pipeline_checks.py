@@ -1,7 +1,10 @@
-"""Checks at load: a pipeline whose requests would fail or give wrong results is refused with the reason."""
+"""Checks at load: a pipeline whose requests would fail or give wrong results is refused with the reason; and what the
+methods of a scheduler take.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -112,3 +115,15 @@ def _trial(cls: Any, config: Any, stray_seed: int) -> torch.Tensor:
             scaled = scheduler.scale_model_input(sample, time) if hasattr(scheduler, "scale_model_input") else sample
             sample = scheduler.step(0.1 * scaled, time, sample, return_dict=False, **given)[0]
     return sample.nan_to_num()
+
+
+@functools.cache
+def signature_of(scheduler: type[Any], method: str) -> inspect.Signature:
+    """The signature of a scheduler's method as its users see it, without `self`."""
+    signature = inspect.signature(getattr(scheduler, method))
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def takes_generator(scheduler: type[Any]) -> bool:
+    """Whether the scheduler's step takes a random generator."""
+    return "generator" in signature_of(scheduler, "step").parameters

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from enum import Enum
@@ -29,6 +28,7 @@ from limner_worker.generators.diffusers.call_batching import Call, Digests, Sign
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
+from limner_worker.generators.diffusers.pipeline_checks import signature_of, takes_generator
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, Changes, SharedModules
 
 UNWINDINGS: Final = 3
@@ -111,7 +111,7 @@ class SuspendedRun:
         self._output: Any = None
         self._denoised: Any = None
         self._resumed = Checkpoint.read(task.checkpoint)
-        self._seeds_steps = _takes_generator(type(scheduler))
+        self._seeds_steps = takes_generator(type(scheduler))
         self._tap_scheduler()
         self._run = _RunGreenlet(lambda _: picture_of(self._pipe(**arguments)))
         self._run.image = self
@@ -125,8 +125,8 @@ class SuspendedRun:
         counted: Any = functools.partial(self._scheduler_step, step)
         self._scheduler.step = functools.wraps(step)(counted)
         # Pipelines look at both signatures for each image.
-        set_timesteps.__signature__ = _signature(type(self._scheduler), "set_timesteps")
-        counted.__signature__ = _signature(type(self._scheduler), "step")
+        set_timesteps.__signature__ = signature_of(type(self._scheduler), "set_timesteps")
+        counted.__signature__ = signature_of(type(self._scheduler), "step")
 
     @property
     def key(self) -> Hashable:
@@ -294,14 +294,3 @@ def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwarg
     except (ValueError, IndexError, RuntimeError) as error:
         name = type(getattr(original, "__self__", None)).__name__
         raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
-
-
-@functools.cache
-def _signature(scheduler: type[Any], method: str) -> inspect.Signature:
-    """The signature of a scheduler's method as its users see it, without `self`."""
-    signature = inspect.signature(getattr(scheduler, method))
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
-
-
-def _takes_generator(scheduler: type[Any]) -> bool:
-    return "generator" in _signature(scheduler, "step").parameters
