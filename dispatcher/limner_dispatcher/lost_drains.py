@@ -56,5 +56,5 @@ class LostDrains:
         for owner, since in self._absent_since.items():
             if now - since >= ABSENT_SECONDS:
                 with self._leadership.write() as session:
-                    pauses.forget_worker(session, owner)
+                    pauses.end_drain(session, owner)
                 log.info("the order to drain has ended with its worker", worker=owner)

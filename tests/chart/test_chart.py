@@ -329,8 +329,7 @@ def test_only_those_who_are_named_may_connect() -> None:
     [web] = policies["pictures-limner-web"]["ingress"]
     assert metrics["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "monitoring"
     assert web["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "ingress-nginx"
-    [egress] = policies["pictures-limner"]["egress"]
-    assert {each["port"] for each in egress["ports"]} == {53, 443, 4318, 5432, 6379, 11434}
+    assert {each["port"] for each in policies["pictures-limner"]["egress"][0]["ports"]} == {53, 443, 4318, 5432, 6379, 11434}
 
 
 def test_every_process_sends_its_traces_and_their_key_is_not_a_value() -> None:
