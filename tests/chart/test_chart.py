@@ -325,11 +325,11 @@ def test_only_those_who_are_named_may_connect() -> None:
     found = of_kind(render(values_of("strict")), "NetworkPolicy")
     policies = {each["metadata"]["name"]: each["spec"] for each in found}
     assert policies["pictures-limner"]["policyTypes"] == ["Ingress", "Egress"]
-    [metrics] = policies["pictures-limner"]["ingress"]
-    [web] = policies["pictures-limner-web"]["ingress"]
+    [metrics], [web] = (policies[name]["ingress"] for name in ("pictures-limner", "pictures-limner-web"))
     assert metrics["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "monitoring"
     assert web["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "ingress-nginx"
-    assert {each["port"] for each in policies["pictures-limner"]["egress"][0]["ports"]} == {53, 443, 4318, 5432, 6379, 11434}
+    ports = {each["port"] for each in policies["pictures-limner"]["egress"][0]["ports"]}
+    assert ports == {53, 443, 4318, 5432, 6379, 11434}
 
 
 def test_every_process_sends_its_traces_and_their_key_is_not_a_value() -> None:

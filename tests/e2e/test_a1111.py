@@ -53,7 +53,7 @@ def test_a_picture_is_drawn_from_a_picture_and_a_mask_is_refused_where_the_model
 
 
 def test_models_options_and_lists_are_readable(api: Any):
-    assert {"limner-flow", "limner-gan", "null", "canvas"} == set(api.util_get_model_names())
+    assert {"limner-flow", "limner-gan", "null", "canvas"} <= set(api.util_get_model_names())
     api.util_set_model("limner-flow")
     assert api.util_get_current_model() == "limner-flow"
     assert (api.util_get_sampler_names(), api.util_get_scheduler_names()) == (["Automatic"], ["automatic"])

@@ -20,6 +20,7 @@ from tests.unit.installations import (
     manifest_of,
     run,
     shown_pictures,
+    tools,
 )
 
 from limner_client.operations.backup import back_up
@@ -29,7 +30,7 @@ from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import picture_key
 
-__all__ = ["another", "installed"]
+__all__ = ["another", "installed", "tools"]
 
 
 def test_a_restored_backup_has_every_row_and_every_byte(

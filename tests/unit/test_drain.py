@@ -17,6 +17,7 @@ from limner_shared.db import pause_queries
 from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database
 from limner_shared.domain.pauses import DRAIN_SECONDS, PauseKind
+from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
 
 ONE, TWO, OTHER = "gpu-1:7:0123abcd", "gpu-1:8:0123abcd", "gpu-10:7:0123abcd"
@@ -106,7 +107,7 @@ def test_the_order_of_a_worker_that_was_killed_ends_once_it_is_gone_for_an_hour(
             pauses.pause(session, PauseKind.WORKER, owner, None, None, actor=audit.OPERATOR)
     lead = Leadership(database, "repair", "a test")
     delete_report(redis, WorkerReport, TWO)
-    with Redis(port=free_port()) as away:
+    with connect(f"redis://127.0.0.1:{free_port()}/0") as away:
         here, there = (LostDrains(database, lead, each, lambda: now) for each in (redis, away))
         for seconds in (0.0, ABSENT_SECONDS - 1):
             now = seconds

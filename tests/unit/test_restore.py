@@ -21,13 +21,14 @@ from tests.unit.installations import (
     manifest_of,
     run,
     shown_pictures,
+    tools,
 )
 
 from limner_client.operations.manifest import MANIFEST, UNFINISHED
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import input_key, picture_key
 
-__all__ = ["another", "installed"]
+__all__ = ["another", "installed", "tools"]
 
 
 def test_an_interrupted_backup_is_refused_by_restore_and_continued_by_backup(

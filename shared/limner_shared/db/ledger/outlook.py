@@ -9,12 +9,33 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, exists, func, select, text
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from limner_shared.db.engine import now
 from limner_shared.db.standing import POSITION_LIMIT
 from limner_shared.db.tables import ACTIVE, RELEASED, WAITING, Job, Pause, Tenant
 from limner_shared.domain.jobs import Lane, Priority
+
+
+class _index_order(FunctionElement[Any]):  # noqa: N801 - used like a function
+    """The order of the index of active jobs. Without statistics, SQLite would read all jobs of the tenant in an index
+    with more columns, which does not have this order.
+    """
+
+    inherit_cache = True
+
+
+@compiles(_index_order, "sqlite")
+def _index_order_sqlite(element: _index_order, compiler: SQLCompiler, **kw: Any) -> str:
+    return "jobs.rowid"
+
+
+@compiles(_index_order, "postgresql")
+def _index_order_postgresql(element: _index_order, compiler: SQLCompiler, **kw: Any) -> str:
+    return "jobs.tenant_id"
 
 
 class Outlook(NamedTuple):
@@ -58,6 +79,7 @@ def look_out(session: Session, tenant_id: str, model: str, priority: Priority) -
 def _statement() -> Select[*tuple[Any, ...]]:
     model = Job.model == bindparam("model")
     active = select(Job.id).where(Job.tenant_id == bindparam("tenant"), model, text(ACTIVE))
+    first_active = active.order_by(_index_order()).limit(1).scalar_subquery()
     waiting = select(Job.id).where(model, Job.priority == bindparam("priority"), text(WAITING))
     # In the index's order: a planner that expects most jobs to be waiting would search among those that are done.
     first_waiting = waiting.order_by(Job.tenant_id, Job.queue_key, Job.id).limit(1).scalar_subquery()
@@ -67,7 +89,7 @@ def _statement() -> Select[*tuple[Any, ...]]:
         Tenant.max_queued,
         Tenant.cost_per_day,
         Tenant.max_running,
-        exists(active),
+        first_active.is_not(None),
         first_waiting.is_not(None),
         _released(model, Job.lane == bindparam("first")),
         _released(model, Job.lane == bindparam("lane")),
