@@ -19,6 +19,7 @@ from limner_shared.operator_port import address_of
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging, get_logger
 from limner_web.limits import max_connections
+from limner_web.serving.shutdown import Shutdown
 
 log = get_logger(__name__)
 
@@ -29,6 +30,8 @@ class Server(BaseApplication):
     def __init__(self, settings: Settings, process_ended: Callable[[int], None]) -> None:
         """`process_ended` is called with the number of each web process that has ended."""
         self._settings = settings
+        self._shutdown: Shutdown | None = None
+        """The application's, in the process that serves it."""
         self._process_ended = process_ended
         super().__init__()
 
@@ -39,7 +42,8 @@ class Server(BaseApplication):
             _log_operator_address(self._settings, server.LISTENERS)
 
         def post_worker_init(worker: Any) -> None:
-            worker.wsgi.extensions["limner"].shutdown.follow(worker)
+            if self._shutdown is not None:
+                self._shutdown.follow(worker)
 
         def worker_exit(_server: Any, _worker: Any) -> None:
             trace_export.close()
@@ -81,6 +85,7 @@ class Server(BaseApplication):
         configure_logging(self._settings, "web")
         trace_export.configure(self._settings, "web")
         app = create_app(self._settings)
+        self._shutdown = app.extensions["limner"].shutdown
         BatchLoader(app.extensions["limner"]).start()
         return app
 
