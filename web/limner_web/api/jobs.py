@@ -137,6 +137,7 @@ def set_priority(job_id: str, body: PriorityRequest) -> Response:
         change = ledger.prioritise(session, tenant_id(), job_id, body.priority)
     if change is not None:
         services.hints.changed([change])
+        services.hints.waiting()
     return _answer(_view(services, job_id))
 
 

@@ -16,8 +16,8 @@ def prioritise(session: Session, tenant_id: str, job_id: str, priority: Priority
     """Move a waiting job to a priority class; None if it is in it. Raises NotFound, or InvalidState for one that no
     longer waits.
 
-    A released job is taken back, as by `recall`: its message finds nothing to claim, and it is released again to the
-    lane of its class.
+    A released job is released again, to the lane of its new class. Its earlier message still starts it if a worker
+    fetches that first.
     """
     row = lock_job(session, tenant_id, job_id)
     if row.state != JobState.QUEUED:
