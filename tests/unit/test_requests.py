@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.interpret import FIELDS, GOAL_CLEAN, GOAL_F1, GOAL_SUBJECT, SIZES, by_language
+from bench.interpret import FIELDS, GOAL_CLEAN, GOAL_F1, GOAL_SUBJECT, PARTS, SIZES, by_language
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation.language_files import LANGUAGES
@@ -15,7 +15,6 @@ from limner_worker.stages.interpretation.rules import interpret
 
 STYLES = ("3d", "noto", "noto-v1", "flat")
 DATA = Path(__file__).parent.parent / "data"
-PARTS = ("development", "held-out", "further")
 SEED = 7
 
 
@@ -24,7 +23,7 @@ def rows_of(name: str, part: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["part"] == part]
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", PARTS[:-1])
 def test_every_language_reaches_the_goals(part: Any):
     rows = rows_of("requests.jsonl", part)
     found = [interpret(row["text"], STYLES, (), SIZES) for row in rows]
@@ -34,6 +33,13 @@ def test_every_language_reaches_the_goals(part: Any):
         assert each["subject"] >= GOAL_SUBJECT, code
         assert each["clean"] >= GOAL_CLEAN, code
         assert all(each[name]["f1"] >= GOAL_F1 for name in FIELDS), code
+
+
+def test_no_condition_is_lost_in_descriptions_that_the_rules_were_not_made_for():
+    rows = rows_of("requests.jsonl", PARTS[-1])
+    score = by_language(rows, [interpret(row["text"], STYLES, (), SIZES) for row in rows])["all"]
+    assert score["subject"] >= GOAL_SUBJECT
+    assert all(score[name]["f1"] >= GOAL_F1 for name in FIELDS)
 
 
 def test_there_are_thirty_descriptions_in_each_language():
@@ -80,6 +86,13 @@ def test_a_follow_up_changes_what_it_names(row: Any):
         ("quatre-vingt-dix-sept images d'un chat", "un chat", {"n": 97}),
         ("fünfhundertzwölf Bilder von einem Pilz", "einem Pilz", {"n": 512}),
         ("two pictures and a half", "two pictures and a half", {"n": None}),
+        ("a girl's birthday is near, so draw a cake", "a cake", {}),
+        ("a red fox in the snow, so draw it in 3d", "a red fox in the snow, so draw it", {"style": "3d"}),
+        ("a bowl of soup, but skip the spoon", "a bowl of soup", {"negative_prompt": "spoon"}),
+        ("a wall and a drop of water", "a wall and a drop of water", {"negative_prompt": ""}),
+        ("una jirafa con bufanda de 256x384", "una jirafa con bufanda", {"width": 256, "height": 384}),
+        ("une ville sous la neige, carrée", "une ville sous la neige", {"width": 256, "height": 256}),
+        ("ein Igel, weder Blätter noch Gras", "ein Igel", {"negative_prompt": "Blätter, Gras"}),
         ("give me 3 diferent pictuers of a robot", "a robot", {"n": 3}),
     ],
 )

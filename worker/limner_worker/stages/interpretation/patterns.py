@@ -13,12 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from limner_worker.stages.interpretation.language_files import (
-    BY_CODE,
-    FALLBACK,
-    LANGUAGES,
-    words,
-)
+from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES, words
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_pattern
 from limner_worker.stages.interpretation.texts import Pattern, compiled
@@ -28,6 +23,8 @@ GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.g
 END: Final = r"(?=\s*[,.;:!?()，。、！？；]|\s*$)"
 START: Final = r"(?:(?<=^)|(?<=[,.;:!?(，。、！？；]))\s*"
 _STOPS: Final = r"[.!?。！？]*\s*$"
+_LONGEST_REASON: Final = 160
+"""The most characters of a reason before a request."""
 _MAX_WORDS: Final = 3
 """The most words of a thing within a list of things to leave out."""
 
@@ -68,7 +65,7 @@ def patterns_for(language: Language) -> RequestPatterns:
     tails = tuple(rf"{source}\s*{_STOPS}" for source in requests.tails)
     adding = "|".join(map(re.escape, language.additions)) or "(?!)"
     return RequestPatterns(
-        lead_ins=_beginning(requests.lead_ins),
+        lead_ins=_beginning((*_reasons(language), *requests.lead_ins)),
         tails=compiled((*polite, *tails)),
         polite_tails=compiled(polite),
         asides=compiled(requests.asides),
@@ -97,6 +94,19 @@ def _any(alternation: str) -> str:
 
 def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
     return compiled(rf"^[\s¿¡,.:;!]*(?:{source})[\s,:!.，：！]*" for source in patterns)
+
+
+def _reasons(language: Language) -> tuple[str, ...]:
+    """Return the pattern of a reason before a request: a clause up to a conjunction that a request follows.
+
+    The request must be for a thing of its own: in "a fox, so make it wide", the first clause names the subject.
+    """
+    if not language.requests.reasons:
+        return ()
+    asking = rf"(?:[\s,]+(?:{'|'.join(language.requests.lead_ins)}))+"
+    things = rf"{_any(language.connectives.indefinite)}|{_any(language.pictures.quantities)}|{number_pattern(language)}"
+    new = rf"(?:{things})(?!\w)" if language.connectives.indefinite else rf"(?!(?:{language.requests.pronouns})(?!\w))"
+    return (rf"[^.!?]{{3,{_LONGEST_REASON}}}?[,;]\s+(?:{language.requests.reasons})(?!\w)(?={asking}[\s,]+{new})",)
 
 
 def _filled(source: str, language: Language) -> str:
@@ -194,7 +204,8 @@ def _seed(language: Language, adding: str) -> tuple[str, ...]:
 
 def _size(language: Language) -> tuple[str, ...]:
     both = (language, BY_CODE[FALLBACK])
-    before = rf"(?:(?:{_any(language.size.before)}|size)\s*[:=]?\s*)*"
+    start = "" if language.unspaced else r"(?<!\w)"  # "bufanda de 256x384" does not end in the word "a"
+    before = rf"(?:{start}(?:{_any(language.size.before)}|size)\s*[:=]?\s*)*"
     pixels = rf"(?:\s*(?:{words('size.pixels', *both)})(?![a-z]))"
     after = rf"(?:{language.size.after})?" if language.size.after else ""
     return (
@@ -213,7 +224,8 @@ def _shape(shape: str, language: Language) -> tuple[str, ...]:
         words_ = getattr(each.shapes, shape)
         framed = each.shapes.frame.replace("{shape}", words_)
         found += [source.replace("{end}", END) for source in (framed, *each.shapes.more.get(shape, ()))]
-        found.append(rf"(?<=[,;(，、；（])\s*(?:{words_})\s*[)）]?{END}|^(?:{words_})\s*[,:，、：]")
+        agreeing = rf"(?:{words_})(?:{each.shapes.endings})"
+        found.append(rf"(?<=[,;(，、；（])\s*{agreeing}\s*[)）]?{END}|^{agreeing}\s*[,:，、：]")
     return (*found, rf"(?<![\d:])(?:{_RATIOS[shape]})(?![\d:])") if shape in _RATIOS else tuple(found)
 
 
