@@ -16,6 +16,8 @@ from limner_worker.stages.interpretation.rules import interpret
 STYLES = ("3d", "noto", "noto-v1", "flat")
 DATA = Path(__file__).parent.parent / "data"
 SEED = 7
+FEWEST = 10
+"""Of fewer descriptions in a language, a share means nothing."""
 
 
 def rows_of(name: str, part: str) -> list[dict[str, Any]]:
@@ -23,23 +25,17 @@ def rows_of(name: str, part: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["part"] == part]
 
 
-@pytest.mark.parametrize("part", PARTS[:-1])
+@pytest.mark.parametrize("part", PARTS)
 def test_every_language_reaches_the_goals(part: Any):
     rows = rows_of("requests.jsonl", part)
     found = [interpret(row["text"], STYLES, (), SIZES) for row in rows]
     scores = by_language(rows, found)
     assert scores.keys() == {"all"} | {language.code for language in LANGUAGES}
-    for code, each in scores.items():
+    few = len(rows) < FEWEST * len(LANGUAGES)
+    for code, each in scores.items() if not few else [("all", scores["all"])]:
         assert each["subject"] >= GOAL_SUBJECT, code
         assert each["clean"] >= GOAL_CLEAN, code
         assert all(each[name]["f1"] >= GOAL_F1 for name in FIELDS), code
-
-
-def test_no_condition_is_lost_in_descriptions_that_the_rules_were_not_made_for():
-    rows = rows_of("requests.jsonl", PARTS[-1])
-    score = by_language(rows, [interpret(row["text"], STYLES, (), SIZES) for row in rows])["all"]
-    assert score["subject"] >= GOAL_SUBJECT
-    assert all(score[name]["f1"] >= GOAL_F1 for name in FIELDS)
 
 
 def test_there_are_thirty_descriptions_in_each_language():
@@ -93,6 +89,13 @@ def test_a_follow_up_changes_what_it_names(row: Any):
         ("una jirafa con bufanda de 256x384", "una jirafa con bufanda", {"width": 256, "height": 384}),
         ("une ville sous la neige, carrée", "une ville sous la neige", {"width": 256, "height": 256}),
         ("ein Igel, weder Blätter noch Gras", "ein Igel", {"negative_prompt": "Blätter, Gras"}),
+        ("As it rains, please draw a duck", "a duck", {}),
+        ("ein Hund im Schnee, also mach es breit", "ein Hund im Schnee, also mach es breit", {}),
+        ("please нарисуй белку", "белку", {}),
+        ("thank you card with flowers", "thank you card with flowers", {}),
+        ("a lantern in noto-v1", "a lantern", {"style": "noto-v1"}),
+        ("고양이 없는 방", "방", {"negative_prompt": "고양이"}),
+        ("집이 없는 들판", "들판", {"negative_prompt": "집"}),
         ("give me 3 diferent pictuers of a robot", "a robot", {"n": 3}),
     ],
 )

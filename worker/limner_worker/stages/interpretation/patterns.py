@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from limner_worker.stages.interpretation.asking import beginnings, thanks
 from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES, words
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_pattern
@@ -23,8 +24,6 @@ GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.g
 END: Final = r"(?=\s*[,.;:!?()，。、！？；]|\s*$)"
 START: Final = r"(?:(?<=^)|(?<=[,.;:!?(，。、！？；]))\s*"
 _STOPS: Final = r"[.!?。！？]*\s*$"
-_LONGEST_REASON: Final = 160
-"""The most characters of a reason before a request."""
 _MAX_WORDS: Final = 3
 """The most words of a thing within a list of things to leave out."""
 
@@ -61,11 +60,11 @@ class RequestPatterns:
 def patterns_for(language: Language) -> RequestPatterns:
     """Return the patterns of a language, which are compiled once."""
     requests = language.requests
-    polite = tuple(rf"{source}\s*{_STOPS}" for source in requests.polite_tails)
+    polite = tuple(rf"{source}\s*{_STOPS}" for source in thanks(language))
     tails = tuple(rf"{source}\s*{_STOPS}" for source in requests.tails)
     adding = "|".join(map(re.escape, language.additions)) or "(?!)"
     return RequestPatterns(
-        lead_ins=_beginning((*_reasons(language), *requests.lead_ins)),
+        lead_ins=_beginning(beginnings(language)),
         tails=compiled((*polite, *tails)),
         polite_tails=compiled(polite),
         asides=compiled(requests.asides),
@@ -94,19 +93,6 @@ def _any(alternation: str) -> str:
 
 def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
     return compiled(rf"^[\s¿¡,.:;!]*(?:{source})[\s,:!.，：！]*" for source in patterns)
-
-
-def _reasons(language: Language) -> tuple[str, ...]:
-    """Return the pattern of a reason before a request: a clause up to a conjunction that a request follows.
-
-    The request must be for a thing of its own: in "a fox, so make it wide", the first clause names the subject.
-    """
-    if not language.requests.reasons:
-        return ()
-    asking = rf"(?:[\s,]+(?:{'|'.join(language.requests.lead_ins)}))+"
-    things = rf"{_any(language.connectives.indefinite)}|{_any(language.pictures.quantities)}|{number_pattern(language)}"
-    new = rf"(?:{things})(?!\w)" if language.connectives.indefinite else rf"(?!(?:{language.requests.pronouns})(?!\w))"
-    return (rf"[^.!?]{{3,{_LONGEST_REASON}}}?[,;]\s+(?:{language.requests.reasons})(?!\w)(?={asking}[\s,]+{new})",)
 
 
 def _filled(source: str, language: Language) -> str:
@@ -263,6 +249,7 @@ def _style_frames(both: tuple[Language, ...]) -> tuple[str, ...]:
             rf"(?:(?:{words('style.of', *both)}) )?['\"“«]?{{style}}['\"”»]?(?![\w-])"
         ),
         rf"{_inside(both)}['\"“«]?(?<![\w-]){{style}}['\"”»]?[ -](?:{word})(?!\w){tail}",
+        rf"(?<!\w)(?:{words('style.introductions', *spaced)})\s{{style}}{END}",
         rf"(?<![\w-]){{style}}[ -](?={nouns}|(?:{media or NEVER})(?!\w))",
         rf"(?<![\w-]){{style}} (?:{words('style.pictures_after', *both)})(?!\w){tail}",
         (

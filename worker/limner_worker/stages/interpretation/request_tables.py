@@ -25,6 +25,10 @@ class Requests(Table):
     """How a request begins ("please draw me"); removed repeatedly."""
     reasons: Regex = ""
     """Alternation of what joins a reason to the request after it ("it is her birthday, so draw ...")."""
+    courtesies: Regex = ""
+    """Alternation of words such as "please"; those of English are left out of texts in every language."""
+    because: Regex = ""
+    """Alternation of what begins a reason ("as it is her birthday, draw ...")."""
     pronouns: Regex = ""
     """Alternation of what stands for a thing already named, in a language without indefinite articles."""
     picture_of: Patterns = ()
