@@ -3,8 +3,9 @@
     python -m bench.interpret [--part held-out] [--wrong] [--url http://localhost:11434/v1 --model NAME]
 
 The descriptions and their expected conditions are in tests/data/requests.jsonl. Rules are written by looking at the
-part `development`, and judged by `held-out`; `further` was written later, with other phrases. Backends: rules always; a
-server if its URL is given.
+part `development`, and judged by `held-out`; `further` was written later, with other phrases. The parts `fresh` to
+`fresh-3` were each scored once before the rules knew them (docs/decisions/0108). Backends: rules always; a server if
+its URL is given.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from limner_worker.stages.interpretation.client import ChatClient
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "requests.jsonl"
+PARTS = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3")
 FIELDS = ("n", "size", "style", "negative")
 SIZES = ((256, 256), (64, 64), (384, 256), (256, 384))
 GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN = 0.99, 0.9, 0.85
@@ -157,9 +159,7 @@ def measure(interpreter: Interpreter, rows: Sequence[dict[str, Any]], *, wrong: 
 
 
 @click.command()
-@click.option(
-    "--part", type=click.Choice(["development", "held-out", "further"]), default="held-out", help="Which descriptions."
-)
+@click.option("--part", type=click.Choice(PARTS), default="held-out", help="Which descriptions.")
 @click.option("--quick", is_flag=True, help="Every sixth description only.")
 @click.option("--wrong", is_flag=True, help="Print what is wrong.")
 @click.option("--url", help="Also measure this OpenAI-compatible server.")

@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from limner_worker.stages.interpretation.language_files import (
-    BY_CODE,
-    FALLBACK,
-    LANGUAGES,
-    words,
-)
+from limner_worker.stages.interpretation.asking import beginnings, thanks
+from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES, words
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_pattern
 from limner_worker.stages.interpretation.texts import Pattern, compiled
@@ -64,11 +60,11 @@ class RequestPatterns:
 def patterns_for(language: Language) -> RequestPatterns:
     """Return the patterns of a language, which are compiled once."""
     requests = language.requests
-    polite = tuple(rf"{source}\s*{_STOPS}" for source in requests.polite_tails)
+    polite = tuple(rf"{source}\s*{_STOPS}" for source in thanks(language))
     tails = tuple(rf"{source}\s*{_STOPS}" for source in requests.tails)
     adding = "|".join(map(re.escape, language.additions)) or "(?!)"
     return RequestPatterns(
-        lead_ins=_beginning(requests.lead_ins),
+        lead_ins=_beginning(beginnings(language)),
         tails=compiled((*polite, *tails)),
         polite_tails=compiled(polite),
         asides=compiled(requests.asides),
@@ -194,7 +190,8 @@ def _seed(language: Language, adding: str) -> tuple[str, ...]:
 
 def _size(language: Language) -> tuple[str, ...]:
     both = (language, BY_CODE[FALLBACK])
-    before = rf"(?:(?:{_any(language.size.before)}|size)\s*[:=]?\s*)*"
+    start = "" if language.unspaced else r"(?<!\w)"  # "bufanda de 256x384" does not end in the word "a"
+    before = rf"(?:{start}(?:{_any(language.size.before)}|size)\s*[:=]?\s*)*"
     pixels = rf"(?:\s*(?:{words('size.pixels', *both)})(?![a-z]))"
     after = rf"(?:{language.size.after})?" if language.size.after else ""
     return (
@@ -213,7 +210,8 @@ def _shape(shape: str, language: Language) -> tuple[str, ...]:
         words_ = getattr(each.shapes, shape)
         framed = each.shapes.frame.replace("{shape}", words_)
         found += [source.replace("{end}", END) for source in (framed, *each.shapes.more.get(shape, ()))]
-        found.append(rf"(?<=[,;(，、；（])\s*(?:{words_})\s*[)）]?{END}|^(?:{words_})\s*[,:，、：]")
+        agreeing = rf"(?:{words_})(?:{each.shapes.endings})"
+        found.append(rf"(?<=[,;(，、；（])\s*{agreeing}\s*[)）]?{END}|^{agreeing}\s*[,:，、：]")
     return (*found, rf"(?<![\d:])(?:{_RATIOS[shape]})(?![\d:])") if shape in _RATIOS else tuple(found)
 
 
@@ -251,6 +249,7 @@ def _style_frames(both: tuple[Language, ...]) -> tuple[str, ...]:
             rf"(?:(?:{words('style.of', *both)}) )?['\"“«]?{{style}}['\"”»]?(?![\w-])"
         ),
         rf"{_inside(both)}['\"“«]?(?<![\w-]){{style}}['\"”»]?[ -](?:{word})(?!\w){tail}",
+        rf"(?<!\w)(?:{words('style.introductions', *spaced)})\s{{style}}{END}",
         rf"(?<![\w-]){{style}}[ -](?={nouns}|(?:{media or NEVER})(?!\w))",
         rf"(?<![\w-]){{style}} (?:{words('style.pictures_after', *both)})(?!\w){tail}",
         (

@@ -23,6 +23,14 @@ class Requests(Table):
 
     lead_ins: Patterns = ()
     """How a request begins ("please draw me"); removed repeatedly."""
+    reasons: Regex = ""
+    """Alternation of what joins a reason to the request after it ("it is her birthday, so draw ...")."""
+    courtesies: Regex = ""
+    """Alternation of words such as "please"; those of English are left out of texts in every language."""
+    because: Regex = ""
+    """Alternation of what begins a reason ("as it is her birthday, draw ...")."""
+    pronouns: Regex = ""
+    """Alternation of what stands for a thing already named, in a language without indefinite articles."""
     picture_of: Patterns = ()
     """"A picture of" at the beginning, where `Pictures` does not fit."""
     pictures_after: Patterns = ()
@@ -93,6 +101,8 @@ class Shapes(Table):
     square: Regex
     wide: Regex
     tall: Regex
+    endings: Regex = ""
+    """What the words may end with where they agree with "picture" and stand alone ("une ville, carrée")."""
     more: dict[str, Patterns] = {}
     """More patterns by shape."""
 
