@@ -170,6 +170,18 @@ def test_a_picture_is_shared_by_a_link_that_needs_no_key(service: int, open_page
     expect(link).to_have_value(re.compile("^http"))
 
 
+def test_the_cost_and_the_time_are_said_before_a_picture_is_drawn(open_page: Callable[..., Page]):
+    page = open_page()
+    estimate = page.locator("#estimate")
+    expect(page.get_by_role("button", name="Draw", exact=True)).to_have_accessible_description(re.compile("128 cost"))
+    fill(page, "", steps="4")
+    expect(estimate).to_contain_text("64 cost units")
+    reply = {"cost": 64, "cost_left": 20, "paused": None, "workers": 1, "eta": {"median_seconds": 200}}
+    page.route("**/api/v1/estimate?*", lambda route: route.fulfill(json=reply))
+    fill(page, "", steps="5")
+    expect(estimate).to_have_text("Ready in about 3 minutes · 64 cost units of the 20 left today")
+
+
 @contextmanager
 def paused(port: int, **fields: str) -> Iterator[None]:
     """Pause a model meanwhile."""

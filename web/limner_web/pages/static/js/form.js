@@ -44,6 +44,7 @@ function summarise() {
   for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
   const n = Number(fields.n.value);
   $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
+  form.dispatchEvent(new Event("settings"));
 }
 
 export function readForm() {

@@ -5,6 +5,7 @@ import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { $, el, perFrame } from "./dom.js";
 import { setUpDropSettings } from "./drop-settings.js";
 import { failure } from "./errors.js";
+import { setUpEstimate } from "./estimate.js";
 import { clearError, fillForm, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
 import { jobs, open, put, refresh, watch } from "./jobs.js";
@@ -149,6 +150,7 @@ const draft = setUpForm(draw);
 setUpDescribe(draft?.mode);
 setUpStart();
 setUpDropSettings();
+setUpEstimate();
 $("#older").onclick = more;
 $("[data-reload]").onclick = more;
 addShortcuts(
