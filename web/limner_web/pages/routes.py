@@ -12,8 +12,9 @@ from markupsafe import Markup, escape
 from limner_shared.domain.views import ModelView
 from limner_shared.errors import LimnerError
 from limner_web.auth import PAGES, PUBLIC, is_signed_in
-from limner_web.pages import reference
+from limner_web.pages import examples, reference
 from limner_web.pages.compression import compress
+from limner_web.pages.languages import language_of_request
 from limner_web.services import get_services
 from limner_web.view_builders import model_view
 
@@ -21,14 +22,6 @@ bp = APIBlueprint("pages", __name__, enable_openapi=False)
 bp.after_request(compress)
 
 THEMES: Final = ("light", "dark", "contrast")
-EXAMPLES: Final = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
-CONVERSATION_EXAMPLES: Final = (
-    "a red car, please",
-    "four pictures of a cat in flat style",
-    "请画一个红苹果",
-    "ein Geist als 3d-Figur",
-    "🦊",
-)
 
 
 @bp.app_template_filter()
@@ -70,8 +63,9 @@ def index() -> str:
 
 def studio(values: dict[str, str], problem: LimnerError | None) -> str:
     """The studio with these values in its form, and a problem if there is one."""
+    offered = examples.PROMPTS[language_of_request()]
     return render_template(
-        "index.html", models=_models(), data=_data(), examples=EXAMPLES, values=values, problem=problem
+        "index.html", models=_models(), data=_data(), examples=offered, values=values, problem=problem
     )
 
 
@@ -84,7 +78,8 @@ def gallery() -> str:
 @bp.get("/conversation")
 def conversation() -> str:
     """The conversation page."""
-    return render_template("conversation.html", models=_models(), examples=CONVERSATION_EXAMPLES)
+    offered = examples.messages(language_of_request())
+    return render_template("conversation.html", models=_models(), examples=offered)
 
 
 @bp.get("/bulk")

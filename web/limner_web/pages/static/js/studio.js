@@ -63,7 +63,7 @@ function remix(job) {
 const pictures = () => [...jobs.values()].filter((job) => tiles.has(job.id)).sort((a, b) => (a.id < b.id ? 1 : -1)).flatMap((job) => job.images.map((image) => ({ job, image })));
 const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
-  { icon: "vary", text: t("Variations"), run: ({ job, image }) => vary(job, image) },
+  { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
 ], organise: ({ image }) => [startItem(image)] });
 
