@@ -13,6 +13,7 @@ import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
 import { organiseMenu } from "./organise.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
+import { setUpSuggestions } from "./suggest.js";
 import { explain, makeTile, paint, showPreview } from "./tile.js";
 import { toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
@@ -151,6 +152,7 @@ setUpDescribe(draft?.mode);
 setUpStart();
 setUpDropSettings();
 setUpEstimate();
+setUpSuggestions();
 $("#older").onclick = more;
 $("[data-reload]").onclick = more;
 addShortcuts(
