@@ -32,8 +32,7 @@ def test_a_worker_tells_the_names_of_its_models_in_each_language(
     assert client.get(URL).json == {"items": []}
     assert client.get(URL).headers["Cache-Control"] == "no-cache"
     cards = {"limner-flow": catalogue.get("limner-flow")}
-    names = {model: each.known_names() for model, each in recognizers_of(cards).items()}
-    answering = Answering(redis, Interpreter(), cards, Supervisor(), names)
+    answering = Answering(redis, Interpreter(), cards, Supervisor(), recognizers_of(cards))
     answering.start()
     eventually(lambda: client.get(URL).json["items"] != [])
     answering.stop()

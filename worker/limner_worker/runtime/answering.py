@@ -20,6 +20,7 @@ from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
+from limner_worker.stages.interpretation.stage import ImageRecognizer
 
 log = get_logger(__name__)
 
@@ -37,14 +38,14 @@ class Answering:
         interpreter: Interpreter,
         cards: Mapping[str, ModelCard],
         threads: Supervisor,
-        names: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+        recognizers: Mapping[str, ImageRecognizer] | None = None,
     ) -> None:
-        """`names` are the known names of models, by model and language."""
+        """`recognizers` know the names of their models."""
         self._redis = redis
         self._interpreter = interpreter
         self._cards = cards
         self._threads = threads
-        self._names = names or {}
+        self._recognizers = recognizers or {}
         self._names_due = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,8 +78,8 @@ class Answering:
     def _write_names(self) -> None:
         if time.monotonic() < self._names_due:
             return
-        for model, names in self._names.items():
-            known_names.write_names(self._redis, model, names)
+        for model, recognizer in self._recognizers.items():
+            known_names.write_names(self._redis, model, recognizer.known_names())
         self._names_due = time.monotonic() + known_names.WRITE_SECONDS
 
     def _answer(self, taken: Sequence[Question]) -> None:
