@@ -101,8 +101,9 @@ def test_a_description_is_read_changed_and_then_drawn_as_it_was_changed(service:
     with Client(f"http://127.0.0.1:{service}") as client:
         assert all("Geist" not in job.prompt for job in client.jobs().items)  # nothing was drawn
     understood.get_by_role("button", name="Style 3d").click()
-    expect(page.get_by_role("combobox", name="Style", exact=True)).to_be_focused()
-    page.get_by_role("combobox", name="Style", exact=True).select_option("flat")
+    style = page.get_by_role("group", name="Style")
+    expect(style.get_by_role("radio", name="3d")).to_be_focused()
+    style.get_by_text("flat").click()
     page.get_by_label("Pictures", exact=True).fill("3")
     expect(understood.get_by_role("button", name="Pictures 3")).to_be_visible()
     page.get_by_role("textbox", name="Prompt").fill("ghost")

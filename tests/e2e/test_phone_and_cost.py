@@ -42,3 +42,16 @@ def test_the_actions_for_which_a_narrow_tile_has_no_room_are_in_its_menu(service
         tile.get_by_role("button", name="More actions").click()
         expect(page.get_by_role("menuitem", name="Download PNG")).to_be_visible()
         expect(page.get_by_role("menuitem", name="Remix")).to_have_count(folded)
+
+
+def test_the_page_of_the_models_leads_to_their_prompts(open_page: OpenPage):
+    page = open_page("/models", locale="fr")
+    flow = page.get_by_role("region", name="Limner Flow")
+    flow.get_by_text("Tous les noms").click()
+    flow.get_by_role("searchbox").fill("tete de ch")
+    flow.get_by_role("link", name="tête de chat").last.click()
+    expect(page.locator("#ask [name=prompt]")).to_have_value("tête de chat")
+    page.goto(page.url.partition("?")[0] + "models")
+    page.get_by_role("region", name="Limner GAN").get_by_role("link", name="fusée").click()
+    expect(page.locator("#ask [name=prompt]")).to_have_value("fusée")
+    expect(page.locator("#ask [name=model]")).to_have_value("limner-gan")

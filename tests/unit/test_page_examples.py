@@ -9,9 +9,11 @@ import pytest
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
-from limner_web.pages import examples
-from limner_web.pages.languages import LANGUAGES
+from limner_web.pages import examples, model_pictures
+from limner_web.pages.languages import LANGUAGES, read_catalog
+from limner_web.view_builders import model_view
 from limner_worker.generators.base import ImageTask, Picture
+from limner_worker.generators.builtin.conditioned import load_encoder
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED
@@ -74,3 +76,39 @@ def test_the_picture_of_an_example_message_shows_what_it_asks_for(
 def test_every_page_offers_only_messages_that_are_proved():
     offered = {message for language in LANGUAGES for message in examples.messages(language)}
     assert offered <= {message for message, *_ in MEANT}
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES)[1:])
+def test_the_things_on_the_page_of_the_models_are_their_names_in_each_language(language: Any):
+    names, catalog = KnownNames(SHIPPED / "limner-text"), read_catalog(language)
+    things = [thing for thing, _ in model_pictures.THINGS]
+    said = {thing: message.string for thing in things if (message := catalog.get(thing)) is not None}
+    assert {thing: str(text).lower() for thing, text in said.items()} == {
+        thing: names.translated(thing, language) for thing in things
+    }
+
+
+def test_the_scenes_on_the_page_of_the_models_are_read_alike_in_each_language(catalogue: Catalogue):
+    encoder = load_encoder(catalogue.get(None), "cpu", Settings(device="cpu"))
+
+    def read(text: str) -> str:
+        _, spec = catalogue.resolve(JobRequest(prompt=text, seed=1))
+        scene = encoder.scene(ImageTask(spec, spec.seed), most=6)
+        assert scene is not None
+        assert scene.left_out == ()
+        return scene.caption
+
+    for scene in model_pictures.SCENES:
+        said = [str(found.string) for each in list(LANGUAGES)[1:] if (found := read_catalog(each).get(scene))]
+        assert [read(text) for text in said] == [read(scene)] * 4
+
+
+def test_a_built_in_model_has_a_picture_of_each_thing_and_style(catalogue: Catalogue):
+    for name in ("limner-flow", "limner-gan"):
+        model = model_view(catalogue.get(name), name)
+        assert list(model_pictures.styles(model)) == model.styles
+        assert [each.prompt for each in model_pictures.samples(model)][:14] == [
+            each for each, _ in model_pictures.THINGS
+        ]
+    other = model_view(catalogue.get("limner-flow").model_copy(update={"name": "mine"}), "")
+    assert (model_pictures.styles(other), model_pictures.samples(other)) == ({}, [])

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from limner_shared.domain.views import ModelView
 from limner_shared.errors import LimnerError
 from limner_web.auth import PAGES, PUBLIC, is_signed_in
-from limner_web.pages import examples, reference
+from limner_web.pages import examples, model_pictures, reference
 from limner_web.pages.compression import compress
 from limner_web.pages.languages import language_of_request
 from limner_web.services import get_services
@@ -22,6 +22,8 @@ bp = APIBlueprint("pages", __name__, enable_openapi=False)
 bp.after_request(compress)
 
 THEMES: Final = ("light", "dark", "contrast")
+MOST_NAMED_CHARS: Final = 500
+"""Of a prompt in an address."""
 
 
 @bp.app_template_filter()
@@ -57,8 +59,9 @@ def keep_private(response: Response) -> Response:
 
 @bp.get("/")
 def index() -> str:
-    """The studio."""
-    return studio({}, None)
+    """The studio, with the prompt and the model that its address names."""
+    named = {name: request.args[name][:MOST_NAMED_CHARS] for name in ("prompt", "model") if name in request.args}
+    return studio(named, None)
 
 
 def studio(values: dict[str, str], problem: LimnerError | None) -> str:
@@ -80,6 +83,15 @@ def conversation() -> str:
     """The conversation page."""
     offered = examples.messages(language_of_request())
     return render_template("conversation.html", models=_models(), examples=offered)
+
+
+@bp.get("/models")
+def models() -> str:
+    """What each model can draw, in words and pictures."""
+    shown = _models()
+    samples = {model.name: model_pictures.samples(model) for model in shown}
+    styles = {model.name: model_pictures.styles(model) for model in shown}
+    return render_template("models.html", models=shown, samples=samples, styles=styles)
 
 
 @bp.get("/bulk")
@@ -114,8 +126,8 @@ def docs() -> str:
 
 
 def _data() -> list[dict[str, Any]]:
-    """The models for the scripts."""
-    return [model.model_dump(mode="json") for model in _models()]
+    """The models for the scripts, each with the pictures of its styles."""
+    return [model.model_dump(mode="json") | {"style_pictures": model_pictures.styles(model)} for model in _models()]
 
 
 def _models() -> list[ModelView]:

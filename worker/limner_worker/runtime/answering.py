@@ -78,9 +78,13 @@ class Answering:
     def _write_names(self) -> None:
         if time.monotonic() < self._names_due:
             return
-        for model, recognizer in self._recognizers.items():
-            known_names.write_names(self._redis, model, recognizer.known_names())
-        self._names_due = time.monotonic() + known_names.WRITE_SECONDS
+        self._names_due = time.monotonic() + known_names.WRITE_SECONDS  # first: an error must not hold up questions
+        try:
+            for model, recognizer in self._recognizers.items():
+                known_names.write_names(self._redis, model, recognizer.known_names())
+        except RedisError:
+            self._names_due = 0.0
+            raise
 
     def _answer(self, taken: Sequence[Question]) -> None:
         if not taken:
