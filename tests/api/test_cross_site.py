@@ -57,6 +57,7 @@ CHANGES = [
     ("POST", f"/api/v1/bulks/bulk_{ID}/pause"),
     ("POST", f"/api/v1/bulks/bulk_{ID}/resume"),
     ("POST", "/api/v1/conversations"),
+    ("PUT", f"/api/v1/conversations/conv_{ID}/title"),
     ("DELETE", f"/api/v1/conversations/conv_{ID}"),
     ("POST", f"/api/v1/conversations/conv_{ID}/messages"),
     ("PUT", f"/api/v1/conversations/conv_{ID}/turns/turn_{ID}"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
+from limner_shared.db.engine import now
 from limner_shared.db.tables import RUNNING, Job, Tenant, Usage
 
 DAYS: Final = 31
@@ -38,3 +40,10 @@ def usage(session: Session, tenant_id: str) -> AccountUsage:
         queued=queries.queued_jobs(session, tenant_id, max(COUNTED, tenant.max_queued or 0)),
         running=session.scalar(running) or 0,
     )
+
+
+def granted_today(session: Session, tenant_id: str) -> int:
+    """The cost units granted to a tenant today, in UTC by the database's clock."""
+    moment: float = session.scalar(select(now())) or 0.0
+    day = datetime.fromtimestamp(moment, UTC).date().isoformat()
+    return session.scalar(select(Usage.cost).where(Usage.tenant_id == tenant_id, Usage.day == day)) or 0

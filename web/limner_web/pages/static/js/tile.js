@@ -18,13 +18,18 @@ export function makeTile({ onRemix, onEnlarge, organise }) {
   const element = copyOf("tile");
   const tile = { element, job: null, onEnlarge, previewedAt: 0, explainedAt: 0, explanation: "" };
   const on = (name, run) => { $(name, element).addEventListener("click", (event) => run(tile.job, event.currentTarget)); };
+  // The actions for which a narrow tile has no room.
+  const folded = (job) => [
+    job.images.length > 0 && { name: ".vary", icon: "vary", text: t("Vary: four pictures near this one"), onClick: () => vary(job) },
+    { name: ".remix", icon: "remix", text: t("Remix: load these settings"), onClick: () => onRemix(job) },
+  ].filter((each) => each && !$(each.name, element).checkVisibility());
   on(".cancel", cancel);
   on(".why", why);
   on(".retry", retry);
   on(".again", again);
   on(".vary", (job) => vary(job));
   on(".remix", onRemix);
-  on(".more", (job, at) => openMenu(at, menuOf(job, job.images[0], ended(job) ? organise(job) : [])));
+  on(".more", (job, at) => openMenu(at, [...folded(job), ...menuOf(job, job.images[0], ended(job) ? organise(job) : [])]));
   return tile;
 }
 
