@@ -40,9 +40,7 @@ def _unfolded(runs: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec:
-    """Return the spec that reproduces a job's images: run alone, but in the sizes of their original
-    batches and at their places in them.
-    """
+    """Return the spec that reproduces a job's images: alone, but in the sizes of their batches, at their places."""
     sizes = tuple(_unfolded(receipt["buckets"]) for receipt in receipts)
     # The spec holds the conditions already: the description is not interpreted again.
     changed: dict[str, Any] = {"replay": sizes, "description": None, "history": (), "given": ()}
