@@ -33,7 +33,7 @@ def test_a_denoiser_with_cuda_graphs_keeps_its_signature() -> None:
 def test_a_time_of_the_schedule_is_replaced_by_the_one_on_the_host(by_name: bool) -> None:
     scheduler = d.DDIMScheduler()
     scheduler.set_timesteps(10)
-    times = HostTimes(scheduler.timesteps)
+    times = HostTimes(scheduler.timesteps, scheduler.timesteps.clone())
     for place, time in enumerate(scheduler.timesteps):
         args, kwargs = times.given((1, 3), {"timestep": time}) if by_name else times.given((1, time, 3), {"eta": 0.0})
         found = kwargs["timestep"] if by_name else args[1]
@@ -43,7 +43,7 @@ def test_a_time_of_the_schedule_is_replaced_by_the_one_on_the_host(by_name: bool
 
 @pytest.mark.parametrize("time", [7, torch.tensor(3), torch.zeros(2)])
 def test_another_time_is_left_as_it_is(time: Any) -> None:
-    args, _ = HostTimes(torch.arange(5)).given((1, time, 3), {})
+    args, _ = HostTimes(torch.arange(5), torch.arange(5)).given((1, time, 3), {})
     assert args[1] is time
 
 

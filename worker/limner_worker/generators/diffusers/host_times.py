@@ -17,10 +17,10 @@ TABLE = "alphas_cumprod"
 class HostTimes:
     """The times of one image's scheduler, on the device and on the host."""
 
-    def __init__(self, times: Tensor) -> None:
-        """`times` is [steps], on the device."""
+    def __init__(self, times: Tensor, on_host: Tensor) -> None:
+        """`times` is [steps], on the device; `on_host` is its copy."""
         self._times = times
-        self._on_host = times.cpu()
+        self._on_host = on_host
 
     @classmethod
     def of(cls, scheduler: Any) -> HostTimes | None:
@@ -28,7 +28,7 @@ class HostTimes:
         times, table = getattr(scheduler, "timesteps", None), getattr(scheduler, TABLE, None)
         if not isinstance(times, Tensor) or times.ndim != 1 or times.device.type == "cpu":
             return None
-        return cls(times) if isinstance(table, Tensor) and table.device.type == "cpu" else None
+        return cls(times, times.cpu()) if isinstance(table, Tensor) and table.device.type == "cpu" else None
 
     def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a step with its time on the host, if it is one of the schedule."""
