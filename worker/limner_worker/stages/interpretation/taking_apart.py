@@ -67,7 +67,7 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
     if match := _cut(found, patterns.size):
         width = int(match["w"])
         size = width, int(match.groupdict().get("h") or width)
-        found.size = size if 1 <= min(size) and max(size) <= MAX_SIDE else None
+        found.size = size if min(size) >= 1 and max(size) <= MAX_SIDE else None
     for style in sorted(model.styles, key=len, reverse=True):
         if found.style is None and _cut(found, style_patterns(style, language)):
             found.style = style
