@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request, stream_with_context
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.domain.cards import ModelCard
@@ -202,7 +202,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
             header.x_stainless_retry_count,
             webhook=webhook,
         ).job_id
-    except InvalidRequest as error:
+    except (InvalidRequest, ValidationError) as error:
         raise renamed(error, inputs.CALLED) from error
     if wait is None:
         answer = jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))
