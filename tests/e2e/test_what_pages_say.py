@@ -66,3 +66,19 @@ def test_the_account_page_shows_and_changes_what_is_kept(open_page: OpenPage):
     page.get_by_label("Pictures: days").fill("365")
     page.get_by_role("button", name="Change it").click()
     expect(kept.get_by_role("definition").first).to_have_text("365 days")
+
+
+def test_a_picture_that_does_not_show_all_of_its_prompt_says_so(service: int, open_page: OpenPage):
+    for prompt in ("red apple", "a fox that plays quantum chess with a turtle"):
+        draw(service, prompt)
+    page = open_page()
+    short, whole = (
+        page.locator(".tile[data-state=succeeded]").nth(0),
+        page.locator(".tile[data-state=succeeded]").nth(1),
+    )
+    expect(whole.get_by_role("button", name="Not all of it")).to_be_hidden()
+    short.get_by_role("button", name="Not all of it").click()
+    dialog = page.get_by_role("dialog", name="This model could not draw all of it")
+    expect(dialog.get_by_role("listitem").first).to_have_text(re.compile("Not shown: |Only “"))
+    dialog.get_by_role("button", name="Reword it").click()
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a fox that plays quantum chess with a turtle")
