@@ -63,6 +63,7 @@ CHANGES = [
     ("PUT", f"/api/v1/conversations/conv_{ID}/turns/turn_{ID}"),
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
+    ("PUT", "/api/v1/privacy"),
     ("POST", "/api/v1/pauses"),
     ("DELETE", f"/api/v1/pauses/pause_{ID}"),
     *[

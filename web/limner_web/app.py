@@ -30,6 +30,7 @@ from limner_web.api import (
     models,
     openapi,
     pauses,
+    privacy,
     usage,
     webhook_deliveries,
     webhook_endpoints,
@@ -64,6 +65,7 @@ MODULES = (
     keys,
     audit,
     usage,
+    privacy,
     pauses,
     fleet,
     history,
@@ -88,7 +90,7 @@ MODULES = (
     languages,
     assets,
 )
-BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
+BLUEPRINTS = (*(module.bp for module in MODULES), images.links, privacy.settings)
 CONFIGURATION = {
     "OPENAPI_VERSION": "3.1.0",
     "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit

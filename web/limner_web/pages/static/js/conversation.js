@@ -5,6 +5,7 @@ import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { foldTalks, listTalks, setUpTalks } from "./talks.js";
+import { modelsLink, shortcomings } from "./shortcomings.js";
 import { ended, fileName, formatName, status } from "./words.js";
 
 const form = $("#compose");
@@ -85,6 +86,7 @@ function renderReply(entry, job) {
   $(".cancel", element).hidden = ended(job);
   $(".again", element).hidden = job.status !== "succeeded";
   $(".presentation", element).textContent = job.presentation || "";
+  if (shortcomings(job).length) $(".presentation", element).append(" ", modelsLink(job));
   $(".understood", element).textContent = interpretationText(job);
   if (job.status === "succeeded" && isNew) showPictures(entry, job);
 }

@@ -1,8 +1,9 @@
 // The settings of a picture, and the receipt that says how it was made.
 import { copyText } from "./actions.js";
 import { getJson } from "./api.js";
-import { button, el } from "./dom.js";
+import { button, el, icon } from "./dom.js";
 import { dateTime, number, t, tn } from "./i18n.js";
+import { modelsLink, shortcomings } from "./shortcomings.js";
 import { size } from "./words.js";
 
 const DIGEST = /^[0-9a-f]{40,64}$/;
@@ -21,11 +22,13 @@ export async function showFacts(panel, { job, image }, onReplay) {
     row(t("Prompt"), job.prompt), row(t("Exclude"), job.negative_prompt), row(t("Model"), job.model), row(t("Style"), image.style),
     row(t("Size"), `${image.width} × ${image.height}, ${size(image.bytes)}`), row(t("Seed"), String(image.seed)), row(t("Steps"), String(job.steps)), row(t("Guidance"), String(job.guidance)),
     row(t("Drawn"), dateTime(job.finished_at)), row(t("Shows"), image.alt_text));
+  const missing = shortcomings(job, image);
+  const note = missing.length > 0 && el("div", { className: "note" }, icon("warn"), el("p", {}, missing.join(" "), " ", modelsLink(job)));
   const tags = [...new Set([...(job.tags || []), ...(image.tags || [])])];
   settings.append(...row(t("Tags"), tags.join(", ")));
   const receipt = el("div", { className: "receipt" }, el("p", { className: "quiet" }, t("Loading the receipt …")));
   const again = button(t("Draw it again, byte for byte"), () => onReplay(job), "small", "again");
-  panel.replaceChildren(el("h2", {}, t("Settings")), settings, el("h2", {}, t("Receipt")), receipt, again);
+  panel.replaceChildren(...(note ? [note] : []), el("h2", {}, t("Settings")), settings, el("h2", {}, t("Receipt")), receipt, again);
   panel.dataset.image = image.id;
   try {
     const { items } = await getJson(`jobs/${job.id}/receipts`);

@@ -5,6 +5,7 @@ import { $, copyOf, el } from "./dom.js";
 import { makeDraggable } from "./drag.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
+import { shortcomings, tellShortcomings } from "./shortcomings.js";
 import { reasonOf, why } from "./why.js";
 import { duration, ended, enlargeLabel, facts, status } from "./words.js";
 
@@ -26,6 +27,7 @@ export function makeTile({ onRemix, onEnlarge, organise }) {
   on(".cancel", cancel);
   on(".why", why);
   on(".retry", retry);
+  on(".short", (job) => tellShortcomings(job, { text: t("Reword it"), run: onRemix }));
   on(".again", again);
   on(".vary", (job) => vary(job));
   on(".remix", onRemix);
@@ -48,6 +50,7 @@ export function paint(tile, job) {
   $(".detail", element).textContent = (job.status === "queued" && !job.paused && tile.explanation) || detail;
   $("progress", element).hidden = job.status !== "running" || !job.progress;
   if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
+  $(".short", element).hidden = !job.images.some((image) => shortcomings(job, image).length);
   if (!isNew) return;
   const hasPicture = job.images.length > 0;
   $(".cancel", element).hidden = ended(job);

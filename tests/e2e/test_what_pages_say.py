@@ -1,4 +1,4 @@
-"""What the pages say before a picture is drawn, and what they fold away on a phone."""
+"""What the pages say of costs, models and kept data, and what they fold away on a phone."""
 
 from __future__ import annotations
 
@@ -55,3 +55,30 @@ def test_the_page_of_the_models_leads_to_their_prompts(open_page: OpenPage):
     page.get_by_role("region", name="Limner GAN").get_by_role("link", name="fusée").click()
     expect(page.locator("#ask [name=prompt]")).to_have_value("fusée")
     expect(page.locator("#ask [name=model]")).to_have_value("limner-gan")
+
+
+def test_the_account_page_shows_and_changes_what_is_kept(open_page: OpenPage):
+    page = open_page("/account")
+    expect(page.get_by_role("img", name="Jobs of the last 14 days")).to_be_visible()
+    kept = page.get_by_role("region", name="What is kept")
+    expect(kept.get_by_role("definition").first).to_have_text("until you delete them")
+    kept.get_by_role("button", name="Change").click()
+    page.get_by_label("Pictures: days").fill("365")
+    page.get_by_role("button", name="Change it").click()
+    expect(kept.get_by_role("definition").first).to_have_text("365 days")
+
+
+def test_a_picture_that_does_not_show_all_of_its_prompt_says_so(service: int, open_page: OpenPage):
+    for prompt in ("red apple", "a fox that plays quantum chess with a turtle"):
+        draw(service, prompt)
+    page = open_page()
+    short, whole = (
+        page.locator(".tile[data-state=succeeded]").nth(0),
+        page.locator(".tile[data-state=succeeded]").nth(1),
+    )
+    expect(whole.get_by_role("button", name="Not all of it")).to_be_hidden()
+    short.get_by_role("button", name="Not all of it").click()
+    dialog = page.get_by_role("dialog", name="This model could not draw all of it")
+    expect(dialog.get_by_role("listitem").first).to_have_text(re.compile("Not shown: |Only “"))
+    dialog.get_by_role("button", name="Reword it").click()
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a fox that plays quantum chess with a turtle")
