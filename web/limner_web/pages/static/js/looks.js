@@ -9,7 +9,7 @@ let shownFor = null; // the name of the model
 
 function look(value, url) {
   const input = el("input", { type: "radio", name: "look", value, className: "sr" });
-  return el("label", {}, input, url ? el("img", { src: url, alt: "", width: 48, height: 48 }) : el("span", { className: "any" }, icon("vary")), el("span", {}, value || t("any")));
+  return el("label", {}, input, url ? el("img", { src: url, alt: "", width: 48, height: 48 }) : el("span", { className: "any" }, icon("vary")), value ? el("span", { lang: "en" }, value) : el("span", {}, t("any")));
 }
 
 function show() {

@@ -19,8 +19,11 @@ export function shortcomings(job, image = job.images[0]) {
   if (!image) return [];
   if (image.scene) return ofScene(image.scene);
   const thing = drawnAs({ ...job, images: [image] });
-  return thing ? [t("Only “%(thing)s” is shown: the model has no name for the rest.", { thing })] : [];
+  return thing ? [t("Drawn as “%(thing)s”, the nearest name that the model knows.", { thing })] : [];
 }
+
+// Whether something is missing, not only shown as something near.
+export const isPartial = (job) => job.images.some(({ scene }) => scene?.left_out.length);
 
 export const modelsLink = (job) => el("a", { href: `/models#${encodeURIComponent(job.model)}` }, t("What it can draw"));
 
@@ -28,5 +31,5 @@ export const modelsLink = (job) => el("a", { href: `/models#${encodeURIComponent
 export function tellShortcomings(job, { text, run }) {
   const reword = el("button", { type: "button", className: "btn primary", onclick: () => { dialog.close(); run(job); } }, text);
   const missing = [...new Set(job.images.flatMap((image) => shortcomings(job, image)))];
-  const dialog = tell(t("This model could not draw all of it"), el("ul", { className: "stack" }, missing.map((each) => el("li", {}, each))), el("p", { className: "quiet" }, t("Other words for it may be known. "), modelsLink(job)), el("div", { className: "buttons" }, reword));
+  const dialog = tell(isPartial(job) ? t("This model could not draw all of it") : t("Drawn as near as the model can"), el("ul", { className: "stack" }, missing.map((each) => el("li", {}, each))), el("p", { className: "quiet" }, t("Other words for it may be known. "), modelsLink(job)), el("div", { className: "buttons" }, reword));
 }
