@@ -193,7 +193,8 @@ class Client:
 
     def download(self, image: ImageView) -> bytes:
         """Return the image's stored bytes. Raises ClientError if they do not match its SHA-256."""
-        data = self._send("GET", image.url, headers={"Accept": image.media_type}).content
+        headers = {"Accept": image.media_type}
+        data = self._send("GET", image.url, headers=headers, follow_redirects=True).content
         if hashlib.sha256(data).hexdigest() != image.sha256:
             raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
         return data
@@ -205,7 +206,7 @@ class Client:
     def convert(self, image: ImageView, kind: str, width: int | None = None) -> bytes:
         """Return the image as another kind of file: `png`, `webp` or `jpeg`; reduced to a `width` of the API's list."""
         params = {"format": kind} | ({} if width is None else {"width": str(width)})
-        return self._send("GET", image.url, params=params).content
+        return self._send("GET", image.url, params=params, follow_redirects=True).content
 
     def models(self) -> list[ModelView]:
         """Return the server's models with their limits."""
