@@ -66,7 +66,7 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
 
 
 def orphans(session: Session, model: str, limit: int) -> list[str]:
-    """Jobs that the version before queued without a queue key or released without a lane."""
+    """Jobs that the previous release queued without a queue key or released without a lane."""
     ranks = [priority.rank for priority in Priority]
     waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.queue_key == "", text(WAITING))
     released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))

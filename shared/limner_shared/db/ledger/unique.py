@@ -33,7 +33,7 @@ def hold_unique_keys(
     this transaction.
 
     Transactions that want the same key wait for each other. Raises UniqueKeyLoading if a job of another bulk that is
-    still being read holds a key: that bulk may yet be dropped.
+    still being read holds a key: that bulk may still be dropped.
     """
     named = [(place, _name(job, job.unique), job.unique) for place, job in enumerate(new) if job.unique is not None]
     firsts: dict[Name, UniqueHold] = {}
