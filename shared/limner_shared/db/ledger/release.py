@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new, now
-from limner_shared.db.ledger.types import NO_SYNC, Released
-from limner_shared.db.many_rows import among, update_many
+from limner_shared.db.ledger.types import Released
+from limner_shared.db.many_rows import NO_SYNC, among, update_many
 from limner_shared.db.tables import QUEUED, RELEASED, WAITING, Job, Leader
 from limner_shared.domain.jobs import Lane, Priority
 from limner_shared.domain.pauses import Paused

@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new, now
-from limner_shared.db.ledger.types import NO_SYNC, NewJob, UniqueHold
+from limner_shared.db.ledger.types import NewJob, UniqueHold
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Bulk, Job, UniqueKey
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import JobState
