@@ -232,7 +232,7 @@ def _renditions(digest: str) -> str:
 
 
 def _checkpoint(name: str) -> str:
-    """The key of a checkpoint. The suffix distinguishes it from the version before, whose checkpoints have no
+    """The key of a checkpoint. The suffix distinguishes it from the previous release, whose checkpoints have no
     checksum.
     """
     return f"{CHECKPOINTS}/{name}.sum"

@@ -107,7 +107,7 @@ class Deduplicator:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("sharing", self._run, limit_seconds=UNIT_SECONDS)
+        self._thread = self._threads.start("deduplication", self._run, limit_seconds=UNIT_SECONDS)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
         """Accept jobs that are ready to be generated. Safe from any thread."""

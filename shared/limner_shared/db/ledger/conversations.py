@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Conversation, ConversationTurn
 from limner_shared.domain.ids import new_id
 from limner_shared.errors import InvalidRequest

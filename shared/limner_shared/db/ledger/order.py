@@ -6,7 +6,8 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.ledger.deletion import changed, lock_job
-from limner_shared.db.ledger.types import NO_SYNC, Change
+from limner_shared.db.ledger.types import Change
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobState, Priority
 from limner_shared.errors import InvalidState
