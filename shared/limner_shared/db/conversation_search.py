@@ -18,10 +18,12 @@ from limner_shared.domain.search_words import have_all
 
 CANDIDATES: Final = 300
 """Conversations that one page looks at."""
-MESSAGES: Final = 5000
+MESSAGES: Final = 1000
 """Messages that one page reads; more than one conversation has."""
-READ_CHARS: Final = 1000
-"""Of a longer message, only the beginning is searched."""
+READ_CHARS: Final = 300
+"""Of a longer message, only the beginning is searched: to split a million characters into words takes half a second,
+in which a web process does nothing else.
+"""
 
 
 class FoundConversations(NamedTuple):

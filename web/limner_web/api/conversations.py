@@ -75,8 +75,8 @@ class ListQuery(BaseModel):
         default=None,
         min_length=1,
         max_length=200,
-        description="Only conversations whose title and messages have all of these words, as in `GET /jobs`. A page "
-        "may then have fewer of them, or none, although more follow.",
+        description="Only conversations whose title and messages (the first 300 characters of each) have all of these "
+        "words, as in `GET /jobs`. A page may then have fewer of them, or none, although more follow.",
     )
     limit: int = Field(default=50, ge=1, le=100, description="The number of conversations per page.")
     cursor: str | None = Field(default=None, description="The value of `next` from the previous page.")
