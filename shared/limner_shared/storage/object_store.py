@@ -168,10 +168,10 @@ class Store:
         try:
             yield
         except (BaseError, OSError) as error:
+            if is_full(error):
+                raise StorageFull from error  # it responds, and can be read: the circuit breaker is not concerned
             if self._breaker is not None:
                 self._breaker.failed()
-            if is_full(error):
-                raise StorageFull from error
             raise StorageFailed(f"The picture store cannot be used: {type(error).__name__}.") from error
         else:
             if self._breaker is not None:
