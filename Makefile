@@ -71,7 +71,7 @@ chaos: $(STAMP) ## Inject seeded random faults into a running service for about 
 soak: $(STAMP) ## Run a mixed load for an hour and compare memory, threads and latency; ARGS="--minutes 10"
 	@exec $(BIN)/python -m bench.soak $(ARGS)
 
-fuzz: $(STAMP) ## Send 10,000 random requests for each database, and check the responses against the OpenAPI document
+fuzz: $(STAMP) ## Send 10,000 random and hostile requests for each database to the API and to every door; ARGS="--part doors"
 	@exec $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
 
 matrix: $(STAMP) ## Compare tiny diffusers pipelines with pipe(), and write docs/pipelines.md

@@ -15,6 +15,7 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_client.webhooks import Webhooks
+from limner_shared.domain.stored_errors import class_of
 from limner_shared.domain.views import (
     BulkView,
     ExplanationView,
@@ -292,8 +293,7 @@ def _refused(answer: httpx.Response) -> LimnerError:
             return ServiceUnavailable(f"The proxy before the server answered {answer.status_code}.")
         return ClientError(f"The server answered {answer.status_code} {answer.reason_phrase}.")
     fields = cast("dict[str, Any]", problem)
-    kinds = {kind.code: kind for kind in LimnerError.__subclasses__()}
     message = str(fields.get("detail") or fields.get("title") or answer.reason_phrase)
     details = {name: value for name, value in fields.items() if name not in PROBLEM_FIELDS}
-    kind = kinds.get(str(fields.get("code")), ClientError)
+    kind = class_of(str(fields.get("code"))) or ClientError
     return kind(message, **details)

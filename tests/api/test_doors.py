@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from collections.abc import Callable
@@ -165,3 +166,13 @@ def test_an_error_names_the_parameter_as_the_client_knows_it(
     refused = client.post(path, json=body)
     found = refused.json["error"]["param"] if "error" in refused.json else refused.json["errors"][0]["field"]
     assert (refused.status_code, found) == (422, name)
+
+
+def test_an_error_within_a_fields_json_text_names_the_field(make_app: Callable[..., App]):
+    client = make_app(models=(CANVAS,), default_model="canvas").test_client()
+    text = '[{"name": "\\u0000"}]'
+    for path, name, file in (("/replicate/v1/files", "metadata", "content"), ("/v1/images/edits", "adapters", "image")):
+        form = {name: text, "prompt": "x", file: (io.BytesIO(png("red")), "a.png")}
+        refused = client.post(path, data=form, content_type="multipart/form-data")
+        assert (refused.status_code, refused.json.get("field", name)) == (422, name)
+        assert refused.json.get("error", {"param": name})["param"] == name

@@ -149,9 +149,9 @@ def upload_file() -> Response:
         content = request.files.get("content")
         part = request.files.get("metadata")  # the client for Node sends a file, the one for Python a field
         sent = request.form.get("metadata", "") if part is None else part.read()
-        metadata = strict_json.loads(sent or "{}")
     except BROKEN_BODY as error:
         raise cut_off(0, request.content_length) from error
+    metadata = strict_json.loads_field("metadata", sent or "{}")
     if content is None:
         raise InvalidRequest("content: send the file in the multipart field `content`.", field="content")
     file = files.upload(services, tenant_id(), content, metadata, JobHeaders.read(request.headers))
