@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
@@ -71,10 +71,10 @@ class CheckpointStore:
         first_line, _, checkpoint = data.partition(b"\n")
         header = json.loads(first_line)
         buckets = header["buckets"]
-        if not isinstance(buckets, list) or not all(isinstance(size, int) for size in buckets):
+        if not isinstance(buckets, list) or not all(isinstance(size, int) for size in cast("list[Any]", buckets)):
             raise ValueError("its batch sizes are not a list of numbers")
         same_model = header["fingerprint"] == json.loads(json.dumps(self._fingerprints[model]))
-        return buckets, checkpoint if same_model else None
+        return cast("list[int]", buckets), checkpoint if same_model else None
 
     def delete(self, job: JobRun) -> None:
         """Delete a job's checkpoints, asynchronously."""
