@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -278,7 +278,7 @@ def kind(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return inline(schema["const"])
     named = schema.get("type", "any")
-    base = " or ".join(named) if isinstance(named, list) else str(named)
+    base = " or ".join(cast("list[str]", named)) if isinstance(named, list) else str(named)
     if base == "array" and "items" in schema:
         base = f"list of {kind(schema['items'])}"
     elif base == "array" and "prefixItems" in schema:

@@ -125,9 +125,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         spec_path="/api/v1/openapi.json",
         docs_path=None,
         template_folder="pages/templates",
-        static_folder=None,  # type: ignore[arg-type] - Flask's own route of files; ours is `pages.assets`
+        static_folder=None,  # Flask's own route of files; ours is `pages.assets`
     )
-    app.config.update(CONFIGURATION)
+    app.config.from_mapping(CONFIGURATION)
     app.extensions["limner"] = services = build(settings)
     problems.install(app)
     app.before_request(_begin)
@@ -146,7 +146,7 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
     answered = with_unchanged_polls(app.wsgi_app, services.unchanged, _request_id, headers)
     served = operator_port.with_operator_port(answered, settings.port)
-    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)  # type: ignore[method-assign]  # as Flask documents
+    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)
     return app
 
 

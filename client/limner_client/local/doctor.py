@@ -12,7 +12,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +24,7 @@ from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import SLOW_SECONDS, STORE, DispatcherReport, WorkerReport, read_reports
+from limner_shared.messaging.typed_redis import server_info
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 
@@ -159,7 +160,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
         return
     try:
         with connect(settings.redis_url) as client:
-            info: dict[str, Any] = client.info()
+            info = server_info(client)
             dispatchers, workers = read_reports(client, DispatcherReport), read_reports(client, WorkerReport)
     except (RedisError, LimnerError) as error:
         yield Check("redis", State.FAIL, str(error), "Check LIMNER_REDIS_URL and that the server runs.")

@@ -4,11 +4,12 @@ every few seconds, and it expires when the process is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
+
+from limner_shared.messaging.typed_redis import keys_like
 
 DISPATCHERS: Final = "limner:dispatcher:"
 WORKERS: Final = "limner:worker:"
@@ -109,7 +110,7 @@ def delete_report(redis: Redis, kind: type[Report], owner: str) -> None:
 
 def read_reports(redis: Redis, kind: type[SomeReport]) -> list[SomeReport]:
     """The reports of all live processes of a kind; unreadable ones are left out. Raises RedisError."""
-    keys = sorted(cast("Iterator[str]", redis.scan_iter(match=_prefix(kind) + "*", count=1000)))
+    keys = sorted(keys_like(redis, _prefix(kind) + "*"))
     values = cast("list[Any]", redis.mget(keys)) if keys else []
     reports: list[SomeReport] = []
     for value in values:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
@@ -143,7 +143,7 @@ class Store:
 
     def _pages(self, prefix: str) -> Iterator[Sequence[ObjectMeta]]:
         with self._call("list"):
-            pages = iter(self._store.list(prefix or None, chunk_size=LISTED_AT_ONCE))
+            pages = iter(cast("Any", self._store).list(prefix or None, chunk_size=LISTED_AT_ONCE))
         while True:
             with self._call("list"):
                 page = next(pages, None)

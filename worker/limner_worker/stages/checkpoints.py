@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
@@ -74,9 +74,8 @@ class CheckpointStore:
         """
         first_line, _, checkpoint = data.partition(b"\n")
         header = json.loads(first_line)
-        buckets, places = header["buckets"], header.get("places", [])  # earlier releases wrote no places
-        if not all(isinstance(each, list) and all(isinstance(n, int) for n in each) for each in (buckets, places)):
-            raise ValueError("its batch sizes or places are not lists of numbers")
+        # Earlier releases wrote no places.
+        buckets, places = _whole_numbers(header["buckets"]), _whole_numbers(header.get("places", []))
         same_model = header["fingerprint"] == json.loads(json.dumps(self._fingerprints[model]))
         return buckets, places, checkpoint if same_model else None
 
@@ -105,6 +104,12 @@ class CheckpointStore:
                 image=name,
                 error=error.code,
             )
+
+
+def _whole_numbers(values: Any) -> list[int]:
+    if not isinstance(values, list) or not all(isinstance(each, int) for each in cast("list[Any]", values)):
+        raise ValueError("its batch sizes or places are not lists of numbers")
+    return cast("list[int]", values)
 
 
 def _name(job_id: str, index: int) -> str:

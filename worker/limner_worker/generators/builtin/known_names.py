@@ -155,7 +155,7 @@ def _write(file: Path, embeddings: Tensor, **texts: object) -> None:
 def _read(file: Path) -> tuple[list[str], Tensor, dict[str, list[str]]]:
     try:
         with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata()
+            metadata = opened.metadata() or {}
             texts, translations = json.loads(metadata["names"]), json.loads(metadata.get("translations", "{}"))
             return texts, opened.get_tensor("embeddings").float(), translations
     except Exception as error:

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from limner_shared import metrics
+from limner_shared.messaging.typed_redis import pipeline
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.nested_tensors import filled, leaves, map_leaves, size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
@@ -70,7 +71,7 @@ class SharedEmbeddingCache:
         if time.monotonic() < self._paused_until:
             return
         try:
-            with self._redis.pipeline(transaction=False) as pipe:
+            with pipeline(self._redis, transaction=False) as pipe:
                 for key, output in found.items():
                     if 0 < size_in_bytes(output) <= LARGEST:
                         named = {

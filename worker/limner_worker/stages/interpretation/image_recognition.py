@@ -50,7 +50,7 @@ class EvaluatorRecognizer:
         """
         with self._lock:  # the encoder's engine is not thread-safe
             asked = self._encoder.encode([prompt])[0]
-        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.as_tensor(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         seen = self._tower(F.adaptive_avg_pool2d(pixels, SIZE)).concept[0]
         best = (self._names.embeddings @ seen).topk(min(count, len(self._names.names)))
         if float(seen @ asked) > float(best.values[0]) - MIN_MARGIN:
