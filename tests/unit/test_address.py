@@ -94,7 +94,7 @@ def test_a_prompt_that_asks_nothing_stays_as_it_is(text: str):
         ("de", "schreib „bitte komm“ auf ein Schild", "schreib „bitte komm“ auf ein Schild"),
         ("fr", "J'aurais besoin d'un phare de préférence", "un phare"),
         ("pt", "faça vinte e uma variações de um cogumelo", "vinte e uma variações de um cogumelo"),
-        ("ru", "а чайник в форме слона сможешь?", "чайник в форме слона?"),
+        ("ru", "а чайник в форме слона сможешь?", "чайник в форме слона?"),  # noqa: RUF001
         ("en", "could you please", "could you please"),
         ("en", "", ""),
     ],
