@@ -12,6 +12,7 @@ import pytest
 
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
+from tests.fuzz.doors.run import fuzz_doors
 from tests.fuzz.run import one_pass
 from tests.processes import Service
 
@@ -22,6 +23,14 @@ def test_every_response_to_generated_requests_is_documented(server: Service, tmp
     report = one_pass(server.settings.port, tmp_path, seed=1, examples=3)
     assert report["test_cases"]["generated"] > 500
     assert report["failures"] == report["errors"] == [], report["output"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_hostile_requests_to_the_other_doors_cause_no_fault():
+    figures = fuzz_doors("sqlite", cases=63, start=1)
+    assert figures["cases"] >= 63
+    assert figures["failures"] == 0
 
 
 def test_options_lists_the_allowed_methods(client: ApiClient):

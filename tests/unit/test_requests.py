@@ -94,6 +94,7 @@ def test_a_follow_up_changes_what_it_names(row: Any):
         ("please нарисуй белку", "белку", {}),
         ("thank you card with flowers", "thank you card with flowers", {}),
         ("a lantern in noto-v1", "a lantern", {"style": "noto-v1"}),
+        ("a lamp, 00x64", "a lamp", {"width": None}),
         ("고양이 없는 방", "방", {"negative_prompt": "고양이"}),
         ("집이 없는 들판", "들판", {"negative_prompt": "집"}),
         ("give me 3 diferent pictuers of a robot", "a robot", {"n": 3}),

@@ -18,6 +18,8 @@ WORKER_TTL_SECONDS: Final = 30
 """A worker renews its report with its leases, and so less often while the database is away."""
 SLOW_SECONDS: Final = 30.0
 """A dispatcher's thread that works on one item for longer than this is reported as stalled."""
+STORE: Final = "store"
+"""The name of the picture store among what a worker's circuit breakers keep it from."""
 MOST_SET_ASIDE: Final = 50
 """At most this many items are listed; the count covers all of them."""
 
@@ -74,7 +76,7 @@ class WorkerReport(BaseModel):
     held: int
     """Jobs between claim and commit."""
     closed: list[str]
-    """What an open circuit breaker keeps it from: names of models, or `store`."""
+    """What an open circuit breaker keeps it from: names of models, or STORE."""
     stalled: list[str]
     """Threads that exceed the time limit of one unit of work."""
     memory_used: int = 0

@@ -60,6 +60,13 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_job": {"prompt": "a red apple", "style": "flat", "seed": 7, "metadata": {"project": "fruit"}},
     "retry_jobs": {"jobs": ["job_01m8av83q74b699dta3m9gmtqa"]},
     "set_priority": {"priority": "high"},
+    "rename_conversation": {"title": "My garage"},
+    "set_privacy": {
+        "keep_images_days": 30,
+        "keep_prompts_days": 30,
+        "keep_jobs_days": None,
+        "share_results": False,
+    },
     "interpret": {"description": "zwei Bilder von roten Äpfeln als 3D-Figuren"},
     "create_conversation": {"message": "a red car"},
     "create_message": {"message": "bluer, please"},

@@ -1,6 +1,7 @@
 """The language files: how each language asks for pictures, and how it says what stands where.
 
-One TOML file for each language. The interpreter and the reader of scenes each validate the tables that they use.
+One TOML file for each language. The interpreter and the reader of scenes each validate the tables that they use, and
+compile what they compose of them with `expression`, which refuses patterns whose search could take exponential time.
 """
 
 from __future__ import annotations
@@ -10,17 +11,35 @@ import re
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
+_REPEATED_GROUPS: Final = re.compile(
+    r"""\\. | \[\^?\]?(?:\\.|[^\]\\])*\]                             # an escape, a class: brackets here are characters
+    | (?P<undoable>\)(?:[*+]|\{\d*,\}|\{(?:\d*,)?(?:[5-9]|\d{2,})\})(?!\+))  # more than four times, not possessive""",
+    re.VERBOSE | re.DOTALL,
+)
 
-def _checked(source: str) -> str:
-    """Return the source. Raise ValueError if it is not a regular expression once its placeholders are filled."""
+
+def expression(source: str, flags: re.RegexFlag = re.IGNORECASE) -> re.Pattern[str]:
+    """Compile a pattern.
+
+    Raise ValueError if it repeats a group more than four times and is not possessive (`)*+`, `)++`, `){0,9}+`). If such
+    a group matches one text in two ways, a search that fails tries 2^n ways: "please can you please can you ..." would
+    hang a worker. Each round of a possessive repeat is final, so it has to end where a word ends.
+    """
+    if any(match["undoable"] for match in _REPEATED_GROUPS.finditer(source)):
+        raise ValueError(f"a group is repeated and not possessive: {source}")
     try:
-        re.compile(re.sub(r"\{[a-z]+\}", "x", source))
+        return re.compile(source, flags)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}: {source}") from error
+
+
+def _checked(source: str) -> str:
+    """Return the source. Raise ValueError if it is not a pattern once its placeholders are filled."""
+    expression(re.sub(r"\{[a-z]+\}", "x", source))
     return source
 
 

@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 IGNORED_FIELDS: Final = {
     *("version", "style", "styles", "seed", "n"),
-    *("description", "history", "given", "replay", "scene", "dropped_negative", "beyond"),
+    *("description", "history", "given", "replay", "replay_places", "scene", "dropped_negative", "beyond"),
 }
 """Spec fields that do not affect a picture: its own seed and style are hashed, and texts have become conditions."""
 

@@ -28,6 +28,12 @@ def open_conversation(session: Session, tenant_id: str, first_message: str) -> s
     return row.id
 
 
+def rename_conversation(session: Session, conversation_id: str, title: str) -> None:
+    """Give a conversation another title, which replaces its first message's words."""
+    renamed = update(Conversation).where(Conversation.id == conversation_id).values(title=title)
+    session.execute(renamed, execution_options=NO_SYNC)
+
+
 def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_id: str, text: str) -> str:
     """Add a message and its job; returns the turn's id. Raises InvalidRequest beyond MAX_TURNS."""
     count = session.scalar(select(func.count()).where(ConversationTurn.conversation_id == conversation_id)) or 0

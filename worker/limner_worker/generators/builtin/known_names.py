@@ -117,6 +117,11 @@ class KnownNames:
             if said:
                 yield said, name
 
+    @property
+    def languages(self) -> list[str]:
+        """The languages that have names."""
+        return ["en", *self._translations]
+
     def nearest(self, embedding: Tensor) -> tuple[str, float]:
         """Return the name or caption that is nearest to an embedding [384], and its cosine."""
         cosines = self._all @ embedding

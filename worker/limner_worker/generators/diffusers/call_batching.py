@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner_worker.generators.base import Padding
 from limner_worker.generators.nested_tensors import PLAIN, divided, is_list, is_mapping, plain_or_none
 
 TIMES: Final = ("timestep", "timesteps")
@@ -176,19 +177,20 @@ def _names(identity: Hashable, mark: str) -> bool:
     return bool(parts) and (parts[0] == mark or any(_names(part, mark) for part in parts))
 
 
-def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
-    """Return the arguments of one joined call, padded to `size` images with the rows of the first."""
-    filled = [*calls, *[calls[0]] * (size - len(calls))]
+def join(calls: Sequence[Call], batch: Padding) -> dict[str, Any]:
+    """Return the arguments of one joined call, padded with the rows of the first."""
+    filled = batch.filled(calls)
     return {name: _join(name, [call.arguments[name] for call in filled], filled[0].rows) for name in calls[0].arguments}
 
 
-def split(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
+def split(output: Any, calls: Sequence[Call], batch: Padding) -> list[Any]:
     """Split the output of a joined call into the output of each call. Objects of unknown type, such as the key-value
     cache of all rows, are replaced by None. Raises UnknownLayout for a tensor that does not have the rows of all calls.
     """
-    if size == 1:
+    if batch.size == 1:
         return [output]
-    return divided(output, size, lambda value: _shares(value, calls[0].rows, size))[: len(calls)]
+    shares = divided(output, batch.size, lambda value: _shares(value, calls[0].rows, batch.size))
+    return shares[batch.place : batch.place + len(calls)]
 
 
 def _digest(tensor: Tensor) -> str:

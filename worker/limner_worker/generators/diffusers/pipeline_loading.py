@@ -77,9 +77,13 @@ class LoadedPipeline:
 
     @property
     def casts_its_vae(self) -> bool:
-        """Whether the pipeline casts the VAE to float32 around each decode, as SDXL does in float16."""
+        """Whether the pipeline casts the VAE to float32 around each decode, as SDXL does in float16.
+
+        Every AutoencoderKL has the setting; only the code of some pipelines reads it.
+        """
         vae: Any = getattr(self.pipeline, "vae", None)
-        return bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
+        upcasts = bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
+        return upcasts and any("force_upcast" in inspect.getsource(type(each)) for each in self.pipelines.values())
 
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call."""

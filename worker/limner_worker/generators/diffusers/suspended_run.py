@@ -26,6 +26,7 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
+from limner_worker.generators.diffusers.host_times import HostTimes
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
 from limner_worker.generators.diffusers.pipeline_checks import signature_of, takes_generator
@@ -86,9 +87,8 @@ class SuspendedRun:
         pausing: bool,
     ) -> None:
         """`pipeline` is this image's own one with its own `scheduler`, `arguments` those of the pipeline's call, and
-        `shared` the modules that its code may change while it runs.
-
-        `pausing`: the pipeline has no known denoiser, so the run pauses after each step instead of at each call.
+        `shared` the modules that its code may change while it runs. `pausing`: the pipeline has no known denoiser, so
+        the run pauses after each step instead of at each call.
         """
         self._pausing = pausing
         self._shared = shared
@@ -122,8 +122,9 @@ class SuspendedRun:
 
     def _tap_scheduler(self) -> None:
         """Make the scheduler count this image's steps, skip those of an earlier attempt, and explain its errors."""
+        self._host_times: HostTimes | None = None
         original: Any = self._scheduler.set_timesteps
-        set_timesteps: Any = functools.partial(_set_timesteps, original, self.task.spec.steps)
+        set_timesteps: Any = functools.partial(self._set_timesteps, original)
         self._scheduler.set_timesteps = functools.wraps(original)(set_timesteps)
         step: Any = self._scheduler.step
         counted: Any = functools.partial(self._scheduler_step, step)
@@ -262,6 +263,8 @@ class SuspendedRun:
             return (
                 (sample, sample) if plain else Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
             )
+        if self._host_times is not None:
+            args, kwargs = self._host_times.given(args, kwargs)
         if self._seeds_steps:  # without a generator the scheduler would draw noise that the seed does not determine
             kwargs.setdefault("generator", self._generator)
         result = self._joint_result(args, kwargs) if self.joining.enabled else None
@@ -275,8 +278,17 @@ class SuspendedRun:
             _suspended()
         return result
 
+    def _set_timesteps(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """The scheduler's `set_timesteps`, with an error that says what the request must change."""
+        try:
+            original(*args, **kwargs)
+        except (ValueError, IndexError, RuntimeError) as error:
+            name, steps = type(self._scheduler).__name__, self.task.spec.steps
+            raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
+        self._host_times = HostTimes.of(self._scheduler)
+
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
-        """Hand out the scheduler's step; return its result, or None if this image is to make it by itself."""
+        """Hand out the scheduler's step; return its result, or None if this image is to make it."""
         self.joining.pending = ScheduledStep(self._scheduler, args, kwargs, self.joining.identities)
         self.kind = Kind.SCHEDULE
         result = _suspended()
@@ -290,11 +302,3 @@ def _suspended() -> Any:
     if generator is None:
         raise RuntimeError("no greenlet can resume this one")
     return generator.switch()
-
-
-def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return original(*args, **kwargs)
-    except (ValueError, IndexError, RuntimeError) as error:
-        name = type(getattr(original, "__self__", None)).__name__
-        raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error

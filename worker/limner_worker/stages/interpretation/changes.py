@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language_files import NOTHING
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_pattern
@@ -63,7 +64,7 @@ def changes_for(language: Language) -> ChangePatterns:
     chat = rf"(?:{_any(said.chat)})(?: (?:{_any(said.chat_degrees)}))?"
     adding = "|".join(map(re.escape, sorted(language.additions, key=len, reverse=True)))
     return ChangePatterns(
-        chatter=_one(rf"{chat}(?:[\s,，!！.。~]+{chat})*[\s!！.。~]*"),
+        chatter=_one(rf"{chat}(?:[\s,，!！.。~]+{chat})*+[\s!！.。~]*"),
         undo=_one(rf"(?:{_any(said.undo)})[\s.!]*"),
         also=_one(rf"^(?:{_any(said.also)})(?P<what>.+)$"),
         more=_one(_any(said.more)),
@@ -98,7 +99,7 @@ def _any(alternation: str) -> str:
 
 
 def _one(source: str) -> Pattern:
-    return re.compile(source, re.IGNORECASE)
+    return expression(source)
 
 
 def _numbered(patterns: Iterable[str], language: Language) -> Iterable[str]:

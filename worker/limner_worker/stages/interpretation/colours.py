@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language_detection import by_script, language_of
 from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES
 from limner_worker.stages.interpretation.language_schema import Colour, Language
@@ -17,7 +18,7 @@ def _colour_pattern(language: Language, source: str) -> Pattern:
     base, _, others = source.partition("|")
     longest_first = f"{others}|{base}" if others else base
     bounds = ("", "") if language.unspaced else (r"(?<!\w)", r"(?!\w)")
-    return re.compile(f"{bounds[0]}({longest_first}){bounds[1]}", re.IGNORECASE)
+    return expression(f"{bounds[0]}({longest_first}){bounds[1]}")
 
 
 _COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
@@ -25,7 +26,7 @@ _COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
     for language in LANGUAGES
     for colour, source in language.colours.items()
 ]
-_ARTICLE = re.compile(r"(an?|the) (?=\w)", re.IGNORECASE)
+_ARTICLE = expression(r"(an?|the) (?=\w)")
 """English articles: a prompt that begins with one is English, and takes the colour after it."""
 
 

@@ -38,6 +38,10 @@ class EvaluatorRecognizer:
         """Return a name in another language, or the name itself if there is no translation."""
         return self._names.translated(name, language)
 
+    def known_names(self) -> dict[str, list[str]]:
+        """Return the names that the models were trained with, by language."""
+        return {code: [said for said, _ in self._names.in_language(code)] for code in self._names.languages}
+
     @torch.inference_mode()
     def __call__(self, picture: Picture, prompt: str, count: int = 3) -> list[tuple[str, float]]:
         """Return at most `count` names that a picture (uint8 [H, W, 3]) looks like, with their cosines, best first.

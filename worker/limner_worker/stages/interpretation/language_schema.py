@@ -6,7 +6,8 @@ Three kinds of text occur in them:
 - an alternation ("of|from") is placed into a frame in `patterns` or `changes`;
 - words are separated by spaces.
 
-All are matched without regard to case. Placeholders: `{number}` any number, `{things}` what a `without` leaves out,
+All are matched without regard to case. A group that is repeated more than four times is possessive (`)*+`): see
+`languages.expression`. Placeholders: `{number}` any number, `{things}` what a `without` leaves out,
 `{nouns}` the nouns of `Pictures`, `{in}` the introduction of a style, `{shape}` and `{ordinal}` the words of that
 table, `{end}` the end of a phrase.
 """

@@ -16,7 +16,9 @@ THOUSAND = 1000
 TEN = 10
 TWENTY = 20
 HUNDRED = 100
-_GROUPED = r"\d{1,3}(?:[.,\u2019'\u00a0\u202f ]\d{3})+(?!\d)"
+_GROUPED = r"\d{1,3}(?:[.,\u2019'\u00a0\u202f ]\d{3}){1,6}+(?!\d)"
+_MOST_WORDS = 12
+"""The most words of a number, so that a text of number words alone is read in linear time."""
 _SEPARATORS = re.compile(r"[.,\u2019'\u00a0\u202f ]")
 
 
@@ -32,10 +34,13 @@ def number_pattern(language: Language) -> str:
     word = _word_pattern(language)
     multipliers = "|".join(map(re.escape, language.number_multipliers.split())) or NOTHING
     joiners = f"{language.number_joiners}|" if language.number_joiners else ""
-    written = rf"(?:{word})(?:(?:{joiners}[\s-])?(?:{word}))*"
     multiplied = rf"\d{{1,4}}\s?(?:{multipliers})"
     if language.unspaced:
+        some = rf"(?:{word}){{1,{_MOST_WORDS}}}+"
+        written = rf"{some}(?:(?:{joiners}[\s-]){some}){{0,2}}"
         return rf"(?:{_GROUPED}|{multiplied}|\d{{1,7}}|{written})"
+    complete = rf"(?=\W|$|(?:{joiners}(?!))?(?:{word}))"  # "three" in "three one-eyed cats" and "drei einfache"
+    written = rf"(?:{word})(?:(?:{joiners}[\s-])?(?:{word}){complete}){{0,{_MOST_WORDS}}}+"
     return rf"(?<![\w.,])(?:{_GROUPED}|{multiplied}|\d{{1,7}}|{written})(?![\w])"
 
 

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from limner_worker.languages import expression
 from limner_worker.stages.interpretation.asking import beginnings, thanks
 from limner_worker.stages.interpretation.language_files import BY_CODE, FALLBACK, LANGUAGES, words
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_pattern
 from limner_worker.stages.interpretation.texts import Pattern, compiled
+from limner_worker.stages.interpretation.things import END, LONGEST_WORD, any_, dangling, separators, things
 
 GRAMMAR: Final = frozenset(word for language in LANGUAGES for word in language.grammar.split())
 """Words without content; prompts that share only these share nothing."""
-END: Final = r"(?=\s*[,.;:!?()，。、！？；]|\s*$)"
-START: Final = r"(?:(?<=^)|(?<=[,.;:!?(，。、！？；]))\s*"
 _STOPS: Final = r"[.!?。！？]*\s*$"
-_MAX_WORDS: Final = 3
-"""The most words of a thing within a list of things to leave out."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,8 @@ class RequestPatterns:
     lists: Pattern
     determiners: Pattern
     indefinite: Pattern
+    article_last: Pattern
+    """An indefinite article at the end of a text."""
     joined_twice: Pattern
     dangling: Pattern
     shapes: dict[str, tuple[Pattern, ...]]
@@ -71,24 +71,21 @@ def patterns_for(language: Language) -> RequestPatterns:
         picture_of=_beginning((*requests.picture_of, *_picture_of(language))),
         pictures_after=compiled(requests.pictures_after),
         counted=compiled(_filled(source, language) for source in (*_counted(language), *requests.counted)),
-        described=re.compile(_filled(_described(language), language), re.IGNORECASE),
+        described=expression(_filled(_described(language), language)),
         singulars=_singulars(language),
         seed=compiled(_seed(language, adding)),
         size=compiled(_size(language)),
         without=compiled(_filled(source, language) for source in requests.without),
-        speech=re.compile(rf"(?<!\w)({_any(requests.speech)})\W*$", re.IGNORECASE),
-        lists=re.compile(_lists(language), re.IGNORECASE),
-        determiners=re.compile(rf"^({_any(language.connectives.determiners)})(?!\w)\s*", re.IGNORECASE),
-        indefinite=re.compile(rf"({_any(language.connectives.indefinite)})", re.IGNORECASE),
-        joined_twice=compiled([rf"(?<!\w)({_any(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
-        dangling=re.compile(rf"(?<!\w)([\s,]*({_any(language.connectives.dangling)}))+$", re.IGNORECASE),
+        speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),
+        lists=expression(separators(language)),
+        determiners=expression(rf"^({any_(language.connectives.determiners)})(?!\w)\s*"),
+        indefinite=expression(rf"({any_(language.connectives.indefinite)})"),
+        article_last=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})$"),
+        joined_twice=compiled([rf"(?<!\w)({any_(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
+        dangling=expression(dangling(language)),
         shapes={shape: compiled(_shape(shape, language)) for shape in SHAPES},
         bare_shapes={shape: compiled([rf"^(?:{getattr(language.shapes, shape)})[.!]?$"]) for shape in SHAPES},
     )
-
-
-def _any(alternation: str) -> str:
-    return alternation or "(?!)"
 
 
 def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
@@ -97,48 +94,27 @@ def _beginning(patterns: Iterable[str]) -> tuple[Pattern, ...]:
 
 def _filled(source: str, language: Language) -> str:
     """Return a pattern with its placeholders filled in."""
-    filled = source.replace("{number}", number_pattern(language)).replace("{things}", _things(language))
-    return filled.replace("{nouns}", _any(language.pictures.nouns)).replace("{end}", END)
-
-
-def _things(language: Language) -> str:
-    """Return a pattern of one thing or a list of things to leave out, up to a word that begins something else."""
-    if language.unspaced:
-        return r"[^\s、。,，．.]+?"
-    ends = rf"(?:{_any(language.connectives.thing_ends)})(?!\w)"
-    word = rf"(?!{ends})[^\W\d_][\w'’-]*"
-    thing = rf"{word}(?:\s(?!(?:{_any(language.connectives.lists)})\s){word}){{0,{_MAX_WORDS - 1}}}"
-    joined = rf"(?:\s*,)?\s(?:{_any(language.connectives.lists)})\s+"
-    listed = rf"{thing}(?:\s*,\s*{thing})*{joined}{thing}{END}"
-    placed = rf"{thing}(?:\s*,\s*{thing})*{joined}{thing}(?=\s+(?:{_any(language.connectives.places)})\s)"
-    return rf"(?:{listed}|{placed}|[^\W\d_][^,.;:!?()\n]*?(?:(?=\s+{ends})|{END}))"
-
-
-def _lists(language: Language) -> str:
-    """Return a pattern of what separates the things of a list."""
-    if language.unspaced:
-        return _any(language.connectives.lists)
-    joined = rf"(?:{_any(language.connectives.lists)})\s+"
-    return rf"\s*,\s*(?:{joined})?|\s+{joined}"
+    filled = source.replace("{number}", number_pattern(language)).replace("{things}", things(language))
+    return filled.replace("{nouns}", any_(language.pictures.nouns)).replace("{end}", END)
 
 
 def _nouns(language: Language) -> str:
     """Return a pattern of the nouns that mean a picture, with the adjectives that describe the request."""
     pictures = language.pictures
-    before = rf"(?:(?:{pictures.before})\s+)*" if pictures.before else ""
-    after = rf"(?:\s+(?:{pictures.after})(?!\w))*" if pictures.after else ""
-    return rf"{before}(?:{_any(pictures.nouns)})(?!\w){after}"
+    before = rf"(?:(?:{pictures.before})\s+)*+" if pictures.before else ""
+    after = rf"(?:\s+(?:{pictures.after})(?!\w))*+" if pictures.after else ""
+    return rf"{before}(?:{any_(pictures.nouns)})(?!\w){after}"
 
 
 def _of(language: Language) -> str:
-    return rf"\s*(?P<of>(?<!\w)(?:{_any(language.pictures.of)})(?:(?<=['’])|(?!\w)|(?<=\s)(?=\w))|:)"
+    return rf"\s*(?P<of>(?<!\w)(?:{any_(language.pictures.of)})(?:(?<=['’])|(?!\w)|(?<=\s)(?=\w))|:)"
 
 
 def _picture_of(language: Language) -> tuple[str, ...]:
     if not language.pictures.nouns or language.unspaced:
         return ()
-    articles = rf"(?:(?:{_any(language.connectives.indefinite)}|{_any(language.connectives.articles)})\s*)?"
-    many = rf"(?:(?:{_any(language.pictures.quantities)})\s+)?"
+    articles = rf"(?:(?:{any_(language.connectives.indefinite)}|{any_(language.connectives.articles)})\s*)?"
+    many = rf"(?:(?:{any_(language.pictures.quantities)})\s+)?"
     return (rf"{articles}{many}{_nouns(language)}(?:{_of(language)}|(?=\s*,))",)
 
 
@@ -147,18 +123,18 @@ def _counted(language: Language) -> tuple[str, ...]:
     if language.unspaced:
         return ()
     pictures = language.pictures
-    sets = rf"(?:(?<!\w)(?:{_any(pictures.sets)})\s+)?"
-    count = rf"(?P<n>{{number}})(?:\s+(?:{_any(pictures.of)})\s*|\s+|-)"
+    sets = rf"(?:(?<!\w)(?:{any_(pictures.sets)})\s+)?"
+    count = rf"(?P<n>{{number}})(?:\s+(?:{any_(pictures.of)})\s*|\s+|-)"
     nouns = _nouns(language)
-    inside = rf"(?:(?<!\w)(?:{_any(pictures.in_)})\s+)?"
+    inside = rf"(?:(?<!\w)(?:{any_(pictures.in_)})\s+)?"
     return (
         rf"{sets}{count}{nouns}{_of(language)}",
         rf"{inside}{sets}{count}{nouns}{END}",
-        rf"(?<!\w)(?:{_any(pictures.nouns)})\s*[:=]\s*(?P<n>{{number}}){END}",
-        rf"(?:(?<=^)|[,;:(])\s*(?P<n>{{number}})\s*(?:{_any(pictures.times)})(?!\w)\)?{END}",
+        rf"(?<!\w)(?:{any_(pictures.nouns)})\s*[:=]\s*(?P<n>{{number}}){END}",
+        rf"(?:(?<=^)|[,;:(])\s*(?P<n>{{number}})\s*(?:{any_(pictures.times)})(?!\w)\)?{END}",
         rf"(?:(?<=^)|[,;:(])\s*(?P<n>\d{{1,4}})\s?[x×]\)?(?:{END}|\s+(?=[^\W\d]))",
         rf"(?:(?<=^)|[\s,;:(])[x×]\s?(?P<n>\d{{1,4}})\)?(?:{END}|\s+(?=[^\W\d]))",
-        rf"(?<!\w)(?P<n>{{number}})\s+(?:{_any(pictures.of_them)}){END}",
+        rf"(?<!\w)(?P<n>{{number}})\s+(?:{any_(pictures.of_them)}){END}",
     )
 
 
@@ -166,12 +142,12 @@ def _described(language: Language) -> str:
     """Return a pattern of a number and of pictures that are described further; the description stays in the prompt."""
     pictures = language.pictures
     plurals = "|".join(pictures.media.values()) or "(?!)"
-    nouns = f"{plurals}|{_any(pictures.nouns)}"
+    nouns = f"{plurals}|{any_(pictures.nouns)}"
     return (
-        rf"(?:(?<!\w)(?:{_any(pictures.sets)})\s+)?"
-        rf"(?P<n>{{number}})(?:\s+(?:{_any(pictures.of)})\s*|\s+|-)(?:(?:{_any(pictures.before)})\s+)*"
-        rf"(?P<how>(?:[^\W\d_][\w-]*\s+){{0,2}})(?P<noun>{nouns})(?!\w)"
-        rf"(?=(?:\s+[^\W\d_][\w-]*){{0,4}}{_of(language)}|{END})"
+        rf"(?:(?<!\w)(?:{any_(pictures.sets)})\s+)?"
+        rf"(?P<n>{{number}})(?:\s+(?:{any_(pictures.of)})\s*|\s+|-)(?:(?:{any_(pictures.before)})\s+)*+"
+        rf"(?P<how>(?:[^\W\d_][\w-]{{0,{LONGEST_WORD}}}\s+){{0,2}})(?P<noun>{nouns})(?!\w)"
+        rf"(?=(?:\s+[^\W\d_][\w-]{{0,{LONGEST_WORD}}}){{0,4}}{_of(language)}|{END})"
     )
 
 
@@ -179,7 +155,7 @@ def _singulars(language: Language) -> tuple[tuple[Pattern, str], ...]:
     pictures = language.pictures
     pairs = [*((plurals, singular) for singular, plurals in pictures.media.items())]
     pairs += [(pictures.nouns, pictures.singular)] if pictures.nouns else []
-    return tuple((re.compile(plurals, re.IGNORECASE), singular) for plurals, singular in pairs)
+    return tuple((expression(plurals), singular) for plurals, singular in pairs)
 
 
 def _seed(language: Language, adding: str) -> tuple[str, ...]:
@@ -191,7 +167,8 @@ def _seed(language: Language, adding: str) -> tuple[str, ...]:
 def _size(language: Language) -> tuple[str, ...]:
     both = (language, BY_CODE[FALLBACK])
     start = "" if language.unspaced else r"(?<!\w)"  # "bufanda de 256x384" does not end in the word "a"
-    before = rf"(?:{start}(?:{_any(language.size.before)}|size)\s*[:=]?\s*)*"
+    end = "" if language.unspaced else r"(?![^\W\d])"
+    before = rf"(?:{start}(?:{any_(language.size.before)}|size){end}\s*[:=]?\s*){{0,4}}+"
     pixels = rf"(?:\s*(?:{words('size.pixels', *both)})(?![a-z]))"
     after = rf"(?:{language.size.after})?" if language.size.after else ""
     return (
@@ -199,7 +176,7 @@ def _size(language: Language) -> tuple[str, ...]:
             rf"{before}(?<!\d)(?P<w>\d{{2,5}}){pixels}?\s*(?:[x×*хX]|{words('size.by', *both)})\s*"
             rf"(?P<h>\d{{2,5}})(?!\d){pixels}?{after}"
         ),
-        rf"{before}(?<!\d)(?P<w>\d{{2,4}}){pixels}{after}(?:{END}|(?=\s+(?:{_any(language.pictures.nouns)})(?!\w)))",
+        rf"{before}(?<!\d)(?P<w>\d{{2,4}}){pixels}{after}(?:{END}|(?=\s+(?:{any_(language.pictures.nouns)})(?!\w)))",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from limner_shared.domain.conditions import Conditions
+from limner_shared.domain.conditions import MAX_TEXT, Conditions
 from limner_worker.stages.interpretation.changes import ChangePatterns, changes_for
 from limner_worker.stages.interpretation.colours import colour_in, coloured, part_coloured
 from limner_worker.stages.interpretation.language_schema import Language
@@ -78,8 +78,8 @@ def _concluded(change: _Change, found: Found, named: bool) -> Conditions:
     size = found.size or (before.width, before.height)
     kept = None if change.another and not named else before.seed
     return Conditions(
-        prompt=change.prompt,
-        negative_prompt=", ".join(dict.fromkeys(negative)),
+        prompt=change.prompt[:MAX_TEXT],
+        negative_prompt=", ".join(dict.fromkeys(negative))[:MAX_TEXT],
         style=found.style or before.style,
         width=size[0],
         height=size[1],

@@ -6,10 +6,11 @@ import re
 from functools import cache
 from typing import Final
 
+from limner_worker.languages import expression
 from limner_worker.stages.interpretation.language_detection import language_or_fallback
 from limner_worker.stages.interpretation.language_files import NOTHING
 from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.texts import WIDE, tidy
+from limner_worker.stages.interpretation.texts import WIDE, squeezed, tidy
 
 STEM: Final = 3
 """The fewest letters that are left of a word whose ending may differ."""
@@ -23,8 +24,8 @@ def removed(prompt: str, thing: str) -> str:
     language = language_or_fallback(prompt)
     before, after = _around(language)
     if language.unspaced:
-        return tidy(re.sub(rf"{before}{re.escape(name)}{after}", "", prompt)) or prompt
-    return tidy(re.sub(rf"{before}{forms(name, language)}(?!\w)", "", prompt, flags=re.IGNORECASE)) or prompt
+        return tidy(expression(rf"{before}{re.escape(name)}{after}").sub("", squeezed(prompt))) or prompt
+    return tidy(expression(rf"{before}{forms(name, language)}(?!\w)").sub("", squeezed(prompt))) or prompt
 
 
 def forms(name: str, language: Language) -> str:

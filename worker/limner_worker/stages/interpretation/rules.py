@@ -14,7 +14,8 @@ from limner_worker.stages.interpretation.taking_apart import Found, Model, subje
 from limner_worker.stages.interpretation.texts import tidy
 
 READ = 1500
-"""The characters that are searched; the rest is appended to the prompt, which bounds the time for any text."""
+"""The characters that are searched, with emoji in words; the rest is appended to the prompt. Bounds the time for any
+text."""
 
 LONGEST_ELSEWHERE = 80
 """The most characters of a message that is also read by the rules of languages that it is probably not in."""
@@ -29,18 +30,19 @@ def interpret(
     """
     model = Model(tuple(styles), tuple(sizes))
     previous: list[Conditions] = []
-    texts: list[str] = []
+    codes: list[str | None] = []
     for turn in history:
-        previous.append(turn.conditions or _one(turn.text, model, previous, texts))
-        texts.append(turn.text)
-    return _one(text, model, previous, texts)
+        previous.append(turn.conditions or _one(turn.text, model, previous, codes))
+        codes.append(language_of(turn.text))
+    return _one(text, model, previous, codes)
 
 
-def _one(text: str, model: Model, previous: Sequence[Conditions], texts: Sequence[str]) -> Conditions:
+def _one(text: str, model: Model, previous: Sequence[Conditions], codes: Sequence[str | None]) -> Conditions:
+    """Return the conditions of a text after the pictures and languages of the earlier messages."""
     plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
-    read, unread = plain[:READ], plain[READ:]
-    spelled = emoji.spelled(read)
-    languages = _languages(spelled, texts)
+    words = emoji.spelled(plain[:READ])
+    spelled, unread = words[:READ], words[READ:] + plain[READ:]
+    languages = _languages(spelled, codes)
     if previous and not unread:
         short = len(spelled) <= LONGEST_ELSEWHERE
         others = [language for language in LANGUAGES if short and language not in languages]
@@ -48,20 +50,19 @@ def _one(text: str, model: Model, previous: Sequence[Conditions], texts: Sequenc
             found = taken_apart(spelled, language, model, message=True)
             if changed := refined(found, model.styles, previous, strict=language in others):
                 return changed
-    return _new_subject(read, unread, taken_apart(spelled, languages[0], model), previous)
+    return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model), previous)
 
 
-def _languages(text: str, texts: Sequence[str]) -> list[Language]:
+def _languages(text: str, codes: Sequence[str | None]) -> list[Language]:
     """Return the languages by which a message may be read, the likeliest first.
 
     These are its own, those of the conversation, and English: short messages such as "blu" hardly tell.
     """
-    known = (language_of(each) for each in (text, *reversed(texts)))
-    codes = dict.fromkeys(code for code in (*known, FALLBACK) if code is not None)
-    return [BY_CODE[code] for code in codes]
+    known = dict.fromkeys((language_of(text), *reversed(codes), FALLBACK))
+    return [BY_CODE[code] for code in known if code is not None]
 
 
-def _new_subject(read: str, unread: str, found: Found, previous: Sequence[Conditions]) -> Conditions:
+def _new_subject(spelled: str, unread: str, found: Found, previous: Sequence[Conditions]) -> Conditions:
     """Return conditions for a new subject, which in a conversation keeps the style and size of the last picture."""
     subject = subject_of(found)
     before = previous[-1] if previous else None
@@ -69,7 +70,7 @@ def _new_subject(read: str, unread: str, found: Found, previous: Sequence[Condit
     # A text such as "no smoking" is a subject and not something to leave out.
     whole = "" if subject else tidy(found.whole)
     return Conditions(
-        prompt=(subject or whole or tidy(emoji.spelled(read)) or read.strip() or "?") + unread,
+        prompt=(subject or whole or tidy(spelled) or spelled.strip() or "?") + unread,
         negative_prompt=", ".join(found.negative) if subject else "",
         style=found.style or (before.style if before else None),
         width=size[0],

@@ -11,14 +11,20 @@ from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_in
 from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for, style_patterns
 from limner_worker.stages.interpretation.spelling import respelled
-from limner_worker.stages.interpretation.texts import Pattern, joined, shortened, tidy
+from limner_worker.stages.interpretation.texts import Pattern, joined, shortened, squeezed, tidy
 
 MAX_SIDE: Final = 65536
 MOST: Final = 1000
 """The most pictures that conditions may ask for."""
 ROUNDS: Final = 8
 """The most phrases of asking that are removed one after another."""
-_QUOTES: Final = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“]*“|「[^」]*」|‘[^’]*’")
+MOST_LEFT_OUT: Final = 16
+"""The most phrases that leave something out; further ones stay in the prompt."""
+BESIDE: Final = 80
+"""The characters before a phrase that are looked at to judge it."""
+_QUOTES: Final = re.compile(
+    r"\"[^\"]{0,200}\"|“[^”]{0,200}”|«[^»]{0,200}»|„[^“]{0,200}“|「[^」]{0,200}」|‘[^’]{0,200}’"
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
     """
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
-    plain = respelled(" ".join(text.split()), language)
+    plain = respelled(squeezed(text), language)
     found = Found(_peeled(plain, asking), language, said=plain)
     if match := _cut(found, patterns.seed):
         seed = int(match["seed"])
@@ -61,7 +67,7 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
     if match := _cut(found, patterns.size):
         width = int(match["w"])
         size = width, int(match.groupdict().get("h") or width)
-        found.size = size if max(size) <= MAX_SIDE else None
+        found.size = size if min(size) >= 1 and max(size) <= MAX_SIDE else None
     for style in sorted(model.styles, key=len, reverse=True):
         if found.style is None and _cut(found, style_patterns(style, language)):
             found.style = style
@@ -96,7 +102,7 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
     """Take the number of pictures out of the text."""
 
     def counts(match: re.Match[str]) -> bool:
-        before = f" {found.text[: match.start()].rstrip()}"
+        before = f" {_beside(found.text, match)}"
         of = bool(match.groupdict().get("of"))
         alone = not of and (patterns.dangling.search(before) or patterns.indefinite.fullmatch(match["n"]))
         return number_in(match["n"], found.language) is not None and not alone
@@ -113,14 +119,18 @@ def _count(found: Found, patterns: RequestPatterns) -> None:
 
 def _leave_out(found: Found, patterns: RequestPatterns) -> None:
     """Take what is not wanted out of the text."""
+    quotes: list[tuple[int, int]] = []
 
     def is_meant(match: re.Match[str]) -> bool:
-        before = found.text[: match.start()].rstrip()
-        quoted = any(each.start() < match.start() < each.end() for each in _QUOTES.finditer(found.text))
-        article = re.search(rf"(?<!\w)(?:{patterns.indefinite.pattern})$", before, re.IGNORECASE)
-        return not quoted and article is None and patterns.speech.search(before) is None
+        before = _beside(found.text, match)
+        quoted = any(start < match.start() < end for start, end in quotes)
+        return not (quoted or patterns.article_last.search(before) or patterns.speech.search(before))
 
-    while match := _cut(found, patterns.without, is_meant):
+    for _ in range(MOST_LEFT_OUT):
+        quotes[:] = [each.span() for each in _QUOTES.finditer(found.text)]
+        match = _cut(found, patterns.without, is_meant)
+        if match is None:
+            break
         for thing in patterns.lists.split(match["what"]):
             again = next((each for pattern in patterns.without if (each := pattern.match(thing.strip()))), None)
             name = thing if again is None else again["what"]
@@ -129,6 +139,11 @@ def _leave_out(found: Found, patterns: RequestPatterns) -> None:
                 found.negative.append(plain)
     if found.negative:
         found.text = patterns.joined_twice.sub(r"\g<last>", found.text)
+
+
+def _beside(text: str, match: re.Match[str]) -> str:
+    """Return what stands just before a match."""
+    return text[max(0, match.start() - BESIDE) : match.start()].rstrip()
 
 
 def _shaped(shape: str, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:

@@ -6,18 +6,29 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from limner_worker.languages import expression
+
 WIDE: Final = "\u2e80"
 """The first character of the scripts that are written without spaces (and of Korean, which has spaces)."""
 Pattern = re.Pattern[str]
 _WORD = re.compile(r"\w")
 _HANGUL = re.compile("[\uac00-\ud7af]")
 _QUOTES: Final = "\"'“”„«»「」"
+_RUN: Final = re.compile(r"([\s,.;:!?¿¡，。、；：！？~*_-]{8})[\s,.;:!?¿¡，。、；：！？~*_-]+")
 _LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
 
 
 def compiled(sources: Iterable[str]) -> tuple[Pattern, ...]:
     """Compile patterns without regard to case."""
-    return tuple(re.compile(source, re.IGNORECASE) for source in sources)
+    return tuple(map(expression, sources))
+
+
+def squeezed(text: str) -> str:
+    """Return the text with single spaces, and with runs of spaces and marks cut to eight.
+
+    A pattern that begins with such a run would read a long one again from each of its characters.
+    """
+    return _RUN.sub(r"\1", " ".join(text.split()))
 
 
 def joined(left: str, right: str) -> str:

@@ -25,6 +25,9 @@ WORDS: Final = 24
 MOST_LEFT_OUT: Final = 2
 """The most words for each thing that a scene may leave out, beside places that are not understood."""
 MOST_OBJECTS: Final = 6
+MOST_JOINS: Final = 8
+"""The most places where a text may be taken apart into a list: with each, the ways to do it multiply. Some are words
+within a name."""
 NEVER: Final = 2.0
 """A cosine that no text has."""
 _SPACES: Final = re.compile(r"\s+")
@@ -75,6 +78,8 @@ class _LanguageReader:
     def read(self, text: str, rule: SceneRule) -> tuple[float, Scene] | None:
         """Return the scene of a text and how uncertain it is (0: all words are understood); None if it is none."""
         if self.words.denials.search(text) or not self._is_scene(text):
+            return None
+        if sum(1 for _ in self.words.joins.finditer(text)) > MOST_JOINS:
             return None
         self.least = rule.least if self._is_likely(text) else NEVER
         text = self.words.lead_ins.sub("", text)

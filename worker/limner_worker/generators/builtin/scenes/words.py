@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.scenes import MOST_INSTANCES, Background, Colour, RelationKind
 from limner_worker import languages as language_files
-from limner_worker.languages import Regex
+from limner_worker.languages import Regex, expression
 
 MARKS: Final = "[,\u3001\uff0c;+&]"
 """Marks between things in any language, those of Chinese and Japanese among them."""
@@ -89,33 +89,28 @@ class SceneWords:
         }
         values = {word: value for word, value in file.numbers.items() if 1 <= value <= MOST_INSTANCES}
         self.values = {word.lower(): value for word, value in values.items()}
-        self.number = re.compile(_number(self.values, said.counters or _NOTHING, file.unspaced), re.IGNORECASE)
+        self.number = expression(_number(self.values, said.counters or _NOTHING, file.unspaced))
         small = "|".join(filter(None, (file.connectives.articles, file.connectives.indefinite)))
         self.articles = _words(small or _NOTHING, bounds)
         self.ignored = _words(said.ignored or _NOTHING, bounds)
-        self.of = re.compile(f"{bounds[0]}(?:{said.of or _NOTHING})", re.IGNORECASE)
+        self.of = expression(f"{bounds[0]}(?:{said.of or _NOTHING})")
         self.denials = _words(said.denials or _NOTHING, bounds)
-        self.lead_ins = re.compile(rf"^(?:{said.lead_ins or _NOTHING})\s*", re.IGNORECASE)
+        self.lead_ins = expression(rf"^(?:{said.lead_ins or _NOTHING})\s*")
         gap = r"\s*" if file.unspaced else r"(?:(?<=\s)|(?<=,))"
         end = r"\s*" if file.unspaced else r"(?=\s)"
-        self.joins = re.compile(rf"{gap}(?:{said.joins or _NOTHING}){end}|\s*{MARKS}\s*", re.IGNORECASE)
-        self.accompaniments = re.compile(said.accompaniments or _NOTHING, re.IGNORECASE)
-        self.endings = re.compile(rf"(?:{said.endings or _NOTHING})$")
+        self.joins = expression(rf"{gap}(?:{said.joins or _NOTHING}){end}|\s*{MARKS}\s*")
+        self.accompaniments = expression(said.accompaniments or _NOTHING)
+        self.endings = expression(rf"(?:{said.endings or _NOTHING})$")
         verbs = f"(?:{said.verbs or _NOTHING})?"
         verb = verbs if file.unspaced else rf"(?:\s+{verbs[:-1]})?"
         self.relations: list[tuple[RelationKind, re.Pattern[str]]] = [
-            (kind, re.compile(_framed(source, verb), re.IGNORECASE))
-            for kind, sources in said.relations.items()
-            for source in sources
+            (kind, expression(_framed(source, verb))) for kind, sources in said.relations.items() for source in sources
         ]
         colour = "|".join(f"(?P<{name}>{source})" for name, source in file.colours.items())
         self.colour_phrases = _colour_phrases(said.colour_phrases, colour, unspaced=file.unspaced)
         self.hints = (self.number, self.joins, *self.colours.values())
         self.backgrounds: list[tuple[Background | None, re.Pattern[str]]] = [
-            *(
-                (None, re.compile(source.replace("{colour}", f"(?:{colour})"), re.IGNORECASE))
-                for source in said.coloured
-            ),
+            *((None, expression(source.replace("{colour}", f"(?:{colour})"))) for source in said.coloured),
             *((name, _words(source, bounds)) for name, source in said.backgrounds.items()),
         ]
 
@@ -128,13 +123,13 @@ def languages() -> tuple[SceneWords, ...]:
 
 
 def _words(alternation: str, bounds: tuple[str, str]) -> re.Pattern[str]:
-    return re.compile(f"{bounds[0]}(?:{alternation}){bounds[1]}", re.IGNORECASE)
+    return expression(f"{bounds[0]}(?:{alternation}){bounds[1]}")
 
 
 def _colour_phrases(sources: tuple[str, ...], colour: str, *, unspaced: bool) -> list[re.Pattern[str]]:
     before, end = (r"[\s,\uff0c\u3001]*", "") if unspaced else (r"(?:^|[\s,]+)", r"(?!\w)")
     filled = (source.replace("{colour}", f"(?:{colour})") for source in sources)
-    return [re.compile(f"{before}(?:{source}){end}", re.IGNORECASE) for source in filled]
+    return [expression(f"{before}(?:{source}){end}") for source in filled]
 
 
 def _longest_first(alternation: str) -> str:
