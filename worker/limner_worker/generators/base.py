@@ -52,7 +52,7 @@ class ImageTask:
     """The known name that a built-in model draws in place of a longer prompt; set by `Generator.start`."""
     scene: Scene | None = None
     """What a built-in model puts the picture together from; set by `Generator.start`."""
-    buckets: list[int] = field(default_factory=list)
+    buckets: list[int] = field(default_factory=list[int])
     """The padded batch sizes of the calls so far: text encoding, steps, decode."""
     places: list[int] = field(default_factory=list)
     """If `placed`: the places of its first row in these batches."""

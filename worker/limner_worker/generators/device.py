@@ -10,7 +10,7 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -141,8 +141,8 @@ def compiled(call: Compute, card: ModelCard) -> Compute:
     graphs, one graph is recorded for each shape.
     """
     if card.cuda_graphs:
-        return _with_cuda_graphs(torch.compile(call, mode="reduce-overhead", **EACH_SHAPE))
-    return torch.compile(call, **EACH_SHAPE) if card.compile else call
+        return _with_cuda_graphs(cast("Any", torch).compile(call, mode="reduce-overhead", **EACH_SHAPE))
+    return cast("Any", torch).compile(call, **EACH_SHAPE) if card.compile else call
 
 
 def _with_cuda_graphs(call: Compute) -> Compute:

@@ -58,7 +58,7 @@ class LoadedPipeline:
             pipeline = _load(card, folder, device)
             check(pipeline, card)
             config = pipeline.scheduler.config
-            kinds = {None: type(pipeline.scheduler), **schedulers(pipeline, card)}
+            kinds: dict[str | None, Any] = {None: pipeline.scheduler.__class__, **schedulers(pipeline, card)}
             pipelines = {task: _variant(pipeline, task) for task in card.tasks}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
@@ -136,7 +136,7 @@ def _variant(pipeline: Any, task: str) -> Any:
     if task not in TASKS:
         return pipeline
     try:
-        return TASKS[task].from_pipe(pipeline)
+        return cast("Any", TASKS[task]).from_pipe(pipeline)
     except ValueError:
         if INPUTS[task] <= inspect.signature(pipeline.__call__).parameters.keys():
             return pipeline
@@ -144,7 +144,7 @@ def _variant(pipeline: Any, task: str) -> Any:
 
 
 def _load(card: ModelCard, folder: Path, device: str) -> Any:
-    pipeline: Any = DiffusionPipeline.from_pretrained(
+    pipeline = cast("Any", DiffusionPipeline).from_pretrained(
         str(folder),
         dtype=getattr(torch, card.dtype),
         use_safetensors=True,

@@ -111,9 +111,13 @@ class SuspendedRun:
         self._output: Any = None
         self._denoised: Any = None
         self._resumed = Checkpoint.read(task.checkpoint)
-        self._seeds_steps = takes_generator(type(scheduler))
+        self._seeds_steps = takes_generator(scheduler.__class__)
         self._tap_scheduler()
-        self._run = _RunGreenlet(lambda _: picture_of(self._pipe(**arguments)))
+
+        def run(_: Any) -> Any:
+            return picture_of(self._pipe(**arguments))
+
+        self._run = _RunGreenlet(run)
         self._run.image = self
 
     def _tap_scheduler(self) -> None:
@@ -126,8 +130,8 @@ class SuspendedRun:
         counted: Any = functools.partial(self._scheduler_step, step)
         self._scheduler.step = functools.wraps(step)(counted)
         # Pipelines look at both signatures for each image.
-        set_timesteps.__signature__ = signature_of(type(self._scheduler), "set_timesteps")
-        counted.__signature__ = signature_of(type(self._scheduler), "step")
+        set_timesteps.__signature__ = signature_of(self._scheduler.__class__, "set_timesteps")
+        counted.__signature__ = signature_of(self._scheduler.__class__, "step")
 
     @property
     def key(self) -> Hashable:
@@ -192,7 +196,7 @@ class SuspendedRun:
                 with suppress(Exception):  # an error during the pipeline's cleanup concerns no picture
                     self._with_own_changes(self._run.throw, GreenletExit)
         for name in ("step", "set_timesteps"):
-            vars(self._scheduler).pop(name, None)
+            self._scheduler.__dict__.pop(name, None)
         vars(self._run).clear()
         self.pending = self.kind = self.picture = None
         self.changes = AS_LOADED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class SentenceEncoder:
         """Return sentence embeddings as float32 [n, 384] of unit length."""
         if not texts:
             return torch.empty(0, WIDTH)
-        return torch.from_numpy(self._engine.query([text.replace("\0", " ") for text in texts]))
+        return torch.as_tensor(cast("Any", self._engine).query([text.replace("\0", " ") for text in texts]))
 
 
 class TextEncoder:

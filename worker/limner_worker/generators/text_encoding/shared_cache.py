@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from redis import Redis
@@ -46,7 +46,9 @@ class SharedEmbeddingCache:
     @classmethod
     def at(cls, url: str, about: Mapping[str, Any]) -> SharedEmbeddingCache | None:
         """Return the cache in the Redis at `url`, or None for an empty URL."""
-        return cls(Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5), about) if url else None
+        if not url:
+            return None
+        return cls(cast("Any", Redis).from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5), about)
 
     def get(self, keys: Sequence[str]) -> dict[str, dict[int, Tensor]]:
         """Return the tensors of each key that is stored, by their position among the output's tensors."""
