@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 from tests.e2e.running import draw
 from tests.e2e.states import PHONE
@@ -33,6 +34,7 @@ def test_on_a_phone_the_navigation_is_a_menu_that_needs_no_scripts(open_page: Op
     expect(page.get_by_role("heading", name="Queue", exact=True)).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_actions_for_which_a_narrow_tile_has_no_room_are_in_its_menu(service: int, open_page: OpenPage):
     draw(service, "tulip")
     for options, folded in ((PHONE, 1), ({}, 0)):
@@ -44,6 +46,7 @@ def test_the_actions_for_which_a_narrow_tile_has_no_room_are_in_its_menu(service
         expect(page.get_by_role("menuitem", name="Remix")).to_have_count(folded)
 
 
+@pytest.mark.long
 def test_the_page_of_the_models_leads_to_their_prompts(open_page: OpenPage):
     page = open_page("/models", locale="fr")
     flow = page.get_by_role("region", name="Limner Flow")
