@@ -47,6 +47,8 @@ def test_the_openapi_document_is_version_3_1_and_contains_the_paths(client: ApiC
     assert document["openapi"].startswith("3.1")
     assert {"/api/v1/jobs", "/api/v1/bulks/{bulk_id}/results", "/api/v1/models"} <= document["paths"].keys()
     assert "prompt" in document["components"]["schemas"]["JobRequest"]["properties"]
+    tags = [tag["name"] for tag in document["tags"]]
+    assert len(set(tags)) == len(tags)
 
 
 def test_every_reference_leads_to_the_one_schema_of_its_model(app: App, monkeypatch: pytest.MonkeyPatch):

@@ -119,6 +119,7 @@ def _complete(app: APIFlask, document: dict[str, Any]) -> dict[str, Any]:
     for path in [each for each in document["paths"] if each.startswith("/v1/webhook_")]:
         del document["paths"][path]  # the same handlers as below /api/v1
     document["components"]["securitySchemes"] = SECURITY
+    document["tags"] = [{"name": name} for name in dict.fromkeys(tag["name"] for tag in document["tags"])]
     document["security"] = [{"key": []}, {}]
     names = _operation_ids(app)
     for path, operations in document["paths"].items():
