@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from limner_web.api import openapi
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.fuzz.doors.run import fuzz_doors
@@ -45,6 +47,22 @@ def test_the_openapi_document_is_version_3_1_and_contains_the_paths(client: ApiC
     assert document["openapi"].startswith("3.1")
     assert {"/api/v1/jobs", "/api/v1/bulks/{bulk_id}/results", "/api/v1/models"} <= document["paths"].keys()
     assert "prompt" in document["components"]["schemas"]["JobRequest"]["properties"]
+
+
+def test_every_reference_leads_to_the_one_schema_of_its_model(app: App, monkeypatch: pytest.MonkeyPatch):
+    copies: dict[str, set[str]] = {}
+
+    def share(document: dict[str, Any]) -> dict[str, Any]:
+        for name, schema in document["components"]["schemas"].items():
+            copies.setdefault(name.rpartition(".")[2], set()).add(openapi.COPY.sub(r"\1", json.dumps(schema)))
+        return with_shared_schemas(document)
+
+    with_shared_schemas = openapi._with_shared_schemas
+    monkeypatch.setattr(openapi, "_with_shared_schemas", share)
+    document = app.test_client().get("/api/v1/openapi.json").json
+    assert {name for name, texts in copies.items() if len(texts) > 1} == set(), "different models of one name"
+    named = re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document))
+    assert set(named) == document["components"]["schemas"].keys() == copies.keys()
 
 
 def test_the_reference_page_makes_the_openapi_document_once(app: App):

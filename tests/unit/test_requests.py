@@ -83,7 +83,7 @@ def test_a_follow_up_changes_what_it_names(row: Any):
         ("fünfhundertzwölf Bilder von einem Pilz", "einem Pilz", {"n": 512}),
         ("two pictures and a half", "two pictures and a half", {"n": None}),
         ("a girl's birthday is near, so draw a cake", "a cake", {}),
-        ("a red fox in the snow, so draw it in 3d", "a red fox in the snow, so draw it", {"style": "3d"}),
+        ("a red fox in the snow, so draw it in 3d", "a red fox in the snow", {"style": "3d"}),
         ("a bowl of soup, but skip the spoon", "a bowl of soup", {"negative_prompt": "spoon"}),
         ("a wall and a drop of water", "a wall and a drop of water", {"negative_prompt": ""}),
         ("una jirafa con bufanda de 256x384", "una jirafa con bufanda", {"width": 256, "height": 384}),

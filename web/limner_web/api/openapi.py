@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from http import HTTPStatus
@@ -47,6 +48,9 @@ LIMIT_HEADERS: Final = {
 }
 CONVERTED: Final = re.compile("<(?:[^:>]+:)?([^>]+)>")
 """A parameter in the path of a rule."""
+COPY: Final = re.compile(r'("#/components/schemas/)\w+\.')
+"""A reference to a model's copy below another one."""
+JSON: Final = "application/json"
 SECURITY: Final = {
     "key": {
         "type": "http",
@@ -111,6 +115,7 @@ def _complete(app: APIFlask, document: dict[str, Any]) -> dict[str, Any]:
     for unused in ("ValidationError", "HTTPError"):
         schemas.pop(unused, None)
     schemas["Problem"] = PROBLEM
+    document["paths"]["/readyz"]["get"]["responses"]["503"]["content"] = {JSON: {"schema": {}}}  # named HTTPError
     for path in [each for each in document["paths"] if each.startswith("/v1/webhook_")]:
         del document["paths"][path]  # the same handlers as below /api/v1
     document["components"]["securitySchemes"] = SECURITY
@@ -126,11 +131,21 @@ def _complete(app: APIFlask, document: dict[str, Any]) -> dict[str, Any]:
             elif "requestBody" in operation:
                 operation["requestBody"]["required"] = True
                 if (body := BODIES.get(operation["operationId"])) is not None:
-                    operation["requestBody"]["content"]["application/json"]["example"] = body
+                    operation["requestBody"]["content"][JSON]["example"] = body
             for parameter in operation.get("parameters", []):
                 _describe(parameter)
             _add_problems(path, operation)
-    return document
+    return _with_shared_schemas(document)
+
+
+def _with_shared_schemas(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with one schema for each model. APIFlask has a copy below each model that contains it
+    (`JobList.JobView`), which generators of clients take for different types or cannot read.
+    """
+    shared: dict[str, Any] = json.loads(COPY.sub(r"\1", json.dumps(document)))
+    schemas: dict[str, Any] = shared["components"]["schemas"]
+    shared["components"]["schemas"] = {name.rpartition(".")[2]: schema for name, schema in schemas.items()}
+    return shared
 
 
 def _operation_ids(app: APIFlask) -> dict[tuple[str, str], str]:

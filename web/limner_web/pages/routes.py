@@ -97,7 +97,8 @@ def models() -> str:
 @bp.get("/bulk")
 def bulk() -> str:
     """Bulks: upload, progress, results."""
-    return render_template("bulk.html", settings=get_services().settings)
+    offered = examples.PROMPTS[language_of_request()]
+    return render_template("bulk.html", settings=get_services().settings, examples=offered)
 
 
 @bp.get("/grid")

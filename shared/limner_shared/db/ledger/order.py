@@ -18,7 +18,8 @@ def prioritise(session: Session, tenant_id: str, job_id: str, priority: Priority
     longer waits.
 
     A released job is released again, to the lane of its new class. Its earlier message still starts it if a worker
-    fetches that first.
+    fetches that first: a claim does not compare the lanes of message and row, because they differ for a moment whenever
+    a starved message moves up, and a message that is not claimed then would be lost for seconds.
     """
     row = lock_job(session, tenant_id, job_id)
     if row.state != JobState.QUEUED:

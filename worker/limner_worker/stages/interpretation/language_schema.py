@@ -20,6 +20,7 @@ from limner_shared.domain.scenes import Colour
 from limner_worker.generators.builtin.scenes.words import Scenes
 from limner_worker.languages import Regex
 from limner_worker.stages.interpretation.request_tables import (
+    Address,
     Patterns,
     Pictures,
     Requests,
@@ -178,6 +179,7 @@ class Language(Table):
     """Words that look like a key word with a typing error, and are not."""
     connectives: Connectives = Connectives()
     requests: Requests = Requests()
+    address: Address = Address()
     pictures: Pictures = Pictures()
     seed: Seed = Seed()
     size: Size = Size()

@@ -49,6 +49,24 @@ class Requests(Table):
     """Words after which a text is quoted ("a sign that says no dogs"); what follows is not left out."""
 
 
+class Address(Table):
+    """Alternations of the words by which a person addresses the service; each is a whole word.
+
+    See `address`: what consists of such words alone is no part of the subject.
+    """
+
+    asking: Regex = ""
+    """Words that ask, wish, thank or greet."""
+    persons: Regex = ""
+    """Words for who asks and who is asked, and for those a picture is for."""
+    small: Regex = ""
+    """Other words that occur in between; also content elsewhere."""
+    reasons: Regex = ""
+    """Words that begin a reason in the clause that asks ("for our school play we need")."""
+    softening: Regex = ""
+    """Words that begin a clause at the end which only softens the request ("if that is alright", "nothing fancy")."""
+
+
 class Pictures(Table):
     """Alternations for "a set of four different pictures of", in this order.
 

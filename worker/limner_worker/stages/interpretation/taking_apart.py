@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from limner_worker.stages.interpretation.address import without_address
 from limner_worker.stages.interpretation.language_schema import Language
 from limner_worker.stages.interpretation.number_words import number_in
 from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for, style_patterns
@@ -60,7 +61,8 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
     patterns = patterns_for(language)
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
     plain = respelled(squeezed(text), language)
-    found = Found(_peeled(plain, asking), language, said=plain)
+    asked = plain if message or language.unspaced else without_address(plain, language)
+    found = Found(_peeled(asked, asking), language, said=plain)
     if match := _cut(found, patterns.seed):
         seed = int(match["seed"])
         found.seed = seed if seed < 2**32 else None
@@ -85,7 +87,7 @@ def subject_of(found: Found) -> str:
     """Return the rest of a text without phrases of asking; empty if nothing remains."""
     patterns = patterns_for(found.language)
     phrases = (*patterns.lead_ins, *patterns.picture_of, *patterns.asides, *patterns.tails, *patterns.pictures_after)
-    text = _peeled(tidy(found.text), phrases)
+    text = without_address(_peeled(without_address(tidy(found.text), found.language), phrases), found.language)
     return tidy(patterns.dangling.sub("", f" {text}"))
 
 
