@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from redis import Redis
 
+from limner_shared.messaging.typed_redis import pipeline
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -23,7 +24,7 @@ KEPT_SECONDS: Final = 1800
 def write_names(redis: Redis, model: str, names: Mapping[str, Sequence[str]]) -> None:
     """Write the names of a model, by the code of their language. Raises RedisError."""
     fields = {language: json.dumps(list(texts), ensure_ascii=False) for language, texts in names.items()}
-    with redis.pipeline() as pipe:
+    with pipeline(redis) as pipe:
         pipe.hset(_key(model), mapping=cast("Any", fields))
         pipe.expire(_key(model), KEPT_SECONDS)
         pipe.execute()

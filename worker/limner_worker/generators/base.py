@@ -54,7 +54,7 @@ class ImageTask:
     """What a built-in model puts the picture together from; set by `Generator.start`."""
     buckets: list[int] = field(default_factory=list[int])
     """The padded batch sizes of the calls so far: text encoding, steps, decode."""
-    places: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list[int])
     """If `placed`: the places of its first row in these batches."""
 
     @property

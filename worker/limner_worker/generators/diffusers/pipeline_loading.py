@@ -83,7 +83,7 @@ class LoadedPipeline:
         """
         vae: Any = getattr(self.pipeline, "vae", None)
         upcasts = bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
-        return upcasts and any("force_upcast" in inspect.getsource(type(each)) for each in self.pipelines.values())
+        return upcasts and any("force_upcast" in inspect.getsource(each.__class__) for each in self.pipelines.values())
 
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call."""
