@@ -47,6 +47,9 @@ class Recognizer:
     def translated(self, name: str, language: str) -> str:
         return name if language == "en" else f"{name} in {language}"
 
+    def known_names(self) -> dict[str, list[str]]:
+        return {}
+
 
 @pytest.fixture(scope="module")
 def look() -> EvaluatorRecognizer:
