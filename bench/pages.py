@@ -19,12 +19,12 @@ from tests.processes import eventually
 
 from bench.common import conclude, running_stack
 
-PAGES: Final = ("/", "/gallery", "/conversation", "/bulk", "/grid", "/queue", "/account")
+PAGES: Final = ("/", "/gallery", "/conversation", "/bulk", "/grid", "/queue", "/account", "/models")
 GOAL_SECONDS, GOAL_KB, GOAL_SHIFT = 0.5, 150.0, 0.02
 VIEWPORT: Final[ViewportSize] = {"width": 1360, "height": 860}
 PAINT: Final = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 WEIGHT: Final = """() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-    .filter((each) => !each.name.includes("/images/") && !each.name.includes("/tour/"))
+    .filter((each) => !["/images/", "/tour/", "/models/limner-"].some((part) => each.name.includes(part)))
     .reduce((sum, each) => sum + each.transferSize, 0) / 1000"""
 WATCH: Final = """
     window.shift = 0;

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import torch
@@ -107,7 +107,7 @@ def load(name: str, shape: Shape, folder: Path, steps: int) -> DiffusersPipeline
 def _deepened(module: Any, changes: dict[str, Any]) -> Any:
     """A module of the same class with a changed configuration."""
     if isinstance(module, ModelMixin):
-        return type(module).from_config({**module.config, **changes})  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+        return cast("Any", type(module)).from_config({**module.config, **changes})
     module.config.update(changes)
     return type(module)(module.config)
 

@@ -55,13 +55,21 @@ def recorded(database: Database) -> Iterator[dict[str, Statement]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def scans(database: Database, statements: dict[str, Statement]) -> list[str]:
-    """Return the statements that read a large table without a suitable index, each with its plan."""
+def scans(database: Database, statements: dict[str, Statement], *, without_statistics: bool = False) -> list[str]:
+    """Return the statements that read a large table without a suitable index, each with its plan.
+
+    `without_statistics` deletes those of SQLite first: a service has none.
+    """
     found: list[str] = []
     with database.engine.connect() as connection:
         look = _postgresql if connection.dialect.name == "postgresql" else _sqlite
         partial, large = _partial_indexes(connection), _large_tables(connection)
         connection.rollback()
+    if without_statistics:
+        with database.write() as session:
+            session.execute(text("DELETE FROM sqlite_stat1"))
+        database.engine.dispose()  # a connection reads them when it is opened
+    with database.engine.connect() as connection:
         for statement in statements.values():
             trouble = look(connection, statement, partial, large)
             connection.rollback()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -207,18 +207,14 @@ def contents(body: dict[str, Any]) -> str:
     by_kind: dict[str, list[str]] = {}
     for media_type, value in body.get("content", {}).items():
         schema = value.get("schema", {})
-        known = "$ref" not in schema or schema["$ref"].rpartition("/")[2] in api_document()["components"]["schemas"]
-        by_kind.setdefault(kind(schema) if schema and known else "", []).append(f"`{media_type}`")
+        by_kind.setdefault(kind(schema) if schema else "", []).append(f"`{media_type}`")
     return "; ".join(" or ".join(types) + (f": {what}" if what else "") for what, types in by_kind.items())
 
 
 def schemas(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The object schemas by their own names: the framework repeats a nested one under each name that uses it."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, schema in document["components"]["schemas"].items():
-        if "properties" in schema or "enum" in schema:
-            found.setdefault(name.rpartition(".")[2], schema)
-    return dict(sorted(found.items()))
+    """The object schemas by their names."""
+    found: dict[str, dict[str, Any]] = document["components"]["schemas"]
+    return {name: schema for name, schema in sorted(found.items()) if "properties" in schema or "enum" in schema}
 
 
 # --- errors ---
@@ -269,7 +265,7 @@ def field_table(schema: dict[str, Any]) -> str:
 def kind(schema: dict[str, Any]) -> str:
     """A schema's type in words, with its limits."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2].rpartition(".")[2]
+        name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{anchor(name)})"
     if choices := schema.get("anyOf"):
         return " or ".join(kind(choice) for choice in choices if choice.get("type") != "null")
@@ -278,7 +274,7 @@ def kind(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return inline(schema["const"])
     named = schema.get("type", "any")
-    base = " or ".join(named) if isinstance(named, list) else str(named)
+    base = " or ".join(cast("list[str]", named)) if isinstance(named, list) else str(named)
     if base == "array" and "items" in schema:
         base = f"list of {kind(schema['items'])}"
     elif base == "array" and "prefixItems" in schema:

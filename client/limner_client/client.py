@@ -15,6 +15,7 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_client.webhooks import Webhooks
+from limner_shared.domain.stored_errors import class_of
 from limner_shared.domain.views import (
     BulkView,
     ExplanationView,
@@ -193,7 +194,8 @@ class Client:
 
     def download(self, image: ImageView) -> bytes:
         """Return the image's stored bytes. Raises ClientError if they do not match its SHA-256."""
-        data = self._send("GET", image.url, headers={"Accept": image.media_type}).content
+        headers = {"Accept": image.media_type}
+        data = self._send("GET", image.url, headers=headers, follow_redirects=True).content
         if hashlib.sha256(data).hexdigest() != image.sha256:
             raise ClientError(f"The bytes of {image.id} do not have the SHA-256 that the server gave: try again.")
         return data
@@ -205,7 +207,7 @@ class Client:
     def convert(self, image: ImageView, kind: str, width: int | None = None) -> bytes:
         """Return the image as another kind of file: `png`, `webp` or `jpeg`; reduced to a `width` of the API's list."""
         params = {"format": kind} | ({} if width is None else {"width": str(width)})
-        return self._send("GET", image.url, params=params).content
+        return self._send("GET", image.url, params=params, follow_redirects=True).content
 
     def models(self) -> list[ModelView]:
         """Return the server's models with their limits."""
@@ -291,8 +293,7 @@ def _refused(answer: httpx.Response) -> LimnerError:
             return ServiceUnavailable(f"The proxy before the server answered {answer.status_code}.")
         return ClientError(f"The server answered {answer.status_code} {answer.reason_phrase}.")
     fields = cast("dict[str, Any]", problem)
-    kinds = {kind.code: kind for kind in LimnerError.__subclasses__()}
     message = str(fields.get("detail") or fields.get("title") or answer.reason_phrase)
     details = {name: value for name, value in fields.items() if name not in PROBLEM_FIELDS}
-    kind = kinds.get(str(fields.get("code")), ClientError)
+    kind = class_of(str(fields.get("code"))) or ClientError
     return kind(message, **details)

@@ -4,6 +4,7 @@ It needs grafana-foundation-sdk, which nothing else does: install it in an envir
 without it, so the type checker does not look for it.
 """
 # ruff: noqa: INP001
+# pyright: basic, reportMissingImports=false
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from grafana_foundation_sdk.builders import dashboard as build  # pyright: ignore[reportMissingImports]
-from grafana_foundation_sdk.builders import prometheus, timeseries  # pyright: ignore[reportMissingImports]
-from grafana_foundation_sdk.cog.encoder import JSONEncoder  # pyright: ignore[reportMissingImports]
-from grafana_foundation_sdk.models import dashboard as model  # pyright: ignore[reportMissingImports]
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import prometheus, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as model
 
 HERE: Final = Path(__file__).parent
 SOURCE: Final = "${source}"

@@ -46,7 +46,7 @@ from limner_shared.threads import Supervisor, end_process
 
 log = get_logger(__name__)
 
-RELEASE_DUTY = "dispatch"  # the version before has only this duty: of both, only one dispatcher releases
+RELEASE_DUTY = "dispatch"  # the previous release has only this duty: of both, only one dispatcher releases
 REPAIR_DUTY = "repair"
 CLEAN_DUTY = "clean"
 DUTIES = (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY, WEBHOOK_DUTY)
@@ -134,7 +134,7 @@ class Dispatcher:
                 end_process(name, TimeoutError(f"no progress for {seconds:.0f} s"))
             self._report()
         self._notifications.stop()
-        self._deliveries.stir.set()  # its duty waits for this event, and not for `stopping`
+        self._deliveries.wake.set()  # its duty waits for this event, and not for `stopping`
         for thread in threads:
             thread.join(STOP_SECONDS)
         self._deliveries.close()
@@ -179,7 +179,7 @@ class Dispatcher:
     def _hear(self, stopping: threading.Event, seconds: float) -> None:
         """Wait for a hint of new deliveries, at most `seconds`."""
         if self._hinted.wait(seconds, stopping):
-            self._deliveries.stir.set()
+            self._deliveries.wake.set()
 
     def measure(self) -> float:
         """Measure the queues if this dispatcher leads. Raises the errors of an unavailable database."""

@@ -1,4 +1,4 @@
-"""Ends the orders to drain of workers that are gone for good: a worker that was killed cannot delete its own."""
+"""Ends the orders to drain of workers that no longer run: a worker that was killed cannot delete its own."""
 
 from __future__ import annotations
 

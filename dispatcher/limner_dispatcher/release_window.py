@@ -8,16 +8,13 @@ from dataclasses import dataclass
 
 WORTH_SECONDS = 0.4
 """The window holds about this much of the workers' time, but is never smaller than its minimum."""
-
-
 PROBE_SECONDS = 0.05
+"""The wait for the next round while the rate of claims is not known."""
 
 
 @dataclass(slots=True)
 class Window:
-    """The window of one lane. It grows with the rate at which workers claim, and shrinks slowly when they claim
-    less.
-    """
+    """The window of one lane. It grows with the rate at which workers claim, and shrinks slowly with it."""
 
     smallest: int
     largest: int

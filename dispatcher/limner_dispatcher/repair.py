@@ -86,7 +86,7 @@ class Repairs:
         run("idempotency keys", self._delete_old_keys)
         self._isolation.each("stale bulks", self._ask(ledger.stale_bulks, STALE_BULK_SECONDS), self._drop)
         self._isolation.each("sweep bulks", self._ask(ledger.unswept_bulks), self._sweep, SWEEP_SECONDS)
-        self._isolation.each("adopt", self._models, self._backfill)
+        self._isolation.each("backfill legacy jobs", self._models, self._backfill)
 
     def _delays_reaping(self) -> bool:
         """Delay reaping if the last round began too long ago; returns whether that is so."""

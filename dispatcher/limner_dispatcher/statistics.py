@@ -9,7 +9,7 @@ from typing import Final
 from redis import Redis
 
 from limner_shared import metrics
-from limner_shared.db import release_queries
+from limner_shared.db import pause_queries, release_queries
 from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import Lane, Priority
 from limner_shared.messaging import queue_lengths
@@ -49,9 +49,11 @@ class QueueStatistics:
 
     def _queues(self, model: str) -> list[tuple[Lane, str, release_queries.QueueSize]]:
         with self._database.read() as session:
+            paused = pause_queries.paused(session)
             released = release_queries.released_sizes(session, model)
             sizes = [(lane, "released", released.get(lane, release_queries.EMPTY)) for lane in Lane]
             for priority in Priority:
-                size = release_queries.backlog_size(session, model, priority.rank)
-                sizes.append((Lane.of(priority.rank), "backlog", size))
+                ready, held = release_queries.backlog_sizes(session, model, priority.rank, paused)
+                lane = Lane.of(priority.rank)
+                sizes += [(lane, "backlog", ready), (lane, "paused", held)]
         return sizes

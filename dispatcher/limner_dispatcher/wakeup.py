@@ -11,6 +11,7 @@ from redis.client import PubSub
 from redis.exceptions import RedisError
 
 from limner_shared.messaging.hints import WAKE_CHANNEL
+from limner_shared.messaging.typed_redis import subscription
 
 SHORTEST_SECONDS = 0.02
 """The shortest wait, for any rate of messages."""
@@ -42,7 +43,7 @@ class WakeUp:
 
     def _received(self, seconds: float) -> bool:
         if self._pubsub is None:
-            self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._pubsub = subscription(self._redis)
             self._pubsub.subscribe(self._channel)
         received = False
         while self._pubsub.get_message(timeout=0 if received else seconds):

@@ -1,6 +1,6 @@
 """Fair release: queue keys, lanes, a leader, tenants' weights, limits and retention, deadlines, dead letters.
 
-Safe while the version before is running: columns are added nullable or with a default, indexes are built without
+Safe while the previous release is running: columns are added nullable or with a default, indexes are built without
 blocking writers, and values that the older code does not set are set here for existing rows.
 
 Revision: 0002

@@ -1,6 +1,6 @@
 """Interpretations of descriptions, presentations of pictures, and conversations.
 
-Safe while the version before is running: it neither reads nor writes these columns and tables.
+Safe while the previous release is running: it neither reads nor writes these columns and tables.
 
 Revision: 0003
 Revises: 0002

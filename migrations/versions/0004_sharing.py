@@ -1,6 +1,6 @@
 """Deduplication: tenants whose equal requests share a result, and the deduplication keys of pictures (column `recipe`).
 
-Safe while the version before is running: it neither reads nor writes these columns.
+Safe while the previous release is running: it neither reads nor writes these columns.
 
 Revision: 0004
 Revises: 0003

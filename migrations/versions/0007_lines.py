@@ -1,6 +1,6 @@
 """An index of waiting jobs by tenant and queue, so that a round sees every tenant regardless of its number of queues.
 
-Safe while the version before is running: it continues to use `ix_jobs_waiting`, which a later migration may drop.
+Safe while the previous release is running: it continues to use `ix_jobs_waiting`, which a later migration may drop.
 
 Revision: 0007
 Revises: 0006

@@ -1,6 +1,6 @@
 """Bulks can skip invalid lines and record them.
 
-Safe while the version before is running: it neither reads nor writes this column.
+Safe while the previous release is running: it neither reads nor writes this column.
 
 Revision: 0008
 Revises: 0007

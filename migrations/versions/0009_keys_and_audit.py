@@ -1,6 +1,6 @@
 """API keys have scopes, an expiry and a successor; changes of keys and tenants are recorded in an append-only table.
 
-Safe while the version before is running: the keys that it creates get the default scopes. It does not enforce scopes
+Safe while the previous release is running: the keys that it creates get the default scopes. It does not enforce scopes
 and expiry, so restricted keys should be created only after its last web process has stopped.
 
 Revision: 0009

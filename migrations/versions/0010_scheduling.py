@@ -1,8 +1,8 @@
 """Jobs that wait for a time, and retries: three columns, and the indexes of what is scheduled and what waits.
 
-Safe while the version before is running: it inserts jobs without the new columns, which are then neither scheduled nor
-retried, and its queries use `ix_jobs_waiting`. `ix_jobs_lines` is dropped, because a planner could use it in place of
-`ix_jobs_ready` and so read all scheduled jobs; no release uses it.
+Safe while the previous release is running: it inserts jobs without the new columns, which are then neither scheduled
+nor retried, and its queries use `ix_jobs_waiting`. `ix_jobs_lines` is dropped, because a planner could use it in place
+of `ix_jobs_ready` and so read all scheduled jobs; no release uses it.
 
 Revision: 0010
 Revises: 0009

@@ -1,6 +1,6 @@
 """Webhooks: endpoints, their secrets, events, deliveries and attempts; the webhook of a job and of a bulk.
 
-Safe while the version before is running: it inserts jobs and bulks without a webhook. The jobs that its processes end
+Safe while the previous release is running: it inserts jobs and bulks without a webhook. The jobs that its processes end
 meanwhile cause no events, so webhooks should be used only after its last process has stopped.
 
 Revision: 0011

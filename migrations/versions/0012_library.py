@@ -1,8 +1,8 @@
 """Favourites and tags, the words by which jobs are found, shared secrets, and jobs with deleted messages to remove.
 
-Safe while the version before is running: labels are deleted with their jobs by the database. Labels that the previous
+Safe while the previous release is running: labels are deleted with their jobs by the database. Labels that the previous
 version's retention leaves behind when it deletes a prompt or an image are deleted with the job. The dispatcher adds the
-words of jobs that were there before, or that the version before inserts.
+words of jobs that were there before, or that the previous release inserts.
 
 Revision: 0012
 Revises: 0010

@@ -1,7 +1,7 @@
 """Pauses of models and tenants, and the keys of unique jobs.
 
-Safe while the version before is running. Its dispatchers and workers ignore pauses, so upgrade them before anything is
-paused. Its web processes refuse a request with `unique`.
+Safe while the previous release is running. Its dispatchers and workers ignore pauses, so upgrade them before anything
+is paused. Its web processes refuse a request with `unique`.
 
 Revision: 0013
 Revises: 0010

@@ -1,6 +1,6 @@
 """OpenAI's batches: two new tables, and a column by which a file is the output of a batch.
 
-Safe while the version before is running: it makes no batches, and its rows of files have no batch.
+Safe while the previous release is running: it makes no batches, and its rows of files have no batch.
 
 Revision: 0016
 Revises: 0015

@@ -1,7 +1,7 @@
 """What is known of an uploaded file: its content type, its SHA-256 and the client's metadata.
 
-Safe while the version before is running: it leaves the new columns empty. It keeps the files of Replicate's clients in
-Redis for a day, where this version does not look; those clients upload them again.
+Safe while the previous release is running: it leaves the new columns empty. It keeps the files of Replicate's clients
+in Redis for a day, where this version does not look; those clients upload them again.
 
 Revision: 0016
 Revises: 0015

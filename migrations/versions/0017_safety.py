@@ -1,6 +1,6 @@
 """Safety and moderation: three columns of tenants.
 
-Safe while the version before is running, which ignores them. Its workers judge and sign no pictures, so set them once
+Safe while the previous release is running, which ignores them. Its workers judge and sign no pictures, so set them once
 all processes are upgraded.
 
 Revision: 0017

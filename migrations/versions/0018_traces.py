@@ -1,6 +1,6 @@
 """Traces: a column of jobs that names the span of their request.
 
-Safe while the version before is running, which neither writes nor reads it: its jobs are not traced.
+Safe while the previous release is running, which neither writes nor reads it: its jobs are not traced.
 
 Revision: 0018
 Revises: 0017

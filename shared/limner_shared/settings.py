@@ -108,6 +108,11 @@ class Settings(SafetySettings):
     signing_key: str = Field(default="", repr=False)
     """The secret that signs links to images; empty: a random one, kept in the database. A new one ends all links. Web
     servers and dispatchers need the same one."""
+    delivery_seconds: int = Field(default=0, ge=0, le=86_400)
+    """0: pictures pass through the web server. Otherwise clients are redirected to a signed URL of the bucket, which
+    works for this many seconds and cannot be revoked."""
+    delivery_endpoint: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
+    """The bucket's address in these URLs, if clients reach it at another one than the servers do."""
     web_workers: int = Field(default=2, ge=1)
     """Web processes; each serves thousands of connections."""
     web_shutdown_seconds: int = Field(default=60, ge=1, le=3600)

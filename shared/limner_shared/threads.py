@@ -11,13 +11,14 @@ Health means progress: a thread reports when it begins a unit of work (`working`
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from limner_shared.telemetry import get_logger
@@ -28,11 +29,48 @@ EXIT_CODE: Final = 70
 """`EX_SOFTWARE` of sysexits.h."""
 
 
+LAST_SECONDS: Final = 4.0
+"""How long the last log lines and tasks of a process may take together."""
+
+
+@dataclass(slots=True)
+class _Ending:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    tasks: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
+
+
+_ENDING: Final = _Ending()
+
+
+def before_end(task: Callable[[], object]) -> None:
+    """Let `end_process` run `task` first, on a thread of its own. The same task is run once."""
+    if task not in _ENDING.tasks:
+        _ENDING.tasks.append(task)
+
+
 def end_process(name: str, error: BaseException) -> None:
-    """End the process at once with `os._exit`: a thread that hangs would block every other way."""
+    """End the process with `os._exit`: a thread that hangs would block every other way.
+
+    The log line and the tasks of `before_end` have LAST_SECONDS: a collector that hangs does not keep the process.
+    """
+    with _ENDING.lock:  # the first caller does not return
+        try:
+            last = threading.Thread(target=_end, args=(name, error), name="end", daemon=True)
+            last.start()
+            last.join(LAST_SECONDS)
+        finally:
+            os._exit(EXIT_CODE)
+
+
+def _end(name: str, error: BaseException) -> None:
     log.critical("thread failed, this process ends", thread=name, error=repr(error)[:200])
+    for task in _ENDING.tasks:
+        try:
+            task()
+        except Exception as failure:  # noqa: BLE001 - the others still run
+            log.warning("not done before the end", error=repr(failure)[:200])
+    logging.shutdown()
     sys.stderr.flush()
-    os._exit(EXIT_CODE)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from limner_shared import tracing
 from limner_shared.metrics.exposition import installed_version
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
-from limner_shared.threads import Supervisor
+from limner_shared.threads import Supervisor, before_end
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -60,6 +60,7 @@ def configure(settings: Settings, process: str) -> None:
         return
     if settings.log_level != "debug":  # the SDK logs every try; `Exporter` logs each outage once
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    before_end(close)
     log.info("traces are sent", endpoint=endpoint)
 
 

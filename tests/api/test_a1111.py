@@ -246,7 +246,7 @@ def test_a_retried_call_makes_one_job(app: App):
     assert rows(app, Job) == 1
 
 
-@pytest.mark.parametrize("image", ["", "no base64", base64.b64encode(b"no picture").decode()])
+@pytest.mark.parametrize("image", ["", "no base64", "é", base64.b64encode(b"no picture").decode()])
 def test_what_is_no_picture_has_no_parameters(client: ApiClient, image: str):
     answer = client.post("/sdapi/v1/png-info", json={"image": image})
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
@@ -260,3 +260,9 @@ def test_a_parameters_text_is_parsed_as_far_as_it_has_the_form(text: str):
     assert found["Prompt"] in ("", "a cat", "a")
     if "Model" in found:
         assert (found["Model"], found["Negative prompt"]) == ("x, y", "b")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", [" ", "a ", ':"\\",', 'a: "x, ', "a:", "Steps: 4, "])
+def test_a_long_text_is_parsed_in_little_time(part: str):
+    assert infotext.parse(f"a{part * 6_000}b")["Prompt"] is not None

@@ -57,11 +57,13 @@ CHANGES = [
     ("POST", f"/api/v1/bulks/bulk_{ID}/pause"),
     ("POST", f"/api/v1/bulks/bulk_{ID}/resume"),
     ("POST", "/api/v1/conversations"),
+    ("PUT", f"/api/v1/conversations/conv_{ID}/title"),
     ("DELETE", f"/api/v1/conversations/conv_{ID}"),
     ("POST", f"/api/v1/conversations/conv_{ID}/messages"),
     ("PUT", f"/api/v1/conversations/conv_{ID}/turns/turn_{ID}"),
     ("POST", "/api/v1/keys/rotate"),
     ("DELETE", "/api/v1/keys/0123456789ab"),
+    ("PUT", "/api/v1/privacy"),
     ("POST", "/api/v1/pauses"),
     ("DELETE", f"/api/v1/pauses/pause_{ID}"),
     *[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_a1111 import waiting_job
 from tests.api.test_bulks import rows
+from tests.models import CANVAS
 from tests.processes import eventually
 
 PICTURE = base64.b64encode(png("red")).decode()
@@ -131,3 +133,46 @@ def test_a_call_that_waits_takes_no_place_of_other_requests(
         finally:
             finish(app, start(app, job), png("red"))
     assert answer.result().status_code in (200, 201)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/jobs", {"prompt": "x", "image": "data:image/png;base64,é"}),
+        ("/v1/images/edits", {"prompt": "x", "image": "data:image/png;base64,é"}),
+        ("/v1/moderations", {"input": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,é"}}]}),
+    ],
+)
+def test_a_picture_whose_base64_is_not_ascii_is_refused(make_app: Callable[..., App], path: str, body: dict[str, Any]):
+    answer = make_app(models=(CANVAS,), default_model="canvas").test_client().post(path, json=body)
+    assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a" * 10_001}]}, "messages"),
+        (
+            "/replicate/v1/models/limner/limner-gan/predictions",
+            {"input": {"prompt": "x", "prompt_strength": 2}},
+            "prompt_strength",
+        ),
+        ("/sdapi/v1/img2img", {"prompt": "x", "init_images": [PICTURE], "denoising_strength": 2}, "denoising_strength"),
+    ],
+)
+def test_an_error_names_the_parameter_as_the_client_knows_it(
+    client: ApiClient, path: str, body: dict[str, Any], name: str
+):
+    refused = client.post(path, json=body)
+    found = refused.json["error"]["param"] if "error" in refused.json else refused.json["errors"][0]["field"]
+    assert (refused.status_code, found) == (422, name)
+
+
+def test_an_error_within_a_fields_json_text_names_the_field(make_app: Callable[..., App]):
+    client = make_app(models=(CANVAS,), default_model="canvas").test_client()
+    text = '[{"name": "\\u0000"}]'
+    for path, name, file in (("/replicate/v1/files", "metadata", "content"), ("/v1/images/edits", "adapters", "image")):
+        form = {name: text, "prompt": "x", file: (io.BytesIO(png("red")), "a.png")}
+        refused = client.post(path, data=form, content_type="multipart/form-data")
+        assert (refused.status_code, refused.json.get("field", name)) == (422, name)
+        assert refused.json.get("error", {"param": name})["param"] == name

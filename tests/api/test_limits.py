@@ -89,6 +89,8 @@ def test_usage_shows_costs_jobs_and_limits(
         "max_running": None,
         "cost_per_day": 10_000,
     }
+    assert (found["accepted"][0], len(found["accepted"])) == ({"day": day["day"], "jobs": 3}, 14)
+    assert {each["jobs"] for each in found["accepted"][1:]} == {0}
     nothing = client.get("/api/v1/usage", headers=tenant("new")).json
     assert (nothing["days"], nothing["queued"], set(nothing["limits"].values())) == ([], 0, {None})
 

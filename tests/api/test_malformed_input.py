@@ -58,6 +58,8 @@ def test_a_change_with_a_malformed_id_is_not_found(client: ApiClient, path: str)
 def test_an_invalid_filter_is_refused(client: ApiClient, path: str, query: str):
     answer = client.get(f"{path}?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
+    named = answer.json.get("field") or answer.json["errors"][0]["field"]
+    assert named == query.partition("=")[0]
 
 
 BAD_VALUES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from limner_web.api import openapi
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
+from tests.fuzz.doors.run import fuzz_doors
 from tests.fuzz.run import one_pass
 from tests.processes import Service
 
@@ -22,6 +25,14 @@ def test_every_response_to_generated_requests_is_documented(server: Service, tmp
     report = one_pass(server.settings.port, tmp_path, seed=1, examples=3)
     assert report["test_cases"]["generated"] > 500
     assert report["failures"] == report["errors"] == [], report["output"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_hostile_requests_to_the_other_doors_cause_no_fault():
+    figures = fuzz_doors("sqlite", cases=63, start=1)
+    assert figures["cases"] >= 63
+    assert figures["failures"] == 0
 
 
 def test_options_lists_the_allowed_methods(client: ApiClient):
@@ -36,6 +47,24 @@ def test_the_openapi_document_is_version_3_1_and_contains_the_paths(client: ApiC
     assert document["openapi"].startswith("3.1")
     assert {"/api/v1/jobs", "/api/v1/bulks/{bulk_id}/results", "/api/v1/models"} <= document["paths"].keys()
     assert "prompt" in document["components"]["schemas"]["JobRequest"]["properties"]
+    tags = [tag["name"] for tag in document["tags"]]
+    assert len(set(tags)) == len(tags)
+
+
+def test_every_reference_leads_to_the_one_schema_of_its_model(app: App, monkeypatch: pytest.MonkeyPatch):
+    copies: dict[str, set[str]] = {}
+
+    def share(document: dict[str, Any]) -> dict[str, Any]:
+        for name, schema in document["components"]["schemas"].items():
+            copies.setdefault(name.rpartition(".")[2], set()).add(openapi.COPY.sub(r"\1", json.dumps(schema)))
+        return with_shared_schemas(document)
+
+    with_shared_schemas = openapi._with_shared_schemas
+    monkeypatch.setattr(openapi, "_with_shared_schemas", share)
+    document = app.test_client().get("/api/v1/openapi.json").json
+    assert {name for name, texts in copies.items() if len(texts) > 1} == set(), "different models of one name"
+    named = re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document))
+    assert set(named) == document["components"]["schemas"].keys() == copies.keys()
 
 
 def test_the_reference_page_makes_the_openapi_document_once(app: App):

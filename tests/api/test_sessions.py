@@ -74,6 +74,7 @@ def test_the_cookie_is_sent_by_https_only_where_a_proxy_ends_tls(make_app: Calla
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[::1"},
     ],
 )
 def test_a_page_of_another_site_can_neither_use_nor_make_nor_end_a_session(

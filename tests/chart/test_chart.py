@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database
+from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue, load_card
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.domain.pauses import PauseKind
@@ -283,6 +284,8 @@ def test_prometheus_understands_the_query(tmp_path: Path) -> None:
         ([*queues, *busy], 240),
         ([*queues, *busy, {"series": ended, "values": "0x20"}], 240),
         ([{"series": queue % "backlog", "values": "7x20"}], 14),
+        # What a pause holds is no work.
+        ([{"series": queue % "backlog", "values": "7x20"}, {"series": queue % "paused", "values": "900x20"}], 14),
     ]
     asked = {"expr": "work_seconds", "eval_time": "15m"}
     tests = [
@@ -319,6 +322,14 @@ def test_the_query_for_postgresql_counts_the_jobs_that_no_pause_holds_back(datab
         assert seconds() == 0
         with database.write() as session:
             pauses.resume(session, row.id, actor=audit.OPERATOR)
+    with database.write() as session:
+        bulk = ledger.open_bulk(session, ledger.LOCAL_TENANT)
+        session.execute(update(Job).values(bulk_id=bulk, queue_key=bulk))
+        ledger.seal_bulk(session, bulk, 1)
+    assert seconds() == 10
+    with database.write() as session:
+        ledger.pause_bulk(session, bulk, paused=True)
+    assert seconds() == 0
 
 
 def test_only_those_who_are_named_may_connect() -> None:

@@ -96,7 +96,7 @@ class Monitor:
             seconds = end[1] - start[1] if self._in_hub else blocked_seconds(start, end)
             if seconds > LIMIT_SECONDS and not reported:
                 reported = True
-                frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - documented, despite its name
+                frames = sys._current_frames()  # documented, despite its name
                 stack = functions(frames.get(self._loop))
                 os.write(2, f"{MARK}{json.dumps({'seconds': round(seconds, 3), 'functions': stack})}\n".encode())
 

@@ -236,6 +236,12 @@ def _webhook(page: Page) -> None:
     page.get_by_role("button", name="Add a webhook").click()
 
 
+def _names(page: Page) -> None:
+    page.get_by_text("All names that it knows").first.click()
+    expect(page.locator(".names[open] .chip").first).to_be_visible()
+    page.mouse.wheel(0, -9999)
+
+
 def _contrast(page: Page) -> None:
     page.get_by_label("High contrast").check()
 
@@ -249,6 +255,7 @@ STATES: Final = (
     State("studio-problem", "/", _problem),
     State("studio-progress", "/", _progress),
     State("studio-menu", "/", _menu),
+    State("models", "/models", _names),
     State("studio-share", "/", _share),
     State("studio-keymap", "/", _keymap),
     State("studio-offline", "/", _offline),

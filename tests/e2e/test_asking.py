@@ -64,6 +64,33 @@ def submitted(page: Page) -> dict[str, Any]:
     return json.loads(sent.value.post_data or "")
 
 
+def test_the_prompt_suggests_names_that_the_model_knows(service: int, open_page: OpenPage) -> None:
+    wait_for_worker(service)
+    eventually(lambda: httpx.get(f"http://127.0.0.1:{service}/api/v1/models/limner-flow/names").json()["items"])
+    for language, typed, name in (("en", "two cat f", "two cat face"), ("de", "eine katzenge", "eine katzengesicht")):
+        page = open_page("/", locale=language)
+        prompt, offered = (
+            page.locator("#ask [name=prompt]"),
+            page.get_by_role("listbox", name=re.compile("names|Namen")),
+        )
+        prompt.press_sequentially(typed)
+        expect(offered).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(offered).to_be_hidden()
+        prompt.press_sequentially(typed[-1])
+        page.keyboard.press("Backspace")
+        page.keyboard.press("ArrowDown")
+        expect(prompt).to_have_attribute("aria-activedescendant", "suggestion-0")
+        page.keyboard.press("Enter")
+        expect(prompt).to_have_value(name)
+        prompt.fill("")
+        prompt.press_sequentially("sunflo")
+        expect(offered).to_be_visible()
+        tiles = page.locator(".tile").count()
+        page.keyboard.press("Enter")  # with none chosen, it draws what was written
+        expect(page.locator(".tile")).to_have_count(tiles + 1)
+
+
 def test_a_description_is_read_changed_and_then_drawn_as_it_was_changed(service: int, open_page: OpenPage) -> None:
     wait_for_worker(service)
     page = open_page()
@@ -74,8 +101,9 @@ def test_a_description_is_read_changed_and_then_drawn_as_it_was_changed(service:
     with Client(f"http://127.0.0.1:{service}") as client:
         assert all("Geist" not in job.prompt for job in client.jobs().items)  # nothing was drawn
     understood.get_by_role("button", name="Style 3d").click()
-    expect(page.get_by_role("combobox", name="Style", exact=True)).to_be_focused()
-    page.get_by_role("combobox", name="Style", exact=True).select_option("flat")
+    style = page.get_by_role("group", name="Style")
+    expect(style.get_by_role("radio", name="3d")).to_be_focused()
+    style.get_by_text("flat").click()
     page.get_by_label("Pictures", exact=True).fill("3")
     expect(understood.get_by_role("button", name="Pictures 3")).to_be_visible()
     page.get_by_role("textbox", name="Prompt").fill("ghost")

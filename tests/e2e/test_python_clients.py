@@ -1,4 +1,4 @@
-"""litellm and LangChain, unmodified, against a real service. `make clients` makes the environment they run in."""
+"""litellm, LangChain and a generated client against a real service. `make clients` makes their environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.client_programs import CLIENTS, examples, jobs_of, run_example, r
 PYTHON = Path(__file__).parents[2] / "dist" / "clients" / "bin" / "python"
 CALL = "image_generation_call"
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="`make clients` installs litellm and LangChain, and runs this"
+    not PYTHON.exists(), reason="`make clients` installs litellm, LangChain and a generator of clients, and runs this"
 )
 
 
@@ -45,6 +45,15 @@ def test_langchain(door: str) -> None:
         ["UnprocessableEntityError", 422, "temperature"],
     ]
     assert jobs_of(door, "again in langchain") == 1
+
+
+def test_a_client_generated_from_the_openapi_document(door: str) -> None:
+    found = run("generated_calls.py", door)
+    assert found["unread"] == []
+    assert "canvas" in found["models"]
+    assert found["ended"] == ["succeeded", 2, True]
+    assert found["listed"]
+    assert (found["refused"], found["missing"]) == (["Problem", "invalid_request"], ["Problem", 404])
 
 
 @pytest.mark.parametrize("number", range(len(examples("python"))))

@@ -130,7 +130,7 @@ def test_what_one_tab_draws_appears_in_the_other(open_page: Callable[..., Page])
 def test_vary_draws_four_near_pictures(service: int, open_page: Callable[..., Page]):
     first = finished(service, prompt="unicorn", seed=50, guidance=6)
     page = open_page()
-    page.locator(f"#{first}").get_by_role("button", name="Variations").click()
+    page.locator(f"#{first}").get_by_role("button", name="Vary").click()
     with Client(f"http://127.0.0.1:{service}") as client:
         eventually(lambda: client.jobs().items[0].id != first)
         varied = client.jobs().items[0]
@@ -141,7 +141,7 @@ def test_vary_starts_from_the_picture_where_the_model_can(door: str, open_page: 
     port = int(door.rpartition(":")[2])
     first = finished(port, prompt="a blue square", model="canvas", steps=4)
     page = open_page("/", port=port)
-    page.locator(f"#{first}").get_by_role("button", name="Variations").click()
+    page.locator(f"#{first}").get_by_role("button", name="Vary").click()
     with Client(door) as client:
         eventually(lambda: client.jobs().items[0].id != first)
         varied = client.jobs().items[0]
@@ -285,7 +285,8 @@ def test_the_viewer_turns_zooms_compares_and_shows_the_receipt(service: int, ope
     expect(place).to_contain_text("2 of")
     page.keyboard.press("i")
     expect(viewer.locator("aside")).to_contain_text("101")
-    expect(viewer.locator("aside")).to_contain_text("SHA-256")
+    expect(viewer.locator("aside")).to_contain_text("Text encoder")
+    expect(viewer.locator("aside")).not_to_contain_text("_")
     page.keyboard.press("i")
     page.keyboard.press("+")
     assert "scale" in viewer.locator(".one img").get_attribute("style")
@@ -328,3 +329,13 @@ def test_the_conversation_page_changes_a_picture_and_edits_a_message(open_page: 
     page.get_by_role("button", name="Previous version").click()
     expect(page.get_by_role("img", name="a blue car")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("link", name="please draw a red car")).to_be_visible()
+    page.get_by_role("button", name="More actions for please draw").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.get_by_label("Title").fill("My garage")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    expect(page.get_by_role("link", name="My garage")).to_be_visible()
+    search = page.get_by_role("searchbox", name="Search conversations")
+    search.fill("dragons")
+    expect(page.get_by_text("Nothing found")).to_be_visible()
+    search.fill("bluer")
+    expect(page.get_by_role("link", name="My garage")).to_be_visible()

@@ -159,7 +159,7 @@ class Heard:
 
     def wait(self, count: int) -> dict[str, str]:
         with self.news:
-            assert self.news.wait_for(lambda: len(self.done) >= count, timeout=10), self.done
+            assert self.news.wait_for(lambda: len(self.done) >= count, timeout=60), self.done
         return self.done
 
 

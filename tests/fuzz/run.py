@@ -20,6 +20,7 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import engine as db
 from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
+from tests.fuzz.doors.run import fuzz_doors
 from tests.processes import Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -88,15 +89,24 @@ def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--cases", default=10_000, show_default=True, help="Minimum number of cases for each database.")
+@click.option("--cases", default=10_000, show_default=True, help="Minimum number of cases for each database and part.")
 @click.option("--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Default: both.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(["native", "doors"]), help="Default: both.")
+@click.option("--only", default="", help="Of the doors, only the operations whose name has this text.")
 @click.option("--seed", type=int, help="Default: random; it is printed.")
-def main(cases: int, kinds: tuple[str, ...], seed: int | None) -> None:
-    """Send random valid and invalid requests and check that every response is documented."""
+def main(cases: int, kinds: tuple[str, ...], parts: tuple[str, ...], only: str, seed: int | None) -> None:
+    """Send random and hostile requests: to the native API, by its document, and to the doors of other clients, to
+    agents' tools and to the pages' forms, by their clients' types.
+    """
     seed = secrets.randbelow(2**31) if seed is None else seed
-    figures = {kind: fuzz(kind, cases, seed) for kind in kinds or ("sqlite", "postgresql")}
+    figures: dict[str, Any] = {}
+    for kind in kinds or ("sqlite", "postgresql"):
+        if "native" in (parts or ("native",)):
+            figures[kind] = fuzz(kind, cases, seed)
+        if "doors" in (parts or ("doors",)):
+            figures[f"{kind}, doors"] = fuzz_doors(kind, cases, seed, only)
     met = not any(one["failures"] or one["errors"] for one in figures.values())
-    goal = f"{cases} cases per database, no 5xx, no undocumented response"
+    goal = f"{cases} cases per database and part: no 5xx, no undocumented response, no fault"
     click.echo(json.dumps({"name": "fuzz", "figures": figures, "goal": goal, "met": met}))
     raise SystemExit(0 if met else 1)
 

@@ -20,6 +20,7 @@ POSTGRESQL: Final = ROOT / "usr" / "lib" / "postgresql" / "15" / "bin"
 """A PostgreSQL with TLS, which the embedded one lacks."""
 REDIS: Final = ROOT / "usr" / "bin" / "redis-server"
 """A Redis with TLS, which the embedded Valkey lacks."""
+AZURITE: Final = FOLDER / "node" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 SEAWEEDFS: Final = FOLDER / "python" / "bin" / "weed"
 UNPRIVILEGED: Final = pwd.getpwuid(65534).pw_name
 """The user of servers that refuse to run as root."""

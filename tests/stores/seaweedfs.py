@@ -31,21 +31,24 @@ def seaweedfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
     config.write_text(json.dumps({"identities": [identity]}))
     ports = [free_port() for _ in range(4)]
     master, volume, filer, s3 = ports
-    (tmp_path / "data").mkdir()
+    (tmp_path / "data").mkdir(exist_ok=True)
     command = [weed, "server", f"-dir={tmp_path / 'data'}", "-ip=127.0.0.1", f"-master.port={master}"]
     command += [f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3", f"-s3.port={s3}"]
     for name, port in (("master", master), ("volume", volume), ("filer", filer), ("s3", s3)):
         command.append(f"-{name}.port.grpc={free_port()}")
         assert port
     command += [f"-s3.config={config}", "-volume.max=8", "-master.volumeSizeLimitMB=64"]
-    server = Server(command, tmp_path / "weed.log", os.environ)
+    # Its index is not beside the objects: after a full disk it would need a restart.
+    server = Server(command, tmp_path / "weed.log", {**os.environ, "WEED_LEVELDB2_DIR": str(tmp_path / "index")})
     variables = KEYS | {"AWS_ENDPOINT": f"http://127.0.0.1:{s3}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    eventually(lambda: _made_bucket(f"http://127.0.0.1:{filer}"), 60)
-    eventually(_is_writable, 60)
-    yield server
-    server.kill()
+    try:
+        eventually(lambda: _made_bucket(f"http://127.0.0.1:{filer}"), 60)
+        eventually(_is_writable, 60)
+        yield server
+    finally:
+        server.kill()
 
 
 def _made_bucket(filer: str) -> bool:

@@ -14,8 +14,10 @@ from tests.buckets import unresponsive_bucket
 
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed
 from limner_shared.storage import object_store
-from limner_shared.storage.blobs import Blobs, SetAside
+from limner_shared.storage.blobs import Blobs, SetAside, picture_key
+from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import FAILURES, Store, is_full
+from limner_shared.storage.signed_urls import UrlSigner
 
 
 def test_equal_bytes_are_stored_once_under_their_digest(tmp_path: Path):
@@ -157,3 +159,22 @@ def test_blobs_that_are_set_aside_can_be_read_until_their_final_deletion(tmp_pat
     assert blobs.get(digest) == b"picture"
     with pytest.raises(NotFound):
         blobs.get_input(given)
+
+
+def test_signed_urls_need_a_bucket_and_name_the_address_of_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for url in (tmp_path.as_uri(), "memory:///"):
+        with pytest.raises(ConfigurationError, match="needs a bucket"):
+            UrlSigner(url)
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "s", "REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    signer = UrlSigner("s3://pictures/limner", "https://bucket.example")
+    assert signer.origin == "https://bucket.example"
+    url = signer.sign("GET", "ab/cd", 60)
+    assert url.startswith("https://bucket.example/pictures/limner/ab/cd?")
+    assert "X-Amz-Expires=60" in url
+
+
+def test_only_pictures_and_renditions_have_a_media_type():
+    digest = "ab" * 32
+    keys = [picture_key(digest), f"renditions/ab/{digest}/512.webp", f"aside/ab/{digest}", f"inputs/{digest}"]
+    assert [media_type(key) for key in keys] == ["image/png", "image/webp", None, None]

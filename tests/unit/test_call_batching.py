@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from limner_worker.generators.base import Padding
 from limner_worker.generators.diffusers.call_batching import (
     Digests,
     Signature,
@@ -72,7 +73,7 @@ def test_calls_with_equal_positions_are_joined_and_keep_them_for_every_row():
     first, second, other = (denoiser_call(img_ids=ids) for ids in (wide, wide.clone(), tall))
     assert first.key == second.key != other.key
     assert not first.alone
-    assert join([first, second], 2)["img_ids"].shape == (4, 4, 3)
+    assert join([first, second], Padding(2))["img_ids"].shape == (4, 4, 3)
 
 
 def test_a_tensor_of_unknown_layout_is_never_joined():
@@ -94,8 +95,10 @@ def test_a_text_encoder_s_input_that_has_no_rows_is_not_joined_or_padded():
 def test_an_output_without_rows_is_refused_and_an_object_of_all_rows_is_left_out_of_each_share():
     calls = [call(torch.tensor([[1, 2]])) for _ in range(2)]
     with pytest.raises(UnknownLayout):
-        split((torch.randn(5, 2, 3),), calls, 2)
-    shares = split({"text": torch.tensor([[1.0], [2.0]]), "cache": Cache(), "loss": torch.tensor(0.5)}, calls, 2)
+        split((torch.randn(5, 2, 3),), calls, Padding(2))
+    shares = split(
+        {"text": torch.tensor([[1.0], [2.0]]), "cache": Cache(), "loss": torch.tensor(0.5)}, calls, Padding(2)
+    )
     assert [share["text"].tolist() for share in shares] == [[[1.0]], [[2.0]]]
     assert [share["cache"] for share in shares] == [None, None]
     assert owned({"cache": Cache()}) == {"cache": None}

@@ -14,14 +14,18 @@ from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 from tests.processes import eventually
 
 from limner_dispatcher.statistics import QueueStatistics
 from limner_shared.db import ledger
+from limner_shared.db.accounts import audit, pauses
 from limner_shared.db.engine import Database
-from limner_shared.db.tables import Job
+from limner_shared.db.tables import Bulk, Job
+from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
+from limner_shared.domain.pauses import PauseKind
 from limner_shared.errors import GenerationFailed
 from limner_shared.messaging import queue_lengths
 from limner_shared.messaging.hints import connect
@@ -224,6 +228,30 @@ def test_the_leader_measures_each_queue_and_another_dispatcher_none(
     leads = False
     statistics.measure()
     assert not [name for name, _ in values() if name.startswith("limner_queue_")]
+
+
+@pytest.mark.parametrize("what", ["model", "tenant", "bulk"])
+def test_jobs_that_a_pause_holds_are_measured_apart(
+    database: Database, catalogue: Catalogue, redis_url: str, what: str
+):
+    held = submit(database, catalogue, 3)
+    others = submit(database, catalogue, 2)
+    with database.write() as session:
+        ledger.ensure_tenant(session, "tenant_other", "other")
+        session.execute(
+            update(Job).where(Job.id.in_(others)).values(tenant_id="tenant_other", queue_key="tenant_other")
+        )
+        if what == "bulk":
+            bulk = ledger.open_bulk(session, TENANT)
+            session.execute(update(Job).where(Job.id.in_(held)).values(bulk_id=bulk, queue_key=bulk))
+            session.execute(update(Bulk).values(state=BulkState.PAUSED))
+        else:
+            subject = MODEL if what == "model" else TENANT
+            pauses.pause(session, PauseKind(what), subject, None, None, actor=audit.OPERATOR)
+    QueueStatistics(database, [MODEL], lambda: True, connect(redis_url)).measure()
+    waiting = 0 if what == "model" else 2
+    assert value("limner_queue_jobs", model=MODEL, lane="normal", place="backlog") == waiting
+    assert value("limner_queue_jobs", model=MODEL, lane="normal", place="paused") == 5 - waiting
 
 
 def test_database_errors_are_counted_and_raised(database: Database, grown: Difference):

@@ -70,7 +70,7 @@ def world(free: bool = True) -> tuple[Any, Admission, Chooser]:
     models = SimpleNamespace(cards=cards, loaded=("a",), load_seconds=LOADING, staying=_nothing_stays)
     admission = Admission(4 * BATCH, LOADING)
     chooser = Chooser(cast("ModelCache", models), admission, lambda _model: free)
-    chooser.go_on()
+    chooser.serve_loaded()
     return models, admission, chooser
 
 

@@ -9,20 +9,25 @@ import pytest
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
-from limner_web.pages.routes import CONVERSATION_EXAMPLES, EXAMPLES
+from limner_web.pages import examples, model_pictures
+from limner_web.pages.languages import LANGUAGES, read_catalog
+from limner_web.view_builders import model_view
 from limner_worker.generators.base import ImageTask, Picture
+from limner_worker.generators.builtin.conditioned import load_encoder
+from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED
 from limner_worker.stages.interpretation import rules
 from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
 
-MEANT = {  # the subject, the style and the number that each message asks for
-    "a red car, please": ("a red car", None, None),
-    "four pictures of a cat in flat style": ("a cat", "flat", 4),
-    "请画一个红苹果": ("red apple", None, None),
-    "ein Geist als 3d-Figur": ("ghost", "3d", None),
-    "🦊": ("fox", None, None),
-}
+MEANT = [  # the subject, the style and the number that each message asks for
+    *[(cars, "a red car", None, None) for cars, _ in examples.MESSAGES.values()],
+    *[(cats, "a cat", "flat", 4) for _, cats in examples.MESSAGES.values()],
+    (examples.FOREIGN["zh"], "red apple", None, None),
+    (examples.FOREIGN["de"], "ghost", "3d", None),
+    (examples.FOREIGN["en"], "ghost", "3d", None),
+    ("🦊", "fox", None, None),
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +51,64 @@ def look() -> EvaluatorRecognizer:
     return EvaluatorRecognizer(SHIPPED / "limner-text")
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", examples.PROMPTS["en"])
 def test_the_picture_of_an_example_shows_it(draw: Any, look: EvaluatorRecognizer, example: Any):
     assert look(draw(example), example) == []
 
 
-@pytest.mark.parametrize("message", CONVERSATION_EXAMPLES)
+@pytest.mark.parametrize("language", list(LANGUAGES)[1:])
+def test_the_examples_of_a_language_are_the_models_own_names_for_the_same_things(language: Any):
+    names = KnownNames(SHIPPED / "limner-text")
+    meant = [names.translated(each, language) for each in examples.PROMPTS["en"]]
+    assert [each.lower() for each in examples.PROMPTS[language]] == meant
+
+
+@pytest.mark.parametrize(("message", "subject", "style", "number"), MEANT)
 def test_the_picture_of_an_example_message_shows_what_it_asks_for(
-    draw: Any, look: EvaluatorRecognizer, catalogue: Catalogue, message: Any
+    draw: Any, look: EvaluatorRecognizer, catalogue: Catalogue, message: Any, subject: Any, style: Any, number: Any
 ):
-    subject, style, number = MEANT[message]
     card = catalogue.get(None)
     found = rules.interpret(message, card.styles, (), card.sizes)
     assert (found.style, found.n) == (style, number)
     assert look(draw(found.prompt, found.style), subject) == []
+
+
+def test_every_page_offers_only_messages_that_are_proved():
+    offered = {message for language in LANGUAGES for message in examples.messages(language)}
+    assert offered <= {message for message, *_ in MEANT}
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES)[1:])
+def test_the_things_on_the_page_of_the_models_are_their_names_in_each_language(language: Any):
+    names, catalog = KnownNames(SHIPPED / "limner-text"), read_catalog(language)
+    things = [thing for thing, _ in model_pictures.THINGS]
+    said = {thing: message.string for thing in things if (message := catalog.get(thing)) is not None}
+    assert {thing: str(text).lower() for thing, text in said.items()} == {
+        thing: names.translated(thing, language) for thing in things
+    }
+
+
+def test_the_scenes_on_the_page_of_the_models_are_read_alike_in_each_language(catalogue: Catalogue):
+    encoder = load_encoder(catalogue.get(None), "cpu", Settings(device="cpu"))
+
+    def read(text: str) -> str:
+        _, spec = catalogue.resolve(JobRequest(prompt=text, seed=1))
+        scene = encoder.scene(ImageTask(spec, spec.seed), most=6)
+        assert scene is not None
+        assert scene.left_out == ()
+        return scene.caption
+
+    for scene in model_pictures.SCENES:
+        said = [str(found.string) for each in list(LANGUAGES)[1:] if (found := read_catalog(each).get(scene))]
+        assert [read(text) for text in said] == [read(scene)] * 4
+
+
+def test_a_built_in_model_has_a_picture_of_each_thing_and_style(catalogue: Catalogue):
+    for name in ("limner-flow", "limner-gan"):
+        model = model_view(catalogue.get(name), name)
+        assert list(model_pictures.styles(model)) == model.styles
+        assert [each.prompt for each in model_pictures.samples(model)][:14] == [
+            each for each, _ in model_pictures.THINGS
+        ]
+    other = model_view(catalogue.get("limner-flow").model_copy(update={"name": "mine"}), "")
+    assert (model_pictures.styles(other), model_pictures.samples(other)) == ({}, [])

@@ -38,7 +38,7 @@ def test_a_replay_draws_a_scene_only_if_the_receipts_record_one(catalogue: Catal
     assert spec.scenes is not None
     made = {"buckets": [[2, 9]], "style": "3d"}
     assert replay_spec(spec, [made | {"scene": {"objects": []}}]).scenes == spec.scenes
-    assert replay_spec(spec, [made]).scenes is None  # drawn by the release before
+    assert replay_spec(spec, [made]).scenes is None  # drawn by the previous release
     stored = spec.model_dump(mode="json", exclude={"scenes"})
     assert JobSpec.model_validate(stored).scenes is None
 

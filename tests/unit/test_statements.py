@@ -40,4 +40,6 @@ def test_every_statement_uses_an_index(
     redis.close()
     assert len(statements) > 100
     found = scans(filled, statements)
+    if filled.engine.dialect.name == "sqlite":
+        found += scans(filled, statements, without_statistics=True)
     assert not found, f"{len(found)} of {len(statements)}:\n\n" + "\n\n".join(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from limner_shared import telemetry, trace_export, tracing
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.jobs import JobSpec, Lane
 from limner_shared.settings import Settings
+from limner_shared.threads import EXIT_CODE
 from limner_worker.engine import attempt_trace
 from limner_worker.engine.attempt_trace import AttemptTrace
 
@@ -231,3 +233,35 @@ def test_a_collector_that_refuses_costs_a_log_line(collecting: Collector, monkey
         record_many()
         eventually(lambda: len(logged) > 1)
     assert logged[1]["event"] == "the collector takes no traces, spans are dropped"
+
+
+FAILS = """
+import threading
+from limner_shared import trace_export, tracing
+from limner_shared.settings import Settings
+from limner_shared.threads import EXIT_CODE
+from limner_shared.telemetry import configure_logging
+from limner_shared.threads import Supervisor
+
+def fail():
+    raise RuntimeError("broken")
+
+configure_logging(Settings(log_level="warning"), "test")
+trace_export.configure(Settings(), "test")
+tracing.record("release", "%s", tracing.clock())
+Supervisor().start("duty", fail)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["collector answers", "collector hangs"])
+def test_a_process_whose_thread_fails_sends_its_last_spans_and_lines_and_ends(collecting: Collector, hangs: bool):
+    if hangs:
+        collecting.hangs.set()
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILS % PARENT], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert ended.returncode == EXIT_CODE
+    assert "thread failed, this process ends" in ended.stderr
+    assert collecting.requests == 1
+    assert [span.name for span in collecting.spans] == ([] if hangs else ["release"])

@@ -61,6 +61,17 @@ def test_free_pages_and_a_long_log_of_sqlite_are_found(
     assert Path(database_url.removeprefix("sqlite:///")).exists()
 
 
+@sqlite
+def test_statistics_of_sqlite_are_found_because_they_age(database: Database, session: Session) -> None:
+    session.execute(text("ANALYZE"))
+    session.commit()
+    state, _, advice = look(database)["planner's statistics"]
+    assert state is State.WARN
+    session.execute(text(advice.partition(": ")[2].partition(";")[0]))
+    session.commit()
+    assert "planner's statistics" not in look(database)
+
+
 @postgresql
 def test_dead_rows_that_autovacuum_leaves_are_found_with_the_statement_that_helps(
     database: Database, database_url: str, session: Session, monkeypatch: pytest.MonkeyPatch

@@ -154,4 +154,4 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
 
 def _read_state(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["training"])
+        return json.loads((file.metadata() or {})["training"])

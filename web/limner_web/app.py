@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Mapping
+from functools import partial
 
 from apiflask import APIFlask
 from flask import Response, g, request
@@ -17,6 +19,7 @@ from limner_web.api import (
     audit,
     bulks,
     conversations,
+    estimates,
     events,
     fleet,
     history,
@@ -29,6 +32,7 @@ from limner_web.api import (
     models,
     openapi,
     pauses,
+    privacy,
     usage,
     webhook_deliveries,
     webhook_endpoints,
@@ -54,6 +58,7 @@ MODULES = (
     job_lists,
     labels,
     interpretation,
+    estimates,
     conversations,
     bulks,
     images,
@@ -62,6 +67,7 @@ MODULES = (
     keys,
     audit,
     usage,
+    privacy,
     pauses,
     fleet,
     history,
@@ -86,7 +92,7 @@ MODULES = (
     languages,
     assets,
 )
-BLUEPRINTS = (*(module.bp for module in MODULES), images.links)
+BLUEPRINTS = (*(module.bp for module in MODULES), images.links, privacy.settings)
 CONFIGURATION = {
     "OPENAPI_VERSION": "3.1.0",
     "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
@@ -96,12 +102,17 @@ CONCERNED = ("job", "bulk", "conversation")
 """The parts of a route that every line of its requests names."""
 LOGGED_PATH_CHARS = 200
 WORD = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; "
-    "frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
+
+
+def security_headers(picture_origin: str) -> dict[str, str]:
+    """The headers of every response; `picture_origin` is the bucket's, if it delivers pictures itself."""
+    pictures = " ".join(["'self' data: blob:", *([picture_origin] if picture_origin else [])])
+    return {
+        "Content-Security-Policy": f"default-src 'self'; img-src {pictures}; "
+        "frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+    }
 
 
 def create_app(settings: Settings | None = None) -> APIFlask:
@@ -114,9 +125,9 @@ def create_app(settings: Settings | None = None) -> APIFlask:
         spec_path="/api/v1/openapi.json",
         docs_path=None,
         template_folder="pages/templates",
-        static_folder=None,  # type: ignore[arg-type] - Flask's own route of files; ours is `pages.assets`
+        static_folder=None,  # Flask's own route of files; ours is `pages.assets`
     )
-    app.config.update(CONFIGURATION)
+    app.config.from_mapping(CONFIGURATION)
     app.extensions["limner"] = services = build(settings)
     problems.install(app)
     app.before_request(_begin)
@@ -128,13 +139,14 @@ def create_app(settings: Settings | None = None) -> APIFlask:
     openapi.install(app)
     assets.install(app)
     languages.install(app)
-    app.after_request(_end)
+    headers = security_headers(services.delivery.origin)
+    app.after_request(partial(_end, headers))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_blueprint(webhook_endpoints.bp, url_prefix="/v1", name="openai_webhook_endpoints")
-    answered = with_unchanged_polls(app.wsgi_app, services.unchanged, _request_id, SECURITY_HEADERS)
+    answered = with_unchanged_polls(app.wsgi_app, services.unchanged, _request_id, headers)
     served = operator_port.with_operator_port(answered, settings.port)
-    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)  # type: ignore[method-assign]  # as Flask documents
+    app.wsgi_app = connection.with_timeouts(served, settings.upload_seconds)
     return app
 
 
@@ -151,8 +163,8 @@ def _request_id(sent: str) -> str:
     return sent if WORD.fullmatch(sent) else uuid.uuid4().hex
 
 
-def _end(response: Response) -> Response:
-    response.headers.update(SECURITY_HEADERS)
+def _end(headers: Mapping[str, str], response: Response) -> Response:
+    response.headers.update(headers)
     response.headers["X-Request-Id"] = g.get("request_id", "")
     seconds = time.perf_counter() - g.get("started", time.perf_counter())
     operator.measure_request(request.method, response.status_code, seconds)

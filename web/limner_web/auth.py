@@ -37,8 +37,9 @@ ADMIN_BLUEPRINTS: Final = (
     "pauses",
     "fleet",
     "history",
+    "privacy_settings",
 )
-OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet", "history")
+OPERATOR_BLUEPRINTS: Final = ("pauses", "fleet", "history", "privacy_settings")
 """What concerns all tenants: only keys of the operator's own tenant may call it."""
 PAGES: Final = ("pages", "plain")
 PUBLIC: Final = (

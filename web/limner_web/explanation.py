@@ -26,17 +26,17 @@ MAX_TENANTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class _Processes:
+class Processes:
     """The running processes, by their reports."""
 
     workers: int
-    """Workers that serve the job's model and accept jobs."""
+    """Workers that serve the model and accept jobs."""
     dispatchers: int
 
 
 def explain(session: Session, redis: Redis, row: Job) -> ExplanationView:
     """Explain the state of a job."""
-    processes = _processes(redis, row.model)
+    processes = running_processes(redis, row.model)
     rate = measure(queries.latest_runs(session, row.model, MEASURED_SECONDS, MEASURED_JOBS))
     queued = row.state == JobState.QUEUED and row.not_before is None
     ahead = standing.position(session, row) if queued else None
@@ -58,7 +58,7 @@ def explain(session: Session, redis: Redis, row: Job) -> ExplanationView:
     )
 
 
-def _reason(session: Session, row: Job, processes: _Processes | None, ahead: int, tenants: int) -> tuple[Reason, str]:
+def _reason(session: Session, row: Job, processes: Processes | None, ahead: int, tenants: int) -> tuple[Reason, str]:
     """The most important reason: first what its owner can change, then what the operator can change."""
     if row.state == JobState.RUNNING:
         return "running", "A worker is running it."
@@ -77,7 +77,7 @@ def _paused(session: Session, row: Job) -> tuple[Reason, str] | None:
     return "paused", "The operator has paused its model or its tenant; `paused` in the job says why and until when."
 
 
-def _missing(row: Job, processes: _Processes | None) -> tuple[Reason, str] | None:
+def _missing(row: Job, processes: Processes | None) -> tuple[Reason, str] | None:
     """Which process it waits for does not run, if that is known."""
     if processes is not None and not processes.workers:
         return "no_worker", f"No running worker serves the model {row.model}."
@@ -146,10 +146,11 @@ def rate_view(rate: Rate) -> RateView:
     )
 
 
-def _processes(redis: Redis, model: str) -> _Processes | None:
+def running_processes(redis: Redis, model: str) -> Processes | None:
+    """The processes that a job of the model needs, or None if Redis is unavailable."""
     try:
         workers = read_reports(redis, WorkerReport)
         dispatchers = read_reports(redis, DispatcherReport)
     except RedisError:
         return None
-    return _Processes(sum(each.takes(model) for each in workers), len(dispatchers))
+    return Processes(sum(each.takes(model) for each in workers), len(dispatchers))

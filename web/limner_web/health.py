@@ -29,8 +29,10 @@ def healthz() -> dict[str, str]:
 def readyz() -> tuple[dict[str, Any], int]:
     """Check readiness.
 
-    `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run; `overloaded` if the
-    process has reached its limit of concurrent requests; or `unavailable` if the database cannot be used. `load` gives
+    `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run, or if a worker cannot
+    use the picture store (`store` is then `failing`: full, throttled or away), while jobs are accepted and wait;
+    `overloaded` if the process has reached its limit of concurrent requests; or `unavailable` if the database cannot be
+    used. `load` gives
     the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read. `dispatchers`
     and `workers` summarise the reports of the running ones: items set aside after failures, threads that make no
     progress, and models that a worker has paused after failures. `paused` names the models that the operator has
@@ -46,12 +48,13 @@ def readyz() -> tuple[dict[str, Any], int]:
     elif "requests" in services.limiter.full:
         status = "overloaded"
     else:
-        status = "ok" if found.redis == "ok" else "degraded"
+        status = "ok" if found.redis == "ok" and found.store == "ok" else "degraded"
     code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
     answer = {
         "status": status,
         "database": found.database,
         "redis": found.redis,
+        "store": found.store,
         "load": load,
         "hints": {"skipped": services.listener.skipped},
         "dispatchers": _dispatchers(found),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import re
 from collections.abc import Generator
@@ -75,7 +74,7 @@ def read_data_url(value: str, field: str) -> bytes | None:
         return None
     try:
         data = base64.b64decode(value[prefix.end() :], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also of text that is not ASCII
         raise _refuse(field, "the data after `base64,` is not valid base64") from error
     if len(data) > MAX_IMAGE_BYTES:
         raise _refuse(field, f"an image may have at most {MAX_IMAGE_BYTES // 1_000_000} MB")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from apiflask.exceptions import HTTPError
@@ -86,8 +87,10 @@ def document(status: int, code: str, title: str, detail: str, more: dict[str, An
     return Response(json.dumps(body), status, content_type="application/problem+json")
 
 
-def renamed(error: InvalidRequest, names: Mapping[str, str]) -> InvalidRequest:
+def renamed(error: InvalidRequest | ValidationError, names: Mapping[str, str]) -> InvalidRequest:
     """The same error with the name by which the client's API calls our field; `names` has those that differ."""
+    if isinstance(error, ValidationError):
+        return from_validation(error, names)
     field = str(error.details.get("field"))
     name = names.get(field, field)
     if name == field or not error.message.startswith(f"{field}:"):
@@ -118,12 +121,16 @@ def openai_error(status: int, code: str, detail: str, more: dict[str, Any]) -> d
     return {"message": detail, "type": kind, "param": more.get("field") or first.get("field") or None, "code": code}
 
 
-def from_validation(error: ValidationError) -> InvalidRequest:
-    """Convert Pydantic's errors: `errors` lists each with its field and a message."""
+def from_validation(error: ValidationError, names: Mapping[str, str] = MappingProxyType({})) -> InvalidRequest:
+    """Convert Pydantic's errors: `errors` lists each with its field and a message.
+
+    `names` has the fields that the client's API calls by other names.
+    """
     errors: list[dict[str, str]] = []
     parts: list[str] = []
     for found in error.errors():
         field = ".".join(map(str, found["loc"]))
+        field = names.get(field.partition(".")[0], field)
         empty = found["type"] == "string_too_short" and field in TEXT_FIELDS
         errors.append({"field": field, "message": EMPTY_TEXT if empty else found["msg"]})
         parts.append(EMPTY_TEXT if empty else f"{field or 'body'}: {found['msg']}")

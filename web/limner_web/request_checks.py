@@ -68,8 +68,10 @@ def _check_text() -> None:
     if not all(strict_json.is_storable(str(value)) for value in (request.view_args or {}).values()):
         raise NotFound("There is nothing at this URL.")
     for name, value in request.args.items(multi=True):
-        if not (strict_json.is_storable(name) and strict_json.is_storable(value)):
+        if not strict_json.is_storable(name):
             raise strict_json.refuse_text("query")
+        if not strict_json.is_storable(value):
+            raise strict_json.refuse_text(name)
     for name in PLAIN_HEADERS:
         if not strict_json.is_printable_ascii(request.headers.get(name, "")):
             raise InvalidRequest(f"{name}: use only printable ASCII characters.", field=name)

@@ -20,6 +20,7 @@ from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
+from limner_web.delivery import Delivery
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
@@ -52,6 +53,7 @@ class Services:
     inputs: Inputs
     moderation: Moderation
     renditions: Renditions
+    delivery: Delivery
     links: SignedLinks
     listener: Listener
     watches: Watches
@@ -95,6 +97,7 @@ def build(settings: Settings) -> Services:
         inputs=Inputs(database, blobs, storage, pillow),
         moderation=Moderation(settings, database, pillow),
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
+        delivery=Delivery(settings, blobs, storage),
         links=SignedLinks(settings.signing_key, database, settings.cell),
         listener=listener,
         watches=Watches(listener, database, supervisor),

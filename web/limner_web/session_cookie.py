@@ -50,7 +50,7 @@ def is_foreign(settings: Settings) -> bool:
     if site is not None:
         return site not in ("same-origin", "none")
     hosts = (request.headers.get("Host"), urlsplit(settings.public_url).netloc)
-    return origin is not None and urlsplit(origin).netloc not in filter(None, hosts)
+    return origin is not None and origin.partition("://")[2] not in filter(None, hosts)
 
 
 def _is_encrypted(settings: Settings) -> bool:

@@ -49,6 +49,14 @@ def loads(data: str | bytes) -> Any:
     return value
 
 
+def loads_field(field: str, data: str | bytes) -> Any:
+    """Parse the JSON text in one field of a form; see `loads`. Its InvalidRequest names the field."""
+    try:
+        return loads(data)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{field}: {error.message}", field=field) from error
+
+
 def is_storable(text: str) -> bool:
     """Whether both databases can store this text: it has no NUL and no lone surrogate."""
     return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))

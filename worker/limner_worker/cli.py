@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
+from typing import Any, cast
 
 import click
 from celery.platforms import SecurityWarning
@@ -46,7 +47,7 @@ def worker(models: tuple[str, ...]) -> None:
     admission = Admission(settings.slots, models_in_memory.cards)
     app = make_celery(settings, models_in_memory.cards, queue_order(admission))
     register(app)
-    celery_worker = app.Worker(
+    celery_worker = cast("Any", app).Worker(
         pool_cls=engine_pool(partial(WorkerService, settings, models_in_memory, admission)),
         without_gossip=True,
         without_mingle=True,

@@ -65,15 +65,15 @@ def view(change: Change) -> Group:
 
 def queues(now: Snapshot) -> Table:
     """The queues that hold jobs."""
-    table = _table("Queues", "model", "lane", "backlog", "released", "oldest")
+    table = _table("Queues", "model", "lane", "backlog", "paused", "released", "oldest")
     found = {(labels["model"], labels["lane"]) for _, labels, value in now.samples("limner_queue_jobs") if value}
     for model, lane in sorted(found):
         jobs = now.by("place", "limner_queue_jobs", model=model, lane=lane)
         ages = now.by("place", "limner_queue_oldest_seconds", model=model, lane=lane)
-        counts = (f"{jobs.get(place, 0):.0f}" for place in ("backlog", "released"))
+        counts = (f"{jobs.get(place, 0):.0f}" for place in ("backlog", "paused", "released"))
         _add(table, model, lane, *counts, duration(max(ages.values(), default=0.0)))
     if not found:
-        _add(table, "no jobs wait", "", "", "", "")
+        _add(table, "no jobs wait", "", "", "", "", "")
     return table
 
 

@@ -16,6 +16,7 @@ from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.estimates import measure
 from limner_shared.domain.jobs import Priority
+from limner_shared.domain.pauses import Paused
 
 EVERY_SECONDS: Final = 2.0
 TARGET_SECONDS: Final = 20.0
@@ -46,8 +47,8 @@ class Autoscaler:
         current = self._stack.worker_count
         try:
             with self._database.read() as session:
-                held = pause_queries.paused(session).models
-                waiting = sum(self._seconds(session, model, current) for model in self._models if model not in held)
+                paused = pause_queries.paused(session)
+                waiting = sum(self._seconds(session, model, current, paused) for model in self._models)
         except SQLAlchemyError:
             return
         wanted = self._scaling.workers(now, current, waiting)
@@ -59,9 +60,12 @@ class Autoscaler:
         """Close the database."""
         self._database.dispose()
 
-    def _seconds(self, session: Session, model: str, workers: int) -> float:
+    def _seconds(self, session: Session, model: str, workers: int, paused: Paused) -> float:
+        if model in paused.models:
+            return 0.0
         waiting = sum(size.jobs for size in release_queries.released_sizes(session, model).values())
-        waiting += sum(release_queries.backlog_size(session, model, priority.rank).jobs for priority in Priority)
+        for priority in Priority:
+            waiting += release_queries.backlog_sizes(session, model, priority.rank, paused)[0].jobs
         if not waiting:
             return 0.0
         rate = measure(queries.latest_runs(session, model, MEASURED_SECONDS, MEASURED_JOBS))

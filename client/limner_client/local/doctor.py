@@ -12,7 +12,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,7 +23,8 @@ from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import Catalogue, ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.messaging.hints import connect
-from limner_shared.messaging.reports import SLOW_SECONDS, DispatcherReport, WorkerReport, read_reports
+from limner_shared.messaging.reports import SLOW_SECONDS, STORE, DispatcherReport, WorkerReport, read_reports
+from limner_shared.messaging.typed_redis import server_info
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 
@@ -35,6 +36,7 @@ EXTRAS: Final = {
     "diffusers": ("diffusers", "accelerate", "peft", "transformers"),
     "postgres": ("psycopg",),
 }
+STORE_ADVICE: Final = "Is the disk or bucket full, throttled or away? No picture is lost; the workers try again."
 DEVICE_SECONDS: Final = 120
 DEVICE_PROGRAM: Final = (
     "import torch; print('cuda: ' + torch.cuda.get_device_name() if torch.cuda.is_available() else "
@@ -158,7 +160,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
         return
     try:
         with connect(settings.redis_url) as client:
-            info: dict[str, Any] = client.info()
+            info = server_info(client)
             dispatchers, workers = read_reports(client, DispatcherReport), read_reports(client, WorkerReport)
     except (RedisError, LimnerError) as error:
         yield Check("redis", State.FAIL, str(error), "Check LIMNER_REDIS_URL and that the server runs.")
@@ -208,6 +210,8 @@ def worker_checks(reports: Sequence[WorkerReport]) -> Iterator[Check]:
         if report.stalled:
             advice = "It ends itself soon, and its supervisor should start it again. Its log says what it waits for."
             yield Check(name, State.FAIL, f"stalled: {', '.join(report.stalled)}", advice)
+        elif STORE in report.closed:
+            yield Check(name, State.WARN, f"cannot use the picture store; {report.held} jobs wait for it", STORE_ADVICE)
         elif report.closed:
             advice = "Its log says what failed; it tries again after a pause."
             yield Check(name, State.WARN, f"paused after failures: {', '.join(report.closed)}", advice)

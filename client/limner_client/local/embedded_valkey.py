@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from limner_client.local.processes import Child
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
+from limner_shared.messaging.typed_redis import server_info
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 30.0  # includes loading a large append-only file
@@ -104,7 +105,7 @@ class EmbeddedValkey:
     def _answers(self) -> bool:
         retry = Retry(NoBackoff(), 0)
         with suppress(RedisError), Redis(host=HOST, port=self.port, socket_timeout=1, retry=retry) as client:
-            return client.info("server")["process_id"] == (self.child and self.child.pid)
+            return server_info(client)["process_id"] == (self.child and self.child.pid)
         return False
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import httpx
 from redis.exceptions import RedisError
@@ -22,6 +22,7 @@ from limner_client.local.processes import Child, Tell
 from limner_shared.db.engine import upgrade
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.messaging.hints import connect
+from limner_shared.messaging.typed_redis import keys_like
 from limner_shared.settings import Settings
 
 READY_SECONDS: Final = 180.0
@@ -267,7 +268,7 @@ class Stack:
         host = socket.gethostname()[:40]
         owners = [f"limner:worker:{host}:{worker.child.pid}:*" for worker in self._workers if worker.child]
         with suppress(RedisError), connect(self.redis_url) as client:
-            found = [cast("Iterator[str]", client.scan_iter(owner, count=1000)) for owner in owners]
+            found = [keys_like(client, owner) for owner in owners]
             return all(next(keys, None) is not None for keys in found)
         return False
 

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -96,7 +96,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ConfigurationError(f"{folder} is not a backup: it has no {MANIFEST}.")
     try:
         found = json.loads(file.read_text("utf-8"))
-        if isinstance(found, dict) and found.get("format", 0) != FORMAT:  # pyright: ignore[reportUnknownMemberType]
+        if isinstance(found, dict) and cast("dict[str, Any]", found).get("format", 0) != FORMAT:
             raise ConfigurationError(f"The backup in {folder} has a format that this version does not know.")
         manifest = Manifest.model_validate(found)
     except (ValueError, ValidationError) as error:

@@ -9,10 +9,10 @@ from typing import Any, Final, cast
 import httpx
 from pydantic import ValidationError
 
-from limner_client.local.doctor import Check, State, dispatcher_checks, worker_checks
+from limner_client.local.doctor import STORE_ADVICE, Check, State, dispatcher_checks, worker_checks
 from limner_shared.domain.fleet_views import QueueList, QueueView, WorkerList, WorkerView
 from limner_shared.errors import InvalidRequest
-from limner_shared.messaging.reports import WorkerReport
+from limner_shared.messaging.reports import STORE, WorkerReport
 from limner_shared.settings import is_loopback
 
 LONG_WAIT_SECONDS: Final = 900.0
@@ -140,7 +140,9 @@ def _summary(found: Mapping[str, Any]) -> Iterator[Check]:
         yield from worker_checks([])
     elif stalled := found.get("stalled"):
         yield Check("workers", State.FAIL, f"stalled: {', '.join(stalled)}", "Their logs say what they wait for.")
-    elif paused := found.get("paused"):
+    elif STORE in (paused := found.get("paused") or ()):
+        yield Check("workers", State.WARN, "cannot use the picture store", STORE_ADVICE)
+    elif paused:
         yield Check("workers", State.WARN, f"paused after failures: {', '.join(paused)}", "Their logs say what failed.")
     else:
         yield Check("workers", State.OK, f"{found['running']} running; {found.get('held', 0)} jobs")

@@ -26,6 +26,7 @@ from limner_shared.domain.jobs import Priority
 from limner_shared.errors import ConfigurationError, LimnerError
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, read_reports
+from limner_shared.messaging.typed_redis import server_info
 from limner_shared.settings import Settings
 
 MAX_LOG_BYTES: Final = 2 << 20
@@ -198,7 +199,7 @@ def _processes(redis: Redis) -> dict[str, Any]:
 
 
 def _redis(redis: Redis) -> dict[str, Any]:
-    info: dict[str, Any] = redis.info()
+    info = server_info(redis)
     return {name: info[name] for name in REDIS_FIELDS if name in info}
 
 

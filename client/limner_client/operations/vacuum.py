@@ -26,6 +26,7 @@ OLD_SECONDS: Final = 300
 WRAPAROUND: Final = 1_500_000_000
 """Of about 2,000 million transactions, after which PostgreSQL accepts no more."""
 
+STATISTICS: Final = text("SELECT 1 FROM sqlite_stat1 LIMIT 1")
 TABLES: Final = text("""
 SELECT c.relname AS name, s.n_live_tup AS live, s.n_dead_tup AS dead, s.n_mod_since_analyze AS changed,
   greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed, greatest(s.last_analyze, s.last_autoanalyze) AS analyzed,
@@ -84,6 +85,9 @@ def _sqlite(session: Session, file: Path) -> Iterator[Check]:
         yield Check("write-ahead log", State.WARN, _size(size), advice)
     else:
         yield Check("write-ahead log", State.OK, _size(size))
+    if session.scalar(text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")) and session.scalar(STATISTICS):
+        advice = "Every statement is written to need none, and old ones mislead: DELETE FROM sqlite_stat1; and restart."
+        yield Check("planner's statistics", State.WARN, "present, by ANALYZE or PRAGMA optimize", advice)
 
 
 def _pragma(session: Session, name: str) -> int:

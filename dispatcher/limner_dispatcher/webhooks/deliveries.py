@@ -63,18 +63,18 @@ class Deliveries:
         self._sent: deque[tuple[str, Sent]] = deque()
         self._unrecorded: list[Sent] = []
         self._after = ""
-        self.stir = threading.Event()
+        self.wake = threading.Event()
         """Set when there is something to do: results, or a hint of new deliveries."""
 
     def wait(self, seconds: float) -> None:
         """Wait for the next round, at most `seconds`."""
-        self.stir.wait(seconds)
+        self.wake.wait(seconds)
 
     def round(self) -> float:
         """Record results and begin as many deliveries as the limits allow; returns the longest pause before the next
         round, in seconds. Raises NotLeading, and the errors of an unavailable database.
         """
-        self.stir.clear()
+        self.wake.clear()
         self._record()
         with self._database.read() as session:
             due, self._after = deliveries.due_receivers(session, self._after, RECEIVERS_AT_ONCE)
@@ -124,7 +124,7 @@ class Deliveries:
     def _send(self, claimed: Claimed, body: str) -> None:
         """On a thread of the pool: the result is left to the duty's thread."""
         self._sent.append((claimed.receiver, self._sender.send(claimed, body)))
-        self.stir.set()
+        self.wake.set()
 
     # --- results ---
 

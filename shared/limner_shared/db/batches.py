@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, or_, select, text, update
 from sqlalchemy.orm import Session
@@ -15,7 +15,7 @@ from limner_shared.db import ledger, queries
 from limner_shared.db.batch_tables import ENDED, OPEN, Batch, BatchLine
 from limner_shared.db.engine import now
 from limner_shared.db.files import NewFile, add_file
-from limner_shared.db.many_rows import insert_many
+from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.queries import Shown
 from limner_shared.db.tables import Bulk, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
@@ -24,8 +24,6 @@ from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import InvalidState, LeaseLost, NotFound
-
-NO_SYNC: Final = {"synchronize_session": False}
 
 
 @dataclass(frozen=True, slots=True)

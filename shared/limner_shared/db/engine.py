@@ -50,8 +50,6 @@ POOLED: Final = (
     "{} leads to a connection pooler: set LIMNER_DATABASE_DIRECT_URL to the URL of the database itself, which what "
     "needs a session uses."
 )
-
-
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """The errors of a database that is down, full, locked, read-only or disconnected: a retry may succeed later."""
 WHOLE_DATABASE: Final = ("08", "25006", "53", "57P")

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.file_tables import StoredFile
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Tenant
 from limner_shared.errors import NotFound
 
-NO_SYNC: Final = {"synchronize_session": False}
 DAY: Final = 86_400.0
 SHORTEST_SECONDS: Final = 3600.0
 """The shortest retention of a file: a call or a batch that names it can read it."""

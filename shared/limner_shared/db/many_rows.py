@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Insert, Table, Text, Update, bindparam, insert, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -15,6 +15,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import Boolean, TypeDecorator, TypeEngine
+
+NO_SYNC: Final = {"synchronize_session": False}
+"""Execution options of a statement after which no object loaded before is used."""
 
 
 class _Texts(TypeDecorator[list[str]]):

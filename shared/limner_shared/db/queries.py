@@ -30,6 +30,7 @@ from limner_shared.db.tables import (
     Tenant,
 )
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.estimates import Run
 from limner_shared.domain.jobs import JobState, Lane
 from limner_shared.errors import NotFound
 
@@ -151,13 +152,14 @@ def unknown_pictures(session: Session, digests: Sequence[str]) -> list[str]:
     return sorted(set(digests) - garbage - pictures_in_use(session, digests))
 
 
-def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[tuple[float, float]]:
-    """When a model's latest succeeded jobs were started and finished, at most `limit`, not older than
-    `since_seconds`.
-    """
+def latest_runs(session: Session, model: str, since_seconds: float, limit: int) -> list[Run]:
+    """A model's latest succeeded jobs, at most `limit`, not older than `since_seconds`."""
     recent = (Job.model == model) & text(DONE) & (Job.finished_at > now() - since_seconds)
-    query = select(Job.started_at, Job.finished_at).where(recent).order_by(Job.finished_at.desc()).limit(limit)
-    return [(start, end) for start, end in session.execute(query) if start is not None and end is not None]
+    query = (
+        select(Job.started_at, Job.finished_at, Job.cost).where(recent).order_by(Job.finished_at.desc()).limit(limit)
+    )
+    found = session.execute(query)
+    return [Run(start, end, cost) for start, end, cost in found if start is not None and end is not None]
 
 
 def bulk(session: Session, tenant_id: str, bulk_id: str) -> Bulk:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import sample
 from typing import Final
 
-from sqlalchemy import ColumnElement, ScalarSelect, case, func, literal, select, text, tuple_
+from sqlalchemy import ColumnElement, ScalarSelect, Subquery, case, false, func, literal, select, text, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from limner_shared.db import pause_queries
@@ -16,6 +16,7 @@ from limner_shared.db.engine import now
 from limner_shared.db.tables import RELEASED, RUNNING, SCHEDULED, WAITING, WITH_DEADLINE, Bulk, IdempotencyKey, Job
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import LOSSES_TOGETHER, Lane, Priority
+from limner_shared.domain.pauses import Paused
 
 QUEUE_ORDER: Final = (Job.tenant_id, Job.queue_key, Job.id)
 """The order of the index of waiting jobs."""
@@ -149,13 +150,44 @@ def _claimable(session: Session, model: str, rank: int, tenant_id: str, queue: W
 
 def backlog_size(session: Session, model: str, rank: int) -> QueueSize:
     """The jobs of a model and priority class that wait for their release. Reads at most COUNTED entries of an index."""
+    counted = _backlog(model, rank)
+    jobs, first = session.execute(select(func.count(), func.min(counted.c.id)).select_from(counted)).one()
+    return _size(session, jobs, first)
+
+
+def backlog_sizes(session: Session, model: str, rank: int, paused: Paused) -> tuple[QueueSize, QueueSize]:
+    """The same jobs in two parts: those that may be released, and those that wait for the end of a pause of their
+    model, tenant or bulk. Reads no more rows, and one for each bulk.
+    """
+    if model in paused.models:
+        return EMPTY, backlog_size(session, model, rank)
+    counted = _backlog(model, rank)
+    queues = (
+        select(
+            counted.c.tenant_id, counted.c.queue_key, func.count().label("jobs"), func.min(counted.c.id).label("first")
+        )
+        .group_by(counted.c.tenant_id, counted.c.queue_key)
+        .subquery()
+    )
+    is_held = queues.c.tenant_id.in_(paused.tenants) | func.coalesce(Bulk.state == BulkState.PAUSED, false())
+    held = case((is_held, 1), else_=0).label("held")
+    query = select(held, func.sum(queues.c.jobs), func.min(queues.c.first)).select_from(queues)
+    query = query.outerjoin(Bulk, Bulk.id == queues.c.queue_key).group_by(held)
+    parts = {row[0]: _size(session, int(row[1]), row[2]) for row in session.execute(query).all()}
+    return parts.get(0, EMPTY), parts.get(1, EMPTY)
+
+
+def _backlog(model: str, rank: int) -> Subquery:
+    """The first COUNTED jobs of a model and priority class that wait for their release."""
     # A row comparison, because without statistics SQLite would serve equalities from an index of all queued jobs.
     prefix = (Job.model, Job.priority)
-    some = select(Job.id).where(
+    some = select(Job.id, Job.tenant_id, Job.queue_key).where(
         tuple_(*prefix) >= tuple_(model, rank), tuple_(*prefix) <= tuple_(model, rank), text(WAITING)
     )
-    counted = some.order_by(*prefix, *QUEUE_ORDER).limit(COUNTED).subquery()
-    jobs, first = session.execute(select(func.count(), func.min(counted.c.id)).select_from(counted)).one()
+    return some.order_by(*prefix, *QUEUE_ORDER).limit(COUNTED).subquery()
+
+
+def _size(session: Session, jobs: int, first: str | None) -> QueueSize:
     if first is None:
         return EMPTY
     age = session.scalar(select(now() - Job.created_at).where(Job.id == first))

@@ -19,7 +19,7 @@ from limner_shared.db.table_base import Base, NullableJson, partial_index
 QUEUED: Final = "state = 'queued'"
 WAITING: Final = "state = 'queued' AND released_at IS NULL AND not_before IS NULL"
 SCHEDULED: Final = "state = 'queued' AND not_before IS NOT NULL"
-WAITING_BEFORE: Final = "state = 'queued' AND released_at IS NULL"  # the version before's
+WAITING_BEFORE: Final = "state = 'queued' AND released_at IS NULL"  # the previous release's
 RELEASED: Final = "state = 'queued' AND released_at IS NOT NULL"
 RUNNING: Final = "state = 'running'"
 ACTIVE: Final = "(state = 'running' OR (state = 'queued' AND released_at IS NOT NULL))"

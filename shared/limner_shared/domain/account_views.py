@@ -91,6 +91,13 @@ class DayUsage(BaseModel):
     cost: int = Field(description="Cost units: steps × tokens × images, less those of jobs that never ran.")
 
 
+class DayJobs(BaseModel):
+    """The jobs accepted on one day."""
+
+    day: date
+    jobs: int = Field(description="Counting stops at 10,000. Deleted jobs are not counted.")
+
+
 class LimitsView(BaseModel):
     """The limits of a tenant; null where none applies."""
 
@@ -106,6 +113,16 @@ class UsageView(BaseModel):
     days: list[DayUsage] = Field(
         description="The last 31 days, newest first; only days on which the tenant had a daily limit."
     )
+    accepted: list[DayJobs] = Field(description="The last 14 days, newest first, UTC.")
     queued: int = Field(description="Queued jobs. Counting stops at 100,000, or at `max_queued` if that is larger.")
     running: int = Field(description="Running jobs.")
     limits: LimitsView
+
+
+class PrivacyView(BaseModel):
+    """What is kept of a tenant's data, and for how long. Null: until it is deleted."""
+
+    keep_images_days: float | None = Field(description="Days after which images are deleted.")
+    keep_prompts_days: float | None = Field(description="Days after which prompts and messages are blanked.")
+    keep_jobs_days: float | None = Field(description="Days after which jobs are deleted, with their images.")
+    share_results: bool = Field(description="Whether equal requests of the tenant are drawn only once.")

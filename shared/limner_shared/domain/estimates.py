@@ -1,4 +1,4 @@
-"""When a waiting job will be finished, from how long the latest jobs of its model took. No I/O."""
+"""When a job will be finished, from how long the latest jobs of its model took. No I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
-from typing import Final
+from typing import Final, NamedTuple
 
 LEAST_JOBS: Final = 5
 """Fewer finished jobs say nothing about the next ones."""
@@ -14,6 +14,16 @@ NORMAL_P90: Final = 1.28
 """The 90th percentile of the standard normal distribution."""
 SLOWEST: Final = 0.25
 """The 90th percentile never assumes less than this part of the measured rate."""
+ALIKE: Final = 2
+"""Jobs that cost up to this many times more or less are taken to need about the same time."""
+
+
+class Run(NamedTuple):
+    """One finished job: when its attempt began and ended, in seconds, and its cost units."""
+
+    started_at: float
+    finished_at: float
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +36,8 @@ class Rate:
     p90_seconds: float
 
 
-def measure(runs: Sequence[tuple[float, float]]) -> Rate | None:
-    """The rate of finished jobs, each (started at, finished at) in seconds; None if there are too few.
+def measure(runs: Sequence[Run]) -> Rate | None:
+    """The rate of finished jobs; None if there are too few.
 
     The time in which none ran is left out, so that a service that was idle is not taken for a slow one.
     """
@@ -35,11 +45,16 @@ def measure(runs: Sequence[tuple[float, float]]) -> Rate | None:
         return None
     busy = 0.0
     until = -math.inf
-    for start, end in sorted(runs):
+    for start, end, _ in sorted(runs):
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
-    parts = quantiles([end - start for start, end in runs], n=10, method="inclusive")
+    parts = quantiles([end - start for start, end, _ in runs], n=10, method="inclusive")
     return Rate(len(runs), len(runs) / max(busy, 0.001), parts[4], parts[8])
+
+
+def alike(runs: Sequence[Run], cost: int) -> list[Run]:
+    """The finished jobs that cost about as much: a job of many pictures takes longer than most."""
+    return [run for run in runs if cost <= run.cost * ALIKE and run.cost <= cost * ALIKE]
 
 
 def quantile(part: float, within: Sequence[int], bounds: Sequence[float], total: int) -> float | None:

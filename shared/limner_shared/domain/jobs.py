@@ -256,6 +256,8 @@ class JobSpec(BaseModel):
     """The names of the conditions that the client set in addition to a description."""
     replay: tuple[tuple[int, ...], ...] = ()
     """For each image, the batch sizes of an earlier job's calls, to reproduce its bytes."""
+    replay_places: tuple[tuple[int, ...], ...] = ()
+    """For each image, its places in these batches, where its device may give another place other bits."""
 
     @property
     def task(self) -> Task:

@@ -18,6 +18,8 @@ STYLE = "style"
 """In a receipt, the style that the picture was drawn in; receipts of earlier versions have none."""
 SCENE = "scene"
 """In a receipt, what the picture was put together from; there is none for a picture that was drawn as a whole."""
+PLACES = "places"
+"""The receipt key of a picture's places in its batches; there is none if all are the first or do not matter."""
 SHARED_WITH = "shared_with"
 """The receipt key of a picture that was reused: the job that it was generated for."""
 
@@ -33,11 +35,17 @@ def run_lengths(buckets: Sequence[int]) -> list[list[int]]:
     return runs
 
 
+def _unfolded(runs: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(value for value, count in runs for _ in range(count))
+
+
 def replay_spec(spec: JobSpec, receipts: Sequence[Mapping[str, Any]]) -> JobSpec:
-    """Return the spec that reproduces a job's images: run alone, but padded to the sizes of their original batches."""
-    sizes = tuple(tuple(size for size, count in receipt["buckets"] for _ in range(count)) for receipt in receipts)
+    """Return the spec that reproduces a job's images: alone, but in the sizes of their batches, at their places."""
+    sizes = tuple(_unfolded(receipt["buckets"]) for receipt in receipts)
     # The spec holds the conditions already: the description is not interpreted again.
     changed: dict[str, Any] = {"replay": sizes, "description": None, "history": (), "given": ()}
+    if any(PLACES in receipt for receipt in receipts):
+        changed["replay_places"] = tuple(_unfolded(receipt.get(PLACES, [])) for receipt in receipts)
     if not all(STYLE in receipt for receipt in receipts):
         changed["styles"] = ()  # drawn by a worker of a release that ignores this field
     if not all(SCENE in receipt for receipt in receipts):

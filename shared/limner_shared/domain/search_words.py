@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from limner_shared.domain.jobs import JobSpec
@@ -71,6 +71,14 @@ def read_query(text: str) -> tuple[str, ...]:
     if not 1 <= len(wanted) <= MAX_QUERY_WORDS:
         raise InvalidRequest(f"q: give 1 to {MAX_QUERY_WORDS} words.", field="q")
     return wanted
+
+
+def have_all(wanted: Collection[str], texts: Iterable[str]) -> bool:
+    """Whether the texts together have all words of a query, as `read_query` returns them."""
+    found = {word for text in texts for word in words(text)}
+    return all(
+        word in found or (len(word) >= PREFIX_CHARS and any(each.startswith(word) for each in found)) for word in wanted
+    )
 
 
 def _styles(spec: Mapping[str, Any]) -> Iterator[str]:

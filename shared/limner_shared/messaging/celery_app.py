@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
@@ -57,7 +57,7 @@ def make_celery(settings: Settings, models: Iterable[str] = (), queue_order: typ
     `queue_order` is kombu's `queue_order_strategy`: a class that selects the queues to look at before each fetch.
     """
     app = Celery("limner", broker=f"redis://{address(settings.redis_url)}", set_as_current=False)
-    app.conf.update(
+    cast("Any", app).conf.update(
         task_serializer="json",
         accept_content=["json"],
         result_backend=None,

@@ -19,6 +19,7 @@ from limner_shared.db.ledger import Change
 from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.measured_redis import MeasuredRedis
 from limner_shared.messaging.redis_servers import connection_pool
+from limner_shared.messaging.typed_redis import pipeline, publish
 
 CHANNEL: Final = "limner:events"
 """All changes and all progress, as JSON."""
@@ -139,7 +140,7 @@ class Hints:
     def watch(self, job_id: str) -> bytes | None:
         """Mark a job as watched; returns its latest preview as WebP, if there is one."""
         try:
-            with self.redis.pipeline(transaction=False) as pipe:
+            with pipeline(self.redis, transaction=False) as pipe:
                 pipe.set(f"limner:watched:{job_id}", "", ex=WATCHED_SECONDS)
                 pipe.get(f"limner:preview:{job_id}")
                 _, preview = pipe.execute()
@@ -169,11 +170,11 @@ class Hints:
         if not messages:
             return True
         try:
-            with self.redis.pipeline(transaction=False) as pipe:
+            with pipeline(self.redis, transaction=False) as pipe:
                 for key, value in keys.items():
                     pipe.set(key, json.dumps(value), ex=PROGRESS_TTL_SECONDS)
                 for channel, message in messages:
-                    pipe.publish(channel, message)
+                    publish(pipe, channel, message)
                 pipe.execute()
         except RedisError:
             return False

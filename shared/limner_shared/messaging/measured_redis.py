@@ -19,7 +19,7 @@ class MeasuredRedis(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command."""
         with measured("command"):
-            return cast("Any", super().execute_command(*args, **options))
+            return cast("Any", super()).execute_command(*args, **options)
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """Return a pipeline whose execution is measured."""

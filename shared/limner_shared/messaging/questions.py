@@ -16,6 +16,7 @@ from redis import Redis
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.messaging.typed_redis import pipeline
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -53,7 +54,7 @@ def ask(redis: Redis, spec: JobSpec, seconds: float, gone: Callable[[], bool] = 
     """
     question = Question(id=new_id("ask"), spec=spec)
     deadline = time.monotonic() + seconds
-    with redis.pipeline() as pipe:
+    with pipeline(redis) as pipe:
         pipe.set(_question(question.id), question.model_dump_json(), ex=EXPIRES_SECONDS)
         pipe.rpush(_waiting(spec.model), question.id)
         pipe.expire(_waiting(spec.model), EXPIRES_SECONDS)
@@ -82,7 +83,7 @@ def take(redis: Redis, models: Sequence[str], most: int) -> list[Question]:
 
 def answer(redis: Redis, question_id: str, told: Answer) -> None:
     """Answer a question. Raises RedisError."""
-    with redis.pipeline() as pipe:
+    with pipeline(redis) as pipe:
         pipe.rpush(_answer(question_id), told.model_dump_json())
         pipe.expire(_answer(question_id), EXPIRES_SECONDS)
         pipe.execute()

@@ -12,6 +12,7 @@ from redis import Redis
 
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import queue_name
+from limner_shared.messaging.typed_redis import pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class RedisQueues:
 
     def look(self, model: str) -> dict[Lane, QueueState]:
         """The state of every lane of a model."""
-        with self._redis.pipeline(transaction=True) as pipe:
+        with pipeline(self._redis) as pipe:
             for lane in Lane:
                 pipe.llen(queue_name(model, lane))
                 pipe.lindex(queue_name(model, lane), -1)

@@ -74,7 +74,7 @@ def address(url: str) -> str:
 
 
 def _pool(url: str, wrapped: Callable[[ConnectionClass], ConnectionClass], options: dict[str, Any]) -> ConnectionPool:
-    given = options | cast("dict[str, Any]", connection.parse_url(url))
+    given = options | _options(url)
     given["connection_class"] = wrapped(given.get("connection_class", connection.Connection))
     return ConnectionPool(**given)
 
@@ -90,7 +90,7 @@ def _sentinel_pool(
     scheme = parts.scheme.removesuffix("+sentinel")
     path = f"/{_number(database[0])}" if database and database[0] else ""
     server = urlunsplit((scheme, f"{user}{at}localhost", path, parts.query, ""))
-    given = cast("dict[str, Any]", connection.parse_url(server))
+    given = _options(server)
     given.pop("host")
     secure = given.pop("connection_class", None) is not None
     own = {name: given.pop(f"sentinel_{name}", None) for name in ("username", "password")}
@@ -102,6 +102,11 @@ def _sentinel_pool(
     )
     kind = SentinelManagedSSLConnection if secure else SentinelManagedConnection
     return SentinelConnectionPool(master, sentinels, connection_class=wrapped(kind), **options | given)
+
+
+def _options(url: str) -> dict[str, Any]:
+    """What redis-py reads in a URL, by the names of a connection's parameters. Raises ValueError."""
+    return cast("dict[str, Any]", cast("Any", connection).parse_url(url))
 
 
 def _host_and_port(server: str) -> tuple[str, int]:

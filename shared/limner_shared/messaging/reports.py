@@ -4,11 +4,12 @@ every few seconds, and it expires when the process is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
+
+from limner_shared.messaging.typed_redis import keys_like
 
 DISPATCHERS: Final = "limner:dispatcher:"
 WORKERS: Final = "limner:worker:"
@@ -17,6 +18,8 @@ WORKER_TTL_SECONDS: Final = 30
 """A worker renews its report with its leases, and so less often while the database is away."""
 SLOW_SECONDS: Final = 30.0
 """A dispatcher's thread that works on one item for longer than this is reported as stalled."""
+STORE: Final = "store"
+"""The name of the picture store among what a worker's circuit breakers keep it from."""
 MOST_SET_ASIDE: Final = 50
 """At most this many items are listed; the count covers all of them."""
 
@@ -73,7 +76,7 @@ class WorkerReport(BaseModel):
     held: int
     """Jobs between claim and commit."""
     closed: list[str]
-    """What an open circuit breaker keeps it from: names of models, or `store`."""
+    """What an open circuit breaker keeps it from: names of models, or STORE."""
     stalled: list[str]
     """Threads that exceed the time limit of one unit of work."""
     memory_used: int = 0
@@ -107,7 +110,7 @@ def delete_report(redis: Redis, kind: type[Report], owner: str) -> None:
 
 def read_reports(redis: Redis, kind: type[SomeReport]) -> list[SomeReport]:
     """The reports of all live processes of a kind; unreadable ones are left out. Raises RedisError."""
-    keys = sorted(cast("Iterator[str]", redis.scan_iter(match=_prefix(kind) + "*", count=1000)))
+    keys = sorted(keys_like(redis, _prefix(kind) + "*"))
     values = cast("list[Any]", redis.mget(keys)) if keys else []
     reports: list[SomeReport] = []
     for value in values:

@@ -34,15 +34,19 @@ class HintChannel(redis.Channel):
         self.keyprefix_fanout = self.keyprefix_fanout.format(db=pool.connection_kwargs.get("db", 0))
         return pool
 
+    def leave_event_loop(self, connection: Any) -> None:
+        """Stop waiting for a connection that was closed."""
+        if self._registered:
+            cast("Any", self)._on_connection_disconnect(connection)  # noqa: SLF001 - kombu's, which has no types
+
     def _watched(self, kind: ConnectionClass) -> ConnectionClass:
         """A class of connections that leave the event loop when they are closed, as kombu's do."""
         channel = self
 
         class Watched(kind):
             def disconnect(self, *args: Any, **options: Any) -> None:
-                super().disconnect(*args, **options)
-                if channel._registered:  # pyright: ignore[reportPrivateUsage] - of its own base class
-                    channel._on_connection_disconnect(self)  # pyright: ignore[reportPrivateUsage]
+                kind.disconnect(self, *args, **options)
+                channel.leave_event_loop(self)
 
         return Watched
 

@@ -54,7 +54,8 @@ DEAD_LETTERS = Counter("limner_dead_letters_total", "Jobs that failed because ev
 
 QUEUE_JOBS = Gauge(
     "limner_queue_jobs",
-    "Queued jobs by lane: `backlog` (not yet released; counted up to 100000) or `released` (a worker may take them).",
+    "Queued jobs by lane: `backlog` (not yet released), `paused` (a pause of their model, tenant or bulk holds them; "
+    "both counted up to 100000) or `released` (a worker may take them).",
     ("model", "lane", "place"),
 )
 QUEUE_OLDEST_SECONDS = Gauge(

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from limner_shared import metrics
 from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull
@@ -73,7 +73,7 @@ def share_values() -> Callable[[int], None]:
     atexit.register(delete)
     from prometheus_client import multiprocess  # noqa: PLC0415 - reads the variable
 
-    return cast("Callable[[int], None]", multiprocess.mark_process_dead)
+    return cast("Callable[[int], None]", cast("Any", multiprocess).mark_process_dead)
 
 
 def is_shared() -> bool:

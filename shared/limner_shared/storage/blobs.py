@@ -110,6 +110,11 @@ class Blobs:
         """Store a rendition of a picture. Raises StorageFull or StorageFailed."""
         self._store.put(f"{_renditions(digest)}/{name}", data, durable=False)
 
+    def key_in_place(self, digest: str, rendition: str | None = None) -> str | None:
+        """The key of a picture or of its rendition, if it is stored and not set aside. Raises StorageFailed."""
+        key = picture_key(digest) if rendition is None else f"{_renditions(digest)}/{rendition}"
+        return None if self._store.age(key) is None else key
+
     # --- uploaded files: their parts are named by the row, and those without a row are deleted by age ---
 
     def put_file_part(self, file_id: str, number: int, data: bytes) -> None:
@@ -227,7 +232,7 @@ def _renditions(digest: str) -> str:
 
 
 def _checkpoint(name: str) -> str:
-    """The key of a checkpoint. The suffix distinguishes it from the version before, whose checkpoints have no
+    """The key of a checkpoint. The suffix distinguishes it from the previous release, whose checkpoints have no
     checksum.
     """
     return f"{CHECKPOINTS}/{name}.sum"

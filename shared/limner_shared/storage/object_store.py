@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
@@ -20,6 +20,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from limner_shared import metrics
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
+from limner_shared.storage.media_types import media_type
 from limner_shared.storage.whole_files import write_files
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Store:
             self._store = from_url(url)
         else:
             self._breaker = Breaker(FAILURES, OPEN_SECONDS, OPEN_SECONDS)
-            self._store = _bucket(url)
+            self._store = open_bucket(url)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Store bytes under a key. With `durable` they survive a power failure from then on."""
@@ -78,7 +79,8 @@ class Store:
                 write_files({self.folder / key: data for key, data in items.items()}, durable=durable)
             else:
                 for key, data in items.items():
-                    self._store.put(key, data)
+                    kind = None if self._breaker is None else media_type(key)
+                    self._store.put(key, data, attributes=None if kind is None else {"Content-Type": kind})
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
@@ -141,7 +143,7 @@ class Store:
 
     def _pages(self, prefix: str) -> Iterator[Sequence[ObjectMeta]]:
         with self._call("list"):
-            pages = iter(self._store.list(prefix or None, chunk_size=LISTED_AT_ONCE))
+            pages = iter(cast("Any", self._store).list(prefix or None, chunk_size=LISTED_AT_ONCE))
         while True:
             with self._call("list"):
                 page = next(pages, None)
@@ -166,17 +168,18 @@ class Store:
         try:
             yield
         except (BaseError, OSError) as error:
+            if is_full(error):
+                raise StorageFull from error  # it responds, and can be read: the circuit breaker is not concerned
             if self._breaker is not None:
                 self._breaker.failed()
-            if is_full(error):
-                raise StorageFull from error
             raise StorageFailed(f"The picture store cannot be used: {type(error).__name__}.") from error
         else:
             if self._breaker is not None:
                 self._breaker.succeeded()
 
 
-def _bucket(url: str) -> ObjectStore:
+def open_bucket(url: str, config: Any = None) -> ObjectStore:
+    """Open a bucket with options of obstore, beside the cloud's variables. Raises ConfigurationError."""
     options: Any = {
         name: value if value.lower() not in ("true", "false") else value.lower() == "true"
         for name in FROM_ENVIRONMENT
@@ -187,6 +190,7 @@ def _bucket(url: str) -> ObjectStore:
     try:
         return from_url(
             url,
+            config=config,
             client_options=options,
             retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from limner_shared.errors import ServiceUnavailable
+from limner_shared.messaging.typed_redis import pipeline
 
 KEEP_SECONDS: Final = 3600
 MOST: Final = 100
@@ -24,7 +25,7 @@ MOST: Final = 100
 def remember(redis: Redis, caller: str, job_id: str) -> None:
     """Remember a job. It stays remembered if its client hangs up: that client may still send `interrupt`."""
     key = _key(caller)
-    with suppress(RedisError), redis.pipeline(transaction=False) as pipe:
+    with suppress(RedisError), pipeline(redis, transaction=False) as pipe:
         pipe.zadd(key, {job_id: time.time()})
         pipe.zremrangebyrank(key, 0, -MOST - 1)
         pipe.expire(key, KEEP_SECONDS)
@@ -41,7 +42,7 @@ def forget(redis: Redis, caller: str, job_ids: Collection[str]) -> None:
 def ids(redis: Redis, caller: str) -> list[str]:
     """The remembered jobs, the oldest first. Raises ServiceUnavailable while Redis is."""
     try:
-        return cast("list[str]", redis.zrange(_key(caller), 0, -1))
+        return cast("list[str]", cast("Any", redis).zrange(_key(caller), 0, -1))
     except RedisError as error:
         raise ServiceUnavailable("The current job is not known now. Try again shortly.", retry_after=2) from error
 

@@ -21,8 +21,11 @@ USER_COMMENT: Final = 0x9286
 UNICODE: Final = b"UNICODE\x00"
 """How a user comment in UTF-16 begins (Exif 3.0, 4.6.6)."""
 FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
-PARAMETER: Final = re.compile(r'\s*([\w ./-]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+PARAMETER: Final = re.compile(r'\s*+([\w ./-]+):\s*+("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+"""A name and its value. The possessive quantifiers keep the time linear in the text, which any client may send."""
 NEGATIVE: Final = "Negative prompt:"
+MAX_SETTINGS_CHARS: Final = 20_000
+"""A longer last line is not read as settings."""
 
 
 def infotext(job: JobView, image: ImageView) -> str:
@@ -48,11 +51,25 @@ def infotext(job: JobView, image: ImageView) -> str:
 def parse(text: str) -> dict[str, Any]:
     """The fields of such a text. Text in another form counts as the prompt."""
     *lines, last = text.strip().split("\n")
-    settings = {name.strip(): _unquote(value) for name, value in PARAMETER.findall(last)}
+    settings = _settings(last) if len(last) <= MAX_SETTINGS_CHARS else {}
     if "Steps" not in settings:
         lines, settings = [*lines, last], {}
     prompt, _, negative = "\n".join(lines).partition(NEGATIVE)
     return {"Prompt": prompt.strip(), "Negative prompt": negative.strip()} | settings
+
+
+def _settings(line: str) -> dict[str, str]:
+    """The settings in the last line of a text. What is none, up to the next comma, is left out."""
+    found: dict[str, str] = {}
+    place = 0
+    while place < len(line):
+        parameter = PARAMETER.match(line, place)
+        if parameter is None:
+            place = line.find(",", place) + 1 or len(line)
+            continue
+        found[parameter[1].strip()] = _unquote(parameter[2])
+        place = parameter.end()
+    return found
 
 
 def as_file(stored: bytes, kind: str, text: str | None) -> bytes:

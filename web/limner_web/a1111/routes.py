@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
@@ -154,7 +153,7 @@ def png_info() -> Response:
     encoded = PngInfoRequest.model_validate(request.get_json()).image
     try:
         file = base64.b64decode(encoded.partition("base64,")[2] or encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also of text that is not ASCII
         raise InvalidRequest("image: send the picture in base64.", field="image") from error
     if len(file) > MAX_IMAGE_BYTES:
         raise InvalidRequest(f"image: at most {MAX_IMAGE_BYTES // 1_000_000} MB.", field="image")
@@ -164,12 +163,12 @@ def png_info() -> Response:
 
 def _generate(kind: type[parameters.TextToImage]) -> Response:
     services, body = get_services(), request.get_json()
-    asked = parameters.read(body, kind, _options(services), services.catalogue)
     header = JobHeaders.read(request.headers)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:
+        asked = parameters.read(body, kind, _options(services), services.catalogue)
         job_id = submission.submit(services, tenant_id(), asked.job, key, retries).job_id
-    except InvalidRequest as error:
+    except (InvalidRequest, ValidationError) as error:
         raise renamed(error, parameters.CALLED) from error
     current_jobs.remember(services.hints.redis, _caller(), job_id)
     release_request_slot(services.limiter)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from apiflask import APIBlueprint
 from flask import Response, make_response, url_for
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from limner_shared.db import ledger, queries
-from limner_shared.domain.conditions import Description
+from limner_shared.db.conversation_search import find_conversations
+from limner_shared.db.ledger.conversations import TITLE_CHARS
+from limner_shared.domain.conditions import STORABLE, Description
 from limner_shared.domain.jobs import JobRequest, RequestedName
+from limner_shared.domain.search_words import read_query
 from limner_shared.domain.views import ConversationList, ConversationView, TurnView
 from limner_shared.errors import Gone
 from limner_web.auth import tenant_id
@@ -55,10 +60,24 @@ class FurtherMessage(Message):
     after: str | None = Field(default=None, description="The turn that the message follows. Defaults to the newest.")
 
 
-class ListQuery(BaseModel):
-    """The page of the list."""
+class Title(BaseModel):
+    """The title of a conversation."""
 
     model_config = ConfigDict(extra="forbid")
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_CHARS), STORABLE]
+
+
+class ListQuery(BaseModel):
+    """The filter and the page of the list."""
+
+    model_config = ConfigDict(extra="forbid")
+    q: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Only conversations whose title and messages (the first 300 characters of each) have all of these "
+        "words, as in `GET /jobs`. A page may then have fewer of them, or none, although more follow.",
+    )
     limit: int = Field(default=50, ge=1, le=100, description="The number of conversations per page.")
     cursor: str | None = Field(default=None, description="The value of `next` from the previous page.")
 
@@ -87,10 +106,15 @@ def list_conversations(query: ListQuery) -> ConversationList:
     Returns conversations, newest first, without their turns.
     """
     services = get_services()
+    words = None if query.q is None else read_query(query.q)
     with services.database.read() as session:
-        rows = queries.conversations(session, tenant_id(), query.limit + 1, query.cursor)
+        if words is None:
+            rows = queries.conversations(session, tenant_id(), query.limit + 1, query.cursor)
+            following = rows[query.limit - 1].id if len(rows) > query.limit else None
+        else:
+            rows, following = find_conversations(session, tenant_id(), words, query.limit, query.cursor)
         views = [conversation_view(session, services.hints, row, with_turns=False) for row in rows[: query.limit]]
-    return ConversationList(items=views, next=views[-1].id if len(rows) > query.limit else None)
+    return ConversationList(items=views, next=following)
 
 
 @bp.get("/<id:conversation_id>")
@@ -100,6 +124,20 @@ def get_conversation(conversation_id: str) -> ConversationView:
 
     Returns the conversation with all its turns and their jobs.
     """
+    return _view(conversation_id)
+
+
+@bp.put("/<id:conversation_id>/title")
+@bp.input(Title, arg_name="body")
+@bp.output(ConversationView)
+def rename_conversation(conversation_id: str, body: Title) -> ConversationView:
+    """Rename a conversation.
+
+    Gives the conversation another title than its first message. Retention deletes it with the first message.
+    """
+    with get_services().database.write() as session:
+        queries.conversation(session, tenant_id(), conversation_id)
+        ledger.rename_conversation(session, conversation_id, body.title)
     return _view(conversation_id)
 
 

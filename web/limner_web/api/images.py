@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
-from flask import Response, make_response, request
+from flask import Response, make_response, redirect, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
@@ -15,6 +16,7 @@ from limner_shared.db.tables import Image
 from limner_shared.domain.views import ImageLink
 from limner_shared.errors import NotAcceptable
 from limner_web.auth import tenant_id
+from limner_web.delivery import Target
 from limner_web.picture_formats import MEDIA_TYPES, Format
 from limner_web.renditions import Rendition
 from limner_web.services import get_services
@@ -26,6 +28,7 @@ IMAGE_RESPONSES: Final[dict[int, Any]] = {
     200: {"description": "The image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
     206: {"description": "A part of the image", "content": {kind: {} for kind in MEDIA_TYPES.values()}},
     304: {"description": "The image is unchanged"},
+    307: {"description": "The image is at the address in `Location`, for a short time (LIMNER_DELIVERY_SECONDS)"},
     406: {"description": "The `Accept` header names none of the formats"},
     416: {"description": "The image does not have the part that `Range` names"},
 }
@@ -66,7 +69,7 @@ def get_image(image_id: str, query: ImageQuery) -> Response:
     """
     with get_services().database.read() as session:
         row = queries.image(session, tenant_id(), image_id)
-    return _answer(row, query, "private, max-age=31536000, immutable")
+    return _answer(row, query, "private, max-age=31536000, immutable", math.inf)
 
 
 @bp.get("/<id:image_id>/link")
@@ -101,7 +104,7 @@ def get_linked_image(token: str, query: ImageQuery) -> Response:
     image_id, left = services.links.read(token)
     with services.database.read() as session:
         row = queries.image(session, None, image_id)
-    return _answer(row, query, f"private, max-age={int(left)}")
+    return _answer(row, query, f"private, max-age={int(left)}", left)
 
 
 @bp.delete("/<id:image_id>")
@@ -119,7 +122,7 @@ def delete_image(image_id: str) -> str:
     return ""
 
 
-def _answer(row: Image, query: ImageQuery, caching: str) -> Response:
+def _answer(row: Image, query: ImageQuery, caching: str, left: float) -> Response:
     services = get_services()
     width = None if query.width is None or int(query.width) >= row.width else int(query.width)
     rendition = Rendition(query.format or _accepted(), width)
@@ -133,12 +136,25 @@ def _answer(row: Image, query: ImageQuery, caching: str) -> Response:
     answer.make_conditional(request)
     if answer.status_code == HTTPStatus.NOT_MODIFIED:
         return answer
-    if width is None and MEDIA_TYPES[rendition.kind] == row.media_type:
+    is_stored = width is None and MEDIA_TYPES[rendition.kind] == row.media_type
+    if not query.download:  # the bucket would not name the file
+        name, mode = None if is_stored else rendition.name, request.headers.get("Sec-Fetch-Mode")
+        target = services.delivery.target(request.method, mode, row.sha256, name, left)
+        if target is not None:
+            return _redirect(target)
+    if is_stored:
         data = services.storage.call(services.blobs.get, row.sha256)
     else:
         data = services.renditions.get(row.sha256, rendition)
     answer.set_data(data)
     answer.make_conditional(request, accept_ranges=True, complete_length=len(data))
+    return answer
+
+
+def _redirect(target: Target) -> Response:
+    answer = make_response(redirect(target.url, HTTPStatus.TEMPORARY_REDIRECT))
+    answer.headers["Cache-Control"] = f"private, max-age={target.seconds // 2}"  # the URL works when it is used
+    answer.vary.update(("Accept", "Sec-Fetch-Mode"))
     return answer
 
 

@@ -130,7 +130,7 @@ def set_priority(job_id: str, body: PriorityRequest) -> Response:
     """Move a job in the queue.
 
     Moves a job that waits to another priority class, in which it takes the place of its age among your jobs. It has no
-    effect on a job of that class.
+    effect on a job of that class. A job that was about to start may still start in its former place.
     """
     services = get_services()
     with services.database.write() as session:

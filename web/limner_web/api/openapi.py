@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from apiflask import APIFlask
 
@@ -47,6 +48,9 @@ LIMIT_HEADERS: Final = {
 }
 CONVERTED: Final = re.compile("<(?:[^:>]+:)?([^>]+)>")
 """A parameter in the path of a rule."""
+COPY: Final = re.compile(r'("#/components/schemas/)\w+\.')
+"""A reference to a model's copy below another one."""
+JSON: Final = "application/json"
 SECURITY: Final = {
     "key": {
         "type": "http",
@@ -60,6 +64,13 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "create_job": {"prompt": "a red apple", "style": "flat", "seed": 7, "metadata": {"project": "fruit"}},
     "retry_jobs": {"jobs": ["job_01m8av83q74b699dta3m9gmtqa"]},
     "set_priority": {"priority": "high"},
+    "rename_conversation": {"title": "My garage"},
+    "set_privacy": {
+        "keep_images_days": 30,
+        "keep_prompts_days": 30,
+        "keep_jobs_days": None,
+        "share_results": False,
+    },
     "interpret": {"description": "zwei Bilder von roten Äpfeln als 3D-Figuren"},
     "create_conversation": {"message": "a red car"},
     "create_message": {"message": "bluer, please"},
@@ -99,15 +110,16 @@ def install(app: APIFlask) -> None:
     app.spec_processor(partial(_complete, app))
 
 
-def _complete(app: APIFlask, spec: dict[str, Any] | str) -> dict[str, Any]:
-    document = cast("dict[str, Any]", spec)  # the text form is for YAML, which we do not serve
+def _complete(app: APIFlask, document: dict[str, Any]) -> dict[str, Any]:
     schemas: dict[str, Any] = document["components"]["schemas"]
     for unused in ("ValidationError", "HTTPError"):
         schemas.pop(unused, None)
     schemas["Problem"] = PROBLEM
+    document["paths"]["/readyz"]["get"]["responses"]["503"]["content"] = {JSON: {"schema": {}}}  # named HTTPError
     for path in [each for each in document["paths"] if each.startswith("/v1/webhook_")]:
         del document["paths"][path]  # the same handlers as below /api/v1
     document["components"]["securitySchemes"] = SECURITY
+    document["tags"] = [{"name": name} for name in dict.fromkeys(tag["name"] for tag in document["tags"])]
     document["security"] = [{"key": []}, {}]
     names = _operation_ids(app)
     for path, operations in document["paths"].items():
@@ -120,11 +132,21 @@ def _complete(app: APIFlask, spec: dict[str, Any] | str) -> dict[str, Any]:
             elif "requestBody" in operation:
                 operation["requestBody"]["required"] = True
                 if (body := BODIES.get(operation["operationId"])) is not None:
-                    operation["requestBody"]["content"]["application/json"]["example"] = body
+                    operation["requestBody"]["content"][JSON]["example"] = body
             for parameter in operation.get("parameters", []):
                 _describe(parameter)
             _add_problems(path, operation)
-    return document
+    return _with_shared_schemas(document)
+
+
+def _with_shared_schemas(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with one schema for each model. APIFlask has a copy below each model that contains it
+    (`JobList.JobView`), which generators of clients take for different types or cannot read.
+    """
+    shared: dict[str, Any] = json.loads(COPY.sub(r"\1", json.dumps(document)))
+    schemas: dict[str, Any] = shared["components"]["schemas"]
+    shared["components"]["schemas"] = {name.rpartition(".")[2]: schema for name, schema in schemas.items()}
+    return shared
 
 
 def _operation_ids(app: APIFlask) -> dict[tuple[str, str], str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
@@ -21,12 +21,15 @@ from limner_web.auth import tenant_id
 from limner_web.intake import conversations
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit, with_warning
+from limner_web.problems import renamed
 from limner_web.services import Services, get_services
 from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
+CALLED: Final = {"description": "messages"}
+"""OpenAI's name of our field."""
 _IMAGE_URL = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
 
 
@@ -83,7 +86,10 @@ def _submit(services: Services, body: ChatRequest, model: str | None) -> str:
     if last.role != "user" or not last.text.strip():
         raise InvalidRequest("messages: the last message must have the role `user` and contain text.", field="messages")
     chosen = body.model_dump(include={"n", "seed"}, exclude_none=True) | {"model": model}
-    job_request = JobRequest.model_validate({"description": last.text} | chosen)
+    try:
+        job_request = JobRequest.model_validate({"description": last.text} | chosen)
+    except ValidationError as error:
+        raise renamed(error, CALLED) from error
     with services.database.read() as session:
         history = _history(session, before)[-MAX_HISTORY_TURNS:]
     messages = body.model_dump_json(include={"messages"})  # all of them: another chat may end with the same message

@@ -96,7 +96,7 @@ def _value(name: str, value: str | FileStorage) -> Any:
     if name not in AS_JSON:
         return value
     try:
-        return strict_json.loads(value)
+        return strict_json.loads_field(name, value)
     except MalformedBody as error:
         raise refuse(name, repr(value[:40]), "a number, true or false, or JSON text, in a form") from error
 

@@ -26,7 +26,7 @@ def document(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of the application, made once: that takes 100 ms, while all other requests wait."""
     made: dict[str, Any] | None = app.extensions.get(DOCUMENT)
     if made is None:
-        made = app.extensions[DOCUMENT] = cast("dict[str, Any]", cast("APIFlask", app).spec)
+        made = app.extensions[DOCUMENT] = cast("APIFlask", app).spec
     return made
 
 

@@ -12,8 +12,9 @@ from markupsafe import Markup, escape
 from limner_shared.domain.views import ModelView
 from limner_shared.errors import LimnerError
 from limner_web.auth import PAGES, PUBLIC, is_signed_in
-from limner_web.pages import reference
+from limner_web.pages import examples, model_pictures, reference
 from limner_web.pages.compression import compress
+from limner_web.pages.languages import language_of_request
 from limner_web.services import get_services
 from limner_web.view_builders import model_view
 
@@ -21,14 +22,8 @@ bp = APIBlueprint("pages", __name__, enable_openapi=False)
 bp.after_request(compress)
 
 THEMES: Final = ("light", "dark", "contrast")
-EXAMPLES: Final = ("red apple", "cat face", "rocket", "pizza", "smiling face with sunglasses", "sunflower", "octopus")
-CONVERSATION_EXAMPLES: Final = (
-    "a red car, please",
-    "four pictures of a cat in flat style",
-    "请画一个红苹果",
-    "ein Geist als 3d-Figur",
-    "🦊",
-)
+MOST_NAMED_CHARS: Final = 500
+"""Of a prompt in an address."""
 
 
 @bp.app_template_filter()
@@ -64,14 +59,16 @@ def keep_private(response: Response) -> Response:
 
 @bp.get("/")
 def index() -> str:
-    """The studio."""
-    return studio({}, None)
+    """The studio, with the prompt and the model that its address names."""
+    named = {name: request.args[name][:MOST_NAMED_CHARS] for name in ("prompt", "model") if name in request.args}
+    return studio(named, None)
 
 
 def studio(values: dict[str, str], problem: LimnerError | None) -> str:
     """The studio with these values in its form, and a problem if there is one."""
+    offered = examples.PROMPTS[language_of_request()]
     return render_template(
-        "index.html", models=_models(), data=_data(), examples=EXAMPLES, values=values, problem=problem
+        "index.html", models=_models(), data=_data(), examples=offered, values=values, problem=problem
     )
 
 
@@ -84,13 +81,24 @@ def gallery() -> str:
 @bp.get("/conversation")
 def conversation() -> str:
     """The conversation page."""
-    return render_template("conversation.html", models=_models(), examples=CONVERSATION_EXAMPLES)
+    offered = examples.messages(language_of_request())
+    return render_template("conversation.html", models=_models(), examples=offered)
+
+
+@bp.get("/models")
+def models() -> str:
+    """What each model can draw, in words and pictures."""
+    shown = _models()
+    samples = {model.name: model_pictures.samples(model) for model in shown}
+    styles = {model.name: model_pictures.styles(model) for model in shown}
+    return render_template("models.html", models=shown, samples=samples, styles=styles)
 
 
 @bp.get("/bulk")
 def bulk() -> str:
     """Bulks: upload, progress, results."""
-    return render_template("bulk.html", settings=get_services().settings)
+    offered = examples.PROMPTS[language_of_request()]
+    return render_template("bulk.html", settings=get_services().settings, examples=offered)
 
 
 @bp.get("/grid")
@@ -119,8 +127,8 @@ def docs() -> str:
 
 
 def _data() -> list[dict[str, Any]]:
-    """The models for the scripts."""
-    return [model.model_dump(mode="json") for model in _models()]
+    """The models for the scripts, each with the pictures of its styles."""
+    return [model.model_dump(mode="json") | {"style_pictures": model_pictures.styles(model)} for model in _models()]
 
 
 def _models() -> list[ModelView]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request, stream_with_context
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.domain.cards import ModelCard
@@ -149,9 +149,9 @@ def upload_file() -> Response:
         content = request.files.get("content")
         part = request.files.get("metadata")  # the client for Node sends a file, the one for Python a field
         sent = request.form.get("metadata", "") if part is None else part.read()
-        metadata = strict_json.loads(sent or "{}")
     except BROKEN_BODY as error:
         raise cut_off(0, request.content_length) from error
+    metadata = strict_json.loads_field("metadata", sent or "{}")
     if content is None:
         raise InvalidRequest("content: send the file in the multipart field `content`.", field="content")
     file = files.upload(services, tenant_id(), content, metadata, JobHeaders.read(request.headers))
@@ -202,7 +202,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
             header.x_stainless_retry_count,
             webhook=webhook,
         ).job_id
-    except InvalidRequest as error:
+    except (InvalidRequest, ValidationError) as error:
         raise renamed(error, inputs.CALLED) from error
     if wait is None:
         answer = jsonify(_object(services, waiting.look(services, tenant_id(), job_id)))

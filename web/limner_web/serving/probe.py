@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from limner_shared.db import pause_queries
 from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.pauses import Paused
-from limner_shared.messaging.reports import DispatcherReport, WorkerReport, read_reports
+from limner_shared.messaging.reports import STORE, DispatcherReport, WorkerReport, read_reports
 from limner_shared.settings import Settings
 from limner_web.serving import cooperative
 
@@ -38,6 +38,11 @@ class Health:
     dispatchers: Sequence[DispatcherReport] = ()
     workers: Sequence[WorkerReport] = ()
     paused: Paused = field(default_factory=Paused)
+
+    @property
+    def store(self) -> str:
+        """The state of the picture store, as the workers find it: `ok` or `failing`."""
+        return "failing" if any(STORE in report.closed for report in self.workers) else "ok"
 
 
 class Probe:

@@ -11,6 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from limner_shared.messaging.hints import CHANNEL, Heard, read_message
+from limner_shared.messaging.typed_redis import subscription
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 
@@ -54,7 +55,7 @@ class Listener:
     def _listen(self) -> None:
         while True:
             try:
-                with self._redis.pubsub() as pubsub:
+                with subscription(self._redis, confirmations=True) as pubsub:
                     pubsub.subscribe(CHANNEL)
                     while True:
                         message = cast("dict[str, Any] | None", pubsub.get_message(timeout=1))

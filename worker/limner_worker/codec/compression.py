@@ -73,18 +73,18 @@ class Codec:
             raise CompressionError("This file is damaged.") from error
         if len(content) != size or not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
             raise CompressionError("This file is damaged: the number of its latents does not match its size.")
-        symbols = torch.from_numpy(np.frombuffer(content, np.int8).reshape(16, down * across, 8, 8).copy())
+        symbols = torch.as_tensor(np.frombuffer(content, np.int8).reshape(16, down * across, 8, 8).copy())
         tiles = self._decode(symbols.permute(1, 0, 2, 3).float() * step)
         return _join_tiles(tiles, down, across)[:height, :width]
 
     @torch.inference_mode()
     def _encode(self, tiles: Tensor) -> Tensor:
-        parts = [self.autoencoder.encode(part)[0] for part in tiles.split(TILES_AT_ONCE)]
+        parts = [self.autoencoder.encode(part)[0] for part in torch.split(tiles, TILES_AT_ONCE)]
         return self.autoencoder.normalise(torch.cat(parts))
 
     @torch.inference_mode()
     def _decode(self, latents: Tensor) -> Tensor:
-        parts = self.autoencoder.denormalise(latents).split(TILES_AT_ONCE)
+        parts = torch.split(self.autoencoder.denormalise(latents), TILES_AT_ONCE)
         return torch.cat([self.autoencoder.decode(part) for part in parts])
 
 
@@ -96,12 +96,12 @@ def psnr(left: Picture, right: Picture) -> float:
 
 def _split_tiles(picture: Picture) -> Tensor:
     """Split uint8 [H, W, 3] row by row into tiles float32 [N, 3, 64, 64] in [-1, 1], padded with their edges."""
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    pixels = torch.as_tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
     height, width = picture.shape[:2]
     filled = F.pad(pixels, (0, -width % TILE, 0, -height % TILE), mode="replicate")
     return filled[0].unfold(1, TILE, TILE).unfold(2, TILE, TILE).permute(1, 2, 0, 3, 4).flatten(0, 1)
 
 
 def _join_tiles(tiles: Tensor, down: int, across: int) -> Picture:
-    rows = tiles.unflatten(0, (down, across)).permute(0, 3, 1, 4, 2).reshape(down * TILE, across * TILE, 3)
+    rows = tiles.reshape(down, across, 3, TILE, TILE).permute(0, 3, 1, 4, 2).reshape(down * TILE, across * TILE, 3)
     return ((rows.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()

@@ -31,7 +31,7 @@ class _KeyState:
     successes: int = 0
     """Successful calls at the limit since it was set."""
     calls: int = 0
-    seconds: dict[int, deque[float]] = field(default_factory=dict)
+    seconds: dict[int, deque[float]] = field(default_factory=dict[int, deque[float]])
     """Durations of the latest calls by padded size."""
 
     def fitting(self, buckets: Sequence[int]) -> list[int]:

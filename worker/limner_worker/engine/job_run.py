@@ -68,8 +68,9 @@ class Row:
     picture: Picture | None = None
     checkpointed_at: float = 0.0
     """When the last checkpoint was taken, or the row was started, by the engine's clock."""
-    decoded_from: tuple[bytes, list[int]] | None = None
-    """The checkpoint that it was decoded from and its batch sizes until then, if its job had unfinished images."""
+    decoded_from: tuple[bytes, list[int], list[int]] | None = None
+    """The checkpoint that it was decoded from, its batch sizes and its places in them until then, if its job had
+    unfinished images."""
     previewed_at: float = 0.0
     """When the last preview was taken, by the engine's clock."""
 
@@ -94,4 +95,5 @@ class Row:
 def _task(claim: Claim, index: int) -> ImageTask:
     spec = claim.spec
     replay = iter(spec.replay[index]) if index < len(spec.replay) else None
-    return ImageTask(spec, spec.image_seed(index), replay)
+    places = iter(spec.replay_places[index]) if index < len(spec.replay_places) else None
+    return ImageTask(spec, spec.image_seed(index), replay, places)

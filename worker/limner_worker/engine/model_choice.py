@@ -26,7 +26,7 @@ def model_to_load(
     loaded: Collection[str],
     load_seconds: Mapping[str, float],
 ) -> str | None:
-    """Return the model that this worker should load next; None if it should go on with the loaded ones.
+    """Return the model that this worker should load next; None if it should stay with the loaded ones.
 
     `waits` has the seconds that the oldest message of each queue has waited, without the empty queues; `load_seconds`
     has the models that this worker serves, each with the time that it took to load.

@@ -20,7 +20,7 @@ their rows finish and make room. Short enough to wait for, and long enough not t
 @dataclass(slots=True)
 class _PendingModel:
     since: float
-    jobs: list[JobRun] = field(default_factory=list)
+    jobs: list[JobRun] = field(default_factory=list[JobRun])
 
 
 class PendingModels:

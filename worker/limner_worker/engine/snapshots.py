@@ -53,7 +53,8 @@ class Snapshots:
         for row in decoded:
             if any(other.picture is None and id(other) not in together for other in row.job.rows):
                 checkpoint = _checkpoint(row)
-                row.decoded_from = None if checkpoint is None else (checkpoint, list(row.task.buckets))
+                buckets, places = [*row.task.buckets], [*row.task.places]
+                row.decoded_from = None if checkpoint is None else (checkpoint, buckets, places)
 
     def checkpoint(self, job: JobRun) -> None:
         """Report a checkpoint of each image of a job that is suspended."""
@@ -61,7 +62,7 @@ class Snapshots:
             if row.decoded_from is None:
                 self._report(row, _checkpoint(row))
             else:
-                checkpoint, row.task.buckets = row.decoded_from
+                checkpoint, row.task.buckets, row.task.places = row.decoded_from
                 self._report(row, checkpoint)
 
     def _report(self, row: Row, checkpoint: bytes | None) -> None:

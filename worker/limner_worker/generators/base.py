@@ -7,8 +7,9 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import CardError
 
+T = TypeVar("T")
 Picture = NDArray[np.uint8]
 """[height, width, 3], RGB."""
 
@@ -27,14 +29,19 @@ Picture = NDArray[np.uint8]
 class ImageTask:
     """One image to generate, and the padded sizes of the batches that it took part in.
 
-    A row's bits depend on the size that its batch is padded to, but not on the other rows in it. The sizes are
-    therefore enough to reproduce the same bytes: `replay` yields them in the order of the calls, and the image is then
-    alone in its batches. `reproducible` pads every batch to the largest size, which gives the same bytes at any load.
+    A row's bits depend on the size that its batch is padded to, and on some devices on its place in it, but not on the
+    other rows. Sizes and places are therefore enough to reproduce the same bytes: `replay` yields them in the order of
+    the calls, and the image is then alone in its batches. `reproducible` gives the same bytes at any load: it pads
+    every batch to the largest size, or, where places matter, keeps the image alone.
     """
 
     spec: JobSpec
     seed: int
     replay: Iterator[int] | None = None
+    replay_places: Iterator[int] | None = None
+    """Of a replay, the places of its first row; None if places did not matter."""
+    placed: bool = False
+    """Whether a row's bits depend on its place in a batch; set by `Generator.start`."""
     image: Picture | None = None
     """The input image of an image-to-image or inpainting request."""
     mask: Picture | None = None
@@ -45,8 +52,10 @@ class ImageTask:
     """The known name that a built-in model draws in place of a longer prompt; set by `Generator.start`."""
     scene: Scene | None = None
     """What a built-in model puts the picture together from; set by `Generator.start`."""
-    buckets: list[int] = field(default_factory=list)
+    buckets: list[int] = field(default_factory=list[int])
     """The padded batch sizes of the calls so far: text encoding, steps, decode."""
+    places: list[int] = field(default_factory=list[int])
+    """If `placed`: the places of its first row in these batches."""
 
     @property
     def style(self) -> str | None:
@@ -55,8 +64,8 @@ class ImageTask:
 
     @property
     def alone(self) -> Hashable:
-        """Part of `RowState.key`: a replayed image never shares a batch."""
-        return None if self.replay is None else id(self)
+        """Part of `RowState.key`: a replayed image never shares a batch, nor does one that must have one place."""
+        return id(self) if self.replay is not None or (self.placed and self.spec.reproducible) else None
 
 
 class RowState(Protocol):
@@ -178,20 +187,40 @@ def padded_size(tasks: Sequence[ImageTask], buckets: Sequence[int], rows: int | 
     holds.
     """
     wanted = len(tasks) if rows is None else rows
-    return max(buckets) if any(task.spec.reproducible for task in tasks) else bucket_for(wanted, buckets)
+    if any(task.spec.reproducible and not task.placed for task in tasks):
+        return max(buckets)
+    return bucket_for(wanted, buckets)
+
+
+class Padding(NamedTuple):
+    """How the rows of a call are padded: `size` rows, of which the call's own begin at `place`."""
+
+    size: int
+    place: int = 0
+
+    def filled(self, rows: Sequence[T]) -> list[T]:
+        """Return the rows, with copies of the first before and after them."""
+        return [*[rows[0]] * self.place, *rows, *[rows[0]] * (self.size - self.place - len(rows))]
 
 
 @contextmanager
-def padding(tasks: Sequence[ImageTask], buckets: Sequence[int], rows: int | None = None) -> Iterator[int]:
-    """Yield the size that a call for all these images is padded to; record it in each image after the call succeeds.
+def padding(tasks: Sequence[ImageTask], buckets: Sequence[int], rows: Sequence[int] | None = None) -> Iterator[Padding]:
+    """Yield how a call for all these images is padded; record it in each image after the call succeeds.
 
-    `rows` is the number of their rows; by default each has one.
+    `rows` is the number of each image's rows; by default each has one.
     """
-    replay = tasks[0].replay
-    size = padded_size(tasks, buckets, rows) if replay is None else max(next(replay, 1), rows or 1)
-    yield size
-    for task in tasks:
-        task.buckets.append(size)
+    counts = [1] * len(tasks) if rows is None else rows
+    replay, places = tasks[0].replay, tasks[0].replay_places
+    if replay is None:
+        padded = Padding(padded_size(tasks, buckets, sum(counts)))
+    else:
+        size = max(next(replay, 1), sum(counts))
+        padded = Padding(size, 0 if places is None else min(next(places, 0), size - sum(counts)))
+    yield padded
+    for task, offset in zip(tasks, accumulate(counts[:-1], initial=padded.place), strict=True):
+        task.buckets.append(padded.size)
+        if task.placed:
+            task.places.append(offset)
 
 
 def locate(source: Source) -> Path:

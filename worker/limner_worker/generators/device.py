@@ -6,10 +6,11 @@ memory, caching allocator) and on `torch.compile`; docs/gpu.md lists what has be
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ class Device:
         self._cuda = self.torch.type == "cuda"
         if self._cuda:
             compute_deterministically()
+        self.places_matter = self.torch.type != "cpu"
+        """Whether a row's bits may depend on its place in a batch: a GPU's kernels may divide the work of a batch so
+        that two rows' sums are added in another order. Seen of a convolution of cuDNN on an H100."""
         self._stream = torch.cuda.Stream(self.torch) if self._cuda and own_decode_stream else None
 
     @property
@@ -84,6 +88,8 @@ def compute_deterministically() -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would fill each new tensor with NaN, by a kernel of its own.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class AsyncDecode(Generic[T]):
@@ -135,11 +141,12 @@ def compiled(call: Compute, card: ModelCard) -> Compute:
     graphs, one graph is recorded for each shape.
     """
     if card.cuda_graphs:
-        return _with_cuda_graphs(torch.compile(call, mode="reduce-overhead", **EACH_SHAPE))
-    return torch.compile(call, **EACH_SHAPE) if card.compile else call
+        return _with_cuda_graphs(cast("Any", torch).compile(call, mode="reduce-overhead", **EACH_SHAPE))
+    return cast("Any", torch).compile(call, **EACH_SHAPE) if card.compile else call
 
 
 def _with_cuda_graphs(call: Compute) -> Compute:
+    @functools.wraps(call)  # pipelines and `tap` read the signature
     def replayed(*args: Any, **kwargs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()
         return owned(call(*args, **kwargs))  # the next replay of the graph overwrites the same memory

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 import torch
 from torch import Tensor
 
 PLAIN: Final = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 """Types whose values are compared by content."""
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether a value is a list."""
+    return isinstance(value, list)
+
+
+def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    """Whether a value is a mapping, such as an output of transformers."""
+    return isinstance(value, Mapping)
 
 
 def leaves(output: Any) -> list[Tensor]:
@@ -55,7 +65,7 @@ def owned(output: Any) -> Any:
 
 def plain_or_none(leaf: Any) -> Any:
     """Return a leaf of a known type, or None in place of any other object."""
-    return leaf if isinstance(leaf, (*PLAIN, list)) else None
+    return cast("Any", leaf) if isinstance(leaf, (*PLAIN, list)) else None
 
 
 def divided(value: Any, count: int, divide: Callable[[Any], list[Any]]) -> list[Any]:
@@ -63,9 +73,9 @@ def divided(value: Any, count: int, divide: Callable[[Any], list[Any]]) -> list[
 
     `divide` returns the shares of anything else.
     """
-    if isinstance(value, Mapping):
-        named = {str(key): divided(inner, count, divide) for key, inner in cast("Mapping[Any, Any]", value).items()}
-        return [type(value)(**{key: shares[number] for key, shares in named.items()}) for number in range(count)]
+    if is_mapping(value):
+        named = {str(key): divided(inner, count, divide) for key, inner in value.items()}
+        return [value.__class__(**{key: shares[number] for key, shares in named.items()}) for number in range(count)]
     if isinstance(value, tuple):
         parts = [divided(inner, count, divide) for inner in cast("tuple[Any, ...]", value)]
         return [tuple(part[number] for part in parts) for number in range(count)]
@@ -74,8 +84,8 @@ def divided(value: Any, count: int, divide: Callable[[Any], list[Any]]) -> list[
 
 def map_leaves(value: Any, leaf: Callable[[Any], Any]) -> Any:
     """Apply `leaf` to the tensors and lists in tuples and in the output classes of transformers and diffusers."""
-    if isinstance(value, Mapping):
-        return type(value)(**{key: map_leaves(inner, leaf) for key, inner in value.items()})
+    if is_mapping(value):
+        return value.__class__(**{key: map_leaves(inner, leaf) for key, inner in value.items()})
     if isinstance(value, tuple):
-        return tuple(map_leaves(inner, leaf) for inner in value)
+        return tuple(map_leaves(inner, leaf) for inner in cast("tuple[Any, ...]", value))
     return leaf(value)

@@ -16,6 +16,7 @@ from typing import Final
 from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import lane_of, model_of
+from limner_shared.messaging.reports import STORE
 
 FAILURES_IN_A_ROW: Final = 8
 """Consecutive failed jobs of one model after which the worker stops accepting its jobs."""
@@ -103,7 +104,7 @@ class Admission:
 
     def paused(self) -> list[str]:
         """Return the models whose circuit breaker is not closed, and `store` if that of the picture store is not."""
-        named = {**self.models, "store": self.store}
+        named = {**self.models, STORE: self.store}
         return [name for name, breaker in named.items() if breaker.state is not BreakerState.CLOSED]
 
     @staticmethod

@@ -1,8 +1,11 @@
-"""Answers the web processes' questions about descriptions, on a thread of its own: no job waits for them."""
+"""Answers the web processes' questions about descriptions, and tells them the models' known names, on a thread of its
+own: no job waits for them.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -11,12 +14,13 @@ from redis.exceptions import RedisError
 
 from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
-from limner_shared.messaging import questions
+from limner_shared.messaging import known_names, questions
 from limner_shared.messaging.questions import Answer, Question
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.stages.interpretation import presentation
 from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpreter, Request
+from limner_worker.stages.interpretation.stage import ImageRecognizer
 
 log = get_logger(__name__)
 
@@ -29,12 +33,20 @@ class Answering:
     """Takes questions from Redis, interprets them in batches as jobs' descriptions are, and answers."""
 
     def __init__(
-        self, redis: Redis, interpreter: Interpreter, cards: Mapping[str, ModelCard], threads: Supervisor
+        self,
+        redis: Redis,
+        interpreter: Interpreter,
+        cards: Mapping[str, ModelCard],
+        threads: Supervisor,
+        recognizers: Mapping[str, ImageRecognizer] | None = None,
     ) -> None:
+        """`recognizers` know the names of their models."""
         self._redis = redis
         self._interpreter = interpreter
         self._cards = cards
         self._threads = threads
+        self._recognizers = recognizers or {}
+        self._names_due = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -51,6 +63,7 @@ class Answering:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
+                self._write_names()
                 taken = questions.take(self._redis, list(self._cards), MAX_BATCH)
                 self._threads.working()
                 self._answer([each for each in taken if each.spec.model in self._cards])
@@ -61,6 +74,17 @@ class Answering:
                 log.exception("could not answer questions")
             finally:
                 self._threads.idle()
+
+    def _write_names(self) -> None:
+        if time.monotonic() < self._names_due:
+            return
+        self._names_due = time.monotonic() + known_names.WRITE_SECONDS  # first: an error must not hold up questions
+        try:
+            for model, recognizer in self._recognizers.items():
+                known_names.write_names(self._redis, model, recognizer.known_names())
+        except RedisError:
+            self._names_due = 0.0
+            raise
 
     def _answer(self, taken: Sequence[Question]) -> None:
         if not taken:

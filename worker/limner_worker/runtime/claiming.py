@@ -32,7 +32,7 @@ from limner_worker.runtime.leases import Leases
 log = get_logger(__name__)
 
 POLL_SECONDS: Final = 0.1
-"""The longest wait for a message, and while Redis is away the interval of looks into the database."""
+"""The longest wait for a message, and the interval at which the database is polled while Redis is away."""
 LISTENING_POLL_SECONDS: Final = 1.0
 """The interval while the database's notifications are listened to and nothing was left to claim: new jobs are notified,
 retries and jobs of lost workers are not."""
@@ -97,8 +97,8 @@ class Claimer:
         self._inbox: Queue[Delivery | None] = Queue()
         self._notifications = WaitingListener(database, threads, self._wake)
         self._woken = threading.Event()
-        self._looks_at = 0.0
-        """When to look into the database next while Redis is away, by the monotonic clock."""
+        self._next_poll_at = 0.0
+        """When to poll the database next while Redis is away, by the monotonic clock."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -135,12 +135,12 @@ class Claimer:
             self._acknowledge_unclaimed(delivery)
 
     def _wake(self) -> None:
-        """Look into the database now: a job was submitted without Redis. Safe from any thread."""
+        """Claim from the database now: a job was submitted without Redis. Safe from any thread."""
         self._woken.set()
         self._inbox.put(None)
 
     def _polls(self) -> bool:
-        return self._leases.redis_is_away and time.monotonic() >= self._looks_at
+        return self._leases.redis_is_away and time.monotonic() >= self._next_poll_at
 
     def _receive(self, wait_seconds: float) -> list[Delivery]:
         """Return all messages that have arrived, so that they are claimed in one statement."""
@@ -199,7 +199,7 @@ class Claimer:
 
     def _claim_without_redis(self) -> None:
         """Claim the queued jobs that were released first from the database: no fair shares, but work continues."""
-        self._looks_at = 0.0
+        self._next_poll_at = 0.0
         room = min(CLAIMED_WITHOUT_REDIS, self._settings.slots) - len(self._held)
         models = [model for model in self._admission.models if self._admission.accepts(model)]
         if room <= 0 or not models:
@@ -215,7 +215,7 @@ class Claimer:
         finally:
             self._threads.idle()
         if len(claims) < room and self._notifications.listens:
-            self._looks_at = time.monotonic() + LISTENING_POLL_SECONDS
+            self._next_poll_at = time.monotonic() + LISTENING_POLL_SECONDS
         self._start_jobs([JobRun(claim, lambda: None, AttemptTrace.of(claim, started)) for claim in claims])
 
     def _acknowledger(self, claim: Claim, deliveries: Mapping[str, Delivery]) -> Callable[[], None]:

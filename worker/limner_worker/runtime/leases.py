@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -14,6 +15,7 @@ from limner_shared.db.engine import Database, describe
 from limner_shared.domain.ids import new_owner
 from limner_shared.messaging.hints import CANCEL_CHANNEL
 from limner_shared.messaging.reports import WorkerReport, delete_report, write_report
+from limner_shared.messaging.typed_redis import subscription
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
@@ -100,10 +102,10 @@ class Leases:
     def _listen(self) -> None:
         while not self._stopping.is_set():
             try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                with subscription(self._redis) as pubsub:
                     pubsub.subscribe(CANCEL_CHANNEL)
                     while not self._stopping.is_set():
-                        message = pubsub.get_message(timeout=0.5)
+                        message = cast("dict[str, Any] | None", pubsub.get_message(timeout=0.5))
                         canceled = self._held.of_job(str(message["data"])) if message else []
                         if canceled:
                             self._abort(canceled)

@@ -1,7 +1,7 @@
 """Keeps a worker with the models that it has loaded, and decides when it loads another one.
 
 Without it every worker would take jobs of every model in turn, and load a model for each of them. A thread looks at the
-lists in Redis; the policy is `engine.model_choice`. It runs only where the models do not fit into memory together.
+queues in Redis; the policy is `engine.model_choice`. It runs only where the models do not fit into memory together.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
 
 LOOK_SECONDS: Final = 1.0
-"""The interval of looks at the lists. In each, one worker at most decides to load a model."""
+"""The interval at which the queues are looked at. Each time, one worker at most decides to load a model."""
 FETCH_SECONDS: Final = 3.0
 """How long a worker that has decided to load a model waits for its first message; another one may have taken it."""
 UNIT_SECONDS: Final = 120.0
@@ -53,7 +53,7 @@ class Placement:
     def start(self) -> None:
         """Start the thread, if the models do not fit into memory together."""
         if not self._models.all_fit:
-            self._chooser.go_on()
+            self._chooser.serve_loaded()
             self._thread = self._threads.start("placement", self._run, limit_seconds=UNIT_SECONDS)
 
     def stop(self) -> None:
@@ -65,7 +65,7 @@ class Placement:
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):
             self._threads.working()
-            # Without Redis or the database, which others report, the worker goes on with its loaded models.
+            # Without Redis or the database, which others report, the worker continues with its loaded models.
             with suppress(RedisError, SQLAlchemyError):
                 self._chooser.look(self._waits, time.monotonic())
             self._threads.idle()
@@ -108,7 +108,7 @@ class Chooser:
                 return
             if self._next in self._models.loaded:
                 self._stays_until = moment + STAY * self._models.load_seconds[self._next]
-        self.go_on()
+        self.serve_loaded()
         if self._admission.is_busy and moment < self._stays_until:
             return  # or a worker that many models wait for would do little but load
         allowed = {
@@ -119,7 +119,7 @@ class Chooser:
             self._next, self._until = chosen, moment + FETCH_SECONDS
             self._serve({chosen, *self._models.staying(chosen)})
 
-    def go_on(self) -> None:
+    def serve_loaded(self) -> None:
         """Read the queues of the loaded models."""
         self._next = None
         self._serve(self._models.loaded)

@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import Any, cast
 
 from celery.concurrency.base import BasePool
+from kombu import serialization
 from kombu.asynchronous import Hub
 from kombu.exceptions import KombuError
-from kombu.serialization import loads
 
 from limner_shared.messaging.celery_app import MESSAGE_VERSION, lane_of
 from limner_shared.telemetry import get_logger
@@ -49,7 +49,7 @@ class EnginePool(BasePool):
 
     def register_with_event_loop(self, loop: Hub) -> None:
         """Let other threads wake the consumer's thread: only that thread may acknowledge."""
-        loop.add_reader(self._wakeup_reader, self._run_acknowledgements)
+        cast("Any", loop).add_reader(self._wakeup_reader, self._run_acknowledgements)
 
     def on_apply(
         self,
@@ -108,7 +108,8 @@ def _read(args: tuple[Any, ...]) -> tuple[str, list[str]] | None:
     """Return the queue and the job ids of a message; None if it is malformed, and must only be acknowledged."""
     try:
         _, _, request, body, content_type, encoding = args
-        kwargs: dict[str, Any] = cast("Any", loads(body, content_type, encoding, accept={"application/json"}))[1]
+        accepted = {"application/json"}
+        kwargs: dict[str, Any] = cast("Any", serialization).loads(body, content_type, encoding, accept=accepted)[1]
         jobs: Any = kwargs["jobs"]
         if kwargs["v"] != MESSAGE_VERSION or not jobs or not all(isinstance(job, str) for job in jobs):
             raise ValueError(f"version {kwargs['v']!r}, jobs {jobs!r}")

@@ -81,8 +81,8 @@ class WorkerService:
         self._interpretation = interpretation.InterpretationStage(
             database, interpreter, models.cards, threads, self._schedule, lambda job: self._abort([job])
         )
-        self._answering = Answering(redis, interpreter, models.cards, threads)
-        presenter = interpretation.Presenter(server, interpretation.recognizers_of(models.cards))
+        presenter = interpretation.Presenter(server, recognizers := interpretation.recognizers_of(models.cards))
+        self._answering = Answering(redis, interpreter, models.cards, threads, recognizers)
         self._safety = SafetyStage(settings, models.cards)
         files = PictureEncoder.of(settings, self._safety)
         self._publisher = Publisher(

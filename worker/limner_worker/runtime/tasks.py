@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from celery import Celery
 
 from limner_shared.messaging.celery_app import RUN_TASK
@@ -17,4 +19,4 @@ def register(app: Celery) -> None:
     def run(v: int, jobs: list[str], at: float) -> None:
         raise RuntimeError("this task needs Limner's engine pool: start the worker with `limner worker`")
 
-    app.task(run, name=RUN_TASK)
+    cast("Any", app).task(run, name=RUN_TASK)

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
@@ -27,8 +27,10 @@ class CheckpointStore:
         self._thread = threads.pool("checkpoints", 1)
 
     def store(self, job: JobRun, index: int, checkpoint: bytes) -> None:
-        """Store an image's checkpoint and the batch sizes used so far, asynchronously on a separate thread."""
-        header = {"buckets": job.rows[index].task.buckets, "fingerprint": self._fingerprints[job.claim.spec.model]}
+        """Store an image's checkpoint and the batches so far, asynchronously on a separate thread."""
+        task = job.rows[index].task
+        about = self._fingerprints[job.claim.spec.model]
+        header = {"buckets": task.buckets, "places": task.places, "fingerprint": about}
         job.checkpointed_images.add(index)
         self._thread.submit(self._write, _name(job.id, index), json.dumps(header).encode() + b"\n" + checkpoint)
 
@@ -53,28 +55,29 @@ class CheckpointStore:
             return
         job.checkpointed_images.add(row.index)
         try:
-            buckets, checkpoint = self._parse(data, job.claim.spec.model)
+            buckets, places, checkpoint = self._parse(data, job.claim.spec.model)
         except (ValueError, KeyError, TypeError) as error:
             log.warning("could not read a checkpoint", job=job.id, image=row.index, error=repr(error)[:200])
             return
         if checkpoint is not None:
-            row.task.checkpoint, row.task.buckets = checkpoint, buckets
+            row.task.checkpoint, row.task.buckets, row.task.places = checkpoint, buckets, places
             if row.task.replay is not None:
                 row.task.replay = islice(row.task.replay, len(buckets), None)
+            if row.task.replay_places is not None:
+                row.task.replay_places = islice(row.task.replay_places, len(places), None)
             log.info("resuming from an earlier attempt's checkpoint", job=job.id, image=row.index)
 
-    def _parse(self, data: bytes, model: str) -> tuple[list[int], bytes | None]:
-        """Return the batch sizes so far and the checkpoint, which is None if another model or device made it.
+    def _parse(self, data: bytes, model: str) -> tuple[list[int], list[int], bytes | None]:
+        """Return the batch sizes, the places, and the checkpoint, which is None if another model or device made it.
 
         Raises ValueError, KeyError or TypeError for damaged data.
         """
         first_line, _, checkpoint = data.partition(b"\n")
         header = json.loads(first_line)
-        buckets = header["buckets"]
-        if not isinstance(buckets, list) or not all(isinstance(size, int) for size in buckets):
-            raise ValueError("its batch sizes are not a list of numbers")
+        # Earlier releases wrote no places.
+        buckets, places = _whole_numbers(header["buckets"]), _whole_numbers(header.get("places", []))
         same_model = header["fingerprint"] == json.loads(json.dumps(self._fingerprints[model]))
-        return buckets, checkpoint if same_model else None
+        return buckets, places, checkpoint if same_model else None
 
     def delete(self, job: JobRun) -> None:
         """Delete a job's checkpoints, asynchronously."""
@@ -101,6 +104,12 @@ class CheckpointStore:
                 image=name,
                 error=error.code,
             )
+
+
+def _whole_numbers(values: Any) -> list[int]:
+    if not isinstance(values, list) or not all(isinstance(each, int) for each in cast("list[Any]", values)):
+        raise ValueError("its batch sizes or places are not lists of numbers")
+    return cast("list[int]", values)
 
 
 def _name(job_id: str, index: int) -> str:

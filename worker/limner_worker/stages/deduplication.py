@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 IGNORED_FIELDS: Final = {
     *("version", "style", "styles", "seed", "n"),
-    *("description", "history", "given", "replay", "scene", "dropped_negative", "beyond"),
+    *("description", "history", "given", "replay", "replay_places", "scene", "dropped_negative", "beyond"),
 }
 """Spec fields that do not affect a picture: its own seed and style are hashed, and texts have become conditions."""
 
@@ -107,7 +107,7 @@ class Deduplicator:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = self._threads.start("sharing", self._run, limit_seconds=UNIT_SECONDS)
+        self._thread = self._threads.start("deduplication", self._run, limit_seconds=UNIT_SECONDS)
 
     def submit(self, jobs: Sequence[JobRun]) -> None:
         """Accept jobs that are ready to be generated. Safe from any thread."""

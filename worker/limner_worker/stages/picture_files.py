@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from limner_shared.c2pa_signing import Ingredient, PictureSigner
 from limner_shared.db.ledger import NewImage
-from limner_shared.domain.replay import DRAWN_AS, SCENE, STYLE, run_lengths
+from limner_shared.domain.replay import DRAWN_AS, PLACES, SCENE, STYLE, run_lengths
 from limner_shared.domain.safety import SIGNED
 from limner_shared.errors import GenerationFailed, SigningFailed
 from limner_shared.settings import Settings
@@ -69,15 +69,6 @@ class PictureEncoder:
 def _record(row: Row, png: bytes, picture: Picture, more: Mapping[str, Any]) -> NewImage:
     spec = row.task.spec
     height, width, _ = picture.shape
-    receipt = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets), **more}
-    if row.task.style is not None:
-        receipt[STYLE] = row.task.style
-    if row.task.drawn_as is not None:
-        receipt[DRAWN_AS] = row.task.drawn_as
-    if row.task.scene is not None:
-        receipt[SCENE] = row.task.scene.recorded()
-    if spec.scheduler:
-        receipt["sampler"] = spec.scheduler
     return NewImage(
         sha256=hashlib.sha256(png).hexdigest(),
         media_type="image/png",
@@ -85,9 +76,25 @@ def _record(row: Row, png: bytes, picture: Picture, more: Mapping[str, Any]) -> 
         height=height,
         size_bytes=len(png),
         seed=row.task.seed,
-        receipt=receipt,
+        receipt={**more, **receipt_of(row)},
         alt_text=alt_text(spec, row.task.seed, row.task.drawn_as, row.task.scene),
     )
+
+
+def receipt_of(row: Row) -> dict[str, Any]:
+    """Return what the receipt of a picture says of its batches and of what was drawn."""
+    receipt: dict[str, Any] = {"seed": row.task.seed, "buckets": run_lengths(row.task.buckets)}
+    if any(row.task.places):
+        receipt[PLACES] = run_lengths(row.task.places)
+    if row.task.style is not None:
+        receipt[STYLE] = row.task.style
+    if row.task.drawn_as is not None:
+        receipt[DRAWN_AS] = row.task.drawn_as
+    if row.task.scene is not None:
+        receipt[SCENE] = row.task.scene.recorded()
+    if row.task.spec.scheduler:
+        receipt["sampler"] = row.task.spec.scheduler
+    return receipt
 
 
 def encode_png(picture: Picture, packet: str | None = None) -> bytes:

@@ -169,7 +169,10 @@ class Publisher:
         if ready:
             self._ready.put([self._presented(outcome) for outcome in ready])
         for outcome in slow:
-            self._presenting.submit(lambda each: self._ready.put([self._presented(each)]), outcome)
+            self._presenting.submit(self._present_one, outcome)
+
+    def _present_one(self, outcome: Outcome) -> None:
+        self._ready.put([self._presented(outcome)])
 
     def _presented(self, outcome: Outcome) -> Outcome:
         if outcome.result is None or outcome.result.error is not None:

@@ -20,7 +20,7 @@ from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.accounts.tenants import find_or_make
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import ApiKey, Tenant
 from limner_shared.domain import cells
 from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, Expiry, Scope, parse_scopes, read_scopes, store_scopes

@@ -13,7 +13,7 @@ from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger import LOCAL_NAME, LOCAL_TENANT, ensure_tenant
-from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Pause, Tenant
 from limner_shared.domain.access import Expiry
 from limner_shared.domain.ids import new_id

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
-from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Tenant
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.safety import TenantPolicy

@@ -30,7 +30,12 @@ from limner_shared.db.ledger.bulks import (
     touch_bulk,
     unswept_bulks,
 )
-from limner_shared.db.ledger.conversations import add_turn, drop_conversation, open_conversation
+from limner_shared.db.ledger.conversations import (
+    add_turn,
+    drop_conversation,
+    open_conversation,
+    rename_conversation,
+)
 from limner_shared.db.ledger.deletion import delete_image, delete_job
 from limner_shared.db.ledger.intake import (
     LOCAL_NAME,
@@ -135,6 +140,7 @@ __all__ = [
     "release",
     "release_again",
     "remove_label",
+    "rename_conversation",
     "renew",
     "reserve_quota",
     "retry_dead",

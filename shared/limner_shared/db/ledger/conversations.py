@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Conversation, ConversationTurn
 from limner_shared.domain.ids import new_id
 from limner_shared.errors import InvalidRequest
@@ -26,6 +26,12 @@ def open_conversation(session: Session, tenant_id: str, first_message: str) -> s
     session.add(row)
     session.flush()
     return row.id
+
+
+def rename_conversation(session: Session, conversation_id: str, title: str) -> None:
+    """Give a conversation another title, which replaces its first message's words."""
+    renamed = update(Conversation).where(Conversation.id == conversation_id).values(title=title)
+    session.execute(renamed, execution_options=NO_SYNC)
 
 
 def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_id: str, text: str) -> str:

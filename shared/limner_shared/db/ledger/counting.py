@@ -15,9 +15,9 @@ from limner_shared.db.after_commit import after_commit
 from limner_shared.domain.jobs import JobState, Lane, Priority
 from limner_shared.metrics.instruments import STATE
 
-LOST: Final = "lease lost"
+LEASE_LOST: Final = "lease lost"
 """The reason of a requeue that counts as a lost lease."""
-DEAD: Final = "dead letter"
+DEAD_LETTER: Final = "dead letter"
 MARKED: Final = ("requeued", "retried", "failed", "canceled")
 """What a trace shows by a span of its own: often no worker is there to say it."""
 NEVER_CHANGED: Final = 2
@@ -59,10 +59,10 @@ def _claims(rows: Rows) -> None:
 
 
 def _transition(kind: str, rows: Rows, reason: str) -> None:
-    lost = reason in (LOST, DEAD)
+    lost = reason in (LEASE_LOST, DEAD_LETTER)
     for model, count in Counter[str](row.model for row in rows if lost).items():
         metrics.LEASES_LOST.inc(count, model=model)
-        if reason == DEAD:
+        if reason == DEAD_LETTER:
             metrics.DEAD_LETTERS.inc(count, model=model)
     if kind in ("requeued", "retried"):
         why = reason.replace(" ", "_") or "retryable_error"

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from limner_shared.db import queries
 from limner_shared.db.ledger.blob_deletion import schedule_blob_deletion
 from limner_shared.db.ledger.erasure import delete_jobs, lock_for_deletion
-from limner_shared.db.ledger.types import NO_SYNC, Change, record
+from limner_shared.db.ledger.types import Change, record
 from limner_shared.db.library_tables import Label
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Image, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.errors import InvalidState, NotFound

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_deletion
 from limner_shared.db.ledger.conversations import drop_conversation
-from limner_shared.db.ledger.types import NO_SYNC, lock
+from limner_shared.db.ledger.types import lock
 from limner_shared.db.library_tables import Label
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event, IdempotencyKey, Image, Job
 from limner_shared.db.webhooks.log import blank_subjects, forget_subjects
 from limner_shared.domain.bulks import BulkState
@@ -98,12 +99,17 @@ def blank_turns(session: Session, ids: Sequence[str]) -> None:
         .join(ConversationTurn, ConversationTurn.job_id == Job.id)
         .where(ConversationTurn.conversation_id.in_({turn.conversation_id for turn in turns}))
     )
-    told = [row for row in session.execute(others).all() if isinstance(row.spec, dict) and row.spec.get("history")]
+    told = [row for row in session.execute(others).all() if _has_history(row.spec)]
     write_specs(session, {row.id: row.spec for row in told if row.finished_at is not None}, {"history": []})
     # A job needs the earlier messages until it has ended.
     due = {"forgotten": Job.forgotten.op("|")(int(Forgotten.HISTORY_DUE))}
     waiting = Job.id.in_([row.id for row in told if row.finished_at is None])
     session.execute(update(Job).where(waiting).values(due), execution_options=NO_SYNC)
+
+
+def _has_history(spec: object) -> bool:
+    """Whether a stored spec has earlier messages; a damaged one may be of any type."""
+    return isinstance(spec, dict) and bool(cast("dict[str, Any]", spec).get("history"))
 
 
 def specs(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -15,8 +15,8 @@ from limner_shared.db.engine import insert_new, now
 from limner_shared.db.ledger.counting import count_submission
 from limner_shared.db.ledger.outlook import Outlook, look_out
 from limner_shared.db.ledger.search_index import add_words
-from limner_shared.db.ledger.types import NO_SYNC, Change, NewJob, Released, Submission
-from limner_shared.db.many_rows import insert_many
+from limner_shared.db.ledger.types import Change, NewJob, Released, Submission
+from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.tables import IdempotencyKey, Input, Job, Tenant, Usage
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobState, Lane, Priority

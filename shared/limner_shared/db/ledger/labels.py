@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from limner_shared.db import queries
 from limner_shared.db.engine import insert_new
 from limner_shared.db.ledger.deletion import changed, lock_job
-from limner_shared.db.ledger.types import NO_SYNC, Change
+from limner_shared.db.ledger.types import Change
 from limner_shared.db.library_tables import Label
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Job
 from limner_shared.domain.labels import FAVOURITE, MAX_TAGS
 from limner_shared.errors import InvalidRequest

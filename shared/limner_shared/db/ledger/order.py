@@ -6,7 +6,8 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.ledger.deletion import changed, lock_job
-from limner_shared.db.ledger.types import NO_SYNC, Change
+from limner_shared.db.ledger.types import Change
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobState, Priority
 from limner_shared.errors import InvalidState
@@ -17,7 +18,8 @@ def prioritise(session: Session, tenant_id: str, job_id: str, priority: Priority
     longer waits.
 
     A released job is released again, to the lane of its new class. Its earlier message still starts it if a worker
-    fetches that first.
+    fetches that first: a claim does not compare the lanes of message and row, because they differ for a moment whenever
+    a starved message moves up, and a message that is not claimed then would be lost for seconds.
     """
     row = lock_job(session, tenant_id, job_id)
     if row.state != JobState.QUEUED:

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new, now
-from limner_shared.db.ledger.types import NO_SYNC, Released
-from limner_shared.db.many_rows import among, update_many
+from limner_shared.db.ledger.types import Released
+from limner_shared.db.many_rows import NO_SYNC, among, update_many
 from limner_shared.db.tables import QUEUED, RELEASED, WAITING, Job, Leader
 from limner_shared.domain.jobs import Lane, Priority
 from limner_shared.domain.pauses import Paused
@@ -66,7 +66,7 @@ def promote(session: Session, lanes: Mapping[str, Lane]) -> None:
 
 
 def orphans(session: Session, model: str, limit: int) -> list[str]:
-    """Jobs that the version before queued without a queue key or released without a lane."""
+    """Jobs that the previous release queued without a queue key or released without a lane."""
     ranks = [priority.rank for priority in Priority]
     waiting = select(Job.id).where(Job.model == model, Job.priority.in_(ranks), Job.queue_key == "", text(WAITING))
     released = select(Job.id).where(Job.model == model, Job.lane.is_(None), text(RELEASED))

@@ -24,7 +24,8 @@ from limner_shared.db.ledger.erasure import (
     specs,
     write_specs,
 )
-from limner_shared.db.ledger.types import NO_SYNC, lock
+from limner_shared.db.ledger.types import lock
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import FINISHED, HISTORY_DUE, Job, Tenant, Usage
 
 DAY: Final = 86400.0

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new
 from limner_shared.db.ledger.erasure import Forgotten
-from limner_shared.db.ledger.types import NO_SYNC, lock
+from limner_shared.db.ledger.types import lock
 from limner_shared.db.library_tables import WORD_INDEX, WORD_PURGE, JobWords
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import UNINDEXED, Job
 from limner_shared.domain.search_words import document
 

@@ -12,8 +12,7 @@ from limner_shared import tracing
 from limner_shared.db import release_queries
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.attempts import requeue
-from limner_shared.db.ledger.counting import DEAD as DEAD_LETTER
-from limner_shared.db.ledger.counting import LOST
+from limner_shared.db.ledger.counting import DEAD_LETTER, LEASE_LOST
 from limner_shared.db.ledger.intake import reserve_quota, submit
 from limner_shared.db.ledger.types import Change, NewJob, error_values, lock, transition
 from limner_shared.db.tables import DEAD, RUNNING, WAITING, WITH_DEADLINE, Job
@@ -75,7 +74,7 @@ def reap(session: Session, max_solo_losses: int, limit: int = REAPED_AT_ONCE) ->
     values = error_values(error) | {"state": JobState.FAILED, "losses": Job.losses + 1, "finished_at": now()}
     given_up = expired & (Job.losses + 1 >= most)
     dead = transition(session, given_up, values, "failed", {"reason": DEAD_LETTER})
-    return dead + requeue(session, expired, losses=1, reason=LOST)
+    return dead + requeue(session, expired, losses=1, reason=LEASE_LOST)
 
 
 def retry_dead(session: Session, tenant_id: str, job_ids: Sequence[str] | None, limit: int) -> list[Change]:

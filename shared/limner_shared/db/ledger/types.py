@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.counting import count_transition
-from limner_shared.db.many_rows import among, insert_many, update_many
+from limner_shared.db.many_rows import NO_SYNC, among, insert_many, update_many
 from limner_shared.db.table_base import Json
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
@@ -23,9 +23,6 @@ from limner_shared.domain.safety import OWN_NOTHING, TenantPolicy
 from limner_shared.domain.unique import Unique
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import LimnerError
-
-NO_SYNC: Final = {"synchronize_session": False}
-"""Execution options of a statement after which no object loaded before is used."""
 
 
 @dataclass(frozen=True, slots=True)

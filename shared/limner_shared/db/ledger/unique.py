@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import insert_new, now
-from limner_shared.db.ledger.types import NO_SYNC, NewJob, UniqueHold
+from limner_shared.db.ledger.types import NewJob, UniqueHold
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Bulk, Job, UniqueKey
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.jobs import JobState
@@ -33,7 +34,7 @@ def hold_unique_keys(
     this transaction.
 
     Transactions that want the same key wait for each other. Raises UniqueKeyLoading if a job of another bulk that is
-    still being read holds a key: that bulk may yet be dropped.
+    still being read holds a key: that bulk may still be dropped.
     """
     named = [(place, _name(job, job.unique), job.unique) for place, job in enumerate(new) if job.unique is not None]
     firsts: dict[Name, UniqueHold] = {}

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from limner_shared import tracing
 from limner_shared.db.engine import now
-from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import OPEN, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from limner_shared.db.webhooks.endpoints import current_secret, signing_secrets

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db.accounts import audit
 from limner_shared.db.accounts.audit import Action
 from limner_shared.db.engine import insert_new, now
-from limner_shared.db.ledger.types import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.webhook_tables import WebhookEndpoint, WebhookSecret
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.webhooks import MAX_ENDPOINTS, hint, new_secret

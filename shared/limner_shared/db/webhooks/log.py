@@ -10,13 +10,13 @@ from sqlalchemy import Select, delete, select, text, union_all, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
+from limner_shared.db.many_rows import NO_SYNC
 from limner_shared.db.webhook_tables import ENDED, WebhookAttempt, WebhookDelivery, WebhookEvent
 from limner_shared.domain.webhooks import GIVE_UP_SECONDS, DeliveryState
 from limner_shared.errors import InvalidState, NotFound
 
 PREFIX: Final = "whd"
 """The prefix of the ids of deliveries."""
-NO_SYNC: Final = {"synchronize_session": False}
 
 
 @dataclass(frozen=True, slots=True)

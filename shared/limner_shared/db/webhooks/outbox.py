@@ -46,7 +46,7 @@ class Receiver:
 
 
 def emit(session: Session, events: Sequence[NewEvent]) -> bool:
-    """Write the events that somebody receives, with their deliveries; returns whether there are any.
+    """Write the events that have receivers, with their deliveries; returns whether there are any.
 
     After the commit, `Hints.deliveries_wait` makes the dispatcher send them at once.
     """

@@ -117,6 +117,11 @@ class KnownNames:
             if said:
                 yield said, name
 
+    @property
+    def languages(self) -> list[str]:
+        """The languages that have names."""
+        return ["en", *self._translations]
+
     def nearest(self, embedding: Tensor) -> tuple[str, float]:
         """Return the name or caption that is nearest to an embedding [384], and its cosine."""
         cosines = self._all @ embedding
@@ -150,7 +155,7 @@ def _write(file: Path, embeddings: Tensor, **texts: object) -> None:
 def _read(file: Path) -> tuple[list[str], Tensor, dict[str, list[str]]]:
     try:
         with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata()
+            metadata = opened.metadata() or {}
             texts, translations = json.loads(metadata["names"]), json.loads(metadata.get("translations", "{}"))
             return texts, opened.get_tensor("embeddings").float(), translations
     except Exception as error:

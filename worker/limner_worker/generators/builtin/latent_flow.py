@@ -73,6 +73,7 @@ class LatentFlow:
     def start(self, tasks: Sequence[ImageTask]) -> list[FlowState]:
         """Encode the texts that are not cached, and draw each image's noise from its seed."""
         for task in tasks:
+            task.placed = self._device.places_matter
             task.scene = self._encoder.scene(task, max(self.card.buckets)) if is_of_scene(task.checkpoint) else None
         return [
             self._start(task, conditionings)
@@ -92,9 +93,9 @@ class LatentFlow:
 
     def _step(self, group: Sequence[FlowState]) -> None:
         rows = [(state, row) for state in group for row in range(state.rows)]
-        with padding([state.task for state in group], self.card.buckets, len(rows)) as size:
-            moved, velocity = self._moved([*rows, *[rows[0]] * (size - len(rows))])
-        done = 0
+        with padding([state.task for state in group], self.card.buckets, [state.rows for state in group]) as batch:
+            moved, velocity = self._moved(batch.filled(rows))
+        done = batch.place
         for state in group:
             own = slice(done, done + state.rows)
             state.latents, state.velocity = moved[own], velocity[own]
@@ -143,10 +144,11 @@ class LatentFlow:
 
     def _drawn(self, group: Sequence[FlowState]) -> list[list[Tensor]]:
         """Return each image's drawings as pixels on the host: one of the requested size, or those of its scene."""
-        latents = torch.cat([state.latents for state in group])
-        with padding([state.task for state in group], self.card.buckets, len(latents)) as size:
-            padded = torch.cat([latents, latents[:1].expand(size - len(latents), -1, -1, -1)])
-            small = iter(self.autoencoder.decode(self.autoencoder.denormalise(padded)).clamp(-1, 1))  # [3, 64, 64] each
+        latents = [row for state in group for row in state.latents]
+        with padding([state.task for state in group], self.card.buckets, [state.rows for state in group]) as batch:
+            padded = torch.stack(batch.filled(latents))
+            decoded = self.autoencoder.decode(self.autoencoder.denormalise(padded)).clamp(-1, 1)
+            small = iter(decoded[batch.place :])  # [3, 64, 64] each
         return [
             [
                 self._device.to_host(sized(next(small), FULL_SIDE if state.scene else state.spec.width, self.upscaler))

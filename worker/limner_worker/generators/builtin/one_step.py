@@ -80,6 +80,8 @@ class OneStep:
     @torch.inference_mode()
     def start(self, tasks: Sequence[ImageTask]) -> list[OneStepState]:
         """Encode the texts that are not cached, and draw each image's noise from its seed."""
+        for task in tasks:
+            task.placed = self._device.places_matter
         conditionings = self._encoder(tasks, self.gan.styles)
         return [
             OneStepState(task, self._device.to_device(_noise(task.seed)), conditioning)
@@ -89,8 +91,8 @@ class OneStep:
     @torch.inference_mode()
     def step(self, states: Sequence[OneStepState]) -> None:
         """Run the single forward pass."""
-        with padding([state.task for state in states], self.card.buckets) as size:
-            padded = [*states, *[states[0]] * (size - len(states))]
+        with padding([state.task for state in states], self.card.buckets) as batch:
+            padded = batch.filled(states)
             styles = self._device.to_device(torch.tensor([state.conditioning.style for state in padded]))
             with self._device.autocast(self.card):
                 pictures = self._draw(
@@ -98,7 +100,7 @@ class OneStep:
                     torch.stack([state.conditioning.text for state in padded]),
                     styles,
                 ).float()
-        for row, state in enumerate(states):
+        for row, state in enumerate(states, batch.place):
             if not torch.isfinite(pictures[row]).all():
                 state.error = FloatingPointError("the picture is not finite")
             state.small = pictures[row].clamp(-1, 1)

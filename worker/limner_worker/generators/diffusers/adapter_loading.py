@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import peft
 import torch
-from peft import get_peft_model_state_dict
 from safetensors import safe_open
 
 from limner_shared.domain.card_fields import Source
@@ -63,6 +63,6 @@ def _layers(pipeline: Any, adapter: str) -> int:
     found = 0
     for module in pipeline.components.values():
         if adapter in (getattr(module, "peft_config", None) or {}):
-            weights = get_peft_model_state_dict(module, adapter_name=adapter)
+            weights = cast("Any", peft).get_peft_model_state_dict(module, adapter_name=adapter)
             found += sum(any(mark in f".{key}" for mark in MARKS) for key in weights)
     return found

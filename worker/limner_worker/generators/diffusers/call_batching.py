@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner_worker.generators.nested_tensors import PLAIN, divided, plain_or_none
+from limner_worker.generators.base import Padding
+from limner_worker.generators.nested_tensors import PLAIN, divided, is_list, is_mapping, plain_or_none
 
 TIMES: Final = ("timestep", "timesteps")
 """Arguments that some pipelines pass once for all rows, although each row may have its own."""
@@ -129,7 +130,7 @@ class Digests:
         part = name, _signature(name, value, rows, self)
         found = part, frozenset(mark for mark in ALONE_IF_ENCODER if _names(part, mark))
         if shape is not None or value is None or isinstance(value, PLAIN):  # others may be changed in place
-            kind = part[1][0] if isinstance(part[1], tuple) else part[1]
+            kind = cast("tuple[Hashable, ...]", part[1])[0] if isinstance(part[1], tuple) else part[1]
             self._signatures[name] = value, rows, shape if kind in SHAPED else None, found
         return found
 
@@ -151,10 +152,11 @@ class Digests:
         if isinstance(value, Tensor):
             return "tensor", tuple(value.shape), str(value.dtype), self.of(value)
         if isinstance(value, (list, tuple)):
-            return type(value).__name__, tuple(self.identity(item) for item in cast("Sequence[Any]", value))
+            items = cast("Sequence[Any]", value)
+            return type(items).__name__, tuple(self.identity(item) for item in items)
         if type(value) is dict:
-            items = cast("dict[Any, Any]", value).items()
-            return "dict", tuple((self.identity(key), self.identity(inner)) for key, inner in items)
+            pairs = cast("dict[Any, Any]", value).items()
+            return "dict", tuple((self.identity(key), self.identity(inner)) for key, inner in pairs)
         return OBJECT, id(value)
 
 
@@ -175,19 +177,20 @@ def _names(identity: Hashable, mark: str) -> bool:
     return bool(parts) and (parts[0] == mark or any(_names(part, mark) for part in parts))
 
 
-def join(calls: Sequence[Call], size: int) -> dict[str, Any]:
-    """Return the arguments of one joined call, padded to `size` images with the rows of the first."""
-    filled = [*calls, *[calls[0]] * (size - len(calls))]
+def join(calls: Sequence[Call], batch: Padding) -> dict[str, Any]:
+    """Return the arguments of one joined call, padded with the rows of the first."""
+    filled = batch.filled(calls)
     return {name: _join(name, [call.arguments[name] for call in filled], filled[0].rows) for name in calls[0].arguments}
 
 
-def split(output: Any, calls: Sequence[Call], size: int) -> list[Any]:
+def split(output: Any, calls: Sequence[Call], batch: Padding) -> list[Any]:
     """Split the output of a joined call into the output of each call. Objects of unknown type, such as the key-value
     cache of all rows, are replaced by None. Raises UnknownLayout for a tensor that does not have the rows of all calls.
     """
-    if size == 1:
+    if batch.size == 1:
         return [output]
-    return divided(output, size, lambda value: _shares(value, calls[0].rows, size))[: len(calls)]
+    shares = divided(output, batch.size, lambda value: _shares(value, calls[0].rows, batch.size))
+    return shares[batch.place : batch.place + len(calls)]
 
 
 def _digest(tensor: Tensor) -> str:
@@ -207,9 +210,8 @@ def _pad_text(arguments: dict[str, Any], name: str, mask: str) -> None:
 def _signature(name: str, value: Any, rows: int, digests: Digests) -> Hashable:
     if isinstance(value, Tensor):
         return _tensor_signature(name, value, rows, digests)
-    if isinstance(value, list) and len(value) == rows:
-        items = cast("list[Any]", value)
-        return ("list", *(_item(item, digests) if name in PER_ROW else digests.identity(item) for item in items))
+    if is_list(value) and len(value) == rows:
+        return ("list", *(_item(item, digests) if name in PER_ROW else digests.identity(item) for item in value))
     if type(value) is dict:
         named = cast("dict[str, Any]", value)
         return tuple((key, _signature(key, inner, rows, digests)) for key, inner in sorted(named.items()))
@@ -237,9 +239,9 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
         if name in TIMES and first.ndim <= 1:
             return torch.cat([value.expand(rows) for value in values])
         return torch.cat(list(values)) if first.ndim and first.shape[0] == rows else first
-    if isinstance(first, list) and len(first) == rows:
+    if is_list(first) and len(first) == rows:
         return [item for value in values for item in value]
-    if isinstance(first, Mapping):
+    if is_mapping(first):
         return {key: _join(key, [value[key] for value in values], rows) for key in first}
     return first
 
@@ -253,7 +255,7 @@ def _shares(value: Any, rows: int, size: int) -> list[Any]:
     if _length(value) != rows * size:
         raise UnknownLayout(f"{_length(value)} instead of {rows * size} rows")
     if isinstance(value, Tensor):
-        return list(value.split(rows))
+        return list(torch.split(value, rows))
     return [value[number * rows : (number + 1) * rows] for number in range(size)]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+
+from limner_worker.generators.nested_tensors import is_list, is_mapping
 
 
 class Output(dict[str, Any]):
@@ -38,10 +39,10 @@ class Checkpoint:
         """Return the state as one safetensors file in memory."""
         tensors: dict[str, Tensor] = {"latents": latents, "generator": generator.get_state()}
         values: dict[str, Any] = {}
-        for name, value in vars(scheduler).items():
+        for name, value in scheduler.__dict__.items():
             if isinstance(value, Tensor):
                 tensors[f"scheduler.{name}"] = value
-            elif isinstance(value, list) and any(isinstance(item, Tensor) for item in value):
+            elif is_list(value) and any(isinstance(item, Tensor) for item in value):
                 values[name] = len(value)
                 tensors |= {f"scheduler.{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Tensor)}
             elif value is None or isinstance(value, (bool, int, float, str)):
@@ -83,9 +84,9 @@ class Checkpoint:
 def _describe(output: Any) -> Any:
     if isinstance(output, Tensor):
         return {"tensor": list(output.shape)}
-    if isinstance(output, Mapping):
+    if is_mapping(output):
         return {"named": {str(name): _describe(item) for name, item in output.items()}}
-    return {"list" if isinstance(output, list) else "tuple": [_describe(item) for item in output]}
+    return {"list" if is_list(output) else "tuple": [_describe(item) for item in output]}
 
 
 def _zeros(shape: Any, dtype: torch.dtype, device: torch.device) -> Any:

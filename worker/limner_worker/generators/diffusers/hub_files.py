@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import huggingface_hub
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -56,7 +56,7 @@ def pipeline_files(source: Source) -> tuple[Path, dict[str, str]]:
     """Return the folder of a pipeline's files, and the SHA-256 of each weights file. Raises CardError."""
 
     def fetch(cached: bool) -> str:
-        found = DiffusionPipeline.download(
+        found = cast("Any", DiffusionPipeline).download(
             str(source.hub), revision=source.revision, use_safetensors=True, local_files_only=cached
         )
         return str(found)
@@ -68,7 +68,7 @@ def adapter_files(source: Source) -> Path:
     """Return the folder of a LoRA adapter's weights. Raises CardError."""
 
     def fetch(cached: bool) -> str:
-        return huggingface_hub.snapshot_download(
+        return cast("Any", huggingface_hub).snapshot_download(
             str(source.hub), revision=source.revision, allow_patterns=["*.safetensors"], local_files_only=cached
         )
 

@@ -48,9 +48,9 @@ class ScheduledStep:
 
     def __init__(self, scheduler: Any, args: Sequence[Any], kwargs: Mapping[str, Any], identities: Identities) -> None:
         self.scheduler = scheduler
-        self.arguments: dict[str, Any] = {**dict(zip(_parameters(type(scheduler)), args, strict=False)), **kwargs}
+        self.arguments: dict[str, Any] = {**dict(zip(_parameters(scheduler.__class__), args, strict=False)), **kwargs}
         self.rows = int(self.arguments["sample"].shape[0])
-        self.position: Hashable = (type(scheduler), *identities.of(vars(scheduler), self.arguments, self.rows))
+        self.position: Hashable = (scheduler.__class__, *identities.of(scheduler.__dict__, self.arguments, self.rows))
         """Steps with equal positions may be made as one."""
 
 
@@ -115,13 +115,13 @@ class Joining:
 def step_jointly(steps: Sequence[ScheduledStep]) -> list[Any]:
     """Make several images' steps, which have one position, as one; return each image's result."""
     first, rows = steps[0], steps[0].rows
-    states = [vars(each.scheduler) for each in steps]
-    joint: Any = object.__new__(type(first.scheduler))
+    states: list[dict[str, Any]] = [each.scheduler.__dict__ for each in steps]
+    joint = cast("Any", object).__new__(first.scheduler.__class__)
     before = {name: value for name, value in states[0].items() if name not in TAPPED}
     for name, value in before.items():
         if isinstance(value, list) or _has_rows(value, rows):
             before[name] = _joined([state[name] for state in states], rows)
-    vars(joint).update(before)
+    joint.__dict__.update(before)
     arguments = {
         name: _joined([each.arguments[name] for each in steps], rows) if _has_rows(value, rows) else value
         for name, value in first.arguments.items()
@@ -129,7 +129,7 @@ def step_jointly(steps: Sequence[ScheduledStep]) -> list[Any]:
     if arguments.get("generator") is not None:
         arguments["generator"] = [each.arguments["generator"] for each in steps]
     result = joint.step(**arguments)
-    for name, value in vars(joint).items():
+    for name, value in joint.__dict__.items():
         if value is not before.get(name, before) or isinstance(value, list):
             for state, share in zip(states, _shares(value, rows, len(steps)), strict=True):
                 state[name] = share
@@ -139,7 +139,7 @@ def step_jointly(steps: Sequence[ScheduledStep]) -> list[Any]:
 def may_join(scheduler: Any, device: torch.device, dtype: torch.dtype) -> bool:
     """Try whether a scheduler gives two images in one call the bits that it gives each alone, element by element."""
     try:
-        with torch.random.fork_rng(devices=[]):
+        with cast("Any", torch.random).fork_rng(devices=[]):
             return _try(scheduler, device, dtype)
     except Exception:  # noqa: BLE001 - one that cannot be tried so steps image by image
         return False
@@ -178,7 +178,7 @@ class _TrialImage:
         """Return the step that follows an output of the denoiser."""
         if hasattr(self.scheduler, "scale_model_input"):
             self.scheduler.scale_model_input(sample, time)
-        takes = "generator" in _parameters(type(self.scheduler))
+        takes = "generator" in _parameters(self.scheduler.__class__)
         given = {"return_dict": False, **({"generator": self._generator} if takes else {})}
         return ScheduledStep(self.scheduler, (output, time, sample), given, self._identities)
 
@@ -187,7 +187,7 @@ class _Watched(TorchDispatchMode):
     """Notes the operations on rows that are not elementwise."""
 
     def __init__(self) -> None:
-        super().__init__()
+        cast("Any", super()).__init__()
         self.other: set[str] = set()
         self.count = 0
 
@@ -220,10 +220,11 @@ def _content(value: Any) -> Hashable:
         array = cast("np.ndarray[Any, Any]", value)
         return "array", array.shape, array.dtype.str, array.tobytes()
     if isinstance(value, Mapping):
+        mapping = cast("Mapping[str, Any]", value)
         try:
-            return "mapping", json.dumps(cast("Mapping[str, Any]", value), sort_keys=True)
+            return "mapping", json.dumps(mapping, sort_keys=True)
         except TypeError:  # it contains an object, which only equals itself
-            return "object", id(value)
+            return "object", id(mapping)
     return "object", id(value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -33,7 +33,8 @@ class LatentPreview:
         patches = F.interpolate(colours, scale_factor=self.factor, mode="nearest").to(vae.device, vae.dtype)
         latents = vae.encode(patches).latent_dist.mode().float().cpu()  # [16, C, 8, 8]
         rows = latents.movedim(1, -1).flatten(0, -2)
-        self._map = torch.linalg.lstsq(_with_one(rows), colours.movedim(1, -1).flatten(0, -2)).solution  # [C + 1, 3]
+        wanted = colours.movedim(1, -1).flatten(0, -2)
+        self._map: Tensor = cast("Any", torch.linalg).lstsq(_with_one(rows), wanted).solution  # [C + 1, 3]
 
     def picture(self, latents: Tensor, width: int, height: int) -> Picture | None:
         """Return a preview of latents [1, C, h, w] or packed [1, tokens, 4 C]; None for any other shape.

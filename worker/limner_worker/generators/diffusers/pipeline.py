@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.base import ImageTask, Picture, padding
+from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, split
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
@@ -231,7 +231,7 @@ class DiffusersPipeline:
         size = 1 if images[0].solitary else size
         for start in range(0, len(unknown), size):
             some = list(unknown.items())[start : start + size]
-            found |= zip(dict(some), self._call([image for _, image in some], size), strict=True)
+            found |= zip(dict(some), self._call([image for _, image in some], Padding(size)), strict=True)
         for key, image, call in zip(keys, images, calls, strict=True):
             shared = key in comparable
             image.resume(self._texts.noticed(name, found[key], partial(image.repeat, call)) if shared else found[key])
@@ -253,17 +253,17 @@ class DiffusersPipeline:
 
     def _results(self, images: Sequence[SuspendedRun]) -> list[Any]:
         buckets = (1,) if images[0].solitary else self.card.buckets
-        with padding([image.task for image in images], buckets) as size:
-            return self._call(images, 1 if images[0].solitary else size)
+        with padding([image.task for image in images], buckets) as batch:
+            return self._call(images, Padding(1) if images[0].solitary else batch)
 
-    def _call(self, images: Sequence[SuspendedRun], size: int) -> list[Any]:
-        """Make these images' calls as one, padded to `size`; one by one if the output cannot be split into rows."""
+    def _call(self, images: Sequence[SuspendedRun], batch: Padding) -> list[Any]:
+        """Make these images' calls as one, padded; one by one if the output cannot be split into rows."""
         calls = [image.call for image in images]
         self._enable_adapters(images[0].adapters)
         self._shared.enter(images[0].changes)
         function = self._functions[calls[0].name]
         try:
-            return split(function(**join(calls, size)), calls, size)
+            return split(function(**join(calls, batch)), calls, batch)
         except UnknownLayout as error:
             self._shared.unbatched_calls.add(calls[0].name)
             name = calls[0].name
@@ -283,6 +283,7 @@ class DiffusersPipeline:
     # --- one image ---
 
     def _image(self, task: ImageTask) -> SuspendedRun:
+        task.placed = self._device.places_matter
         pipeline, scheduler, arguments = self._loaded.call_of(task)
         pausing = not any(name.startswith(DENOISERS) for name in self._functions)
         return SuspendedRun(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)

@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from diffusers.guiders.guider_utils import BaseGuidance
@@ -51,7 +51,7 @@ def check(pipeline: Any, card: ModelCard) -> None:
 
 def schedulers(pipeline: Any, card: ModelCard) -> dict[str, Any]:
     """Return the classes of the card's `schedulers`. Raises ValueError, with those that fit, for one that does not."""
-    own = type(pipeline.scheduler)
+    own: Any = pipeline.scheduler.__class__
     more = FLOWS if own in FLOWS else DIFFUSIONS if own.__name__ in _diffusions() else ()
     fit = {cls.__name__: cls for cls in (own, *pipeline.scheduler.compatibles, *more)}
     for name in card.schedulers:
@@ -105,7 +105,7 @@ def set_steps(scheduler: Any, steps: int) -> None:
 def _trial(cls: Any, config: Any, stray_seed: int) -> torch.Tensor:
     """Return the result of a few steps with a seeded generator, after seeding torch's global one with `stray_seed`."""
     generator = torch.Generator().manual_seed(0)
-    with torch.random.fork_rng(devices=[]):
+    with cast("Any", torch.random).fork_rng(devices=[]):
         torch.default_generator.manual_seed(stray_seed)
         scheduler: Any = cls.from_config(config)
         set_steps(scheduler, TRIAL_STEPS)

@@ -58,7 +58,7 @@ class LoadedPipeline:
             pipeline = _load(card, folder, device)
             check(pipeline, card)
             config = pipeline.scheduler.config
-            kinds = {None: type(pipeline.scheduler), **schedulers(pipeline, card)}
+            kinds: dict[str | None, Any] = {None: pipeline.scheduler.__class__, **schedulers(pipeline, card)}
             pipelines = {task: _variant(pipeline, task) for task in card.tasks}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
@@ -77,9 +77,13 @@ class LoadedPipeline:
 
     @property
     def casts_its_vae(self) -> bool:
-        """Whether the pipeline casts the VAE to float32 around each decode, as SDXL does in float16."""
+        """Whether the pipeline casts the VAE to float32 around each decode, as SDXL does in float16.
+
+        Every AutoencoderKL has the setting; only the code of some pipelines reads it.
+        """
         vae: Any = getattr(self.pipeline, "vae", None)
-        return bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
+        upcasts = bool(getattr(getattr(vae, "config", None), "force_upcast", False)) and vae.dtype is torch.float16
+        return upcasts and any("force_upcast" in inspect.getsource(each.__class__) for each in self.pipelines.values())
 
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
         """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call."""
@@ -132,7 +136,7 @@ def _variant(pipeline: Any, task: str) -> Any:
     if task not in TASKS:
         return pipeline
     try:
-        return TASKS[task].from_pipe(pipeline)
+        return cast("Any", TASKS[task]).from_pipe(pipeline)
     except ValueError:
         if INPUTS[task] <= inspect.signature(pipeline.__call__).parameters.keys():
             return pipeline
@@ -140,7 +144,7 @@ def _variant(pipeline: Any, task: str) -> Any:
 
 
 def _load(card: ModelCard, folder: Path, device: str) -> Any:
-    pipeline: Any = DiffusionPipeline.from_pretrained(
+    pipeline = cast("Any", DiffusionPipeline).from_pretrained(
         str(folder),
         dtype=getattr(torch, card.dtype),
         use_safetensors=True,

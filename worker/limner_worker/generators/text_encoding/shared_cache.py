@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from redis import Redis
@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from limner_shared import metrics
+from limner_shared.messaging.typed_redis import pipeline
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.nested_tensors import filled, leaves, map_leaves, size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
@@ -45,7 +46,9 @@ class SharedEmbeddingCache:
     @classmethod
     def at(cls, url: str, about: Mapping[str, Any]) -> SharedEmbeddingCache | None:
         """Return the cache in the Redis at `url`, or None for an empty URL."""
-        return cls(Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5), about) if url else None
+        if not url:
+            return None
+        return cls(cast("Any", Redis).from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5), about)
 
     def get(self, keys: Sequence[str]) -> dict[str, dict[int, Tensor]]:
         """Return the tensors of each key that is stored, by their position among the output's tensors."""
@@ -70,7 +73,7 @@ class SharedEmbeddingCache:
         if time.monotonic() < self._paused_until:
             return
         try:
-            with self._redis.pipeline(transaction=False) as pipe:
+            with pipeline(self._redis, transaction=False) as pipe:
                 for key, output in found.items():
                     if 0 < size_in_bytes(output) <= LARGEST:
                         named = {

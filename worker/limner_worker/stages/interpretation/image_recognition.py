@@ -38,6 +38,10 @@ class EvaluatorRecognizer:
         """Return a name in another language, or the name itself if there is no translation."""
         return self._names.translated(name, language)
 
+    def known_names(self) -> dict[str, list[str]]:
+        """Return the names that the models were trained with, by language."""
+        return {code: [said for said, _ in self._names.in_language(code)] for code in self._names.languages}
+
     @torch.inference_mode()
     def __call__(self, picture: Picture, prompt: str, count: int = 3) -> list[tuple[str, float]]:
         """Return at most `count` names that a picture (uint8 [H, W, 3]) looks like, with their cosines, best first.
@@ -46,7 +50,7 @@ class EvaluatorRecognizer:
         """
         with self._lock:  # the encoder's engine is not thread-safe
             asked = self._encoder.encode([prompt])[0]
-        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.as_tensor(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         seen = self._tower(F.adaptive_avg_pool2d(pixels, SIZE)).concept[0]
         best = (self._names.embeddings @ seen).topk(min(count, len(self._names.names)))
         if float(seen @ asked) > float(best.values[0]) - MIN_MARGIN:

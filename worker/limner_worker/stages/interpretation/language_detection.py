@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from functools import cache
-from typing import Final
+from typing import Any, Final, cast
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -62,14 +62,14 @@ def _scores(text: str) -> dict[str, float]:
         marks[code] += 2 * sum(lower.count(letter) for letter in letters)
     if not any(marks.values()) and len(words) == 1:
         return {}
-    likely = dict(_identifier().rank(lower))
+    likely: dict[str, float] = dict(_identifier().rank(lower))
     return {code: MARK * mark + math.log(max(likely.get(code, 0.0), LEAST)) for code, mark in marks.items()}
 
 
 @cache
-def _identifier() -> LanguageIdentifier:
+def _identifier() -> Any:
     """Return the identifier, which is loaded once for the languages that it shares with us."""
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = cast("Any", LanguageIdentifier).from_model_file(MODEL_FILE, norm_probs=True)
     known = set(identifier.labels)
     identifier.set_languages([code for code in _SMALL_WORDS if code in known])
     return identifier

@@ -45,6 +45,10 @@ class ImageRecognizer(Protocol):
         """Return a name in another language, or the name itself if there is no translation."""
         ...
 
+    def known_names(self) -> Mapping[str, Sequence[str]]:
+        """Return the names that the model was trained with, by language."""
+        ...
+
 
 def server_of(settings: Settings) -> ChatClient | None:
     """Return the client of the configured language model server, if any. Raises ConfigurationError."""

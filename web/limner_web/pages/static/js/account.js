@@ -4,6 +4,7 @@ import { chart } from "./chart.js";
 import { ask, choice, field, tell } from "./dialog.js";
 import { $, button, el } from "./dom.js";
 import { date, number, t, tn } from "./i18n.js";
+import { showPrivacy } from "./privacy.js";
 import { attempt, toast } from "./toast.js";
 import { showWebhooks } from "./webhooks.js";
 
@@ -22,12 +23,29 @@ $("#themes").addEventListener("change", ({ target }) => {
 
 const LIMITS = [["requests_per_minute", t("Requests a minute")], ["max_queued", t("Queued jobs")], ["max_running", t("Running jobs")], ["cost_per_day", t("Cost units a day")]];
 
-function showUsage({ days, queued, running, limits }) {
-  const now = { max_queued: queued, max_running: running };
-  const rows = LIMITS.map(([name, title]) => el("tr", {}, el("td", {}, title), el("td", {}, now[name] === undefined ? "" : number(now[name])), el("td", {}, limits[name] === null ? t("no limit") : t("of %(n)s", { n: number(limits[name]) }))));
+function limitRow(title, now, most) {
+  const words = most === null ? t("no limit") : t("of %(n)s", { n: number(most) });
+  const meter = now !== undefined && most !== null && el("progress", { value: Math.min(now, most), max: most, ariaLabel: title });
+  return el("tr", {}, el("td", {}, title), el("td", {}, now === undefined ? "" : number(now)), el("td", {}, words, meter));
+}
+
+function showUsage({ days, accepted, queued, running, limits }) {
+  const today = accepted[0].day;
+  const now = { max_queued: queued, max_running: running, cost_per_day: days.length ? (days[0].day === today ? days[0].cost : 0) : undefined };
+  const rows = LIMITS.map(([name, title]) => limitRow(title, now[name], limits[name]));
   const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, t("Limit")), el("th", {}, t("Now")), el("th", {}, t("Most")))), el("tbody", {}, rows));
-  $("#usage").replaceChildren(table, days.length ? costs(days) : el("p", { className: "quiet" }, t("Cost is counted for each day only where there is a daily limit.")));
+  const charts = [figure(t("Jobs a day"), jobsOf(accepted)), days.length > 0 && figure(t("Cost units a day"), costs(days))];
+  $("#usage").replaceChildren(...[table, ...charts, !days.length && el("p", { className: "quiet" }, t("Cost is counted for each day only where there is a daily limit."))].filter(Boolean));
   $("#usage").setAttribute("aria-busy", "false");
+}
+
+const figure = (title, image) => el("figure", {}, el("figcaption", {}, el("h3", {}, title)), image);
+const dayName = (day) => new Date(`${day}T00:00Z`).toLocaleDateString(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
+
+function jobsOf(accepted) {
+  const shown = [...accepted].reverse();
+  const label = t("Jobs of the last %(days)s days: %(n)s, today %(today)s", { days: shown.length, n: number(shown.reduce((sum, { jobs }) => sum + jobs, 0)), today: number(accepted[0].jobs) });
+  return chart({ series: [{ values: shown.map(({ jobs }) => jobs), className: "first" }], kind: "bars", tells: shown.map(({ day, jobs }) => `${dayName(day)}: ${number(jobs)}`), ends: [dayName(shown[0].day), dayName(shown.at(-1).day)], label });
 }
 
 // The days are listed with the newest first.
@@ -94,5 +112,6 @@ async function rotate() {
 const rotation = $("#rotate"); // disabled until this script runs; not there on a service without keys
 if (rotation) Object.assign(rotation, { onclick: rotate, disabled: false });
 showWebhooks();
+showPrivacy();
 attempt(async () => showUsage(await getJson("usage")));
 showKeys();

@@ -4,7 +4,8 @@ import { $, el } from "./dom.js";
 import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
-import { talkMenu } from "./talk-menu.js";
+import { foldTalks, listTalks, setUpTalks } from "./talks.js";
+import { modelsLink, shortcomings } from "./shortcomings.js";
 import { ended, fileName, formatName, status } from "./words.js";
 
 const form = $("#compose");
@@ -85,6 +86,7 @@ function renderReply(entry, job) {
   $(".cancel", element).hidden = ended(job);
   $(".again", element).hidden = job.status !== "succeeded";
   $(".presentation", element).textContent = job.presentation || "";
+  if (shortcomings(job).length) $(".presentation", element).append(" ", modelsLink(job));
   $(".understood", element).textContent = interpretationText(job);
   if (job.status === "succeeded" && isNew) showPictures(entry, job);
 }
@@ -127,7 +129,7 @@ async function post(text, after) {
     conversation = await send("POST", "conversations", { message: text, model });
     history.pushState(null, "", `#${conversation.id}`);
     choose(conversation.turns.at(-1));
-    await list();
+    await listTalks();
   } else {
     const path = `conversations/${conversation.id}`;
     const turn = editing
@@ -167,17 +169,10 @@ $("#greeting").addEventListener("click", ({ target }) => {
 
 // --- the conversations -----------------------------------------------------------------------------------------
 
-async function list() {
-  const { items } = await getJson("conversations?limit=50");
-  $("#talks").replaceChildren(...items.map(({ id, title }) => {
-    const link = Object.assign(document.createElement("a"), { href: `#${id}`, textContent: title || "…" });
-    if (id === conversation?.id) link.setAttribute("aria-current", "page");
-    const item = document.createElement("li");
-    const leave = () => { if (id === conversation?.id) $("#new").click(); else tryAction(list); };
-    item.append(link, talkMenu({ id, title: title || "…" }, leave));
-    return item;
-  }));
-}
+setUpTalks({
+  current: () => conversation?.id,
+  onDeleted: (id) => { if (id === conversation?.id) $("#new").click(); else tryAction(listTalks); },
+});
 
 async function open() {
   const id = location.hash.slice(1);
@@ -185,7 +180,8 @@ async function open() {
   conversation = id ? await getJson(`conversations/${id}`) : null;
   if (conversation && form.elements.model) form.elements.model.value = conversation.turns.at(-1)?.job?.model || form.elements.model.value;
   choose(conversation?.turns.at(-1));
-  await list();
+  await listTalks();
+  foldTalks();
   message.focus();
 }
 

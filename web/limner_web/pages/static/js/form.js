@@ -44,6 +44,7 @@ function summarise() {
   for (const name of ["steps", "guidance"]) fields[`${name}_shown`].value = number(Number(fields[name].value));
   const n = Number(fields.n.value);
   $("[data-summary]").textContent = [fields.style.value, fields.size.value.replace("x", " × "), n > 1 && tn("%(n)s picture", "%(n)s pictures", n)].filter(Boolean).join(" · ");
+  form.dispatchEvent(new Event("settings"));
 }
 
 export function readForm() {
@@ -72,7 +73,7 @@ export function fillUnderstood({ prompt, negative_prompt: without, style, width,
 // Goes to a setting, which may be folded away.
 export function focusField(name) {
   if (fields[name].closest(".settings")) $(".settings").open = true;
-  fields[name].focus();
+  (fields[name].closest("[hidden]") ? $(`[data-stands-for=${name}] :checked`, form) ?? fields[name] : fields[name]).focus();
 }
 
 // Loads a job's settings; its seed only if the seed is locked.
@@ -113,8 +114,7 @@ export function showError(error) {
   const names = fieldsOf(error.problem || {}).map((name) => (["width", "height"].includes(name) ? "size" : name));
   const inputs = names.map((name) => fields[name]).filter((input) => input?.setAttribute);
   for (const input of inputs) input.setAttribute("aria-invalid", "true");
-  if (inputs[0]?.closest(".settings")) $(".settings").open = true;
-  inputs[0]?.focus();
+  if (inputs.length) focusField(inputs[0].name);
 }
 
 export function clearError() {

@@ -1,9 +1,7 @@
-// On every page: the keyboard map, the choice of a language, and on a narrow window the current entry of the navigation
-// in view.
+// On every page: the keyboard map, and the choice of a language.
 import "./keymap.js";
 import { $, $$ } from "./dom.js";
 
-$(".top [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 for (const form of $$(".language")) {
   $("button", form).hidden = true;
   form.addEventListener("change", () => form.submit());

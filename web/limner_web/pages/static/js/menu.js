@@ -9,7 +9,7 @@ let anchor = null;
 export function openMenu(at, items) {
   anchor = at;
   menu.replaceChildren(...items.filter(Boolean).map(entry));
-  at.closest("dialog, main").append(menu);
+  at.closest("dialog, [popover], main").append(menu); // within a popover, so that it stays open
   menu.showPopover();
   at.setAttribute("aria-expanded", "true");
   place(at.getBoundingClientRect(), menu.getBoundingClientRect());

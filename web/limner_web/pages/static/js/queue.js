@@ -109,7 +109,8 @@ async function load() {
 function showHealth(health) {
   const badge = $("#health");
   badge.className = `badge end ${health.status}`;
-  badge.textContent = HEALTH[health.status] || health.status;
+  const waits = health.status === "degraded" && health.store === "failing";
+  badge.textContent = waits ? t("Pictures wait for storage") : HEALTH[health.status] || health.status;
   $("[data-workers]").textContent = tn("worker", "workers", health.workers.running);
   const words = [
     health.workers.running === 0 && t("No worker runs, so that nothing is drawn: start one with limner worker."),

@@ -5,13 +5,16 @@ import { mode, setMode, setUpDescribe, understand } from "./describe.js";
 import { $, el, perFrame } from "./dom.js";
 import { setUpDropSettings } from "./drop-settings.js";
 import { failure } from "./errors.js";
+import { setUpEstimate } from "./estimate.js";
 import { clearError, fillForm, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
 import { jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
 import { follow } from "./live.js";
+import { setUpLooks } from "./looks.js";
 import { organiseMenu } from "./organise.js";
 import { anyCanStart, setUpStart, startFields, startFrom } from "./start.js";
+import { setUpSuggestions } from "./suggest.js";
 import { explain, makeTile, paint, showPreview } from "./tile.js";
 import { toast } from "./toast.js";
 import { setUpViewer } from "./viewer.js";
@@ -62,7 +65,7 @@ function remix(job) {
 const pictures = () => [...jobs.values()].filter((job) => tiles.has(job.id)).sort((a, b) => (a.id < b.id ? 1 : -1)).flatMap((job) => job.images.map((image) => ({ job, image })));
 const viewer = setUpViewer({ pictures, actions: [
   { icon: "again", text: t("Again, with another seed"), run: ({ job }) => again(job) },
-  { icon: "vary", text: t("Variations"), run: ({ job, image }) => vary(job, image) },
+  { icon: "vary", text: t("Vary: four pictures near this one"), run: ({ job, image }) => vary(job, image) },
   { icon: "remix", text: t("Remix: load these settings"), run: ({ job }) => { viewer.close(); remix(job); } },
 ], organise: ({ image }) => [startItem(image)] });
 
@@ -149,6 +152,9 @@ const draft = setUpForm(draw);
 setUpDescribe(draft?.mode);
 setUpStart();
 setUpDropSettings();
+setUpEstimate();
+setUpLooks();
+setUpSuggestions();
 $("#older").onclick = more;
 $("[data-reload]").onclick = more;
 addShortcuts(

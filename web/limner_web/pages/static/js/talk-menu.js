@@ -1,12 +1,13 @@
-// What can be done with a whole conversation: saved as a text file, deleted.
-import { call, getJson, pictureUrl } from "./api.js";
-import { ask } from "./dialog.js";
+// What can be done with a whole conversation: renamed, saved as a text file, deleted.
+import { call, getJson, pictureUrl, send } from "./api.js";
+import { ask, field } from "./dialog.js";
 import { el, icon } from "./dom.js";
 import { dateTime, t } from "./i18n.js";
 import { openMenu } from "./menu.js";
 import { attempt } from "./toast.js";
 import { save } from "./zip.js";
 
+const MAX_TITLE = 80;
 const quoted = (text) => text.split("\n").map((line) => `> ${line}`).join("\n");
 const escaped = (text) => text.replace(/[[\]]/g, "\\$&");
 const pictureLine = (image, job) => `![${escaped(image.alt_text || job.prompt)}](${new URL(pictureUrl(image, "png"), location)})`;
@@ -25,6 +26,14 @@ async function exportTalk(id) {
   save(new Blob([asMarkdown(talk)], { type: "text/markdown" }), `${id}.md`);
 }
 
+async function renameTalk({ id, title }, onRenamed) {
+  const input = el("input", { name: "title", value: title, required: true, maxLength: MAX_TITLE, autocomplete: "off", autofocus: true });
+  const answer = await ask(t("Rename the conversation"), { fields: [field(t("Title"), input)], yes: t("Rename") });
+  if (!answer?.get("title").trim()) return;
+  await send("PUT", `conversations/${id}/title`, { title: answer.get("title").trim() });
+  await onRenamed();
+}
+
 async function deleteTalk(id, onDeleted) {
   const agreed = await ask(t("Delete this conversation?"), { text: t("Its messages are deleted. Its pictures stay in the gallery."), yes: t("Delete") });
   if (!agreed) return;
@@ -33,9 +42,10 @@ async function deleteTalk(id, onDeleted) {
 }
 
 // The button of a conversation in the list.
-export function talkMenu({ id, title }, onDeleted) {
+export function talkMenu({ id, title }, { onDeleted, onRenamed }) {
   const more = el("button", { type: "button", className: "icon-btn", ariaLabel: t("More actions for %(title)s", { title }), aria: { haspopup: "menu" } }, icon("more"));
   more.onclick = () => openMenu(more, [
+    { icon: "brush", text: t("Rename …"), onClick: () => attempt(() => renameTalk({ id, title }, onRenamed)) },
     { icon: "download", text: t("Save as a text file"), onClick: () => attempt(() => exportTalk(id)) },
     { icon: "trash", text: t("Delete"), danger: true, onClick: () => attempt(() => deleteTalk(id, onDeleted)) },
   ]);

@@ -5,6 +5,7 @@ import { $, copyOf, el } from "./dom.js";
 import { makeDraggable } from "./drag.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
+import { isPartial, shortcomings, tellShortcomings } from "./shortcomings.js";
 import { reasonOf, why } from "./why.js";
 import { duration, ended, enlargeLabel, facts, status } from "./words.js";
 
@@ -18,13 +19,19 @@ export function makeTile({ onRemix, onEnlarge, organise }) {
   const element = copyOf("tile");
   const tile = { element, job: null, onEnlarge, previewedAt: 0, explainedAt: 0, explanation: "" };
   const on = (name, run) => { $(name, element).addEventListener("click", (event) => run(tile.job, event.currentTarget)); };
+  // The actions for which a narrow tile has no room.
+  const folded = (job) => [
+    job.images.length > 0 && { name: ".vary", icon: "vary", text: t("Vary: four pictures near this one"), onClick: () => vary(job) },
+    { name: ".remix", icon: "remix", text: t("Remix: load these settings"), onClick: () => onRemix(job) },
+  ].filter((each) => each && !$(each.name, element).checkVisibility());
   on(".cancel", cancel);
   on(".why", why);
   on(".retry", retry);
+  on(".short", (job) => tellShortcomings(job, { text: t("Reword it"), run: onRemix }));
   on(".again", again);
   on(".vary", (job) => vary(job));
   on(".remix", onRemix);
-  on(".more", (job, at) => openMenu(at, menuOf(job, job.images[0], ended(job) ? organise(job) : [])));
+  on(".more", (job, at) => openMenu(at, [...folded(job), ...menuOf(job, job.images[0], ended(job) ? organise(job) : [])]));
   return tile;
 }
 
@@ -43,6 +50,8 @@ export function paint(tile, job) {
   $(".detail", element).textContent = (job.status === "queued" && !job.paused && tile.explanation) || detail;
   $("progress", element).hidden = job.status !== "running" || !job.progress;
   if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
+  $(".short", element).hidden = !job.images.some((image) => shortcomings(job, image).length);
+  $(".short b", element).textContent = isPartial(job) ? t("Not all of it") : t("Nearest match");
   if (!isNew) return;
   const hasPicture = job.images.length > 0;
   $(".cancel", element).hidden = ended(job);

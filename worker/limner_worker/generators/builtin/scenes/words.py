@@ -48,8 +48,8 @@ class Scenes(BaseModel):
     """What says the colour of a thing in more than one word, with `{colour}` ("in der Farbe rot")."""
     nouns: dict[str, str] = Field(default_factory=dict)
     """Known English names by everyday nouns that are no names themselves, and by irregular plurals."""
-    relations: dict[RelationKind, tuple[Regex, ...]] = Field(default_factory=dict)
-    backgrounds: dict[Background, Regex] = Field(default_factory=dict)
+    relations: dict[RelationKind, tuple[Regex, ...]] = Field(default_factory=dict[RelationKind, tuple[Regex, ...]])
+    backgrounds: dict[Background, Regex] = Field(default_factory=dict[Background, Regex])
     coloured: tuple[Regex, ...] = ()
     """Backgrounds of one `{colour}`."""
 

@@ -1,0 +1,93 @@
+"""What the pages say of costs, models and kept data, and what they fold away on a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.e2e.running import draw
+from tests.e2e.states import PHONE
+
+OpenPage = Callable[..., Page]
+
+
+def test_the_cost_and_the_time_are_said_before_a_picture_is_drawn(open_page: OpenPage):
+    page = open_page()
+    estimate, steps = page.locator("#estimate"), page.get_by_label("Steps", exact=True)
+    expect(page.get_by_role("button", name="Draw", exact=True)).to_have_accessible_description(re.compile("128 cost"))
+    steps.fill("4")
+    expect(estimate).to_contain_text("64 cost units")
+    reply = {"cost": 80, "cost_left": 20, "paused": None, "workers": 1, "eta": {"median_seconds": 200}}
+    page.route("**/api/v1/estimate?*", lambda route: route.fulfill(json=reply))
+    steps.fill("5")
+    expect(estimate).to_have_text("Ready in about 3 minutes · 80 cost units of the 20 left today")
+
+
+def test_on_a_phone_the_navigation_is_a_menu_that_needs_no_scripts(open_page: OpenPage):
+    page = open_page("/account", java_script_enabled=False, **PHONE)
+    queue = page.get_by_role("link", name="Queue")
+    expect(queue).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+    queue.click()
+    expect(page.get_by_role("heading", name="Queue", exact=True)).to_be_visible()
+
+
+@pytest.mark.long
+def test_the_actions_for_which_a_narrow_tile_has_no_room_are_in_its_menu(service: int, open_page: OpenPage):
+    draw(service, "tulip")
+    for options, folded in ((PHONE, 1), ({}, 0)):
+        page = open_page("/", **options)
+        tile = page.locator(".tile[data-state=succeeded]").first
+        expect(tile.get_by_role("button", name="Remix")).to_have_count(1 - folded)
+        tile.get_by_role("button", name="More actions").click()
+        expect(page.get_by_role("menuitem", name="Download PNG")).to_be_visible()
+        expect(page.get_by_role("menuitem", name="Remix")).to_have_count(folded)
+
+
+@pytest.mark.long
+def test_the_page_of_the_models_leads_to_their_prompts(open_page: OpenPage):
+    page = open_page("/models", locale="fr")
+    flow = page.get_by_role("region", name="Limner Flow")
+    flow.get_by_text("Tous les noms").click()
+    flow.get_by_role("searchbox").fill("tete de ch")
+    flow.get_by_role("link", name="tête de chat").last.click()
+    expect(page.locator("#ask [name=prompt]")).to_have_value("tête de chat")
+    page.goto(page.url.partition("?")[0] + "models")
+    page.get_by_role("region", name="Limner GAN").get_by_role("link", name="fusée").click()
+    expect(page.locator("#ask [name=prompt]")).to_have_value("fusée")
+    expect(page.locator("#ask [name=model]")).to_have_value("limner-gan")
+
+
+def test_the_account_page_shows_and_changes_what_is_kept(open_page: OpenPage):
+    page = open_page("/account")
+    expect(page.get_by_role("img", name="Jobs of the last 14 days")).to_be_visible()
+    kept = page.get_by_role("region", name="What is kept")
+    expect(kept.get_by_role("definition").first).to_have_text("until you delete them")
+    kept.get_by_role("button", name="Change").click()
+    page.get_by_label("Pictures: days").fill("365")
+    page.get_by_role("button", name="Change it").click()
+    expect(kept.get_by_role("definition").first).to_have_text("365 days")
+
+
+def test_a_picture_that_does_not_show_all_of_its_prompt_says_so(service: int, open_page: OpenPage):
+    prompts = {
+        "red apple": None,
+        "ein Poltergeist": "Drawn as “",
+        "a fox that plays quantum chess with a turtle": "Not shown: ",
+    }
+    for prompt in prompts:
+        draw(service, prompt)
+    page = open_page()
+    tiles = page.locator(".tile[data-state=succeeded]")
+    for tile, (prompt, words) in zip((tiles.nth(2), tiles.nth(1), tiles.nth(0)), prompts.items(), strict=True):
+        mark = tile.locator(".short")
+        if words is None:
+            expect(mark).to_be_hidden()
+            continue
+        mark.click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("listitem").first).to_contain_text(words)
+        dialog.get_by_role("button", name="Reword it").click()
+        expect(page.get_by_role("textbox", name="Prompt")).to_have_value(prompt)

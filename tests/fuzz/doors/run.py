@@ -1,0 +1,155 @@
+"""Sends the requests of every door, and reports the smallest request for each fault."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import httpx
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from sqlalchemy import select
+
+from limner_client.operations.consistency import Check
+from limner_shared.db.batch_tables import Batch
+from tests.fuzz.doors import forms, openai, others
+from tests.fuzz.doors.checks import check
+from tests.fuzz.doors.requests import Request, send
+from tests.fuzz.doors.world import World, world
+from tests.processes import eventually
+
+OPERATIONS: Final = {**openai.OPERATIONS, **others.OPERATIONS, **forms.OPERATIONS}
+MAX_FAULT_CHARS: Final = 3_000
+SLOW: Final = (HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.too_slow)
+MAX_GROWTH_MB: Final = 300
+
+
+class Door:
+    """Sends requests to one world and checks what they do."""
+
+    def __init__(self, made: World) -> None:
+        self._world = made
+        self.statuses: Counter[int] = Counter()
+        self.slowest = 0.0
+
+    def try_one(self, request: Request) -> None:
+        """Send one request. Raises AssertionError for what must not be."""
+        made = self._world
+        client = made.client
+        if request.path == "/mcp":
+            client = made.agent
+        elif not request.path.startswith(("/v1", "/replicate", "/sdapi")):
+            client = made.pages
+        started = time.monotonic()
+        answer = send(client, request, made.ids)
+        seconds = time.monotonic() - started
+        self.statuses[answer.status_code] += 1
+        self.slowest = max(self.slowest, seconds)
+        if request.path == "/v1/batches" and answer.status_code == 200 and request.method == "POST":
+            self._check_batch(answer.json()["id"])
+        check(request, answer, made.new_jobs(), seconds, "own")
+        self._follow(request, answer)
+
+    def _check_batch(self, batch_id: str) -> None:
+        """A batch makes a job for each line of its file, or none."""
+        made = self._world
+
+        def read() -> Batch | None:
+            with made.database.read() as session:
+                row = session.scalar(select(Batch).where(Batch.id == batch_id))
+            return row if row is not None and row.state != "validating" else None
+
+        row = eventually(read, 30)
+        jobs = made.new_jobs()
+        expected = 0 if row.state == "failed" else row.total
+        assert len(jobs) == expected, f"batch {row.state} of {row.total} lines made {len(jobs)} jobs"
+
+    def _follow(self, request: Request, answer: httpx.Response) -> None:
+        """Keep ids that later requests name in use."""
+        if answer.status_code >= 300:
+            return
+        if request.method == "DELETE":
+            self._world.seed("own")
+        elif request.path == "/v1/files" and request.method == "POST" and answer.json()["purpose"] == "batch":
+            self._world.ids["@own.upload@"] = answer.json()["id"]
+
+
+def fuzz_doors(kind: str, cases: int, start: int, only: str = "") -> dict[str, Any]:
+    """Send at least `cases` requests; prints every fault. Returns the figures."""
+    chosen = {name: operation for name, operation in OPERATIONS.items() if only in name}
+    each = -(-cases // len(chosen))
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="limner-doors-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as another user
+        with world(kind, folder) as made:
+            door = Door(made)
+            before, memory = made.counts("other"), 0
+            for title, operation in chosen.items():
+                began = time.monotonic()
+                try:
+                    _run(door, operation, each, start)
+                except Exception as error:  # noqa: BLE001 - whatever a check raises is a fault to report
+                    found = [f"{title}: {each}" for each in _told(error)]
+                    click.echo("\n".join(found))
+                    faults += found
+                memory = memory or made.memory()
+                click.echo(f"{kind} {title}: {time.monotonic() - began:.0f} s, {made.memory()} MB", err=True)
+            rest = _check_rest(made, before, memory)
+            faults += rest
+            click.echo("\n".join(rest), nl=bool(rest))
+            figures: dict[str, Any] = {
+                "seed": start,
+                "cases": door.statuses.total(),
+                "failures": len(faults),
+                "errors": 0,
+            }
+            figures |= {"slowest_s": round(door.slowest, 2), "memory_mb": made.memory()}
+    return figures | {"statuses": dict(sorted(door.statuses.items()))}
+
+
+def _run(door: Door, operation: Any, cases: int, start: int) -> None:
+    @seed(start)
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=SLOW,
+        report_multiple_bugs=True,
+    )
+    @given(request=operation)
+    def run(request: Request) -> None:
+        door.try_one(request)
+
+    run()
+
+
+def _told(error: Exception) -> list[str]:
+    parts = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    texts = ("\n  ".join([f"{type(part).__name__}: {part}", *getattr(part, "__notes__", ())]) for part in parts)
+    return [text[:MAX_FAULT_CHARS] for text in texts]
+
+
+def _check_rest(made: World, before: dict[str, int], memory: int) -> list[str]:
+    """What is wrong once all requests have ended."""
+    faults: list[str] = []
+    try:
+        eventually(lambda: not made.unfinished(), 90)
+    except AssertionError:
+        faults.append(f"not finished: {made.unfinished()[:5]}")
+    after = made.counts("other")
+    if after != before:
+        faults.append(f"the other tenant had {before}, and has {after}")
+    report = Check(made.service.settings, lambda _text: None).run()
+    if not report.consistent:
+        faults.append(f"the store is not consistent: {report.problems}")
+    grown = made.memory() - memory
+    if grown > MAX_GROWTH_MB:
+        faults.append(f"the web process grew by {grown} MB")
+    if "unexpected error" in made.service.logs():
+        faults.append("the log has an unexpected error")
+    return faults

@@ -1,0 +1,3 @@
+class HTTPError(Exception):
+    status_code: int
+    message: str | None
