@@ -4,7 +4,7 @@
 
 The descriptions and their expected conditions are in tests/data/requests.jsonl. Rules are written by looking at the
 part `development`, and judged by `held-out`; `further` was written later, with other phrases. The parts `fresh` to
-`fresh-7` were each scored once before the rules knew them (docs/decisions/0108, 0121). Backends: rules always; a server
+`fresh-7` were each scored once before the rules knew them (docs/decisions/0108, 0114). Backends: rules always; a server
 if its URL is given.
 """
 
