@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from limner_shared import metrics
 from limner_shared.db.engine import upgrade
+from limner_shared.delivery_settings import DeliverySettings
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.metrics.instruments import ALL
@@ -35,6 +36,7 @@ DOCS: Final = Path(__file__).parent
 EXAMPLES: Final = DOCS / "reference" / "examples.toml"
 SECTIONS: Final = {
     "moderation_rules": "Safety and provenance",
+    "delivery_seconds": "Delivery of pictures",
     "data_dir": "Storage and connections",
     "models": "Models",
     "host": "HTTP server",
@@ -81,7 +83,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 def settings_reference() -> str:
     """Every environment variable with its type, default and meaning, one table for each section."""
-    texts = attribute_docs(SafetySettings) | attribute_docs(Settings)
+    texts = attribute_docs(SafetySettings) | attribute_docs(DeliverySettings) | attribute_docs(Settings)
     schema: dict[str, Any] = Settings.model_json_schema()["properties"]
     lines: list[str] = []
     for name, field in schema.items():

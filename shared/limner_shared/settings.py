@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from limner_shared.delivery_settings import DeliverySettings
 from limner_shared.safety_settings import SafetySettings
 
 RENAMED: Final = {
@@ -61,7 +62,7 @@ class RenamedVariables(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-class Settings(SafetySettings):
+class Settings(DeliverySettings, SafetySettings):
     """All configuration; sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(
@@ -108,11 +109,6 @@ class Settings(SafetySettings):
     signing_key: str = Field(default="", repr=False)
     """The secret that signs links to images; empty: a random one, kept in the database. A new one ends all links. Web
     servers and dispatchers need the same one."""
-    delivery_seconds: int = Field(default=0, ge=0, le=86_400)
-    """0: pictures pass through the web server. Otherwise clients are redirected to a signed URL of the bucket, which
-    works for this many seconds and cannot be revoked."""
-    delivery_endpoint: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
-    """The bucket's address in these URLs, if clients reach it at another one than the servers do."""
     web_workers: int = Field(default=2, ge=1)
     """Web processes; each serves thousands of connections."""
     web_shutdown_seconds: int = Field(default=60, ge=1, le=3600)

@@ -7,17 +7,34 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import pytest
 from PIL import Image
 
 CLIENTS: Final = Path(__file__).parents[1] / "clients"
 GUIDES: Final = Path(__file__).parents[2] / "docs" / "guides"
 SECONDS: Final = 180
+
+
+def install_packages(source: Path, folder: Path) -> None:
+    """Install the packages of a lock file in a folder, from the registry or npm's cache, beside the source's programs.
+
+    Skips the test where that is not possible.
+    """
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    for file in [*source.glob("*.mjs"), *source.glob("package*.json"), source / ".npmrc"]:
+        shutil.copy(file, folder)
+    command = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--omit=optional"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    if done.returncode:
+        pytest.skip(f"npm cannot install the packages: {done.stderr.strip()[-200:]}")
 
 
 def run_program(command: Sequence[str], folder: Path, door: str) -> dict[str, Any]:

@@ -174,6 +174,14 @@ def test_signed_urls_need_a_bucket_and_name_the_address_of_clients(tmp_path: Pat
     assert "X-Amz-Expires=60" in url
 
 
+def test_empty_variables_of_a_cloud_count_as_not_set(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "s", "REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("ENDPOINT", "ENDPOINT_URL", "SERVER_SIDE_ENCRYPTION", "ALLOW_HTTP"):
+        monkeypatch.setenv(f"AWS_{name}", "")
+    assert UrlSigner("s3://pictures").origin == "https://s3.eu-west-1.amazonaws.com"
+
+
 def test_only_pictures_and_renditions_have_a_media_type():
     digest = "ab" * 32
     keys = [picture_key(digest), f"renditions/ab/{digest}/512.webp", f"aside/ab/{digest}", f"inputs/{digest}"]

@@ -23,8 +23,9 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file() and path.suffix != ".pyc")
 DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 SERVICE_FIELDS = {
-    "build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "mem_limit",
-    "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes",
+    "build", "cap_drop", "command", "depends_on", "deploy", "env_file", "environment", "healthcheck", "image", "init",
+    "mem_limit", "pids_limit", "ports", "profiles", "read_only", "restart", "security_opt", "stop_grace_period",
+    "tmpfs", "volumes",
 }  # fmt: skip
 OBSERVABILITY = {"prometheus", "grafana", "jaeger"}
 
@@ -59,6 +60,16 @@ def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: di
         for mount in service.get("volumes", []):
             source = mount.split(":")[0]
             assert source in volumes or (ROOT / source).exists(), mount
+
+
+def test_our_services_get_the_variables_of_a_bucket_and_a_file_of_settings(compose: dict[str, Any]) -> None:
+    guide = (ROOT / "docs" / "guides" / "storage.md").read_text()
+    named = set(re.findall(r"\b(?:AWS|AZURE)_[A-Z_]+[A-Z]\b", guide))
+    assert len(named) > 5
+    for name in ("migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"):
+        service = compose["services"][name]
+        assert named <= set(service["environment"]), name
+        assert service["env_file"] == [{"path": "limner.env", "required": False}], name
 
 
 def test_our_services_start_after_the_migration(compose: dict[str, Any]) -> None:

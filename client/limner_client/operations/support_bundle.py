@@ -74,7 +74,8 @@ class Bundle:
         try:
             text = read()
         except Exception as error:  # noqa: BLE001 - a broken installation is what a bundle is made for
-            reason = error.message if isinstance(error, LimnerError) else str(error) or type(error).__name__
+            said = error.message if isinstance(error, LimnerError) else str(error)
+            reason = (said.splitlines() or [type(error).__name__])[0]  # httpx adds a second line, with a link
             self.missing[name] = self._redact(reason.strip())[:300]
         else:
             self._archive.writestr(name, self._redact(text))

@@ -47,6 +47,7 @@ FULL: Final = (
 )
 """What messages of a full disk, store or database say."""
 LISTED_AT_ONCE: Final = 1000
+CLOUDS: Final = ("AWS_", "AZURE_", "GOOGLE_")
 FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
 """Client options that are set by `AWS_`, `AZURE_` and `GOOGLE_` variables; the client ignores those variables if other
 options are passed explicitly."""
@@ -179,7 +180,12 @@ class Store:
 
 
 def open_bucket(url: str, config: Any = None) -> ObjectStore:
-    """Open a bucket with options of obstore, beside the cloud's variables. Raises ConfigurationError."""
+    """Open a bucket with options of obstore, beside the cloud's variables. An empty variable counts as not set.
+
+    Raises ConfigurationError.
+    """
+    for name in [name for name, value in os.environ.items() if not value and name.startswith(CLOUDS)]:
+        del os.environ[name]  # the client reads them itself, and would take "" for the address of a server
     options: Any = {
         name: value if value.lower() not in ("true", "false") else value.lower() == "true"
         for name in FROM_ENVIRONMENT

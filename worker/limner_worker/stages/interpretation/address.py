@@ -24,6 +24,9 @@ _CLAUSES: Final = re.compile(r"(?<=[,;:.!?…])\s+(?=[^\W\d]|[¿¡\d\"'“„«(
 _LONGEST_JOINER: Final = 3
 """The most letters of what joins the words of a number ("twenty and one")."""
 _LONGEST_SOFTENING: Final = 7
+_LONGEST_COURTESY: Final = 4
+_LONGEST_COMMAND: Final = 3
+"""The most words of "send me" before a thing."""
 _MARKS: Final = " ,;:.!?…¿¡()-–—)'\""
 
 
@@ -34,6 +37,11 @@ class _Words:
     asking: Pattern
     persons: Pattern
     small: Pattern
+    pronouns: Pattern
+    dative: Pattern
+    thanks: Pattern
+    final: Pattern
+    greetings: Pattern
     reasons: Pattern
     softening: Pattern
     media: Pattern
@@ -76,6 +84,11 @@ def _words_of(language: Language) -> _Words | None:
         asking=expression(said.asking),
         persons=expression(any_(said.persons)),
         small=expression(any_(said.small)),
+        pronouns=expression(any_(said.pronouns)),
+        dative=expression(any_(said.dative)),
+        thanks=expression(any_(said.thanks)),
+        final=expression(any_(said.final)),
+        greetings=expression(any_(said.greetings)),
         reasons=expression(any_(said.reasons)),
         softening=expression(any_(said.softening)),
         media=expression("|".join([*map(re.escape, media), *media.values()]) or any_("")),
@@ -153,11 +166,15 @@ def _split(clause: str) -> list[str]:
 
 
 def _is_pure(clause: str, words: _Words) -> bool:
-    """Return whether a clause has only words of asking."""
+    """Return whether a clause has only words of asking, or is a short greeting or thanks."""
     said = _split(clause)
     if clause.endswith((".", "!", "?")):  # "You can make pictures." but "Can you make a picture, on which ..."
         said = [word for word in said if not words.pictures.fullmatch(word)]
-    return all(map(words.known, said)) and (words.asks(said) or not said)
+    if all(map(words.known, said)):
+        return words.asks(said) or not said
+    if len(said) > _LONGEST_COURTESY or any(map(words.things.fullmatch, said)):
+        return False
+    return words.greetings.fullmatch(said[0]) is not None or any(map(words.thanks.fullmatch, said))
 
 
 def _is_reason(clause: str, words: _Words) -> bool:
@@ -175,6 +192,8 @@ def _rest(clause: str, words: _Words) -> str:
     said = [part.strip(_MARKS) for part in parts]
     thing = _thing(said, words)
     end = next((at for at, word in enumerate(said[:thing]) if not words.known(word)), thing)
+    if 0 < thing < len(said) and thing <= _LONGEST_COMMAND and words.dative.fullmatch(said[thing - 1]):
+        return " ".join(parts[thing:])
     if end < thing < len(said):
         named = end > 0 and words.definite.fullmatch(said[end - 1]) is not None  # "could you paint the portrait of a"
         end = thing if _leads_to(said[:thing], end, words) else end - 1 if named else 0
@@ -204,7 +223,8 @@ def _thing(said: list[str], words: _Words) -> int:
 def _leads_to(said: list[str], end: int, words: _Words) -> bool:
     """Return whether words that are not all known lead to a thing: one is unknown, or they are a reason and a request.
 
-    `end` is the index of the first unknown word.
+    `end` is the index of the first unknown word. The request stands next to the thing, and somewhere before it is who
+    asks ("we are decorating the nursery and would love a").
     """
     last = next((at for at in range(len(said), 0, -1) if not words.known(said[at - 1])), 0)
     request = said[last:]
@@ -212,19 +232,27 @@ def _leads_to(said: list[str], end: int, words: _Words) -> bool:
     noun = words.media.fullmatch(unknown) or words.definite.fullmatch(said[end - 1] if end else "")
     if last == end + 1 and words.asks(said[:end]) and not noun:
         return True
-    return words.reasons.fullmatch(said[0]) is not None and words.asks(request) and words.names(request)
+    if not words.asks(request):
+        return False
+    return any(map(words.pronouns.fullmatch, said)) or (
+        words.reasons.fullmatch(said[0]) is not None and words.names(request)
+    )
 
 
 def _ended(clause: str, words: _Words, *, asked: bool) -> str:
-    """Return a clause without the words of asking that it ends with; in a clause that is asked, also verbs alone."""
+    """Return a clause without the words of asking that it ends with; in a clause that is asked, also verbs alone.
+
+    Only verbs that a language puts last: in "draw a magic show", the last word is no verb.
+    """
     parts = clause.split()
     said = [part.strip(_MARKS) for part in parts]
     start = next((at for at in range(len(said), 0, -1) if not words.known(said[at - 1])), 0)
     if start < len(said) and words.places.fullmatch(said[start]):
         return clause
     after = said[start:]
-    asks = words.asks(after) and (asked or words.names(after) or not words.articles)
-    if start == 0 or not (asks or (asked and _is_for(after, words))):
+    asks = words.asks(after) and (words.names(after) or not words.articles)
+    closes = asked and any(words.final.fullmatch(each) or words.thanks.fullmatch(each) for each in after)
+    if start == 0 or not (asks or closes or (asked and _is_for(after, words))):
         return clause
     mark = parts[-1][len(parts[-1].rstrip(_MARKS)) :]
     return f"{' '.join(parts[:start])}{mark}"
