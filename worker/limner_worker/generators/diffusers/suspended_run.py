@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Final
@@ -86,9 +86,8 @@ class SuspendedRun:
         *,
         pausing: bool,
     ) -> None:
-        """`pipeline` is this image's own one with its own `scheduler`, `arguments` those of the pipeline's call, and
-        `shared` the modules that its code may change while it runs. `pausing`: the pipeline has no known denoiser, so
-        the run pauses after each step instead of at each call.
+        """`pipeline` and `scheduler` are this image's own, and `arguments` those of its call, which may change
+        the `shared` modules. `pausing`: it has no known denoiser, so the run pauses after each step, not at each call.
         """
         self._pausing = pausing
         self._shared = shared
@@ -113,12 +112,11 @@ class SuspendedRun:
         self._resumed = Checkpoint.read(task.checkpoint)
         self._seeds_steps = takes_generator(scheduler.__class__)
         self._tap_scheduler()
-
-        def run(_: Any) -> Any:
-            return picture_of(self._pipe(**arguments))
-
-        self._run = _RunGreenlet(run)
+        self._run = _RunGreenlet(functools.partial(self._draw, arguments))
         self._run.image = self
+
+    def _draw(self, arguments: Mapping[str, Any], _: Any) -> Any:
+        return picture_of(self._pipe(**arguments))
 
     def _tap_scheduler(self) -> None:
         """Make the scheduler count this image's steps, skip those of an earlier attempt, and explain its errors."""
@@ -168,9 +166,8 @@ class SuspendedRun:
         """The scheduler's steps, scaled to `spec.steps`: some schedulers take two for one, some tasks skip a part."""
         timesteps = getattr(self._scheduler, "timesteps", None)  # some have none until the pipeline sets them
         total = max(1, 0 if timesteps is None else len(timesteps))
-        return (
-            self.task.spec.steps if self.finished else self.task.spec.steps * min(self._scheduler_steps, total) // total
-        )
+        steps = self.task.spec.steps
+        return steps if self.finished else steps * min(self._scheduler_steps, total) // total
 
     def resume(self, value: Any = None) -> None:
         """Resume with the result of the pending call until the next call or the end; a failure is stored in `error`."""
@@ -259,10 +256,9 @@ class SuspendedRun:
             sample = kwargs["sample"] if "sample" in kwargs else args[2]
             if not self._skipping:
                 sample = self._resumed.restore(self._scheduler, self._generator, sample.device)
-            plain = kwargs.get("return_dict") is False
-            return (
-                (sample, sample) if plain else Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
-            )
+            if kwargs.get("return_dict") is False:
+                return sample, sample
+            return Output(prev_sample=sample, pred_original_sample=sample, denoised=sample)
         if self._host_times is not None:
             args, kwargs = self._host_times.given(args, kwargs)
         if self._seeds_steps:  # without a generator the scheduler would draw noise that the seed does not determine
