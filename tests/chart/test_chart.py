@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import yaml
@@ -15,12 +15,11 @@ import yaml
 from limner_shared.domain.cards import load_card
 from limner_shared.metrics.instruments import ALL
 from limner_shared.settings import Settings
+from tests.chart.rendering import CHART, Object, helm, of_kind, pod_of, render, values_of, variables, workloads
 
-helm = pytest.importorskip("helm_python", reason="the group `chart` is not installed: make chart")
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="the group `chart` is not installed")
 
 ROOT: Final = Path(__file__).parents[2]
-CHART: Final = ROOT / "deploy" / "chart"
 SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
 VALUES: Final = sorted((CHART / "ci").glob("*.yaml"))
 KUBERNETES: Final = "1.37"
@@ -39,38 +38,6 @@ CHECK: Final = """
 import {validate} from %s;
 if (!validate(JSON.parse(process.argv[1]))) { console.log(JSON.stringify(validate.errors)); process.exit(1); }
 """
-
-Object = dict[str, Any]
-
-
-def values_of(name: str) -> Object:
-    return yaml.safe_load((CHART / "ci" / f"{name}.yaml").read_text("utf-8"))
-
-
-def render(values: Object, **options: Any) -> list[Object]:
-    """The objects that the chart makes of these values, in order."""
-    with helm.Chart.load(str(CHART)) as chart:
-        chart.validate_schema(values)
-        files: dict[str, str] = chart.render(values, name="pictures", namespace="prod", **options)
-    texts = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
-    return [each for text in texts for each in yaml.safe_load_all(text) if each]
-
-
-def of_kind(objects: list[Object], kind: str, name: str = "") -> list[Object]:
-    return [each for each in objects if each["kind"] == kind and name in each["metadata"]["name"]]
-
-
-def pod_of(one: Object) -> Object:
-    return one["spec"]["template"]["spec"]
-
-
-def variables(one: Object) -> dict[str, Any]:
-    return {each["name"]: each.get("value", each.get("valueFrom")) for each in pod_of(one)["containers"][0]["env"]}
-
-
-def workloads(objects: list[Object]) -> list[Object]:
-    """The objects with our own pods."""
-    return [each for each in objects if each["kind"] in ("Deployment", "Job")]
 
 
 @pytest.fixture(scope="module", params=VALUES, ids=lambda file: file.stem)

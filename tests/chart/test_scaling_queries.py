@@ -17,7 +17,7 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.domain.pauses import PauseKind
-from tests.chart.test_chart import of_kind, render, values_of
+from tests.chart.rendering import of_kind, render, values_of
 
 
 def test_prometheus_understands_the_query(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 // The account: what the tenant has used and may use, its keys, and the appearance of the pages.
-import { ApiError, call, getJson, send } from "./api.js";
+import { ApiError, call, getJson, send, whileReplacingKey } from "./api.js";
 import { chart } from "./chart.js";
 import { ask, choice, field, tell } from "./dialog.js";
 import { $, button, el } from "./dom.js";
@@ -101,12 +101,18 @@ async function rotate() {
   const answer = await ask(t("Rotate this key?"), { text: t("You get a new key with the same rights. Give it to the programs that use the old one."), fields, yes: t("Rotate it") });
   if (!answer) return;
   await attempt(async () => {
-    const { key } = await send("POST", "keys/rotate", { overlap_seconds: Number(answer.get("overlap")) });
-    tell(t("Your new key"), el("p", { className: "quiet" }, t("It is shown only now. This browser uses it already.")), el("code", { className: "secret" }, key));
-    const form = new URLSearchParams({ key, next: location.pathname, ...(answer.has("stay") && { stay: "1" }) });
-    await call("/session", { method: "POST", body: form });
+    await whileReplacingKey(() => replaceKey(Number(answer.get("overlap")), answer.has("stay")));
     await showKeys();
   });
+}
+
+async function replaceKey(overlapSeconds, stays) {
+  const body = JSON.stringify({ overlap_seconds: overlapSeconds });
+  const rotated = await call("keys/rotate", { method: "POST", headers: { "Content-Type": "application/json" }, body, replaces: true });
+  const { key } = await rotated.json();
+  tell(t("Your new key"), el("p", { className: "quiet" }, t("It is shown only now. This browser uses it already.")), el("code", { className: "secret" }, key));
+  const form = new URLSearchParams({ key, next: location.pathname, ...(stays && { stay: "1" }) });
+  await call("/session", { method: "POST", body: form, replaces: true });
 }
 
 const rotation = $("#rotate"); // disabled until this script runs; not there on a service without keys

@@ -11,7 +11,23 @@ export class ApiError extends Error {
   }
 }
 
+let replacements = 0; // of the key of this session
+let replacement = null; // the one in progress
+
+// While `work` replaces the key of this session, other calls may be refused, because they were sent with the old one: they
+// wait, and are made again. The calls of `work` itself have the option `replaces`.
+export async function whileReplacingKey(work) {
+  replacements += 1;
+  replacement = work();
+  try {
+    return await replacement;
+  } finally {
+    replacement = null;
+  }
+}
+
 export async function call(path, options = {}) {
+  const before = replacement && !options.replaces ? -1 : replacements;
   let answer;
   try {
     answer = await fetch(path.startsWith("/") ? path : `${api}/${path}`, options);
@@ -22,6 +38,10 @@ export async function call(path, options = {}) {
   }
   back();
   if (answer.ok) return answer;
+  if (answer.status === 401 && !options.replaces && before !== replacements) {
+    await replacement?.catch(() => {}); // whoever replaces the key tells of the error
+    return call(path, { ...options, replaces: true });
+  }
   if (answer.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
   const problem = await answer.json().catch(() => ({}));
   throw new ApiError(explain(problem, answer.status), answer.status, problem);
