@@ -24,7 +24,7 @@ from limner_worker.generators import device_faults
 from limner_worker.generators.device import EACH_SHAPE
 from limner_worker.generators.registry import pick_device
 
-MEMORY_PICTURES: Final = {True: 40, False: 500}
+MEMORY_PICTURES: Final = {True: 16, False: 500}
 """The number of pictures over which memory must not grow, by `toy`."""
 CHECKS: Final = {"checks": checks.CHECKS, "compiling": checks.COMPILING_CHECKS}
 LONGEST_MEASUREMENT: Final = 25.0

@@ -115,6 +115,7 @@ def test_the_operators_port_serves_the_sum_of_all_processes_and_nothing_else(two
     assert httpx.get(f"{web}/metrics", trust_env=False, headers=forged).status_code == 403
 
 
+@pytest.mark.long
 def test_counts_survive_the_death_of_all_processes(two_processes: Service):
     settings = two_processes.settings
     operator = f"http://127.0.0.1:{settings.metrics_port}/metrics"

@@ -39,6 +39,7 @@ from tests.processes import Service, eventually
 __all__ = ["events", "loader"]
 
 
+@pytest.mark.long
 def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server: Service):
     calls = [request_line(str(number)) for number in range(4000)]
     url = f"http://127.0.0.1:{server.settings.port}/v1"

@@ -196,6 +196,7 @@ def test_a_mask_is_painted_by_keyboard_alone(canvas_port: int, open_page: OpenPa
     assert (mask.getpixel((512, 256)), mask.getpixel((100, 256))) == (255, 0)
 
 
+@pytest.mark.long
 def test_a_mask_is_painted_by_touch_and_a_canceled_painter_changes_nothing(
     canvas_port: int, open_page: OpenPage, photo: Path
 ) -> None:

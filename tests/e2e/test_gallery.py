@@ -25,6 +25,7 @@ def select(page: Page, *indices: int) -> None:
         page.locator(f".cell[data-index='{index}'] input").check(force=True)
 
 
+@pytest.mark.long
 def test_the_gallery_keeps_only_the_cells_near_the_window(many: str, open_page: Callable[..., Page]):
     page = open_page(f"/gallery?bulk={many}")
     expect(page.locator("#number")).to_contain_text("192 pictures")
@@ -37,6 +38,7 @@ def test_the_gallery_keeps_only_the_cells_near_the_window(many: str, open_page: 
     expect(page.locator(".cell[data-index='0']")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_selected_pictures_are_compared_and_downloaded_as_a_zip(
     many: str, open_page: Callable[..., Page], tmp_path: Path
 ):

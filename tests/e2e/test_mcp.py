@@ -55,7 +55,7 @@ def http_origin(door: str) -> Iterator[str]:
         yield origin
 
 
-@pytest.fixture(params=["stdio", "http"])
+@pytest.fixture(params=[pytest.param("stdio", marks=pytest.mark.long), "http"])
 def target(request: pytest.FixtureRequest, door: str) -> StdioServerParameters | str:
     """What the client connects to."""
     if request.param == "http":

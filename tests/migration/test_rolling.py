@@ -178,6 +178,7 @@ def test_an_upgrade_waits_for_another_and_reports_it(opened: Database, empty_dat
     assert db.is_current(opened, empty_database_url)
 
 
+@pytest.mark.long
 def test_concurrent_upgrades_all_succeed(opened: Database, empty_database_url: str, tmp_path: Path):
     environment = os.environ | {"LIMNER_DATABASE_URL": empty_database_url, "LIMNER_DATA_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "limner_client.cli.main", "db", "upgrade"]

@@ -134,7 +134,7 @@ def test_options_of_the_tasks_that_do_not_fit_are_refused(arguments: list[str], 
     assert reason in " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("model", ["limner-flow", "limner-gan"])
+@pytest.mark.parametrize("model", ["limner-flow", pytest.param("limner-gan", marks=pytest.mark.long)])
 def test_the_tasks_print_a_table_and_figures_and_write_a_sheet(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
