@@ -39,7 +39,7 @@ export async function call(path, options = {}) {
   back();
   if (answer.ok) return answer;
   if (answer.status === 401 && !options.replaces && before !== replacements) {
-    await replacement?.catch(() => {}); // whoever replaces the key tells of the error
+    await replacement?.catch(() => {}); // the replacement reports its own error
     return call(path, { ...options, replaces: true });
   }
   if (answer.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
