@@ -68,6 +68,7 @@ def draw_all(server: Service, ids: list[str]) -> None:
     app.extensions["limner"].database.dispose()
 
 
+@pytest.mark.long
 def test_the_commands_that_talk_to_a_server_need_no_extra(server: Service, tmp_path: Path) -> None:
     address = ["--server", f"http://127.0.0.1:{server.settings.port}"]
     more: dict[str, Any] = {"env": environment(server.settings) | {"COLUMNS": "200"}, "cwd": tmp_path}

@@ -178,6 +178,7 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
         eventually(lambda: client.job(job.id).status == "succeeded")
 
 
+@pytest.mark.long
 def test_a_mask_is_painted_by_keyboard_alone(canvas_port: int, open_page: OpenPage, photo: Path) -> None:
     page = open_page(port=canvas_port)
     start_from(page, photo)

@@ -207,6 +207,7 @@ def test_errors_are_said_in_plain_words_next_to_the_form(open_page: Callable[...
     expect(page.get_by_label("Pictures", exact=True)).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_lost_connection_is_said_and_the_banner_clears_itself(open_page: Callable[..., Page]):
     page = open_page()
     expect(page.locator("#gallery")).to_have_attribute("aria-busy", "false")
