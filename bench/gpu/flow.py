@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.gpu.checks import difference, require
 from bench.gpu.jobs import run, specs_of
+from bench.gpu.setting import difference, require
 from limner_shared.domain.cards import Catalogue
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.builtin.conditioned import Conditioning

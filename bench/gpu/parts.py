@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import diffusers
@@ -20,6 +21,7 @@ import torch._dynamo
 import transformers
 
 from bench.gpu import checks, flow, measure, models
+from bench.gpu.setting import Setting, Skipped
 from limner_worker.generators import device_faults
 from limner_worker.generators.device import EACH_SHAPE
 from limner_worker.generators.registry import pick_device
@@ -43,7 +45,7 @@ class Part:
         started = time.perf_counter()
         try:
             result: dict[str, Any] = {"ok": True, "figures": work()}
-        except checks.Skipped as reason:
+        except Skipped as reason:
             result = {"ok": None, "skipped": str(reason)}
         except Exception as error:
             if device_faults.is_device_broken(error):
@@ -95,16 +97,20 @@ def run(parts: Sequence[str], device: str, folder: Path, *, toy: bool, seconds: 
         if not is_time_left():
             part.add(name, partial(_skip, "no time was left"))
         elif name in CHECKS:
-            setting = checks.Setting(device, toy=toy, pictures=MEMORY_PICTURES[toy])
-            for check in CHECKS[name]:
-                part.add(check.__name__, partial(check, setting))
+            _check(part, name, device, toy=toy)
         elif name == "flow":
             part.add("flow", lambda: flow.measure(device, toy=toy))
         else:
             _measure(part, name, device, is_time_left, toy=toy, sizes=sizes)
         part.end()
-        setting = None
         device_faults.release_cached_memory()
+
+
+def _check(part: Part, name: str, device: str, *, toy: bool) -> None:
+    with TemporaryDirectory(prefix="limner-gpu-") as folder:
+        setting = Setting(device, Path(folder), toy=toy, pictures=MEMORY_PICTURES[toy])
+        for check in CHECKS[name]:
+            part.add(check.__name__, partial(check, setting))
 
 
 def _prepare(device: str) -> None:
@@ -119,7 +125,7 @@ def _prepare(device: str) -> None:
 
 
 def _skip(reason: str) -> dict[str, Any]:
-    raise checks.Skipped(reason)
+    raise Skipped(reason)
 
 
 def _measure(part: Part, name: str, device: str, is_time_left: Callable[[], bool], *, toy: bool, sizes: int) -> None:

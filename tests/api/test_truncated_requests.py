@@ -41,7 +41,15 @@ def rows(service: Service) -> tuple[int, int]:
         return bulks, jobs
 
 
-@pytest.mark.parametrize("kept", [len(LINES) // 100 * 51, len(LINES) - 1, 0])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        *(pytest.param(kept, marks=pytest.mark.long) for kept in (len(LINES) // 2, len(LINES) - 2)),
+        len(LINES) // 100 * 51,
+        len(LINES) - 1,
+        0,
+    ],
+)
 def test_a_bulk_shorter_than_its_content_length_is_refused_and_can_be_repeated(server: Service, kept: int):
     status, problem = send_and_close(server, DECLARED + LINES[:kept])
     assert (status, problem["code"]) == (400, "malformed_body")

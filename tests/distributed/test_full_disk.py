@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,24 +15,21 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.jobs import JobState
 from tests.distributed.null_services import null_service, redis_server
 from tests.processes import Service, eventually
+from tests.small_disks import needs_root, small_disk
 
 __all__ = ["null_service", "redis_server"]
 pytestmark = [
     pytest.mark.long,
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
-    pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root"),
+    needs_root,
 ]
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=False).returncode:
-        pytest.skip("this machine does not let a test mount a disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=False)
+    with small_disk(tmp_path / "pictures", megabytes=8) as folder:
+        yield folder
 
 
 def fill(ballast: Path) -> None:

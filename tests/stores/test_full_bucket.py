@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,23 +14,20 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import upgrade
 from limner_shared.domain.jobs import JobState
 from tests.processes import Service, eventually
+from tests.small_disks import needs_root, small_disk
 from tests.stores.programs import Server
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root"),
+    needs_root,
 ]
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 100 MB, in which the server keeps the objects."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(folder)], check=False).returncode:
-        pytest.skip("this machine does not let a test mount a disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=False)
+    with small_disk(tmp_path / "data", megabytes=100) as folder:
+        yield folder
 
 
 def test_jobs_wait_for_a_full_bucket(
