@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final
 
 import click
 import numpy as np
@@ -40,15 +40,15 @@ from limner_shared.domain.jobs import Lane
 from limner_worker.engine.scheduler import Scheduler
 
 DAY, EVERY, START_SECONDS, RATE_WINDOW = 86_400.0, 15.0, 90.0, 600.0
-MOST = 16
-DEFAULT_JOB_SECONDS = 10.0
+MOST: Final = 16
+DEFAULT_JOB_SECONDS: Final = 10.0
 FIXED, JOBS, TARGETS = (2, 4, 6, 8, 12), (5, 10, 20, 40, 80), (15.0, 30.0, 60.0, 120.0, 240.0)
-SURGES = (9.5, 14.0, 20.25)
+SURGES: Final = (9.5, 14.0, 20.25)
 PREVIEWS_AT, PREVIEWS, PREVIEW_STEPS = 3.0, 2_000, 4
-STEPS = (10, 50)
-PEAK_PER_SECOND = 0.25
-FAST = 5
-FIGURES = ("device_hours", "p95_wait_seconds")
+STEPS: Final = (10, 50)
+PEAK_PER_SECOND: Final = 0.25
+FAST: Final = 5
+FIGURES: Final = ("device_hours", "p95_wait_seconds")
 
 
 @dataclass
@@ -188,7 +188,7 @@ def by_ended(target: float) -> Policy:
     return policy
 
 
-POLICIES: dict[str, tuple[Callable[[float], Policy], Sequence[float]]] = {
+POLICIES: Final[dict[str, tuple[Callable[[float], Policy], Sequence[float]]]] = {
     "seconds of work": (by_seconds, TARGETS),
     "fixed": (fixed, FIXED),
     "queue length": (by_length, JOBS),

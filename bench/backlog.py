@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 import click
 import psutil
@@ -31,9 +31,9 @@ from limner_shared.db.engine import Database
 from limner_shared.domain.cards import load_card
 from limner_shared.domain.jobs import JobRequest, Priority
 
-GOALS = {"postgresql": 5000, "sqlite": 3000}
-WEB_GOAL_MB = 300
-COST_GOAL = 1.2
+GOALS: Final = {"postgresql": 5000, "sqlite": 3000}
+WEB_GOAL_MB: Final = 300
+COST_GOAL: Final = 1.2
 SMALL, SMALL_QUICK = 4000, 1200
 """Jobs of the small backlog, half of which are timed."""
 

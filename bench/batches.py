@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import click
 import psutil
@@ -21,9 +21,9 @@ from openai import OpenAI
 
 from bench.common import NULL_CARD, conclude, processes, running_stack
 
-GOAL_MB = 100.0
+GOAL_MB: Final = 100.0
 """How much memory the web process may take beyond what it had after a small batch."""
-ENDED = ("completed", "failed", "expired", "cancelled")
+ENDED: Final = ("completed", "failed", "expired", "cancelled")
 
 
 class Lines(io.RawIOBase):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import httpx
@@ -33,11 +33,11 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger.types import AttemptKey
 
-PARTS = ("web", "dispatcher", "worker", "valkey", "postgresql")
-THREADS = 8
-HELD = 16
+PARTS: Final = ("web", "dispatcher", "worker", "valkey", "postgresql")
+THREADS: Final = 8
+HELD: Final = 16
 """Leases that a busy worker renews at a time."""
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS: Final = 2.0
 Times = dict[str, float]
 
 

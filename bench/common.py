@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, Final
 
 import matplotlib as mpl
 import psutil
@@ -25,9 +25,9 @@ from limner_shared.domain.jobs import JobSpec
 from limner_shared.settings import Settings
 from limner_worker.generators.base import Generator, ImageTask, Picture
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS: Final = Path(__file__).parent / "results"
 OURS, THEIRS, LINE = "#c8553d", "#b8bfc6", "#6b7480"
-NULL_CARD = Path(__file__).parent / "models" / "null.toml"
+NULL_CARD: Final = Path(__file__).parent / "models" / "null.toml"
 
 
 @contextmanager

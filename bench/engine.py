@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import click
 import psutil
@@ -44,8 +44,8 @@ from limner_worker.generators.model_cache import ModelCache
 from limner_worker.generators.registry import load
 
 SERVICE_GOAL, MIXED_GOAL, OVERHEAD_GOAL_MS, GROWTH_GOAL, KEEP_GOAL = 0.95, 0.9, 0.3, 0.05, 0.01
-BATCH = 8
-POLL_SECONDS = 0.05
+BATCH: Final = 8
+POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)

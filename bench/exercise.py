@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -32,7 +32,7 @@ from limner_web.openai.batch_loader import BatchLoader
 
 JOBS, BULKS, TALKS = "/api/v1/jobs", "/api/v1/bulks", "/api/v1/conversations"
 USAGE, PAUSES = "/api/v1/usage", "/api/v1/pauses"
-LONG = 10_000_000
+LONG: Final = 10_000_000
 
 
 def clean(app: Flask, **keep: float) -> None:

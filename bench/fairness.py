@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import click
 from sqlalchemy import func, select, text
@@ -35,9 +35,9 @@ from limner_shared.domain.views import BulkView
 from limner_shared.settings import Settings
 from limner_worker.generators.registry import load
 
-WEIGHTS = {"one": 1.0, "two": 2.0, "four": 4.0}
-TOLERANCE = 0.05
-WINDOW = 128
+WEIGHTS: Final = {"one": 1.0, "two": 2.0, "four": 4.0}
+TOLERANCE: Final = 0.05
+WINDOW: Final = 128
 """Released jobs are served in their order, so weights decide only about jobs beyond the release window."""
 
 

@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import click
 import numpy as np
@@ -60,15 +60,15 @@ from bench.simulation import SPEEDUPS, STEPS
 from limner_worker.generators import device_faults
 from limner_worker.runtime.placement import LOOK_SECONDS
 
-DEVICES = 64
-TENANTS = {"one": 8, "two": 4, "three": 2, "four": 1, "five": 1, "six": 1}
-SUSTAINED = 0.66
+DEVICES: Final = 64
+TENANTS: Final = {"one": 8, "two": 4, "three": 2, "four": 1, "five": 1, "six": 1}
+SUSTAINED: Final = 0.66
 """The most that static placement sustains at constant rates, relative to the capacity with full batches: several models
 share a device, so that batches are seldom full. At 0.6 waits are constant, at 0.7 they grow."""
-LOAD = 0.8 * SUSTAINED
-SWING = 0.7
+LOAD: Final = 0.8 * SUSTAINED
+SWING: Final = 0.7
 """A model's rate varies by this share of its mean in the course of the day."""
-ROUND_SECONDS = 0.25
+ROUND_SECONDS: Final = 0.25
 """The interval of the dispatcher's rounds."""
 
 
@@ -141,7 +141,7 @@ def fixed_models() -> list[list[str]]:
 
 
 Fleet = Callable[[Queues], list[Device]]
-POLICIES: Mapping[str, Fleet] = {
+POLICIES: Final[Mapping[str, Fleet]] = {
     "ours": lambda queues: [Ours(number, queues) for number in range(DEVICES)],
     "static": lambda queues: [Device(number, queues, models) for number, models in enumerate(fixed_models())],
     "least recently used": lambda queues: [LeastRecentlyUsed(number, queues) for number in range(DEVICES)],

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from bench.simulation import BUCKETS, SLOTS, step_time
 from limner_dispatcher.fairness import Backlog, FairShare
@@ -21,20 +21,20 @@ from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission, queue_order
 from limner_worker.runtime.placement import LOOK_SECONDS, Chooser
 
-GIB = 1 << 30
-SIZES = (7, 12, 2, 24, 7, 4, 34, 2, 16, 7, 24, 4)
+GIB: Final = 1 << 30
+SIZES: Final = (7, 12, 2, 24, 7, 4, 34, 2, 16, 7, 24, 4)
 """GB of each model, the most popular first."""
-LOAD_BYTES = 2 * GIB
+LOAD_BYTES: Final = 2 * GIB
 """Bytes loaded a second."""
-STEP_SECONDS = 0.25
+STEP_SECONDS: Final = 0.25
 """One step of one picture with a model of 7 GB on a fast device."""
-MEMORY = (80, 48)
-SPEED = (1.0, 0.5)
-SETTINGS = Settings.model_fields
-STEP_TIMES = [step_time(rows) for rows in range(BUCKETS[-1] + 1)]
-MODELS = [f"model-{number}" for number in range(len(SIZES))]
-BYTES = {model: size * GIB for model, size in zip(MODELS, SIZES, strict=True)}
-PACE = {model: STEP_SECONDS * math.sqrt(size / 7) for model, size in zip(MODELS, SIZES, strict=True)}
+MEMORY: Final = (80, 48)
+SPEED: Final = (1.0, 0.5)
+SETTINGS: Final = Settings.model_fields
+STEP_TIMES: Final = [step_time(rows) for rows in range(BUCKETS[-1] + 1)]
+MODELS: Final = [f"model-{number}" for number in range(len(SIZES))]
+BYTES: Final = {model: size * GIB for model, size in zip(MODELS, SIZES, strict=True)}
+PACE: Final = {model: STEP_SECONDS * math.sqrt(size / 7) for model, size in zip(MODELS, SIZES, strict=True)}
 """Seconds of one step of one picture alone on a fast device."""
 
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from pydantic import ValidationError
@@ -28,16 +28,16 @@ from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.client import ChatClient
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 
-FILE = Path(__file__).parent.parent / "tests" / "data" / "requests.jsonl"
-MENDED = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3", "fresh-4", "fresh-5", "fresh-6")
-PARTS = (*MENDED, "fresh-7")
+FILE: Final = Path(__file__).parent.parent / "tests" / "data" / "requests.jsonl"
+MENDED: Final = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3", "fresh-4", "fresh-5", "fresh-6")
+PARTS: Final = (*MENDED, "fresh-7")
 """The last was scored, and the rules were not mended until it reaches the goal of what is left over."""
-FIELDS = ("n", "size", "style", "negative")
-SIZES = ((256, 256), (64, 64), (384, 256), (256, 384))
+FIELDS: Final = ("n", "size", "style", "negative")
+SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))
 GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN = 0.99, 0.9, 0.85
-BATCH = 8
-_ARTICLE = re.compile(r"^(an?|the|eine?[nmrs]?|une?|una|um|uma|uno|un'|l'|een|de|het)\b\s*", re.IGNORECASE)
-_LEFTOVER = "的を의이가은는로 .,:;!?\u3002\uff0c\u3001"
+BATCH: Final = 8
+_ARTICLE: Final = re.compile(r"^(an?|the|eine?[nmrs]?|une?|una|um|uma|uno|un'|l'|een|de|het)\b\s*", re.IGNORECASE)
+_LEFTOVER: Final = "的を의이가은는로 .,:;!?\u3002\uff0c\u3001"
 """Particles and punctuation that do not count as left over."""
 
 

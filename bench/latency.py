@@ -8,6 +8,7 @@ Both sides alternate, round by round, on the same machine with the same number o
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import click
 import torch
@@ -21,7 +22,7 @@ from limner_worker.generators.base import Generator
 from limner_worker.generators.registry import load
 from limner_worker.stages.picture_files import encode_png
 
-GOAL = 1.5
+GOAL: Final = 1.5
 
 
 def direct(generator: Generator, spec: JobSpec) -> float:

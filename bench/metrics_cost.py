@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from io import BytesIO
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import click
 import httpx
@@ -29,7 +29,7 @@ from limner_client.local.stack import Stack
 from limner_shared.metrics.exposition import share_values
 from limner_shared.metrics.instruments import Counter, Histogram
 
-GOAL = 0.01
+GOAL: Final = 0.01
 
 
 def rate(client: Client, count: int) -> float:

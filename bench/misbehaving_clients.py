@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, Final
 
 import click
 import httpx
@@ -42,16 +42,16 @@ from limner_shared.db.engine import Database, upgrade
 from limner_shared.messaging.hints import Hints, Progress, connect
 from limner_shared.settings import Settings
 
-GOAL = 2.0
-METRICS_KEY = "bench"
-TENANTS = 4
-BULK_LINES = 5_000
-REQUESTS_PER_SECOND = 20
-PROGRESS_PER_SECOND = 16
-HELD = round(0.98 * (POLLS + STREAMS + SLOW_READERS))
+GOAL: Final = 2.0
+METRICS_KEY: Final = "bench"
+TENANTS: Final = 4
+BULK_LINES: Final = 5_000
+REQUESTS_PER_SECOND: Final = 20
+PROGRESS_PER_SECOND: Final = 16
+HELD: Final = round(0.98 * (POLLS + STREAMS + SLOW_READERS))
 """The slots in use once all have arrived: some clients are always between two polls."""
-ARRIVAL_SECONDS = 120.0
-JOB = {"prompt": "a red apple"}
+ARRIVAL_SECONDS: Final = 120.0
+JOB: Final = {"prompt": "a red apple"}
 
 
 @dataclass

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from bench.common import draw
 from limner_shared.domain.cards import Catalogue
@@ -27,13 +27,13 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_worker.generators.registry import load
 
-PEER = os.environ.get("LIMNER_PEER", "")
-BATCH = 8
-WAIT_SECONDS = 0.01
-HOST = "127.0.0.1"
-TASK = "draw"
+PEER: Final = os.environ.get("LIMNER_PEER", "")
+BATCH: Final = 8
+WAIT_SECONDS: Final = 0.01
+HOST: Final = "127.0.0.1"
+TASK: Final = "draw"
 """Celery's task, and its queue."""
-DONE = "done:"
+DONE: Final = "done:"
 """Prefix of the Redis list with Celery's result, for which the client waits."""
 
 

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import httpx
@@ -44,12 +44,12 @@ from limner_client.local.embedded_valkey import free_port
 Order = dict[str, Any]
 Send = Callable[[Order], None]
 """Sends an order, and returns when it is done."""
-MODULES = {"celery": "celery", "litserve": "litserve", "ray": "ray.serve", "bentoml": "bentoml"}
+MODULES: Final = {"celery": "celery", "litserve": "litserve", "ray": "ray.serve", "bentoml": "bentoml"}
 SHORT, LONG = (4, 10), (30, 50)
-LOAD = 0.8
-RATIO_GOAL = 1 / 3
-READY_SECONDS = 180
-ROOT = Path(__file__).parents[1]
+LOAD: Final = 0.8
+RATIO_GOAL: Final = 1 / 3
+READY_SECONDS: Final = 180
+ROOT: Final = Path(__file__).parents[1]
 
 
 def trace(count: int, scale: int) -> list[Order]:

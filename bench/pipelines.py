@@ -29,8 +29,8 @@ from limner_shared.domain.jobs import JobRequest
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
 
 STEP_GOAL_MS, START_GOAL_MS = 0.05, 1.0
-BATCH = 8
-CARD = """
+BATCH: Final = 8
+CARD: Final = """
 name = "tiny"
 title = "Tiny"
 family = "diffusers"

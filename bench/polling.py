@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 import click
 import httpx
@@ -37,10 +38,10 @@ from limner_shared.messaging.hints import Hints, connect
 from limner_shared.settings import Settings
 
 GOAL_RATE, GOAL_MB, GOAL_SECONDS = 0.8, 500.0, 0.1
-CONNECTIONS = 8
-WAITERS = 6
+CONNECTIONS: Final = 8
+WAITERS: Final = 6
 """Clients that wait for each job: five long polls and a stream."""
-PLAIN = b"GET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PLAIN: Final = b"GET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 import torch
@@ -25,10 +25,10 @@ from limner_worker.generators.builtin.scenes.reading import SceneReader
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.stages.interpretation.language_files import BY_CODE
 
-GOAL = 0.95
-SINGLE = {"seen", "held out", "in sentences"}
+GOAL: Final = 0.95
+SINGLE: Final = {"seen", "held out", "in sentences"}
 """The thing may have other things around it."""
-MIRRORED = {"right": "left", "below": "above"}
+MIRRORED: Final = {"right": "left", "below": "above"}
 
 
 class Readings:

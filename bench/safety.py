@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
+from typing import Any, Final
 
 import click
 import torch
@@ -24,9 +24,9 @@ from limner_worker.generators.base import Picture, locate
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.registry import load
 
-MODELS = ("limner-flow", "limner-gan")
-THRESHOLD = Settings().safety_threshold
-GOAL = 0.01
+MODELS: Final = ("limner-flow", "limner-gan")
+THRESHOLD: Final = Settings().safety_threshold
+GOAL: Final = 0.01
 
 
 def drawings(card: ModelCard, count: int) -> tuple[list[Picture], float]:

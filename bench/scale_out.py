@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from heapq import heappush, heapreplace
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 import click
 import numpy as np
@@ -32,15 +32,15 @@ from bench.simulation import CAPACITY, STEPS, Job, StepLevel, run_until
 from limner_client.operations.cells import Cell, Cells, place
 
 PER_SECOND, DEVICES, TENANTS = 10_000, 10_000, 2000
-LOAD = 0.8
-STEP_SECONDS = LOAD * DEVICES * CAPACITY / PER_SECOND
+LOAD: Final = 0.8
+STEP_SECONDS: Final = LOAD * DEVICES * CAPACITY / PER_SECOND
 """The time of one step of one picture alone, so that the devices are busy by this load."""
-SECONDS_PER_JOB = {"web": 0.0142, "postgresql": 0.0051, "valkey": 0.00042, "dispatcher": 0.00046}
+SECONDS_PER_JOB: Final = {"web": 0.0142, "postgresql": 0.0051, "valkey": 0.00042, "dispatcher": 0.00046}
 """Processor time of a job that is submitted by itself, as `bench.capacity` measured it."""
-POSTGRESQL_CORES = 16
-NUMBERS = (1, 2, 4, 8, 16)
-MOST_BUSY = 0.8
-GOAL_SECONDS = 0.1
+POSTGRESQL_CORES: Final = 16
+NUMBERS: Final = (1, 2, 4, 8, 16)
+MOST_BUSY: Final = 0.8
+GOAL_SECONDS: Final = 0.1
 
 
 def shares(number: int) -> list[list[float]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 import torch
@@ -29,7 +29,7 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
 from limner_worker.stages.interpretation.image_recognition import TOWER
 
-TEMPLATES = {
+TEMPLATES: Final = {
     "{}": "en",
     "a {} on a wooden table next to a window": "en",
     "two {}s side by side": "en",
@@ -38,9 +38,22 @@ TEMPLATES = {
     "ein lila {} auf einem Tisch": "de",
     "一个紫色的{}": "zh",
 }
-SYMBOLS = {"flag", "button", "sign", "face", "arrow", "hand", "man", "woman", "person", "symbol", "keycap,", "square"}
-STEPS = (4, 8, 24, 50)
-WITHOUT = {
+SYMBOLS: Final = {
+    "flag",
+    "button",
+    "sign",
+    "face",
+    "arrow",
+    "hand",
+    "man",
+    "woman",
+    "person",
+    "symbol",
+    "keycap,",
+    "square",
+}
+STEPS: Final = (4, 8, 24, 50)
+WITHOUT: Final = {
     "smiling face with sunglasses": ("sunglasses", "smiling face"),
     "house with garden": ("tree", "house"),
     "cat with tears of joy": ("tears", "grinning cat"),

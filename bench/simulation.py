@@ -30,7 +30,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import click
 import numpy as np
@@ -42,16 +42,16 @@ from limner_shared.domain.jobs import Lane
 from limner_shared.settings import Settings
 from limner_worker.engine.scheduler import Scheduler
 
-SPEEDUPS = {1: 1.0, 2: 1.82, 3: 2.69, 16: 3.21}
+SPEEDUPS: Final = {1: 1.0, 2: 1.82, 3: 2.69, 16: 3.21}
 """Rows per second at a batch size, relative to size 1."""
-BUCKETS: tuple[int, ...] = ModelCard.model_fields["buckets"].default
-SLOTS: int = Settings.model_fields["slots"].default
-SIZES = (2, 3, 4, 8)
+BUCKETS: Final[tuple[int, ...]] = ModelCard.model_fields["buckets"].default
+SLOTS: Final[int] = Settings.model_fields["slots"].default
+SIZES: Final = (2, 3, 4, 8)
 """The batch sizes of dynamic batching, of which the best counts."""
-STEPS = (4, 50)
+STEPS: Final = (4, 50)
 Latency = dict[str, dict[str, float]]
-LOADS = (0.5, 0.8, 0.95)
-DEVICES = (1, 4, 16, 64)
+LOADS: Final = (0.5, 0.8, 0.95)
+DEVICES: Final = (1, 4, 16, 64)
 
 
 def step_time(rows: int) -> float:
@@ -59,8 +59,8 @@ def step_time(rows: int) -> float:
     return float(np.interp(rows, list(SPEEDUPS), [size / gain for size, gain in SPEEDUPS.items()]))
 
 
-STEP_TIMES = [step_time(rows) for rows in range(BUCKETS[-1] + 1)]
-CAPACITY = BUCKETS[-1] / STEP_TIMES[BUCKETS[-1]] / (sum(STEPS) / 2)
+STEP_TIMES: Final = [step_time(rows) for rows in range(BUCKETS[-1] + 1)]
+CAPACITY: Final = BUCKETS[-1] / STEP_TIMES[BUCKETS[-1]] / (sum(STEPS) / 2)
 """Jobs per unit of time of one device."""
 
 
@@ -152,7 +152,7 @@ class Whole:
         return now
 
 
-POLICIES: dict[str, list[Callable[[], Device]]] = {
+POLICIES: Final[dict[str, list[Callable[[], Device]]]] = {
     "ours": [StepLevel],
     "dynamic": [partial(Whole, size, leaving=False) for size in SIZES],
     "dynamic, leaving": [partial(Whole, size, leaving=True) for size in SIZES],

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from flask import Flask
 from redis import Redis
@@ -38,11 +38,11 @@ from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging
 from limner_web.app import create_app
 
-FEW = 10_000
-IN_HAND = 16
-WARM_UP = 3
-LISTED = ("", "?state=failed", "?model=limner-flow&state=canceled", "?model=limner-flow")
-SERVER = ("max_wal_size = '8GB'", "maintenance_work_mem = '1GB'", "checkpoint_timeout = '30min'")
+FEW: Final = 10_000
+IN_HAND: Final = 16
+WARM_UP: Final = 3
+LISTED: Final = ("", "?state=failed", "?model=limner-flow&state=canceled", "?model=limner-flow")
+SERVER: Final = ("max_wal_size = '8GB'", "maintenance_work_mem = '1GB'", "checkpoint_timeout = '30min'")
 """Settings that speed up the filling of tables; both tables are measured on the same server."""
 
 

@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import BytesIO
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, Final
 
 import click
 import psutil
@@ -45,16 +45,16 @@ from limner_shared.storage.blobs import FOLDERS, Blobs
 
 SINGLES, BULKS, FOLLOWERS = 4, 1, 4
 """Clients of each kind. One process runs them all, beside the service."""
-BULK_LINES = 200
-CANCELED = 0.2
-KEPT_DAYS = 120 / 86_400
-SAMPLE_SECONDS = 2.0
-WINDOWS = 6
+BULK_LINES: Final = 200
+CANCELED: Final = 0.2
+KEPT_DAYS: Final = 120 / 86_400
+SAMPLE_SECONDS: Final = 2.0
+WINDOWS: Final = 6
 GROWTH, SLOWER = 1.02, 1.3
-DICE = random.Random()  # noqa: S311 - load, not secrets
-KINDS = {"serve": "web", "worker": "worker", "dispatcher": "dispatcher"}
+DICE: Final = random.Random()  # noqa: S311 - load, not secrets
+KINDS: Final = {"serve": "web", "worker": "worker", "dispatcher": "dispatcher"}
 """The processes that are watched, by the command that each runs."""
-DIGEST = re.compile("[0-9a-f]{64}")
+DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass

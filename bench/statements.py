@@ -10,18 +10,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event, text
 
 from limner_shared.db.engine import Database
 from limner_shared.domain.jobs import JobSpec
 
-LARGE_ROWS = 10_000
+LARGE_ROWS: Final = 10_000
 """No table of this size may be scanned."""
-MAX_FILTERED_ROWS = 2000
+MAX_FILTERED_ROWS: Final = 2000
 """An index does not serve a query that filters out more rows than this."""
-CHUNK = 500_000
+CHUNK: Final = 500_000
 BULKS, WAITING, SCHEDULED = 100, 100, 100
 TENANT, OTHER = "tenant_local", "tenant_other"
 

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -30,11 +30,11 @@ from limner_client.client import Client
 from limner_client.local.stack import Stack
 from limner_shared import tracing
 
-GOAL_OFF = 0.001
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-SENDERS = 8
-CALLS_A_SPAN = 4
-PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+GOAL_OFF: Final = 0.001
+ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+SENDERS: Final = 8
+CALLS_A_SPAN: Final = 4
+PARENT: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @contextmanager

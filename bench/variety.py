@@ -17,7 +17,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Final
 
 import click
 import numpy as np
@@ -38,9 +38,9 @@ from limner_training.tasks.selection import true_sources
 from limner_training.tasks.true_drawings import Sources, drawn
 from limner_worker.networks.weights import SHIPPED
 
-SEEDS = 4
-LEAST = 0.6
-MOST_LOST = 0.01
+SEEDS: Final = 4
+LEAST: Final = 0.6
+MOST_LOST: Final = 0.01
 """By so much may top-5 fall below that of pictures in the first style."""
 
 

@@ -16,12 +16,13 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Final
 
-CONNECTING = 100
+CONNECTING: Final = 100
 """Maximum concurrent connection attempts."""
-ENDED = b"canceled"
-SETTLE_SECONDS = 3
-LATEST_SECONDS = 30
+ENDED: Final = b"canceled"
+SETTLE_SECONDS: Final = 3
+LATEST_SECONDS: Final = 30
 
 
 class Waiting:

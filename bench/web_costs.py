@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final
 
 import click
 import psutil
@@ -22,8 +23,8 @@ from bench.polling import submit, web
 from limner_client.client import Client
 from limner_shared.settings import Settings
 
-CLIENTS = 100
-GOAL_MS = 5.0
+CLIENTS: Final = 100
+GOAL_MS: Final = 5.0
 
 
 async def renew(port: int, jobs: Sequence[str], seconds: float) -> int:

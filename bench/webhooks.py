@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
 
 import click
 
@@ -29,10 +30,10 @@ from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.hints import Hints, connect
 
-GOAL_SECONDS = 0.25
-TENANT = ledger.LOCAL_TENANT
-HANGING = 20
-EVENTS = ["job.canceled"]
+GOAL_SECONDS: Final = 0.25
+TENANT: Final = ledger.LOCAL_TENANT
+HANGING: Final = 20
+EVENTS: Final = ["job.canceled"]
 
 
 @dataclass

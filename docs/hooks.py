@@ -242,7 +242,7 @@ def metrics_reference() -> str:
     for line in inspect.getsource(metrics).splitlines():
         if title := re.fullmatch(r"# --- (.*) ---", line):
             lines += ["", f"## {title[1]}", "", *table_head("metric", "type", "labels", "meaning")]
-        elif (found := re.match(r"([A-Z_]+) = ", line)) and found[1] in by_attribute:
+        elif (found := re.match(r"([A-Z_]+): Final = ", line)) and found[1] in by_attribute:
             metric = by_attribute[found[1]]
             labels = ", ".join(f"`{label}`" for label in metric.labels)
             lines.append(row(f"`{metric.name}`", metric.kind, labels, metric.text))

@@ -1,7 +1,7 @@
 """Counts what the project's style limits, prints the figures and fails for each breach: `make lint` runs it.
 
 Limits: 300 lines a file and 40 lines a function outside tests and benchmarks, 350 lines a file of tests, no import
-cycle among modules, and none of the words that our documentation avoids.
+cycle among modules, every constant of a module declared `Final`, and none of the words that our documentation avoids.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ MAX_FUNCTION_LINES: Final = 40
 AVOIDED: Final = re.compile(
     r"\b(whoever|nobody|anew|so many|of so much|half made|so often|for ever|whereby|thereof|lest)\b", re.IGNORECASE
 )
+CONSTANT: Final = re.compile(r"_?[A-Z][A-Z0-9_]+")
 PROSE: Final = (".py", ".md", ".toml", ".html", ".js", ".yml", ".sh")
 
 
@@ -68,6 +69,19 @@ def imports(tree: ast.Module, known: set[str]) -> set[str]:
     return found & known
 
 
+def constants(tree: ast.Module) -> Iterator[str]:
+    """The module's constants that are not declared `Final`; a name that a function sets with `global` is a variable."""
+    variables = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and not ast.unparse(node.annotation).startswith(("Final", "TypeAlias")):
+            names = {node.target.id} if isinstance(node.target, ast.Name) else set[str]()
+        else:
+            continue
+        yield from sorted(name for name in names - variables if CONSTANT.fullmatch(name))
+
+
 def cycles(graph: dict[str, set[str]]) -> list[str]:
     """One line for each module that imports itself through others."""
 
@@ -99,6 +113,7 @@ def main() -> int:
         longest["file"] = max(longest["file"], lines)
         if lines > MAX_FILE_LINES:
             breaches.append(f"{where}: {lines} lines, at most {MAX_FILE_LINES}")
+        breaches += [f"{where}: declare the constant {name} as Final" for name in constants(tree)]
         for name, length in functions(tree):
             longest["function"] = max(longest["function"], length)
             if length > MAX_FUNCTION_LINES:

@@ -6,7 +6,7 @@ Its text encoder runs on the CPU in any case; random conditionings take its plac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -17,8 +17,8 @@ from limner_worker.generators.base import ImageTask
 from limner_worker.generators.builtin.conditioned import Conditioning
 from limner_worker.generators.builtin.latent_flow import LatentFlow
 
-BATCH = 8
-LARGEST_MEAN = 2.0
+BATCH: Final = 8
+LARGEST_MEAN: Final = 2.0
 """The largest mean difference from the CPU's pictures in 1/255."""
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
+from typing import Final
 
 from limner_shared.db.ledger import Claim
 from limner_shared.domain.jobs import JobRequest, JobSpec, Lane
@@ -17,7 +18,7 @@ from limner_worker.engine.loop import Engine
 from limner_worker.generators.base import Generator, Picture
 from limner_worker.generators.model_cache import ModelCache
 
-LONGEST_SECONDS = 300.0
+LONGEST_SECONDS: Final = 300.0
 """The time after which jobs count as stuck."""
 
 

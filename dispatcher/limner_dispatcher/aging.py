@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from limner_shared.domain.jobs import Lane
 
-CLASSES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
+CLASSES: Final = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 
 
 @dataclass(slots=True)

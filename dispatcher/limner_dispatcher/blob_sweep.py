@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import Final
 
 from limner_shared.db import ledger, queries
 from limner_shared.db.engine import Database
@@ -12,12 +13,12 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-EVERY_SECONDS = 60.0
+EVERY_SECONDS: Final = 60.0
 """One of the 256 folders of pictures is checked each time, because listing is slow; all of them take four hours."""
-ASIDE_SECONDS = 600.0
+ASIDE_SECONDS: Final = 600.0
 """Longer than a worker needs from storing a picture to committing its row, which is at most a lease."""
-UNFINISHED_SECONDS = 86_400.0
-YOUNG_SECONDS = 3600.0
+UNFINISHED_SECONDS: Final = 86_400.0
+YOUNG_SECONDS: Final = 3600.0
 """A picture that was stored within this time may still get its row."""
 
 

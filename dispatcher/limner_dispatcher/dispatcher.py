@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -46,24 +47,24 @@ from limner_shared.threads import Supervisor, end_process
 
 log = get_logger(__name__)
 
-RELEASE_DUTY = "dispatch"  # the previous release has only this duty: of both, only one dispatcher releases
-REPAIR_DUTY = "repair"
-CLEAN_DUTY = "clean"
-DUTIES = (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY, WEBHOOK_DUTY)
-CLEAN_LEAD_SECONDS = 180.0
+RELEASE_DUTY: Final = "dispatch"  # the previous release has only this duty: of both, only one dispatcher releases
+REPAIR_DUTY: Final = "repair"
+CLEAN_DUTY: Final = "clean"
+DUTIES: Final = (RELEASE_DUTY, REPAIR_DUTY, CLEAN_DUTY, WEBHOOK_DUTY)
+CLEAN_LEAD_SECONDS: Final = 180.0
 """Longer than the interval between two cleanings."""
-SHORTEST_PAUSE = 0.02
+SHORTEST_PAUSE: Final = 0.02
 """The shortest pause between two rounds, for any rate of claims."""
-CLEAN_PAUSE = 1.0
-HINT_SECONDS = 5.0
+CLEAN_PAUSE: Final = 1.0
+HINT_SECONDS: Final = 5.0
 """How long one wait for a hint of webhooks lasts."""
-WATCH_SECONDS = 1.0
-STALLED_SECONDS = 60.0
+WATCH_SECONDS: Final = 1.0
+STALLED_SECONDS: Final = 60.0
 """The limit of one item of release or repair: a few statements, each of which the database ends after half of this
 time."""
-CLEAN_STALLED_SECONDS = 900.0
+CLEAN_STALLED_SECONDS: Final = 900.0
 """The limit of one cleaning duty: up to hundreds of calls to the object store, each with its own time limits."""
-STOP_SECONDS = 10.0
+STOP_SECONDS: Final = 10.0
 
 
 class Dispatcher:

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from limner_shared import metrics
 from limner_shared.db.engine import DATABASE_AWAY, describe
@@ -16,10 +17,10 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-FIRST_SECONDS = 1.0
+FIRST_SECONDS: Final = 1.0
 """The delay of an item's first retry; it doubles with each further failure."""
-LONGEST_SECONDS = 300.0
-LONGEST_BUSY_SECONDS = 4.0
+LONGEST_SECONDS: Final = 300.0
+LONGEST_BUSY_SECONDS: Final = 4.0
 """The longest delay for items that failed because another transaction held their rows."""
 
 

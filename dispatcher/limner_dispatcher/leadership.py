@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +17,7 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-LEAD_SECONDS = 5.0
+LEAD_SECONDS: Final = 5.0
 """The time after which another dispatcher takes over from a silent leader."""
 
 

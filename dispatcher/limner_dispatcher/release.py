@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from celery import Celery
 from sqlalchemy.orm import Session
@@ -33,13 +34,13 @@ from limner_shared.telemetry import get_logger, job_ids
 
 log = get_logger(__name__)
 
-FORGOTTEN_SECONDS = 3.0
+FORGOTTEN_SECONDS: Final = 3.0
 """A job that was released this much earlier than the oldest message in Redis and is not claimed has lost its
 message."""
-FORGOTTEN_ALONE_SECONDS = 60.0
+FORGOTTEN_ALONE_SECONDS: Final = 60.0
 """The same for a job that must run alone: its worker fetches the message, and finishes its other jobs before it
 claims."""
-SHARES_AT_ONCE = 256
+SHARES_AT_ONCE: Final = 256
 
 
 @dataclass

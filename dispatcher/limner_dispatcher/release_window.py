@@ -5,10 +5,11 @@ others, large enough that the workers never wait for the dispatcher's next round
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-WORTH_SECONDS = 0.4
+WORTH_SECONDS: Final = 0.4
 """The window holds about this much of the workers' time, but is never smaller than its minimum."""
-PROBE_SECONDS = 0.05
+PROBE_SECONDS: Final = 0.05
 """The wait for the next round while the rate of claims is not known."""
 
 

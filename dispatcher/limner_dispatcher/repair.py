@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -22,24 +23,24 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-UNKNOWN_MODEL_SECONDS = 60.0
+UNKNOWN_MODEL_SECONDS: Final = 60.0
 """How long a job of an unknown model waits: the model may be new, and this dispatcher not yet restarted."""
-STALE_BULK_SECONDS = 60.0
+STALE_BULK_SECONDS: Final = 60.0
 """A bulk's loader reports every few seconds; after this time without a report its web process is dead."""
-IDEMPOTENCY_SECONDS = 24 * 3600.0
-RENEWAL_SECONDS = 5.0
+IDEMPOTENCY_SECONDS: Final = 24 * 3600.0
+RENEWAL_SECONDS: Final = 5.0
 """After a database outage workers have this long to renew their leases before any job is reaped."""
-GAP_SECONDS = 3.0
+GAP_SECONDS: Final = 3.0
 """A longer gap between two rounds, or between a round's begin and its reaping, means that the database, or every
 dispatcher, was unavailable in between."""
-MAX_LATE_ROUNDS = 3
+MAX_LATE_ROUNDS: Final = 3
 """After this many late rounds one after another, the database is slow rather than back from an outage: jobs of lost
 workers must not wait for a fast round.
 """
-SWEPT_AT_ONCE = 1000
-STARTED_A_ROUND = 10_000
+SWEPT_AT_ONCE: Final = 1000
+STARTED_A_ROUND: Final = 10_000
 """The most scheduled jobs that one round starts; the next round continues."""
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS: Final = 1.0
 """Time for sweeping bulks in a round, regardless of their number; afterwards the leases are checked again."""
 
 

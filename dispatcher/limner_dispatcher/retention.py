@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -20,20 +21,20 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-EVERY_SECONDS = 60.0
-ROWS = 500
-DAY_SECONDS = 86_400.0
-LATE_SECONDS = 3600.0
+EVERY_SECONDS: Final = 60.0
+ROWS: Final = 500
+DAY_SECONDS: Final = 86_400.0
+LATE_SECONDS: Final = 3600.0
 """A webhook delivery is given up this long after its deadline, if its receiver is not tried at all."""
-LISTED_EVERY_SECONDS = 3600.0
-CHECKPOINT_SECONDS = 86_400.0
+LISTED_EVERY_SECONDS: Final = 3600.0
+CHECKPOINT_SECONDS: Final = 86_400.0
 """A checkpoint of this age belongs to a job that has ended or will start again from the beginning."""
-RENDITION_SECONDS = 30 * 86_400.0
+RENDITION_SECONDS: Final = 30 * 86_400.0
 """A rendition of this age is deleted and made again when it is requested. A picture's deletion deletes its renditions,
 but one may be stored at that very moment."""
-UPLOAD_SECONDS = 3600.0
+UPLOAD_SECONDS: Final = 3600.0
 """An upload may take this long from its first part to its row."""
-GRACE_SECONDS = 600.0
+GRACE_SECONDS: Final = 600.0
 """A worker stores a picture before its row: an unreferenced blob may get its row within this time."""
 
 

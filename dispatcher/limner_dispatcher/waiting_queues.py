@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from limner_shared.db.release_queries import WaitingQueue
 
-QUEUES_AT_ONCE = 64
-QUEUES_A_ROUND = 1024
+QUEUES_AT_ONCE: Final = 64
+QUEUES_A_ROUND: Final = 1024
 """The limit of queues without releasable jobs (paused ones, for example) that one round skips for a tenant."""
-JOBS_AT_ONCE = 256
+JOBS_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from typing import Final
 
 from redis import Redis
 from redis.client import PubSub
@@ -13,9 +14,9 @@ from redis.exceptions import RedisError
 from limner_shared.messaging.hints import WAKE_CHANNEL
 from limner_shared.messaging.typed_redis import subscription
 
-SHORTEST_SECONDS = 0.02
+SHORTEST_SECONDS: Final = 0.02
 """The shortest wait, for any rate of messages."""
-LOOK_SECONDS = 0.25
+LOOK_SECONDS: Final = 0.25
 """The longest delay until `stopping` is noticed."""
 
 

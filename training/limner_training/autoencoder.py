@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor
 from limner_worker.networks.autoencoder import Autoencoder
 
 # Small enough that the latents keep their information, large enough that their scale stays near 1.
-KL_WEIGHT = 1e-3
+KL_WEIGHT: Final = 1e-3
 # The score is the mean PSNR, a mean of logarithms, so plain drawings count as much as detailed ones.
-LOG_WEIGHT = 0.05
+LOG_WEIGHT: Final = 0.05
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,9 +17,17 @@ from limner_training.data import Drawing
 from limner_training.languages import COLUMNS, LANGUAGES, foreign_captions
 from limner_worker.networks.weights import write_tensors
 
-FRAMES = ("{a}", "the {it}", "{it} emoji", "a picture of {a}", "a drawing of {a}", "a cute {it}", "an icon of {a}")
+FRAMES: Final = (
+    "{a}",
+    "the {it}",
+    "{it} emoji",
+    "a picture of {a}",
+    "a drawing of {a}",
+    "a cute {it}",
+    "an icon of {a}",
+)
 # Common names that differ from the CLDR name.
-EVERYDAY = {
+EVERYDAY: Final = {
     "automobile": ("car", "red car"),
     "oncoming automobile": ("red car from the front",),
     "sport utility vehicle": ("blue car", "car"),
@@ -77,9 +86,9 @@ EVERYDAY = {
     "dragon face": ("dragon head",),
 }
 # Words that CLDR adds to name the symbol rather than the thing.
-SUFFIXES = (" face", " button", " symbol", " sign")
+SUFFIXES: Final = (" face", " button", " symbol", " sign")
 # Relative sampling weight of each category: what users request most gets the most capacity.
-CATEGORY_WEIGHTS = {
+CATEGORY_WEIGHTS: Final = {
     "Smileys & Emotion": 1.2,
     "Animals & Nature": 1.4,
     "Food & Drink": 1.4,
@@ -90,8 +99,8 @@ CATEGORY_WEIGHTS = {
     "Symbols": 0.25,
     "Flags": 0.3,
 }
-ENGLISH_COLUMNS = 16
-ENGLISH_SHARE = 0.4
+ENGLISH_COLUMNS: Final = 16
+ENGLISH_SHARE: Final = 0.4
 """The share of English among sampled captions; the other languages share the rest equally."""
 Names = Mapping[str, tuple[str, Sequence[str]]]
 """Maps each concept to its name and keywords in one language."""

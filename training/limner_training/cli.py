@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 import click
 from rich.console import Console
@@ -25,7 +25,7 @@ from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
 from limner_worker.networks.weights import SHIPPED, WeightsError
 
 # Minutes, batch size and peak learning rate of each stage: about those of the shipped weights, on two shared cores.
-DEFAULTS: dict[str, tuple[float, int, float]] = {
+DEFAULTS: Final[dict[str, tuple[float, int, float]]] = {
     "text": (14.0, 256, 1e-3),
     "vae": (25.0, 32, 2e-3),
     "draft": (4.0, 512, 2e-3),
@@ -35,9 +35,9 @@ DEFAULTS: dict[str, tuple[float, int, float]] = {
     "gan-relativistic": (25.0, 64, 4e-4),
     "upscaler": (11.0, 8, 2e-3),
 }
-COMPARED = frozenset(("gan-log", "gan-relativistic"))
+COMPARED: Final = frozenset(("gan-log", "gan-relativistic"))
 """Stages that ship nothing, which `limner train all` leaves out."""
-TRAINERS: dict[str, Callable[[stages.Options], None]] = {
+TRAINERS: Final[dict[str, Callable[[stages.Options], None]]] = {
     "text": stages.train_towers,
     "vae": stages.train_autoencoder,
     "draft": stages.train_draft,

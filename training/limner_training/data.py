@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
 from limner_shared.settings import Settings
 
-STYLES = ("noto", "noto-v1", "flat", "3d")
-PACKAGES = {
+STYLES: Final = ("noto", "noto-v1", "flat", "3d")
+PACKAGES: Final = {
     "noto": "@iconify-json/noto@1.2.9",
     "noto-v1": "@iconify-json/noto-v1@1.2.5",
     "flat": "@iconify-json/fluent-emoji-flat@1.2.6",
@@ -27,11 +27,11 @@ PACKAGES = {
     "names": "cldr-annotations-full@48.2.0",
     "derived": "cldr-annotations-derived-full@48.2.0",
 }
-NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-SIZE = 256
-HELD_OUT = 256
+NAMESPACES: Final = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+SIZE: Final = 256
+HELD_OUT: Final = 256
 # Rendered drawings take 1.2 GB; the packages, the 64-pixel copies and the checkpoints the rest.
-NEEDED_BYTES = 2_500_000_000
+NEEDED_BYTES: Final = 2_500_000_000
 
 
 class DataError(RuntimeError):

@@ -25,12 +25,12 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import load_module
 
-MODELS = ("limner-vae", "limner-gan", "limner-flow")
+MODELS: Final = ("limner-vae", "limner-gan", "limner-flow")
 STEPS, GUIDANCE = 8, 3.0
 """The flow's default settings: those of its card."""
-SECOND_SEED = 1_000_000
+SECOND_SEED: Final = 1_000_000
 """Seed offset of each prompt's second image, above any number of images."""
-PROMPTS = (
+PROMPTS: Final = (
     "red apple",
     "cat face",
     "rocket",
@@ -69,7 +69,7 @@ class Sizes:
     timed: int = 7
 
 
-QUICK = Sizes(pairs=48, a_language=8, timed=3)
+QUICK: Final = Sizes(pairs=48, a_language=8, timed=3)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 from limner_training.captions import CaptionTable
 from limner_worker.networks.flow_transformer import Draft, FlowTransformer
 
-DROPPED_TEXT = 0.1
-DROPPED_STYLE = 0.1
+DROPPED_TEXT: Final = 0.1
+DROPPED_STYLE: Final = 0.1
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +18,13 @@ from limner_worker.networks.flow_transformer import Draft
 from limner_worker.networks.gan import NOISE_WIDTH, Discriminator, GanGenerator
 
 Objective = Literal["least-squares", "log", "relativistic"]
-RECONSTRUCTION = 0.5
+RECONSTRUCTION: Final = 0.5
 """Weight of the distance to the drawing itself (as in pix2pix, Isola et al. 2017): a concept has only four drawings."""
-PENALTY = 0.5
-PENALTY_NOISE = 0.1
-PENALISED = 4
+PENALTY: Final = 0.5
+PENALTY_NOISE: Final = 0.1
+PENALISED: Final = 4
 """The gradient penalty uses every fourth image of a batch."""
-DROPPED_STYLE = 0.1
+DROPPED_STYLE: Final = 0.1
 
 
 class Mismatch(NamedTuple):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
-LANGUAGES = ("zh", "ja", "es", "de", "fr", "ru", "ko", "pt", "it")
+LANGUAGES: Final = ("zh", "ja", "es", "de", "fr", "ru", "ko", "pt", "it")
 """CLDR locales of the training captions besides English."""
-COLUMNS = 7
+COLUMNS: Final = 7
 """Captions per concept and language; the first is the name."""
-FRAMES = {
+FRAMES: Final = {
     "zh": ("{it}的图片", "画一个{it}"),
     "ja": ("{it}の絵", "{it}のイラスト"),
     "es": ("un dibujo de {it}", "una imagen: {it}"),

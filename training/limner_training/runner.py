@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from limner_training import data, loop, report
 
-CHECKPOINT_SECONDS = 180.0
-ENTRY_STEPS = 25
+CHECKPOINT_SECONDS: Final = 180.0
+ENTRY_STEPS: Final = 25
 
 
 def set_up(threads: int, seed: int) -> np.random.Generator:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, save_module
 
 Network = TypeVar("Network", bound=nn.Module)
-SHIPPED: dict[str, dict[str, type[nn.Module]]] = {
+SHIPPED: Final[dict[str, dict[str, type[nn.Module]]]] = {
     "limner-text": {"head": TextHead, "tower": ImageTower},
     "limner-vae": {"autoencoder": Autoencoder, "upscaler": Upscaler},
     "limner-flow": {"flow": FlowTransformer},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from limner_training.captions import CaptionTable
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 
-TEXT_WEIGHT = 0.5
-STYLE_WEIGHT = 0.5
-INPUT_NOISE = 0.006
+TEXT_WEIGHT: Final = 0.5
+STYLE_WEIGHT: Final = 0.5
+INPUT_NOISE: Final = 0.006
 """Standard deviation of the noise added to each of the 384 entries of a sentence: prompts differ from captions."""
 
 

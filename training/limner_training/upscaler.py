@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from limner_training.autoencoder import picture_loss, psnr, to_tensor
 from limner_worker.networks.upscaler import Upscaler
 
 # A crop shows as much detail as a whole drawing at a fraction of the cost; white margins teach little.
-CROP = 32
+CROP: Final = 32
 
 
 @dataclass

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 from apiflask import APIFlask
 from flask import Response, g, request
@@ -53,7 +54,7 @@ from limner_web.updates.unchanged import with_unchanged_polls
 
 log = get_logger(__name__)
 
-MODULES = (
+MODULES: Final = (
     jobs,
     job_lists,
     labels,
@@ -92,16 +93,16 @@ MODULES = (
     languages,
     assets,
 )
-BLUEPRINTS = (*(module.bp for module in MODULES), images.links, privacy.settings)
-CONFIGURATION = {
+BLUEPRINTS: Final = (*(module.bp for module in MODULES), images.links, privacy.settings)
+CONFIGURATION: Final = {
     "OPENAPI_VERSION": "3.1.0",
     "MAX_CONTENT_LENGTH": None,  # a bulk may be larger than other bodies; `request_checks` sets the limit
     "DESCRIPTION": "Generate images from text. Errors are RFC 9457 problem documents with a stable `code`.",
 }
-CONCERNED = ("job", "bulk", "conversation")
+CONCERNED: Final = ("job", "bulk", "conversation")
 """The parts of a route that every line of its requests names."""
-LOGGED_PATH_CHARS = 200
-WORD = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
+LOGGED_PATH_CHARS: Final = 200
+WORD: Final = re.compile(r"[\w.:/+=-]{1,64}", re.ASCII)
 
 
 def security_headers(picture_origin: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ LIMNER_METRICS_KEY, unless the service is open to this machine only.
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Flask, Response, request
@@ -20,7 +20,7 @@ from limner_web.serving.operator_port import is_operator
 from limner_web.serving.probe import Health
 
 bp = APIBlueprint("operator", __name__, enable_openapi=False)
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def install(app: Flask) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -16,7 +17,7 @@ from limner_client.operations.consistency import Check
 from limner_client.operations.restore import restore as restore_backup
 from limner_shared.settings import Settings
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 
 
 def _tell(message: str) -> None:

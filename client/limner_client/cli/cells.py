@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from limner_client.operations.cells import place, read_cells
 from limner_client.operations.front_door import configuration
 
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -29,7 +29,7 @@ class ExpiryType(click.ParamType[Expiry]):
             self.fail(error.message, param, ctx)
 
 
-EXPIRES = click.option(
+EXPIRES: Final = click.option(
     "--expires", "expiry", type=ExpiryType(), help="When the key expires: 90d, 12h, or a date such as 2027-01-31 (UTC)."
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 from pydantic import TypeAdapter, ValidationError
@@ -21,8 +22,8 @@ from limner_shared.domain.pauses import PauseKind, Reason
 from limner_shared.errors import InvalidRequest
 from limner_shared.settings import Settings
 
-MODEL = click.option("--model", help="The name of a model.")
-TENANT = click.option("--tenant", help="The name of a tenant.")
+MODEL: Final = click.option("--model", help="The name of a model.")
+TENANT: Final = click.option("--tenant", help="The name of a tenant.")
 
 
 @click.group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import click
 import httpx
@@ -16,7 +17,7 @@ from limner_client.cli.figures import Change, Snapshot, read_figures
 from limner_shared.errors import ServiceUnavailable
 from limner_shared.settings import Settings
 
-RESTART_SECONDS = 5.0
+RESTART_SECONDS: Final = 5.0
 """How long a live view waits for a server that does not answer before it asks again."""
 
 

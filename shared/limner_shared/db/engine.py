@@ -34,7 +34,7 @@ from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-SQLITE_BUSY_MS = 15_000
+SQLITE_BUSY_MS: Final = 15_000
 
 SERVES_FROM_TABLE: Final = "alembic_version"
 """The table of the oldest revision whose programs the schema serves. Programs up to revision 0004 read only this table

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.safety import SIGNED
 from limner_shared.domain.scenes import Scene
 from limner_shared.domain.views import ReceiptView
 
-REPLAY_OF = "replay_of"
+REPLAY_OF: Final = "replay_of"
 """The metadata key of a replay that names the original job."""
-DRAWN_AS = "drawn_as"
+DRAWN_AS: Final = "drawn_as"
 """In a receipt, the name that was drawn instead of a prompt that says more."""
-STYLE = "style"
+STYLE: Final = "style"
 """In a receipt, the style that the picture was drawn in; receipts of earlier versions have none."""
-SCENE = "scene"
+SCENE: Final = "scene"
 """In a receipt, what the picture was put together from; there is none for a picture that was drawn as a whole."""
-PLACES = "places"
+PLACES: Final = "places"
 """The receipt key of a picture's places in its batches; there is none if all are the first or do not matter."""
-SHARED_WITH = "shared_with"
+SHARED_WITH: Final = "shared_with"
 """The receipt key of a picture that was reused: the job that it was generated for."""
 
 

@@ -18,7 +18,7 @@ LEAST_CHROMATIC: Final = 0.25
 _MODIFIERS: Final = (
     "light|dark|bright|pale|deep|medium|dull|vivid|strong|true|dusty|faded|soft|pastel|off|very|charcoal"
 )
-_NAMED = re.compile(rf"xkcd:(?:(?:{_MODIFIERS})[ -])*(?P<term>{'|'.join(TERMS)})")
+_NAMED: Final = re.compile(rf"xkcd:(?:(?:{_MODIFIERS})[ -])*(?P<term>{'|'.join(TERMS)})")
 _TO_XYZ: Final = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )

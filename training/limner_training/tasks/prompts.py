@@ -26,7 +26,7 @@ NUMBERS: Final = (1, 2, 3, 4)
 ASKED_COLOURS: Final = tuple(term for term in TERMS if term != "white")
 """White things on a white ground cannot be judged by their colour."""
 HELD_OUT_SHARE: Final = 4
-_AN = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se|kul))")
+_AN: Final = re.compile(r"\b([Aa]) (?=[aeio]|u(?!ni|se|kul))")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
-from typing import Literal
+from typing import Final, Literal
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, request, stream_with_context, url_for
@@ -28,10 +28,10 @@ from limner_web.intake.webhooks import bulk_webhook
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
 
-JSONL = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
-RESULTS_PAGE = 100
+JSONL: Final = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
+RESULTS_PAGE: Final = 100
 """Jobs that are read at a time: as many as take few milliseconds, since other requests wait meanwhile."""
-LINES_AT_ONCE = 20
+LINES_AT_ONCE: Final = 20
 """Lines that are sent at a time."""
 
 bp = APIBlueprint("bulks", __name__, url_prefix="/api/v1/bulks", tag="Bulks")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +15,7 @@ from limner_web.services import get_services
 
 bp = APIBlueprint("estimates", __name__, url_prefix="/api/v1/estimate", tag="Jobs")
 
-ANY_PROMPT = "anything"
+ANY_PROMPT: Final = "anything"
 """What a job costs does not depend on its prompt."""
 
 

@@ -29,7 +29,7 @@ bp = APIBlueprint("jobs", __name__, url_prefix="/api/v1/jobs", tag="Jobs")
 
 TAG_HEADERS: Final = ("ETag", "Cache-Control", "Retry-After")
 """The headers with which an unchanged job is answered."""
-EXISTING = {
+EXISTING: Final = {
     "description": "The job that holds the unique key; no job was made",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobView"}}},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +16,7 @@ from limner_web.services import get_services
 bp = APIBlueprint("privacy", __name__, url_prefix="/api/v1/privacy", tag="Account")
 settings = APIBlueprint("privacy_settings", __name__, url_prefix="/api/v1/privacy", tag="Operation")
 
-MOST_DAYS = 36_500
+MOST_DAYS: Final = 36_500
 
 
 Days = Annotated[float, Field(gt=0, le=MOST_DAYS, strict=True)]

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from pydantic import ValidationError
 
@@ -23,8 +23,8 @@ from limner_web.limits import MAX_BULK_ERRORS, MAX_BULK_LINE_BYTES
 from limner_web.problems import from_validation
 from limner_web.request_checks import BROKEN_BODY, cut_off
 
-READ_BYTES = 64 << 10
-YIELD_LINES = 50
+READ_BYTES: Final = 64 << 10
+YIELD_LINES: Final = 50
 """Lines that are checked before other greenlets may run."""
 
 

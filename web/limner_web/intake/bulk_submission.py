@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -22,17 +22,17 @@ from limner_web.services import Services
 
 log = get_logger(__name__)
 
-READ_AT_ONCE = 100
+READ_AT_ONCE: Final = 100
 """Lines that are checked before other requests have a turn."""
-CHUNK = 500
+CHUNK: Final = 500
 """Jobs stored in one transaction. Transactions are short so that a large bulk does not hold up other requests."""
-CHUNK_SECONDS = 2.0
+CHUNK_SECONDS: Final = 2.0
 """The jobs of a slow sender are stored at this interval at the latest, which also shows that the bulk is alive."""
-ABANDONED_SECONDS = 10.0
+ABANDONED_SECONDS: Final = 10.0
 """A bulk that has not grown for this long was cut off; sending the same request again replaces it."""
-DROPPED_AT_ONCE = 2000
+DROPPED_AT_ONCE: Final = 2000
 """Jobs of a failed bulk that are deleted before the response; the dispatcher deletes the rest."""
-LOADING = ""
+LOADING: Final = ""
 """The digest stored with a bulk's idempotency key until the whole body has been read."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -16,10 +16,10 @@ from limner_web.services import Services
 
 T = TypeVar("T")
 
-RETRY_SECONDS = 120.0
+RETRY_SECONDS: Final = 120.0
 """How long a request without a key is recognized as a retry of an equal earlier request; if that request waits for its
 job, the time also begins when the job ends."""
-OVERTAKEN_SECONDS = 5.0
+OVERTAKEN_SECONDS: Final = 5.0
 """How much later than its own retry a first try may arrive. Later than this, it counts as a new, equal request."""
 
 

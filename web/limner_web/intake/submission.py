@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -30,11 +30,11 @@ from limner_web.services import Services
 
 log = get_logger(__name__)
 
-HASHED_ON_THREAD_CHARS = 64_000
+HASHED_ON_THREAD_CHARS: Final = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
 
 
-LATER_FIELDS = ("not_before", "max_retries", "webhook", "webhook_events_filter", "unique")
+LATER_FIELDS: Final = ("not_before", "max_retries", "webhook", "webhook_events_filter", "unique")
 """Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
 upgrade has the same one."""
 

@@ -30,7 +30,7 @@ bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
 
 CALLED: Final = {"description": "messages"}
 """OpenAI's name of our field."""
-_IMAGE_URL = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
+_IMAGE_URL: Final = re.compile(r"/api/v1/images/(img_[0-9a-z]+)")
 
 
 class Part(BaseModel):

@@ -6,13 +6,14 @@ Requests that only read are traced if the client traces them: polls are many, an
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from flask import request
 
 from limner_shared import tracing
 from limner_shared.telemetry import begin_request
 
-READING = ("GET", "HEAD", "OPTIONS")
+READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def begin(request_id: str, *, traced: bool) -> None:

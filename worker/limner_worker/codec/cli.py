@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 if TYPE_CHECKING:
     from limner_worker.codec.compression import Codec
 
-WEIGHTS = Path(__file__).parents[1] / "models" / "limner-vae" / "autoencoder.safetensors"
+WEIGHTS: Final = Path(__file__).parents[1] / "models" / "limner-vae" / "autoencoder.safetensors"
 
 
 @click.command()

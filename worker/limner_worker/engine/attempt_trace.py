@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from limner_shared import tracing
 from limner_shared.db.ledger import Claim
 from limner_shared.tracing import Attributes, Span
 
-GROUP_SECONDS = 10.0
+GROUP_SECONDS: Final = 10.0
 """Steps that follow one another share a span that is at least this long, unless the job is decoded before."""
-BATCH_ROWS = "limner.batch.rows"
+BATCH_ROWS: Final = "limner.batch.rows"
 
 
 @dataclass(slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-MAX_SKIPPED_TURNS = 32
+MAX_SKIPPED_TURNS: Final = 32
 """After being skipped in this many turns, a row goes first, whatever its lane."""
-TURNS_PER_STEP = 2
+TURNS_PER_STEP: Final = 2
 """A row is due this many turns after its arrival for each of its steps. Short rows pass long ones, but only those that
 arrived within a bounded number of turns."""
-MAX_SERVED_KEYS = 256
+MAX_SERVED_KEYS: Final = 256
 """Keys whose last turn is kept; the one served longest ago is discarded first."""
 
 

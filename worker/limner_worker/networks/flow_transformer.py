@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-DRAFT_NOISE = 0.5
+DRAFT_NOISE: Final = 0.5
 """Largest standard deviation of the noise that training adds to drafts."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NOISE_WIDTH = 128
+NOISE_WIDTH: Final = 128
 
 
 class ModulatedBlock(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -24,9 +24,9 @@ from limner_worker.runtime.held_jobs import HeldJobs
 
 log = get_logger(__name__)
 
-RETRY_SECONDS = 0.5
+RETRY_SECONDS: Final = 0.5
 """Interval of renewal attempts while the database is away: after an outage every second counts."""
-UNIT_SECONDS = 300.0
+UNIT_SECONDS: Final = 300.0
 """A renewal that lasts longer than this is stalled; the database's own time limits end it long before."""
 
 

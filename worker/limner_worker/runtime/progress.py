@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from PIL import Image
 
@@ -18,10 +19,10 @@ from limner_worker.generators.base import Picture
 
 log = get_logger(__name__)
 
-INTERVAL_SECONDS = 0.1
-WATCH_POLL_SECONDS = 1.0
+INTERVAL_SECONDS: Final = 0.1
+WATCH_POLL_SECONDS: Final = 1.0
 """Interval at which Redis is asked which jobs are watched."""
-UNIT_SECONDS = 120.0
+UNIT_SECONDS: Final = 120.0
 """One round of hints that lasts longer is stalled; Redis's own time limits end it long before."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ from limner_shared.db.tables import Tenant
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.safety import TenantPolicy
 
-FIELDS = (
+FIELDS: Final = (
     "weight",
     "requests_per_minute",
     "max_queued",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -15,7 +17,7 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.labels import FAVOURITE, MAX_TAGS
 from limner_shared.errors import InvalidRequest
 
-KEY = ("tenant_id", "label", "job_id", "image_id")
+KEY: Final = ("tenant_id", "label", "job_id", "image_id")
 
 
 def add_label(session: Session, tenant_id: str, target_id: str, label: str) -> Change | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from sqlalchemy import ColumnElement, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -22,7 +23,7 @@ from limner_shared.errors import UniqueKeyLoading
 
 Name = tuple[str, str]
 """The scope and the hash of a key."""
-ENDED_BULKS = (BulkState.CANCELING, BulkState.CANCELED, BulkState.DROPPING)
+ENDED_BULKS: Final = (BulkState.CANCELING, BulkState.CANCELED, BulkState.DROPPING)
 """The jobs of such a bulk are about to end, so they hold no key."""
 
 

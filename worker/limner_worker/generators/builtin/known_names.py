@@ -24,12 +24,12 @@ WIDE: Final = "\u2e80"
 """The first character of the scripts that are written without spaces."""
 SHORTEST: Final = 3
 """The fewest letters of a name that is searched for within a text; shorter ones are function words elsewhere."""
-_WORD = re.compile(r"[\w'-]+")
-_ARTICLES = (
+_WORD: Final = re.compile(r"[\w'-]+")
+_ARTICLES: Final = (
     "an? the ein eine einen der die das den un une le la les el los las una unos unas il lo gli i uno um uma o os as"
 )
-_MARKS = " .!?\u3002\uff01\uff1f"
-_ARTICLE = re.compile(rf"^(?:{'|'.join(_ARTICLES.split())})\s+|^l'\s*")
+_MARKS: Final = " .!?\u3002\uff01\uff1f"
+_ARTICLE: Final = re.compile(rf"^(?:{'|'.join(_ARTICLES.split())})\s+|^l'\s*")
 
 
 class NameMatch(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -22,12 +22,12 @@ from limner_worker.networks.gan import NOISE_WIDTH, GanGenerator
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, weights_size
 
-INSTANT_PREVIEW_SHARE = 0.35
+INSTANT_PREVIEW_SHARE: Final = 0.35
 """Until this share of the steps a preview shows the instant model's picture, if any; the flow's is still a blur."""
-FULL_SIDE = 256
+FULL_SIDE: Final = 256
 """The side in pixels at which the drawings of a scene are cut out."""
-PREVIEW_SIDE = 64
-CUT_SIDE = 128
+PREVIEW_SIDE: Final = 64
+CUT_SIDE: Final = 128
 """The size at which a preview's things are cut out: that takes a third of the time of a picture's size."""
 Row = tuple[FlowState, int]
 """A row of a batch: an image, and which of its drawings."""

@@ -6,11 +6,11 @@ then wait four times in each step of each image until the device has done all it
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
-TABLE = "alphas_cumprod"
+TABLE: Final = "alphas_cumprod"
 """The table of the schedulers that look up times."""
 
 

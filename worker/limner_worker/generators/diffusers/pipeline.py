@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import diffusers
 import numpy as np
@@ -31,7 +31,7 @@ from limner_worker.networks.weights import weights_size
 
 log = get_logger(__name__)
 
-DENOISERS = ("transformer", "unet")
+DENOISERS: Final = ("transformer", "unet")
 
 
 class DiffusersPipeline:

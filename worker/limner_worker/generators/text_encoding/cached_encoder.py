@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache
 
-ENCODER = "text"
+ENCODER: Final = "text"
 
 
 class CachedEncoder:

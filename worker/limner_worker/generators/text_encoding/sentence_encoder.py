@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ from torch import Tensor
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.weights import WeightsError, load_module
 
-WIDTH = 384
-HEAD = "head.safetensors"
+WIDTH: Final = 384
+HEAD: Final = "head.safetensors"
 
 
 class EncoderError(RuntimeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -13,13 +13,13 @@ from pydantic import BaseModel, ValidationError
 from limner_shared.circuit_breaker import Breaker, BreakerState
 
 Answer = TypeVar("Answer", bound=BaseModel)
-MAX_ANSWER_BYTES = 1 << 20
-OK = 200
-FAILURES = 3
+MAX_ANSWER_BYTES: Final = 1 << 20
+OK: Final = 200
+FAILURES: Final = 3
 """The failures in a row that open the circuit breaker."""
-OPEN_SECONDS = 20.0
+OPEN_SECONDS: Final = 20.0
 """How long the circuit breaker stays open."""
-UNKNOWN_FIELD_STATUSES = (400, 404, 422)
+UNKNOWN_FIELD_STATUSES: Final = (400, 404, 422)
 """The statuses with which servers reject a request field that they do not know."""
 
 

@@ -26,7 +26,7 @@ _COLOURS: Final[list[tuple[Language, Colour, Pattern]]] = [
     for language in LANGUAGES
     for colour, source in language.colours.items()
 ]
-_ARTICLE = expression(r"(an?|the) (?=\w)")
+_ARTICLE: Final = expression(r"(an?|the) (?=\w)")
 """English articles: a prompt that begins with one is English, and takes the colour after it."""
 
 

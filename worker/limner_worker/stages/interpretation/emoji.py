@@ -6,11 +6,12 @@ import json
 import re
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
-JOINERS = "\u200d\ufe0e\ufe0f"
-TONES = "\U0001f3fb-\U0001f3ff"
-_TONES = "".join(map(chr, range(0x1F3FB, 0x1F400)))
-POLITE = frozenset("🙏😊🙂😀😃😄😁👍👋🥺😍🥰😉✨🤗😅👏💕")
+JOINERS: Final = "\u200d\ufe0e\ufe0f"
+TONES: Final = "\U0001f3fb-\U0001f3ff"
+_TONES: Final = "".join(map(chr, range(0x1F3FB, 0x1F400)))
+POLITE: Final = frozenset("🙏😊🙂😀😃😄😁👍👋🥺😍🥰😉✨🤗😅👏💕")
 """Emoji that, after words, express politeness and not content."""
 
 

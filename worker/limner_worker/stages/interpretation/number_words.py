@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Final
 
 from limner_worker.stages.interpretation.language_files import NOTHING
 from limner_worker.stages.interpretation.language_schema import Language
 
-THOUSAND = 1000
-TEN = 10
-TWENTY = 20
-HUNDRED = 100
-_GROUPED = r"\d{1,3}(?:[.,\u2019'\u00a0\u202f ]\d{3}){1,6}+(?!\d)"
-_MOST_WORDS = 12
+THOUSAND: Final = 1000
+TEN: Final = 10
+TWENTY: Final = 20
+HUNDRED: Final = 100
+_GROUPED: Final = r"\d{1,3}(?:[.,\u2019'\u00a0\u202f ]\d{3}){1,6}+(?!\d)"
+_MOST_WORDS: Final = 12
 """The most words of a number, so that a text of number words alone is read in linear time."""
-_SEPARATORS = re.compile(r"[.,\u2019'\u00a0\u202f ]")
+_SEPARATORS: Final = re.compile(r"[.,\u2019'\u00a0\u202f ]")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from limner_shared.domain.conditions import Conditions, Turn
 from limner_worker.stages.interpretation import emoji
@@ -13,11 +14,11 @@ from limner_worker.stages.interpretation.refine import refined
 from limner_worker.stages.interpretation.taking_apart import Found, Model, subject_of, taken_apart
 from limner_worker.stages.interpretation.texts import tidy
 
-READ = 1500
+READ: Final = 1500
 """The characters that are searched, with emoji in words; the rest is appended to the prompt. Bounds the time for any
 text."""
 
-LONGEST_ELSEWHERE = 80
+LONGEST_ELSEWHERE: Final = 80
 """The most characters of a message that is also read by the rules of languages that it is probably not in."""
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -30,7 +30,7 @@ from limner_worker.stages.interpretation.interpreter import MAX_BATCH, Interpret
 
 log = get_logger(__name__)
 
-UNIT_SECONDS = 600.0
+UNIT_SECONDS: Final = 600.0
 """The time after which a batch of descriptions counts as stalled; each request to a server has its own timeout."""
 
 

@@ -11,8 +11,8 @@ from limner_worker.languages import expression
 WIDE: Final = "\u2e80"
 """The first character of the scripts that are written without spaces (and of Korean, which has spaces)."""
 Pattern = re.Pattern[str]
-_WORD = re.compile(r"\w")
-_HANGUL = re.compile("[\uac00-\ud7af]")
+_WORD: Final = re.compile(r"\w")
+_HANGUL: Final = re.compile("[\uac00-\ud7af]")
 _QUOTES: Final = "\"'“”„«»「」"
 _RUN: Final = re.compile(r"([\s,.;:!?¿¡，。、；：！？~*_-]{8})[\s,.;:!?¿¡，。、；：！？~*_-]+")
 _LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
