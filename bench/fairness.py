@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from statistics import median
@@ -99,7 +99,7 @@ def waiting(rounds: int, queued: int) -> tuple[list[float], list[float]]:
     return idle, loaded
 
 
-def wait_for(client: Client, bulk_id: str, ready: Any) -> None:
+def wait_for(client: Client, bulk_id: str, ready: Callable[[BulkView], bool]) -> None:
     """Wait until a bulk's view meets a condition."""
     while not ready(client.bulk(bulk_id)):
         time.sleep(0.1)

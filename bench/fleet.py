@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import numpy as np
@@ -216,7 +216,7 @@ def plot(outcomes: Mapping[str, Outcome]) -> None:
     waits.set_xlabel("p95 wait, seconds")
     switches.set_xlabel("switches")
     waits.invert_yaxis()  # ours on top
-    figure.suptitle("SIMULATION of 64 devices and 12 models", color=LINE)
+    cast("Any", figure).suptitle("SIMULATION of 64 devices and 12 models", color=LINE)
     save(figure, "fleet")
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 import httpx
-from playwright.sync_api import CDPSession, Page, ViewportSize
+from playwright.sync_api import Page, ViewportSize
 from sqlalchemy import Engine, MetaData, create_engine, insert, select
 from tests.e2e.running import chromium
 from tests.processes import eventually
@@ -87,10 +87,12 @@ def frames(page: Page, seconds: float) -> dict[str, float]:
     return {"a second": round(1000 * len(gaps) / sum(gaps), 1), "p95 ms": round(gaps[int(len(gaps) * 0.95)], 1)}
 
 
-def heap_mb(session: CDPSession) -> float:
-    """The JavaScript heap after a collection."""
+def heap_mb(session: Any) -> float:
+    """The JavaScript heap after a collection, by a `CDPSession`, whose answers have no types."""
     session.send("HeapProfiler.collectGarbage")
-    found = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    found: dict[str, float] = {
+        each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]
+    }
     return round(found["JSHeapUsedSize"] / 1e6, 1)
 
 
@@ -149,7 +151,7 @@ def measure(stack: Stack, jobs: int, seconds: float) -> dict[str, Any]:
         page = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce").new_page()
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
-        session = page.context.new_cdp_session(page)
+        session: Any = page.context.new_cdp_session(page)
         session.send("Performance.enable")
         page.goto(f"{stack.url}/gallery")
         eventually(lambda: page.evaluate(SHOWN), 60)

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from bench.common import draw
 from limner_shared.domain.cards import Catalogue
@@ -62,7 +62,7 @@ if PEER == "celery":
     def serve(port: int) -> None:
         """Run one process with one task at a time; `port` is that of Redis."""
         url = f"redis://{HOST}:{port}/0"
-        app = Celery("peer", broker=url)
+        app: Any = Celery("peer", broker=url)  # Celery has no types
         app.conf.update(
             task_acks_late=True,
             task_ignore_result=True,
@@ -70,7 +70,7 @@ if PEER == "celery":
             worker_prefetch_multiplier=1,
             broker_connection_retry_on_startup=True,
         )
-        redis, model = Redis.from_url(url), Model()
+        redis, model = cast("Any", Redis).from_url(url), Model()
 
         def work(key: str, order: dict[str, Any]) -> None:
             redis.rpush(DONE + key, *model.draw([order]))
@@ -90,7 +90,7 @@ elif PEER == "litserve":
 
         def decode_request(self, request) -> dict[str, Any]:  # noqa: ANN001 # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
             """Return the body; the parameter has no annotation, because LitServe cannot evaluate string annotations."""
-            return request
+            return cast("dict[str, Any]", request)
 
         def predict(self, orders: list[dict[str, Any]]) -> list[int]:
             """Run a batch."""
@@ -131,7 +131,7 @@ elif PEER == "ray":
         ray.init(num_cpus=2, include_dashboard=False, _node_ip_address=HOST, log_to_driver=False)
         ray_serve.start(http_options={"host": HOST, "port": port})
         ray_serve.run(RayPeer.bind(), route_prefix="/predict")
-        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: stopping.set())
         stopping.wait()
         ray.shutdown()
 

@@ -23,10 +23,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import httpx
@@ -86,6 +86,11 @@ def to_limner(client: Client) -> Send:
     return send
 
 
+def _in_a_list(order: Order) -> dict[str, list[Order]]:
+    """Return the body that BentoML's batching expects."""
+    return {"orders": [order]}
+
+
 def to_http(client: httpx.Client, url: str, wrap: Callable[[Order], Any]) -> Send:
     """Send one request, whose response is the result."""
     return lambda order: client.post(url, json=wrap(order)).raise_for_status() and None
@@ -93,7 +98,8 @@ def to_http(client: httpx.Client, url: str, wrap: Callable[[Order], Any]) -> Sen
 
 def to_celery(url: str, server: subprocess.Popen[bytes]) -> Send:
     """Publish the task and wait for its result in Redis, which is faster than Celery's result backend."""
-    app, redis = Celery("peer", broker=url), Redis.from_url(url, socket_timeout=60)
+    app: Any = Celery("peer", broker=url)  # Celery has no types
+    redis: Redis = cast("Any", Redis).from_url(url, socket_timeout=60)
 
     def send(order: Order) -> None:
         key = f"{time.time_ns()}-{order['seed']}"
@@ -170,7 +176,7 @@ def start_peers(stack: ExitStack, python: str, names: list[str]) -> dict[str, Se
     for name in names:
         port = valkey.port if name == "celery" else free_port()
         servers[name] = stack.enter_context(process(python, name, port, folder))
-        wrap = (lambda order: {"orders": [order]}) if name == "bentoml" else (lambda order: order)
+        wrap = _in_a_list if name == "bentoml" else dict[str, Any]
         sends[name] = to_http(client, f"http://{HOST}:{port}/predict", wrap)
         if name == "celery":
             sends[name] = to_celery(f"redis://{HOST}:{port}/0", servers[name])
@@ -201,7 +207,7 @@ def latencies(send: Send, orders: list[Order], per_second: float, seed: int) -> 
 
     with ThreadPoolExecutor(len(orders)) as pool:
         started = time.perf_counter()
-        waiting = []
+        waiting: list[Future[float]] = []
         for order, offset in zip(orders, at, strict=True):
             time.sleep(max(0.0, started + offset - time.perf_counter()))
             waiting.append(pool.submit(timed, order, started + offset))

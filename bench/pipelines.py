@@ -22,6 +22,7 @@ import click
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from tests.engine import pipelines
+from torch import Tensor
 
 from bench.common import begin, report, summary
 from limner_shared.domain.cards import load_card
@@ -100,7 +101,11 @@ def load(name: str, shape: Shape, folder: Path, steps: int) -> DiffusersPipeline
     denoiser = next(iter(shape.deeper))
     first = "sample" if denoiser == "unet" else "hidden_states"
     functions: dict[str, Any] = vars(generator)["_functions"]  # no public way to make a model do nothing
-    functions[f"{denoiser}.forward"] = lambda **arguments: (arguments[first],)
+
+    def nothing(**arguments: Tensor) -> tuple[Tensor]:
+        return (arguments[first],)
+
+    functions[f"{denoiser}.forward"] = nothing
     return generator
 
 

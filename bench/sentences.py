@@ -115,7 +115,7 @@ class Scorer:
 def pixels(pictures: Sequence[Picture]) -> torch.Tensor:
     """The pictures at 64x64: float32 [N, 3, 64, 64] in [-1, 1]."""
     return F.interpolate(
-        torch.stack([torch.from_numpy(picture.copy()) for picture in pictures]).permute(0, 3, 1, 2) / 127.5 - 1, 64
+        torch.stack([torch.as_tensor(picture.copy()) for picture in pictures]).permute(0, 3, 1, 2) / 127.5 - 1, 64
     )
 
 

@@ -30,7 +30,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import click
 import numpy as np
@@ -230,7 +230,7 @@ def plot(points: dict[int, dict[float, dict[str, Latency]]]) -> None:
     rows[0][0].set_ylabel("latency, steps of one alone")
     rows[1][0].set_ylabel("latency, steps of one alone")
     rows[0][0].legend()
-    figure.suptitle("SIMULATION with the published H200 curve of Qwen-Image 512x512")
+    cast("Any", figure).suptitle("SIMULATION with the published H200 curve of Qwen-Image 512x512")
     save(figure, "simulation")
 
 

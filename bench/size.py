@@ -54,7 +54,7 @@ class Table:
     dispatcher: Dispatcher
     spec: JobSpec
     jobs: int
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
 
     @property
     def database(self) -> Database:

@@ -68,7 +68,7 @@ def rate(client: Client, count: int) -> float:
     """Return the jobs per second of single jobs that several clients send at once."""
     started = time.perf_counter()
     with ThreadPoolExecutor(SENDERS) as senders:
-        jobs = list(senders.map(lambda n: client.submit({"prompt": f"picture {n}", "seed": n}), range(count)))
+        jobs = list(senders.map(client.submit, [{"prompt": f"picture {n}", "seed": n} for n in range(count)]))
     for job in jobs:
         while client.job(job.id).status not in ("succeeded", "failed"):
             time.sleep(0.02)

@@ -113,7 +113,7 @@ def in_all_styles(prompt: TaskPrompt) -> bool:
 
 def small(pictures: Sequence[Pixels]) -> Tensor:
     """Pictures [H, W, 3] as float32 [N, 3, 64, 64] in [-1, 1]."""
-    return torch.from_numpy(np.stack([shrunk(each) for each in pictures])).permute(0, 3, 1, 2) / 127.5 - 1
+    return torch.as_tensor(np.stack([shrunk(each) for each in pictures])).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 @click.command()
@@ -134,7 +134,8 @@ def main(quick: bool, model: str) -> None:
     for way, how in ways.items():
         specs = jobs(scorer, concepts, **how)
         pictures = scorer.draw(specs)
-        figures[way] = measure(scorer, concepts, pictures.split(SEEDS)) | {"style": styled(scorer, pictures, specs)}
+        of_each = [pictures[at : at + SEEDS] for at in range(0, len(pictures), SEEDS)]
+        figures[way] = measure(scorer, concepts, of_each) | {"style": styled(scorer, pictures, specs)}
         print(way, figures[way])
     if scorer.card.scenes is not None:
         figures["scenes"] = scenes(model, true_sources(data.cache_folder())[1], 4 if quick else 16)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "gpu"
 CHECKS: Final = ("checks", "compiling")
@@ -113,7 +113,7 @@ def _ended(file: Path) -> bool:
 
 
 def _note(file: Path, part: str, error: str) -> None:
-    found = json.loads(file.read_text()) if file.exists() else {"part": part, "results": []}
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"part": part, "results": []}
     file.write_text(json.dumps(found | {"ended": True, "error": error}, indent=2))
 
 

@@ -155,11 +155,12 @@ def out_of_memory(setting: Setting) -> Figures:
     device_faults.release_cached_memory()
     limit = (peaks[2] + peaks[BATCH]) / 2
     before = torch.cuda.memory_stats()["num_ooms"]
-    torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
+    cuda: Any = torch.cuda  # untyped in part
+    cuda.set_per_process_memory_fraction(limit / cuda.get_device_properties(0).total_memory)
     try:
         outcome = run(setting.generator, specs, BATCH, keep=True)
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+        cuda.set_per_process_memory_fraction(1.0)
     faults = torch.cuda.memory_stats()["num_ooms"] - before
     require_all(outcome, BATCH)
     require(faults > 0, "memory was never full")

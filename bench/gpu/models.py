@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from unittest.mock import patch
 
 import diffusers
@@ -212,14 +212,18 @@ def load(name: str, device: str, *, toy: bool, **changes: Any) -> DiffusersPipel
         folder = Path(name_of_folder)
         (folder / "model_index.json").write_text(json.dumps({}))
         card = card.model_copy(update={"source": card.source.model_copy(update={"folder": folder})})
+
         # The weights exist nowhere, so a pipeline that has just been built takes the place of one read from files.
-        with patch.object(d.DiffusionPipeline, "from_pretrained", lambda *_, **given: _built(card, device, toy, given)):
+        def built(*_: Any, **given: Any) -> Any:
+            return _built(card, device, toy, given)
+
+        with patch.object(d.DiffusionPipeline, "from_pretrained", built):
             return DiffusersPipeline(card, device, CACHE_BYTES)
 
 
 def _built(card: ModelCard, device: str, toy: bool, given: dict[str, Any]) -> Any:
     """Return the pipeline with random weights, the same ones each time."""
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     model = MODELS[card.name]
     with tempfile.TemporaryDirectory(prefix="limner-gpu-") as folder:
         if toy:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import diffusers
 import structlog
@@ -75,7 +75,9 @@ def machine(device: str) -> dict[str, Any]:
     cuda = device.startswith("cuda")
     return {
         "device": torch.cuda.get_device_name(device) if cuda else device,
-        "memory_gb": round(torch.cuda.get_device_properties(device).total_memory / 1e9, 1) if cuda else None,
+        "memory_gb": round(cast("Any", torch.cuda).get_device_properties(device).total_memory / 1e9, 1)
+        if cuda
+        else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
@@ -120,7 +122,7 @@ def _prepare(device: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.set_verbosity_error()
-    if "recompile_limit" not in inspect.signature(torch.compile).parameters:
+    if "recompile_limit" not in inspect.signature(cast("Any", torch).compile).parameters:
         torch._dynamo.config.recompile_limit = EACH_SHAPE.pop("recompile_limit")  # noqa: SLF001
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 BARS: Final = ("pipe, 1 at a time", "pipe, batches of 8", "engine, 8 concurrent", "engine, 8 concurrent, mixed steps")
 COLOURS: Final = ("#d7dbdf", "#b8bfc6", "#c8553d", "#e59a86")
@@ -80,21 +80,20 @@ def _rate_row(model: str, size: str, figures: dict[str, Any]) -> str:
     return "| " + " | ".join(map(str, (model, size, *cells, *more))) + " |"
 
 
-def _words(figures: Any) -> str:
+def _words(figures: object) -> str:
     if not isinstance(figures, dict):
         return str(figures)
+    named = cast("dict[str, object]", figures)
     return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in figures.items()
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in named.items()
     )
 
 
 def _plot(rates: dict[str, dict[str, Any]], file: Path) -> None:
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.75 * len(rates)))
+    figure: Any = Figure(figsize=(8, 0.9 + 0.75 * len(rates)))
+    axes = figure.add_subplot()
     height = 0.8 / len(BARS)
     for number, (bar, colour) in enumerate(zip(BARS, COLOURS, strict=True)):
         places = [place + number * height for place in range(len(rates))]
@@ -108,4 +107,3 @@ def _plot(rates: dict[str, dict[str, Any]], file: Path) -> None:
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     figure.tight_layout()
     figure.savefig(file, dpi=120)
-    plt.close(figure)

@@ -19,7 +19,7 @@ LOG_WEIGHT: Final = 0.05
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
+    return torch.as_tensor(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
 
 
 def picture_loss(output: Tensor, target: Tensor) -> Tensor:

@@ -123,24 +123,24 @@ class CaptionTable:
         Half of them are a random interpolation of two captions of the drawing, since prompts also lie between captions.
         """
         first, second = self._pick(drawings, generator), self._pick(drawings, generator)
-        share = torch.from_numpy(generator.random(len(drawings)) * (generator.random(len(drawings)) < 0.5)).float()
+        share = torch.as_tensor(generator.random(len(drawings)) * (generator.random(len(drawings)) < 0.5)).float()
         mixed = torch.lerp(self.embeddings[first], self.embeddings[second], share[:, None])
         return torch.nn.functional.normalize(mixed, dim=1)
 
     def names(self, language: str = "en") -> Tensor:
         """Return the embeddings of all drawings' names in a language: float32 [drawings, 384]."""
         column = 0 if language == "en" else ENGLISH_COLUMNS + COLUMNS * LANGUAGES.index(language)
-        return self.embeddings[torch.from_numpy(self.rows[:, column])]
+        return self.embeddings[torch.as_tensor(self.rows[:, column])]
 
     def through(self, head: Callable[[Tensor], Tensor]) -> CaptionTable:
         """Return the same captions with `head` applied to their embeddings."""
         with torch.no_grad():
-            parts = [head(part) for part in self.embeddings.split(4096)]
+            parts = [head(self.embeddings[at : at + 4096]) for at in range(0, len(self.embeddings), 4096)]
         return CaptionTable(torch.cat(parts), self.rows, self.shares)
 
     def save(self, path: Path) -> None:
         """Store the table as safetensors."""
-        tensors = {"rows": torch.from_numpy(self.rows), "shares": torch.from_numpy(self.shares)}
+        tensors = {"rows": torch.as_tensor(self.rows), "shares": torch.as_tensor(self.shares)}
         write_tensors(path, {"embeddings": self.embeddings.half(), **tensors})
 
     @classmethod
@@ -152,7 +152,7 @@ class CaptionTable:
     def _pick(self, drawings: np.ndarray, generator: np.random.Generator) -> Tensor:
         limits = self.shares[drawings].cumsum(1)
         column = (generator.random((len(drawings), 1)) > limits).sum(1).clip(max=limits.shape[1] - 1)
-        return torch.from_numpy(self.rows[drawings, column])
+        return torch.as_tensor(self.rows[drawings, column])
 
 
 def caption_table(
@@ -160,7 +160,7 @@ def caption_table(
     foreign: Mapping[str, Names],
     encode: Callable[[Sequence[str]], Tensor],
     generator: np.random.Generator,
-    on_progress: Callable[[int, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> CaptionTable:
     """Choose captions for each concept, in English and in each of `LANGUAGES`, and embed each distinct text once.
 
@@ -221,7 +221,7 @@ def captions(drawing: Drawing, counts: Counter[str], generator: np.random.Genera
     keywords.sort(key=lambda keyword: counts[keyword])
     result += [(keyword, 0.8 / counts[keyword]) for keyword in keywords[:4]]
     while len(result) < ENGLISH_COLUMNS:
-        picked = generator.permutation(keywords)[: generator.integers(1, 4)] if keywords else []
+        picked: list[str] = generator.permutation(keywords)[: generator.integers(1, 4)].tolist() if keywords else []
         result.append((", ".join([name, *picked]), 0.3))
     return result[:ENGLISH_COLUMNS]
 

@@ -113,7 +113,9 @@ def require_disk(folder: Path, needed: int = NEEDED_BYTES) -> None:
         )
 
 
-def prepare(folder: Path, workers: int = 2, on_progress: Callable[[int, int], None] = lambda *_: None) -> int:
+def prepare(
+    folder: Path, workers: int = 2, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> int:
     """Download the packages, render every drawing and store all in `folder`; returns the number of drawings.
 
     `on_progress` receives (done, total). Files get their final names only when complete.

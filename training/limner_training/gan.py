@@ -124,7 +124,7 @@ def mismatched(concepts: np.ndarray) -> Mismatch:
     _, counts = np.unique(concepts, return_counts=True)
     rows = np.empty_like(order)
     rows[order] = np.roll(order, int(counts.max()))  # by the size of the largest group, which leaves every group
-    return Mismatch(torch.from_numpy(rows), torch.from_numpy(concepts[rows] != concepts).float())
+    return Mismatch(torch.as_tensor(rows), torch.as_tensor(concepts[rows] != concepts).float())
 
 
 @torch.no_grad()

@@ -36,7 +36,9 @@ class Training:
     step: int = 0
     samples: int = 0
     seconds: float = 0.0
-    history: list[tuple[int, float]] = field(default_factory=list)  # (step, mean loss since the last entry)
+    history: list[tuple[int, float]] = field(
+        default_factory=list[tuple[int, float]]
+    )  # (step, mean loss since the last entry)
 
 
 def begin(
@@ -74,7 +76,7 @@ def run(
         if not math.isfinite(value := loss.item()):
             raise FloatingPointError(f"the loss became {value} at step {training.step}; resume with a lower rate")
         training.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(training.network.parameters(), 1.0)
         training.optimizer.step()
         now = clock()

@@ -48,7 +48,7 @@ class Judge:
         self.styles = torch.tensor([tower.styles.index(drawing.style) for drawing in dataset.drawings])
         _, first = np.unique(dataset.concepts, return_index=True)
         self.names = captions.names()[first]  # [concepts, 384]
-        self.concepts = torch.from_numpy(dataset.concepts)
+        self.concepts = torch.as_tensor(dataset.concepts)
         self._drawn = self._look(to_tensor(dataset.small[: len(dataset.drawings)]))
 
     def of_pictures(self, pictures: Tensor, rows: np.ndarray, again: Tensor | None = None) -> Scores:
@@ -70,14 +70,14 @@ class Judge:
 
     def _look(self, pictures: Tensor) -> Seen:
         with torch.no_grad():
-            parts = [self.tower(part) for part in pictures.split(256)]
+            parts = [self.tower(pictures[at : at + 256]) for at in range(0, len(pictures), 256)]
         return Seen(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def _nearest(self, features: Tensor, rows: np.ndarray) -> float:
         known = F.normalize(self._drawn.features[self.dataset.training], dim=1)
         similarity = F.normalize(features, dim=1) @ known.T
         # Exclude the drawing itself: a training drawing is its own nearest.
-        similarity[torch.from_numpy(rows)[:, None] == torch.from_numpy(self.dataset.training)[None]] = -1
+        similarity[torch.as_tensor(rows)[:, None] == torch.as_tensor(self.dataset.training)[None]] = -1
         return float(similarity.max(1).values.mean())
 
 
@@ -90,15 +90,16 @@ def ranks(queries: Tensor, names: Tensor, right: Tensor) -> Tensor:
 def frechet(left: Tensor, right: Tensor) -> float:
     """Return the squared Fréchet distance of two sets of features [N, D], fitted by Gaussians (Heusel et al. 2017)."""
     first, second = left.double(), right.double()
-    both = torch.linalg.eigvals(torch.cov(first.T) @ torch.cov(second.T)).real.clamp_min(0).sqrt().sum()
+    roots = np.linalg.eigvals((torch.cov(first.T) @ torch.cov(second.T)).numpy()).real.clip(min=0)
+    both = np.sqrt(roots).sum()
     means = (first.mean(0) - second.mean(0)).square().sum()
     return max(0.0, float(means + first.var(0).sum() + second.var(0).sum() - 2 * both))
 
 
 def diversity(left: Tensor, right: Tensor) -> float:
     """Return the mean distance between corresponding rows over that between other rows."""
-    together = (left - right).norm(dim=1).mean()
-    apart = (left - right.roll(1, 0)).norm(dim=1).mean()
+    together = (left - right).square().sum(1).sqrt().mean()
+    apart = (left - right.roll(1, 0)).square().sum(1).sqrt().mean()
     return float(together / apart)
 
 

@@ -33,7 +33,7 @@ def write_names(dataset: Dataset, captions: CaptionTable, head: TextHead, folder
     `captions` must have passed through `head`. Without `translations.json` in `folder` there are English names only.
     """
     _, first = np.unique(dataset.concepts, return_index=True)
-    drawings = [dataset.drawings[row] for row in first]
+    drawings = [dataset.drawings[int(row)] for row in first]
     save_names([plain_name(each.name) for each in drawings], captions.names()[first], folder)
     file = folder / TRANSLATIONS
     foreign: dict[str, dict[str, str]] = json.loads(file.read_text("utf-8")) if file.is_file() else {}

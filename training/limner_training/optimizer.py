@@ -69,7 +69,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5, longest: int = 128) -> Te
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     parts = next(k for k in range(-(-len(wide) // longest), len(wide) + 1) if len(wide) % k == 0)
     blocks = wide.reshape(parts, -1, wide.shape[1])
-    blocks = blocks / (blocks.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    blocks = blocks / (blocks.square().sum((1, 2), keepdim=True).sqrt() + 1e-7)
     gram = blocks @ blocks.mT
     identity = torch.eye(gram.shape[1], device=gram.device)
     product = identity.expand_as(gram)

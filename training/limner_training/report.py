@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def save_curve(history: Sequence[tuple[int, float]], path: Path, title: str) -> 
     """Write the loss over the steps as a PNG, if there are at least two points."""
     if len(history) < 2:
         return
-    figure = Figure(figsize=(7, 4), layout="tight")
+    figure: Any = Figure(figsize=(7, 4), layout="tight")
     axes = figure.add_subplot()
     axes.plot([step for step, _ in history], [loss for _, loss in history])
     axes.set(xlabel="step", ylabel="loss", title=title, yscale="log")

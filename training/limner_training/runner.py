@@ -21,7 +21,7 @@ ENTRY_STEPS: Final = 25
 def set_up(threads: int, seed: int) -> np.random.Generator:
     """Set torch's threads and seed all random number generators; returns numpy's."""
     torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     return np.random.default_rng(seed)
 
 

@@ -241,7 +241,7 @@ def embed_captions(
     folder: Path,
     generator: np.random.Generator,
     threads: int = 2,
-    on_progress: Callable[[int, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> int:
     """Choose and embed the captions of all drawings; returns their number.
 

@@ -48,7 +48,8 @@ def score(network: Upscaler, small: np.ndarray, large: np.ndarray) -> tuple[floa
     """Return the mean PSNR in decibels over images (uint8 [N, 64, 64, 3] and [N, 256, 256, 3]): ours and bicubic's."""
     was_training = network.training
     network.eval()
-    ours, bicubic = [], []
+    ours: list[Tensor] = []
+    bicubic: list[Tensor] = []
     for at in range(0, len(small), 16):
         source, target = to_tensor(small[at : at + 16]), to_tensor(large[at : at + 16])
         ours.append(psnr(network(source), target))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from matplotlib.colors import XKCD_COLORS, to_rgb
@@ -31,7 +31,8 @@ def to_lab(pixels: NDArray[np.uint8]) -> Array:
     encoded = pixels / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     ratios = linear @ _TO_XYZ.T / _WHITE
-    x, y, z = np.moveaxis(np.where(ratios > _EPSILON, np.cbrt(ratios), (_KAPPA * ratios + 16) / 116), -1, 0)
+    cubes = cast("Array", np.where(ratios > _EPSILON, np.cbrt(ratios), (_KAPPA * ratios + 16) / 116))
+    x, y, z = cubes[..., 0], cubes[..., 1], cubes[..., 2]
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
@@ -41,7 +42,7 @@ def from_lab(lab: Array) -> NDArray[np.uint8]:
     cubes = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], -1)
     xyz = np.where(cubes**3 > _EPSILON, cubes**3, (116 * cubes - 16) / _KAPPA) * _WHITE
     linear = np.clip(xyz @ np.linalg.inv(_TO_XYZ).T, 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    encoded = cast("Array", np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
     return np.rint(255 * encoded).astype(np.uint8)
 
 

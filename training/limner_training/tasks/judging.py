@@ -62,7 +62,7 @@ class Ranker:
     @torch.inference_mode()
     def __call__(self, pictures: Pixels, names: Sequence[str]) -> NDArray[np.int64]:
         """Return how many names are nearer to each picture [N, 64, 64, 3] than each of `names`: int64 [N, names]."""
-        pixels = torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = torch.as_tensor(pictures.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
         cosines = self._tower(pixels).concept @ self._embeddings.T
         right = cosines[:, [self._places[name] for name in names]]
         return (cosines[:, :, None] > right[:, None]).sum(1).numpy()
@@ -98,7 +98,7 @@ class TaskJudge:
 
 def shrunk(picture: Pixels) -> Pixels:
     """Return a whole picture at the evaluator's size: uint8 [64, 64, 3]."""
-    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
+    pixels = torch.as_tensor(picture.copy()).permute(2, 0, 1)[None].float()
     return F.adaptive_avg_pool2d(pixels, CROP)[0].round().byte().permute(1, 2, 0).numpy()
 
 

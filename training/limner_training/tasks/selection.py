@@ -44,7 +44,7 @@ def true_sources(folder: Path) -> tuple[dict[tuple[str, str], data.Drawing], Sou
         data.find_drawings(data.fetched(folder)), key=lambda pair: (pair[0].concept, data.STYLES.index(pair[0].style))
     )
     keys = [(drawing.concept, drawing.style) for drawing, _ in found]
-    held_out = {keys[row] for row in data.split(len(keys))}
+    held_out = {keys[int(row)] for row in data.split(len(keys))}
     return (
         {key: drawing for key, (drawing, _) in zip(keys, found, strict=True)},
         {key: source for key, (_, source) in zip(keys, found, strict=True)},
@@ -52,7 +52,9 @@ def true_sources(folder: Path) -> tuple[dict[tuple[str, str], data.Drawing], Sou
     )
 
 
-def choose(folder: Path, ranker: Ranker, on_progress: Callable[[int, int], None] = lambda *_: None) -> list[Noun]:
+def choose(
+    folder: Path, ranker: Ranker, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> list[Noun]:
     """Return the nouns of all drawings in the packages below `folder`; `on_progress` receives (done, total)."""
     drawings, sources, held_out = true_sources(folder)
     names = {code: data.read_names(data.fetched(folder), code) for code in OTHER_LANGUAGES}

@@ -121,5 +121,6 @@ def _sprite(wanted: Wanted, style: str, sources: Sources) -> Pixels:
 
 def _common_styles(prompt: TaskPrompt) -> list[str]:
     """Return the styles in which every thing of a prompt has a drawing that the evaluator knows; else the first's."""
-    common = set.intersection(*(set(wanted.noun.styles) for wanted in prompt.wanted))
+    first, *others = (set(wanted.noun.styles) for wanted in prompt.wanted)
+    common = first.intersection(*others)
     return sorted(common) or list(prompt.wanted[0].noun.styles)
