@@ -15,21 +15,20 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 import psutil
 from sqlalchemy import text
 
 from bench import size
-from bench.common import NULL_CARD, postgres, report, running_stack, summary
+from bench.common import NULL_CARD, postgres, redis_client, report, running_stack, summary
 from limner_client.client import Client
 from limner_client.local.stack import Stack
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import load_card
 from limner_shared.domain.jobs import JobRequest, Priority
-from limner_shared.messaging import hints
 
 GOALS: Final = {"postgresql": 5000, "sqlite": 3000}
 WEB_GOAL_MB: Final = 300
@@ -79,8 +78,8 @@ def web_mb() -> float:
 
 def redis_mb(stack: Stack) -> float:
     """Return the memory used by Redis in MB."""
-    with hints.connect(stack.redis_url) as client:
-        return cast("Any", client).info("memory")["used_memory"] / 1e6
+    with redis_client(stack.redis_url) as client:
+        return client.info("memory")["used_memory"] / 1e6
 
 
 def throughput(client: Client, bulk_id: str, jobs: int) -> float:

@@ -96,8 +96,8 @@ class WordFlow(nn.Module):
         return F.pixel_shuffle(velocity.transpose(1, 2).unflatten(2, (4, 4)), 2)
 
     def _read(self, query: Tensor, key_value: Tensor, there: Tensor) -> Tensor:
-        queries = query.reshape(*query.shape[:2], self.heads, -1).transpose(1, 2)
-        keys, values = key_value.reshape(*key_value.shape[:2], 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        queries = torch.unflatten(query, -1, (self.heads, -1)).transpose(1, 2)
+        keys, values = torch.unflatten(key_value, -1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=there[:, None, None])
         return mixed.transpose(1, 2).flatten(2)
 

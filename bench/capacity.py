@@ -17,21 +17,20 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 import httpx
 import psutil
 from sqlalchemy import text
 
-from bench.common import NULL_CARD, cpu_seconds, postgres, report, running_stack, summary
+from bench.common import NULL_CARD, cpu_seconds, postgres, redis_client, report, running_stack, summary
 from bench.control_plane import ours
 from limner_client.client import Client
 from limner_client.local.stack import Stack
 from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger.types import AttemptKey
-from limner_shared.messaging import hints
 
 PARTS: Final = ("web", "dispatcher", "worker", "valkey", "postgresql")
 THREADS: Final = 8
@@ -49,8 +48,8 @@ class Meter:
             folder = Path(session.execute(text("SHOW data_directory")).scalar_one())
         children = {service.name: service.child for service in stack.services}
         pids = {name: child.pid for name, child in children.items() if child is not None}
-        with hints.connect(stack.redis_url) as redis:
-            pids["valkey"] = int(cast("Any", redis).info("server")["process_id"])
+        with redis_client(stack.redis_url) as redis:
+            pids["valkey"] = int(redis.info("server")["process_id"])
         pids["postgresql"] = int(folder.joinpath("postmaster.pid").read_text().split()[0])
         self._processes = {part: psutil.Process(pids[part]) for part in PARTS}
 

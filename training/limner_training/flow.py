@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ def draft_score(network: Draft, task: FlowTask, rows: np.ndarray) -> float:
 def score(network: FlowTransformer, task: FlowTask, rows: np.ndarray) -> float:
     """Compute the mean loss over drawings, with the same times, noise and captions in every call."""
     state = torch.random.get_rng_state()
-    torch.default_generator.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     text = task.captions.draw(rows, np.random.default_rng(0))
     with_text = torch.zeros(len(rows), dtype=torch.bool)
     loss = flow_loss(network, task.latents[rows], draw_times(len(rows)), text, task.styles[rows], with_text)

@@ -36,9 +36,8 @@ class Training:
     step: int = 0
     samples: int = 0
     seconds: float = 0.0
-    history: list[tuple[int, float]] = field(
-        default_factory=list[tuple[int, float]]
-    )  # (step, mean loss since the last entry)
+    # (step, mean loss since the last entry)
+    history: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
 
 
 def begin(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class Judge:
 
     def _look(self, pictures: Tensor) -> Seen:
         with torch.no_grad():
-            parts = [self.tower(pictures[at : at + 256]) for at in range(0, len(pictures), 256)]
+            parts = [self.tower(part) for part in torch.split(pictures, 256)]
         return Seen(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def _nearest(self, features: Tensor, rows: np.ndarray) -> float:
@@ -90,16 +91,16 @@ def ranks(queries: Tensor, names: Tensor, right: Tensor) -> Tensor:
 def frechet(left: Tensor, right: Tensor) -> float:
     """Return the squared Fréchet distance of two sets of features [N, D], fitted by Gaussians (Heusel et al. 2017)."""
     first, second = left.double(), right.double()
-    roots = np.linalg.eigvals((torch.cov(first.T) @ torch.cov(second.T)).numpy()).real.clip(min=0)
-    both = np.sqrt(roots).sum()
+    eigenvalues: Tensor = cast("Any", torch.linalg).eigvals(torch.cov(first.T) @ torch.cov(second.T))
+    both = eigenvalues.real.clamp_min(0).sqrt().sum()
     means = (first.mean(0) - second.mean(0)).square().sum()
     return max(0.0, float(means + first.var(0).sum() + second.var(0).sum() - 2 * both))
 
 
 def diversity(left: Tensor, right: Tensor) -> float:
     """Return the mean distance between corresponding rows over that between other rows."""
-    together = (left - right).square().sum(1).sqrt().mean()
-    apart = (left - right.roll(1, 0)).square().sum(1).sqrt().mean()
+    together = F.pairwise_distance(left, right, eps=0.0).mean()
+    apart = F.pairwise_distance(left, right.roll(1, 0), eps=0.0).mean()
     return float(together / apart)
 
 

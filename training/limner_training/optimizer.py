@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,8 @@ def orthogonalise(matrix: Tensor, iterations: int = 5, longest: int = 128) -> Te
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     parts = next(k for k in range(-(-len(wide) // longest), len(wide) + 1) if len(wide) % k == 0)
     blocks = wide.reshape(parts, -1, wide.shape[1])
-    blocks = blocks / (blocks.square().sum((1, 2), keepdim=True).sqrt() + 1e-7)
+    norms: Tensor = cast("Any", torch.linalg).vector_norm(blocks, dim=(1, 2), keepdim=True)
+    blocks = blocks / (norms + 1e-7)
     gram = blocks @ blocks.mT
     identity = torch.eye(gram.shape[1], device=gram.device)
     product = identity.expand_as(gram)

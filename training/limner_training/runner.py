@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ ENTRY_STEPS: Final = 25
 def set_up(threads: int, seed: int) -> np.random.Generator:
     """Set torch's threads and seed all random number generators; returns numpy's."""
     torch.set_num_threads(threads)
-    torch.default_generator.manual_seed(seed)
+    cast("Any", torch).manual_seed(seed)
     return np.random.default_rng(seed)
 
 
