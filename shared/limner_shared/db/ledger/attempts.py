@@ -175,8 +175,7 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
     changes = transition(session, current, values, JobState.SUCCEEDED.value)
     _store_presentations(session, [by_id[change.id] for change in changes])
     rows = [row for change in changes for row in _image_rows(by_id[change.id])]
-    if rows:
-        session.execute(insert_many(Image).values(created_at=now()), rows)
+    insert_many(session, Image, rows, times={"created_at": 0})
     return changes
 
 
