@@ -39,6 +39,10 @@ PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "messa
 GATEWAY_ERRORS: Final = (502, 503, 504)
 """Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
+LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=1)
+"""httpx's own, but for a shorter life of idle connections: the server closes them after two seconds, and a request on
+one that is just being closed is lost.
+"""
 
 
 class ClientError(LimnerError):
@@ -62,7 +66,12 @@ class Client:
         # Proxy settings of the environment do not apply to a server on loopback.
         local = httpx.URL(self.server).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
-            base_url=self.server, headers=headers, timeout=TIMEOUT, transport=transport, trust_env=not local
+            base_url=self.server,
+            headers=headers,
+            timeout=TIMEOUT,
+            limits=LIMITS,
+            transport=transport,
+            trust_env=not local,
         )
         self.webhooks = Webhooks(self._json)
 
