@@ -4,7 +4,8 @@
 
 The service with PostgreSQL, two web processes and one worker of the null model. Clients submit single jobs and wait for
 them, bulks that are paused and resumed, and conversations; a fifth of the jobs and bulks is canceled. Others follow the
-event stream. Retention deletes what is older than two minutes.
+event stream. Retention deletes what is older than two minutes. Clients pause between what they do, as people do: clients
+without pauses saturate the machine, and latency then shows the machine's load rather than a change of the service.
 
 A window is a sixth of the time. Memory of the last window is compared with that of the second, by when caches are full
 and the first deletions have run; latency of the last window with that of the first. At the end, the picture store is
@@ -46,6 +47,8 @@ from limner_shared.storage.blobs import FOLDERS, Blobs
 SINGLES, BULKS, FOLLOWERS = 4, 1, 4
 """Clients of each kind. One process runs them all, beside the service."""
 BULK_LINES: Final = 200
+PAUSE_SECONDS, BULK_PAUSE_SECONDS = 0.5, 15.0
+"""How long a client waits after a single job, and after a bulk, on average."""
 CANCELED: Final = 0.2
 KEPT_DAYS: Final = 120 / 86_400
 SAMPLE_SECONDS: Final = 2.0
@@ -108,7 +111,12 @@ class Load:
                     self._figures.errors.append(f"{use.__name__}: {error.message}"[:200])
                     self._over.wait(1)
 
+    def _pause(self, seconds: float) -> None:
+        """Wait for a random time of this mean, so that clients do not move in step."""
+        self._over.wait(DICE.expovariate(1 / seconds))
+
     def _single(self, client: Client) -> None:
+        self._pause(PAUSE_SECONDS)
         started = time.perf_counter()
         job = client.submit({"prompt": "a red apple", "seed": DICE.randrange(2**31), "steps": 3})
         self._figures.jobs += 1
@@ -124,6 +132,7 @@ class Load:
         self._figures.latencies.append((self._figures.at, (time.perf_counter() - started) * 1000))
 
     def _bulk(self, client: Client) -> None:
+        self._pause(BULK_PAUSE_SECONDS)
         lines = "".join(
             json.dumps({"prompt": f"picture {number}", "seed": DICE.randrange(2**31)}) + "\n"
             for number in range(BULK_LINES)

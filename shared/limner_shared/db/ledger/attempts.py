@@ -189,10 +189,8 @@ def _store_images(session: Session, results: Sequence[tuple[str, Result]]) -> No
         for row, image in zip(stored, result.images, strict=True):
             if image.embedding is not None:
                 embeddings.append({"image_id": row["id"], "tenant_id": tenant_id, **image.embedding._asdict()})
-    if rows:
-        session.execute(insert_many(Image).values(created_at=now()), rows)
-    if embeddings:
-        session.execute(insert_many(ImageEmbedding), embeddings)
+    insert_many(session, Image, rows, times={"created_at": 0})
+    insert_many(session, ImageEmbedding, embeddings)
 
 
 def _store_presentations(session: Session, results: Sequence[Result]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.counting import count_transition
-from limner_shared.db.many_rows import NO_SYNC, among, insert_many, update_many
+from limner_shared.db.many_rows import NO_SYNC, among, insert_from, update_many
 from limner_shared.db.table_base import Json
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
@@ -259,7 +259,7 @@ def record(session: Session, kind: str, job_ids: Sequence[str], detail: Mapping[
     if job_ids:
         of_each = select(Job.id, Job.attempt, literal(kind), literal(dict(detail), Json), now())
         columns = ("job_id", "attempt", "kind", "detail", "created_at")
-        session.execute(insert_many(Event).from_select(columns, of_each.where(among(Job.id, job_ids))))
+        session.execute(insert_from(Event).from_select(columns, of_each.where(among(Job.id, job_ids))))
 
 
 def error_values(error: LimnerError) -> dict[str, Any]:
