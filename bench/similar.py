@@ -36,7 +36,7 @@ from limner_shared.settings import Settings
 from limner_web import vector_cache
 from limner_web.app import create_app
 
-GOAL_MS: Final = 100.0
+GOAL_MS: Final = 30.0
 SEARCHES: Final = 50
 SHOWN: Final = 20
 SPEC: Final = JobSpec(model="limner-flow", prompt="a cat", seed=1, width=256, height=256, steps=8, guidance=3.0, n=1)
@@ -64,15 +64,15 @@ def make_images(database: Database, count: int) -> list[str]:
     return [row["image_id"] for row in rows]
 
 
-def timed(call: Callable[[], Any]) -> float:
-    """How long a call takes, in ms."""
-    begun = time.perf_counter()
+def timed(call: Callable[[], Any]) -> tuple[float, float]:
+    """How long a call takes, and how much processor time of this process, in ms."""
+    begun, used = time.perf_counter(), time.process_time()
     call()
-    return (time.perf_counter() - begun) * 1000
+    return (time.perf_counter() - begun) * 1000, (time.process_time() - used) * 1000
 
 
 def measure(client: FlaskClient, ids: list[str]) -> dict[str, float]:
-    """Search; returns times in ms, and MB."""
+    """Search; returns medians of times in ms, and MB."""
     random, process = np.random.default_rng(1), psutil.Process()
 
     def search(more: str = "") -> None:
@@ -82,19 +82,18 @@ def measure(client: FlaskClient, ids: list[str]) -> dict[str, float]:
 
     client.get("/api/v1/models")
     before = process.memory_info().rss
-    first = timed(search)
-    grown = (process.memory_info().rss - before) / 1e6
-    again = sorted(timed(search) for _ in range(SEARCHES))
-    filtered = [timed(lambda: search("&bulk=bulk_0001")) for _ in range(SEARCHES)]
+    figures = _figures("first", [timed(search)])
+    figures["grown_mb"] = round((process.memory_info().rss - before) / 1e6, 1)
+    figures |= _figures("next", [timed(search) for _ in range(SEARCHES)])
+    figures |= _figures("filtered", [timed(lambda: search("&bulk=bulk_0001")) for _ in range(SEARCHES)])
     vector_cache.REFRESH_SECONDS = 0.0  # each search looks for new images
-    refreshed = [timed(search) for _ in range(SEARCHES)]
+    return figures | _figures("refreshed", [timed(search) for _ in range(SEARCHES)])
+
+
+def _figures(name: str, times: list[tuple[float, float]]) -> dict[str, float]:
     return {
-        "first_ms": round(first, 1),
-        "median_ms": round(median(again), 1),
-        "p95_ms": round(again[int(len(again) * 0.95)], 1),
-        "filtered_ms": round(median(filtered), 1),
-        "refreshed_ms": round(median(refreshed), 1),
-        "grown_mb": round(grown, 1),
+        f"{name}_ms": round(median(wall for wall, _ in times), 1),
+        f"{name}_cpu_ms": round(median(used for _, used in times), 1),
     }
 
 
@@ -113,7 +112,7 @@ def main(*, images: int, postgresql: bool) -> None:
         app = create_app(Settings(data_dir=folder, database_url=url))
         figures = measure(app.test_client(), ids) | {"images": len(ids)}
         app.extensions["limner"].database.dispose()
-    conclude("similar", figures, f"median at most {GOAL_MS:.0f} ms", met=figures["median_ms"] <= GOAL_MS)
+    conclude("similar", figures, f"at most {GOAL_MS:.0f} ms of processor time", met=figures["next_cpu_ms"] <= GOAL_MS)
 
 
 if __name__ == "__main__":

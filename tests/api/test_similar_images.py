@@ -71,7 +71,7 @@ def test_the_most_similar_images_come_first_on_pages_that_end(
     assert similar(client, asked) == expected
     with monkeypatch.context() as patch:
         patch.setattr(similar_images, "CANDIDATES", 2)
-        assert similar(client, asked) == expected
+        assert similar(client, asked, model="limner-flow") == expected
     with Client("http://localhost", transport=httpx.WSGITransport(app)) as typed:
         page = typed.images.similar(asked, limit=1, favourite=False)
         second = typed.images.similar(asked, limit=1, cursor=page.next).items
@@ -154,7 +154,7 @@ def test_equal_images_keep_their_order_across_pages_and_processes(
     ids: list[str] = []
     cursor = ""
     for page in range(4):
-        query = f"/api/v1/images?similar_to={asked}&limit=1" + (f"&cursor={cursor}" if cursor else "")
+        query = f"/api/v1/images?similar_to={asked}&limit=1&model=limner-flow" + (f"&cursor={cursor}" if cursor else "")
         answer = others[page % 2].get(query).json
         ids, cursor = ids + [image["id"] for image in answer["items"]], answer["next"]
     assert ids == sorted(equal, reverse=True)

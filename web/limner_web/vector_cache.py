@@ -40,7 +40,9 @@ IDLE_SECONDS: Final = 300.0
 SCALE: Final = 2048
 """Vectors are compared as integers of this scale. Each sum of products is then below 2**24, so float32 has it exactly,
 in any order of additions: every process ranks alike, and a cursor of one is valid in another."""
-ROWS_AT_ONCE: Final = 16_384
+ROWS_AT_ONCE: Final = 4096
+"""Rows that are multiplied at once: few enough that the threads of numpy's library, which would wait for each other
+longer than the product takes, have no part in it."""
 ID_CHARS: Final = 40
 
 

@@ -99,8 +99,10 @@ def list_similar_images(query: SimilarQuery) -> SimilarImages:
 
 
 def _page(services: Services, tenant: str, image_id: str, like: Embedding, query: SimilarQuery) -> SimilarImages:
-    ranked = services.vectors.rank(tenant, like, CANDIDATES + 1, query.after)
-    candidates = [place for place in ranked[:CANDIDATES] if place.image_id != image_id]
+    # Without a filter only the image itself, and deleted ones, are left out.
+    count = 2 * query.limit if query.filter == JobFilter() else CANDIDATES
+    ranked = services.vectors.rank(tenant, like, count + 1, query.after)
+    candidates = [place for place in ranked[:count] if place.image_id != image_id]
     with services.database.read() as session:
         ids = [place.image_id for place in candidates]
         matches = embeddings.match(session, tenant, ids, query.filter)
@@ -115,5 +117,5 @@ def _page(services: Services, tenant: str, image_id: str, like: Embedding, query
                 items.append(similar_image_view(found, job, labels.get(job.id, []), place.similarity))
     services.vectors.forget(tenant, like.encoder, set(ids) - matches.existing)
     more = len(hits) > query.limit
-    last = shown[-1] if more else ranked[CANDIDATES - 1] if len(ranked) > CANDIDATES else None
+    last = shown[-1] if more else ranked[count - 1] if len(ranked) > count else None
     return SimilarImages(items=items, next=None if last is None else f"{last.score}_{last.image_id}")
