@@ -109,7 +109,14 @@ def insert_many(
         return
     dialect = session.get_bind().dialect.name
     statement = _insert(table, tuple(rows[0]), tuple((times or {}).items()), skip_existing, dialect)
-    session.execute(statement, {ROWS: json.dumps(rows)} if dialect == "postgresql" else rows)
+    session.execute(statement, {ROWS: json.dumps(rows, default=_as_text)} if dialect == "postgresql" else rows)
+
+
+def _as_text(value: object) -> str:
+    """Bytes as PostgreSQL writes them. Raises TypeError for anything else that JSON does not know."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    raise TypeError(f"a row must not hold a {type(value).__name__}")
 
 
 @cache

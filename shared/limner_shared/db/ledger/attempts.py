@@ -18,6 +18,7 @@ from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
 from limner_shared.db.ledger.types import AttemptKey, Change, Claim, Result, error_values, record, transition
+from limner_shared.db.library_tables import ImageEmbedding
 from limner_shared.db.many_rows import among, among_those, insert_many, update_many
 from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.db.webhooks.outbox import NewEvent, emit
@@ -180,9 +181,22 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
     current = _current([result.key for result in by_id.values()])
     changes = transition(session, current, values, JobState.SUCCEEDED.value)
     _store_presentations(session, [by_id[change.id] for change in changes])
-    rows = [row for change in changes for row in _image_rows(by_id[change.id])]
-    insert_many(session, Image, rows, times={"created_at": 0})
+    _store_images(session, [(change.tenant_id, by_id[change.id]) for change in changes])
     return changes
+
+
+def _store_images(session: Session, results: Sequence[tuple[str, Result]]) -> None:
+    """Insert the images of results, each given with its tenant's id, and their embeddings."""
+    rows: list[dict[str, Any]] = []
+    embeddings: list[dict[str, Any]] = []
+    for tenant_id, result in results:
+        stored = _image_rows(result)
+        rows += stored
+        for row, image in zip(stored, result.images, strict=True):
+            if image.embedding is not None:
+                embeddings.append({"image_id": row["id"], "tenant_id": tenant_id, **image.embedding._asdict()})
+    insert_many(session, Image, rows, times={"created_at": 0})
+    insert_many(session, ImageEmbedding, embeddings)
 
 
 def _store_presentations(session: Session, results: Sequence[Result]) -> None:

@@ -18,6 +18,7 @@ from limner_shared.db.table_base import Json
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
 from limner_shared.domain.safety import OWN_NOTHING, TenantPolicy
@@ -126,6 +127,8 @@ class NewImage:
     receipt: Mapping[str, Any]
     alt_text: str | None = None
     deduplication_key: str | None = None
+    embedding: Embedding | None = None
+    """By which it is compared with others; None if its model has no encoder."""
 
 
 @dataclass(frozen=True, slots=True)
