@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+
 from tests.e2e.accessibility import in_all_modes
 from tests.e2e.states import STATES, State, fill, new_context, open_state
 
