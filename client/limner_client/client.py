@@ -34,16 +34,12 @@ from limner_shared.errors import LimnerError, ServiceUnavailable
 
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
-WAIT_SECONDS: Final = 20
-"""Duration of one long poll; the server allows 25."""
+WAIT_SECONDS: Final = 20  # of one long poll; the server allows 25
 PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "message"}
 GATEWAY_ERRORS: Final = (502, 503, 504)
 """Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
-LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=1)
-"""httpx's own, but for a shorter life of idle connections: the server closes them after two seconds, and a request on
-one that is just being closed is lost.
-"""
+LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # before the server's two seconds, so that no request is lost
 
 
 class ClientError(LimnerError):
