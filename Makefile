@@ -41,7 +41,7 @@ sheet: $(STAMP) ## Draw the README's contact sheet of 64 held-out prompts, and c
 chart: $(STAMP) ## Render, lint and validate the Helm chart
 	@$(PIP) install --target dist/chart --upgrade 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' importlib-resources
 	@if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts --no-audit --no-fund \
-	--prefix dist/crds @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 >/dev/null; fi
+	--prefix dist/crds @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3 >/dev/null; fi
 	@PYTHONPATH=dist/chart exec $(BIN)/python -m pytest tests/chart $(ARGS)
 
 cells: $(STAMP) ## Run two real installations behind HAProxy, which must be installed: apt-get install haproxy
