@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import httpx
@@ -129,7 +130,9 @@ def _run(door: Door, operation: Any, cases: int, start: int) -> None:
 
 
 def _told(error: Exception) -> list[str]:
-    parts = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    parts: Sequence[Exception] = (error,)
+    if isinstance(error, ExceptionGroup):
+        parts = cast("ExceptionGroup[Exception]", error).exceptions
     texts = ("\n  ".join([f"{type(part).__name__}: {part}", *getattr(part, "__notes__", ())]) for part in parts)
     return [text[:MAX_FAULT_CHARS] for text in texts]
 
