@@ -48,7 +48,8 @@ def test_the_summary_has_tables_and_a_plot(results: Path) -> None:
 
 def test_a_part_that_fails_is_named(tmp_path: Path) -> None:
     part = parts.Part("sdxl", "cpu", tmp_path)
-    part.add("load", lambda: {}["missing"])
+    nothing: dict[str, Any] = {}
+    part.add("load", lambda: nothing["missing"])
     part.end()
     assert summary.write(tmp_path)["figures"]["failed"] == ["sdxl: load"]
 
