@@ -14,6 +14,7 @@ STANDARD: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best
 ALL_RULES: Final[dict[str, Any]] = {"runOnly": {"type": "tag", "values": list(STANDARD)}, "resultTypes": ["violations"]}
 COLOURS: Final[dict[str, Any]] = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 """All that differs between the themes of one page."""
+SIZES: Final[dict[str, Any]] = {"runOnly": {"type": "rule", "values": ["target-size"]}, "resultTypes": ["violations"]}
 
 
 def violations(page: Page, rules: dict[str, Any] = ALL_RULES) -> list[str]:
