@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
+
 from tests.e2e.states import PHONE
 
 AXE: Final = Axe()

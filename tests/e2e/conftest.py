@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.e2e.running import chromium, limner_up
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.settings import OPENAI_NAMES
+from tests.e2e.running import chromium, limner_up
 
 expect.set_options(timeout=20_000)  # a loaded machine draws slowly
 
@@ -19,7 +19,7 @@ CARDS = Path(__file__).parents[1] / "models"
 EXAMPLE_CARDS = Path(__file__).parents[2] / "examples" / "cards"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service as `limner up` starts it, without keys; one of its models takes pictures.
 
@@ -32,7 +32,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a running service."""
     port = free_port()

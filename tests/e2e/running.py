@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 from playwright.sync_api import Browser, sync_playwright
-from tests.processes import eventually
 
 from limner_client.client import Client
+from tests.processes import eventually
 
 
 @contextmanager

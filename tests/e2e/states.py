@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
-from tests.processes import eventually
 
 from limner_client.client import Client
+from tests.processes import eventually
 
 PHONE: Final[dict[str, Any]] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP: Final[dict[str, Any]] = {"viewport": {"width": 1360, "height": 860}}

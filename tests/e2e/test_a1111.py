@@ -13,10 +13,10 @@ import httpx
 import pytest
 import webuiapi
 from PIL import Image
-from tests.e2e.guides import run_examples
-from tests.processes import eventually
 
 from limner_client import Client
+from tests.e2e.guides import run_examples
+from tests.processes import eventually
 
 SMALL: dict[str, Any] = {"steps": 1, "cfg_scale": 1.0, "width": 64, "height": 64}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+
 from tests.e2e.accessibility import SIZES, in_all_modes, violations
 from tests.e2e.states import PHONE, STATES, State, fill, loaded, new_context, open_state
 

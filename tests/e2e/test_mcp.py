@@ -17,12 +17,12 @@ import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 from PIL import Image
-from tests.e2e.guides import run_examples
-from tests.processes import eventually
 
 from limner_client.client import Client as ApiClient
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.ids import new_id
+from tests.e2e.guides import run_examples
+from tests.processes import eventually
 
 COMMAND = ["-m", "limner_client.cli.main", "mcp"]
 SMALL = {"model": "limner-gan", "size": "64x64"}

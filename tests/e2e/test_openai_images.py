@@ -16,6 +16,7 @@ import httpx
 import openai
 import pytest
 from PIL import Image
+
 from tests.processes import eventually
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "openai.md"

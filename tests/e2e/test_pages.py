@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from tests.e2e.bulks import SMALL
-from tests.e2e.running import limner_up
-from tests.processes import eventually
-from tests.receivers import receiver
 
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
+from tests.e2e.bulks import SMALL
+from tests.e2e.running import limner_up
+from tests.processes import eventually
+from tests.receivers import receiver
 
 
 def test_a_bulk_is_checked_line_by_line_and_then_followed_to_its_end(

@@ -13,6 +13,7 @@ import replicate
 from PIL import Image
 from replicate.exceptions import ReplicateError
 from replicate.helpers import FileOutput
+
 from tests.e2e.guides import run_examples
 
 SMALL = {"width": 64, "height": 64}

@@ -49,7 +49,7 @@ def test_three_images_in_one_step_have_the_bits_of_each_alone(name: str, dtype: 
             for each, image in zip(group, images, strict=True):
                 if hasattr(each, "scale_model_input"):
                     each.scale_model_input(image, time)
-        one = [step_of(*each, ids[0]) for each in zip(alone, outputs, [time] * 3, samples, seeds[0], strict=True)]
+        one = [step_of(*each, Identities()) for each in zip(alone, outputs, [time] * 3, samples, seeds[0], strict=True)]
         samples = [type(each.scheduler).step(each.scheduler, **each.arguments)[0] for each in one]
         steps = [step_of(*each) for each in zip(joint, outputs, [time] * 3, both, seeds[1], ids, strict=True)]
         assert len({each.position for each in steps}) == 1

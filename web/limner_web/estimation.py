@@ -89,7 +89,7 @@ def estimate_bulk(
 def _part(
     session: Session, redis: Redis, model: str, cost: int, tenant_id: str, priority: Priority, *, is_any_paused: bool
 ) -> _Part:
-    """What is known of a bulk's jobs of one model, which cost so many units together."""
+    """What is known of a bulk's jobs of one model, with their cost together."""
     ahead = standing.position(session, _as_waiting(model, tenant_id, priority))
     tenants = max(1, len(release_queries.waiting_tenants(session, model, priority.rank, MAX_TENANTS)))
     processes = running_processes(redis, model)

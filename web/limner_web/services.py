@@ -37,6 +37,7 @@ from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls
 from limner_web.updates.watch import Watches
+from limner_web.vector_cache import VectorCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Services:
     renditions: Renditions
     delivery: Delivery
     links: SignedLinks
+    vectors: VectorCache
     listener: Listener
     watches: Watches
     unchanged: UnchangedPolls
@@ -80,8 +82,7 @@ def build(settings: Settings) -> Services:
     cooperative.install(database.engine)
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
-    redis = connect(settings.redis_url)
-    hints = Hints(redis)
+    hints = Hints(redis := connect(settings.redis_url))
     catalogue = Catalogue.load(settings.models, settings.default_model)
     supervisor = Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
@@ -101,6 +102,7 @@ def build(settings: Settings) -> Services:
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         delivery=Delivery(settings, blobs, storage),
         links=SignedLinks(settings.signing_key, database, settings.cell),
+        vectors=VectorCache(database),
         listener=listener,
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),

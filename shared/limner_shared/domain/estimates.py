@@ -53,7 +53,7 @@ def measure(runs: Sequence[Run]) -> Rate | None:
 
 
 def bulk_seconds(runs: Sequence[Run], cost: int, ahead: int) -> tuple[float, float] | None:
-    """The median and the 90th percentile of the seconds until jobs that cost so many units together are finished.
+    """The median and the 90th percentile of the seconds until jobs of this cost together are finished.
 
     They go at the rate of cost units of the finished jobs, and the `ahead` jobs before them at that of jobs. None if
     too few were finished.
