@@ -145,7 +145,7 @@ def test_a_recoloured_thing_has_the_named_colour(flow: LatentFlow, catalogue: Ca
 
 
 def test_tints_of_a_grey_thing_do_not_turn_its_new_colour() -> None:
-    grey, bluish = (0.6, 0.6, 0.6), (0.5, 0.6, 0.68)
+    grey, bluish = (0.6, 0.6, 0.6), (0.44, 0.6, 0.72)
     colour = np.array([[grey if across < 40 else bluish for across in range(48)]] * 48, np.float32)
     lab = to_oklab(recoloured(Cutout(colour, np.ones((48, 48), np.float32)), "orange").colour)
     hues = np.degrees(np.arctan2(lab[..., 2], lab[..., 1]))
