@@ -83,8 +83,7 @@ def build(settings: Settings) -> Services:
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
     hints = Hints(redis := connect(settings.redis_url))
-    catalogue = Catalogue.load(settings.models, settings.default_model)
-    supervisor = Supervisor()
+    catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
     storage, pillow = Threads(STORAGE_THREADS, STORAGE_WAITING), Threads(PILLOW_THREADS, PILLOW_WAITING)
