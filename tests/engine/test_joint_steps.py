@@ -43,7 +43,7 @@ def test_three_images_in_one_step_have_the_bits_of_each_alone(name: str, dtype: 
     noise = torch.Generator().manual_seed(5)
     samples: list[Tensor] = [torch.randn((1, 4, 8, 6), generator=noise).to(dtype) for _ in range(3)]
     both, ids = list(samples), [Identities() for _ in range(3)]
-    for time in original.timesteps:
+    for number, time in enumerate(original.timesteps):
         outputs = [torch.randn((1, 4, 8, 6), generator=noise).to(dtype) for _ in range(3)]
         for group, images in ((alone, samples), (joint, both)):
             for each, image in zip(group, images, strict=True):
@@ -51,7 +51,8 @@ def test_three_images_in_one_step_have_the_bits_of_each_alone(name: str, dtype: 
                     each.scale_model_input(image, time)
         one = [step_of(*each, Identities()) for each in zip(alone, outputs, [time] * 3, samples, seeds[0], strict=True)]
         samples = [cast("Any", type(each.scheduler)).step(each.scheduler, **each.arguments)[0] for each in one]
-        steps = [step_of(*each) for each in zip(joint, outputs, [time] * 3, both, seeds[1], ids, strict=True)]
+        own_times = [each.timesteps[number] for each in joint]  # as pipelines pass them
+        steps = [step_of(*each) for each in zip(joint, outputs, own_times, both, seeds[1], ids, strict=True)]
         assert len({each.position for each in steps}) == 1
         both = [result[0] for result in step_jointly(steps)]
         for expected, found in zip(samples, both, strict=True):
