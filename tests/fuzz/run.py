@@ -28,13 +28,17 @@ EXAMPLES = 50
 """Number of examples per operation in one pass."""
 
 
-def one_pass(port: int, folder: Path, seed: int, examples: int) -> dict[str, Any]:
-    """Run all phases of schemathesis once. Returns its report, with its console output as `output`."""
+def one_pass(port: int, folder: Path, seed: int, examples: int, together: int = 1) -> dict[str, Any]:
+    """Run all phases of schemathesis once. Returns its report, with its console output as `output`.
+
+    `together` operations are tried at once.
+    """
     report = folder / f"fuzz-{seed}.json"
     words = ["--config-file", str(CONFIG), "--no-color", "run", f"http://127.0.0.1:{port}/api/v1/openapi.json"]
     words += ["--exclude-path", "/api/v1/events"]  # a stream that never ends
     words += ["--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure", "--warnings", "off"]
     words += ["--report", "json", "--report-json-path", str(report), "--request-timeout", "30"]
+    words += ["--workers", str(together)]
     ran = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", *words],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONWARNINGS": "ignore"},
@@ -64,7 +68,7 @@ def served(kind: str, folder: Path) -> Iterator[int]:
         yield settings.port
 
 
-def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
+def fuzz(kind: str, cases: int, seed: int, together: int = 0) -> dict[str, Any]:
     """Send at least `cases` requests to a service with this kind of database; prints every failure."""
     figures: dict[str, Any] = {"seed": seed, "cases": 0, "failures": 0, "errors": 0}
     with tempfile.TemporaryDirectory(prefix="limner-fuzz-", ignore_cleanup_errors=True) as name:
@@ -72,7 +76,7 @@ def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
         folder.chmod(0o755)  # PostgreSQL runs as another user
         with served(kind, folder) as port:
             while figures["cases"] < cases:
-                report = one_pass(port, folder, seed, EXAMPLES)
+                report = one_pass(port, folder, seed, EXAMPLES, together or 1)
                 seed += 1
                 figures["cases"] += report["test_cases"]["generated"]
                 figures["failures"] += sum(failure["count"] for failure in report["failures"])
@@ -88,8 +92,11 @@ def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
 @click.option("--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Default: both.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(["native", "doors"]), help="Default: both.")
 @click.option("--only", default="", help="Of the doors, only the operations whose name has this text.")
+@click.option("--together", default=0, help="Send this many requests at once.")
 @click.option("--seed", type=int, help="Default: random; it is printed.")
-def main(cases: int, kinds: tuple[str, ...], parts: tuple[str, ...], only: str, seed: int | None) -> None:
+def main(
+    cases: int, kinds: tuple[str, ...], parts: tuple[str, ...], only: str, together: int, seed: int | None
+) -> None:
     """Send random and hostile requests: to the native API, by its document, and to the doors of other clients, to
     agents' tools and to the pages' forms, by their clients' types.
     """
@@ -97,9 +104,9 @@ def main(cases: int, kinds: tuple[str, ...], parts: tuple[str, ...], only: str, 
     figures: dict[str, Any] = {}
     for kind in kinds or ("sqlite", "postgresql"):
         if "native" in (parts or ("native",)):
-            figures[kind] = fuzz(kind, cases, seed)
+            figures[kind] = fuzz(kind, cases, seed, together)
         if "doors" in (parts or ("doors",)):
-            figures[f"{kind}, doors"] = fuzz_doors(kind, cases, seed, only)
+            figures[f"{kind}, doors"] = fuzz_doors(kind, cases, seed, only, together)
     met = not any(one["failures"] or one["errors"] for one in figures.values())
     goal = f"{cases} cases per database and part: no 5xx, no undocumented response, no fault"
     click.echo(json.dumps({"name": "fuzz", "figures": figures, "goal": goal, "met": met}))
