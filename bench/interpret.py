@@ -4,7 +4,7 @@
 
 The descriptions and their expected conditions are in tests/data/requests.jsonl. Rules are written by looking at the
 part `development`, and judged by `held-out`; `further` was written later, with other phrases. The parts `fresh` to
-`fresh-7` were each scored once before the rules knew them (docs/decisions/0108, 0114). Backends: rules always; a server
+`fresh-8` were each scored once before the rules knew them (docs/decisions/0108, 0114). Backends: rules always; a server
 if its URL is given.
 """
 
@@ -30,8 +30,10 @@ from limner_worker.stages.interpretation.interpreter import Interpreter, Request
 
 FILE: Final = Path(__file__).parent.parent / "tests" / "data" / "requests.jsonl"
 MENDED: Final = ("development", "held-out", "further", "fresh", "fresh-2", "fresh-3", "fresh-4", "fresh-5", "fresh-6")
-PARTS: Final = (*MENDED, "fresh-7")
+SCORED: Final = (*MENDED, "fresh-7")
 """The last was scored, and the rules were not mended until it reaches the goal of what is left over."""
+PARTS: Final = (*SCORED, "fresh-8")
+"""With the last nothing was mended at all."""
 FIELDS: Final = ("n", "size", "style", "negative")
 SIZES: Final = ((256, 256), (64, 64), (384, 256), (256, 384))
 GOAL_SUBJECT, GOAL_F1, GOAL_CLEAN = 0.99, 0.9, 0.85

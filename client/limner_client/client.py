@@ -34,12 +34,12 @@ from limner_shared.errors import LimnerError, ServiceUnavailable
 
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
-WAIT_SECONDS: Final = 20
-"""Duration of one long poll; the server allows 25."""
+WAIT_SECONDS: Final = 20  # of one long poll; the server allows 25
 PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "message"}
 GATEWAY_ERRORS: Final = (502, 503, 504)
 """Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
+LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # before the server's two seconds, so that no request is lost
 
 
 class ClientError(LimnerError):
@@ -63,7 +63,12 @@ class Client:
         # Proxy settings of the environment do not apply to a server on loopback.
         local = httpx.URL(self.server).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
-            base_url=self.server, headers=headers, timeout=TIMEOUT, transport=transport, trust_env=not local
+            base_url=self.server,
+            headers=headers,
+            timeout=TIMEOUT,
+            limits=LIMITS,
+            transport=transport,
+            trust_env=not local,
         )
         self.webhooks = Webhooks(self._json)
         self.images = Images(self._json)

@@ -138,6 +138,30 @@ def test_nothing_is_measured_while_metrics_are_off(own_metrics: None, monkeypatc
     assert value("limner_off_total") == 1
 
 
+def test_values_that_are_recorded_together_count_as_those_recorded_one_by_one(own_metrics: None):
+    seconds = [0.5, 1.0, 1.5, 2.0, 7.0, 1.0]
+    one_by_one = Histogram("limner_single_seconds", "", ("model",), (1, 2))
+    for second in seconds:
+        one_by_one.observe(second, model="a")
+    together = Histogram("limner_together_seconds", "", ("model",), (1, 2))
+    together.observe_each([(second, ("a",)) for second in seconds] + [(9.0, ("b",))])
+    for sample, labels in (("bucket", {"le": "1.0"}), ("bucket", {"le": "2.0"}), ("count", {}), ("sum", {})):
+        expected = value(f"limner_single_seconds_{sample}", model="a", **labels)
+        assert value(f"limner_together_seconds_{sample}", model="a", **labels) == expected > 0
+    assert value("limner_together_seconds_count", model="b") == 1
+    counter = Counter("limner_together_total", "", ("model",))
+    counter.inc_each((model,) for model in "aba")
+    assert [value("limner_together_total", model=model) for model in "ab"] == [2, 1]
+
+
+def test_values_recorded_together_that_cannot_be_read_break_nothing(
+    own_metrics: None, capsys: pytest.CaptureFixture[str]
+):
+    Counter("limner_broken_total", "", ("model",)).inc_each((str(1 // number),) for number in (1, 0))
+    Histogram("limner_broken_seconds", "", ("model",), (1,)).observe_each((1.0, ("a", "b")) for _ in range(2))
+    assert capsys.readouterr().err.count("does not work") == 2
+
+
 # --- jobs ---
 
 

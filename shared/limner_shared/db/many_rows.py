@@ -84,6 +84,11 @@ def among(column: Any, values: Iterable[str]) -> ColumnElement[bool]:
     return _Among(column, bindparam(None, list(values), type_=_Texts()))
 
 
+def among_those(column: Any, parameter: str) -> ColumnElement[bool]:
+    """The same for a statement that is made once: it is executed with the values as the parameter of this name."""
+    return _Among(column, bindparam(parameter, type_=_Texts()))
+
+
 def insert_many(
     session: Session,
     table: type[DeclarativeBase],
