@@ -104,7 +104,7 @@ lock: $(STAMP) ## Write the lock files from the required packages that are insta
 	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
 	lock torch.lock --torch; \
 	lock requirements.lock --dev; \
-	lock deploy/web.lock 'limner[web,postgres,c2pa,otel]'; \
+	lock deploy/web.lock 'limner[web,postgres,c2pa,otel,oidc]'; \
 	lock deploy/worker.lock 'limner[worker,diffusers,postgres,safety,c2pa,otel]'
 
 clean: ## Remove the environment, the demo and tool caches; .limner/ (your images) stays

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from limner_shared.delivery_settings import DeliverySettings
+from limner_shared.oidc_settings import OidcSettings
 from limner_shared.safety_settings import SafetySettings
 
 RENAMED: Final = {
@@ -29,7 +30,6 @@ RENAMED: Final = {
 }
 """Old names of settings; their variables still work in this version, with a warning."""
 CELL_PATTERN: Final = "[a-z][a-z0-9]{0,11}"
-
 
 OPENAI_NAMES: Final = (
     "dall-e-2",
@@ -62,7 +62,7 @@ class RenamedVariables(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-class Settings(DeliverySettings, SafetySettings):
+class Settings(DeliverySettings, OidcSettings, SafetySettings):
     """All configuration; sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(

@@ -203,6 +203,11 @@ def test_signed_urls_need_a_bucket_and_name_the_address_of_clients(tmp_path: Pat
     assert "X-Amz-Expires=60" in url
 
 
+def test_a_path_in_place_of_a_url_is_refused_with_what_to_write(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="must be a URL"):
+        Blobs(str(tmp_path))
+
+
 def test_empty_variables_of_a_cloud_count_as_not_set(monkeypatch: pytest.MonkeyPatch):
     for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "s", "REGION": "eu-west-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)

@@ -45,7 +45,7 @@ from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
 from limner_web.openai import moderations as openai_moderations
-from limner_web.pages import assets, languages, plain, session
+from limner_web.pages import assets, languages, oidc, plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
 from limner_web.replicate import webhook_secret as replicate_webhook_secret
@@ -92,6 +92,7 @@ MODULES: Final = (
     pages,
     plain,
     session,
+    oidc,
     languages,
     assets,
 )

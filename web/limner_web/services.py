@@ -21,6 +21,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_web.delivery import Delivery
+from limner_web.identity_provider import IdentityProvider
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
@@ -66,6 +67,7 @@ class Services:
     limiter: ConcurrencyLimiter
     request_rate: RequestRate
     key_usage: KeyUsage
+    identity_provider: IdentityProvider | None
     targets: Targets
     """Where webhooks may be sent."""
     storage: Threads
@@ -81,8 +83,7 @@ def build(settings: Settings) -> Services:
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
     hints = Hints(redis := connect(settings.redis_url))
-    catalogue = Catalogue.load(settings.models, settings.default_model)
-    supervisor = Supervisor()
+    catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
     storage, pillow = Threads(STORAGE_THREADS, STORAGE_WAITING), Threads(PILLOW_THREADS, PILLOW_WAITING)
@@ -110,6 +111,7 @@ def build(settings: Settings) -> Services:
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),
         key_usage=KeyUsage(database, supervisor),
+        identity_provider=IdentityProvider.of(settings),
         targets=Targets.parse(settings.webhook_internal_targets),
         storage=storage,
         pillow=pillow,
