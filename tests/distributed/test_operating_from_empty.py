@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -79,7 +80,7 @@ class Machine:
         shutil.rmtree(self.folder / "blobs")
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         with connect(self.settings.redis_url) as redis:
-            redis.flushdb()
+            cast("Any", redis).flushdb()
 
 
 def named_in_the_guide() -> dict[str, str]:

@@ -63,7 +63,7 @@ class Mixing(d.DDIMScheduler):
     """A scheduler that looks at its batch as a whole."""
 
     def step(self, model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return cast("Any", d.DDIMScheduler).step(self, model_output - model_output.mean(), *args, **kwargs)
+        return d.DDIMScheduler.step(self, model_output - model_output.mean(), *args, **kwargs)
 
 
 def test_a_scheduler_that_reads_several_elements_steps_image_by_image() -> None:
