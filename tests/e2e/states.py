@@ -159,8 +159,8 @@ def _alike(page: Page) -> None:
     _viewer(page)
     page.get_by_role("dialog", name="Picture viewer").get_by_role("button", name="More actions").click()
     page.get_by_role("menuitem", name="More like this").click()
-    expect(page.get_by_role("dialog", name="More like this")).to_be_visible()
-    eventually(lambda: page.evaluate(SHOWN), 30)
+    expect(page.locator(".alike img").first).to_be_visible()
+    eventually(lambda: page.evaluate("[...document.querySelectorAll('.alike img')].every(each => each.complete)"), 30)
 
 
 def _compare(page: Page) -> None:
