@@ -155,6 +155,14 @@ def _receipt(page: Page) -> None:
     expect(page.locator(".facts-panel")).to_contain_text("SHA-256")
 
 
+def _alike(page: Page) -> None:
+    _viewer(page)
+    page.get_by_role("dialog", name="Picture viewer").get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="More like this").click()
+    expect(page.locator(".alike img").first).to_be_visible()
+    eventually(lambda: page.evaluate("[...document.querySelectorAll('.alike img')].every(each => each.complete)"), 30)
+
+
 def _compare(page: Page) -> None:
     _viewer(page)
     page.keyboard.press("c")
@@ -263,6 +271,7 @@ STATES: Final = (
     State("studio-offline", "/", _offline),
     State("viewer", "/", _viewer),
     State("viewer-receipt", "/", _receipt),
+    State("viewer-alike", "/", _alike),
     State("viewer-compare", "/", _compare),
     State("viewer-slider", "/", _slider),
     State("gallery", "/gallery", loaded),
