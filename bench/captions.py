@@ -10,19 +10,3 @@ claims, printed beside that of true drawings, which is the judge's ceiling.
 """
 
 from __future__ import annotations
-
-import random
-from typing import Any, Final
-
-import click
-
-from bench.common import conclude
-from limner_training.data import cache_folder
-from limner_training.runner import set_up
-from limner_training.tasks import running
-from limner_training.tasks.drawing import Artist
-from limner_training.tasks.judging import TaskJudge
-from limner_training.tasks.prompts import TASKS, prompts
-from limner_training.tasks.scoring import Share
-from limner_training.tasks.selection import true_sources
-from limner_training.tasks.true_drawings import drawn
