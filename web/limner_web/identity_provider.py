@@ -212,7 +212,7 @@ def _secret(settings: Settings) -> str:
 
 
 def _is_safe(url: str) -> bool:
-    """Whether nobody on the way to this address can read or change what is sent."""
+    """Whether what is sent to this address is protected on its way: by TLS, or because it stays on this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
 
