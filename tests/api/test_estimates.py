@@ -105,7 +105,10 @@ def test_a_bulk_takes_as_long_as_its_cost_units_at_the_measured_rate(
     assert (held["eta"], held["paused"]["reason"]) == (None, "new weights")
 
 
-@pytest.mark.parametrize("jobs", [[], [{"count": 0}], [{"n": 99}], [{"model": "x"}], [{"prompt": "x"}], [{}] * 1001])
+EMPTY: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize("jobs", [[], [{"count": 0}], [{"n": 99}], [{"model": "x"}], [{"prompt": "x"}], [EMPTY] * 1001])
 def test_a_bulk_that_would_be_refused_has_no_estimate(client: ApiClient, jobs: list[dict[str, Any]]):
     answer = client.post(ESTIMATE, json={"jobs": jobs})
     assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")

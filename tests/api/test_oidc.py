@@ -258,7 +258,7 @@ def test_settings_that_do_not_fit_are_refused(fields: dict[str, Any]):
 
 
 def test_a_missing_extra_secret_file_or_address_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Any):
-    keys = {"require_keys": True, "public_url": PUBLIC}
+    keys: dict[str, Any] = {"require_keys": True, "public_url": PUBLIC}
     with pytest.raises(ConfigurationError, match="LIMNER_PUBLIC_URL"):
         IdentityProvider(Settings(**ISSUER))
     with pytest.raises(ConfigurationError, match="SECRET_FILE"):

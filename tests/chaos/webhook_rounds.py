@@ -60,7 +60,7 @@ class Shop:
     receiver: Receiver
     endpoint_id: str = ""
     secret: str = ""
-    requests: list[tuple[float, Request, int]] = field(default_factory=list)
+    requests: list[tuple[float, Request, int]] = field(default_factory=list[tuple[float, Request, int]])
     """What arrived: when, what, and the status that was answered; 0 for none."""
 
     @classmethod
@@ -105,7 +105,7 @@ class World:
     service: Service
     redis: RedisServer
     store: Postgres | Sqlite
-    roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
 
     def restart_dead(self) -> None:
         """Start each dispatcher that does not run."""

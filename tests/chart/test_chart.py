@@ -176,14 +176,15 @@ def test_probes_ask_the_routes_that_mean_progress(rendered: tuple[str, list[Obje
 
 
 def test_without_a_bucket_or_with_an_unknown_value_nothing_is_installed() -> None:
-    for values, why in (
+    cases: list[tuple[Object, str]] = [
         ({}, "blobUrl"),
         ({"blobUrl": "/data/blobs"}, "blobUrl"),
         (values_of("minimal") | {"databse": {}}, "databse"),
         (values_of("minimal") | {"settings": {"database_url": "postgresql://user:password@host/name"}}, "database_url"),
         (values_of("minimal") | {"workers": {"cpu": {"replicas": -1}}}, "replicas"),
         (values_of("minimal") | {"workers": {"cpu": {"autoscaling": {"enabled": True}}}}, "name the models"),
-    ):
+    ]
+    for values, why in cases:
         with pytest.raises(helm.HelmError, match=why):
             render(values)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
@@ -19,7 +19,7 @@ SIZES: Final[dict[str, Any]] = {"runOnly": {"type": "rule", "values": ["target-s
 
 def violations(page: Page, rules: dict[str, Any] = ALL_RULES) -> list[str]:
     """What axe-core finds wrong with the page as it is now, each with the rule, the element and the reason."""
-    found = AXE.run(page, options=rules).response["violations"]
+    found: list[dict[str, Any]] = cast("Any", AXE).run(page, options=rules).response["violations"]
     return [f"{each['id']}: {node['html'][:120]} {_reason(node)}" for each in found for node in each["nodes"]]
 
 

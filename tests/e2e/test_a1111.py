@@ -7,7 +7,7 @@ import io
 import json
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -27,7 +27,9 @@ def api(door: str) -> webuiapi.WebUIApi:
     options.
     """
     built = webuiapi.WebUIApi(baseurl=f"{door}/sdapi/v1")
-    built.set_options({"sd_model_checkpoint": "limner-gan", "enable_pnginfo": False, "samples_format": "png"})
+    cast("Any", built).set_options(
+        {"sd_model_checkpoint": "limner-gan", "enable_pnginfo": False, "samples_format": "png"}
+    )
     return built
 
 
@@ -103,7 +105,7 @@ def test_open_webui_sets_the_model_and_draws(door: str):
 
 def test_sillytavern_connects_draws_and_interrupts(door: str):
     """As SillyTavern's server passes on what its page sends, credentials included."""
-    payload = {
+    payload: dict[str, Any] = {
         "url": door,
         "auth": "user:secret",
         "prompt": "a cat",
@@ -161,7 +163,7 @@ def test_the_guides_examples_run(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    api.set_options({"sd_model_checkpoint": "limner-flow"})
+    cast("Any", api).set_options({"sd_model_checkpoint": "limner-flow"})
     run_examples("a1111.md", door)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["apple-0.png", "apple-1.png"]
     said = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -77,7 +78,8 @@ CUT = """edge => {
 @pytest.mark.long
 @pytest.mark.parametrize("edge", [".top", ".ask"])
 def test_what_is_half_under_the_header_or_the_form_is_no_small_target(edge: str, filled: int, browser: Browser) -> None:
-    context = browser.new_context(**PHONE | {"viewport": {"width": 390, "height": 420}}, reduced_motion="reduce")
+    short: dict[str, Any] = PHONE | {"viewport": {"width": 390, "height": 420}}
+    context = browser.new_context(**short, reduced_motion="reduce")
     page = open_state(context, filled, State("studio", "/", loaded))
     assert abs(page.evaluate(CUT, edge)) < 1
     assert violations(page, SIZES) == []

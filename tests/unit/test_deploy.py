@@ -64,7 +64,7 @@ def test_compose_refers_only_to_services_and_volumes_that_it_defines(compose: di
 
 def test_our_services_get_the_variables_of_a_bucket_and_a_file_of_settings(compose: dict[str, Any]) -> None:
     guide = (ROOT / "docs" / "guides" / "storage.md").read_text()
-    named = set(re.findall(r"\b(?:AWS|AZURE)_[A-Z_]+[A-Z]\b", guide))
+    named = set(re.findall(r"\b(?:AWS|AZURE|GOOGLE)_[A-Z_]+[A-Z]\b", guide))
     assert len(named) > 5
     for name in ("migrate", "web", "dispatcher", "worker-gpu", "worker-cpu"):
         service = compose["services"][name]

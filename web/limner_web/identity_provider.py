@@ -212,7 +212,7 @@ def _secret(settings: Settings) -> str:
 
 
 def _is_safe(url: str) -> bool:
-    """Whether what is sent to this address is protected on its way: by TLS, or because it stays on this machine."""
+    """Whether what is sent to this address is safe from readers and changes on its way."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
 

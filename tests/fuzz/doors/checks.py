@@ -119,5 +119,5 @@ def _code(request: Request, answer: httpx.Response) -> str | None:
 
 def _field(request: Request, answer: httpx.Response) -> Any:
     error = _error(request, answer)
-    first = (error.get("errors") or [{}])[0]
+    first = cast("list[dict[str, Any]]", error.get("errors") or [{}])[0]
     return error.get("param") or error.get("field") or first.get("field")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import httpx
@@ -158,7 +158,9 @@ def _run(door: Door, operation: Any, cases: int, start: int) -> None:
 
 
 def _told(error: Exception) -> list[str]:
-    parts = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    parts: Sequence[Exception] = (error,)
+    if isinstance(error, ExceptionGroup):
+        parts = cast("ExceptionGroup[Exception]", error).exceptions
     texts = ("\n  ".join([f"{type(part).__name__}: {part}", *getattr(part, "__notes__", ())]) for part in parts)
     return [text[:MAX_FAULT_CHARS] for text in texts]
 

@@ -69,8 +69,16 @@ def server_of(settings: Settings) -> ChatClient | None:
 
 
 def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter:
-    """Return the interpreter that the settings select."""
-    return Interpreter(server, plain=settings.interpreter == "off")
+    """Return the interpreter that the settings select. Without the tagger's files, rules alone interpret."""
+    if settings.interpreter == "off":
+        return Interpreter(server, plain=True)
+    from limner_worker.stages.interpretation.tagger import Tagger, TaggerError  # noqa: PLC0415 - torch, which not every worker needs
+
+    try:
+        return Interpreter(server, tagger=Tagger())
+    except TaggerError as error:
+        log.warning("descriptions are read without the tagger", reason=str(error))
+        return Interpreter(server)
 
 
 def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:
