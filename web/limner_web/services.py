@@ -80,8 +80,7 @@ def build(settings: Settings) -> Services:
     """Open the database, Redis and the image store that the settings name, and build the services."""
     database = Database.of(settings)
     cooperative.install(database.engine)
-    with database.write() as session:
-        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
+    _make_local_tenant(database)
     hints = Hints(redis := connect(settings.redis_url))
     catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
@@ -116,6 +115,11 @@ def build(settings: Settings) -> Services:
         storage=storage,
         pillow=pillow,
     )
+
+
+def _make_local_tenant(database: Database) -> None:
+    with database.write() as session:
+        ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
 
 
 def get_services() -> Services:

@@ -2,7 +2,7 @@
 import { number } from "./i18n.js";
 const WIDTH = 380;
 const HEIGHT = 132;
-const BOX = { left: 36, right: WIDTH - 4, top: 10, bottom: HEIGHT - 20 };
+const BOX = { left: 46, right: WIDTH - 4, top: 10, bottom: HEIGHT - 20 };
 
 export function svg(name, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
