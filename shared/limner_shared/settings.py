@@ -172,8 +172,7 @@ class Settings(DeliverySettings, SafetySettings):
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model. One for each worker is fastest and most consistent on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
-    """Embedding cache size of each model in a worker, in bytes; 0 turns it off. A diffusers pipeline has a second one of
-    the same size, for complete prompts. The log reports larger texts."""
+    """Size in bytes of each of a model's two caches of encoded texts; 0: no cache. The log reports larger texts."""
     encoder_cache_url: str = Field(default="", repr=False)
     """A Redis in which workers share encoded texts. Do not use the queue's: this one may evict keys (`allkeys-lru`)."""
     model_memory_bytes: int | None = Field(default=None, ge=1)
