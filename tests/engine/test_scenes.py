@@ -15,7 +15,7 @@ from limner_worker.generators.base import ImageTask, Picture
 from limner_worker.generators.builtin.flow_state import FlowState
 from limner_worker.generators.builtin.latent_flow import LatentFlow
 from limner_worker.generators.builtin.scenes.colouring import SHADES, recoloured, to_oklab
-from limner_worker.generators.builtin.scenes.cutouts import cut_out
+from limner_worker.generators.builtin.scenes.cutouts import Cutout, cut_out
 from limner_worker.generators.builtin.scenes.drawing import COMPOSITION
 
 
@@ -142,6 +142,14 @@ def test_a_recoloured_thing_has_the_named_colour(flow: LatentFlow, catalogue: Ca
         for name, shade in SHADES.items()
     }
     assert min(wanted, key=lambda name: float(np.linalg.norm(lab - wanted[name]))) == colour
+
+
+def test_tints_of_a_grey_thing_do_not_turn_its_new_colour() -> None:
+    grey, bluish = (0.6, 0.6, 0.6), (0.44, 0.6, 0.72)
+    colour = np.array([[grey if across < 40 else bluish for across in range(48)]] * 48, np.float32)
+    lab = to_oklab(recoloured(Cutout(colour, np.ones((48, 48), np.float32)), "orange").colour)
+    hues = np.degrees(np.arctan2(lab[..., 2], lab[..., 1]))
+    assert np.abs(hues - SHADES["orange"].hue).max() < 3
 
 
 def test_drawings_are_shared_among_things_up_to_the_limit() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -33,7 +33,7 @@ class Remembering(Pipeline):
 def image_of(prompts: EncodedPrompts, shared: Any, **settings: Any) -> Any:
     """An image's own copy of a pipeline, with settings that its call makes."""
     own = copy.copy(shared)
-    vars(own).update(settings)
+    cast("dict[str, Any]", vars(own)).update(settings)
     prompts.use(own, shared, ())
     return own
 

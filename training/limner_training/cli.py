@@ -19,6 +19,7 @@ from limner_training import evaluation, stages
 from limner_training.data import DataError, cache_folder, prepare
 from limner_training.loop import CheckpointError
 from limner_training.runner import set_up
+from limner_training.tagging.training import train_tagger
 from limner_training.tasks import running, selection, vocabulary
 from limner_training.tasks.vocabulary import NOUNS
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError
@@ -110,6 +111,20 @@ _stage("gan-relativistic", "Train the GAN with the relativistic objective, for c
 _stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawings.")
 
 
+@train.command("tagger")
+@click.option("--each", default=1500, show_default=True, help="Synthetic descriptions of each language.")
+@click.option("--epochs", default=5, show_default=True, help="Times that each is read.")
+@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the descriptions and batches.")
+@click.option("--batch", default=64, show_default=True, help="Batch size in descriptions.")
+@click.option("--rate", default=2e-3, show_default=True, help="Peak learning rate.")
+@_explained
+def tagger(each: int, epochs: int, threads: int, seed: int, batch: int, rate: float) -> None:
+    """Train the tagger that finds words of asking in descriptions, on synthetic ones in eleven languages."""
+    set_up(threads, seed)
+    train_tagger(cache_folder(), each, epochs, batch, rate, seed, click.echo)
+
+
 @train.command("nouns")
 @click.option("--weights", type=click.Path(path_type=Path), default=SHIPPED, help="Default: the package's.")
 @click.option("--to", "target", type=click.Path(path_type=Path), default=NOUNS, help="Default: the package's list.")
@@ -145,6 +160,7 @@ def train_all(context: click.Context, threads: int, seed: int) -> None:
             continue
         command = train.commands[name]
         context.invoke(command, minutes=minutes, threads=threads, seed=seed, batch=batch, rate=rate, fresh=False)
+    context.invoke(tagger, threads=threads, seed=seed)
     context.invoke(export, target=SHIPPED)
 
 

@@ -28,10 +28,11 @@ from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.text_head import TextHead
 from limner_worker.networks.upscaler import Upscaler
 from limner_worker.networks.weights import WeightsError, load_module, save_module
+from limner_worker.networks.word_tagger import WordTagger
 
 Network = TypeVar("Network", bound=nn.Module)
 SHIPPED: Final[dict[str, dict[str, type[nn.Module]]]] = {
-    "limner-text": {"head": TextHead, "tower": ImageTower},
+    "limner-text": {"head": TextHead, "tower": ImageTower, "tagger": WordTagger},
     "limner-vae": {"autoencoder": Autoencoder, "upscaler": Upscaler},
     "limner-flow": {"flow": FlowTransformer},
     "limner-gan": {"gan": GanGenerator},

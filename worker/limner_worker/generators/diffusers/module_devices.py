@@ -20,7 +20,7 @@ _SEARCH: Final = "_get_group_onload_device"
 """The function of diffusers that looks for a module's device; it has no public name."""
 _search: Any = getattr(group_offloading, _SEARCH)
 _example: WeakKeyDictionary[nn.Module, nn.Parameter] = WeakKeyDictionary()
-"""A parameter of each module, whose dtype diffusers takes for the module's. A cast changes it, so it is not stored."""
+"""A parameter of each module, whose dtype diffusers takes for the module's. A cast changes it: it is read each time."""
 _find_dtype: Any = modeling_utils.get_parameter_dtype
 
 

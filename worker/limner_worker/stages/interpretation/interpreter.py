@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +15,9 @@ from limner_shared.domain.conditions import MAX_TEXT, Conditions, Interpretation
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.telemetry import get_logger
 from limner_worker.stages.interpretation import patterns, rules
+from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
 from limner_worker.stages.interpretation.client import ChatClient, LanguageError
+from limner_worker.stages.interpretation.language_detection import language_or_fallback
 from limner_worker.stages.interpretation.texts import WIDE
 
 log = get_logger(__name__)
@@ -34,6 +36,13 @@ Before, the person said and got: {history}
 The new message may change that picture (then keep all that it does not change, also its seed) or ask for another."""
 
 
+LONGEST_TAGGED: Final = 600
+"""The most characters of a description that the tagger reads; longer ones are no requests in one's own words."""
+_QUOTES: Final = re.compile(r"[\"“”„«»「」]")
+"""Quoted words are content, whatever they say."""
+TagsWords = Callable[[Sequence[str]], list[Tagged]]
+
+
 @dataclass(frozen=True)
 class Request:
     """A described job with the card that limits its conditions."""
@@ -50,10 +59,16 @@ class Request:
 class Interpreter:
     """Interprets batches of descriptions by the configured backend, and by rules if that fails. Always answers."""
 
-    def __init__(self, server: ChatClient | None = None, *, plain: bool = False) -> None:
-        """Without a `server`, rules interpret; `plain` takes descriptions as prompts."""
+    def __init__(
+        self, server: ChatClient | None = None, *, plain: bool = False, tagger: TagsWords | None = None
+    ) -> None:
+        """Without a `server`, rules interpret, and a `tagger` finds words of asking that they do not know.
+
+        `plain` takes descriptions as prompts.
+        """
         self._server = server
         self._plain = plain
+        self._tagger = tagger
 
     def __call__(self, requests: Sequence[Request]) -> list[Interpretation]:
         """Return the interpretation of each description. Never raises."""
@@ -67,9 +82,28 @@ class Interpreter:
             with ThreadPoolExecutor(min(MAX_BATCH, len(requests))) as threads:
                 found = list(threads.map(self._by_server, requests))
         else:
-            found = [_by_rules(request) for request in requests]
+            found = self._by_rules(requests)
         seconds = round(time.monotonic() - started, 3)
         return [each.model_copy(update={"seconds": seconds}) for each in found]
+
+    def _by_rules(self, requests: Sequence[Request]) -> list[Interpretation]:
+        found = [_by_rules(request) for request in requests]
+        new = [place for place, request in enumerate(requests) if self._is_tagged(request, found[place])]
+        if self._tagger is None or not new:
+            return found
+        try:
+            for place, tagged in zip(new, self._tagger([requests[place].text for place in new]), strict=True):
+                conditions = _shortened(requests[place], found[place].conditions, tagged)
+                found[place] = found[place].model_copy(update={"conditions": conditions})
+        except Exception:  # the rules' answers are whole without it
+            log.exception("the tagger failed")
+        return found
+
+    @staticmethod
+    def _is_tagged(request: Request, found: Interpretation) -> bool:
+        """Return whether the tagger reads a request: a new subject of the length that it was trained with."""
+        short = len(request.text) <= LONGEST_TAGGED
+        return short and not request.spec.history and found.backend == "rules" and not _QUOTES.search(request.text)
 
     def _by_server(self, request: Request) -> Interpretation:
         by_rules = _by_rules(request)
@@ -97,6 +131,16 @@ def _by_rules(request: Request) -> Interpretation:
             conditions=Conditions(prompt=spec.prompt), backend="none", fallback=f"The rules failed: {error!r}."
         )
     return Interpretation(conditions=conditions, backend="rules")
+
+
+def _shortened(request: Request, found: Conditions, tagged: Tagged) -> Conditions:
+    """Return the conditions of the text without its words of asking, if that says more."""
+    language = language_or_fallback(request.text)
+    rest = without_asking(tagged, language)
+    if rest == request.text:
+        return found
+    card = request.card
+    return merged(found, rules.interpret(rest, card.styles, (), card.sizes, language.code), tagged)
 
 
 def _messages(request: Request) -> list[dict[str, str]]:

@@ -23,11 +23,16 @@ LONGEST_ELSEWHERE: Final = 80
 
 
 def interpret(
-    text: str, styles: Sequence[str], history: Sequence[Turn] = (), sizes: Sequence[tuple[int, int]] = ()
+    text: str,
+    styles: Sequence[str],
+    history: Sequence[Turn] = (),
+    sizes: Sequence[tuple[int, int]] = (),
+    code: str | None = None,
 ) -> Conditions:
     """Return the conditions of a description, or of a message that may change the last picture of a history.
 
-    If nothing sensible would remain, the prompt is the text itself.
+    `code` is the text's language, if more is known of it than the text tells. If nothing sensible would remain, the
+    prompt is the text itself.
     """
     model = Model(tuple(styles), tuple(sizes))
     previous: list[Conditions] = []
@@ -35,15 +40,21 @@ def interpret(
     for turn in history:
         previous.append(turn.conditions or _one(turn.text, model, previous, codes))
         codes.append(language_of(turn.text))
-    return _one(text, model, previous, codes)
+    return _one(text, model, previous, codes, code)
 
 
-def _one(text: str, model: Model, previous: Sequence[Conditions], codes: Sequence[str | None]) -> Conditions:
+def _one(
+    text: str,
+    model: Model,
+    previous: Sequence[Conditions],
+    codes: Sequence[str | None],
+    code: str | None = None,
+) -> Conditions:
     """Return the conditions of a text after the pictures and languages of the earlier messages."""
     plain = text.replace("\x00", " ")  # as conditions do, in which a prompt of nothing else would be empty
     words = emoji.spelled(plain[:READ])
     spelled, unread = words[:READ], words[READ:] + plain[READ:]
-    languages = _languages(spelled, codes)
+    languages = _languages(code or language_of(spelled), codes)
     if previous and not unread:
         short = len(spelled) <= LONGEST_ELSEWHERE
         others = [language for language in LANGUAGES if short and language not in languages]
@@ -54,12 +65,12 @@ def _one(text: str, model: Model, previous: Sequence[Conditions], codes: Sequenc
     return _new_subject(spelled, unread, taken_apart(spelled, languages[0], model), previous)
 
 
-def _languages(text: str, codes: Sequence[str | None]) -> list[Language]:
+def _languages(own: str | None, codes: Sequence[str | None]) -> list[Language]:
     """Return the languages by which a message may be read, the likeliest first.
 
     These are its own, those of the conversation, and English: short messages such as "blu" hardly tell.
     """
-    known = dict.fromkeys((language_of(text), *reversed(codes), FALLBACK))
+    known = dict.fromkeys((own, *reversed(codes), FALLBACK))
     return [BY_CODE[code] for code in known if code is not None]
 
 

@@ -15,6 +15,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import ConfigurationError, TooManyRequests
@@ -49,6 +50,10 @@ class ImageRecognizer(Protocol):
         """Return the names that the model was trained with, by language."""
         ...
 
+    def embed(self, pictures: Sequence[Picture]) -> Sequence[Embedding]:
+        """Return the vector of each picture by which it is compared with others."""
+        ...
+
 
 def server_of(settings: Settings) -> ChatClient | None:
     """Return the client of the configured language model server, if any. Raises ConfigurationError."""
@@ -64,8 +69,16 @@ def server_of(settings: Settings) -> ChatClient | None:
 
 
 def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter:
-    """Return the interpreter that the settings select."""
-    return Interpreter(server, plain=settings.interpreter == "off")
+    """Return the interpreter that the settings select. Without the tagger's files, rules alone interpret."""
+    if settings.interpreter == "off":
+        return Interpreter(server, plain=True)
+    from limner_worker.stages.interpretation.tagger import Tagger, TaggerError  # noqa: PLC0415 - torch, which not every worker needs
+
+    try:
+        return Interpreter(server, tagger=Tagger())
+    except TaggerError as error:
+        log.warning("descriptions are read without the tagger", reason=str(error))
+        return Interpreter(server)
 
 
 def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:

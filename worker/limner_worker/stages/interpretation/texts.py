@@ -12,7 +12,7 @@ WIDE: Final = "\u2e80"
 """The first character of the scripts that are written without spaces (and of Korean, which has spaces)."""
 Pattern = re.Pattern[str]
 _WORD: Final = re.compile(r"\w")
-_HANGUL: Final = re.compile("[\uac00-\ud7af]")
+HANGUL: Final = re.compile("[\uac00-\ud7af]")
 _QUOTES: Final = "\"'“”„«»「」"
 _RUN: Final = re.compile(r"([\s,.;:!?¿¡，。、；：！？~*_-]{8})[\s,.;:!?¿¡，。、；：！？~*_-]+")
 _LOOSE: Final = " ,.;:!?¿¡，。、；：！？-"
@@ -33,7 +33,7 @@ def squeezed(text: str) -> str:
 
 def joined(left: str, right: str) -> str:
     """Join two parts of a text, with a space if its script uses spaces."""
-    wide = bool(left and right) and left[-1] >= WIDE and right[0] >= WIDE and not _HANGUL.match(left[-1])
+    wide = bool(left and right) and left[-1] >= WIDE and right[0] >= WIDE and not HANGUL.match(left[-1])
     return f"{left}{'' if wide else ' '}{right}".strip()
 
 

@@ -93,7 +93,9 @@ def recoloured(thing: Cutout, colour: Colour) -> Cutout:
         return thing
     shade = wanted.lightness + _offsets(lightness - main.lightness, wanted)
     strength = np.clip(chroma / max(main.chroma, GREY), 0.5, 1.3) if main.chroma >= GREY else np.ones_like(chroma)
-    turned = np.radians(wanted.hue + 0.25 * _apart(hue, main.hue) * (chroma >= GREY))
+    # A grey material has no hue of its own: the tints in it differ from nothing.
+    offset = _apart(hue, main.hue) * (chroma >= GREY) if main.chroma >= GREY else np.zeros_like(hue)
+    turned = np.radians(wanted.hue + 0.25 * offset)
     strength = strength * wanted.chroma * np.clip((1 - shade) / max(1 - wanted.lightness, 0.1), 0.3, 1)
     new = np.stack([shade, strength * np.cos(turned), strength * np.sin(turned)], axis=-1)
     turned_lab = lab + weight[..., None] * (new - lab)

@@ -17,7 +17,7 @@ from limner_worker.generators.builtin.scenes.cutouts import SOLID, Cutout, cut_o
 
 FOREHEAD: Final = 0.25
 """The height in a wearer's box at which its head is measured."""
-COMPOSITION: Final = 2
+COMPOSITION: Final = 3
 """The version of colouring and composing; receipts have it, and it changes whenever an equal scene has other pixels."""
 INSTANCE_SEEDS: Final = 0x9E3779B9
 """The distance of the seeds of a picture's drawings; far, because neighbouring seeds are other pictures of the job."""

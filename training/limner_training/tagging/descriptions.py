@@ -1,0 +1,183 @@
+"""Synthetic descriptions in eleven languages, of which each character's role is known.
+
+A description joins phrases of `phrases/` (greetings, reasons, requests, thanks, conditions) around a subject, which is
+made of the tasks' nouns and prompts. One in five phrases of each kind is held out, to be judged by.
+"""
+
+from __future__ import annotations
+
+import random
+import tomllib
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from limner_training.tasks.prompts import prompts
+from limner_training.tasks.vocabulary import nouns
+from limner_worker.networks.word_tagger import ROLES
+from limner_worker.stages.interpretation.language_files import BY_CODE
+from limner_worker.stages.interpretation.texts import WIDE
+
+STYLES: Final = ("noto", "noto-v1", "flat", "3d", "3D")
+HELD_OUT: Final = 5
+"""One phrase of this number is kept for tests."""
+_TASKS: Final = ("colour", "counting", "two objects", "position", "colour attribution")
+_PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", "와": "과", "면": "이면", "라": "이라"}
+"""Korean particles after a vowel, and after a consonant."""
+_SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE = range(len(ROLES))
+Phrases = Mapping[str, Sequence[str]]
+
+
+@dataclass
+class Described:
+    """A text, and the role of each of its characters."""
+
+    language: str
+    text: str = ""
+    roles: list[int] = field(default_factory=list[int])
+
+    def add(self, text: str, role: int) -> None:
+        """Add words of one role."""
+        self.text += text
+        self.roles += [role] * len(text)
+
+    def join(self, other: Described) -> None:
+        """Add another description's words."""
+        self.text += other.text
+        self.roles += other.roles
+
+
+class Writer:
+    """Writes descriptions in one language."""
+
+    def __init__(self, language: str, choose: random.Random, *, held_out: bool = False) -> None:
+        """With `held_out`, the phrases are those that training leaves out."""
+        self._language = language
+        self._choose = choose
+        self._phrases = phrases(language, held_out=held_out)
+        self._wide = self._phrases["openers"][0][0] >= WIDE and language != "ko"
+        self._tasks = [each.text for task in _TASKS for each in prompts(task, language, 200)]
+
+    def __call__(self) -> Described:
+        """Return a new description."""
+        bare = self._chance(0.3)
+        found = self._plain() if bare else self._asked()
+        self._spoil(found)
+        return found
+
+    def _chance(self, share: float) -> bool:
+        return self._choose.random() < share
+
+    def _one(self, kind: str) -> str:
+        return self._choose.choice(self._phrases[kind])
+
+    def _new(self, text: str = "", role: int = _SUBJECT) -> Described:
+        found = Described(self._language)
+        found.add(text, role)
+        return found
+
+    def _plain(self) -> Described:
+        found = self._new(self._article() + self._subject() if self._chance(0.7) else self._one("plain"))
+        return self._with_conditions(found, 0.2)
+
+    def _asked(self) -> Described:
+        request = self._placed(self._one("requests"), self._with_conditions(self._thing(), 0.25), _ASKING)
+        request = self._with_conditions(request, 0.15)
+        parts = [self._new(self._one("openers"), _ASKING)] if self._chance(0.35) else []
+        context = [self._new(self._one("contexts"), _ASKING)] if self._chance(0.45) else []
+        after = bool(context) and self._chance(0.2)
+        parts += ([] if after else context) + [request] + (context if after else [])
+        parts += [self._new(self._one("tails"), _ASKING) for share in (0.5, 0.1) if self._chance(share)]
+        found = Described(self._language)
+        for at, part in enumerate(parts):
+            if at:
+                found.add(self._between(), _ASKING)
+            elif self._chance(0.6):
+                part.text = part.text[:1].upper() + part.text[1:]
+            found.join(part)
+        found.add(self._choose.choice(["", "", ".", "?", "!", "。" if self._wide else "..."]), _ASKING)
+        return found
+
+    def _between(self) -> str:
+        wide = ["\uff0c", "。", "\uff01", "、", "\uff1a"]
+        return self._choose.choice(wide if self._wide else [", ", ", ", ". ", "! ", ": ", " - ", " ", "; "])
+
+    def _thing(self) -> Described:
+        """Return a thing, alone or as a picture or a number of pictures of it."""
+        kind = self._choose.choices(["thing", "pictures", "counted"], [5, 2, 3])[0]
+        thing = self._new(self._article() + self._subject())
+        if kind == "thing":
+            return thing
+        if kind == "pictures":
+            return self._placed(self._one("pictures"), thing, _ASKING)
+        numbers = [word for word, value in BY_CODE[self._language].numbers.items() if 1 < value <= 20]
+        number = str(self._choose.randint(2, 12)) if self._chance(0.4) else self._choose.choice(numbers)
+        template = self._one("counted").replace("{n}", number)
+        return self._placed(template, self._new(self._subject()), _NUMBER)
+
+    def _placed(self, template: str, thing: Described, role: int) -> Described:
+        before, after = template.split("{x}")
+        if self._language == "ko" and after and _has_final(thing.text):
+            after = _PARTICLES.get(after[0], after[0]) + after[1:]
+        found = self._new(before, role)
+        found.join(thing)
+        found.add(after, role)
+        return found
+
+    def _with_conditions(self, found: Described, share: float) -> Described:
+        for kind, role in (("sizes", _SIZE), ("styles", _STYLE), ("negatives", _NEGATIVE)):
+            if self._chance(share / 2):
+                lead = self._choose.choice(["\uff0c", "\uff0c", ""] if self._wide else [", ", ", ", " ", " - ", ". "])
+                text = self._one(kind).replace("{s}", self._choose.choice(STYLES))
+                found.add(lead + text.replace("{y}", self._noun()), role)
+        return found
+
+    def _article(self) -> str:
+        article = self._one("articles")
+        return f"{article} " if article and not self._wide else article
+
+    def _noun(self) -> str:
+        return self._choose.choice(nouns()).called(self._language)
+
+    def _subject(self) -> str:
+        kind = self._choose.choices(["noun", "thing", "media", "two", "task", "plain"], [3, 6, 2, 2, 2, 1])[0]
+        if kind == "noun":
+            return self._noun()
+        if kind in {"thing", "media"}:
+            return self._one("media" if kind == "media" else "things").replace("{x}", self._noun())
+        if kind == "two":
+            second = self._one("things").replace("{x}", self._noun()) if self._chance(0.4) else self._noun()
+            return f"{self._noun()}{self._one('joins')}{second}"
+        return self._choose.choice(self._tasks) if kind == "task" else self._one("plain")
+
+    def _spoil(self, found: Described) -> None:
+        """Write as people do: without capitals or commas, and with typing errors."""
+        if self._chance(0.3):
+            found.text = "".join(each.lower() if len(each.lower()) == 1 else each for each in found.text)
+        kept = list(range(len(found.text)))
+        if self._chance(0.15):
+            kept = [at for at in kept if found.text[at] not in ",.\uff0c。、"]
+        if self._chance(0.25) and not self._wide:
+            kept = [at for at in kept if not (found.text[at].isalpha() and self._chance(0.015))]
+        found.text, found.roles = "".join(found.text[at] for at in kept), [found.roles[at] for at in kept]
+
+
+@cache
+def phrases(language: str, *, held_out: bool) -> Phrases:
+    """Return the phrases of a language by kind: those to train with, or those held out."""
+    text = files("limner_training.tagging").joinpath("phrases", f"{language}.toml").read_text("utf-8")
+    return {kind: _split(kind, some, held_out=held_out) for kind, some in tomllib.loads(text).items()}
+
+
+def _split(kind: str, some: Sequence[str], *, held_out: bool) -> Sequence[str]:
+    if kind in {"articles", "joins", "sizes", "styles"}:  # closed classes
+        return some
+    return [each for each in some if (zlib.crc32(each.encode()) % HELD_OUT == 0) == held_out] or some
+
+
+def _has_final(text: str) -> bool:
+    """Return whether a text ends with a Korean syllable with a final consonant."""
+    return "가" <= text[-1:] <= "힣" and (ord(text[-1]) - ord("가")) % 28 != 0

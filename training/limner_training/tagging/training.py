@@ -1,0 +1,115 @@
+"""Trains the tagger of words on synthetic descriptions, and keeps its weights with the other trained networks."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from limner_training.tagging.descriptions import Described, Writer
+from limner_worker.generators.text_encoding.e5_file import installed
+from limner_worker.generators.text_encoding.token_states import TokenStates
+from limner_worker.networks.weights import save_module
+from limner_worker.networks.word_tagger import ROLES, WordTagger
+from limner_worker.stages.interpretation.language_files import BY_CODE
+
+WEIGHTS: Final = "tagger.safetensors"
+ENCODED: Final = 64
+"""Descriptions that are encoded together."""
+JUDGED: Final = 80
+"""Descriptions of each language, of phrases that are held out, by which the network is judged."""
+WARMING: Final = 50
+"""Steps over which the learning rate rises."""
+_IGNORED: Final = -1
+
+
+class Example(NamedTuple):
+    """The states of a description's pieces [T, 384] in float16, and their roles [T]."""
+
+    states: Tensor
+    roles: Tensor
+
+
+def examples(encoder: TokenStates, each: int, seed: int, *, held_out: bool) -> list[Example]:
+    """Return `each` examples of every language."""
+    described: list[Described] = []
+    for code in BY_CODE:
+        write = Writer(code, random.Random(f"{code} {seed}"), held_out=held_out)  # noqa: S311 - reproducible texts
+        described += [write() for _ in range(each)]
+    described.sort(key=lambda one: len(one.text))  # texts of about one length are encoded together
+    found: list[Example] = []
+    for start in range(0, len(described), ENCODED):
+        some = described[start : start + ENCODED]
+        for one, (pieces, states) in zip(some, encoder([one.text for one in some]), strict=True):
+            roles = torch.tensor([one.roles[piece.end - 1] for piece in pieces])
+            found.append(Example(states.half(), roles))
+    return [example for example in found if len(example.roles)]
+
+
+def train_tagger(
+    folder: Path, each: int, epochs: int, batch: int, rate: float, seed: int, on_progress: Callable[[str], None]
+) -> None:
+    """Train on `each` descriptions of every language, and save the weights in `folder` after each epoch."""
+    encoder = TokenStates(installed())
+    known, judged = examples(encoder, each, seed, held_out=False), examples(encoder, JUDGED, seed, held_out=True)
+    network = WordTagger()
+    optimizer = torch.optim.AdamW(network.parameters(), rate)
+    total = epochs * -(-len(known) // batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / WARMING) * max(0.02, 1 - step / total)
+    )
+    choose = random.Random(seed)  # noqa: S311 - reproducible batches
+    for epoch in range(epochs):
+        started = time.monotonic()
+        network.train()
+        for some in _batches(known, batch, choose):
+            optimizer.zero_grad()
+            loss(network, some).backward()
+            optimizer.step()
+            schedule.step()
+        save_module(network, folder / WEIGHTS, network.config)
+        seconds = time.monotonic() - started
+        on_progress(f"epoch {epoch + 1}: right in held-out phrases {accuracy(network, judged):.3f}, {seconds:.0f} s")
+
+
+def loss(network: WordTagger, some: Sequence[Example]) -> Tensor:
+    """Return the mean cross-entropy over the pieces of some examples."""
+    logits, roles = _read(network, some)
+    return F.cross_entropy(logits.flatten(0, 1), roles.flatten(), ignore_index=_IGNORED)
+
+
+@torch.inference_mode()
+def accuracy(network: WordTagger, judged: Sequence[Example]) -> float:
+    """Return the share of pieces of which the network knows whether they ask."""
+    network.eval()
+    asking = ROLES.index("asking")
+    right = count = 0
+    for start in range(0, len(judged), ENCODED):
+        logits, roles = _read(network, judged[start : start + ENCODED])
+        there = roles != _IGNORED
+        right += int((((logits.argmax(-1) == asking) == (roles == asking)) & there).sum())
+        count += int(there.sum())
+    return right / max(1, count)
+
+
+def _read(network: WordTagger, some: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """Return logits [B, T, roles], and roles [B, T] with padding that is ignored."""
+    states = pad_sequence([one.states.float() for one in some], batch_first=True)
+    lengths = torch.tensor([len(one.roles) for one in some])
+    roles = pad_sequence([one.roles for one in some], batch_first=True, padding_value=_IGNORED)
+    return network(states, lengths), roles
+
+
+def _batches(known: Sequence[Example], size: int, choose: random.Random) -> list[list[Example]]:
+    """Return shuffled batches of examples of about one length."""
+    order = sorted(known, key=lambda one: len(one.roles) + 8 * choose.random())
+    found = [order[start : start + size] for start in range(0, len(order), size)]
+    choose.shuffle(found)
+    return found

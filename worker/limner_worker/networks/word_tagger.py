@@ -1,0 +1,32 @@
+"""The network that decides from the encoder's states of a description what each of its words is for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+ROLES: Final = ("subject", "asking", "number", "size", "style", "negative")
+"""What the picture shows; how the person asks, why, and thanks; and words that name a condition."""
+
+
+class WordTagger(nn.Module):
+    """A bidirectional GRU (Cho et al. 2014) over the states of a text's pieces."""
+
+    def __init__(self, width: int = 384, inner: int = 96, dropped: float = 0.3) -> None:
+        super().__init__()
+        self.config = {"width": width, "inner": inner, "dropped": dropped}
+        self.norm = nn.LayerNorm(width)
+        self.narrow = nn.Linear(width, inner)
+        self.drop = nn.Dropout(dropped)
+        self.read = nn.GRU(inner, inner, batch_first=True, bidirectional=True)
+        self.decide = nn.Linear(2 * inner, len(ROLES))
+
+    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits [B, T, roles] for states [B, T, width], of which the first `lengths` [B] of a row count."""
+        inputs = self.drop(torch.relu(self.narrow(self.norm(self.drop(states)))))
+        packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+        read, _ = pad_packed_sequence(self.read(packed)[0], batch_first=True, total_length=states.shape[1])
+        return self.decide(self.drop(read))

@@ -1,0 +1,145 @@
+"""Takes away the words that a tagger holds for asking, and merges what the rules find before and after. No I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Final
+
+from limner_shared.domain.conditions import Conditions
+from limner_worker.languages import expression
+from limner_worker.stages.interpretation.language_schema import Language
+from limner_worker.stages.interpretation.texts import HANGUL, Pattern
+from limner_worker.stages.interpretation.things import any_
+
+LEAST: Final = 1e-3
+"""Probabilities below this, or as near to 1, weigh no more."""
+SWITCH: Final = 1.5
+"""What it costs, in natural logarithms, to begin or end a run of words of asking: single words need more certainty."""
+DOUBT: Final = 1.0
+"""What it costs to drop a word, beside: one that is not certainly of asking (0.73) stays."""
+CERTAIN: Final = 0.9
+_UNITS: Final = re.compile(r"\S+")
+_CHARACTERS: Final = re.compile(r"\S")
+_WORD: Final = re.compile(r"[^\W\d_]")
+_BREAK: Final = re.compile(r"[,.;:!?…，。、！？；：]")
+_ENDS: Final = ",.;:!?…，。、！？；： "
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A text, and for each character how likely it belongs to words of asking."""
+
+    text: str
+    asking: Sequence[float]
+
+
+def without_asking(tagged: Tagged, language: Language) -> str:
+    """Return a text without its words of asking; the text itself if no word would remain.
+
+    The runs are the likeliest ones (Viterbi 1967). Words that say how a picture is made ("portrait") are never of them.
+    In a language whose words have no spaces, characters are judged.
+    """
+    unspaced = language.unspaced and not HANGUL.search(tagged.text)
+    tagged = _with_media(tagged, language)
+    units = [match.span() for match in (_CHARACTERS if unspaced else _UNITS).finditer(tagged.text)]
+    dropped = _runs([_mean(tagged, span) for span in units])
+    if not unspaced:
+        dropped = _closed(dropped, [tagged.text[start:end] for start, end in units])
+    spans: list[tuple[int, int]] = []
+    for (start, end), drop in zip(units, dropped, strict=True):
+        if drop:
+            continue
+        if spans and not tagged.text[spans[-1][1] : start].strip():
+            spans[-1] = spans[-1][0], end
+        else:
+            spans.append((start, end))
+    rest = _joined(tagged.text, spans, unspaced=unspaced)
+    return rest if _WORD.search(rest) else tagged.text
+
+
+def merged(before: Conditions, after: Conditions, tagged: Tagged) -> Conditions:
+    """Return what the rules find in a text, with the prompt of the text without its words of asking.
+
+    What is found only after is added. A thing to leave out that is not found after is dropped if it certainly asks:
+    "no hurry" leaves nothing out.
+    """
+    if len(after.prompt) > len(before.prompt):
+        return before
+    size = before if before.width is not None else after
+    things, left = (dict.fromkeys(filter(None, each.negative_prompt.split(", "))) for each in (before, after))
+    kept = [thing for thing in things if thing in left or not _asks(thing, tagged)]
+    return before.model_copy(
+        update={
+            "prompt": after.prompt,
+            "negative_prompt": ", ".join(kept),
+            "n": after.n if before.n is None else before.n,
+            "style": before.style or after.style,
+            "width": size.width,
+            "height": size.height,
+        }
+    )
+
+
+def _asks(thing: str, tagged: Tagged) -> bool:
+    """Return whether the words of a thing certainly ask, where the text has them."""
+    start = tagged.text.find(thing)
+    return start >= 0 and _mean(tagged, (start, start + len(thing))) > CERTAIN
+
+
+def _with_media(tagged: Tagged, language: Language) -> Tagged:
+    asking = list(tagged.asking)
+    for match in _media(language).finditer(tagged.text):
+        asking[match.start() : match.end()] = [0.0] * len(match.group())
+    return Tagged(tagged.text, asking)
+
+
+@cache
+def _media(language: Language) -> Pattern:
+    media = language.pictures.media
+    return expression(rf"(?<!\w)(?:{any_('|'.join([*map(re.escape, media), *media.values()]))})(?!\w)")
+
+
+def _mean(tagged: Tagged, span: tuple[int, int]) -> float:
+    """Return the mean over the letters and digits of a unit, or over all of it if it has none."""
+    places = [at for at in range(*span) if tagged.text[at].isalnum()] or list(range(*span))
+    return sum(tagged.asking[at] for at in places) / len(places)
+
+
+def _runs(asking: Sequence[float]) -> list[bool]:
+    """Return for each unit whether it is of a run of asking."""
+    costs = (0.0, 0.0)
+    came: list[tuple[bool, bool]] = []
+    for each in asking:
+        sure = min(max(each, LEAST), 1 - LEAST)
+        switched = costs[1] + SWITCH < costs[0], costs[0] + SWITCH < costs[1]
+        came.append((switched[0], not switched[1]))
+        keep, drop = -math.log(1 - sure), DOUBT - math.log(sure)
+        costs = min(costs[0], costs[1] + SWITCH) + keep, min(costs[1], costs[0] + SWITCH) + drop
+    dropping = costs[1] < costs[0]
+    found: list[bool] = []
+    for of_keep, of_drop in reversed(came):
+        found.append(dropping)
+        dropping = of_drop if dropping else of_keep
+    return found[::-1]
+
+
+def _closed(dropped: Sequence[bool], words: Sequence[str]) -> list[bool]:
+    """Return the same runs, but for single words within what is kept: "of" joins two parts of a subject."""
+    inside = [at for at in range(1, len(dropped) - 1) if not (dropped[at - 1] or dropped[at + 1])]
+    kept = {at for at in inside if not _BREAK.search(words[at - 1][-1:] + words[at])}
+    return [drop and at not in kept for at, drop in enumerate(dropped)]
+
+
+def _joined(text: str, spans: Sequence[tuple[int, int]], *, unspaced: bool) -> str:
+    """Join what is kept of a text, with a comma where a clause ended within what was dropped."""
+    parts = [text[spans[0][0] : spans[0][1]]] if spans else []
+    for (_, end), (start, until) in pairwise(spans):
+        ended = _BREAK.search(text[end:start]) and text[end - 1] not in _ENDS
+        space = "" if unspaced and " " not in text[end:start] else " "
+        parts.append(f"{',' if ended else ''}{space}{text[start:until]}")
+    return "".join(parts).strip(_ENDS)

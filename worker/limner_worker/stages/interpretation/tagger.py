@@ -1,0 +1,50 @@
+"""The trained tagger: which words of a description ask, and which say what to draw. Thread-safe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from limner_worker.generators.text_encoding.e5_file import E5FileError, installed
+from limner_worker.generators.text_encoding.token_states import TokenStates
+from limner_worker.networks.weights import SHIPPED, WeightsError, load_module
+from limner_worker.networks.word_tagger import ROLES, WordTagger
+from limner_worker.stages.interpretation.asking_words import Tagged
+
+WEIGHTS: Final = SHIPPED / "limner-text" / "tagger.safetensors"
+_ASKING: Final = ROLES.index("asking")
+
+
+class TaggerError(RuntimeError):
+    """The tagger's weights or the encoder's file cannot be read."""
+
+
+class Tagger:
+    """The encoder's first layers and the network that reads their states."""
+
+    def __init__(self, weights: Path = WEIGHTS) -> None:
+        """Load both. Raises TaggerError."""
+        try:
+            self._network = load_module(WordTagger, weights)
+            self._states = TokenStates(installed())
+        except (WeightsError, E5FileError) as error:
+            raise TaggerError(str(error)) from error
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> list[Tagged]:
+        """Return each text with the role of its characters; those that are not read have no role of asking."""
+        found: list[Tagged] = []
+        read = self._states(texts)
+        lengths = torch.tensor([max(1, len(pieces)) for pieces, _ in read])
+        states = pad_sequence([states if len(states) else torch.zeros(1, 384) for _, states in read], batch_first=True)
+        shares = self._network(states, lengths).softmax(-1)[..., _ASKING]
+        for text, (pieces, _), row in zip(texts, read, shares, strict=True):
+            asking = [0.0] * len(text)
+            for piece, share in zip(pieces, row.tolist(), strict=False):
+                asking[piece.start : piece.end] = [share] * (piece.end - piece.start)
+            found.append(Tagged(text, asking))
+        return found
