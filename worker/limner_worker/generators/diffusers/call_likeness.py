@@ -51,8 +51,9 @@ class Likeness:
             return isinstance(value, Tensor) and value.dtype is self.dtype and value.shape == self.shape
         if self.inner is None:
             return value is self.value
-        return (
-            type(value) is dict
-            and list(cast("dict[str, Any]", value)) == list(self.inner)
-            and all(each.holds(inner) for each, inner in zip(self.inner.values(), value.values(), strict=True))
+        if type(value) is not dict:
+            return False
+        given = cast("dict[str, Any]", value)
+        return list(given) == list(self.inner) and all(
+            each.holds(inner) for each, inner in zip(self.inner.values(), given.values(), strict=True)
         )

@@ -93,7 +93,8 @@ def _plain(value: Any) -> Hashable:
     if value is None or isinstance(value, PLAIN):
         return type(value), value
     if isinstance(value, (list, tuple)):
-        return type(cast("Any", value)), tuple([_plain(item) for item in cast("Sequence[Any]", value)])
+        items = cast("Sequence[Any]", value)
+        return type(items), tuple([_plain(item) for item in items])
     if type(value) is dict:
         return tuple([(key, _plain(item)) for key, item in cast("dict[str, Any]", value).items()])
     raise _Unknown
