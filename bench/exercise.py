@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
-from bench.statements import OTHER, TENANT
+from bench.statements import ENCODER, OTHER, TENANT
 from limner_dispatcher.dispatcher import Dispatcher
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db import batches, event_queries, ledger, queries, release_queries
@@ -24,6 +24,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim, NewImage, NewJob, Result
 from limner_shared.db.tables import SCHEDULED, Job, Pause, Tenant
 from limner_shared.domain.conditions import Conditions, Interpretation
+from limner_shared.domain.embeddings import VECTOR_BYTES, Embedding
 from limner_shared.domain.jobs import JobRequest, JobSpec, JobState, Priority
 from limner_shared.domain.pauses import PauseKind
 from limner_shared.domain.webhooks import DeliveryState
@@ -105,6 +106,8 @@ def ask(client: FlaskClient) -> None:
         call(path)
     client.get(old["images"][0]["url"])  # its bytes are missing
     client.get(call(f"{old['images'][0]['url']}/link")["url"])
+    call(f"/api/v1/images?similar_to={old['images'][0]['id']}&limit=2&tag=mine&favourite=true")
+    call(f"/api/v1/images?similar_to={old['images'][0]['id']}&limit=2&model={model}&conversation=conv_1")
     call(f"{old['links']['self']}/replay", "POST")
     call(f"{JOBS}/retry", "POST", json={})
     call(f"{job['links']['self']}/explain")
@@ -239,7 +242,8 @@ def work(database: Database, spec: JobSpec, model: str) -> None:
 
 
 def _result(claim: Claim) -> Result:
-    image = NewImage("ab" * 32, "image/png", 8, 8, 9, 7, {}, "words", "ab" * 32)
+    vector = Embedding(ENCODER, bytes(VECTOR_BYTES))
+    image = NewImage("ab" * 32, "image/png", 8, 8, 9, 7, {}, "words", "ab" * 32, vector)
     return Result(claim.id, claim.attempt, [image], presentation="Here it is.")
 
 

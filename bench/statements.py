@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event, text
 
 from limner_shared.db.engine import Database
+from limner_shared.domain.embeddings import VECTOR_BYTES
 from limner_shared.domain.jobs import JobSpec
 
 LARGE_ROWS: Final = 10_000
@@ -24,6 +25,7 @@ MAX_FILTERED_ROWS: Final = 2000
 CHUNK: Final = 500_000
 BULKS, WAITING, SCHEDULED = 100, 100, 100
 TENANT, OTHER = "tenant_local", "tenant_other"
+ENCODER: Final = "tower:1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,11 @@ class _Dialect:
     def json(self, value: str) -> str:
         return value if self.is_sqlite else f"CAST({value} AS jsonb)"
 
+    @property
+    def zeros(self) -> str:
+        size = 2 * VECTOR_BYTES
+        return f"zeroblob({VECTOR_BYTES})" if self.is_sqlite else f"decode(repeat('0', {size}), 'hex')"
+
     def series(self, first: int, end: int) -> str:
         """Return a CTE of the numbers n from `first` to `end - 1`."""
         if self.is_sqlite:
@@ -217,6 +224,10 @@ def _rows(say: _Dialect) -> dict[str, tuple[dict[str, str], str]]:
             {"id": f"'img_' || {key}", "job_id": job, "image_index": "0", "sha256": digest, "media_type": "'image/png'"}
             | {"width": "8", "height": "8", "size_bytes": "99", "seed": "7", "created_at": at}
             | {"receipt": say.json("""'{"buckets": [[1, 24]]}'""")},
+            "n % 100 < 94",
+        ),
+        "image_embeddings": (
+            {"image_id": f"'img_' || {key}", "tenant_id": tenant, "encoder": f"'{ENCODER}'", "vector": say.zeros},
             "n % 100 < 94",
         ),
         "idempotency_keys": (

@@ -27,6 +27,7 @@ from limner_shared.delivery_settings import DeliverySettings
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import LimnerError
 from limner_shared.metrics.instruments import ALL
+from limner_shared.oidc_settings import OidcSettings
 from limner_shared.safety_settings import SafetySettings
 from limner_shared.settings import RENAMED, Settings
 from limner_web.app import create_app
@@ -83,7 +84,12 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 def settings_reference() -> str:
     """Every environment variable with its type, default and meaning, one table for each section."""
-    texts = attribute_docs(SafetySettings) | attribute_docs(DeliverySettings) | attribute_docs(Settings)
+    texts = (
+        attribute_docs(SafetySettings)
+        | attribute_docs(DeliverySettings)
+        | attribute_docs(OidcSettings)
+        | attribute_docs(Settings)
+    )
     schema: dict[str, Any] = Settings.model_json_schema()["properties"]
     lines: list[str] = []
     for name, field in schema.items():

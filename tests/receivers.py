@@ -32,7 +32,7 @@ class Answer:
 
     status: int = 200
     body: bytes = b"ok"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def failure(status: int, body: bytes = b"", **headers: str) -> Answer:
@@ -48,7 +48,7 @@ class Receiver:
     requests: list[Request]
     answer: Callable[[Request], Answer]
     released: threading.Event
-    server_names: list[str | None] = field(default_factory=list)
+    server_names: list[str | None] = field(default_factory=list[str | None])
 
     def hang(self, _request: Request) -> Answer:
         """An answer that does not come before the receiver ends."""
@@ -58,9 +58,12 @@ class Receiver:
 
 @contextmanager
 def receiver(
-    answer: Callable[[Request], Answer] | None = None, *, certificate: tuple[str, str] | None = None
+    answer: Callable[[Request], Answer] | None = None,
+    *,
+    certificate: tuple[str, str] | None = None,
+    port: int = 0,
 ) -> Iterator[Receiver]:
-    """Run a receiver; with a certificate and key it speaks TLS."""
+    """Run a receiver, on a free port for 0; with a certificate and key it speaks TLS."""
     state = Receiver("", [], answer or (lambda _request: Answer()), threading.Event())
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,7 +90,7 @@ def receiver(
         def handle_error(self, *_: Any, **__: Any) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     scheme = "http"
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self, cast
 from urllib.parse import quote
@@ -14,6 +13,8 @@ from urllib.parse import quote
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
+from limner_client.images import Images
+from limner_client.parameters import parameter
 from limner_client.webhooks import Webhooks
 from limner_shared.domain.stored_errors import class_of
 from limner_shared.domain.views import (
@@ -33,12 +34,12 @@ from limner_shared.errors import LimnerError, ServiceUnavailable
 
 API: Final = "/api/v1"
 JSONL: Final = "application/x-ndjson"
-WAIT_SECONDS: Final = 20
-"""Duration of one long poll; the server allows 25."""
+WAIT_SECONDS: Final = 20  # of one long poll; the server allows 25
 PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "message"}
 GATEWAY_ERRORS: Final = (502, 503, 504)
 """Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
+LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # before the server's two seconds, so that no request is lost
 
 
 class ClientError(LimnerError):
@@ -62,9 +63,15 @@ class Client:
         # Proxy settings of the environment do not apply to a server on loopback.
         local = httpx.URL(self.server).host in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
-            base_url=self.server, headers=headers, timeout=TIMEOUT, transport=transport, trust_env=not local
+            base_url=self.server,
+            headers=headers,
+            timeout=TIMEOUT,
+            limits=LIMITS,
+            transport=transport,
+            trust_env=not local,
         )
         self.webhooks = Webhooks(self._json)
+        self.images = Images(self._json)
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +114,7 @@ class Client:
         `created_after`, `created_before`. The list ends where `next` is None.
         """
         wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
-        params = {name: _parameter(value) for name, value in wanted.items() if value is not None}
+        params = {name: parameter(value) for name, value in wanted.items() if value is not None}
         return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params))
 
     def jobs_by_id(self, job_ids: Sequence[str], wait_seconds: int = 0) -> list[JobView]:
@@ -269,12 +276,6 @@ class Client:
             f"No Limner server answers at {self.server} ({error or type(error).__name__}): "
             "start one with `limner up`, or choose another with --server."
         )
-
-
-def _parameter(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _path(target_id: str) -> str:

@@ -11,10 +11,13 @@ from redis import Redis
 from limner_shared import metrics
 from limner_shared.db import pause_queries, release_queries
 from limner_shared.db.engine import Database
+from limner_shared.db.webhooks import deliveries
 from limner_shared.domain.jobs import Lane, Priority
 from limner_shared.messaging import queue_lengths
 
 EVERY_SECONDS: Final = 5.0
+RECEIVERS: Final = 256
+"""Receivers of webhooks that are looked at."""
 SLOW_FACTOR: Final = 20.0
 """The pause is at least this many times the duration of the last measurement, so that it takes at most 5 % of one
 connection's time."""
@@ -45,7 +48,13 @@ class QueueStatistics:
             queue_lengths.record(self._redis, int(time.time()) // 60, int(sum(jobs.values())))
         metrics.QUEUE_JOBS.replace(jobs)
         metrics.QUEUE_OLDEST_SECONDS.replace(oldest)
+        metrics.WEBHOOK_LATE_SECONDS.set(self._webhooks_late() if self._leads() else 0.0)
         return max(EVERY_SECONDS, SLOW_FACTOR * (time.monotonic() - started))
+
+    def _webhooks_late(self) -> float:
+        with self._database.read() as session:
+            due, _ = deliveries.due_receivers(session, "", RECEIVERS)
+        return max((each.late_seconds for each in due), default=0.0)
 
     def _queues(self, model: str) -> list[tuple[Lane, str, release_queries.QueueSize]]:
         with self._database.read() as session:

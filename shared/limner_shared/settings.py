@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from limner_shared.delivery_settings import DeliverySettings
+from limner_shared.oidc_settings import OidcSettings
 from limner_shared.safety_settings import SafetySettings
 
 RENAMED: Final = {
@@ -29,7 +30,6 @@ RENAMED: Final = {
 }
 """Old names of settings; their variables still work in this version, with a warning."""
 CELL_PATTERN: Final = "[a-z][a-z0-9]{0,11}"
-
 
 OPENAI_NAMES: Final = (
     "dall-e-2",
@@ -62,7 +62,7 @@ class RenamedVariables(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-class Settings(DeliverySettings, SafetySettings):
+class Settings(DeliverySettings, OidcSettings, SafetySettings):
     """All configuration; sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(
@@ -172,7 +172,7 @@ class Settings(DeliverySettings, SafetySettings):
     threads: int = Field(default=1, ge=1)
     """CPU threads of the model. One for each worker is fastest and most consistent on small machines."""
     encoder_cache_bytes: int = Field(default=32 << 20, ge=0)
-    """Embedding cache size of each model in a worker, in bytes; 0 turns it off. The log reports larger texts."""
+    """Bytes of a model's embedding cache in a worker; 0: off. A pipeline has as much again for whole prompts."""
     encoder_cache_url: str = Field(default="", repr=False)
     """A Redis in which workers share encoded texts. Do not use the queue's: this one may evict keys (`allkeys-lru`)."""
     model_memory_bytes: int | None = Field(default=None, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask
@@ -10,6 +11,7 @@ from PIL import Image
 
 from limner_shared.db import ledger
 from limner_shared.db.ledger import Claim, NewImage
+from limner_shared.domain.embeddings import Embedding
 
 
 def png(colour: str, mode: str = "RGB") -> bytes:
@@ -24,10 +26,20 @@ def start(app: Flask, job_id: str) -> Claim:
     return claim
 
 
-def finish(app: Flask, claim: Claim, *pictures: bytes, receipt: dict[str, Any] | None = None) -> None:
+def finish(
+    app: Flask,
+    claim: Claim,
+    *pictures: bytes,
+    receipt: dict[str, Any] | None = None,
+    embeddings: Sequence[Embedding | None] = (),
+) -> None:
+    """`embeddings` are those of the pictures, in order; without them the pictures have none."""
     services, spec = app.extensions["limner"], claim.spec
     images = [
-        NewImage(services.blobs.put(data), "image/png", 256, 256, len(data), spec.image_seed(index), receipt or {})
+        NewImage(
+            *(services.blobs.put(data), "image/png", 256, 256, len(data), spec.image_seed(index), receipt or {}),
+            embedding=embeddings[index] if embeddings else None,
+        )
         for index, data in enumerate(pictures)
     ]
     with services.database.write() as session:

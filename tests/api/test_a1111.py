@@ -89,31 +89,31 @@ def test_one_call_can_choose_what_the_options_choose_otherwise(app: App, client:
     assert client.get("/sdapi/v1/options").json["sd_model_checkpoint"] == "limner-flow"
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value"),
-    [
-        ("width", 512),
-        ("steps", 500),
-        ("cfg_scale", 99),
-        ("batch_size", 99),
-        ("negative_prompt", "lowres"),
-        ("enable_hr", True),
-        ("restore_faces", True),
-        ("tiling", True),
-        ("subseed_strength", 0.5),
-        ("eta", 0.5),
-        ("script_name", "x/y plot"),
-        ("alwayson_scripts", {"ControlNet": {"args": [{}]}}),
-        ("styles", ["3d", "flat"]),
-        ("styles", ["oil"]),
-        ("init_images", ["x"]),
-        ("made_up", 1),
-        ("prompt", "a cat <lora:none:1>"),
-        ("prompt", "a cat <lora:none:x>"),
-        ("prompt", ""),
-        ("seed", 2**40),
-    ],
-)
+UNHONORED: list[tuple[str, Any]] = [
+    ("width", 512),
+    ("steps", 500),
+    ("cfg_scale", 99),
+    ("batch_size", 99),
+    ("negative_prompt", "lowres"),
+    ("enable_hr", True),
+    ("restore_faces", True),
+    ("tiling", True),
+    ("subseed_strength", 0.5),
+    ("eta", 0.5),
+    ("script_name", "x/y plot"),
+    ("alwayson_scripts", {"ControlNet": {"args": [{}]}}),
+    ("styles", ["3d", "flat"]),
+    ("styles", ["oil"]),
+    ("init_images", ["x"]),
+    ("made_up", 1),
+    ("prompt", "a cat <lora:none:1>"),
+    ("prompt", "a cat <lora:none:x>"),
+    ("prompt", ""),
+    ("seed", 2**40),
+]
+
+
+@pytest.mark.parametrize(("parameter", "value"), UNHONORED)
 def test_a_parameter_that_cannot_be_honored_is_refused_by_name(client: ApiClient, app: App, parameter: str, value: Any):
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "a cat"} | {parameter: value})
     assert (answer.status_code, answer.content_type) == (422, "application/json"), answer.text

@@ -111,7 +111,8 @@ def test_a_bulk_is_listed_while_it_is_read_and_a_repeated_request_gets_a_conflic
     app: App, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(bulk_submission, "CHUNK", 2)
-    client, onlooker, seen = app.test_client(), app.test_client(), []
+    client, onlooker = app.test_client(), app.test_client()
+    seen: list[dict[str, Any]] = []
     data = lines(*[{"prompt": "x"}] * 5)
     bulk = stream_to(client, ConcurrentBody(parts_with_requests_between(onlooker, seen)), len(data)).json
     loading, repeat = seen

@@ -85,6 +85,35 @@ def test_a_job_that_would_be_refused_has_no_estimate(client: ApiClient, query: s
     assert answer.json["code"] == "invalid_request"
 
 
+def test_a_bulk_takes_as_long_as_its_cost_units_at_the_measured_rate(
+    client: ApiClient, app: App, database: Database, worker: WorkerReport
+):
+    kinds = [{"n": 2, "count": 50}, {"n": 1, "steps": 16}]
+    one = client.get(ESTIMATE).json["cost"]
+    before = client.post(ESTIMATE, json={"jobs": kinds}).json
+    assert (before["jobs"], before["cost"], before["eta"], before["workers"]) == (51, 102 * one, None, 1)
+    done = [submit(client)["id"] for _ in range(5)]
+    for job_id in done:
+        finish(app, start(app, job_id), png("red"))
+    with database.write() as session:
+        last = session.scalar(select(func.max(Job.finished_at)))
+        session.execute(update(Job).where(Job.id.in_(done)).values(started_at=last - 10, finished_at=last))
+    seconds = client.post(ESTIMATE, json={"jobs": kinds}).json["eta"]["median_seconds"]
+    assert seconds == pytest.approx(102 * 10 / 5)
+    client.post("/api/v1/pauses", json={"model": "limner-flow", "reason": "new weights"})
+    held = client.post(ESTIMATE, json={"jobs": kinds}).json
+    assert (held["eta"], held["paused"]["reason"]) == (None, "new weights")
+
+
+EMPTY: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize("jobs", [[], [{"count": 0}], [{"n": 99}], [{"model": "x"}], [{"prompt": "x"}], [EMPTY] * 1001])
+def test_a_bulk_that_would_be_refused_has_no_estimate(client: ApiClient, jobs: list[dict[str, Any]]):
+    answer = client.post(ESTIMATE, json={"jobs": jobs})
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_request")
+
+
 def test_jobs_are_alike_up_to_twice_the_cost():
     runs = [Run(0, 1, cost) for cost in (49, 50, 100, 200, 201)]
     assert [run.cost for run in alike(runs, 100)] == [50, 100, 200]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image, ImageChops, ImageOps
@@ -108,7 +108,7 @@ def test_the_worker_loads_the_input_images_into_the_job_rows(app: App, client: A
     job = JobRun(Claim("job", "local", None, 1, 2, Lane.NORMAL, spec), lambda: None)
     load_inputs(services.blobs, job)
     assert [row.task.image.shape for row in job.rows] == [(32, 64, 3)] * 2
-    assert job.rows[0].task.image[0, 0].tolist() == [0, 0, 255]
+    assert cast("Any", job.rows[0].task.image)[0, 0].tolist() == [0, 0, 255]
     assert job.rows[1].task.mask.min() == 255
 
 

@@ -13,6 +13,7 @@ from limner_shared.domain.jobs import JobRequest
 from limner_shared.messaging import questions
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import WorkerReport, write_report
+from limner_shared.messaging.typed_redis import keys_like
 from limner_shared.threads import Supervisor
 from limner_worker.runtime.answering import Answering
 from limner_worker.stages.interpretation.interpreter import Interpreter
@@ -74,12 +75,16 @@ def test_without_a_worker_the_answer_comes_at_once_and_says_what_to_do(client: A
     assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
     assert "No worker that serves limner-flow is running" in answer.get_json()["detail"]
     assert answer.headers["Retry-After"]
-    assert redis.keys("limner:question*") == []
+    assert list(keys_like(redis, "limner:question*")) == []
 
 
 def test_an_unreadable_answer_is_none(client: ApiClient, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report(redis, NO_MODEL_LOADED)
-    monkeypatch.setattr(questions, "new_id", lambda _prefix: "ask_1")
+
+    def new_id(_prefix: str) -> str:
+        return "ask_1"
+
+    monkeypatch.setattr(questions, "new_id", new_id)
     redis.rpush("limner:answer:ask_1", "{nonsense")
     answer = client.post(URL, json={"description": "a cat"})
     assert (answer.status_code, answer.get_json()["code"]) == (503, "interpreter_unavailable")
@@ -97,7 +102,7 @@ def test_a_question_that_no_worker_takes_leaves_nothing_in_redis_but_what_expire
     _, spec = catalogue.resolve(JobRequest(description="a cat"))
     assert questions.ask(redis, spec, 0) is None
     assert questions.take(redis, ["limner-flow"], 4) == []
-    assert all(redis.ttl(key) > 0 for key in redis.keys("limner:question*"))
+    assert all(redis.ttl(key) > 0 for key in keys_like(redis, "limner:question*"))
 
 
 def test_a_damaged_question_is_passed_over_and_the_next_is_answered(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 from sqlalchemy import update
 
 from limner_shared.db import ledger
@@ -25,6 +24,7 @@ from limner_web.intake import submission
 from limner_web.updates import unchanged as unchanged_polls
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
+from tests.redis_clients import redis_at
 
 
 def submit(client: ApiClient, **fields: Any) -> dict[str, Any]:
@@ -324,7 +324,7 @@ def test_readiness_reports_set_aside_items_stalled_threads_and_paused_models(cli
         "closed": ["limner-flow"],
         "stalled": ["engine"],
     }
-    with Redis.from_url(redis_url) as redis:
+    with redis_at(redis_url) as redis:
         write_report(redis, dispatcher)
         write_report(redis, WorkerReport(owner="b", **values))
         ready = client.get("/readyz").json

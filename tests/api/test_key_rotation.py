@@ -107,7 +107,8 @@ def test_a_key_is_rotated_once_and_only_with_a_key(protected_app: App, client: A
 def test_an_admin_key_lists_and_revokes_the_keys_of_its_own_tenant(protected_app: App, database: Database):
     client, admin = protected_app.test_client(), make_key(database, "ours", "admin")
     ours, theirs = [make_key(database, "ours") for _ in range(3)], make_key(database, "theirs")
-    found, cursor = [], ""
+    found: list[dict[str, Any]] = []
+    cursor = ""
     while cursor is not None:
         page = client.get(f"{KEYS}?limit=3{cursor and f'&cursor={cursor}'}", headers=admin).json
         found, cursor = found + page["items"], page["next"]

@@ -210,7 +210,7 @@ def test_the_last_use_is_written_at_most_once_a_minute(protected_app: App, datab
 def test_a_request_succeeds_if_its_use_cannot_be_written(
     protected_app: App, database: Database, monkeypatch: pytest.MonkeyPatch
 ):
-    tried = []
+    tried: list[Any] = []
 
     def fail(_session: Any, key_ids: Any):
         tried.append(key_ids)

@@ -17,6 +17,7 @@ from limner_shared.db.library_tables import Label
 from limner_shared.db.tables import Bulk, Conversation, ConversationTurn, Event, Image, Input, Job, Tenant
 from limner_shared.domain.labels import MAX_TAGS
 from limner_shared.messaging.hints import CHANNEL, connect, read_message
+from limner_shared.messaging.typed_redis import subscription
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_input_images import CARD
@@ -165,7 +166,7 @@ def test_deletions_of_a_conversation_at_once_do_not_wait_for_each_other_forever(
 def test_a_deletion_is_announced_to_streams(app: App, client: ApiClient, redis_url: str):
     job = submit(client)
     client.post(job["links"]["cancel"])
-    with connect(redis_url, decode_responses=False) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+    with connect(redis_url, decode_responses=False) as redis, subscription(redis) as pubsub:
         pubsub.subscribe(CHANNEL)
         pubsub.get_message(timeout=5)
         client.delete(job["links"]["self"])
@@ -224,8 +225,8 @@ def test_tags_are_listed_with_their_newest_picture(app: App, client: ApiClient, 
         assert client.put(f"{target}/tags/{tag}").status_code == 204
     assert client.put(f"{submit(client)['links']['self']}/tags/empty").status_code == 204
     client.put(f"{old['links']['self']}/favourite")
-    found = client.get("/api/v1/tags").json["items"]
-    covers = [(each["tag"], each["targets"], (each["cover"] or {}).get("url")) for each in found]
+    found: list[dict[str, Any]] = client.get("/api/v1/tags").json["items"]
+    covers = [(each["tag"], each["targets"], each["cover"] and each["cover"]["url"]) for each in found]
     newest, oldest = new["images"][0]["url"], old["images"][0]["url"]
     assert covers == [("empty", 1, None), ("shop", 2, newest), ("a", 1, oldest)]
     with database.write() as session:

@@ -150,7 +150,11 @@ def test_an_api_key_with_invalid_characters_and_a_correct_checksum_is_refused(ma
 
 
 def test_metadata_is_returned_unchanged(client: ApiClient):
-    metadata = {"k": "\u00e9\U0001f600\u2028\x01", "n": [2**63 - 1, -(2**63), 1.5, 0.1, None, True], "d": {"a": [[[]]]}}
+    metadata: dict[str, Any] = {
+        "k": "\u00e9\U0001f600\u2028\x01",
+        "n": [2**63 - 1, -(2**63), 1.5, 0.1, None, True],
+        "d": {"a": [[[]]]},
+    }
     job = client.post("/api/v1/jobs", json={"prompt": "x\x07\ufffe", "metadata": metadata}).json
     assert client.get(job["links"]["self"]).json["metadata"] == metadata
 

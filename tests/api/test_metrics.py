@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from redis import Redis
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import Database
@@ -20,6 +19,7 @@ from limner_shared.messaging.reports import WorkerReport, write_report
 from limner_shared.settings import Settings
 from tests.api.clients import ApiClient, App
 from tests.processes import Service, eventually
+from tests.redis_clients import redis_at
 
 PATHS = ("/metrics", "/metrics/targets")
 
@@ -60,7 +60,7 @@ def test_with_an_operators_key_only_that_key_shows_metrics(make_app: Callable[..
 
 
 def test_the_targets_are_the_addresses_that_processes_report(client: ApiClient, settings: Settings):
-    with Redis.from_url(settings.redis_url) as redis:
+    with redis_at(settings.redis_url) as redis:
         for number, address in enumerate(("127.0.0.1:9001", "")):
             report = WorkerReport(
                 owner=f"w{number}", models=[], device="cpu", held=0, closed=[], stalled=[], metrics=address

@@ -68,7 +68,7 @@ def test_a_batch_goes_on_in_another_process_after_its_own_was_killed(server: Ser
 def test_a_file_with_bad_lines_fails_with_their_numbers_and_queues_nothing(
     client: ApiClient, app: App, loader: BatchLoader, events: None
 ):
-    wrong = [
+    wrong: list[Any] = [
         request_line("a"),
         request_line("b", size="999x999"),
         {"custom_id": "c", "method": "GET", "url": URL, "body": {}},
@@ -134,9 +134,12 @@ def test_a_batch_of_a_killed_process_is_taken_over_and_its_jobs_are_queued_once(
     def die(*_arguments: object, **_named: Any) -> None:
         raise Killed
 
+    def leave(*_arguments: object) -> None:
+        """A killed process drops nothing."""
+
     with monkeypatch.context() as patch:
         patch.setattr(batches, "begin", die)
-        patch.setattr(bulk_submission, "_drop", lambda *_: None)
+        patch.setattr(bulk_submission, "_drop", leave)
         with pytest.raises(Killed):
             loader.load_next()
     assert not loader.load_next()  # while its lease lasts
@@ -169,7 +172,8 @@ def test_reading_a_file_renews_the_lease(
     client: ApiClient, app: App, loader: BatchLoader, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(batch_loader, "RENEW_SECONDS", -1)
-    begin, leases = batches.begin, []
+    begin = batches.begin
+    leases: list[float | None] = []
 
     def look(session: Any, claimed: Batch, bulk_id: str) -> None:
         leases.append(session.scalar(select(Batch.lease_until)))

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image
@@ -46,10 +46,13 @@ def file(data: bytes) -> tuple[io.BytesIO, str]:
     return io.BytesIO(data), "picture"
 
 
+def listed(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
 def post(client: ApiClient, body: dict[str, Any], path: str = EDITS):
     """Send a form if there are files in it, and JSON otherwise. A stream: nothing waits for a worker."""
-    values = [each for value in body.values() for each in (value if isinstance(value, list) else [value])]
-    is_form = any(isinstance(value, tuple) for value in values)
+    is_form = any(isinstance(each, tuple) for value in body.values() for each in listed(value))
     if is_form:
         return client.post(path, data={"stream": "true"} | body, content_type="multipart/form-data")
     return client.post(path, json={"stream": True} | body)

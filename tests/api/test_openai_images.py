@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,7 +44,8 @@ guidance = { min = 0.0, max = 20.0, default = 7.5 }
 """
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """A parameter with a value that is honoured: `check` looks at the order that it leads to."""
 
     name: str

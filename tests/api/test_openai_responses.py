@@ -165,7 +165,7 @@ def test_a_model_without_inpainting_refuses_the_mask_or_the_picture_by_name(make
 
 def test_a_picture_in_the_last_message_is_edited_with_a_mask(app: App) -> None:
     client = app.test_client()
-    file, mask = ((upload(client, data).json or {})["id"] for data in (png("red"), MASK))
+    file, mask = [upload(client, data).json["id"] for data in (png("red"), MASK)]
     for picture in ({"image_url": DATA_URL, "detail": "auto"}, {"file_id": file}):
         parts = (words("make it blue"), {"type": "input_image"} | picture)
         tool = TOOL | {"input_image_mask": {"file_id": mask}, "strength": 0.5, "action": "edit"}
@@ -215,12 +215,12 @@ def test_another_tenants_response_and_a_plain_job_are_not_found(
     client = make_app(require_keys=True).test_client()
     mine, other = make_key(database, "mine"), make_key(database, "other")
     body = {"input": "x", "tools": [TOOL], "background": True}
-    made = client.post(RESPONSES, json=body, headers=mine).json or {}
+    made: dict[str, Any] = client.post(RESPONSES, json=body, headers=mine).json
     assert client.get(f"{RESPONSES}/{made['id']}", headers=mine).status_code == 200
     assert client.get(f"{RESPONSES}/{made['id']}", headers=other).status_code == 404
     later = client.post(RESPONSES, json=body | {"previous_response_id": made["id"]}, headers=other)
     assert later.status_code == 422
-    plain = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=mine).json or {}
+    plain: dict[str, Any] = client.post("/api/v1/jobs", json={"prompt": "x"}, headers=mine).json
     assert client.get(f"{RESPONSES}/{plain['id'].replace('job_', 'resp_')}", headers=mine).status_code == 404
 
 

@@ -35,6 +35,14 @@ def test_hostile_requests_to_the_other_doors_cause_no_fault():
     assert figures["failures"] == 0
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_hostile_requests_that_are_sent_at_once_cause_no_fault():
+    figures = fuzz_doors("sqlite", cases=160, start=1, together=8)
+    assert figures["cases"] >= 160
+    assert figures["failures"] == 0
+
+
 def test_options_lists_the_allowed_methods(client: ApiClient):
     for path, methods in {"/api/v1/jobs/retry": {"POST"}, "/api/v1/jobs": {"GET", "HEAD", "POST"}}.items():
         named = set(client.options(path).headers["Allow"].split(", ")) - {"OPTIONS"}

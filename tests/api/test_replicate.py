@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from replicate.prediction import Prediction
@@ -184,7 +184,8 @@ def test_a_version_is_named_by_its_id_or_its_model(client: ApiClient, app: App):
 def test_a_list_pages_through_all_predictions(client: ApiClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("limner_web.replicate.routes.PAGE", 2)
     ids = [create(client)["id"] for _ in range(5)]
-    found, url = [], PREDICTIONS
+    found: list[str] = []
+    url = PREDICTIONS
     while url:
         page = client.get(url).json
         found += [prediction["id"] for prediction in page["results"]]
@@ -246,7 +247,7 @@ def test_outputs_are_urls_where_the_client_wants_or_the_service_has_https(
     client = app.test_client()
     prediction = create(client)
     finish(app, start(app, prediction["id"]), png("red"))
-    assert fetch(client, prediction).output[0].startswith("https://pictures.example/images/")
+    assert cast("Any", fetch(client, prediction).output)[0].startswith("https://pictures.example/images/")
     as_data = client.get(f"{PREDICTIONS}/{prediction['id']}", headers={"X-Output-Files": "data"}).json["output"]
     assert as_data[0].startswith("data:image/png;base64,")
     assert client.get(PREDICTIONS).json["results"][0]["output"][0].startswith("https:")

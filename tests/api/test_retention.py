@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image as Picture
-from redis import Redis
 from sqlalchemy import delete, func, inspect, select, text, update
 
 from limner_dispatcher.blob_sweep import BlobSweep
@@ -36,6 +36,7 @@ from limner_web.updates import unchanged as unchanged_polls
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_input_images import CARD, data_url
+from tests.redis_clients import redis_at
 
 WORD = "xyzzyplugh"
 NO_GRACE = -1.0
@@ -74,9 +75,9 @@ def tables_with_word(database: Database) -> set[str]:
 
 
 def redis_entries(redis_url: str) -> Iterator[str]:
-    with Redis.from_url(redis_url, decode_responses=True) as client:
+    with redis_at(redis_url, decode_responses=True) as client:
         for key in client.scan_iter():
-            read: dict[Any, Any] = {"string": client.get, "list": lambda name: client.lrange(name, 0, -1)}
+            read: dict[Any, Any] = {"string": client.get, "list": partial(client.lrange, start=0, end=-1)}
             yield f"{key} {read.get(client.type(key), str)(key)}"
 
 

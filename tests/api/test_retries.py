@@ -42,16 +42,23 @@ def test_a_retry_that_matches_no_recent_request_creates_a_new_job(client: ApiCli
 
 def ask_concurrently(app: App, counts: list[int], prompt: str = "x") -> list[str]:
     """Send requests with these retry counts at the same time and return the ids of their jobs."""
+
+    def send(count: int) -> str:
+        return ask(app.test_client(), count, prompt)
+
     with ThreadPoolExecutor(12) as pool:
-        return list(pool.map(lambda count: ask(app.test_client(), count, prompt), counts))
+        return list(pool.map(send, counts))
 
 
 @both_databases
 def test_concurrent_first_attempts_create_one_job_each(app: App):
+    def draw(number: int) -> str:
+        return ask(app.test_client(), 0, f"prompt {number}")
+
     for _ in range(5):
         assert len(set(ask_concurrently(app, [0] * 8))) == 8
     with ThreadPoolExecutor(8) as pool:
-        made = pool.map(lambda number: ask(app.test_client(), 0, f"prompt {number}"), range(8))
+        made = pool.map(draw, range(8))
         assert len(set(made)) == 8
 
 

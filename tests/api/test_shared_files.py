@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from redis import Redis
 from sqlalchemy import update
 
 from limner_dispatcher.retention import Cleaner
@@ -22,6 +21,7 @@ from tests.api.test_openai_files import FILES, parts
 from tests.api.test_openai_files import upload as to_openai
 from tests.api.test_replicate import upload as to_replicate
 from tests.models import CANVAS
+from tests.redis_clients import redis_at
 
 REPLICATE = "/replicate/v1/files"
 LOCAL = "local"
@@ -40,7 +40,7 @@ def canvas(make_app: Callable[..., App]) -> App:
 def test_a_file_of_either_door_is_listed_used_and_deleted_by_the_other(canvas: App, redis_url: str) -> None:
     client = canvas.test_client()
     first, second = body(to_replicate(client))["id"], body(to_openai(client, png("blue")))["id"]
-    with Redis.from_url(redis_url) as redis:
+    with redis_at(redis_url) as redis:
         redis.flushall()  # no file depends on Redis
     listed = body(client.get(REPLICATE))["results"]
     assert [file["id"] for file in listed] == [second, first]

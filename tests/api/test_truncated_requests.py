@@ -79,3 +79,22 @@ def test_a_truncated_job_request_is_refused(server: Service):
     status, problem = send_and_close(server, head.encode() + b'{"prompt": "x"}')
     assert (status, problem["code"]) == (400, "malformed_body")
     assert "15 of 99 bytes" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (f"GET /api/v1/jobs?q={'x' * 8200} HTTP/1.1\r\nHost: 127.0.0.1\r\n", 414, "uri_too_long"),
+        (f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nIdempotency-Key: {'x' * 8200}\r\n", 431, "headers_too_large"),
+        ("nonsense\r\n", 400, "malformed_request"),
+    ],
+)
+def test_a_head_that_cannot_be_read_is_answered_with_a_problem(server: Service, head: str, status: int, code: str):
+    answered, problem = send_and_close(server, f"{head}\r\n".encode())
+    assert (answered, problem["code"], problem["status"]) == (status, code, status)
+
+
+def test_a_query_of_8000_bytes_is_read(server: Service):
+    head = f"GET /api/v1/jobs?cursor={'x' * 8000} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    status, problem = send_and_close(server, head.encode())
+    assert (status, problem["code"]) == (422, "invalid_request")

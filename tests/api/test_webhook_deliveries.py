@@ -85,7 +85,8 @@ def test_failed_deliveries_of_a_time_range_are_repeated_in_parts(
     with database.write() as session:
         session.execute(update(WebhookDelivery).values(state="failed", ended_at=now(), tries=9))
     since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    counts, cursor = [], None
+    counts: list[int] = []
+    cursor = None
     while True:
         body = {"since": since} | ({"cursor": cursor} if cursor else {})
         answer = client.post(f"{DELIVERIES}/redeliver", json=body).json

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -41,7 +42,7 @@ def test_a_request_goes_to_the_cell_that_its_key_names(place: Place) -> None:
             assert client.download(job.images[0]).startswith(b"\x89PNG")
             assert [each.id for each in client.jobs().items] == [job.id]
         openai = OpenAI(base_url=f"{place.url}/v1", api_key=key)
-        answer = openai.images.generate(model="null", prompt="a cat", size="auto", response_format="b64_json")
+        answer: Any = openai.images.generate(model="null", prompt="a cat", size="auto", response_format="b64_json")
         assert answer.data[0].b64_json
         with place.http() as http:  # AUTOMATIC1111's clients send the key as a password
             assert http.get("/sdapi/v1/sd-models", auth=("me", key)).status_code == 200
@@ -126,7 +127,7 @@ class Bystander:
     """A tenant of one cell that works all the time and notes what goes wrong."""
 
     client: Client
-    failures: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list[str])
     done: int = 0
     heard: int = 0
     streams: int = 0

@@ -12,6 +12,7 @@ import random
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def one_round(world: World, number: int, names: tuple[str, ...]) -> dict[str, An
     watcher.start()
     traffic = Traffic(f"http://127.0.0.1:{world.service.settings.port}", f"round-{number}-{secrets.token_hex(4)}")
     traffic.start()
-    threads = []
+    threads: list[threading.Thread] = []
     for fault in chosen:
         time.sleep(world.random.uniform(0.2, 1.5))
         world.fault_log.append(fault.__name__)

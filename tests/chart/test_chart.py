@@ -31,6 +31,7 @@ CUSTOM: Final = {
     "TriggerAuthentication": KEDA,
     "ServiceMonitor": OPERATOR,
     "PodMonitor": OPERATOR,
+    "PrometheusRule": OPERATOR,
 }
 """Kinds that Kubernetes does not have, and where their schemas are, compiled from their CRDs."""
 
@@ -68,6 +69,32 @@ def test_every_custom_object_is_valid_by_the_schema_of_its_crd(rendered: tuple[s
         command = ["node", "--input-type=module", "-e", CHECK % json.dumps(str(module)), json.dumps(each)]
         checked = subprocess.run(command, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_no_custom_object_has_a_field_that_its_crd_does_not_know(tmp_path: Path) -> None:
+    compiler = NODE_MODULES.parent / "typescript" / "lib" / "tsc.js"
+    if not compiler.exists() or shutil.which("node") is None:
+        pytest.skip("the types of the CRDs are not installed: make chart")
+    objects = [each for file in VALUES for each in render(values_of(file.stem)) if each["kind"] in CUSTOM]
+    assert {each["kind"] for each in objects} == set(CUSTOM)
+    file = tmp_path / "objects.ts"
+
+    def unknown(some: list[Object]) -> str:
+        lines = [
+            f"const o{n}: import({_type_of(one)}).I{one['kind']} = {json.dumps(one)};" for n, one in enumerate(some)
+        ]
+        file.write_text("\n".join(lines))
+        options = ["--noEmit", "--skipLibCheck", "--strict", "--module", "esnext", "--moduleResolution", "bundler"]
+        return subprocess.run(["node", compiler, *options, file], capture_output=True, text=True, check=False).stdout
+
+    assert unknown(objects) == ""
+    objects[0]["spec"]["pollInterval"] = 30
+    assert "pollInterval" in unknown(objects)
+
+
+def _type_of(one: Object) -> str:
+    package = "keda" if one["apiVersion"].startswith("keda.sh/") else "prometheus-operator"
+    return json.dumps(str(NODE_MODULES / package / one["apiVersion"] / one["kind"]))
 
 
 def test_the_objects_are_those_of_the_snapshot(rendered: tuple[str, list[Object]]) -> None:
@@ -149,14 +176,15 @@ def test_probes_ask_the_routes_that_mean_progress(rendered: tuple[str, list[Obje
 
 
 def test_without_a_bucket_or_with_an_unknown_value_nothing_is_installed() -> None:
-    for values, why in (
+    cases: list[tuple[Object, str]] = [
         ({}, "blobUrl"),
         ({"blobUrl": "/data/blobs"}, "blobUrl"),
         (values_of("minimal") | {"databse": {}}, "databse"),
         (values_of("minimal") | {"settings": {"database_url": "postgresql://user:password@host/name"}}, "database_url"),
         (values_of("minimal") | {"workers": {"cpu": {"replicas": -1}}}, "replicas"),
         (values_of("minimal") | {"workers": {"cpu": {"autoscaling": {"enabled": True}}}}, "name the models"),
-    ):
+    ]
+    for values, why in cases:
         with pytest.raises(helm.HelmError, match=why):
             render(values)
 

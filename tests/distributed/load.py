@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import quantiles
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import openai
 
@@ -46,9 +46,9 @@ class Load:
     """Requests at a steady rate, whether or not earlier ones are answered."""
 
     url: str
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list[float])
     """How long each answered request took, from its sending to its pictures, repeats included."""
-    failures: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         self._client = openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", timeout=300)
@@ -61,7 +61,8 @@ class Load:
         """How many requests a second are answered when `at_once` wait at any time."""
         started = time.monotonic()
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(lambda _: self.ask(), range(requests)))
+            for asked in [pool.submit(self.ask) for _ in range(requests)]:
+                asked.result()
         assert self.failures == []
         return requests / (time.monotonic() - started)
 
@@ -70,8 +71,10 @@ class Load:
         number, started = next(self._numbers), time.monotonic()
         options = LONG if number % LONG_EVERY == LONG_EVERY - 1 else SHORT
         try:
-            answer = self._client.images.generate(model="limner-flow", prompt=f"a red apple {number}", **options)
-            pictures = [base64.b64decode(one.b64_json or "") for one in answer.data or []]
+            answer: Any = cast("Any", self._client.images).generate(
+                model="limner-flow", prompt=f"a red apple {number}", **options
+            )
+            pictures = [base64.b64decode(one.b64_json or "") for one in cast("list[Any]", answer.data or [])]
             assert [one[:4] for one in pictures] == [b"\x89PNG"] * options["n"]
         except Exception as error:  # noqa: BLE001 - every failure is counted
             self.failures.append(repr(error))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 from sqlalchemy import select
 
 from limner_client.local.doctor import State, worker_checks
@@ -20,6 +19,7 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.reports import WorkerReport, read_reports
 from tests.conftest import start_valkey
 from tests.processes import COMMAND, Service, environment, eventually
+from tests.redis_clients import redis_at
 
 pytestmark = pytest.mark.long
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -36,7 +36,7 @@ def limner(service: Service, *words: str) -> str:
 
 
 def reports(service: Service) -> list[WorkerReport]:
-    with Redis.from_url(service.settings.redis_url) as client:
+    with redis_at(service.settings.redis_url) as client:
         return read_reports(client, WorkerReport)
 
 
@@ -82,7 +82,7 @@ def test_a_drained_worker_hands_over_its_job_at_the_step_it_was_at_and_works_aga
 
 
 def progress(service: Service, job_id: str) -> int:
-    with Redis.from_url(service.settings.redis_url) as client:
+    with redis_at(service.settings.redis_url) as client:
         value = client.get(f"limner:progress:{job_id}")
     return json.loads(value)["done"] if value else 0
 

@@ -11,7 +11,6 @@ from typing import Final
 
 import pytest
 from click.testing import CliRunner
-from redis import Redis
 
 from limner_client.cli.main import COMMANDS, cli
 from limner_client.local.embedded_valkey import free_port
@@ -19,6 +18,7 @@ from limner_shared.db import ledger
 from limner_shared.db.accounts import keys
 from limner_shared.messaging.reports import WorkerReport, write_report
 from tests.processes import Service, environment
+from tests.redis_clients import redis_at
 
 GUIDES: Final = Path(__file__).parents[2] / "docs" / "guides"
 FOR_OPERATORS: Final = ("production", "monitoring", "multi-tenant", "safety", "backup", "kubernetes")
@@ -65,7 +65,7 @@ def operated(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         admin = keys.create(session, "local", "operator", scopes=("read", "submit", "admin"))
     service.change_settings({"api_key": admin})
     service.start_web()
-    with Redis.from_url(service.settings.redis_url) as redis:
+    with redis_at(service.settings.redis_url) as redis:
         for owner in ("gpu-3:7:0123abcd", "gpu-3:8:0123abcd"):
             report = WorkerReport(owner=owner, models=["limner-flow"], device="cpu", held=0, closed=[], stalled=[])
             write_report(redis, report.model_copy(update={"draining": True}))

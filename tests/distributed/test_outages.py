@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from redis import Redis
 from sqlalchemy import func, select
 
 from limner_dispatcher.repair import RENEWAL_SECONDS
@@ -19,6 +18,7 @@ from limner_shared.messaging.reports import WorkerReport, read_reports
 from tests.distributed.null_services import assert_all_correct, null_service, redis_server
 from tests.distributed.proxy import Proxy
 from tests.processes import Service, eventually
+from tests.redis_clients import redis_at
 
 __all__ = ["null_service", "redis_server"]
 pytestmark = [pytest.mark.long, pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)]
@@ -70,7 +70,7 @@ def assert_workers_idle(service: Service, workers: int) -> None:
     """Check that each worker reports that it holds no job and that none of its threads is stalled."""
 
     def idle() -> bool:
-        with Redis.from_url(service.settings.redis_url) as client:
+        with redis_at(service.settings.redis_url) as client:
             reports = read_reports(client, WorkerReport)
         return len(reports) == workers and all(not (each.held or each.stalled or each.closed) for each in reports)
 

@@ -6,13 +6,13 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from redis import Redis
 from redis.exceptions import RedisError
 
 from limner_shared.domain.jobs import JobState
 from tests.chaos.servers import RedisServer
 from tests.distributed.null_services import assert_all_correct, null_service, postgresql, redis_server, sqlite
 from tests.processes import Service, eventually
+from tests.redis_clients import redis_at
 
 pytestmark = pytest.mark.long
 __all__ = ["null_service", "redis_server"]
@@ -71,7 +71,7 @@ def test_duplicate_messages_run_no_job_twice(null_service: Service, redis_server
     null_service.start_workers()
     ids = null_service.submit(50)
     eventually(lambda: any(job.state == JobState.RUNNING for job in null_service.jobs(ids)))
-    with Redis.from_url(redis_server.url) as client:
+    with redis_at(redis_server.url) as client:
         for key in client.keys("limner.null.*"):
             for message in client.lrange(key, 0, -1) * 4:
                 client.lpush(key, message)

@@ -16,7 +16,6 @@ import httpx
 import psutil
 import pytest
 from PIL import Image
-from redis import Redis
 from sqlalchemy import text
 
 from limner_client.local.embedded_valkey import free_port
@@ -27,6 +26,7 @@ from limner_shared.db.ledger import NewImage
 from limner_shared.messaging.hints import CHANNEL, Hints, connect
 from tests.distributed.loop_monitor import MARK
 from tests.processes import COMMAND, Service, eventually
+from tests.redis_clients import redis_at
 
 pytestmark = pytest.mark.long
 
@@ -238,7 +238,7 @@ def test_waiting_needs_no_thread_and_no_connection(service: Service, stack: Exit
 def test_invalid_messages_on_the_channel_are_skipped(service: Service, stack: ExitStack):
     web = serve(service, stack)
     invalid_messages = [b"{", b"\xff\xfe", b"[]", b"null", b'{"id": 1}', b'{"id": "a", "tenant_id": "b"}', b"[" * 9000]
-    with web.client.stream("GET", "/api/v1/events") as stream, Redis.from_url(service.settings.redis_url) as redis:
+    with web.client.stream("GET", "/api/v1/events") as stream, redis_at(service.settings.redis_url) as redis:
         lines = stream.iter_lines()
         assert next(lines).startswith("retry")
         eventually(lambda: redis.pubsub_numsub(CHANNEL)[0][1] >= 1)
@@ -331,7 +331,8 @@ def use_every_route(web: Web) -> None:
         start = {"prompt": "x", "model": "painter", "image": data_url(size, kind)}
         assert post("/api/v1/jobs", json=start).status_code == 202, kind
     with ThreadPoolExecutor(20) as clients:
-        list(clients.map(lambda _: web.submit(), range(60)))
+        for submitted in [clients.submit(web.submit) for _ in range(60)]:
+            submitted.result()
         list(clients.map(get, [f"/api/v1/jobs/{job}", "/api/v1/jobs?limit=100", f"/api/v1/jobs/{job}?wait=1"] * 10))
     for path in (bulk["links"]["self"], "/api/v1/bulks", f"{bulk['links']['results']}?format=zip", "/api/v1/models"):
         assert get(path).status_code == 200, path

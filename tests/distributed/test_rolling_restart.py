@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from redis import Redis
 from sqlalchemy import func, select
 
 from limner_client.local.embedded_valkey import free_port
@@ -19,6 +18,7 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.reports import DispatcherReport, read_reports
 from tests.distributed.load import Balancer, Load, p95
 from tests.processes import Service, eventually
+from tests.redis_clients import redis_at
 
 UNDISTURBED, SHARE, ROUNDS = 36, 0.8, 3
 
@@ -27,7 +27,7 @@ class ProgressWatch:
     """Looks at the progress of all running jobs, many times a second, and notes when one goes back."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis = Redis.from_url(redis_url)
+        self._redis = redis_at(redis_url)
         self._stopping = threading.Event()
         self.seen: dict[str, int] = {}
         self.went_back: list[str] = []
@@ -73,7 +73,7 @@ def balancer(ports: tuple[int, int]) -> Iterator[Balancer]:
 
 
 def dispatchers(service: Service) -> int:
-    with Redis.from_url(service.settings.redis_url) as client:
+    with redis_at(service.settings.redis_url) as client:
         return len(read_reports(client, DispatcherReport))
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from redis import Redis
 from sqlalchemy import make_url
 
 from limner_client.local.embedded_valkey import free_port
@@ -21,6 +20,7 @@ from limner_shared.db.accounts import keys
 from tests.api.test_secrets import command_lines
 from tests.conftest import start_valkey
 from tests.processes import COMMAND, Service, environment, eventually
+from tests.redis_clients import redis_at
 
 MARK: Final = "zzsecretzz"
 PROMPT: Final = f"a red apple named {MARK}"
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.long, pytest.mark.parametrize("database_url", ["postgr
 def marked(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A service all of whose secrets are marked; database and Redis get them as passwords."""
     server = start_valkey()
-    with Redis.from_url(f"redis://127.0.0.1:{server.port}/0") as redis:
+    with redis_at(f"redis://127.0.0.1:{server.port}/0") as redis:
         redis.config_set("requirepass", f"redis{MARK}")
     secrets = dict.fromkeys(("signing_key", "metrics_key", "llm_key"), MARK * 2)
     database = make_url(service.settings.database_url).set(password=f"db{MARK}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from PIL import Image as Pillow
-from redis import Redis
 from sqlalchemy import select
 
 from limner_shared.db import ledger
@@ -19,6 +18,7 @@ from limner_shared.threads import EXIT_CODE
 from tests.distributed.null_services import assert_all_correct, null_service, redis_server
 from tests.distributed.test_faults import start_faulty_worker
 from tests.processes import Service, eventually
+from tests.redis_clients import redis_at
 
 pytestmark = pytest.mark.long
 
@@ -60,7 +60,7 @@ def test_the_circuit_breaker_of_a_broken_model_keeps_most_jobs_queued(null_servi
 
 
 def worker_reports(service: Service) -> str:
-    with Redis.from_url(service.settings.redis_url) as client:
+    with redis_at(service.settings.redis_url) as client:
         return str([client.get(key) for key in client.keys("limner:worker:*")])
 
 
@@ -102,7 +102,7 @@ def test_damaged_inputs_and_checkpoints_affect_only_their_job(service: Service):
 def test_invalid_messages_on_the_cancel_channel_are_ignored(null_service: Any):
     null_service.start("dispatcher")
     null_service.start_workers()
-    with Redis.from_url(null_service.settings.redis_url) as client:
+    with redis_at(null_service.settings.redis_url) as client:
         for garbage in (b"\xff\xfe", b"", b"{}", b"job_unknown"):
             client.publish(CANCEL_CHANNEL, garbage)
         assert_all_correct(null_service, null_service.submit(5))

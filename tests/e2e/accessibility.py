@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
+
 from tests.e2e.states import PHONE
 
 AXE: Final = Axe()
@@ -13,11 +14,12 @@ STANDARD: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best
 ALL_RULES: Final[dict[str, Any]] = {"runOnly": {"type": "tag", "values": list(STANDARD)}, "resultTypes": ["violations"]}
 COLOURS: Final[dict[str, Any]] = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 """All that differs between the themes of one page."""
+SIZES: Final[dict[str, Any]] = {"runOnly": {"type": "rule", "values": ["target-size"]}, "resultTypes": ["violations"]}
 
 
 def violations(page: Page, rules: dict[str, Any] = ALL_RULES) -> list[str]:
     """What axe-core finds wrong with the page as it is now, each with the rule, the element and the reason."""
-    found = AXE.run(page, options=rules).response["violations"]
+    found: list[dict[str, Any]] = cast("Any", AXE).run(page, options=rules).response["violations"]
     return [f"{each['id']}: {node['html'][:120]} {_reason(node)}" for each in found for node in each["nodes"]]
 
 

@@ -6,9 +6,8 @@ import io
 import json
 from typing import Any
 
-from tests.processes import eventually
-
 from limner_client.client import Client
+from tests.processes import eventually
 
 SMALL = {"model": "limner-gan", "width": 64, "height": 64}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from tests.e2e.running import chromium, limner_up
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.settings import OPENAI_NAMES
+from tests.e2e.running import chromium, limner_up
 
 expect.set_options(timeout=20_000)  # a loaded machine draws slowly
 
@@ -19,7 +19,7 @@ CARDS = Path(__file__).parents[1] / "models"
 EXAMPLE_CARDS = Path(__file__).parents[2] / "examples" / "cards"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service as `limner up` starts it, without keys; one of its models takes pictures.
 
@@ -32,7 +32,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a running service."""
     port = free_port()
@@ -40,9 +40,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A browser. Not for the session: while Playwright runs, no other test can run an event loop."""
+    """A browser. While it runs, a test of this folder runs an event loop with `apart`."""
     with chromium() as running:
         yield running
 
@@ -50,12 +50,16 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def open_page(service: int, browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens a path of the service as a new visitor. An error that a script does not handle fails the test."""
-    contexts, errors = [], []
+    contexts: list[BrowserContext] = []
+    errors: list[Error] = []
+
+    def note(error: Error) -> None:  # no method of a list: Playwright marks the function
+        errors.append(error)
 
     def visit(path: str = "/", *, port: int = service, **options: Any) -> Page:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 - Playwright marks the function
+        page.on("pageerror", note)
         page.goto(f"http://127.0.0.1:{port}{path}")
         if options.get("java_script_enabled", True):
             expect(page.locator("[aria-busy=true]")).to_have_count(0)

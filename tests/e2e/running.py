@@ -7,16 +7,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 from playwright.sync_api import Browser, sync_playwright
-from tests.processes import eventually
 
 from limner_client.client import Client
+from tests.processes import eventually
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -40,6 +44,12 @@ def limner_up(data: Path, port: int, **more: str) -> Iterator[subprocess.Popen[b
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         process.wait(60)
+
+
+def apart(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Call a function in a thread of its own: Playwright has an event loop in this thread, where no other can run."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *arguments, **named).result()
 
 
 def ready(port: int) -> bool:

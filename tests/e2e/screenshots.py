@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from playwright.sync_api import BrowserContext, Page
-from tests.e2e.accessibility import violations
-from tests.e2e.running import chromium, limner_up
-from tests.e2e.states import MODES, PHONE, STATES, State, fill, loaded, new_context, open_state
 
 from limner_client.local.embedded_valkey import free_port
 from limner_web.pages.languages import LANGUAGES
+from tests.e2e.accessibility import violations
+from tests.e2e.running import chromium, limner_up
+from tests.e2e.states import MODES, PHONE, STATES, State, fill, loaded, new_context, open_state
 
 MODELS: Final = {"LIMNER_MODELS": str(Path(__file__).parents[1] / "models")}
 """One of them takes pictures and masks."""

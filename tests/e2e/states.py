@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
-from tests.processes import eventually
 
 from limner_client.client import Client
+from tests.processes import eventually
 
 PHONE: Final[dict[str, Any]] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP: Final[dict[str, Any]] = {"viewport": {"width": 1360, "height": 860}}
@@ -155,6 +155,14 @@ def _receipt(page: Page) -> None:
     expect(page.locator(".facts-panel")).to_contain_text("SHA-256")
 
 
+def _alike(page: Page) -> None:
+    _viewer(page)
+    page.get_by_role("dialog", name="Picture viewer").get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="More like this").click()
+    expect(page.locator(".alike img").first).to_be_visible()
+    eventually(lambda: page.evaluate("[...document.querySelectorAll('.alike img')].every(each => each.complete)"), 30)
+
+
 def _compare(page: Page) -> None:
     _viewer(page)
     page.keyboard.press("c")
@@ -193,6 +201,7 @@ def _checked(page: Page) -> None:
     page.get_by_label("Or write it here").fill("prompt,n,style\nfox,2,3d\nghost,x,3d\nrocket,1,oil\n")
     expect(page.locator(".errors")).to_be_visible()
     expect(page.locator(".bulk").first).to_be_visible()
+    expect(page.locator("#estimate")).to_contain_text("cost units")
 
 
 def _busy(page: Page) -> None:
@@ -227,6 +236,7 @@ def _grid(page: Page) -> None:
     page.get_by_label("Columns: parameter").select_option("Steps")
     page.get_by_role("textbox", name="Columns: Steps").fill("1, 2, 4, 8")
     page.get_by_label("Rows: parameter").select_option("Style")
+    expect(page.locator("#estimate")).to_contain_text("cost units")
     page.get_by_role("button", name="Draw 16 pictures").click()
     expect(page.locator("#grid img")).to_have_count(16, timeout=180_000)
     eventually(lambda: page.evaluate(SHOWN), 30)
@@ -261,6 +271,7 @@ STATES: Final = (
     State("studio-offline", "/", _offline),
     State("viewer", "/", _viewer),
     State("viewer-receipt", "/", _receipt),
+    State("viewer-alike", "/", _alike),
     State("viewer-compare", "/", _compare),
     State("viewer-slider", "/", _slider),
     State("gallery", "/gallery", loaded),

@@ -7,16 +7,16 @@ import io
 import json
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 import webuiapi
 from PIL import Image
-from tests.e2e.guides import run_examples
-from tests.processes import eventually
 
 from limner_client import Client
+from tests.e2e.guides import run_examples
+from tests.processes import eventually
 
 SMALL: dict[str, Any] = {"steps": 1, "cfg_scale": 1.0, "width": 64, "height": 64}
 
@@ -27,7 +27,9 @@ def api(door: str) -> webuiapi.WebUIApi:
     options.
     """
     built = webuiapi.WebUIApi(baseurl=f"{door}/sdapi/v1")
-    built.set_options({"sd_model_checkpoint": "limner-gan", "enable_pnginfo": False, "samples_format": "png"})
+    cast("Any", built).set_options(
+        {"sd_model_checkpoint": "limner-gan", "enable_pnginfo": False, "samples_format": "png"}
+    )
     return built
 
 
@@ -103,7 +105,7 @@ def test_open_webui_sets_the_model_and_draws(door: str):
 
 def test_sillytavern_connects_draws_and_interrupts(door: str):
     """As SillyTavern's server passes on what its page sends, credentials included."""
-    payload = {
+    payload: dict[str, Any] = {
         "url": door,
         "auth": "user:secret",
         "prompt": "a cat",
@@ -161,7 +163,7 @@ def test_the_guides_examples_run(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    api.set_options({"sd_model_checkpoint": "limner-flow"})
+    cast("Any", api).set_options({"sd_model_checkpoint": "limner-flow"})
     run_examples("a1111.md", door)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["apple-0.png", "apple-1.png"]
     said = capsys.readouterr().out

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Request, expect
-from tests.e2e.states import PHONE
-from tests.processes import eventually
 
 from limner_client.client import Client
+from tests.e2e.states import PHONE
+from tests.processes import eventually
 
 OpenPage = Callable[..., Page]
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, expect
+
 from tests.e2e.bulks import draw_bulk
 from tests.e2e.running import draw
 

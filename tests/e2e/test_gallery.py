@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.e2e.bulks import SMALL, draw_bulk
-from tests.processes import eventually
 
 from limner_client.client import Client
+from tests.e2e.bulks import SMALL, draw_bulk
+from tests.processes import eventually
 
 
 @pytest.fixture(scope="module")

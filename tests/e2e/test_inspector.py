@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from tests.e2e.client_programs import CLIENTS, install_packages
 from tests.e2e.test_mcp import COMMAND, mcp_over_http
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.e2e.states import PHONE
 from tools import texts
 
 from limner_web.pages.languages import read_catalog
+from tests.e2e.states import PHONE
 
 TEXTS: Final = """() => {
     const found = new Set();

@@ -17,12 +17,13 @@ import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 from PIL import Image
-from tests.e2e.guides import run_examples
-from tests.processes import eventually
 
 from limner_client.client import Client as ApiClient
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.ids import new_id
+from tests.e2e.guides import run_examples
+from tests.e2e.running import apart
+from tests.processes import eventually
 
 COMMAND = ["-m", "limner_client.cli.main", "mcp"]
 SMALL = {"model": "limner-gan", "size": "64x64"}
@@ -71,7 +72,7 @@ def use(target: StdioServerParameters | str, work: Callable[[Client], Awaitable[
         async with Client(target) as client:
             return await work(client)
 
-    return asyncio.run(run())
+    return apart(asyncio.run, run())
 
 
 def call(target: StdioServerParameters | str, tool: str, **arguments: Any) -> Any:
@@ -223,7 +224,7 @@ def test_the_guides_example_runs(
     http_origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    run_examples("mcp.md", http_origin, default_port=8701)
+    apart(run_examples, "mcp.md", http_origin, default_port=8701)
     assert "succeeded img_" in capsys.readouterr().out
     with Image.open(tmp_path / "apple.png") as picture:
         assert picture.size == (256, 256)

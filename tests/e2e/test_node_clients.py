@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
 from tests.e2e.client_programs import CLIENTS, examples, install_packages, jobs_of, run_example, run_program
 
 PROGRAMS: Final = CLIENTS / "node"

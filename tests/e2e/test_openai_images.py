@@ -16,6 +16,7 @@ import httpx
 import openai
 import pytest
 from PIL import Image
+
 from tests.processes import eventually
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "openai.md"
@@ -29,7 +30,7 @@ def client(door: str) -> Iterator[openai.OpenAI]:
 
 
 def generate(client: openai.OpenAI, **more: Any) -> Any:
-    return client.images.generate(**dict[str, Any]({"model": "canvas", "prompt": "a red apple"} | more))
+    return cast("Any", client.images).generate(**dict[str, Any]({"model": "canvas", "prompt": "a red apple"} | more))
 
 
 def picture(item: Any) -> Image.Image:
@@ -65,7 +66,7 @@ def test_several_images_are_returned_by_url_in_the_requested_format(client: open
 
 def test_compression_changes_the_size_of_the_file(client: openai.OpenAI):
     def size(compression: int) -> int:
-        answer = client.images.generate(
+        answer: Any = client.images.generate(
             model="limner-gan",
             prompt="a cat",
             output_format="jpeg",
@@ -89,7 +90,7 @@ def test_a_picture_is_scaled_to_a_size_that_the_model_does_not_have_only_on_requ
 
 
 def test_a_prompt_is_interpreted_on_request(client: openai.OpenAI):
-    answer = client.images.generate(
+    answer: Any = client.images.generate(
         model="limner-gan", prompt="please draw a red apple", extra_body={"interpret": True}
     )
     assert answer.data[0].revised_prompt == "a red apple"
@@ -129,15 +130,19 @@ def post(door: str, count: int, **more: Any) -> dict[str, Any]:
 
 
 def test_tries_of_one_request_that_arrive_at_once_make_one_job(door: str):
+    def send(count: int) -> dict[str, Any]:
+        return post(door, count, steps=20)
+
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda count: post(door, count, steps=20), [0, 1, 2, 1]))
+        answers = list(pool.map(send, [0, 1, 2, 1]))
     assert len({answer["job_id"] for answer in answers}) == 1
     assert len({answer["data"][0]["b64_json"] for answer in answers}) == 1
 
 
 def test_first_tries_are_never_merged_and_a_retry_only_with_its_own_request(door: str):
     with ThreadPoolExecutor(3) as pool:
-        first = list(pool.map(lambda _: post(door, 0, prompt="first")["job_id"], range(3)))
+        sent = [pool.submit(post, door, 0, prompt="first") for _ in range(3)]
+        first = [each.result()["job_id"] for each in sent]
     assert len(set(first)) == 3
     assert post(door, 1, prompt="first", output_format="webp")["job_id"] not in first
     assert post(door, 1, prompt="first")["job_id"] in first

@@ -14,6 +14,7 @@ from openai.types.responses import Response, ResponseInputParam, ResponseStreamE
 from openai.types.responses.tool_param import ImageGeneration
 from PIL import Image
 from pydantic import TypeAdapter
+
 from tests.processes import eventually
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.e2e.client_programs import CLIENTS, examples, jobs_of, run_example, run_program
 
 PYTHON = Path(__file__).parents[2] / "dist" / "clients" / "bin" / "python"

@@ -6,14 +6,16 @@ import asyncio
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import replicate
 from PIL import Image
 from replicate.exceptions import ReplicateError
 from replicate.helpers import FileOutput
+
 from tests.e2e.guides import run_examples
+from tests.e2e.running import apart
 
 SMALL = {"width": 64, "height": 64}
 GAN = "limner/limner-gan"
@@ -41,7 +43,7 @@ def client(make_client: Callable[..., replicate.Client]) -> replicate.Client:
 
 
 def test_a_run_returns_files_for_a_model_and_for_a_version(client: replicate.Client):
-    version = client.models.get(GAN).latest_version.id
+    version: str = cast("Any", client.models.get(GAN)).latest_version.id
     ways: list[tuple[str, dict[str, Any]]] = [(GAN, {}), (f"{GAN}:{version}", {}), (GAN, {"wait": False})]
     drawn: list[Any] = [
         client.run(reference, input={"prompt": "a red apple", "seed": 7, **SMALL}, **more) for reference, more in ways
@@ -66,7 +68,7 @@ def test_the_asynchronous_client_runs_several_at_once(client: replicate.Client):
         finally:
             await client._async_client.aclose()
 
-    assert len(asyncio.run(run())) == 3
+    assert len(apart(asyncio.run, run())) == 3
 
 
 def test_a_prediction_is_created_waited_for_listed_and_reloaded(client: replicate.Client):
@@ -100,11 +102,11 @@ def test_models_versions_and_deployments_are_readable(client: replicate.Client):
     names = ("limner-flow", "limner-gan", "null", "canvas")
     assert {f"limner/{name}" for name in names} <= {model.id for model in client.models.list()}
     [version] = client.models.get("limner/limner-flow").versions.list()
-    schema = version.openapi_schema["components"]["schemas"]["Input"]["properties"]
+    schema: dict[str, Any] = cast("Any", version).openapi_schema["components"]["schemas"]["Input"]["properties"]
     assert schema["num_inference_steps"] | {"maximum": 100, "default": 8} == schema["num_inference_steps"]
     assert "negative_prompt" not in schema
     deployment = client.deployments.get(GAN)
-    assert deployment.current_release.model == GAN
+    assert cast("Any", deployment).current_release.model == GAN
     prediction = deployment.predictions.create(input={"prompt": "a cat", **SMALL})
     prediction.wait()
     assert prediction.status == "succeeded"

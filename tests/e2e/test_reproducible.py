@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
-from tests.e2e.running import limner_up
 
 from limner_client.cli.dead_letters import replay
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.views import JobView
+from tests.e2e.running import limner_up
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from tests.processes import eventually
 
 from limner_client.client import Client
+from tests.processes import eventually
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -298,6 +298,12 @@ def test_the_viewer_turns_zooms_compares_and_shows_the_receipt(service: int, ope
     viewer.get_by_label("Divider").fill("20")
     viewer.locator(".strip button").nth(3).click()
     expect(viewer.locator(".strip [aria-current=step]")).to_have_count(1)
+    viewer.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="More like this").click()
+    alike = page.get_by_role("dialog", name="More like this")
+    expect(alike.get_by_role("img", name="tulip").first).to_be_visible()
+    expect(alike.get_by_role("link").first).to_have_attribute("href", f"/jobs/{newer}")
+    alike.get_by_role("button", name="Close").click()
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
 

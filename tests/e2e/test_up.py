@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 from PIL import Image
-from tests.e2e.running import draw, limner_up
 
 from limner_client.client import Client
 from limner_client.local.embedded_valkey import free_port
+from tests.e2e.running import draw, limner_up
 
 
 def test_the_same_request_gives_the_same_bytes(service: int):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
+
 from tests.e2e.running import draw
 from tests.e2e.states import PHONE
 

@@ -96,8 +96,8 @@ class Row:
     """A line of the table."""
 
     support: str
-    tasks: list[str] = field(default_factory=list)
-    schedulers: list[str] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list[str])
+    schedulers: list[str] = field(default_factory=list[str])
     """The short names of those that were tried."""
 
     @property

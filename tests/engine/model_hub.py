@@ -30,11 +30,11 @@ class Hub:
     """Refuse files without the token `allowed`."""
     status: int | None = None
     """Answer everything with this status."""
-    corrupted: dict[str, int] = field(default_factory=dict)
+    corrupted: dict[str, int] = field(default_factory=dict[str, int])
     """How often each file is still sent with a wrong byte."""
     held: threading.Event = field(default_factory=threading.Event)
     """Weights are sent once this is set."""
-    sent: Counter[str] = field(default_factory=Counter)
+    sent: Counter[str] = field(default_factory=Counter[str])
     """How often each file was sent."""
 
     def files(self) -> Iterator[tuple[str, bytes]]:

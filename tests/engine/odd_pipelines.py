@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import torch
@@ -174,7 +174,7 @@ def controlnet(folder: Path) -> Any:
 
 def saved(build: Callable[[Path], Any], folder: Path, **more: Any) -> ModelCard:
     """Save a pipeline with random weights as safetensors, and return a card for it."""
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     build(folder / "tokenizers").save_pretrained(folder / build.__name__, safe_serialization=True)
     return card(folder / build.__name__, **more)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import numpy as np
@@ -40,7 +40,7 @@ class Family:
 
     schedulers: list[str]
     tasks: list[str] = field(default_factory=lambda: ["text-to-image"])
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 ALL_TASKS = ["text-to-image", "image-to-image", "inpainting"]
@@ -180,7 +180,8 @@ def seed_steps(scheduler: Any, generator: torch.Generator) -> None:
 def choose_scheduler(pipe: Any, name: str) -> None:
     """Set the scheduler of a pipeline and of the pipelines within it."""
     before, chosen = pipe.scheduler, getattr(diffusers, name).from_config(pipe.scheduler.config)
-    for part in (pipe, *(part for part in vars(pipe).values() if isinstance(part, diffusers.DiffusionPipeline))):
+    parts = cast("dict[str, Any]", vars(pipe))
+    for part in (pipe, *(part for part in parts.values() if isinstance(part, diffusers.DiffusionPipeline))):
         if part.scheduler is before:
             part.scheduler = chosen
 
@@ -188,14 +189,16 @@ def choose_scheduler(pipe: Any, name: str) -> None:
 def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     """Return the picture that diffusers draws for the request alone, called as its documentation says."""
     spec, task = job.claim.spec, job.rows[0].task
-    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder), dtype=getattr(torch, card.dtype))
+    pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(
+        str(card.source.folder), dtype=getattr(torch, card.dtype)
+    )
     if spec.scheduler:
         choose_scheduler(pipe, spec.scheduler)
     with suppress(ValueError):  # diffusers names no other class for the task: this one does it
         if spec.task == "image-to-image":
-            pipe = diffusers.AutoPipelineForImage2Image.from_pipe(pipe)
+            pipe = cast("Any", diffusers.AutoPipelineForImage2Image).from_pipe(pipe)
         if spec.task == "inpainting":
-            pipe = diffusers.AutoPipelineForInpainting.from_pipe(pipe)
+            pipe = cast("Any", diffusers.AutoPipelineForInpainting).from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     more: dict[str, Any] = dict(card.options.get("arguments", {}))
     if task.image is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
+import peft
 import torch
 import transformers
-from diffusers.utils import convert_state_dict_to_diffusers
-from peft import LoraConfig, get_peft_model_state_dict
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 d: Any = diffusers
@@ -187,7 +186,7 @@ FAMILIES: dict[str, Callable[[Path], Any]] = {
 
 def save(family: str, folder: Path) -> Path:
     """Build the family's pipeline with random weights, and save it as safetensors."""
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     pipeline = FAMILIES[family](folder / "tokenizers")
     pipeline.save_pretrained(folder / family, safe_serialization=True)
     return folder / family
@@ -195,9 +194,11 @@ def save(family: str, folder: Path) -> Path:
 
 def save_lora(family: str, folder: Path) -> Path:
     """Save a random LoRA adapter for the family's denoiser, and return its folder."""
-    torch.manual_seed(1)
+    cast("Any", torch).manual_seed(1)
     pipeline = d.DiffusionPipeline.from_pretrained(folder / family)
-    pipeline.unet.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "to_v"]))
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(pipeline.unet))
+    pipeline.unet.add_adapter(
+        peft.LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "to_v"])
+    )
+    layers = d.utils.convert_state_dict_to_diffusers(cast("Any", peft).get_peft_model_state_dict(pipeline.unet))
     pipeline.save_lora_weights(folder / "lora", unet_lora_layers=layers, safe_serialization=True)
     return folder / "lora"

@@ -39,7 +39,11 @@ def test_a_text_encoder_whose_rows_are_not_its_first_dimension_is_called_for_one
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
     generator: Any = load(card, Settings(device="cpu"))
     encode = generator._functions["text_encoder.forward"]
-    generator._functions["text_encoder.forward"] = lambda **given: turned(encode(**given))
+
+    def encode_turned(**given: Any) -> Any:
+        return turned(encode(**given))
+
+    generator._functions["text_encoder.forward"] = encode_turned
     resume = SuspendedRun.resume
 
     def turned_back(self: SuspendedRun, value: Any = None) -> None:

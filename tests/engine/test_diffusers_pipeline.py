@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import numpy as np
@@ -15,6 +15,7 @@ from tests.engine.pipeline_jobs import FAMILIES, Collector, card_of, finish, fol
 
 from limner_shared.domain.cards import load_card
 from limner_shared.settings import Settings
+from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.diffusers import pipeline, suspended_run
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.registry import load
@@ -62,7 +63,11 @@ def test_a_pipeline_without_a_known_denoiser_runs_image_by_image_and_reports_eac
     generator = load(card, Settings(device="cpu"))
     jobs = [job_of(card, str(seed), {"prompt": "a cat", "seed": seed, "steps": 4}) for seed in range(3)]
     done: list[int] = []
-    monkeypatch.setattr(Collector, "progressed", lambda _self, job: done.append(job.rows[0].steps_done))
+
+    def note(_: Collector, job: JobRun) -> None:
+        done.append(job.rows[0].steps_done)
+
+    monkeypatch.setattr(Collector, "progressed", note)
     assert run(generator, jobs[:2]) == {}
     assert sorted(set(done)) == [2, 3, 4]
     for job in jobs[:2]:
@@ -121,8 +126,8 @@ def test_a_preview_has_the_colours_of_the_picture(packed: bool):
     pixels = torch.nn.functional.interpolate(colours, scale_factor=8.0, mode="nearest")
     latents = (vae.encode(pixels).latent_dist.mode() - vae.config.shift_factor) * vae.config.scaling_factor
     if packed:
-        latents = diffusers.FluxPipeline._pack_latents(latents, 1, 4, 4, 6)
-    shown = LatentPreview(vae).picture(latents, width=48, height=32)
+        latents = cast("Any", diffusers.FluxPipeline)._pack_latents(latents, 1, 4, 4, 6)
+    shown = cast("np.ndarray", LatentPreview(vae).picture(latents, width=48, height=32))
     expected = (colours[0].movedim(0, -1).numpy() + 1) * 127.5
     assert np.abs(shown - expected).max() <= 1
 
@@ -135,7 +140,7 @@ def test_nan_in_the_latents_fails_that_picture_alone(folder: Path):
 
     def poisoned(self: Any, value: Any = None) -> None:
         if self.task.spec.prompt == "bad" and isinstance(value, tuple):
-            value = tuple(item * float("nan") for item in value)
+            value = tuple(item * float("nan") for item in cast("tuple[Any, ...]", value))
         resume(self, value)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -160,7 +165,7 @@ def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder: Path):
     plain, inked, again = (np.asarray(job.rows[0].picture, dtype=int) for job in jobs)
     assert np.array_equal(plain, again)
     assert np.abs(plain - reference(plain_card, jobs[0]) * 255).max() <= 1
-    pipe: Any = diffusers.DiffusionPipeline.from_pretrained(str(card.source.folder))
+    pipe: Any = cast("Any", diffusers.DiffusionPipeline).from_pretrained(str(card.source.folder))
     pipe.load_lora_weights(str(folder / "lora"), adapter_name="ink")
     pipe.set_adapters(["ink"], [0.8])
     expected = pipe(

@@ -23,6 +23,7 @@ def of(results: Path, part: str) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in found["results"]}
 
 
+@pytest.mark.long
 def test_every_check_that_needs_no_cuda_passes(results: Path) -> None:
     found = of(results, "checks")
     assert all(each["ok"] is not False for each in found.values()), found
@@ -31,6 +32,7 @@ def test_every_check_that_needs_no_cuda_passes(results: Path) -> None:
     assert all(each["skipped"] == "needs CUDA" for each in found.values() if each["ok"] is None)
 
 
+@pytest.mark.long
 def test_a_model_has_figures_of_the_engine_and_of_pipe(results: Path) -> None:
     found = of(results, "flux-schnell")
     assert all(each["ok"] for each in found.values()), found
@@ -39,6 +41,7 @@ def test_a_model_has_figures_of_the_engine_and_of_pipe(results: Path) -> None:
     assert all(rate > 0 for rate in rates.values())
 
 
+@pytest.mark.long
 def test_the_summary_has_tables_and_a_plot(results: Path) -> None:
     result = summary.write(results)
     assert result["figures"]["failed"] == []
@@ -48,7 +51,8 @@ def test_the_summary_has_tables_and_a_plot(results: Path) -> None:
 
 def test_a_part_that_fails_is_named(tmp_path: Path) -> None:
     part = parts.Part("sdxl", "cpu", tmp_path)
-    part.add("load", lambda: {}["missing"])
+    nothing: dict[str, Any] = {}
+    part.add("load", lambda: nothing["missing"])
     part.end()
     assert summary.write(tmp_path)["figures"]["failed"] == ["sdxl: load"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import pytest
@@ -28,7 +28,7 @@ CHEAP = {"EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"}
 def step_of(
     scheduler: Any, output: Tensor, time: Tensor, sample: Tensor, seed: torch.Generator, ids: Identities
 ) -> Any:
-    takes = {"generator": seed} if "generator" in type(scheduler).step.__code__.co_varnames else {}
+    takes = {"generator": seed} if "generator" in cast("Any", type(scheduler)).step.__code__.co_varnames else {}
     return ScheduledStep(scheduler, (output, time, sample), {"return_dict": False, **takes}, ids)
 
 
@@ -41,17 +41,18 @@ def test_three_images_in_one_step_have_the_bits_of_each_alone(name: str, dtype: 
     alone, joint = ([copy.deepcopy(original) for _ in range(3)] for _ in "12")
     seeds = [[torch.Generator().manual_seed(seed) for seed in range(3)] for _ in "12"]
     noise = torch.Generator().manual_seed(5)
-    samples = [torch.randn((1, 4, 8, 6), generator=noise).to(dtype) for _ in range(3)]
+    samples: list[Tensor] = [torch.randn((1, 4, 8, 6), generator=noise).to(dtype) for _ in range(3)]
     both, ids = list(samples), [Identities() for _ in range(3)]
-    for time in original.timesteps:
+    for number, time in enumerate(original.timesteps):
         outputs = [torch.randn((1, 4, 8, 6), generator=noise).to(dtype) for _ in range(3)]
         for group, images in ((alone, samples), (joint, both)):
             for each, image in zip(group, images, strict=True):
                 if hasattr(each, "scale_model_input"):
                     each.scale_model_input(image, time)
-        one = [step_of(*each, ids[0]) for each in zip(alone, outputs, [time] * 3, samples, seeds[0], strict=True)]
-        samples = [type(each.scheduler).step(each.scheduler, **each.arguments)[0] for each in one]
-        steps = [step_of(*each) for each in zip(joint, outputs, [time] * 3, both, seeds[1], ids, strict=True)]
+        one = [step_of(*each, Identities()) for each in zip(alone, outputs, [time] * 3, samples, seeds[0], strict=True)]
+        samples = [cast("Any", type(each.scheduler)).step(each.scheduler, **each.arguments)[0] for each in one]
+        own_times = [each.timesteps[number] for each in joint]  # as pipelines pass them
+        steps = [step_of(*each) for each in zip(joint, outputs, own_times, both, seeds[1], ids, strict=True)]
         assert len({each.position for each in steps}) == 1
         both = [result[0] for result in step_jointly(steps)]
         for expected, found in zip(samples, both, strict=True):
@@ -62,7 +63,7 @@ class Mixing(d.DDIMScheduler):
     """A scheduler that looks at its batch as a whole."""
 
     def step(self, model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return super().step(model_output - model_output.mean(), *args, **kwargs)
+        return d.DDIMScheduler.step(self, model_output - model_output.mean(), *args, **kwargs)
 
 
 def test_a_scheduler_that_reads_several_elements_steps_image_by_image() -> None:

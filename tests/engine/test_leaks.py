@@ -95,7 +95,7 @@ def alive() -> Counter[str]:
     kinds = {"run": JobRun, "greenlet": greenlet, "tensor": torch.Tensor}
     found: Counter[str] = Counter(dict.fromkeys(kinds, 0))
     for each in gc.get_objects():
-        kind = type(each)
+        kind = cast("type[object]", type(each))
         found.update(name for name, wanted in kinds.items() if issubclass(kind, wanted))
     return found
 

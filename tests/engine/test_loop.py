@@ -32,7 +32,8 @@ def test_a_job_that_raises_in_the_model_fails_alone_with_a_plain_reason(engine: 
 
 
 def test_a_broken_device_ends_the_engine_and_names_the_jobs_of_the_call(catalogue: Catalogue):
-    generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
+    failures: list[tuple[str, type[BaseException]]] = []
     threads = Supervisor(lambda name, error: failures.append((name, type(error))))
     engine = Engine(ModelCache([generator.card], lambda _card: generator), heard, threads)
     engine.submit([job(catalogue, "breaks", "breaks the device", lane=1), job(catalogue, "later", lane=3)])
@@ -150,11 +151,12 @@ def test_only_watched_jobs_get_previews_and_a_failed_preview_affects_nothing(eng
 def test_an_error_in_the_engine_ends_its_thread_and_makes_every_job_suspect(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
-    generator, heard, failures = Scripted(catalogue.get("limner-flow")), Heard(), []
+    generator, heard = Scripted(catalogue.get("limner-flow")), Heard()
+    failures: list[object] = []
     engine = Engine(
         ModelCache([generator.card], lambda _card: generator),
         heard,
-        Supervisor(lambda *failure: failures.append(failure)),
+        Supervisor(lambda name, error: failures.append((name, error))),
     )
 
     def fault(*_: object) -> None:

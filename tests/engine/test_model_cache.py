@@ -35,7 +35,7 @@ class RecordingCache:
         return self.generators[card.name]
 
     def loaded(self) -> list[str]:
-        found = []
+        found: list[str] = []
         for name in NAMES:
             try:
                 self.cache.get(name)

@@ -148,7 +148,11 @@ def test_a_file_larger_than_the_free_space_is_refused_before_it_fills_the_disk(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
+
+    def nearly_full(_: object) -> object:
+        return usage._replace(free=10_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", nearly_full)
     assert "only has 0.01 MB free" in refused(CacheFull)
     assert hub.sent[UNET] == 0
 

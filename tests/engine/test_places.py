@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,9 +31,9 @@ def by_place(denoiser: Callable[..., Any]) -> Callable[..., Any]:
 
     def changed(*args: Any, **kwargs: Any) -> Any:
         output = denoiser(*args, **kwargs)
-        rows = output[0] if isinstance(output, tuple) else output
+        rows: Any = cast("tuple[Any, ...]", output)[0] if isinstance(output, tuple) else output
         rows += 0.01 * torch.arange(len(rows)).view(-1, 1, 1, 1)
-        return output
+        return cast("Any", output)
 
     return changed
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def served(kind: str, folder: Path) -> Iterator[int]:
         yield settings.port
 
 
-def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
+def fuzz(kind: str, cases: int, seed: int, together: int = 0) -> dict[str, Any]:
     """Send at least `cases` requests to a service with this kind of database; prints every failure."""
     figures: dict[str, Any] = {"seed": seed, "cases": 0, "failures": 0, "errors": 0}
     with tempfile.TemporaryDirectory(prefix="limner-fuzz-", ignore_cleanup_errors=True) as name:
@@ -72,15 +73,24 @@ def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
         folder.chmod(0o755)  # PostgreSQL runs as another user
         with served(kind, folder) as port:
             while figures["cases"] < cases:
-                report = one_pass(port, folder, seed, EXAMPLES)
-                seed += 1
-                figures["cases"] += report["test_cases"]["generated"]
-                figures["failures"] += sum(failure["count"] for failure in report["failures"])
-                figures["errors"] += sum(error["count"] for error in report["errors"])
-                if report["failures"] or report["errors"]:
-                    click.echo(report["output"])
+                seeds = range(seed, seed + max(1, together))
+                # Processes, because schemathesis with several threads of its own ends with errors of Python's parser.
+                with ThreadPoolExecutor(len(seeds)) as pool:
+                    reports = list(pool.map(lambda each: one_pass(port, folder, each, EXAMPLES), seeds))
+                seed = seeds.stop
+                for report in reports:
+                    _add(figures, report)
                 click.echo(json.dumps({"database": kind} | figures))
     return figures
+
+
+def _add(figures: dict[str, Any], report: dict[str, Any]) -> None:
+    """Add a pass to the figures, and print what it found."""
+    figures["cases"] += report["test_cases"]["generated"]
+    figures["failures"] += sum(failure["count"] for failure in report["failures"])
+    figures["errors"] += sum(error["count"] for error in report["errors"])
+    if report["failures"] or report["errors"]:
+        click.echo(report["output"])
 
 
 @click.command()
@@ -88,8 +98,11 @@ def fuzz(kind: str, cases: int, seed: int) -> dict[str, Any]:
 @click.option("--database", "kinds", multiple=True, type=click.Choice(["sqlite", "postgresql"]), help="Default: both.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(["native", "doors"]), help="Default: both.")
 @click.option("--only", default="", help="Of the doors, only the operations whose name has this text.")
+@click.option("--together", default=0, help="Send this many requests at once; of the native API, run as many passes.")
 @click.option("--seed", type=int, help="Default: random; it is printed.")
-def main(cases: int, kinds: tuple[str, ...], parts: tuple[str, ...], only: str, seed: int | None) -> None:
+def main(
+    cases: int, kinds: tuple[str, ...], parts: tuple[str, ...], only: str, together: int, seed: int | None
+) -> None:
     """Send random and hostile requests: to the native API, by its document, and to the doors of other clients, to
     agents' tools and to the pages' forms, by their clients' types.
     """
@@ -97,9 +110,9 @@ def main(cases: int, kinds: tuple[str, ...], parts: tuple[str, ...], only: str, 
     figures: dict[str, Any] = {}
     for kind in kinds or ("sqlite", "postgresql"):
         if "native" in (parts or ("native",)):
-            figures[kind] = fuzz(kind, cases, seed)
+            figures[kind] = fuzz(kind, cases, seed, together)
         if "doors" in (parts or ("doors",)):
-            figures[f"{kind}, doors"] = fuzz_doors(kind, cases, seed, only)
+            figures[f"{kind}, doors"] = fuzz_doors(kind, cases, seed, only, together)
     met = not any(one["failures"] or one["errors"] for one in figures.values())
     goal = f"{cases} cases per database and part: no 5xx, no undocumented response, no fault"
     click.echo(json.dumps({"name": "fuzz", "figures": figures, "goal": goal, "met": met}))

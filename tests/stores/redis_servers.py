@@ -44,7 +44,7 @@ class RedisNode:
         self._server = Server(self._command, self._log, programs.environment())
         eventually(self._responds, 20)
 
-    def client(self, **options: Any) -> Redis:
+    def client(self, **options: Any) -> Any:
         """A client of the administrator."""
         secure: dict[str, Any] = {}
         if self.certificate is not None:

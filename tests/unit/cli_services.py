@@ -93,7 +93,7 @@ class FakeServer:
         bulk |= {
             "skipped": {"count": 12, "errors": self.bad_lines["errors"]} if "on_error=skip" in self.queries else None
         }
-        status, data = {
+        answers: dict[str, tuple[int, Any]] = {
             "/jobs": self.of_jobs(handler.command, body),
             "/jobs/job_1": (200, self.job()),
             "/jobs/job_1/cancel": (200, self.job() | {"status": "canceled"}),
@@ -104,7 +104,8 @@ class FakeServer:
             "/bulks": (422, self.bad_lines) if b"bad" in body and "on_error=skip" not in handler.path else (202, bulk),
             "/bulks/bulk_1": (200, bulk),
             "/bulks/bulk_1/results": (200, "".join(json.dumps(self.job(line)) + "\n" for line in (1, 2)).encode()),
-        }.get(path, (200, b"damaged" if self.damaged else PICTURE))
+        }
+        status, data = answers.get(path, (200, b"damaged" if self.damaged else PICTURE))
         sent = data if isinstance(data, bytes) else json.dumps(data).encode()
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(sent)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,12 +18,12 @@ CAT = Drawing("1f431", "flat", "cat face", ("cat", "pet", "animal"), "Animals & 
 
 
 def small_autoencoder() -> Autoencoder:
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     return Autoencoder(wide=16, deep=16, encoder_blocks=(1, 1), decoder_blocks=(1, 1))
 
 
 def small_gan() -> GanGenerator:
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     return GanGenerator(("noto", "flat"), width=16, wide=16, deep=16, blocks=(1, 1), modulation=8)
 
 

@@ -77,7 +77,7 @@ def test_nothing_is_fetched_while_a_job_runs_alone():
 
 def test_models_take_turns_within_a_lane_without_changing_the_order_of_lanes():
     strategy = order(Admission(1, MODELS), "a", "b", "c")
-    turns = []
+    turns: list[str] = []
     for _ in range(6):
         first_normal = next(name for name in strategy.consume(99) if name.endswith(".normal"))
         turns.append(first_normal)

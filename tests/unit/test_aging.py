@@ -19,7 +19,7 @@ def starved_lanes(
     aging: Aging, rounds: Sequence[Mapping[Lane, object]], seconds: float = 1.0
 ) -> list[tuple[float, Lane]]:
     """The times and lanes that are reported as starved; rounds are `seconds` apart and list oldest messages."""
-    found = []
+    found: list[tuple[float, Lane]] = []
     for number, oldest in enumerate(rounds):
         moment = number * seconds
         found += [(moment, lane) for lane in aging.starved({lane: oldest.get(lane) for lane in Lane}, moment)]

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import make_url, text
@@ -54,7 +54,7 @@ def test_the_database_password_is_in_no_argument(
     if not installed.settings.database_url:
         pytest.skip("SQLite has no password")
     called: list[list[str]] = []
-    start = subprocess.run
+    start: Any = cast("Any", subprocess).run
 
     def record(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
         called.append(command)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from obstore.exceptions import GenericError
@@ -69,13 +68,45 @@ def test_put_syncs_a_picture_to_disk_and_a_checkpoint_is_not_synced(tmp_path: Pa
     assert synced == []
 
 
+Damage = Callable[[bytes], bytes]
+
+
+def first_three(data: bytes) -> bytes:
+    return data[:3]
+
+
+def all_but_one(data: bytes) -> bytes:
+    return data[:-1]
+
+
+def altered(data: bytes) -> bytes:
+    return b"?" + data[1:]
+
+
+def emptied(_: bytes) -> bytes:
+    return b""
+
+
+def replaced(_: bytes) -> bytes:
+    return b"x"
+
+
 def test_a_group_of_pictures_is_synced_before_any_gets_its_name_and_each_folder_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     events: list[str] = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (events.append("sync"), fsync(handle)))
-    monkeypatch.setattr(Path, "replace", lambda file, to: (events.append("name"), replace(file, to))[1])
+
+    def noted_fsync(handle: int) -> None:
+        events.append("sync")
+        fsync(handle)
+
+    def noted_replace(file: Path, to: Path) -> Path:
+        events.append("name")
+        return replace(file, to)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
     store = Store(tmp_path.as_uri())
     (tmp_path / "ab").mkdir()
     store.put_all({f"ab/{number}": b"picture" for number in range(3)})
@@ -90,8 +121,8 @@ def test_a_group_that_cannot_be_written_leaves_no_partial_file(tmp_path: Path):
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["b"]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:3], lambda data: b"?" + data[1:], lambda _: b""])
-def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again(tmp_path: Path, damage: Any):
+@pytest.mark.parametrize("damage", [first_three, altered, emptied])
+def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again(tmp_path: Path, damage: Damage):
     blobs = Blobs(tmp_path.as_uri())
     digest = blobs.put_input(b"an input")
     file = tmp_path / "inputs" / digest
@@ -102,10 +133,8 @@ def test_a_damaged_input_image_is_not_returned_and_is_replaced_when_stored_again
     assert blobs.get_input(digest) == b"an input"
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[:-1], lambda data: b"?" + data[1:], lambda _: b"", lambda _: b"x"]
-)
-def test_a_damaged_checkpoint_is_detected(tmp_path: Path, damage: Any):
+@pytest.mark.parametrize("damage", [all_but_one, altered, emptied, replaced])
+def test_a_damaged_checkpoint_is_detected(tmp_path: Path, damage: Damage):
     blobs = Blobs(tmp_path.as_uri())
     blobs.store_checkpoint("job-0", b"checkpoint")
     assert blobs.load_checkpoint("job-0") == b"checkpoint"
@@ -172,6 +201,11 @@ def test_signed_urls_need_a_bucket_and_name_the_address_of_clients(tmp_path: Pat
     url = signer.sign("GET", "ab/cd", 60)
     assert url.startswith("https://bucket.example/pictures/limner/ab/cd?")
     assert "X-Amz-Expires=60" in url
+
+
+def test_a_path_in_place_of_a_url_is_refused_with_what_to_write(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="must be a URL"):
+        Blobs(str(tmp_path))
 
 
 def test_empty_variables_of_a_cloud_count_as_not_set(monkeypatch: pytest.MonkeyPatch):

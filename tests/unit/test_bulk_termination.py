@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -183,7 +183,7 @@ def test_a_refund_goes_to_the_day_of_the_charge(limited: Database, catalogue: Ca
     [(today, cost)] = usage_by_day(limited).items()
     assert cost == 50
     with limited.write() as session:
-        moved = session.scalar(select(Job.created_at).limit(1)) - DAY
+        moved = cast("float", session.scalar(select(Job.created_at).limit(1))) - DAY
         session.execute(update(Job).where(Job.bulk_line < 2).values(created_at=moved))
         yesterday = datetime.fromtimestamp(moved, UTC).date().isoformat()
         session.add(Usage(tenant_id=TENANT, day=yesterday, cost=25))

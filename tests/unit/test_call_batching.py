@@ -107,3 +107,22 @@ def test_an_output_without_rows_is_refused_and_an_object_of_all_rows_is_left_out
 def test_a_call_without_a_tensor_is_refused_with_the_module_s_name():
     with pytest.raises(TypeError, match=r"transformer\.forward is called without a tensor"):
         Signature("transformer.forward", denoise).call((None,), {}, Digests())
+
+
+def test_a_call_like_the_last_one_keeps_its_key_and_any_other_gets_its_own():
+    signature, digests, ids = Signature("transformer.forward", denoise), Digests(), torch.zeros(2, 3)
+
+    def key(sample: Any, **arguments: Any) -> Any:
+        return signature.call((sample,), arguments, digests).key
+
+    first = key(torch.randn(2, 4), img_ids=ids, camera={"scale": 1.0})
+    assert key(torch.randn(2, 4), img_ids=ids, camera={"scale": 1.0}) is first
+    others = [
+        key(torch.randn(2, 5), img_ids=ids, camera={"scale": 1.0}),
+        key(torch.randn(2, 4, dtype=torch.float64), img_ids=ids, camera={"scale": 1.0}),
+        key(torch.randn(2, 4), img_ids=torch.ones(2, 3), camera={"scale": 1.0}),
+        key(torch.randn(2, 4), img_ids=ids, camera={"scale": 2.0}),
+        key(torch.randn(2, 4), img_ids=ids, camera={"shift": 1.0}),
+        key(torch.randn(2, 4), img_ids=ids),
+    ]
+    assert len({first, *others}) == 7

@@ -19,7 +19,7 @@ def test_only_consecutive_failures_open_the_breaker():
 def test_each_failed_trial_doubles_the_pause_up_to_the_maximum():
     clock = Clock()
     breaker = Breaker(1, 10, 40, clock)
-    pauses = []
+    pauses: list[float] = []
     for _ in range(4):
         breaker.failed()
         opened = clock.now

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from redis import Redis
+from tests.redis_clients import redis_at
 from tests.unit.cli_services import run
 
 from limner_client.cli.main import COMMANDS
@@ -106,13 +106,13 @@ def test_doctor_reports_no_problem_with_an_empty_folder(tmp_path: Path) -> None:
 
 
 def report(**changed: Any) -> DispatcherReport:
-    values = {"owner": "host:7", "leads": ["dispatch"], "finished": {}, "failures": {}, "set_aside": []}
+    values: dict[str, Any] = {"owner": "host:7", "leads": ["dispatch"], "finished": {}, "failures": {}, "set_aside": []}
     return DispatcherReport.model_validate(values | {"set_aside_count": 0, "threads": {"release": None}} | changed)
 
 
 def test_doctor_shows_items_set_aside_by_dispatchers_and_slow_threads(tmp_path: Path, redis_url: str) -> None:
     aside = {"duty": "sweep bulks", "item": "bulk_7", "error": "IntegrityError", "failures": 4, "retry_in": 8.0}
-    with Redis.from_url(redis_url) as client:
+    with redis_at(redis_url) as client:
         write_report(client, report(set_aside=[aside], set_aside_count=1))
     shown = run("doctor", data_dir=str(tmp_path), redis_url=redis_url, port=str(free_port()))
     assert shown.exit_code == 0, shown.output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from limner_worker.networks.autoencoder import Autoencoder
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     return Codec(Autoencoder(wide=16, deep=16, encoder_blocks=(1, 1), decoder_blocks=(1, 1)).eval(), "ab" * 32)
 
 

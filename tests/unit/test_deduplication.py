@@ -21,6 +21,7 @@ from limner_shared.db.engine import Database, now
 from limner_shared.db.ledger import Claim, NewImage
 from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.embeddings import VECTOR_BYTES, Embedding
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
@@ -28,6 +29,7 @@ from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.deduplication import Deduplicator, deduplication_keys
 
 FINGERPRINT = {"model": "limner-flow", "weights": "abc", "device": "cpu"}
+EMBEDDING = Embedding("tower:1", bytes(VECTOR_BYTES))
 REQUEST = {"prompt": "a red apple", "seed": 7}
 
 
@@ -95,6 +97,7 @@ class Worker:
                 claim.spec.image_seed(index),
                 {"buckets": [[1, 2]]},
                 deduplication_key=key,
+                embedding=EMBEDDING,
             )
             for index, key in enumerate(deduplication_keys(claim, FINGERPRINT))
         ]
@@ -141,6 +144,7 @@ def test_an_equal_request_gets_the_same_picture_and_its_receipt_names_the_source
     [image] = eventually(lambda: worker.copied.get(second.id))
     assert image.receipt == {"buckets": [[1, 2]], "style": "noto", "shared_with": first.id}
     assert image.deduplication_key is None
+    assert image.embedding == EMBEDDING
     assert worker.drawn == [first.id]
 
 

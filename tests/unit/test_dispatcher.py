@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -51,14 +51,14 @@ def test_only_the_leading_dispatcher_releases_until_its_leadership_expires(
     with pytest.raises(NotLeading):
         tick(second)
     assert len(published(redis)) == 8
-    redis.flushall()
+    cast("Any", redis).flushall()
     with pytest.raises(NotLeading):
         tick(second)
     assert not published(redis)
 
     monkeypatch.setattr(leadership, "LEAD_SECONDS", -1.0)  # its leadership expires at once
     tick(first)
-    redis.flushall()
+    cast("Any", redis).flushall()
     monkeypatch.setattr(leadership, "LEAD_SECONDS", MINUTE)
     monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
     tick(second)
@@ -104,7 +104,7 @@ def test_a_tenant_with_twice_the_weight_gets_twice_as_many_releases(
 def test_two_bulks_of_a_tenant_take_turns(
     database: Database, catalogue: Catalogue, redis: Redis, make_dispatcher: Callable[..., Any]
 ):
-    bulks = []
+    bulks: list[list[str]] = []
     for count in (1000, 3):
         with database.write() as session:
             bulk_id = ledger.open_bulk(session, TENANT)
@@ -247,7 +247,7 @@ def test_a_retried_job_is_released_again_after_its_backoff(
     dispatcher = make_dispatcher()
     tick(dispatcher)
     [claimed] = claim(database, job_id)
-    redis.flushall()
+    cast("Any", redis).flushall()
     with database.write() as session:
         change = ledger.fail(session, ledger.Result(job_id, claimed.attempt, error=StorageFailed()))
         assert change is not None

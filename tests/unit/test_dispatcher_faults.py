@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -98,7 +98,7 @@ def test_invalid_utf8_in_a_queue_or_wakeup_message_stops_nothing(
     dispatcher = make_dispatcher(run=True)
     eventually(lambda: "dispatch" in dispatcher._supervisor.activity() or dispatcher._leads["dispatch"].leads)
     for _ in range(3):
-        redis.publish(WAKE_CHANNEL, b"\xff\xfe")
+        cast("Any", redis).publish(WAKE_CHANNEL, b"\xff\xfe")
         [job_id] = submit(database, new_jobs(catalogue))
         eventually(lambda job_id=job_id: job_id in published(redis), 10)
 
@@ -205,7 +205,7 @@ def test_ten_thousand_queues_of_one_tenant_are_all_served_and_delay_no_other_ten
     released: set[str] = set()
     for _ in range(lines // room + 1):
         released |= published(redis)
-        redis.flushall()
+        cast("Any", redis).flushall()
         with database.write() as session:
             session.execute(update(Job).where(Job.released_at.is_not(None)).values(state="succeeded"))
         dispatcher.release()

@@ -67,7 +67,8 @@ def test_healthy_leases_are_not_reaped_by_a_statement_in_which_the_database_was_
 ):
     [job_id] = submit(database, new_jobs(catalogue))
     expire_lease(database, job_id)  # by the clock that the statement reads after the freeze
-    reap, reaped = repair.ledger.reap, []
+    reap = repair.ledger.reap
+    reaped: list[Any] = []
 
     def frozen(session: Any, *arguments: Any) -> list[Any]:
         monkeypatch.setattr(repair, "GAP_SECONDS", 0.0)  # as if this statement had taken longer

@@ -9,11 +9,12 @@ from html import unescape
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 import click
 import pytest
+from mkdocs import config as mkdocs_config
 from mkdocs.commands.build import build
-from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 
 from limner_client.cli.main import cli
@@ -34,13 +35,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MkDocsConfig]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setenv("NO_MKDOCS_2_WARNING", "1")
         warnings.simplefilter("ignore")
-        yield load_config(str(ROOT / "mkdocs.yml"), strict=True, site_dir=str(folder))
+        yield cast("Any", mkdocs_config).load_config(str(ROOT / "mkdocs.yml"), strict=True, site_dir=str(folder))
 
 
 @pytest.fixture(scope="module")
 def hooks(config: MkDocsConfig) -> ModuleType:
     """The functions that write the references, in the module that the site uses."""
-    return config["hooks"]["docs/hooks.py"]
+    return cast("dict[str, Any]", config)["hooks"]["docs/hooks.py"]
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
+from tests.redis_clients import redis_at
 
 from limner_client.cli.main import cli
 from limner_client.local.embedded_valkey import free_port
@@ -26,7 +28,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def redis(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url) as client:
+    with redis_at(redis_url) as client:
         for owner in (ONE, TWO, OTHER):
             write_report(client, report(owner))
         yield client
@@ -46,7 +48,7 @@ def run(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.M
 def drained(database: Database) -> set[str]:
     with database.read() as session:
         rows = pause_queries.pauses(session)
-        assert all(0 < row.until - row.paused_at <= DRAIN_SECONDS for row in rows)
+        assert all(0 < cast("float", row.until) - row.paused_at <= DRAIN_SECONDS for row in rows)
         return {row.subject for row in rows if row.kind == PauseKind.WORKER}
 
 

@@ -57,7 +57,7 @@ def test_a_failing_item_does_not_stop_the_others_and_is_reported(isolation: Isol
 
 def test_repeated_failures_double_the_pause_of_an_item_up_to_a_limit(isolation: Isolation, clock: Clock):
     work, done = failing("b")
-    pauses = []
+    pauses: list[float] = []
     for _ in range(12):
         isolation.each("sweep", ["b"], work)
         pauses.append(isolation.set_aside()[0].retry_in)

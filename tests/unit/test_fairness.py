@@ -32,9 +32,9 @@ class Tenant:
 
     costs: Iterator[int]
     weight: float = 1.0
-    waiting: list[Task] = field(default_factory=list)
+    waiting: list[Task] = field(default_factory=list[Task])
     made: int = 0
-    taken: list[Task] = field(default_factory=list)
+    taken: list[Task] = field(default_factory=list[Task])
 
     def jobs(self) -> Iterator[Task]:
         position = 0
@@ -152,7 +152,7 @@ def test_cost_is_shared_by_weight_within_5_percent_for_any_job_costs_and_round_s
 
 @given(st.lists(COSTS, min_size=1, max_size=5), ROOMS, ROOMS, WEIGHTS)
 def test_a_tenant_that_was_idle_is_served_like_a_new_tenant(costs: list[Any], before: Any, after: Any, weight: Any):
-    sequences = []
+    sequences: list[list[tuple[str, float]]] = []
     for name in ("earlier", "new"):
         share, busy = FairShare(), {"busy": Tenant(cycle(costs))}
         # it has credit left and the next turn, and then no waiting jobs for a while
@@ -167,7 +167,7 @@ def test_a_tenant_that_was_idle_is_served_like_a_new_tenant(costs: list[Any], be
 
 @given(ENDLESS, ROOMS, COSTS, st.sampled_from([1.0, 2.0, 4.0]))
 def test_a_new_tenant_waits_for_at_most_one_turn_of_each_other_tenant(
-    backlogs: Any, rooms: Any, cost: Any, weight: Any
+    backlogs: Any, rooms: list[int], cost: Any, weight: Any
 ):
     share = FairShare()
     tenants = {str(i): Tenant(cycle(costs), weight) for i, (costs, weight) in enumerate(backlogs)}

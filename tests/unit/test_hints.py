@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from tests.processes import eventually
 from limner_shared.db.ledger import Change
 from limner_shared.domain.jobs import JobState
 from limner_shared.messaging.hints import CANCEL_CHANNEL, CHANNEL, Heard, Hints, Progress, connect, read_message
+from limner_shared.messaging.typed_redis import subscription
 
 
 def change(state: JobState) -> Change:
@@ -21,12 +22,12 @@ def change(state: JobState) -> Change:
 
 def received(pubsub: PubSub) -> Any:
     """The next message of a subscription."""
-    return eventually(lambda: pubsub.get_message(timeout=1))
+    return eventually(lambda: cast("Any", pubsub).get_message(timeout=1))
 
 
 def test_progress_can_be_read_per_job_and_is_published_to_all(redis_url: str):
     hints = Hints(connect(redis_url))
-    with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+    with subscription(hints.redis) as pubsub:
         pubsub.subscribe(CHANNEL)
         hints.progressed({"job_1": ("tenant", Progress(3, 24))})
         heard = received(pubsub)
@@ -36,7 +37,7 @@ def test_progress_can_be_read_per_job_and_is_published_to_all(redis_url: str):
 
 def test_a_cancellation_is_also_published_to_the_workers(redis_url: str):
     hints = Hints(connect(redis_url))
-    with hints.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+    with subscription(hints.redis) as pubsub:
         pubsub.subscribe(CANCEL_CHANNEL)
         hints.changed([change(JobState.SUCCEEDED), change(JobState.CANCELED)])
         assert received(pubsub)["data"] == "job_1"
@@ -51,7 +52,7 @@ def test_hints_raise_nothing_without_redis():
 
 def test_published_messages_can_be_read(redis_url: str):
     hints = Hints(connect(redis_url))
-    with connect(redis_url, decode_responses=False).pubsub(ignore_subscribe_messages=True) as pubsub:
+    with subscription(connect(redis_url, decode_responses=False)) as pubsub:
         pubsub.subscribe(CHANNEL)
         hints.changed([change(JobState.CANCELED)])
         heard = read_message(received(pubsub)["data"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_BYTES, VECTOR_TYPE, Embedding
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
@@ -20,11 +22,12 @@ from limner_worker.stages.interpretation.image_recognition import EvaluatorRecog
 from limner_worker.stages.interpretation.stage import Presenter, recognizers_of
 
 TEXT = SHIPPED / "limner-text"
+REDUCED = [0.0921158, 0.0153178, 0.0526898, 0.1156348]
 
 
-def drawn(catalogue: Catalogue, prompt: str) -> np.ndarray:
+def drawn(catalogue: Catalogue, prompt: str, style: str = "noto") -> np.ndarray:
     """Draw the prompt with the instant model."""
-    card, spec = catalogue.resolve(JobRequest(prompt=prompt, model="limner-gan", seed=1, style="noto"))
+    card, spec = catalogue.resolve(JobRequest(prompt=prompt, model="limner-gan", seed=1, style=style))
     model = load(card, Settings(device="cpu"))
     states = model.start([ImageTask(spec, spec.seed)])
     model.step(states)
@@ -49,6 +52,9 @@ class Recognizer:
 
     def known_names(self) -> dict[str, list[str]]:
         return {}
+
+    def embed(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
+        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +88,25 @@ def test_a_folder_without_names_is_refused(tmp_path: Path):
         EvaluatorRecognizer(tmp_path)
     save_names(["a", "b"], torch.eye(2, 384), tmp_path)
     assert EvaluatorRecognizer(tmp_path)(np.zeros((64, 64, 3), np.uint8), "a cat") == []
+
+
+def test_vectors_of_pictures_of_one_thing_are_nearest_at_any_size(look: EvaluatorRecognizer, catalogue: Catalogue):
+    things = ("red apple", "rocket", "pizza")
+    pictures = [drawn(catalogue, thing, style) for style in ("noto", "flat") for thing in things]
+    pictures[0] = pictures[0].repeat(4, 0).repeat(4, 1)
+    found = look.embed(pictures)
+    assert {len(each.vector) for each in found} == {VECTOR_BYTES}
+    vectors = np.stack([np.frombuffer(each.vector, VECTOR_TYPE).astype(np.float32) for each in found])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(6), abs=1e-3)
+    assert (vectors[:3] @ vectors[3:].T).argmax(1).tolist() == [0, 1, 2]
+    assert look.embed(pictures) == found
+    assert len({each.encoder for each in found}) == 1
+
+
+def test_the_reduction_never_changes():
+    matrix = image_recognition.reduction(384).numpy()
+    assert matrix.T @ matrix == pytest.approx(np.eye(DIMENSIONS), abs=1e-5)
+    assert matrix[0, :4] == pytest.approx(REDUCED, abs=1e-6)
 
 
 def test_only_built_in_models_have_recognizers(catalogue: Catalogue):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -61,7 +61,7 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     telemetry.configure_logging(Settings(log_format="json"), "test")
     [handler] = root.handlers
     assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(stream)
+    cast("Any", handler).setStream(stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()

@@ -49,7 +49,7 @@ def release_in_the_past(
     """Release each job to LOW with its own message, as if this was done `seconds_ago`; returns the dispatcher."""
     tick(dispatcher)
     assert set(published(redis)) == set(ids)
-    redis.flushall()
+    cast("Any", redis).flushall()
     for job_id, ago in zip(ids, seconds_ago, strict=True):
         at = (job(database, job_id).released_at or 0) - ago
         with database.write() as session:
@@ -69,7 +69,7 @@ def test_jobs_lost_in_a_redis_flush_are_released_again_in_order(
     dispatcher = make_dispatcher()
     tick(dispatcher)
     order = messages(redis, Lane.LOW)
-    redis.flushall()
+    cast("Any", redis).flushall()
     tick(dispatcher)
     assert not published(redis), "released again although a worker may have fetched it"
     monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
@@ -88,7 +88,7 @@ def test_claimed_jobs_are_not_released_again(
     dispatcher = make_dispatcher()
     tick(dispatcher)
     claim(database, ids[1])
-    redis.flushall()
+    cast("Any", redis).flushall()
     monkeypatch.setattr(release, "FORGOTTEN_SECONDS", -1.0)
     tick(dispatcher)
     assert set(published(redis)) == {ids[0], ids[2]}
@@ -140,7 +140,7 @@ def test_a_job_that_lost_two_workers_is_released_to_run_alone(
     dispatcher = make_dispatcher()
     for lost in (1, 2):
         claim(database, suspect, lease=-1)
-        redis.flushall()
+        cast("Any", redis).flushall()
         tick(dispatcher)
         assert job(database, suspect).losses == lost
         assert (messages(redis, Lane.ALONE) == [[suspect]]) is (lost == 2)

@@ -20,12 +20,16 @@ from tests.processes import eventually
 from limner_dispatcher.statistics import QueueStatistics
 from limner_shared.db import ledger
 from limner_shared.db.accounts import audit, pauses
-from limner_shared.db.engine import Database
+from limner_shared.db.engine import Database, now
 from limner_shared.db.tables import Bulk, Job
+from limner_shared.db.webhook_tables import WebhookDelivery
+from limner_shared.db.webhooks import endpoints
+from limner_shared.db.webhooks.endpoints import EndpointFields
 from limner_shared.domain.bulks import BulkState
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Lane, Priority
 from limner_shared.domain.pauses import PauseKind
+from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import GenerationFailed
 from limner_shared.messaging import queue_lengths
 from limner_shared.messaging.hints import connect
@@ -136,6 +140,30 @@ def test_nothing_is_measured_while_metrics_are_off(own_metrics: None, monkeypatc
     assert value("limner_off_total") == 0
     counter.inc()
     assert value("limner_off_total") == 1
+
+
+def test_values_that_are_recorded_together_count_as_those_recorded_one_by_one(own_metrics: None):
+    seconds = [0.5, 1.0, 1.5, 2.0, 7.0, 1.0]
+    one_by_one = Histogram("limner_single_seconds", "", ("model",), (1, 2))
+    for second in seconds:
+        one_by_one.observe(second, model="a")
+    together = Histogram("limner_together_seconds", "", ("model",), (1, 2))
+    together.observe_each([(second, ("a",)) for second in seconds] + [(9.0, ("b",))])
+    for sample, labels in (("bucket", {"le": "1.0"}), ("bucket", {"le": "2.0"}), ("count", {}), ("sum", {})):
+        expected = value(f"limner_single_seconds_{sample}", model="a", **labels)
+        assert value(f"limner_together_seconds_{sample}", model="a", **labels) == expected > 0
+    assert value("limner_together_seconds_count", model="b") == 1
+    counter = Counter("limner_together_total", "", ("model",))
+    counter.inc_each((model,) for model in "aba")
+    assert [value("limner_together_total", model=model) for model in "ab"] == [2, 1]
+
+
+def test_values_recorded_together_that_cannot_be_read_break_nothing(
+    own_metrics: None, capsys: pytest.CaptureFixture[str]
+):
+    Counter("limner_broken_total", "", ("model",)).inc_each((str(1 // number),) for number in (1, 0))
+    Histogram("limner_broken_seconds", "", ("model",), (1,)).observe_each((1.0, ("a", "b")) for _ in range(2))
+    assert capsys.readouterr().err.count("does not work") == 2
 
 
 # --- jobs ---
@@ -252,6 +280,20 @@ def test_jobs_that_a_pause_holds_are_measured_apart(
     waiting = 0 if what == "model" else 2
     assert value("limner_queue_jobs", model=MODEL, lane="normal", place="backlog") == waiting
     assert value("limner_queue_jobs", model=MODEL, lane="normal", place="paused") == 5 - waiting
+
+
+def test_late_webhooks_are_measured_by_the_leader(database: Database, catalogue: Catalogue, redis_url: str):
+    with database.write() as session:
+        fields = EndpointFields("", "http://127.0.0.1:9/", [EventType.JOB_CANCELED.value])
+        endpoints.create(session, TENANT, fields, actor=audit.OPERATOR)
+    [job] = submit(database, catalogue)
+    with database.write() as session:
+        ledger.cancel(session, Job.id == job)
+    for late, leads, expected in ((-60, True, 0), (500, True, 500), (500, False, 0)):
+        with database.write() as session:
+            session.execute(update(WebhookDelivery).values(next_at=now() - late))
+        QueueStatistics(database, [], lambda leads=leads: leads, connect(redis_url)).measure()
+        assert expected <= value("limner_webhook_late_seconds") <= expected + 60 * leads
 
 
 def test_database_errors_are_counted_and_raised(database: Database, grown: Difference):

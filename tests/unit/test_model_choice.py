@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from limner_shared.domain.jobs import Lane
 from limner_shared.messaging.celery_app import queue_name
-from limner_worker.engine.model_choice import PATIENCE, STAY, model_to_load
+from limner_worker.engine.model_choice import OVERDUE, PATIENCE, STAY, model_to_load
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
 from limner_worker.runtime.placement import FETCH_SECONDS, Chooser
@@ -142,3 +142,22 @@ def test_what_finds_no_place_in_a_batch_stays_in_its_queue_but_a_better_lane_is_
     assert admission.is_open(queue_name("a", Lane.HIGH))
     admission.remove(queue_name("a", Lane.NORMAL))
     assert read(admission) == ["a"]
+
+
+def test_jobs_of_a_second_model_are_left_to_other_workers_until_they_are_overdue():
+    models, admission, chooser = world()
+    models.loaded = ("a", "b")
+    chooser.look(dict, 0)
+    assert read(admission) == ["a", "b"]
+    admission.add(queue_name("a", Lane.NORMAL), 1)
+    chooser.look(lambda: {("b", Lane.NORMAL): OVERDUE - 0.1}, 1)
+    assert read(admission) == ["a"]
+    assert admission.is_open(queue_name("b", Lane.HIGH)), "a worse lane held up a better one"
+    assert not admission.is_open(queue_name("b", Lane.LOW))
+    chooser.look(lambda: {("b", Lane.NORMAL): OVERDUE}, 2)
+    assert read(admission) == ["a", "b"]
+    admission.add(queue_name("b", Lane.NORMAL), 1)
+    chooser.look(dict, 3)
+    assert read(admission) == ["a", "b"], "jobs of a model that is in progress may join it"
+    admission.remove(queue_name("a", Lane.NORMAL))
+    assert read(admission) == ["b"]

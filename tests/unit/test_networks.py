@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -20,13 +20,13 @@ STYLES = ("ink", "oil")
 
 
 def small_autoencoder() -> Autoencoder:
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     return Autoencoder(wide=16, deep=16, encoder_blocks=(1, 1), decoder_blocks=(1, 1)).eval()
 
 
 def small_flow() -> FlowTransformer:
     """A small transformer with random weights in all layers: a new one has a last layer of zeros."""
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     network = FlowTransformer(STYLES, width=48, depth=2, heads=2, modulation=16, draft_width=16)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)
@@ -34,7 +34,7 @@ def small_flow() -> FlowTransformer:
 
 
 def flow_inputs(count: int = 3) -> dict[str, Tensor]:
-    torch.manual_seed(1)
+    cast("Any", torch).manual_seed(1)
     return {
         "latents": torch.randn(count, 16, 8, 8),
         "times": torch.rand(count),
@@ -158,7 +158,7 @@ def test_weights_are_saved_as_float16(tmp_path: Path) -> None:
     save_module(network, path, network.config)
     with safe_open(path, framework="pt") as file:
         assert {file.get_tensor(name).dtype for name in network.state_dict()} == {torch.float16}
-        assert json.loads(file.metadata()["config"])["wide"] == 16
+        assert json.loads(cast("Any", file).metadata()["config"])["wide"] == 16
 
 
 def test_missing_foreign_and_damaged_weights_have_different_errors(tmp_path: Path) -> None:

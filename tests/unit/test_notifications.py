@@ -22,6 +22,7 @@ from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, Priority
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import WAKE_CHANNEL, Hints, connect
+from limner_shared.messaging.typed_redis import subscription
 from limner_shared.messaging.wakeups import WakeUps
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
@@ -207,13 +208,13 @@ def test_a_notification_ends_the_dispatchers_wait(
     quiet = settings.model_copy(update={"dispatch_seconds": 3600.0})
     dispatcher, stopping = Dispatcher(quiet, catalogue, database, client, celery), threading.Event()
     thread = threading.Thread(target=dispatcher.run, args=(stopping,), daemon=True)
-    with connect(redis_url).pubsub(ignore_subscribe_messages=True) as heard:
+    with subscription(connect(redis_url)) as heard:
         heard.subscribe(WAKE_CHANNEL)
         thread.start()
         try:
-            eventually(lambda: heard.get_message(timeout=0.1))  # as it begins to listen
+            eventually(lambda: cast("Any", heard).get_message(timeout=0.1))  # as it begins to listen
             notify(database)
-            eventually(lambda: heard.get_message(timeout=0.1))
+            eventually(lambda: cast("Any", heard).get_message(timeout=0.1))
         finally:
             stopping.set()
             thread.join(20)

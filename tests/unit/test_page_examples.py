@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.cards import Catalogue, Source
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.settings import Settings
 from limner_web.pages import examples, model_pictures
 from limner_web.pages.languages import LANGUAGES, read_catalog
-from limner_web.view_builders import model_view
 from limner_worker.generators.base import ImageTask, Picture
 from limner_worker.generators.builtin.conditioned import load_encoder
 from limner_worker.generators.builtin.known_names import KnownNames
@@ -105,10 +105,14 @@ def test_the_scenes_on_the_page_of_the_models_are_read_alike_in_each_language(ca
 
 def test_a_built_in_model_has_a_picture_of_each_thing_and_style(catalogue: Catalogue):
     for name in ("limner-flow", "limner-gan"):
-        model = model_view(catalogue.get(name), name)
-        assert list(model_pictures.styles(model)) == model.styles
-        assert [each.prompt for each in model_pictures.samples(model)][:14] == [
+        card = catalogue.get(name)
+        assert list(model_pictures.styles(card)) == list(card.styles)
+        assert [each.prompt for each in model_pictures.samples(card)][:14] == [
             each for each, _ in model_pictures.THINGS
         ]
-    other = model_view(catalogue.get("limner-flow").model_copy(update={"name": "mine"}), "")
-    assert (model_pictures.styles(other), model_pictures.samples(other)) == ({}, [])
+
+
+@pytest.mark.parametrize("change", [{"name": "mine"}, {"source": Source(folder=Path("mine"))}])
+def test_an_operators_card_does_not_show_the_pictures_of_a_built_in_model(catalogue: Catalogue, change: dict[str, Any]):
+    card = catalogue.get("limner-flow").model_copy(update=change)
+    assert (model_pictures.styles(card), model_pictures.samples(card)) == ({}, [])

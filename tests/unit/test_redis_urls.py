@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from redis import SSLConnection
@@ -32,7 +33,8 @@ def test_tls_verifies_the_server_with_the_given_authority(tmp_path: Path):
     pool = connection_pool(f"rediss://host:6380/0?ssl_ca_certs={authority}")
     connection = pool.connection_class(**pool.connection_kwargs)
     assert isinstance(connection, SSLConnection)
-    assert (connection.ca_certs, connection.cert_reqs.name, connection.check_hostname) == (
+    made = cast("Any", connection)
+    assert (made.ca_certs, made.cert_reqs.name, made.check_hostname) == (
         str(authority),
         "CERT_REQUIRED",
         True,
@@ -43,10 +45,10 @@ def test_sentinels_have_credentials_of_their_own():
     pool = connection_pool(SENTINELS, socket_timeout=2)
     assert isinstance(pool, SentinelConnectionPool)
     assert pool.connection_class is SentinelManagedConnection
-    assert pool.service_name == "pictures"
+    assert cast("Any", pool).service_name == "pictures"
     assert pool.connection_kwargs["db"] == 3
     assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == ("me", "p@ss")
-    sentinels = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+    sentinels = [each.connection_pool.connection_kwargs for each in cast("Any", pool).sentinel_manager.sentinels]
     assert [(each["host"], each["port"]) for each in sentinels] == [("a.example", 26379), ("b.example", 26380)]
     assert {(each["username"], each["password"], each["socket_timeout"]) for each in sentinels} == {(None, "other", 2)}
 
@@ -55,7 +57,7 @@ def test_sentinels_and_servers_use_tls_together():
     pool = connection_pool("rediss+sentinel://a.example/pictures?ssl_check_hostname=false")
     assert isinstance(pool, SentinelConnectionPool)
     assert pool.connection_class is SentinelManagedSSLConnection
-    [sentinel] = pool.sentinel_manager.sentinels
+    [sentinel] = cast("Any", pool).sentinel_manager.sentinels
     assert sentinel.connection_pool.connection_class is SSLConnection
 
 
@@ -80,7 +82,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_its_password(url: 
 
 
 def test_celery_reads_the_url_as_our_clients_do(tmp_path: Path):
-    app = make_celery(Settings(data_dir=tmp_path, redis_url=SENTINELS))
+    app = cast("Any", make_celery(Settings(data_dir=tmp_path, redis_url=SENTINELS)))
     assert "p%40ss" not in app.conf.broker_url
     channel = app.broker_connection().transport.Channel
     assert app.conf.broker_transport_options["redis_url"] == SENTINELS

@@ -43,7 +43,7 @@ def test_the_size_stays_within_its_bounds_and_the_room_is_what_is_missing(rounds
 
 def test_the_window_doubles_each_time_the_workers_empty_it():
     window = make_window()
-    sizes = []
+    sizes: list[int] = []
     for second in range(8):
         window.fill(0, window.look(0, second), second)
         sizes.append(window.size)

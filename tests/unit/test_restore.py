@@ -50,7 +50,15 @@ def test_an_interrupted_backup_is_refused_by_restore_and_continued_by_backup(
     assert shown_pictures(another) == sorted(PICTURES)
 
 
-@pytest.mark.parametrize("victim", ["dump", "objects", "manifest", "picture"])
+@pytest.mark.parametrize(
+    ("database_url", "victim"),
+    [
+        *[("sqlite", each) for each in ("dump", "objects", "manifest", "picture")],
+        ("postgresql", "dump"),  # the other files do not depend on the database
+        *[pytest.param("postgresql", each, marks=pytest.mark.long) for each in ("objects", "manifest", "picture")],
+    ],
+    indirect=["database_url"],
+)
 def test_a_truncated_backup_is_refused_and_leaves_no_database(
     installed: Installation, another: Settings, tmp_path: Path, victim: str
 ) -> None:

@@ -133,7 +133,7 @@ def test_expired_jobs_are_deleted_in_several_transactions_and_then_cleaning_paus
     for number in range(4):
         make_ended_job(b"%d" % number, days=8)
     cleaner = Cleaner(database, blobs, NO_GRACE)
-    left = []
+    left: list[int] = []
     for _ in range(3):
         cleaner.clean()
         left.append(len(jobs(database)))

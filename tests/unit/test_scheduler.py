@@ -21,7 +21,7 @@ class Row:
     key: str
     steps: int
     lane: int = 1
-    taken: list[int] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list[int])
 
     @property
     def remaining(self) -> int:
@@ -32,7 +32,7 @@ ROWS = st.lists(st.builds(Row, key=st.sampled_from("ab"), steps=st.integers(1, 5
 
 
 def run(scheduler: Scheduler[Row], limit: int = 1000) -> list[list[Row]]:
-    batches = []
+    batches: list[list[Row]] = []
     for turn in range(limit):
         batch = scheduler.next_batch()
         if not batch:

@@ -272,7 +272,10 @@ def test_a_retried_job_that_succeeds_keeps_its_count(database: Database, catalog
 def test_a_duplicate_message_does_not_shorten_a_backoff(
     database: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("limner_shared.db.ledger.scheduling.backoff_seconds", lambda *_: HOUR)
+    def an_hour(*_: object) -> float:
+        return HOUR
+
+    monkeypatch.setattr("limner_shared.db.ledger.scheduling.backoff_seconds", an_hour)
     [job_id] = submit(database, catalogue, window=9, max_retries=1)
     fail(database, claim(database, job_id)[0])
     assert claim(database, job_id) == claim_next(database) == []

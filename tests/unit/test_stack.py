@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 from tests.processes import eventually
+from tests.redis_clients import redis_at
 
 from limner_client.local.embedded_valkey import EmbeddedValkey, free_port, pid_file, port_in_use, stop_orphan
 from limner_client.local.processes import Child
@@ -57,31 +57,31 @@ def child(folder: Path, program: str, name: str = "child", **options: Any) -> Ch
 
 def test_valkey_keeps_its_data_across_a_restart(server: EmbeddedValkey) -> None:
     server.start()
-    with Redis.from_url(server.url) as client:
+    with redis_at(server.url) as client:
         client.set("kept", "yes")
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
     server.stop()
     server.start()
-    with Redis.from_url(server.url) as client:
+    with redis_at(server.url) as client:
         assert client.get("kept") == b"yes"
 
 
 def test_valkey_keeps_its_data_when_it_is_killed(server: EmbeddedValkey) -> None:
     server.start()
-    with Redis.from_url(server.url) as client:
+    with redis_at(server.url) as client:
         client.set("kept", "yes")
         client.execute_command("WAITAOF", 1, 0, 3000)
     assert server.child is not None
     server.child.kill()
     server.start()
-    with Redis.from_url(server.url) as client:
+    with redis_at(server.url) as client:
         assert client.get("kept") == b"yes"
 
 
 def test_valkey_listens_on_loopback_only(server: EmbeddedValkey) -> None:
     server.start()
-    with Redis.from_url(server.url) as client:
+    with redis_at(server.url) as client:
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
 
 
@@ -101,7 +101,7 @@ def test_an_orphaned_valkey_is_stopped_before_a_new_one_starts(tmp_path: Path, s
     server.start()
     assert orphan.child is not None
     assert orphan.child.exit_code is not None
-    with Redis.from_url(server.url) as client:
+    with redis_at(server.url) as client:
         assert client.ping()
     orphan.child.close()
 
@@ -117,7 +117,11 @@ def test_a_pid_file_of_another_process_kills_nothing(tmp_path: Path) -> None:
 
 def test_the_output_of_a_child_goes_to_its_log_and_the_listener(tmp_path: Path) -> None:
     lines: list[tuple[str, str]] = []
-    talker = child(tmp_path, "print('one'); print('two')", tell=lambda name, line: lines.append((name, line)))
+
+    def tell(name: str, line: str) -> None:
+        lines.append((name, line))
+
+    talker = child(tmp_path, "print('one'); print('two')", tell=tell)
     assert talker.wait(10)
     talker.close()
     assert lines == [("child", "one"), ("child", "two")]
@@ -190,8 +194,12 @@ def test_a_failed_start_reports_the_reason_and_stops_everything(
 
 def test_a_dead_process_is_restarted_after_a_pause(tmp_path: Path) -> None:
     lines: list[str] = []
+
+    def tell(_: str, line: str) -> None:
+        lines.append(line)
+
     settings = Settings(data_dir=tmp_path, port=free_port())
-    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=lambda *words: lines.append(words[1]))
+    stack = Stack(settings, workers=1, log_dir=tmp_path / "logs", tell=tell)
     service = stack.services[0]
     service.command = (sys.executable, "-c", "import time; time.sleep(300)")
     for other in stack.services[1:]:

@@ -14,6 +14,7 @@ from tests.processes import eventually
 from limner_shared.circuit_breaker import Breaker
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import Claim
+from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import JobSpec, Lane
 from limner_shared.errors import StorageFull
 from limner_shared.messaging.hints import Hints, connect
@@ -70,6 +71,42 @@ def test_the_pictures_of_several_jobs_are_stored_in_one_group(tmp_path: Path):
     images = [image for outcome in outcomes if outcome.result for image in outcome.result.images]
     assert len(images) == 6
     assert all(len(blobs.get(image.sha256)) == image.size_bytes for image in images)
+
+
+class Embedder:
+    """Names the first pixel of each picture, or fails."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.batches: list[int] = []
+
+    def embed(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
+        self.batches.append(len(pictures))
+        if self.fails:
+            raise RuntimeError("no memory")
+        return [Embedding("tower:1", bytes([picture[0, 0, 0]])) for picture in pictures]
+
+
+def test_the_pictures_of_a_group_are_embedded_in_one_batch_and_each_image_gets_its_own_vector(tmp_path: Path):
+    embedder, runs = Embedder(), jobs(3)
+    runs[1][0].rows[0].picture = None
+    settings = Settings()
+    files = PictureEncoder.of(settings, SafetyStage(settings, {}), {"null": embedder})
+    storage = PictureStorage(Blobs(tmp_path.as_uri()), Breaker(3, 1, 1), threading.Event(), files)
+    results = {each.job.id: each.result for each in storage.store(runs) if each.result and not each.result.error}
+    found = {name: [image.embedding for image in result.images] for name, result in results.items()}
+    assert embedder.batches == [4]
+    vectors = {name: [bytes([number]), bytes([number + 1])] for name, number in (("job-0", 0), ("job-2", 2))}
+    assert found == {name: [Embedding("tower:1", each) for each in those] for name, those in vectors.items()}
+
+
+def test_pictures_that_cannot_be_embedded_are_stored_without_vectors(tmp_path: Path):
+    settings = Settings()
+    files = PictureEncoder.of(settings, SafetyStage(settings, {}), {"null": Embedder(fails=True)})
+    storage = PictureStorage(Blobs(tmp_path.as_uri()), Breaker(3, 1, 1), threading.Event(), files)
+    [outcome] = storage.store(jobs(1))
+    assert outcome.result is not None
+    assert [image.embedding for image in outcome.result.images] == [None, None]
 
 
 def test_a_job_without_a_picture_fails_alone(tmp_path: Path):

@@ -142,7 +142,11 @@ def test_the_tasks_print_a_table_and_figures_and_write_a_sheet(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" fill="teal"/></svg>'
     )
     sources = {(noun.concept, style): disc for noun in nouns() for style in (*noun.styles, *noun.held_out)}
-    monkeypatch.setattr(running, "true_sources", lambda _: ({}, sources, set()))
+
+    def true_sources(_: object) -> tuple[dict[str, str], dict[tuple[str, str], str], set[str]]:
+        return {}, sources, set()
+
+    monkeypatch.setattr(running, "true_sources", true_sources)
     sheet = tmp_path / "sheet.png"
     arguments = [model, "--tasks", "--pictures", "1", "--steps", "1", "--threads", "1", "--sheet", str(sheet)]
     result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)

@@ -77,7 +77,10 @@ def test_a_damaged_package_is_named(sources: dict[str, Path]) -> None:
 def test_too_few_drawings_are_refused(
     sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "fetch", lambda package, _: sources[_key_of(package)])
+    def fetch(package: str, _: Path) -> Path:
+        return sources[_key_of(package)]
+
+    monkeypatch.setattr(data, "fetch", fetch)
     with pytest.raises(data.DataError, match="only 4 drawings"):
         data.prepare(tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.npy"))
@@ -106,7 +109,10 @@ def test_a_full_disk_is_reported_before_the_download(tmp_path: Path, monkeypatch
     class Usage(NamedTuple):
         free: int = 1_000_000
 
-    monkeypatch.setattr(data.shutil, "disk_usage", lambda _: Usage())
+    def disk_usage(_: object) -> Usage:
+        return Usage()
+
+    monkeypatch.setattr(data.shutil, "disk_usage", disk_usage)
     with pytest.raises(data.DataError, match=r"0\.0 GB free, training needs 2\.5 GB"):
         data.prepare(tmp_path)
 

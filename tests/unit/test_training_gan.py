@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -38,11 +40,12 @@ def test_each_network_of_a_gan_gets_only_the_gradients_of_its_own_loss(objective
         network.generator(torch.randn(8, NOISE_WIDTH), torch.randn(8, 384), torch.zeros(8, dtype=torch.int64)),
     )
     text, style = torch.randn(8, 384), torch.zeros(8, dtype=torch.int64)
-    task.generator_loss(real, fake, text, style).backward()
+    cast("Any", task.generator_loss(real, fake, text, style)).backward()
     assert all(parameter.grad is None for parameter in network.discriminator.parameters())
     assert network.generator.last.weight.grad is not None
     network.zero_grad()
-    task.discriminator_loss(real, fake.detach(), text, style, gan.mismatched(np.arange(8))).backward()
+    others = gan.mismatched(np.arange(8))
+    cast("Any", task.discriminator_loss(real, fake.detach(), text, style, others)).backward()
     assert all(parameter.grad is None for parameter in network.generator.parameters())
     assert network.discriminator.real.weight.grad is not None
 
@@ -59,8 +62,8 @@ def test_a_trained_discriminator_scores_matching_texts_higher(objective: gan.Obj
             pixels, torch.rand(2, 3, 64, 64), text, torch.tensor([0, 0]), gan.mismatched(np.arange(2))
         )
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        cast("Any", loss).backward()
+        cast("Any", optimizer).step()
     discriminator = task.network.discriminator.eval()
     right = discriminator.judge(discriminator.look(pixels), text, torch.tensor([0, 0]))
     wrong = discriminator.judge(discriminator.look(pixels), text.roll(1, 0), torch.tensor([0, 0]))
@@ -84,7 +87,7 @@ def test_a_text_is_never_contrasted_with_one_of_the_same_concept(concepts: list[
     numbers = np.array(concepts)
     others = gan.mismatched(numbers)
     assert (numbers[others.rows.numpy()] != numbers).all()
-    assert sorted(others.rows.tolist()) == list(range(len(concepts)))
+    assert sorted(cast("Any", others.rows).tolist()) == list(range(len(concepts)))
     assert others.differs.all()
 
 

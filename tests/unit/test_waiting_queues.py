@@ -27,7 +27,7 @@ class Queue:
 
     waiting: dict[str, dict[str, list[str]]]
     read: int = 0
-    names: dict[str, list[str]] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def queues(self, tenant: str, after: str, limit: int) -> list[WaitingQueue]:
         names = self.names[tenant]
@@ -105,7 +105,7 @@ def test_tenants_are_served_equally_for_any_number_of_queues(sizes: Any, rooms: 
 @pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(SIZES, ROOMS)
-def test_the_queues_of_a_tenant_take_turns(sizes: Any, rooms: Any):
+def test_the_queues_of_a_tenant_take_turns(sizes: Any, rooms: list[int]):
     queue, rounds = queue_of(sizes), Rounds()
     for room in islice(cycle(rooms), 40):
         rounds.release(queue, room)

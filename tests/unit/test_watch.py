@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.processes import TENANT, eventually
@@ -16,6 +16,7 @@ from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
 from limner_shared.errors import NotFound
 from limner_shared.messaging.hints import CHANNEL, Hints, connect
+from limner_shared.messaging.typed_redis import publish
 from limner_shared.threads import Supervisor
 from limner_web.updates.listener import Listener
 from limner_web.updates.watch import Watches
@@ -53,7 +54,7 @@ class WatchedJob:
     def await_listener(self) -> None:
         """Wait until the listener hears what is published; listeners of other tests may hear it as well."""
         message = f'{{"id": "another", "tenant_id": "{TENANT}", "state": "queued", "version": 1}}'
-        eventually(lambda: self.hints.redis.publish(CHANNEL, message) and "another" in self.heard)
+        eventually(lambda: cast("Any", self.hints.redis).publish(CHANNEL, message) and "another" in self.heard)
 
     def read(self) -> Any:
         with self.database.read() as session:
@@ -103,7 +104,7 @@ def test_progress_hints_cause_no_read(watched: WatchedJob):
             message = (
                 f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "progress": {{"done": {done}, "total": 50}}}}'
             )
-            watched.hints.redis.publish(CHANNEL, message)
+            publish(watched.hints.redis, CHANNEL, message)
         watched.hints.changed(watched.cancel())
         assert view.result().status is JobState.CANCELED
     assert watched.reads == 2
@@ -126,7 +127,7 @@ def test_a_false_hint_does_not_end_the_wait(watched: WatchedJob):
         seen.acquire()
         watched.await_listener()
         message = f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
-        watched.hints.redis.publish(CHANNEL, message)
+        publish(watched.hints.redis, CHANNEL, message)
         eventually(lambda: watched.reads == 2)
         assert not view.done()
         watched.hints.changed(watched.cancel())
@@ -182,7 +183,7 @@ def test_a_false_hint_does_not_end_a_wait_for_the_end(watched: WatchedJob):
         view = clients.submit(watched.await_end)
         watched.await_listener()
         message = f'{{"id": "{watched.job_id}", "tenant_id": "{TENANT}", "state": "succeeded", "version": 2}}'
-        eventually(lambda: watched.hints.redis.publish(CHANNEL, message) and watched.reads)
+        eventually(lambda: cast("Any", watched.hints.redis).publish(CHANNEL, message) and watched.reads)
         assert not view.done()
         watched.hints.changed(watched.cancel())
         assert view.result().status is JobState.CANCELED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from limner_shared.db.tables import Job
 from limner_shared.db.webhook_tables import WebhookDelivery, WebhookSecret
 from limner_shared.db.webhooks import endpoints
 from limner_shared.domain.webhooks import GIVE_UP_SECONDS, EventType
+from limner_shared.metrics import exposition
 
 __all__ = ["make_duty", "new_job"]
 
@@ -115,6 +118,12 @@ def test_the_webhook_of_a_prediction_has_an_event_of_its_own_and_links_that_outl
     assert seconds > GIVE_UP_SECONDS
 
 
+def tries() -> Counter[str]:
+    """The tries so far that the metrics count, by the state after each."""
+    counted = re.findall(r'webhook_deliveries_total\{state="(\w+)"\} (\d+)', exposition.render()[0].decode())
+    return Counter({state: int(count) for state, count in counted})
+
+
 def test_a_repeat_has_the_same_id_and_the_same_bytes(
     database: Database, make_duty: Callable[..., Deliveries], new_job: Callable[..., str]
 ):
@@ -122,12 +131,14 @@ def test_a_repeat_has_the_same_id_and_the_same_bytes(
     with receiver(lambda _request: next(answers)) as shop:
         cancel(database, new_job(shop.url, ["job.canceled"]))
         deliveries_duty = make_duty()
+        before = tries()
         for count in (1, 2, 3):
             run_until(deliveries_duty, lambda count=count: len(attempts(database)) == count)
             with database.write() as session:  # retention and later changes do not alter what is sent
                 session.execute(update(Job).values(presentation=f"changed {count}"))
             make_due(database)
     assert states(database) == ["delivered"]
+    assert tries() - before == {"pending": 2, "delivered": 1}
     assert len({(request.headers["webhook-id"], request.body) for request in shop.requests}) == 1
     assert [(row.number, row.status, row.error) for row in attempts(database)] == [
         (1, 500, "status"),

@@ -153,9 +153,11 @@ def test_the_second_address_is_tried_if_the_first_refuses_the_connection(monkeyp
         port = server.getsockname()[1]
         real = socket.getaddrinfo
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.9", "127.0.0.1")]
-        monkeypatch.setattr(
-            socket, "getaddrinfo", lambda host, *more, **o: found if host == "two.example" else real(host, *more, **o)
-        )
+
+        def two_addresses(host: str, *more: Any, **options: Any) -> Any:
+            return found if host == "two.example" else real(host, *more, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
         network = Network(Targets.parse(["127.0.0.0/8"]), 5)
         network.connect_tcp("two.example", port).close()
         assert network.address == "127.0.0.1"

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"client", "dispatcher", "shared", "training", "web", "worker"}
@@ -31,8 +32,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the unpacked wheel and nothing else."""
     folder = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(folder), str(wheel)]
-    subprocess.run(pip, check=True, capture_output=True)
+    install = [find_uv_bin(), "pip", "install", "--python", sys.executable, "--offline", "--no-deps"]
+    subprocess.run([*install, "--target", str(folder), str(wheel)], check=True, capture_output=True)
     return folder
 
 

@@ -34,6 +34,7 @@ from limner_web.api import (
     openapi,
     pauses,
     privacy,
+    similar_images,
     usage,
     webhook_deliveries,
     webhook_endpoints,
@@ -44,7 +45,7 @@ from limner_web.openai import files as openai_files
 from limner_web.openai import images as openai_images
 from limner_web.openai import models as openai_models
 from limner_web.openai import moderations as openai_moderations
-from limner_web.pages import assets, languages, plain, session
+from limner_web.pages import assets, languages, oidc, plain, session
 from limner_web.pages import routes as pages
 from limner_web.replicate import routes as replicate
 from limner_web.replicate import webhook_secret as replicate_webhook_secret
@@ -63,6 +64,7 @@ MODULES: Final = (
     conversations,
     bulks,
     images,
+    similar_images,
     models,
     events,
     keys,
@@ -90,6 +92,7 @@ MODULES: Final = (
     pages,
     plain,
     session,
+    oidc,
     languages,
     assets,
 )

@@ -48,6 +48,8 @@ PUBLIC: Final = (
     "session.sign_in",
     "session.open_session",
     "session.end_session",
+    "oidc.begin",
+    "oidc.complete",
     "languages.script",
     "languages.choose",
 )

@@ -18,7 +18,7 @@ from limner_shared.metrics.exposition import configure, share_values
 from limner_shared.operator_port import address_of
 from limner_shared.settings import Settings
 from limner_shared.telemetry import configure_logging, get_logger
-from limner_web.limits import max_connections
+from limner_web.limits import MAX_LINE_BYTES, max_connections
 from limner_web.serving.shutdown import Shutdown
 
 log = get_logger(__name__)
@@ -55,7 +55,9 @@ class Server(BaseApplication):
         options: dict[str, Any] = {
             "bind": [f"{host}:{self._settings.port}", *self._operator_address()],
             "workers": self._settings.web_workers,
-            "worker_class": "gevent",
+            "worker_class": "limner_web.serving.gunicorn_worker.ProblemWorker",
+            "limit_request_line": MAX_LINE_BYTES,
+            "limit_request_field_size": MAX_LINE_BYTES,
             "worker_connections": max_connections(self._settings),
             "graceful_timeout": self._settings.web_shutdown_seconds,
             "timeout": 60,

@@ -27,6 +27,9 @@ PILLOW_WAITING: Final = 32
 
 SEND_SECONDS: Final = 60.0
 """How long a client may take for 16 KiB of a response before its connection is closed."""
+MAX_LINE_BYTES: Final = 8190
+"""The longest request line and header field, which is gunicorn's maximum: 4,094, its default for a line, is too little
+for a `webhook` of 2,000 characters in a query."""
 UNSENT_BYTES: Final = 64 << 10
 """How much of a response the system keeps for a client, beyond what is on its way to it."""
 EVENT_BACKLOG: Final = 1000

@@ -21,6 +21,7 @@ from limner_shared.settings import Settings
 from limner_shared.storage.blobs import Blobs
 from limner_shared.threads import Supervisor
 from limner_web.delivery import Delivery
+from limner_web.identity_provider import IdentityProvider
 from limner_web.input_images import Inputs
 from limner_web.key_usage import KeyUsage
 from limner_web.limits import PILLOW_THREADS, PILLOW_WAITING, STORAGE_THREADS, STORAGE_WAITING
@@ -36,6 +37,7 @@ from limner_web.updates.feed import Feeds
 from limner_web.updates.listener import Listener
 from limner_web.updates.unchanged import UnchangedPolls
 from limner_web.updates.watch import Watches
+from limner_web.vector_cache import VectorCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Services:
     renditions: Renditions
     delivery: Delivery
     links: SignedLinks
+    vectors: VectorCache
     listener: Listener
     watches: Watches
     unchanged: UnchangedPolls
@@ -64,6 +67,7 @@ class Services:
     limiter: ConcurrencyLimiter
     request_rate: RequestRate
     key_usage: KeyUsage
+    identity_provider: IdentityProvider | None
     targets: Targets
     """Where webhooks may be sent."""
     storage: Threads
@@ -78,10 +82,8 @@ def build(settings: Settings) -> Services:
     cooperative.install(database.engine)
     with database.write() as session:
         ledger.ensure_tenant(session, ledger.LOCAL_TENANT, ledger.LOCAL_NAME)
-    redis = connect(settings.redis_url)
-    hints = Hints(redis)
-    catalogue = Catalogue.load(settings.models, settings.default_model)
-    supervisor = Supervisor()
+    hints = Hints(redis := connect(settings.redis_url))
+    catalogue, supervisor = Catalogue.load(settings.models, settings.default_model), Supervisor()
     listener = Listener(connect(settings.redis_url, decode_responses=False), supervisor)
     blobs = Blobs(settings.resolved_blob_url)
     storage, pillow = Threads(STORAGE_THREADS, STORAGE_WAITING), Threads(PILLOW_THREADS, PILLOW_WAITING)
@@ -99,6 +101,7 @@ def build(settings: Settings) -> Services:
         renditions=Renditions(blobs, storage, pillow, PictureSigner.of(settings)),
         delivery=Delivery(settings, blobs, storage),
         links=SignedLinks(settings.signing_key, database, settings.cell),
+        vectors=VectorCache(database),
         listener=listener,
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),
@@ -108,6 +111,7 @@ def build(settings: Settings) -> Services:
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),
         key_usage=KeyUsage(database, supervisor),
+        identity_provider=IdentityProvider.of(settings),
         targets=Targets.parse(settings.webhook_internal_targets),
         storage=storage,
         pillow=pillow,

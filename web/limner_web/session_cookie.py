@@ -29,7 +29,7 @@ def write(response: Response, settings: Settings, key: str, *, stay: bool) -> No
         NAME,
         key,
         max_age=KEPT_SECONDS if stay else None,
-        secure=_is_encrypted(settings),
+        secure=is_encrypted(settings),
         httponly=True,
         samesite="Lax",
     )
@@ -37,7 +37,7 @@ def write(response: Response, settings: Settings, key: str, *, stay: bool) -> No
 
 def clear(response: Response, settings: Settings) -> None:
     """Sign the browser out."""
-    response.delete_cookie(NAME, secure=_is_encrypted(settings), httponly=True, samesite="Lax")
+    response.delete_cookie(NAME, secure=is_encrypted(settings), httponly=True, samesite="Lax")
 
 
 def is_foreign(settings: Settings) -> bool:
@@ -53,7 +53,7 @@ def is_foreign(settings: Settings) -> bool:
     return origin is not None and origin.partition("://")[2] not in filter(None, hosts)
 
 
-def _is_encrypted(settings: Settings) -> bool:
+def is_encrypted(settings: Settings) -> bool:
     """Whether the browser reaches the service by HTTPS, directly or through a proxy."""
     forwarded = request.headers.get("X-Forwarded-Proto", "")
     return request.is_secure or settings.public_url.startswith("https:") or forwarded == "https"

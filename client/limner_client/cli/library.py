@@ -1,4 +1,4 @@
-"""`limner delete`, `favourite`, `tag` and `link`: what a tenant does with finished jobs and their images."""
+"""`limner delete`, `favourite`, `tag`, `similar` and `link`: what a tenant does with finished jobs and their images."""
 
 from __future__ import annotations
 
@@ -64,3 +64,14 @@ def link(*, image_id: str, expires_in: int, server: str | None, key: str | None)
     """Print a link to an image that works without a key until it expires."""
     with make_client(server, key) as client:
         click.echo(client.link(image_id, expires_in).url)
+
+
+@click.command()
+@click.argument("image_id")
+@click.option("--limit", type=int, default=20, show_default=True, help="The largest number of images.")
+@server_options
+def similar(*, image_id: str, limit: int, server: str | None, key: str | None) -> None:
+    """List the images that look most like this one: similarity, image, job and what it shows."""
+    with make_client(server, key) as client:
+        for image in client.images.similar(image_id, limit=limit).items:
+            click.echo(f"{image.similarity:.3f}  {image.id}  {image.job}  {image.alt_text or ''}".rstrip())

@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "delete": Lazy("Delete jobs and images.", "limner_client.cli.library:delete"),
     "favourite": Lazy("Mark jobs and images as favourites.", "limner_client.cli.library:favourite"),
     "tag": Lazy("Tag jobs and images.", "limner_client.cli.library:tag"),
+    "similar": Lazy("List images that look like one.", "limner_client.cli.library:similar"),
     "link": Lazy("Print a link to an image that works without a key.", "limner_client.cli.library:link"),
     "replay": Lazy("Generate a job's images again and compare the bytes.", "limner_client.cli.dead_letters:replay"),
     "dead-letters": Lazy("List dead letters, or retry them.", "limner_client.cli.dead_letters:dead_letters"),

@@ -16,6 +16,7 @@ from limner_dispatcher.leadership import Leadership
 from limner_dispatcher.webhooks.bodies import Bodies
 from limner_dispatcher.webhooks.pacing import Pacing
 from limner_dispatcher.webhooks.sender import Sender
+from limner_shared import metrics
 from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.db.signed_links import SignedLinks
 from limner_shared.db.webhooks import deliveries
@@ -147,6 +148,7 @@ class Deliveries:
     def _finish(self, results: Sequence[Sent]) -> None:
         with self._database.write() as session:
             deliveries.finish(session, results)
+        metrics.WEBHOOK_DELIVERIES.inc_each((sent.state,) for sent in results)
         for sent in results:
             if sent.state is not DeliveryState.DELIVERED:
                 log.info("webhook failed", delivery=sent.delivery_id, error=sent.error, status=sent.status)

@@ -170,8 +170,7 @@ def add_lines(session: Session, bulk_id: str, lines: Sequence[NewLine]) -> None:
         {"bulk_id": bulk_id, "line": line.line, "custom_id": line.custom_id, "output": dict(line.output)}
         for line in lines
     ]
-    if rows:
-        session.execute(insert_many(BatchLine), rows)
+    insert_many(session, BatchLine, rows)
 
 
 def known_custom_ids(session: Session, bulk_id: str, custom_ids: Sequence[str]) -> dict[str, int]:

@@ -96,6 +96,7 @@ class Database:
             self._direct = session_engine(parse(direct_url))
         else:
             self.engine = session_engine(parsed) if limited else unlimited_engine(parsed)
+        self._writing = self.engine.execution_options(limner_write=True)
 
     @classmethod
     def of(cls, settings: Settings) -> Database:
@@ -114,7 +115,7 @@ class Database:
         """
         with (
             _measured("write"),
-            Session(self.engine.execution_options(limner_write=True), expire_on_commit=False) as session,
+            Session(self._writing, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session

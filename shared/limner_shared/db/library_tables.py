@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from limner_shared.db.table_base import Base
-from limner_shared.db.tables import Job, Tenant
+from limner_shared.db.tables import Image, Job, Tenant
 
 
 class Secret(Base):
@@ -55,3 +55,17 @@ WORD_INDEX: Final = "job_word_index"
 """SQLite's full-text index of `job_words`, an FTS5 table."""
 WORD_PURGE: Final = "job_word_purge"
 """SQLite's mark that deleted words are still in the files of the full-text index: one row if there are any."""
+
+
+class ImageEmbedding(Base):
+    """The vector by which an image is compared with others of its tenant (`domain.embeddings`).
+
+    Images of models without an encoder have none. The index reads a tenant's newest vectors of one encoder.
+    """
+
+    __tablename__ = "image_embeddings"
+    image_id: Mapped[str] = mapped_column(ForeignKey(Image.id, ondelete="CASCADE"), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(String(40))
+    encoder: Mapped[str] = mapped_column(String(64))
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    __table_args__ = (Index(None, "tenant_id", "encoder", "image_id"),)

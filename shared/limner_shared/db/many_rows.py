@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Insert, Table, Text, Update, bindparam, insert, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Insert,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import Boolean, TypeDecorator, TypeEngine
 
+from limner_shared.db.engine import now
+
+ROWS: Final = "rows"
+"""The one parameter of an INSERT of many rows."""
 NO_SYNC: Final = {"synchronize_session": False}
 """Execution options of a statement after which no object loaded before is used."""
 
@@ -28,7 +47,7 @@ class _Texts(TypeDecorator[list[str]]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """The type in this database."""
-        return ARRAY(Text()) if dialect.name == "postgresql" else Text()
+        return postgresql.ARRAY(Text()) if dialect.name == "postgresql" else Text()
 
     def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> Any:
         """The value for this database's driver."""
@@ -65,8 +84,64 @@ def among(column: Any, values: Iterable[str]) -> ColumnElement[bool]:
     return _Among(column, bindparam(None, list(values), type_=_Texts()))
 
 
-def insert_many(table: type[DeclarativeBase]) -> Insert:
-    """An INSERT for many rows at once, without the ORM's work for each row. Its keys are names of columns."""
+def among_those(column: Any, parameter: str) -> ColumnElement[bool]:
+    """The same for a statement that is made once: it is executed with the values as the parameter of this name."""
+    return _Among(column, bindparam(parameter, type_=_Texts()))
+
+
+def insert_many(
+    session: Session,
+    table: type[DeclarativeBase],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    times: Mapping[str, float] | None = None,
+    skip_existing: tuple[str, ...] = (),
+) -> None:
+    """Insert rows without the ORM's work for each. Each row has the same keys: names of columns.
+
+    `times` are columns that get the database's clock, each with the seconds that are added to it. A row whose columns
+    `skip_existing` equal those of an existing one is skipped; safe with concurrent writers.
+
+    PostgreSQL gets all rows as one JSON value: a message for each row costs both sides more than the row itself. SQLite
+    has no messages.
+    """
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    statement = _insert(table, tuple(rows[0]), tuple((times or {}).items()), skip_existing, dialect)
+    session.execute(statement, {ROWS: json.dumps(rows, default=_as_text)} if dialect == "postgresql" else rows)
+
+
+def _as_text(value: object) -> str:
+    """Bytes as PostgreSQL writes them. Raises TypeError for anything else that JSON does not know."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    raise TypeError(f"a row must not hold a {type(value).__name__}")
+
+
+@cache
+def _insert(
+    table: type[DeclarativeBase],
+    names: tuple[str, ...],
+    times: tuple[tuple[str, float], ...],
+    skip_existing: tuple[str, ...],
+    dialect: str,
+) -> Insert:
+    target = _table(table)
+    clocks = {name: now() + seconds for name, seconds in times}
+    if dialect == "postgresql":
+        columns = [column(name, target.c[name].type) for name in names]
+        given = func.json_to_recordset(cast(bindparam(ROWS, type_=Text()), JSON)).table_valued(*columns)
+        given = given.render_derived(with_types=True)
+        filled = postgresql.insert(target).from_select([*names, *clocks], select(*given.c, *clocks.values()))
+        return filled.on_conflict_do_nothing(index_elements=skip_existing) if skip_existing else filled
+    new = sqlite.insert(target)
+    filled = new.values(clocks) if clocks else new
+    return filled.on_conflict_do_nothing(index_elements=skip_existing) if skip_existing else filled
+
+
+def insert_from(table: type[DeclarativeBase]) -> Insert:
+    """An INSERT to be completed with `from_select`, without the ORM's work. Its keys are names of columns."""
     return insert(_table(table))
 
 

@@ -78,7 +78,7 @@ def find_jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, cu
     else:
         rows = _listed(session, tenant_id, which, limit + 1, cursor)
         return Found(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
-    return _page(session, _filtered(tenant_id, which), candidates, limit)
+    return _page(session, filtered(tenant_id, which), candidates, limit)
 
 
 def _page(session: Session, condition: ColumnElement[bool], candidates: _Candidates, limit: int) -> Found:
@@ -92,8 +92,8 @@ def _page(session: Session, condition: ColumnElement[bool], candidates: _Candida
     return Found([rows[job_id] for job_id in shown if job_id in rows], following)
 
 
-def _filtered(tenant_id: str, which: JobFilter) -> ColumnElement[bool]:
-    """The condition of all filters but those by words."""
+def filtered(tenant_id: str, which: JobFilter) -> ColumnElement[bool]:
+    """The condition on jobs of all filters but those by words and by style."""
     condition = Job.tenant_id == tenant_id
     for column, value in ((Job.state, which.state), (Job.model, which.model), (Job.bulk_id, which.bulk_id)):
         if value is not None:

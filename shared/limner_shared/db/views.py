@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, overload
+from typing import Any, Final, cast, overload
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from limner_shared.db import queries
 from limner_shared.db.library_tables import Label
 from limner_shared.db.queries import Shown
-from limner_shared.db.tables import Bulk, Image
+from limner_shared.db.tables import Bulk, Image, Job
 from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.image_views import SimilarImageView
 from limner_shared.domain.jobs import JobSpec, JobState, Priority
 from limner_shared.domain.labels import FAVOURITE
 from limner_shared.domain.replay import SCENE, STYLE
@@ -110,6 +111,18 @@ def _image_view(row: Image, labels: Sequence[str], style: str | None) -> ImageVi
         tags=[label for label in labels if label != FAVOURITE],
         safety=row.receipt.get(SAFETY),
     )
+
+
+def similar_image_view(row: Image, job: Job, labels: Iterable[Label], similarity: float) -> SimilarImageView:
+    """The view of an image in a list of similar ones; `labels` are its job's and its job's images'."""
+    view = _image_view(row, _labels(labels)[row.id], _style_of(job.spec))
+    return SimilarImageView(**view.model_dump(), job=job.id, model=job.model, similarity=similarity)
+
+
+def _style_of(spec: object) -> str | None:
+    """The style of a stored spec; a damaged one may be of any type."""
+    style: object = cast("dict[str, Any]", spec).get("style") if isinstance(spec, dict) else None
+    return style if isinstance(style, str) else None
 
 
 def bulk_view(session: Session, row: Bulk) -> BulkView:

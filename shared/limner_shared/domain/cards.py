@@ -259,9 +259,8 @@ class Catalogue:
 
         Raises CardError with the file and the field at fault.
         """
-        built_in = sorted(Path(str(files("limner_shared.domain"))).joinpath("models").glob("*.toml"))
         named = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
-        return cls([load_card(file) for file in (*built_in, *named)], default)
+        return cls([*built_in_cards(), *map(load_card, named)], default)
 
     def get(self, name: str | None) -> ModelCard:
         """The card of `name`, or of the default model. Raises InvalidRequest for an unknown name."""
@@ -276,6 +275,11 @@ class Catalogue:
             raise refuse("metadata", "this much JSON", f"at most {MAX_METADATA_BYTES} bytes")
         card = self.get(request.model)
         return card, card.resolve(request)
+
+
+def built_in_cards() -> list[ModelCard]:
+    """The cards that come with the service."""
+    return [load_card(file) for file in sorted(Path(str(files("limner_shared.domain")), "models").glob("*.toml"))]
 
 
 def load_card(file: Path) -> ModelCard:

@@ -52,6 +52,21 @@ def measure(runs: Sequence[Run]) -> Rate | None:
     return Rate(len(runs), len(runs) / max(busy, 0.001), parts[4], parts[8])
 
 
+def bulk_seconds(runs: Sequence[Run], cost: int, ahead: int) -> tuple[float, float] | None:
+    """The median and the 90th percentile of the seconds until jobs of this cost together are finished.
+
+    They go at the rate of cost units of the finished jobs, and the `ahead` jobs before them at that of jobs. None if
+    too few were finished.
+    """
+    rate = measure(runs)
+    units = sum(run.cost for run in runs)
+    if rate is None or not units:
+        return None
+    as_jobs = cost * rate.jobs / units
+    median = (ahead + as_jobs) / rate.per_second
+    return median, median / max(SLOWEST, 1 - NORMAL_P90 / math.sqrt(rate.jobs))
+
+
 def alike(runs: Sequence[Run], cost: int) -> list[Run]:
     """The finished jobs that cost about as much: a job of many pictures takes longer than most."""
     return [run for run in runs if cost <= run.cost * ALIKE and run.cost <= cost * ALIKE]

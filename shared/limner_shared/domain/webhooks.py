@@ -80,6 +80,8 @@ class DueReceiver:
 
     receiver: str
     tenant_id: str
+    late_seconds: float = 0.0
+    """By how much its earliest delivery is late."""
 
 
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS)]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis import Redis
@@ -112,11 +112,13 @@ class Hints:
 
     def progressed(self, jobs: Mapping[str, tuple[str, Progress]]) -> None:
         """Announce the progress of running jobs: tenant and progress by job id."""
-        messages = [
-            (CHANNEL, json.dumps({"id": job_id, "tenant_id": tenant, "progress": asdict(progress)}))
-            for job_id, (tenant, progress) in jobs.items()
-        ]
-        self._send(messages, {f"limner:progress:{job_id}": asdict(p) for job_id, (_, p) in jobs.items()})
+        messages: list[tuple[str, str]] = []
+        keys: dict[str, str] = {}
+        for job_id, (tenant, progress) in jobs.items():
+            values = {"done": progress.done, "total": progress.total}
+            messages.append((CHANNEL, json.dumps({"id": job_id, "tenant_id": tenant, "progress": values})))
+            keys[f"limner:progress:{job_id}"] = json.dumps(values)
+        self._send(messages, keys)
 
     def progress(self, job_ids: Iterable[str]) -> dict[str, Progress]:
         """The progress of each of these jobs; jobs without known progress are left out."""
@@ -166,13 +168,13 @@ class Hints:
         with suppress(RedisError):
             self.redis.set(f"limner:preview:{job_id}", base64.b64encode(webp), ex=PREVIEW_TTL_SECONDS)
 
-    def _send(self, messages: list[tuple[str, str]], keys: dict[str, dict[str, Any]]) -> bool:
+    def _send(self, messages: list[tuple[str, str]], keys: dict[str, str]) -> bool:
         if not messages:
             return True
         try:
             with pipeline(self.redis, transaction=False) as pipe:
                 for key, value in keys.items():
-                    pipe.set(key, json.dumps(value), ex=PROGRESS_TTL_SECONDS)
+                    pipe.set(key, value, ex=PROGRESS_TTL_SECONDS)
                 for channel, message in messages:
                     publish(pipe, channel, message)
                 pipe.execute()

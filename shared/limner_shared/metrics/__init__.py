@@ -80,6 +80,19 @@ JOBS_RELEASED_AGAIN: Final = Counter(
     "limner_jobs_released_again_total", "Jobs published again because their message was lost.", ("model",)
 )
 
+# --- Webhooks ---
+
+WEBHOOK_DELIVERIES: Final = Counter(
+    "limner_webhook_deliveries_total",
+    "Tries to deliver a webhook, by the state of the delivery after it: `delivered`, `pending` (it is repeated) or "
+    "`failed` (given up).",
+    ("state",),
+)
+WEBHOOK_LATE_SECONDS: Final = Gauge(
+    "limner_webhook_late_seconds",
+    "By how much the most delayed webhook of 256 receivers is late; one that waits for its repeat is not.",
+)
+
 # --- Worker ---
 
 WORKER_HELD_JOBS: Final = Gauge("limner_worker_held_jobs", "Jobs between claim and commit.")

@@ -184,6 +184,8 @@ def open_bucket(url: str, config: Any = None) -> ObjectStore:
 
     Raises ConfigurationError.
     """
+    if not urlsplit(url).scheme:
+        raise ConfigurationError("LIMNER_BLOB_URL must be a URL, such as s3://bucket or file:///srv/pictures.")
     for name in [name for name, value in os.environ.items() if not value and name.startswith(CLOUDS)]:
         del os.environ[name]  # the client reads them itself, and would take "" for the address of a server
     options: Any = {

@@ -27,6 +27,10 @@ class UrlSigner:
         """
         if urlsplit(url).scheme not in BUCKETS:
             raise ConfigurationError("LIMNER_DELIVERY_SECONDS needs a bucket in LIMNER_BLOB_URL.")
+        if endpoint and urlsplit(url).scheme == "gs":
+            raise ConfigurationError(
+                "LIMNER_DELIVERY_ENDPOINT cannot be used with Google Cloud Storage: its signatures name Google's host."
+            )
         store = open_bucket(url, {"endpoint": endpoint} if endpoint else None)
         if not isinstance(store, (S3Store, GCSStore, AzureStore)):
             raise ConfigurationError("LIMNER_DELIVERY_SECONDS needs a bucket of S3, Google Cloud or Azure.")

@@ -69,7 +69,9 @@ def tool_calls(draw: st.DrawFn) -> Request:
 def mcp_messages(draw: st.DrawFn) -> Request:
     """Messages that are not those of the protocol."""
     names = st.sampled_from(("tools/list", "tools/call", "initialize", "ping", "resources/read", "x", ""))
-    usual = {"jsonrpc": st.just("2.0"), "id": st.integers(0, 9), "method": names, "params": st.just({})}
+    nothing: dict[str, Any] = {}
+    usual: dict[str, st.SearchStrategy[Any]] = {"jsonrpc": st.just("2.0"), "id": st.integers(0, 9), "method": names}
+    usual["params"] = st.just(nothing)
     message = draw(st.one_of(bodies(usual, ("jsonrpc", "method")), values.anything))
     method = draw(st.sampled_from(("POST", "POST", "DELETE", "PUT")))  # a GET is a stream that never ends
     return Request(method, MCP_PATH, values.plain(message), headers=MCP_HEADERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -132,8 +133,8 @@ def responses(draw: st.DrawFn) -> Request:
     content = st.one_of(values.prompts, st.lists(part, min_size=1, max_size=2))
     messages = st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": content}), min_size=1, max_size=2)
     calls = st.lists(st.fixed_dictionaries({"type": st.just("item_reference"), "id": IDS}), max_size=1)
-    usual = {
-        "input": st.one_of(values.prompts, messages, st.builds(lambda a, b: [*a, *b], calls, messages)),
+    usual: dict[str, st.SearchStrategy[Any]] = {
+        "input": st.one_of(values.prompts, messages, st.builds(operator.add, calls, messages)),
         "tools": st.lists(tool, min_size=1, max_size=1),
         "previous_response_id": IDS,
         "stream": st.booleans(),
@@ -184,11 +185,13 @@ def batches(draw: st.DrawFn) -> Request:
 
 @st.composite
 def moderations(draw: st.DrawFn) -> Request:
+    url: st.SearchStrategy[Any] = st.fixed_dictionaries({"url": SOURCES})
     part = st.one_of(
         st.fixed_dictionaries({"type": st.just("text"), "text": values.prompts}),
-        st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": SOURCES})}),
+        st.fixed_dictionaries({"type": st.just("image_url"), "image_url": url}),
     )
-    given = st.one_of(values.prompts, st.lists(values.prompts, max_size=33), st.lists(part, max_size=3))
+    several: st.SearchStrategy[Any] = st.lists(part, max_size=3)
+    given = st.one_of(values.prompts, st.lists(values.prompts, max_size=33), several)
     schema = st.from_type(moderation_params.ModerationCreateParams)
     return Request("POST", "/v1/moderations", draw(bodies({"input": given}, ("input",), schema)), needs=("input",))
 
@@ -217,7 +220,7 @@ def reads(draw: st.DrawFn) -> Request:
     texts = st.sampled_from(("1", "0", "2", "asc", "batch", "@other.file@", "@other.batch@", *values.BAD_TEXTS))
     usable = texts.filter(lambda text: "\ud800" not in text and len(text) < 9000)
     query: dict[str, str] = {**draw(st.dictionaries(page, usable, max_size=2))}
-    body = {} if method in ("POST", "PUT") else None
+    body: dict[str, Any] | None = {} if method in ("POST", "PUT") else None
     needs = ("input_file_id", "input", "name", "file", "prompt")
     return Request(method, f"/v1/{folder}{each}{tail}", body, query=query, needs=needs)
 

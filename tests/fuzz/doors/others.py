@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hypothesis import strategies as st
 from webuiapi import WebUIApi
@@ -20,7 +20,8 @@ NOT_IN_PAYLOADS: Final = ("self", "use_async", "use_deprecated_controlnet", "con
 
 def _of_default(value: Any) -> st.SearchStrategy[Any]:
     """Values like a default in a client's signature."""
-    return st.one_of(st.just(value if isinstance(value, str | int | float | list | dict) else None), values.anything)
+    usual: Any = cast("Any", value) if isinstance(value, str | int | float | list | dict) else None
+    return st.one_of(st.just(usual), values.anything)
 
 
 def _payload(call: Any) -> st.SearchStrategy[Body]:
@@ -32,7 +33,7 @@ def _payload(call: Any) -> st.SearchStrategy[Body]:
     )
 
 
-PAYLOADS: Final = {"txt2img": _payload(WebUIApi.txt2img), "img2img": _payload(WebUIApi.img2img)}
+PAYLOADS: Final = {name: _payload(getattr(WebUIApi, name)) for name in ("txt2img", "img2img")}
 GENERATION: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "prompt": st.one_of(values.prompts, st.sampled_from(("a <lora:x:1>", "b <lora:x:1e999>", "<lora:y>"))),
     "width": st.sampled_from((256, 64, 512)),
@@ -120,11 +121,12 @@ def predictions(draw: st.DrawFn) -> Request:
     waits = st.sampled_from(("wait", "wait=1", "wait=0", "wait=99", "x", "respond-async"))
     lives = st.sampled_from(("60", "5m", "1s", "25h", "", "٣m", "99999h"))
     headers = draw(st.fixed_dictionaries({}, optional={"Prefer": waits, "Cancel-After": lives}))
-    inputs = body.get("input")
+    inputs: Any = body.get("input")
     asks: dict[str, Any] = {}
     if isinstance(inputs, dict):
         asked = {"prompt": "prompt", "seed": "seed", "num_outputs": "n", "num_inference_steps": "steps"}
-        asks = {ours: inputs[name] for name, ours in asked.items() if inputs.get(name) is not None}
+        taken = cast("dict[str, Any]", inputs)
+        asks = {ours: taken[name] for name, ours in asked.items() if taken.get(name) is not None}
     if isinstance(asks.get("prompt"), str):
         asks["prompt"] = asks["prompt"].strip()
     needs = ("input", "version", "prompt", "Prefer", "Cancel-After")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import lists, one_of
 from sqlalchemy import select
 
 from limner_client.operations.consistency import Check
 from limner_shared.db.batch_tables import Batch
 from tests.fuzz.doors import forms, openai, others
-from tests.fuzz.doors.checks import check
+from tests.fuzz.doors.checks import check, check_alone
 from tests.fuzz.doors.requests import Request, send
 from tests.fuzz.doors.world import World, world
 from tests.processes import eventually
@@ -38,20 +41,37 @@ class Door:
     def try_one(self, request: Request) -> None:
         """Send one request. Raises AssertionError for what must not be."""
         made = self._world
+        answer, seconds = self._send(request)
+        self._count(answer, seconds)
+        if request.path == "/v1/batches" and answer.status_code == 200 and request.method == "POST":
+            self._check_batch(answer.json()["id"])
+        check(request, answer, made.new_jobs(), seconds, "own")
+        self._follow(request, answer)
+
+    def try_together(self, requests: Sequence[Request]) -> None:
+        """Send requests at once. Raises AssertionError for what must not be, whatever the others do."""
+        with ThreadPoolExecutor(len(requests)) as pool:
+            sent = list(pool.map(self._send, requests))
+        for request, (answer, seconds) in zip(requests, sent, strict=True):
+            self._count(answer, seconds)
+            check_alone(request, answer)
+        self._world.new_jobs()
+        if any(request.method == "DELETE" for request in requests):
+            self._world.seed("own")
+
+    def _send(self, request: Request) -> tuple[httpx.Response, float]:
+        made = self._world
         client = made.client
         if request.path == "/mcp":
             client = made.agent
         elif not request.path.startswith(("/v1", "/replicate", "/sdapi")):
             client = made.pages
         started = time.monotonic()
-        answer = send(client, request, made.ids)
-        seconds = time.monotonic() - started
+        return send(client, request, made.ids), time.monotonic() - started
+
+    def _count(self, answer: httpx.Response, seconds: float) -> None:
         self.statuses[answer.status_code] += 1
         self.slowest = max(self.slowest, seconds)
-        if request.path == "/v1/batches" and answer.status_code == 200 and request.method == "POST":
-            self._check_batch(answer.json()["id"])
-        check(request, answer, made.new_jobs(), seconds, "own")
-        self._follow(request, answer)
 
     def _check_batch(self, batch_id: str) -> None:
         """A batch makes a job for each line of its file, or none."""
@@ -77,9 +97,15 @@ class Door:
             self._world.ids["@own.upload@"] = answer.json()["id"]
 
 
-def fuzz_doors(kind: str, cases: int, start: int, only: str = "") -> dict[str, Any]:
-    """Send at least `cases` requests; prints every fault. Returns the figures."""
+def fuzz_doors(kind: str, cases: int, start: int, only: str = "", together: int = 0) -> dict[str, Any]:
+    """Send at least `cases` requests; prints every fault. Returns the figures.
+
+    With `together`, that many requests of any operations are sent at once, and only what no answer may be is checked.
+    """
     chosen = {name: operation for name, operation in OPERATIONS.items() if only in name}
+    if together:
+        chosen = {"together": lists(one_of(*chosen.values()), min_size=together, max_size=together)}
+        cases = -(-cases // together)
     each = -(-cases // len(chosen))
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="limner-doors-", ignore_cleanup_errors=True) as name:
@@ -122,14 +148,19 @@ def _run(door: Door, operation: Any, cases: int, start: int) -> None:
         report_multiple_bugs=True,
     )
     @given(request=operation)
-    def run(request: Request) -> None:
-        door.try_one(request)
+    def run(request: Request | list[Request]) -> None:
+        if isinstance(request, list):
+            door.try_together(request)
+        else:
+            door.try_one(request)
 
     run()
 
 
 def _told(error: Exception) -> list[str]:
-    parts = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    parts: Sequence[Exception] = (error,)
+    if isinstance(error, ExceptionGroup):
+        parts = cast("ExceptionGroup[Exception]", error).exceptions
     texts = ("\n  ".join([f"{type(part).__name__}: {part}", *getattr(part, "__notes__", ())]) for part in parts)
     return [text[:MAX_FAULT_CHARS] for text in texts]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Final
 
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
 
-from limner_shared.domain.estimate_views import EstimateView
-from limner_shared.domain.jobs import JobRequest, Priority, RequestedName
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.estimate_views import BulkEstimateView, EstimateView
+from limner_shared.domain.jobs import JobRequest, JobSpec, Priority, RequestedName
 from limner_web.auth import tenant_id
-from limner_web.estimation import estimate
+from limner_web.estimation import estimate, estimate_bulk
 from limner_web.services import get_services
 
 bp = APIBlueprint("estimates", __name__, url_prefix="/api/v1/estimate", tag="Jobs")
@@ -19,8 +21,12 @@ ANY_PROMPT: Final = "anything"
 """What a job costs does not depend on its prompt."""
 
 
-class EstimateQuery(BaseModel):
-    """The fields of a job on which its cost and its place depend, with the defaults of a job."""
+MOST_KINDS: Final = 1000
+"""Kinds of jobs in one estimate."""
+
+
+class CostFields(BaseModel):
+    """The fields of a job on which its cost depends, with the defaults of a job."""
 
     model_config = ConfigDict(extra="forbid")
     model: RequestedName | None = Field(default=None, description="A name from `GET /models`.")
@@ -28,7 +34,26 @@ class EstimateQuery(BaseModel):
     height: int | None = Field(default=None, description="The height, in pixels.")
     steps: int | None = Field(default=None, description="The number of denoising steps.")
     n: int | None = Field(default=None, ge=1, description="The number of images.")
+
+
+class EstimateQuery(CostFields):
+    """The fields of a job on which its cost and its place depend."""
+
     priority: Priority = Field(default=Priority.NORMAL, description="The priority class.")
+
+
+class JobKind(CostFields):
+    """Jobs of a bulk that cost the same."""
+
+    count: int = Field(default=1, ge=1, le=10**9, description="How many such jobs there are.")
+
+
+class BulkEstimateRequest(BaseModel):
+    """The jobs of a bulk, by what they cost."""
+
+    model_config = ConfigDict(extra="forbid")
+    jobs: list[JobKind] = Field(min_length=1, max_length=MOST_KINDS, description="The kinds of jobs.")
+    priority: Priority = Field(default=Priority.LOW, description="The priority class.")
 
 
 @bp.get("")
@@ -45,3 +70,22 @@ def get_estimate(query: EstimateQuery) -> EstimateView:
     card, spec = services.catalogue.resolve(JobRequest(prompt=ANY_PROMPT, **fields))
     with services.database.read() as session:
         return estimate(session, services.hints.redis, card, spec, tenant_id(), query.priority)
+
+
+@bp.post("")
+@bp.input(BulkEstimateRequest, arg_name="body")
+@bp.output(BulkEstimateView)
+def post_estimate(body: BulkEstimateRequest) -> BulkEstimateView:
+    """Estimate a bulk.
+
+    Returns what such jobs would cost together and when the last would probably be finished, without submitting them.
+    The time comes from the cost units of the jobs that each model finished last.
+    """
+    services = get_services()
+    parts = defaultdict[str, list[tuple[ModelCard, JobSpec, int]]](list)
+    for kind in body.jobs:
+        fields = kind.model_dump(exclude={"count"}, exclude_none=True)
+        card, spec = services.catalogue.resolve(JobRequest(prompt=ANY_PROMPT, **fields))
+        parts[card.name].append((card, spec, kind.count))
+    with services.database.read() as session:
+        return estimate_bulk(session, services.hints.redis, parts, tenant_id(), body.priority)

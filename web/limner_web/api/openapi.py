@@ -96,11 +96,13 @@ REASONS: Final = {
     "is still being read has the unique key",
     410: "The resource that this request created before was deleted",
     413: "The body is too large",
+    414: "The method, path and query are too long",
     415: "The content type is not supported",
     422: "A value is not valid",
     429: "A limit of the tenant was reached",
     500: "An internal error occurred",
     503: "The service is overloaded or unavailable; try again later",
+    431: "The headers are too large",
     507: "The image store is full",
 }
 
@@ -184,6 +186,10 @@ def _add_problems(path: str, operation: dict[str, Any]) -> None:
     statuses |= _as_text(ALWAYS if path.startswith("/api/") else (403, 500))
     if parameters or "requestBody" in operation:
         statuses.add("422")
+    if any(parameter["in"] == "query" for parameter in parameters):
+        statuses.add("414")
+    if any(parameter["in"] == "header" for parameter in parameters):
+        statuses.add("431")
     if "requestBody" in operation:
         statuses |= _as_text(WITH_BODY)
     if any(parameter["name"] == "idempotency-key" for parameter in parameters):

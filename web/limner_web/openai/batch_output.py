@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def read(services: Services, row: Batch, *, errors: bool) -> Iterator[bytes]:
 
     Raises StorageFailed or Overloaded where a picture cannot be read.
     """
-    return _lines(services, row, errors, partial(encoded, services))
+    return (line for _, line in _lines(services, row, (errors,), partial(encoded, services)))
 
 
 def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches.Output:
@@ -53,15 +53,12 @@ def measure(services: Services, row: Batch, keep: Callable[[], None]) -> batches
 
     `keep` is called after each line.
     """
-    sizes: list[int] = []
-    for errors in (False, True):
-        size = 0
-        encode = _Measured(services)
-        for line in _lines(services, row, errors, encode):
-            size += len(line)
-            keep()
-        sizes.append(size + encode.left_out)
-    return batches.Output(*sizes)
+    sizes = {False: 0, True: 0}
+    encode = _Measured(services)
+    for is_error, line in _lines(services, row, (False, True), encode):
+        sizes[is_error] += len(line)
+        keep()
+    return batches.Output(sizes[False] + encode.left_out, sizes[True])
 
 
 class _Measured:
@@ -78,18 +75,19 @@ class _Measured:
         return ""
 
 
-def _lines(services: Services, row: Batch, errors: bool, encode: Encode) -> Iterator[bytes]:
+def _lines(services: Services, row: Batch, kinds: Collection[bool], encode: Encode) -> Iterator[tuple[bool, bytes]]:
+    """Yield the lines of these kinds, each with whether it is an error."""
     after, bulk_id = 0, row.bulk_id or ""
     while True:
         with services.database.read() as session:
             page = batches.line_page(session, bulk_id, after, PAGE)
         for line, shown in page:
             succeeded = shown is not None and shown.job.state == JobState.SUCCEEDED
-            if succeeded is not errors:
+            if (not succeeded) in kinds:
                 told = _success(services, row, line, shown, encode) if shown and succeeded else _failure(row, shown)
                 job_id = shown.job.id if shown else f"{bulk_id}_{line.line}"
                 whole = {"id": f"batch_req_{job_id.partition('_')[2]}", "custom_id": line.custom_id} | told
-                yield json.dumps(whole).encode() + b"\n"
+                yield not succeeded, json.dumps(whole).encode() + b"\n"
         if len(page) < PAGE:
             return
         after = page[-1][0].line

@@ -1,14 +1,15 @@
 """The pictures that show what a model can draw, and how its styles look.
 
 `python -m tools.model_pictures` draws them with the model itself and keeps only those that the evaluator recognizes. A
-model without files has no pictures.
+model without files has no pictures, and neither has an operator's card that replaces a built-in one.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, NamedTuple
 
-from limner_shared.domain.views import ModelView
+from limner_shared.domain.cards import ModelCard, built_in_cards
 from limner_web.pages import assets
 
 THINGS: Final = (
@@ -51,17 +52,29 @@ def style_file(model: str, style: str) -> str:
     return file_of(model, f"style {style}")
 
 
-def samples(model: ModelView) -> list[Sample]:
+def samples(card: ModelCard) -> list[Sample]:
     """What a model drew; empty for one without pictures."""
+    if not _is_built_in(card):
+        return []
     found = assets.load()
     prompts = [*(thing for thing, _ in THINGS), *SCENES]
-    return [Sample(each, found.url(file)) for each in prompts if (file := file_of(model.name, each)) in found.files]
+    return [Sample(each, found.url(file)) for each in prompts if (file := file_of(card.name, each)) in found.files]
 
 
-def styles(model: ModelView) -> dict[str, str]:
+def styles(card: ModelCard) -> dict[str, str]:
     """The address of a picture of each of the model's styles; empty unless every style has one."""
     found = assets.load()
-    files = {style: style_file(model.name, style) for style in model.styles}
-    if not all(file in found.files for file in files.values()):
+    files = {style: style_file(card.name, style) for style in card.styles}
+    if not _is_built_in(card) or not all(file in found.files for file in files.values()):
         return {}
     return {style: found.url(file) for style, file in files.items()}
+
+
+@cache
+def _built_in() -> dict[str, ModelCard]:
+    return {card.name: card for card in built_in_cards()}
+
+
+def _is_built_in(card: ModelCard) -> bool:
+    """Whether a card is the one that the pictures were drawn with, and not only one of its name."""
+    return card == _built_in().get(card.name)

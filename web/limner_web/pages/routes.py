@@ -88,10 +88,10 @@ def conversation() -> str:
 @bp.get("/models")
 def models() -> str:
     """What each model can draw, in words and pictures."""
-    shown = _models()
-    samples = {model.name: model_pictures.samples(model) for model in shown}
-    styles = {model.name: model_pictures.styles(model) for model in shown}
-    return render_template("models.html", models=shown, samples=samples, styles=styles)
+    cards = get_services().catalogue.cards
+    samples = {name: model_pictures.samples(card) for name, card in cards.items()}
+    styles = {name: model_pictures.styles(card) for name, card in cards.items()}
+    return render_template("models.html", models=_models(), samples=samples, styles=styles)
 
 
 @bp.get("/bulk")
@@ -128,7 +128,8 @@ def docs() -> str:
 
 def _data() -> list[dict[str, Any]]:
     """The models for the scripts, each with the pictures of its styles."""
-    return [model.model_dump(mode="json") | {"style_pictures": model_pictures.styles(model)} for model in _models()]
+    pictures = {name: model_pictures.styles(card) for name, card in get_services().catalogue.cards.items()}
+    return [model.model_dump(mode="json") | {"style_pictures": pictures[model.name]} for model in _models()]
 
 
 def _models() -> list[ModelView]:

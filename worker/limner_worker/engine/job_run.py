@@ -19,6 +19,8 @@ class JobRun:
     claim: Claim
     acknowledge: Callable[[], None]
     trace: AttemptTrace | None = None
+    key: AttemptKey = field(init=False)
+    """The identity of this attempt."""
     rows: list[Row] = field(init=False)
     closed: bool = False
     """Generated, failed, aborted or returned as unavailable: the engine does no more work for it."""
@@ -34,18 +36,13 @@ class JobRun:
 
     def revise(self, claim: Claim) -> None:
         """Replace the claim with one whose spec is complete; only before any work on the rows."""
-        self.claim = claim
+        self.claim, self.key = claim, claim.key
         self.rows = [Row(self, index, _task(claim, index)) for index in range(claim.spec.n)]
 
     @property
     def id(self) -> str:
         """The job's id."""
         return self.claim.id
-
-    @property
-    def key(self) -> AttemptKey:
-        """The identity of this attempt."""
-        return self.claim.key
 
     @property
     def progress(self) -> Progress:

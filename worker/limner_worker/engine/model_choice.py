@@ -1,5 +1,5 @@
-"""Which model a worker loads next, if not all of its models fit into its memory. Pure policy: no torch, no clock, no
-I/O.
+"""Which model a worker loads next, and which it mixes with others, if not all of its models fit into its memory. Pure
+policy: no torch, no clock, no I/O.
 
 M. Zaharia et al.: Delay Scheduling, EuroSys 2010: a short wait for a place that has the data costs less than moving the
 data.
@@ -19,6 +19,18 @@ MIN_SECONDS: Final = 0.5
 STAY: Final = 3.0
 """How long a worker with jobs stays with a model that it has just loaded: in times of the loading, for which its rows
 waited."""
+
+OVERDUE: Final = 1.0
+"""After this many seconds, jobs are taken by workers that have jobs of another model too."""
+
+
+def overdue(waits: Mapping[tuple[str, Lane], float]) -> set[str]:
+    """Return the models whose jobs have waited for too long for a worker that has no jobs of another model.
+
+    A worker with jobs of several models makes their steps in turn, each with few rows, which takes longer than batches
+    of one model on each of several workers. `waits` is as for `model_to_load`.
+    """
+    return {model for (model, _), seconds in waits.items() if seconds >= OVERDUE}
 
 
 def model_to_load(

@@ -1,6 +1,7 @@
 """How many jobs a worker holds: a fixed number per lane, and no other job beside one of the lane `alone`. Models and
 picture stores with an open circuit breaker get no jobs. Where not all models fit into memory (`runtime/placement.py`),
-those that are not loaded get none, and the others no more than fill a batch.
+those that are not loaded get none, the others no more than fill a batch, and a worker with jobs of one model gets no
+jobs of another until these have waited for a while.
 
 Before each fetch kombu asks a queue order which queues to read. Ours leaves out the closed queues, so that a backlog
 never takes the places of better lanes, and messages wait in Redis, where other workers can get them.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from limner_shared.circuit_breaker import Breaker, BreakerState
@@ -35,6 +36,7 @@ class Admission:
         self._held_of_model: Counter[str] = Counter()
         self._held_of_queue: Counter[str] = Counter()
         self._served: Mapping[str, int] | None = None
+        self._mixed: Collection[str] = ()
         self._lock = threading.Lock()
         self.models = {
             model: Breaker(FAILURES_IN_A_ROW, MODEL_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for model in models
@@ -67,12 +69,13 @@ class Admission:
             self._held_of_model[model_of(queue)] -= jobs
             self._held_of_queue[queue] -= jobs
 
-    def serve(self, models: Mapping[str, int]) -> None:
+    def serve(self, models: Mapping[str, int], mixed: Collection[str] = ()) -> None:
         """Leave the queues of all other models closed from now on, and hold at most this many jobs of each queue.
 
-        Until the first call, all models are served without a limit of their own.
+        Jobs of a model are not taken while the worker has jobs of another one in as good a lane, except jobs of the
+        `mixed` models. Until the first call, all models are served without a limit of their own.
         """
-        self._served = dict(models)
+        self._served, self._mixed = dict(models), frozenset(mixed)
 
     def holds(self, model: str) -> bool:
         """Whether the worker holds jobs of this model."""
@@ -90,11 +93,18 @@ class Admission:
                 return False
             model = model_of(queue)
             most = self._slots if self._served is None or lane_of(queue) is Lane.ALONE else self._served.get(model, 0)
-            if self._held_of_queue[queue] >= most:
+            if self._held_of_queue[queue] >= most or self._is_left_to_others(queue):
                 return False
             return self._breaker_allows(self.store, self._held.total()) and (
                 model not in self.models or self._breaker_allows(self.models[model], self._held_of_model[model])
             )
+
+    def _is_left_to_others(self, queue: str) -> bool:
+        """Whether a worker without jobs of another model should take this queue's jobs."""
+        lane, model = lane_of(queue), model_of(queue)
+        if self._served is None or lane is Lane.ALONE or model in self._mixed or self._held_of_model[model]:
+            return False
+        return any(self._held[better] for better in Lane if better <= lane)
 
     def accepts(self, model: str) -> bool:
         """Whether a job of a model may be claimed without a message."""

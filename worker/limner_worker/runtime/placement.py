@@ -23,7 +23,7 @@ from limner_shared.messaging.hints import connect
 from limner_shared.messaging.redis_queues import RedisQueues
 from limner_shared.settings import Settings
 from limner_shared.threads import Supervisor
-from limner_worker.engine.model_choice import STAY, model_to_load
+from limner_worker.engine.model_choice import STAY, model_to_load, overdue
 from limner_worker.generators.model_cache import ModelCache
 from limner_worker.runtime.admission import Admission
 
@@ -78,7 +78,7 @@ class Placement:
             for lane, state in self._queues.look(model).items()
             if state.oldest_at is not None
         }
-        if all(model in self._models.loaded for model, _ in oldest):
+        if not oldest:
             return {}
         with self._database.read() as session:
             current = float(session.scalars(select(now())).one())
@@ -108,27 +108,30 @@ class Chooser:
                 return
             if self._next in self._models.loaded:
                 self._stays_until = moment + STAY * self._models.load_seconds[self._next]
-        self.serve_loaded()
+        self._next = None
+        waiting = waits()
+        self._serve(self._models.loaded, overdue(waiting))
         if self._admission.is_busy and moment < self._stays_until:
             return  # or a worker that many models wait for would do little but load
         allowed = {
             name: self._models.load_seconds[name] for name in self._models.cards if self._admission.accepts(name)
         }
-        chosen = model_to_load(waits(), self._models.loaded, allowed)
+        chosen = model_to_load(waiting, self._models.loaded, allowed)
         if chosen is not None and self._reserve(chosen):
             self._next, self._until = chosen, moment + FETCH_SECONDS
-            self._serve({chosen, *self._models.staying(chosen)})
+            self._serve({chosen, *self._models.staying(chosen)}, {chosen, *overdue(waiting)})
 
     def serve_loaded(self) -> None:
         """Read the queues of the loaded models."""
         self._next = None
         self._serve(self._models.loaded)
 
-    def _serve(self, models: Collection[str]) -> None:
-        """Read the queues of these models. What finds no place in a batch stays in its queue: another worker may have
-        one, and only what is in a queue is seen to wait.
+    def _serve(self, models: Collection[str], mixed: Collection[str] = ()) -> None:
+        """Read the queues of these models; those of the `mixed` ones also while there are jobs of another model. What
+        finds no place in a batch stays in its queue: another worker may have one, and only what is in a queue is seen
+        to wait.
         """
-        self._admission.serve({name: max(self._models.cards[name].buckets) for name in models})
+        self._admission.serve({name: max(self._models.cards[name].buckets) for name in models}, mixed)
 
     def _is_loading(self, model: str, moment: float) -> bool:
         held = self._admission.holds(model)

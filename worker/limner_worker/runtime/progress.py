@@ -11,7 +11,7 @@ from typing import Final
 from PIL import Image
 
 from limner_shared.db.ledger import Change
-from limner_shared.messaging.hints import Hints, Progress
+from limner_shared.messaging.hints import Hints
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun
@@ -33,7 +33,7 @@ class Reporter:
         self._hints = hints
         self._threads = threads
         self._started: list[Change] = []
-        self._progress: dict[str, tuple[str, Progress]] = {}
+        self._stepped: dict[str, JobRun] = {}
         self._pictures: dict[str, Picture] = {}
         self._running: dict[str, JobRun] = {}
         self._watch_polled_at = 0.0
@@ -57,7 +57,7 @@ class Reporter:
         """Report that this job took a step."""
         with self._lock:
             if self._running.get(job.id) is job:  # it may have finished meanwhile
-                self._progress[job.id] = (job.claim.tenant_id, job.progress)
+                self._stepped[job.id] = job
         self._wake.set()
 
     def report_preview(self, job: JobRun, picture: Picture) -> None:
@@ -71,7 +71,7 @@ class Reporter:
         """Discard the unreported progress of an attempt that has finished: its final state is published instead."""
         with self._lock:
             if self._running.get(job.id) is job:
-                for entries in (self._progress, self._pictures, self._running):
+                for entries in (self._stepped, self._pictures, self._running):
                     entries.pop(job.id, None)
 
     def stop(self) -> None:
@@ -88,22 +88,20 @@ class Reporter:
             self._threads.working()
             with self._lock:
                 started, self._started = self._started, []
-                progress, self._progress = self._progress, {}
+                stepped, self._stepped = self._stepped, {}
                 pictures, self._pictures = self._pictures, {}
                 running = dict(self._running)
             try:
-                self._send(started, progress, pictures)
+                self._send(started, stepped, pictures)
                 self._update_watched(running)
             except Exception:  # hints may be lost
-                log.exception("could not report progress", jobs=job_ids(progress))
+                log.exception("could not report progress", jobs=job_ids(stepped))
             self._threads.idle()
             self._stopping.wait(INTERVAL_SECONDS)
 
-    def _send(
-        self, started: list[Change], progress: dict[str, tuple[str, Progress]], pictures: dict[str, Picture]
-    ) -> None:
+    def _send(self, started: list[Change], stepped: dict[str, JobRun], pictures: dict[str, Picture]) -> None:
         self._hints.changed(started)
-        self._hints.progressed(progress)
+        self._hints.progressed({job_id: (job.claim.tenant_id, job.progress) for job_id, job in stepped.items()})
         for job_id, picture in pictures.items():
             self._hints.previewed(job_id, _webp(picture))
 

@@ -84,7 +84,7 @@ class WorkerService:
         presenter = interpretation.Presenter(server, recognizers := interpretation.recognizers_of(models.cards))
         self._answering = Answering(redis, interpreter, models.cards, threads, recognizers)
         self._safety = SafetyStage(settings, models.cards)
-        files = PictureEncoder.of(settings, self._safety)
+        files = PictureEncoder.of(settings, self._safety, recognizers)
         self._publisher = Publisher(
             database, blobs, self._hints, threads, admission.store, self._clean_up, presenter, files
         )

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,8 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_shared import metrics
 from limner_shared.db import queries, tables
+from limner_shared.db.embeddings import embeddings_of
 from limner_shared.db.engine import Database, describe
 from limner_shared.db.ledger import AttemptKey, Claim, NewImage
+from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import Lane
 from limner_shared.domain.replay import DRAWN_AS, SCENE, SHARED_WITH, STYLE
 from limner_shared.domain.scenes import Scene
@@ -44,6 +46,13 @@ UNIT_SECONDS: Final = 300.0
 """One batch of lookups and copies that lasts longer is stalled."""
 
 Keys = tuple[str, ...]
+
+
+class _Stored(NamedTuple):
+    """A picture in the ledger, and its embedding, if it has one."""
+
+    image: tables.Image
+    embedding: Embedding | None
 
 
 def deduplication_keys(claim: Claim, fingerprint: Mapping[str, Any]) -> Keys:
@@ -189,16 +198,19 @@ class Deduplicator:
         if generated:
             self._generate(generated)
 
-    def _find_images(self, keys: set[str]) -> Mapping[str, tables.Image]:
+    def _find_images(self, keys: set[str]) -> Mapping[str, _Stored]:
         try:
             with self._database.read() as session:
-                return queries.pictures_of(session, sorted(keys))
+                images = queries.pictures_of(session, sorted(keys))
+                found = embeddings_of(session, [image.id for image in images.values()]) if images else {}
+                return {key: _Stored(image, found.get(image.id)) for key, image in images.items()}
         except SQLAlchemyError as error:
             log.warning("could not look up equal pictures", error=describe(error))
             return {}
 
-    def _copy_images(self, job: JobRun, images: Sequence[tables.Image]) -> list[NewImage]:
+    def _copy_images(self, job: JobRun, stored: Sequence[_Stored]) -> list[NewImage]:
         """Return the job's images, which refer to the bytes of these; empty if one is missing or damaged."""
+        images = [each.image for each in stored]
         if len(images) < job.claim.spec.n or not self._may_reuse(job.claim, [image.receipt for image in images]):
             return []
         try:
@@ -214,11 +226,12 @@ class Deduplicator:
             return []
         with Image.open(BytesIO(contents[0])) as picture:
             job.rows[0].picture = np.asarray(picture.convert("RGB"))  # for the presentation
-        return [_copied(job, image) for image in images]
+        return [_copied(job, each) for each in stored]
 
 
-def _copied(job: JobRun, image: tables.Image) -> NewImage:
+def _copied(job: JobRun, stored: _Stored) -> NewImage:
     """Return a copy for this job, without the deduplication key: lookups find the original row only."""
+    image = stored.image
     style = job.claim.spec.style_for(image.seed)  # receipts of earlier versions lack it
     return NewImage(
         sha256=image.sha256,
@@ -231,4 +244,5 @@ def _copied(job: JobRun, image: tables.Image) -> NewImage:
         alt_text=alt_text(
             job.claim.spec, image.seed, image.receipt.get(DRAWN_AS), Scene.read(image.receipt.get(SCENE))
         ),
+        embedding=stored.embedding,
     )

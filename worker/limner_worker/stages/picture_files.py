@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from PIL import Image
@@ -19,23 +20,40 @@ from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun, Row
 from limner_worker.generators.base import Picture
 from limner_worker.stages.interpretation.presentation import alt_text
+from limner_worker.stages.picture_vectors import PictureEmbedder, PictureVectors
 from limner_worker.stages.provenance import PNG_KEY, xmp
 from limner_worker.stages.safety import SafetyStage
 
 
 class PictureEncoder:
-    """Makes the files of finished jobs: judged, encoded and signed, in this order. Safe for several threads."""
+    """Makes the files of finished jobs: judged, encoded and signed, in this order. Safe for several threads.
 
-    def __init__(self, safety: SafetyStage, signer: PictureSigner | None, *, signs: bool) -> None:
-        """`signs` is whether pictures are signed whose tenant has no choice of its own."""
+    `vectors` then adds what the pictures are compared by.
+    """
+
+    def __init__(
+        self,
+        safety: SafetyStage,
+        signer: PictureSigner | None,
+        *,
+        signs: bool,
+        embedders: Mapping[str, PictureEmbedder] = MappingProxyType({}),
+    ) -> None:
+        """`signs` is whether pictures are signed whose tenant has no choice of its own.
+
+        `embedders` embed the pictures of some models, by the models' names.
+        """
+        self.vectors = PictureVectors(embedders)
         self._safety = safety
         self._signer = signer
         self._signs = signs
 
     @classmethod
-    def of(cls, settings: Settings, safety: SafetyStage) -> PictureEncoder:
+    def of(
+        cls, settings: Settings, safety: SafetyStage, embedders: Mapping[str, PictureEmbedder] = MappingProxyType({})
+    ) -> PictureEncoder:
         """The encoder that the settings ask for. Raises ConfigurationError for a certificate that cannot sign."""
-        return cls(safety, PictureSigner.of(settings), signs=settings.c2pa == "on")
+        return cls(safety, PictureSigner.of(settings), signs=settings.c2pa == "on", embedders=embedders)
 
     def encode(self, job: JobRun, fingerprint: Mapping[str, Any]) -> list[tuple[bytes, NewImage]]:
         """Return a job's pictures as PNG, each with its image record, which is true once the bytes are stored.

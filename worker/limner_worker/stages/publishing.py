@@ -287,6 +287,8 @@ def _end_traces(outcomes: Sequence[Outcome], committed: Mapping[str, str], start
 
 def _measure(outcomes: Sequence[Outcome], committed: Collection[str]) -> None:
     now = time.perf_counter()
-    for job in (outcome.job for outcome in outcomes if outcome.job.id in committed):
-        if job.generated_at is not None:
-            metrics.PUBLISH_SECONDS.observe(now - job.generated_at, model=job.claim.spec.model)
+    metrics.PUBLISH_SECONDS.observe_each(
+        (now - job.generated_at, (job.claim.spec.model,))
+        for job in (outcome.job for outcome in outcomes if outcome.job.id in committed)
+        if job.generated_at is not None
+    )

@@ -36,8 +36,14 @@ class Outcome:
 class _Encoded:
     """A job's encoded pictures, and the result that is true once they are stored."""
 
-    outcome: Outcome
+    job: JobRun
+    result: Result
     pictures: list[bytes]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of the attempt once the pictures are stored."""
+        return Outcome(self.job, self.result)
 
 
 class PictureStorage:
@@ -58,7 +64,9 @@ class PictureStorage:
         """
         encoded = [self._encode(job, fingerprint) for job, fingerprint in jobs]
         failed = [each for each in encoded if isinstance(each, Outcome)]
-        return failed + self._put([each for each in encoded if isinstance(each, _Encoded)])
+        group = [each for each in encoded if isinstance(each, _Encoded)]
+        results = self._encoder.vectors.add([(each.job, each.result) for each in group])
+        return failed + self._put([replace(each, result=result) for each, result in zip(group, results, strict=True)])
 
     def _encode(self, job: JobRun, fingerprint: dict[str, Any]) -> _Encoded | Outcome:
         try:
@@ -70,7 +78,7 @@ class PictureStorage:
         except Exception:  # the attempt counts as lost, and the job is tried again
             log.exception("could not encode a picture", job=job.id)
             return Outcome(job, None)
-        return _Encoded(Outcome(job, Result(job.id, job.claim.attempt, images)), list(pictures))
+        return _Encoded(job, Result(job.id, job.claim.attempt, images), list(pictures))
 
     def _put(self, group: Sequence[_Encoded]) -> list[Outcome]:
         if not group:
@@ -80,14 +88,14 @@ class PictureStorage:
                 self._blobs.put_all([picture for each in group for picture in each.pictures])
             except (StorageFull, StorageFailed) as error:
                 self._breaker.failed()
-                jobs = [each.outcome.job.id for each in group]
+                jobs = [each.job.id for each in group]
                 log.warning("could not store pictures", jobs=jobs, error=error.code)
                 if self._breaker.failing_seconds > STORE_PATIENCE_SECONDS or self._closing.wait(RETRY_SECONDS):
                     return [replace(each.outcome, result=None, charged=False) for each in group]
             except Exception:
                 if len(group) > 1:  # only the job whose picture causes it may suffer
                     return [outcome for each in group for outcome in self._put([each])]
-                log.exception("could not store a picture", job=group[0].outcome.job.id)
+                log.exception("could not store a picture", job=group[0].job.id)
                 return [replace(group[0].outcome, result=None)]
             else:
                 self._breaker.succeeded()

@@ -26,6 +26,8 @@ from limner_shared.domain import cells
 from limner_shared.domain.access import DEFAULT_OVERLAP_SECONDS, Expiry, Scope, parse_scopes, read_scopes, store_scopes
 from limner_shared.errors import InvalidState, NotFound, Unauthorized
 
+SESSION_LABEL: Final = "oidc:"
+"""How the labels of keys begin that are made when somebody signs in at an identity provider."""
 LAST_USED_SECONDS: Final = 60
 """The last use of a key is written at most once in this time."""
 
@@ -125,6 +127,15 @@ def revoke(session: Session, lookup: str, *, tenant_id: str | None = None, actor
     if found is None:
         raise NotFound(f"There is no valid key {lookup}.")
     audit.record(session, found.tenant_id, actor, Action.KEY_REVOKED, lookup, {"label": found.label})
+
+
+def end_session(session: Session, key_id: str) -> bool:
+    """Revoke a key that was made for a session at an identity provider, which its label tells; others stay valid."""
+    label = session.scalar(select(ApiKey.label).where(ApiKey.id == key_id, _is_valid()))
+    if label is None or not label.startswith(SESSION_LABEL):
+        return False
+    revoke(session, key_id, actor=key_id)
+    return True
 
 
 def list_keys(session: Session) -> Sequence[tuple[ApiKey, str]]:

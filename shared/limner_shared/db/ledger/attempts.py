@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Row, Text, bindparam, cast, func, select, update
+from sqlalchemy import ColumnElement, Row, Text, and_, bindparam, cast, func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -17,7 +18,8 @@ from limner_shared.db.ledger.intake import reserve_quota
 from limner_shared.db.ledger.scheduling import BACK_TO_QUEUE, retry, start_due
 from limner_shared.db.ledger.search_index import replace_words
 from limner_shared.db.ledger.types import AttemptKey, Change, Claim, Result, error_values, record, transition
-from limner_shared.db.many_rows import among, insert_many, update_many
+from limner_shared.db.library_tables import ImageEmbedding
+from limner_shared.db.many_rows import among, among_those, insert_many, update_many
 from limner_shared.db.tables import Image, Job, Tenant
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.conditions import Interpretation
@@ -26,6 +28,10 @@ from limner_shared.domain.jobs import LOSSES_TOGETHER, SPEC_VERSION, JobSpec, Jo
 from limner_shared.domain.safety import TenantPolicy
 from limner_shared.domain.webhooks import EventType
 from limner_shared.errors import UnreadableJob
+
+_KEY: Final = Job.id.concat(":").concat(cast(Job.attempt, Text))
+"""An attempt's key as one text."""
+_RUNNING: Final = Job.state == JobState.RUNNING
 
 
 def claim(
@@ -40,8 +46,8 @@ def claim(
     `together`: the jobs will run beside others, so those that must run alone are left out. An old message may name
     such a job: it was published before the job's workers were lost.
     """
-    statement = _claim_statement(job_ids, owner, lease_seconds, together=together)
-    rows = session.execute(statement).all()
+    values = {"jobs": list(job_ids), "by": owner, "lease": lease_seconds}
+    rows = session.execute(_claim_statement(together=together), values).all()
     record(session, "claimed", [row.id for row in rows], {"owner": owner})
     started = [row for row in rows if row.attempt == 1]
     events = [NewEvent(row.tenant_id, EventType.JOB_STARTED, row.id, row.webhook) for row in started]
@@ -56,24 +62,25 @@ def claim(
     return claims
 
 
-def _claim_statement(
-    job_ids: Iterable[str], owner: str, lease_seconds: float, *, together: bool
-) -> ReturningUpdate[*tuple[Any, ...]]:
+@cache
+def _claim_statement(*, together: bool) -> ReturningUpdate[*tuple[Any, ...]]:
     readable = func.coalesce(Job.spec["version"].as_integer(), SPEC_VERSION) <= SPEC_VERSION
     chosen = (
         select(Job.id)
-        .where(among(Job.id, job_ids), Job.state.in_(sources(JobState.RUNNING)), Job.not_before.is_(None), readable)
+        .where(
+            among_those(Job.id, "jobs"), Job.state.in_(sources(JobState.RUNNING)), Job.not_before.is_(None), readable
+        )
         .where(pause_queries.not_paused())
         .with_for_update(skip_locked=True)
     )
     if together:
         chosen = chosen.where(Job.losses < LOSSES_TOGETHER)
-    values = {
+    values: dict[Any, Any] = {
         Job.state: JobState.RUNNING,
         Job.version: Job.version + 1,
         Job.attempt: Job.attempt + 1,
-        Job.owner: owner,
-        Job.lease_until: now() + lease_seconds,
+        Job.owner: bindparam("by"),
+        Job.lease_until: now() + bindparam("lease", type_=Job.lease_until.type),
         Job.started_at: func.coalesce(Job.started_at, now()),
     }
     tenant = [_of_tenant(name) for name in ("share_results", "safety", "blocked_terms", "sign_pictures")]
@@ -174,10 +181,22 @@ def finish(session: Session, results: Sequence[Result]) -> list[Change]:
     current = _current([result.key for result in by_id.values()])
     changes = transition(session, current, values, JobState.SUCCEEDED.value)
     _store_presentations(session, [by_id[change.id] for change in changes])
-    rows = [row for change in changes for row in _image_rows(by_id[change.id])]
-    if rows:
-        session.execute(insert_many(Image).values(created_at=now()), rows)
+    _store_images(session, [(change.tenant_id, by_id[change.id]) for change in changes])
     return changes
+
+
+def _store_images(session: Session, results: Sequence[tuple[str, Result]]) -> None:
+    """Insert the images of results, each given with its tenant's id, and their embeddings."""
+    rows: list[dict[str, Any]] = []
+    embeddings: list[dict[str, Any]] = []
+    for tenant_id, result in results:
+        stored = _image_rows(result)
+        rows += stored
+        for row, image in zip(stored, result.images, strict=True):
+            if image.embedding is not None:
+                embeddings.append({"image_id": row["id"], "tenant_id": tenant_id, **image.embedding._asdict()})
+    insert_many(session, Image, rows, times={"created_at": 0})
+    insert_many(session, ImageEmbedding, embeddings)
 
 
 def _store_presentations(session: Session, results: Sequence[Result]) -> None:
@@ -216,9 +235,8 @@ def requeue(session: Session, which: ColumnElement[bool], *, losses: int, reason
 def _current(attempts: Iterable[AttemptKey]) -> ColumnElement[bool]:
     """The fencing condition: these attempts, if they are still running and the current ones."""
     keys = list(attempts)
-    key = Job.id.concat(":").concat(cast(Job.attempt, Text))
-    the_current = among(key, [f"{job_id}:{attempt}" for job_id, attempt in keys])
-    return among(Job.id, [job_id for job_id, _ in keys]) & the_current & (Job.state == JobState.RUNNING)
+    the_current = among(_KEY, [f"{job_id}:{attempt}" for job_id, attempt in keys])
+    return and_(among(Job.id, [job_id for job_id, _ in keys]), the_current, _RUNNING)
 
 
 def _image_rows(result: Result) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from limner_shared.db.engine import insert_new, now
-from limner_shared.db.many_rows import NO_SYNC
+from limner_shared.db.engine import now
+from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.tables import GIVEN_UP, Garbage, Image, Input
 
 
@@ -38,7 +38,7 @@ def schedule_blob_deletion(session: Session, hashes: Sequence[str]) -> None:
         restarted = update(Garbage).where(Garbage.sha256.in_(hashes)).values(since=now())
         session.execute(restarted, execution_options=NO_SYNC)
         rows = [{"sha256": digest} for digest in hashes]
-        session.execute(insert_new(session, Garbage, "sha256").values(since=now()), rows)
+        insert_many(session, Garbage, rows, times={"since": 0}, skip_existing=("sha256",))
 
 
 def give_up_inputs(session: Session, ids: Sequence[str]) -> None:

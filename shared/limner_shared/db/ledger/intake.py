@@ -59,7 +59,7 @@ def submit(
     if outlook is not None and window and not scheduled:
         lane = _lane_at_once(session, tenant_id, new, window, outlook)
     rows = [_row(job, tenant_id, bulk_id, moment, lane) for job in new]
-    session.execute(insert_many(Job), rows)
+    insert_many(session, Job, rows)
     add_words(session, [(row["id"], tenant_id, row["spec"], row["extra"]) for row in rows])
     _store_inputs(session, rows, new)
     count_submission(session, [(job.spec.model, job.priority) for job in new], bulk=bulk_id is not None)
@@ -206,8 +206,7 @@ def _store_inputs(session: Session, rows: Sequence[Mapping[str, Any]], new: Sequ
         for digest in (job.spec.image, job.spec.mask)
         if digest is not None
     ]
-    if inputs:
-        session.execute(insert_many(Input), inputs)
+    insert_many(session, Input, inputs)
 
 
 def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: Lane | None) -> dict[str, Any]:

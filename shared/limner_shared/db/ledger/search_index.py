@@ -8,11 +8,10 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
-from limner_shared.db.engine import insert_new
 from limner_shared.db.ledger.erasure import Forgotten
 from limner_shared.db.ledger.types import lock
 from limner_shared.db.library_tables import WORD_INDEX, WORD_PURGE, JobWords
-from limner_shared.db.many_rows import NO_SYNC
+from limner_shared.db.many_rows import NO_SYNC, insert_many
 from limner_shared.db.tables import UNINDEXED, Job
 from limner_shared.domain.search_words import document
 
@@ -27,8 +26,7 @@ def add_words(session: Session, jobs: Iterable[tuple[str, str, Mapping[str, Any]
         {"job_id": job_id, "tenant_id": tenant_id, "words": document(tenant_id, spec, metadata)}
         for job_id, tenant_id, spec, metadata in jobs
     ]
-    if rows:
-        session.execute(insert_new(session, JobWords, "job_id"), rows)
+    insert_many(session, JobWords, rows, skip_existing=("job_id",))
 
 
 def replace_words(session: Session, job_id: str, tenant_id: str, spec: Mapping[str, Any]) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Update, literal, select, update
+from sqlalchemy import ColumnElement, Insert, Select, Text, Update, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.counting import count_transition
-from limner_shared.db.many_rows import NO_SYNC, among, insert_many, update_many
+from limner_shared.db.many_rows import NO_SYNC, among_those, insert_from, update_many
 from limner_shared.db.table_base import Json
 from limner_shared.db.tables import Bulk, Event, Job
 from limner_shared.db.webhooks.outbox import NewEvent, emit
 from limner_shared.domain.bulks import BulkState
+from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobSpec, JobState, Lane, Priority
 from limner_shared.domain.safety import OWN_NOTHING, TenantPolicy
@@ -125,6 +127,8 @@ class NewImage:
     receipt: Mapping[str, Any]
     alt_text: str | None = None
     deduplication_key: str | None = None
+    embedding: Embedding | None = None
+    """By which it is compared with others; None if its model has no encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +258,14 @@ def bulk_completed(session: Session, statement: Update) -> list[NewEvent]:
 def record(session: Session, kind: str, job_ids: Sequence[str], detail: Mapping[str, Any]) -> None:
     """Record one event for each of these jobs, at its current attempt."""
     if job_ids:
-        of_each = select(Job.id, Job.attempt, literal(kind), literal(dict(detail), Json), now())
-        columns = ("job_id", "attempt", "kind", "detail", "created_at")
-        session.execute(insert_many(Event).from_select(columns, of_each.where(among(Job.id, job_ids))))
+        session.execute(_record_statement(), {"jobs": list(job_ids), "what": kind, "more": dict(detail)})
+
+
+@cache
+def _record_statement() -> Insert:
+    of_each = select(Job.id, Job.attempt, bindparam("what", type_=Text()), bindparam("more", type_=Json), now())
+    columns = ("job_id", "attempt", "kind", "detail", "created_at")
+    return insert_from(Event).from_select(columns, of_each.where(among_those(Job.id, "jobs")))
 
 
 def error_values(error: LimnerError) -> dict[str, Any]:

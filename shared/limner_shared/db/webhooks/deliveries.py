@@ -78,9 +78,9 @@ def due_receivers(session: Session, after: str, limit: int) -> tuple[list[DueRec
         .scalar_subquery()
     )
     head = aliased(delivery)
-    query = select(head.receiver, head.tenant_id, head.next_at <= now()).join_from(found, head, head.id == earliest)
+    query = select(head.receiver, head.tenant_id, now() - head.next_at).join_from(found, head, head.id == earliest)
     rows = session.execute(query).all()
-    due = [DueReceiver(row[0], row[1]) for row in rows if row[2]]
+    due = [DueReceiver(row[0], row[1], row[2]) for row in rows if row[2] >= 0]
     return due, max(row[0] for row in rows) if len(rows) == limit else ""
 
 

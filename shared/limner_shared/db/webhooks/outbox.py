@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from limner_shared.db.engine import now
 from limner_shared.db.many_rows import insert_many
 from limner_shared.db.webhook_tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from limner_shared.domain.ids import new_id
@@ -61,9 +60,7 @@ def emit(session: Session, events: Sequence[NewEvent]) -> bool:
             rows.append(_row(event))
             deliveries += (delivery_row(rows[-1]["id"], event.tenant_id, receiver) for receiver in receivers)
     if rows:
-        session.execute(insert_many(WebhookEvent).values(created_at=now()), rows)
-        times = {"created_at": now(), "next_at": now(), "deadline_at": now() + GIVE_UP_SECONDS}
-        session.execute(insert_many(WebhookDelivery).values(**times), deliveries)
+        _insert(session, rows, deliveries, GIVE_UP_SECONDS)
     return bool(rows)
 
 
@@ -71,10 +68,16 @@ def emit_to(session: Session, event: NewEvent, receiver: Receiver, seconds: floa
     """Write an event for this receiver alone, which is tried for `seconds`; returns the id of the delivery."""
     row = _row(event)
     delivery = delivery_row(row["id"], event.tenant_id, receiver)
-    session.execute(insert_many(WebhookEvent).values(created_at=now()), [row])
-    times = {"created_at": now(), "next_at": now(), "deadline_at": now() + seconds}
-    session.execute(insert_many(WebhookDelivery).values(**times), [delivery])
+    _insert(session, [row], [delivery], seconds)
     return delivery["id"]
+
+
+def _insert(
+    session: Session, rows: Sequence[Mapping[str, Any]], deliveries: Sequence[Mapping[str, Any]], seconds: float
+) -> None:
+    """Write events and their deliveries, which are tried for `seconds`."""
+    insert_many(session, WebhookEvent, rows, times={"created_at": 0})
+    insert_many(session, WebhookDelivery, deliveries, times={"created_at": 0, "next_at": 0, "deadline_at": seconds})
 
 
 def delivery_row(event_id: str, tenant_id: str, receiver: Receiver) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner_worker.generators.base import Padding
+from limner_worker.generators.diffusers.call_likeness import Likeness
 from limner_worker.generators.nested_tensors import PLAIN, divided, is_list, is_mapping, plain_or_none
 
 TIMES: Final = ("timestep", "timesteps")
@@ -36,8 +38,6 @@ MASKS: Final = {"encoder_hidden_states": "encoder_hidden_states_mask"}
 """Text arguments whose length varies between images (Qwen-Image), with the argument that masks their padding."""
 OBJECT: Final = "object"
 """The first item of the identity of a value of any other type."""
-SHAPED: Final = ("rows", "time")
-"""The first items of the signatures of tensors that depend on shape and dtype only."""
 APART: Final = "apart"
 """The first item of the signature of a tensor whose rows may not be independent."""
 ALONE: Final = frozenset({APART, OBJECT})
@@ -81,8 +81,9 @@ class Signature:
         arguments must have rows to be joined.
         """
         self.name = name
-        self._shares = shares
+        self._marks = ALONE if shares else ALONE_IF_ENCODER
         self._signature = inspect.signature(function)
+        self._masks = [(name, mask) for name, mask in MASKS.items() if mask in self._signature.parameters]
         parameters = self._signature.parameters.values()
         # Binding by hand takes a tenth of the time of `Signature.bind`, but knows no `*args`.
         self._positional = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else [p.name for p in parameters]
@@ -90,20 +91,30 @@ class Signature:
     def call(self, args: Sequence[Any], kwargs: Mapping[str, Any], digests: Digests) -> Call:
         """Return the pipeline's call with its key. Raises TypeError for a call without a tensor or list."""
         arguments = self._bind(args, kwargs)
+        for name, mask in self._masks:
+            if arguments.get(name) is not None:
+                _pad_text(arguments, name, mask)
+        earlier = digests.earlier.get(self.name)
+        if earlier is not None and earlier[1].holds(arguments):
+            return Call(self.name, arguments, earlier[0].rows, earlier[0].key, earlier[0].alone)
         rows = next((_length(value) for value in arguments.values() if isinstance(value, (Tensor, list))), None)
         if rows is None:
             raise TypeError(f"{self.name} is called without a tensor")
-        for name, mask in MASKS.items():
-            if mask in self._signature.parameters and arguments.get(name) is not None:
-                _pad_text(arguments, name, mask)
-        parts = [digests.signature(name, value, rows) for name, value in arguments.items()]
-        alone = any(marks & (ALONE if self._shares else ALONE_IF_ENCODER) for _, marks in parts)
-        return Call(self.name, arguments, rows, (self.name, rows, *[part for part, _ in parts]), alone)
+        parts = {name: _signature(name, value, rows, digests) for name, value in arguments.items()}
+        alone = any(_names((name, part), mark) for name, part in parts.items() for mark in self._marks)
+        call = Call(self.name, arguments, rows, (self.name, rows, *parts.items()), alone)
+        likeness = Likeness.of_all(arguments, parts)
+        if likeness is not None:
+            digests.earlier[self.name] = dataclasses.replace(call, arguments={}), likeness
+        return call
 
     def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if self._positional is not None:
-            given = {**dict(zip(self._positional, args, strict=False)), **kwargs}
-            return {name: value for name, value in given.items() if name not in IGNORED}
+            given = dict(zip(self._positional, args, strict=False))
+            given.update(kwargs)
+            for name in IGNORED:
+                given.pop(name, None)
+            return given
         arguments = self._signature.bind(*args, **kwargs).arguments
         for name, parameter in self._signature.parameters.items():
             if parameter.kind is parameter.VAR_KEYWORD:
@@ -116,23 +127,8 @@ class Digests:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Tensor, str]] = {}
-        self._signatures: dict[str, tuple[Any, int, Hashable, tuple[Hashable, frozenset[str]]]] = {}
-
-    def signature(self, name: str, value: Any, rows: int) -> tuple[Hashable, frozenset[str]]:
-        """Return the part of a call's key for an argument, and the marks in it that prevent a call from being joined.
-
-        Most arguments are the same object at every step, or tensors of which only shape and dtype count.
-        """
-        known = self._signatures.get(name)
-        shape = (value.shape, value.dtype) if isinstance(value, Tensor) else None
-        if known is not None and known[1] == rows and (known[0] is value or (shape is not None and known[2] == shape)):
-            return known[3]
-        part = name, _signature(name, value, rows, self)
-        found = part, frozenset(mark for mark in ALONE_IF_ENCODER if _names(part, mark))
-        if shape is not None or value is None or isinstance(value, PLAIN):  # others may be changed in place
-            kind = cast("tuple[Hashable, ...]", part[1])[0] if isinstance(part[1], tuple) else part[1]
-            self._signatures[name] = value, rows, shape if kind in SHAPED else None, found
-        return found
+        self.earlier: dict[str, tuple[Call, Likeness]] = {}
+        """The last call of each function, without its arguments: the next one mostly has the same key."""
 
     def of(self, tensor: Tensor) -> str:
         """Return the SHA-256 of a tensor's values."""
@@ -237,13 +233,24 @@ def _join(name: str, values: Sequence[Any], rows: int) -> Any:
     first = values[0]
     if isinstance(first, Tensor):
         if name in TIMES and first.ndim <= 1:
-            return torch.cat([value.expand(rows) for value in values])
+            return _join_times(values, rows)
         return torch.cat(list(values)) if first.ndim and first.shape[0] == rows else first
     if is_list(first) and len(first) == rows:
         return [item for value in values for item in value]
     if is_mapping(first):
         return {key: _join(key, [value[key] for value in values], rows) for key in first}
     return first
+
+
+def _join_times(values: Sequence[Tensor], rows: int) -> Tensor:
+    """Join times, of which each call has one for all its rows or one for each. A view for each call would take longer
+    than the joining.
+    """
+    if all(not value.ndim for value in values):
+        return torch.stack([value for value in values for _ in range(rows)])
+    if all(value.ndim and value.shape[0] == rows for value in values):
+        return torch.cat(list(values))
+    return torch.cat([value.expand(rows) for value in values])
 
 
 def _shares(value: Any, rows: int, size: int) -> list[Any]:

@@ -50,12 +50,17 @@ class ScheduledStep:
         self.scheduler = scheduler
         self.arguments: dict[str, Any] = {**dict(zip(_parameters(scheduler.__class__), args, strict=False)), **kwargs}
         self.rows = int(self.arguments["sample"].shape[0])
-        self.position: Hashable = (scheduler.__class__, *identities.of(scheduler.__dict__, self.arguments, self.rows))
+        self.identities = identities
+        self.position: Hashable = identities.of(scheduler, self.arguments, self.rows)
         """Steps with equal positions may be made as one."""
 
 
 class Identities:
-    """What distinguishes one image's step from another's: numbers, tables and shapes. Few change at each step."""
+    """What distinguishes one image's step from another's: numbers, tables and shapes. Few change at each step.
+
+    Images whose last step was made as one have equal states as long as nothing else changes them, so their numbers and
+    tables need not be compared again.
+    """
 
     def __init__(self) -> None:
         self._fixed: dict[str, Any] = {}
@@ -63,17 +68,30 @@ class Identities:
         self._fixed_content: Hashable = None
         self._varying: list[str] = []
         self._count = 0
+        self._joint_step: object | None = None
+        self._after: tuple[dict[str, Any], list[list[Any]]] = {}, []
+        """The scheduler's state after the joint step, and the content of its lists, which steps change in place."""
 
-    def of(self, state: Mapping[str, Any], arguments: Mapping[str, Any], rows: int) -> tuple[Hashable, ...]:
+    def joined(self, step: object, state: Mapping[str, Any]) -> None:
+        """The scheduler has this state after a joint step; `step` is one object for all images of the step."""
+        self._joint_step, self._after = step, (dict(state), _lists(state))
+
+    def of(self, scheduler: Any, arguments: Mapping[str, Any], rows: int) -> Hashable:
         """Return what distinguishes a scheduler's state and a call, apart from the content of tensors with rows."""
+        state: dict[str, Any] = scheduler.__dict__
+        times = state.get("timesteps")
+        given = tuple(
+            [(name, _identity(value, rows, times)) for name, value in arguments.items() if name != "generator"]
+        )
+        if self._joint_step is not None and _same(state, self._after[0]) and _same(_lists(state), self._after[1]):
+            return self._joint_step, given
+        self._joint_step = None
+        return scheduler.__class__, *self._state(state, rows, times), given
+
+    def _state(self, state: Mapping[str, Any], rows: int, times: Any) -> tuple[Hashable, ...]:
         if len(state) != self._count or not all(map(is_, map(state.get, self._fixed), self._fixed.values())):
             self._look(state, rows)
-        times = state.get("timesteps")
-        return (
-            self._fixed_content,
-            tuple([_identity(state[name], rows, times) for name in self._varying]),
-            tuple([(name, _identity(value, rows, times)) for name, value in arguments.items() if name != "generator"]),
-        )
+        return self._fixed_content, tuple([_identity(state[name], rows, times) for name in self._varying])
 
     def _look(self, state: Mapping[str, Any], rows: int) -> None:
         self._varying = [
@@ -85,6 +103,18 @@ class Identities:
         self._varying = [name for name in self._varying if name not in TAPPED]
         self._count = len(state)
         self._fixed_content = tuple([(name, _content(value)) for name, value in self._fixed.items()])
+
+
+def _lists(state: Mapping[str, Any]) -> list[list[Any]]:
+    return [list(cast("list[Any]", value)) for value in state.values() if type(value) is list]
+
+
+def _same(some: Any, others: Any) -> bool:
+    """Whether the same objects, or equal numbers, are in the same places."""
+    try:
+        return bool(some == others)
+    except (RuntimeError, ValueError):  # two tensors or arrays have been compared by their elements
+        return False
 
 
 def _identity(value: Any, rows: int, times: Any) -> Hashable:
@@ -133,6 +163,9 @@ def step_jointly(steps: Sequence[ScheduledStep]) -> list[Any]:
         if value is not before.get(name, before) or isinstance(value, list):
             for state, share in zip(states, _shares(value, rows, len(steps)), strict=True):
                 state[name] = share
+    step = object()
+    for each, state in zip(steps, states, strict=True):
+        each.identities.joined(step, state)
     return _shares(result, rows, len(steps))
 
 

@@ -19,6 +19,7 @@ from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, split
+from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
@@ -62,6 +63,7 @@ class DiffusersPipeline:
                 self._tap(name, module)
         about = self.fingerprint() | {"text_batch": card.text_batch, "gpu": self._device.name}
         self._texts = TextOutputs(EmbeddingCache(cache_bytes, SharedEmbeddingCache.at(cache_url, about)))
+        self._prompts = EncodedPrompts(cache_bytes)
         prepared = self._loaded.schedulers.items()
         self._joint_schedulers = {
             name for name, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))
@@ -105,11 +107,12 @@ class DiffusersPipeline:
     @contextmanager
     def without_text_cache(self) -> Iterator[None]:
         """A context without a cache of encoded texts."""
-        texts, self._texts = self._texts, TextOutputs(EmbeddingCache(0))
+        texts, prompts = self._texts, self._prompts
+        self._texts, self._prompts = TextOutputs(EmbeddingCache(0)), EncodedPrompts(0)
         try:
             yield
         finally:
-            self._texts = texts
+            self._texts, self._prompts = texts, prompts
 
     # --- for the engine ---
 
@@ -286,7 +289,9 @@ class DiffusersPipeline:
         task.placed = self._device.places_matter
         pipeline, scheduler, arguments = self._loaded.call_of(task)
         pausing = not any(name.startswith(DENOISERS) for name in self._functions)
-        return SuspendedRun(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)
+        run = SuspendedRun(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)
+        self._prompts.use(pipeline, self._loaded.pipelines[task.spec.task], run.adapters)
+        return run
 
 
 def _require_finite(call: Call | None) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from operator import is_, methodcaller
+from itertools import repeat
+from operator import is_
 from typing import Any, Final
 
 import torch
@@ -40,7 +41,6 @@ class Changes:
 
 
 AS_LOADED: Final = Changes()
-_HELD: Final = methodcaller("get", "processor")
 
 
 class SharedModules:
@@ -71,7 +71,8 @@ class SharedModules:
         """Return the differences from the state at load, after an image's code has run."""
         dtypes = [example.dtype for example in self._examples.values()]
         # This runs after each call of each image, over up to 140 attention layers, so it has no loop in Python.
-        if dtypes == self._dtypes and all(map(is_, map(_HELD, self._places), self._processors)):
+        now = map(dict.get, self._places, repeat("processor"))
+        if dtypes == self._dtypes and all(map(is_, now, self._processors)):
             self._now = AS_LOADED
             return AS_LOADED
         processors = [_processor(part) for part in self._attentions]

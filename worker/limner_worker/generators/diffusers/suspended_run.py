@@ -26,6 +26,7 @@ from limner_shared.errors import GenerationFailed
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.diffusers.call_batching import Call, Digests, Signature
 from limner_worker.generators.diffusers.checkpoint import Checkpoint, Output
+from limner_worker.generators.diffusers.encoded_prompts import forget
 from limner_worker.generators.diffusers.host_times import HostTimes
 from limner_worker.generators.diffusers.joint_steps import Joining, ScheduledStep
 from limner_worker.generators.diffusers.output_pictures import picture_of
@@ -101,7 +102,8 @@ class SuspendedRun:
         """[height, width, 3] in [0, 1]; None until decoded."""
         self.joining = Joining()
         self._digests = Digests()
-        self._adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
+        self.adapters = tuple((adapter.name, adapter.weight) for adapter in task.spec.adapters)
+        """The names and weights of the adapters that the calls need."""
         self._pipe: Any = pipeline
         self._scheduler, self._scheduler_steps = scheduler, 0
         self._uses_flow_matching = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
@@ -135,7 +137,7 @@ class SuspendedRun:
     def key(self) -> Hashable:
         """The pending call with its tensor shapes, the adapters, and the changes to the shared modules."""
         call = None if self.pending is None else self.pending.key
-        return self.task.alone, self._adapters, self.changes.key, call, id(self) if self.solitary else None
+        return self.task.alone, self.adapters, self.changes.key, call, id(self) if self.solitary else None
 
     @property
     def solitary(self) -> bool:
@@ -143,11 +145,6 @@ class SuspendedRun:
         if self.pending is None:
             return self.kind is Kind.PAUSE
         return self.pending.alone or self.changes.alone or self.pending.name in self._shared.unbatched_calls
-
-    @property
-    def adapters(self) -> tuple[tuple[str, float], ...]:
-        """The names and weights of the adapters that the calls need."""
-        return self._adapters
 
     @property
     def call(self) -> Call:
@@ -195,6 +192,7 @@ class SuspendedRun:
         for name in ("step", "set_timesteps"):
             self._scheduler.__dict__.pop(name, None)
         vars(self._run).clear()
+        forget(self._pipe)
         self.pending = self.kind = self.picture = None
         self.changes = AS_LOADED
         self._shared.enter(AS_LOADED)

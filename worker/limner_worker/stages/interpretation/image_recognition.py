@@ -1,14 +1,19 @@
-"""Recognition of finished pictures by the evaluator: names of things, for the presentation."""
+"""What the evaluator sees in finished pictures: names of things, and vectors by which pictures are compared."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_TYPE, Embedding
 from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.known_names import KnownNames
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
@@ -23,6 +28,20 @@ MIN_COSINE: Final = 0.53
 MIN_MARGIN: Final = 0.2
 """The margin by which a name must be nearer to the picture than the prompt itself."""
 
+EMBEDDED_AT_ONCE: Final = 32
+
+
+def reduction(dimensions: int) -> Tensor:
+    """Return the fixed matrix that reduces the tower's vectors: float32 [dimensions, DIMENSIONS], orthonormal columns.
+
+    A random projection keeps angles to about 1/sqrt(DIMENSIONS) (Johnson and Lindenstrauss 1984) and needs no data, so
+    that vectors of the same weights remain comparable.
+    """
+    # The legacy generator: numpy promises that its numbers never change (NEP 19).
+    random = np.random.RandomState(0).standard_normal((dimensions, DIMENSIONS))
+    columns, triangle = np.linalg.qr(random)
+    return torch.as_tensor(columns * np.sign(np.diag(triangle)), dtype=torch.float32)
+
 
 class EvaluatorRecognizer:
     """The image tower with the names that it was trained with. For drawings of that kind. Thread-safe."""
@@ -33,6 +52,19 @@ class EvaluatorRecognizer:
         self._encoder = TextEncoder(folder)
         self._names = KnownNames(folder)
         self._lock = threading.Lock()
+        self._reduction = reduction(self._tower.concept.out_features)
+        weights = hashlib.sha256((folder / TOWER).read_bytes()).hexdigest()[:16]
+        self._name = f"{folder.name}:{weights}"
+
+    @torch.inference_mode()
+    def embed(self, pictures: Sequence[Picture]) -> list[Embedding]:
+        """Return the embedding of each picture, uint8 [H, W, 3], of any sizes."""
+        found: list[Embedding] = []
+        for start in range(0, len(pictures), EMBEDDED_AT_ONCE):
+            some = torch.cat([_pixels(picture) for picture in pictures[start : start + EMBEDDED_AT_ONCE]])
+            reduced = F.normalize(self._tower(some).concept @ self._reduction, dim=1).numpy().astype(VECTOR_TYPE)
+            found += [Embedding(self._name, vector.tobytes()) for vector in reduced]
+        return found
 
     def translated(self, name: str, language: str) -> str:
         """Return a name in another language, or the name itself if there is no translation."""
@@ -50,10 +82,15 @@ class EvaluatorRecognizer:
         """
         with self._lock:  # the encoder's engine is not thread-safe
             asked = self._encoder.encode([prompt])[0]
-        pixels = torch.as_tensor(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-        seen = self._tower(F.adaptive_avg_pool2d(pixels, SIZE)).concept[0]
+        seen = self._tower(_pixels(picture)).concept[0]
         best = (self._names.embeddings @ seen).topk(min(count, len(self._names.names)))
         if float(seen @ asked) > float(best.values[0]) - MIN_MARGIN:
             return []
         found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         return [(self._names.names[place], score) for score, place in found if score >= MIN_COSINE]
+
+
+def _pixels(picture: Picture) -> Tensor:
+    """A picture, uint8 [H, W, 3], as the tower takes it: float32 [1, 3, SIZE, SIZE] in [-1, 1]."""
+    pixels = torch.as_tensor(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return F.adaptive_avg_pool2d(pixels, SIZE)

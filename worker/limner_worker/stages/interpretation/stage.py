@@ -15,6 +15,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database, describe
 from limner_shared.domain.cards import ModelCard
 from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.domain.scenes import Scene
 from limner_shared.errors import ConfigurationError, TooManyRequests
@@ -47,6 +48,10 @@ class ImageRecognizer(Protocol):
 
     def known_names(self) -> Mapping[str, Sequence[str]]:
         """Return the names that the model was trained with, by language."""
+        ...
+
+    def embed(self, pictures: Sequence[Picture]) -> Sequence[Embedding]:
+        """Return the vector of each picture by which it is compared with others."""
         ...
 
 

@@ -4,6 +4,7 @@ import { api, call, getJson, send } from "./api.js";
 import { readBulk } from "./bulk-file.js";
 import { onReconnect } from "./connection.js";
 import { contactSheet, MOST } from "./contact-sheet.js";
+import { bulkEstimate } from "./cost.js";
 import { $, button, el, icon } from "./dom.js";
 import { dateTime, number, t, tn } from "./i18n.js";
 import { attempt, toast } from "./toast.js";
@@ -42,8 +43,11 @@ function showChecked(errors) {
   }
   $("#checked").replaceChildren(...parts);
   $("#skip").hidden = !errors.length || !read?.requests.length;
+  showEstimate((read?.requests || []).map(({ request }) => request));
   update();
 }
+
+const showEstimate = bulkEstimate($("#estimate"));
 
 function update() {
   const ready = read?.requests.length || 0;

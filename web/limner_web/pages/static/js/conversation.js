@@ -1,5 +1,6 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
 import { call, getJson, pictureUrl, send } from "./api.js";
+import { dock } from "./dock.js";
 import { $, el } from "./dom.js";
 import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
@@ -207,5 +208,6 @@ setInterval(() => {
   for (const { id, job } of shown) if (job?.status === "running" && entries.get(id)) showPreview(entries.get(id)).catch(() => {});
 }, 1000);
 
+dock($("#compose"));
 tryAction(open);
 follow({ onUnknown: () => false });

@@ -1,6 +1,7 @@
 // The grid page: plans a grid, draws it as one bulk, shows it as it comes and saves it as one picture.
 import { again, vary } from "./actions.js";
 import { call, getJson, send, thumbnailUrl } from "./api.js";
+import { bulkEstimate } from "./cost.js";
 import { $, el } from "./dom.js";
 import { drawGrid } from "./grid-picture.js";
 import { NAMES, readPlan, setUpPlan } from "./grid-plan.js";
@@ -31,8 +32,11 @@ const viewer = setUpViewer({
 
 // --- planning --------------------------------------------------------------------------------------------------------------
 
+const showEstimate = bulkEstimate($("#estimate"));
+
 function showPlan() {
   const { requests } = readPlan();
+  showEstimate(requests ?? []);
   submit.textContent = requests ? tn("Draw %(n)s picture", "Draw %(n)s pictures", requests.length) : t("Draw");
 }
 

@@ -2,11 +2,12 @@
 import { again, submit, vary } from "./actions.js";
 import { getJson } from "./api.js";
 import { mode, setMode, setUpDescribe, understand } from "./describe.js";
+import { dock } from "./dock.js";
 import { $, el, perFrame } from "./dom.js";
 import { setUpDropSettings } from "./drop-settings.js";
 import { failure } from "./errors.js";
 import { setUpEstimate } from "./estimate.js";
-import { clearError, fillForm, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
+import { clearError, fillForm, form, readForm, rememberPrompt, setUpForm, showError } from "./form.js";
 import { t } from "./i18n.js";
 import { jobs, open, put, refresh, watch } from "./jobs.js";
 import { addShortcuts } from "./keymap.js";
@@ -149,6 +150,7 @@ function showSkeletons() {
 // --- start -----------------------------------------------------------------------------------------------------------
 
 const draft = setUpForm(draw);
+dock(form);
 setUpDescribe(draft?.mode);
 setUpStart();
 setUpDropSettings();

@@ -1,0 +1,105 @@
+"""Pictures in an emulator of Google Cloud Storage (fsouza/fake-gcs-server), with a service account's key."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from limner_client.local.embedded_valkey import free_port
+from limner_client.operations.blob_copy import copy_store
+from limner_shared.db.engine import upgrade
+from limner_shared.domain.jobs import JobState
+from limner_shared.errors import ConfigurationError, StorageFailed
+from limner_shared.storage import object_store
+from limner_shared.storage.blobs import Blobs
+from limner_shared.storage.object_store import Store
+from limner_shared.storage.signed_urls import UrlSigner
+from tests.processes import Service
+from tests.stores.google_storage import google_storage, key_file
+from tests.stores.programs import Server
+
+__all__ = ["google_storage"]
+pytestmark = pytest.mark.long
+
+URL = "gs://pictures/limner"
+
+
+def test_objects_of_any_size_are_stored_listed_moved_and_deleted(google_storage: Server) -> None:
+    blobs, store = Blobs(URL), Store(URL)
+    large = os.urandom(20 << 20)
+    digest, small = blobs.put_all([large, b"picture"])
+    assert blobs.get(digest) == large
+    assert {key for page in store.sizes("") for key in page} == {f"{name[:2]}/{name}" for name in (digest, small)}
+    assert blobs.delete(small, unless_written_within=-1)
+    assert blobs.get(small) == b"picture"
+    [[aside]] = list(blobs.set_aside(-1))
+    blobs.put_back(aside)
+    assert blobs.key_in_place(small) is not None
+    assert blobs.delete(small, unless_written_within=-1)
+    blobs.delete_for_good(aside)
+    assert store.get(f"{small[:2]}/{small}") is None
+    blobs.store_checkpoint("job-0", b"half a picture")
+    assert blobs.load_checkpoint("job-0") == b"half a picture"
+
+
+def test_a_signed_url_delivers_a_picture_with_its_media_type(google_storage: Server) -> None:
+    digest = Blobs(URL).put(b"picture")
+    signer = UrlSigner(URL)
+    url = signer.sign("GET", f"{digest[:2]}/{digest}", 60)
+    assert url.startswith(signer.origin)
+    found = httpx.get(url, trust_env=False)
+    assert (found.content, found.headers["Content-Type"]) == (b"picture", "image/png")
+    assert httpx.get(url.partition("?")[0], trust_env=False).status_code == 401
+    assert httpx.get(url.replace(digest[:8], digest[1:9]), trust_env=False).status_code == 401
+    with pytest.raises(ConfigurationError, match="LIMNER_DELIVERY_ENDPOINT"):
+        UrlSigner(URL, "https://pictures.example")
+
+
+def test_wrong_keys_and_a_lost_server_are_failures_of_the_store(
+    google_storage: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(object_store, "RETRIES", 0)
+    right = Blobs(URL)
+    digest = right.put(b"picture")
+    server = UrlSigner(URL).origin
+    another = key_file(tmp_path / "another.json", generate_private_key(public_exponent=65537, key_size=2048), server)
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(another))
+    with pytest.raises(StorageFailed):
+        Blobs(URL).put(b"picture")
+    google_storage.kill()
+    with pytest.raises(StorageFailed):
+        right.get(digest)
+
+
+def test_pictures_are_copied_from_a_folder_into_google_storage(google_storage: Server, tmp_path: Path) -> None:
+    digests = Blobs(tmp_path.joinpath("blobs").as_uri()).put_all([os.urandom(1000 * n) for n in range(1, 9)])
+    done = copy_store(str(tmp_path / "blobs"), URL, pytest.fail, verify=True)
+    assert (done.copied, done.verified) == (8, 8)
+    assert copy_store(str(tmp_path / "blobs"), URL, pytest.fail, verify=False).skipped == 8
+    assert all(hashlib.sha256(Blobs(URL).get(digest)).hexdigest() == digest for digest in digests)
+
+
+def test_all_processes_draw_into_google_storage(
+    google_storage: Server, start_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'limner.db'}"
+    upgrade(url)
+    changes = {"web_workers": 1, "metrics": False, "port": free_port(), "delivery_seconds": 60}
+    service = start_service(blob_url=URL, database_url=url, **changes)
+    service.start("dispatcher")
+    service.start_web()
+    service.start_workers()
+    jobs = service.wait(service.submit(4))
+    assert {job.state for job in jobs} == {JobState.SUCCEEDED}, service.logs()
+    with httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", trust_env=False, timeout=60) as client:
+        for job in jobs:
+            [image] = client.get(f"/api/v1/jobs/{job.id}").json()["images"]
+            answer = client.get(image["url"], follow_redirects=True)
+            assert [each.status_code for each in answer.history] == [307]
+            assert hashlib.sha256(answer.content).hexdigest() == image["sha256"]

@@ -1,0 +1,58 @@
+"""Recognises a call like an image's last one: its key is the same, so it need not be computed at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor
+
+from limner_worker.generators.nested_tensors import PLAIN
+
+SHAPED: Final = ("rows", "time")
+"""The first items of the signatures of tensors that depend on shape and dtype only."""
+
+
+@dataclass(eq=False, slots=True)
+class Likeness:
+    """What an argument must have in common with an earlier one to have the same part of a call's key."""
+
+    value: Any = None
+    """It is this object; tensors are compared so unless only their shape counts."""
+    shape: torch.Size | None = None
+    dtype: torch.dtype | None = None
+    """If given, it is a tensor of this shape and dtype."""
+    inner: dict[str, Likeness] | None = None
+    """If given, it is a dictionary whose values are like these."""
+
+    @classmethod
+    def of(cls, value: Any, part: Any) -> Likeness | None:
+        """Return what determines an argument's `part` of the key; None if the argument may change in place."""
+        if isinstance(value, Tensor):
+            shaped = (part[0] if isinstance(part, tuple) else part) in SHAPED
+            return cls(shape=value.shape, dtype=value.dtype) if shaped else cls(value)
+        if type(value) is dict:
+            parts = dict(cast("tuple[tuple[str, Any], ...]", part))
+            return cls.of_all(cast("dict[str, Any]", value), parts)
+        return cls(value) if value is None or isinstance(value, PLAIN) else None
+
+    @classmethod
+    def of_all(cls, arguments: Mapping[str, Any], parts: Mapping[str, Any]) -> Likeness | None:
+        """Return what determines the parts of several arguments."""
+        inner = {name: cls.of(value, parts[name]) for name, value in arguments.items()}
+        known = {name: each for name, each in inner.items() if each is not None}
+        return cls(inner=known) if len(known) == len(inner) else None
+
+    def holds(self, value: Any) -> bool:
+        """Whether an argument is like the earlier one. This runs at each step of each image."""
+        if self.shape is not None:
+            return isinstance(value, Tensor) and value.dtype is self.dtype and value.shape == self.shape
+        if self.inner is None:
+            return value is self.value
+        return (
+            type(value) is dict
+            and list(cast("dict[str, Any]", value)) == list(self.inner)
+            and all(each.holds(inner) for each, inner in zip(self.inner.values(), value.values(), strict=True))
+        )
