@@ -23,7 +23,7 @@ from limner_worker.stages.interpretation.texts import WIDE
 
 STYLES: Final = ("noto", "noto-v1", "flat", "3d", "3D")
 HELD_OUT: Final = 5
-"""One phrase of this number is kept for tests."""
+"""One phrase of five is held out."""
 _TASKS: Final = ("colour", "counting", "two objects", "position", "colour attribution")
 _PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", "와": "과", "면": "이면", "라": "이라"}
 """Korean particles after a vowel, and after a consonant."""

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -71,8 +71,8 @@ def train_tagger(
         network.train()
         for some in _batches(known, batch, choose):
             optimizer.zero_grad()
-            loss(network, some).backward()
-            optimizer.step()
+            cast("Any", loss(network, some)).backward()
+            cast("Any", optimizer).step()
             schedule.step()
         save_module(network, folder / WEIGHTS, network.config)
         seconds = time.monotonic() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ from limner_worker.generators.registry import load
 Pixels = NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A picture [H, W, 3] and what it was drawn from."""
+
+    picture: Pixels
+    task: ImageTask
+
+
 class Artist:
     """One loaded model, with its sampler's settings; None means the card's."""
 
@@ -34,8 +43,12 @@ class Artist:
 
     def __call__(self, prompts: Sequence[TaskPrompt], first_seed: int) -> list[Pixels]:
         """Return one picture [H, W, 3] for each prompt; prompt i has the seed `first_seed` + i."""
+        return [each.picture for each in self.drawn(prompts, first_seed)]
+
+    def drawn(self, prompts: Sequence[TaskPrompt], first_seed: int) -> list[Drawn]:
+        """Return the same with what each picture was drawn from."""
         size = max(self.card.buckets)
-        found: list[Pixels] = []
+        found: list[Drawn] = []
         for at in range(0, len(prompts), size):
             some = enumerate(prompts[at : at + size], first_seed + at)
             found += self._drawn([self._spec(prompt, seed) for seed, prompt in some])
@@ -46,7 +59,7 @@ class Artist:
             JobRequest(prompt=prompt.text, style=prompt.style, seed=seed, steps=self._steps, guidance=self._guidance)
         )
 
-    def _drawn(self, specs: Sequence[JobSpec]) -> list[Pixels]:
+    def _drawn(self, specs: Sequence[JobSpec]) -> list[Drawn]:
         states = self._generator.start([ImageTask(spec, spec.seed) for spec in specs])
         while unfinished := [state for state in states if not state.finished]:
             for some in _by_key(unfinished):
@@ -59,7 +72,7 @@ class Artist:
             for some in _by_key(states)
             for state, picture in zip(some, self._generator.decode(some).pictures(), strict=True)
         }
-        return [pictures[id(state)] for state in states]
+        return [Drawn(pictures[id(state)], state.task) for state in states]
 
 
 def relocated(card: ModelCard, weights: Path) -> ModelCard:

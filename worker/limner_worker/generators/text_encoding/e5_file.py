@@ -90,7 +90,7 @@ class E5File:
     def floats(self, name: str) -> Tensor:
         """Return a tensor of single-precision numbers, flat."""
         count, start = self._places[name]
-        return torch.from_numpy(self._bytes[start : start + 4 * count].view("<f4").copy())
+        return torch.as_tensor(self._bytes[start : start + 4 * count].view("<f4").copy())
 
     def blocks(self, name: str, rows: int, columns: int) -> Tensor:
         """Return a matrix that is stored in blocks: float32 [rows, columns]."""
@@ -111,7 +111,7 @@ class E5File:
         pairs = blocks["pairs"]
         whole = np.concatenate([pairs & 15, pairs >> 4], -1).astype(np.float32) - 8
         scaled = whole * blocks["scale"].astype(np.float32)[..., None]
-        return torch.from_numpy(scaled.reshape(len(blocks), -1))
+        return torch.as_tensor(scaled.reshape(len(blocks), -1))
 
     def _read(self, form: str) -> tuple[int | float, ...]:
         size = struct.calcsize(form)

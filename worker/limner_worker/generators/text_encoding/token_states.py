@@ -42,7 +42,8 @@ class _Layer(nn.Module):
     def forward(self, states: Tensor, there: Tensor) -> Tensor:
         """Return states [B, T, width]; `there` [B, 1, 1, T] says which of them are pieces."""
         query, key, value = (
-            self._linear(name, states).unflatten(2, (self.heads, -1)).transpose(1, 2) for name in ("q", "k", "v")
+            self._linear(name, states).reshape(*states.shape[:2], self.heads, -1).transpose(1, 2)
+            for name in ("q", "k", "v")
         )
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=there).transpose(1, 2).flatten(2)
         states = self.get_submodule("aln")(states + self._linear("ao", read))
@@ -61,7 +62,7 @@ class TokenStates:
         self._split = Splitter(pieces)
         self._ends = pieces.first, pieces.last
         self._count = len(pieces.names)
-        self._positions = file.floats("emb.pos").unflatten(0, (-1, file.shape.width))
+        self._positions = file.floats("emb.pos").reshape(-1, file.shape.width)
         self._kind = file.floats("emb.type")[: file.shape.width]
         self._norm = file.floats("emb.ln.w"), file.floats("emb.ln.b")
         self._layers = [_Layer(file, number).eval() for number in range(layers)]
