@@ -15,8 +15,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import ApiKey, AuditEntry, Tenant
 from limner_shared.errors import ConfigurationError
@@ -91,6 +92,21 @@ def test_a_person_signs_in_draws_and_signs_out(browser: ApiClient, provider: Pro
     with database.read() as session:
         entries = session.execute(select(AuditEntry.action, AuditEntry.actor, AuditEntry.subject)).all()
     assert entries == [("key_created", "oidc", key.id), ("key_revoked", key.id, key.id)]
+
+
+def test_the_keys_of_ended_sessions_are_deleted_at_the_next_sign_in(
+    browser: ApiClient, provider: Provider, database: Database
+):
+    with database.write() as session:
+        keys.create(session, "acme", "oidc:bob@acme.example")
+    for _ in range(3):
+        sign_in(browser, provider)
+        with database.write() as session:
+            session.execute(update(ApiKey).values(expires_at=1.0))
+    sign_in(browser, provider)
+    with database.read() as session:
+        found = session.scalars(select(ApiKey.label)).all()
+    assert sorted(found) == ["oidc:ada@acme.example", "oidc:bob@acme.example"]
 
 
 def test_signing_out_leaves_an_api_key_valid(browser: ApiClient, database: Database):

@@ -117,6 +117,7 @@ def _session_key(services: Services, identity: Identity) -> str | None:
     expiry = Expiry(settings.oidc_session_hours * 3600, is_relative=True)
     scopes = SCOPES[grant.scope]
     with services.database.write() as session:
+        keys.delete_ended_sessions(session, label)
         return keys.create(session, grant.tenant, label, scopes=scopes, expiry=expiry, actor=ACTOR, cell=settings.cell)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, insert, not_, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.accounts import audit
@@ -136,6 +136,14 @@ def end_session(session: Session, key_id: str) -> bool:
         return False
     revoke(session, key_id, actor=key_id)
     return True
+
+
+def delete_ended_sessions(session: Session, label: str) -> None:
+    """Delete the keys of a person's sessions that have ended: a key for each sign-in would stay otherwise. The audit
+    log keeps what they were.
+    """
+    if label.startswith(SESSION_LABEL):
+        session.execute(delete(ApiKey).where(ApiKey.label == label, not_(_is_valid())), execution_options=NO_SYNC)
 
 
 def list_keys(session: Session) -> Sequence[tuple[ApiKey, str]]:
