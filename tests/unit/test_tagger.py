@@ -22,9 +22,9 @@ from limner_worker.generators.text_encoding.e5_file import E5File, E5FileError, 
 from limner_worker.generators.text_encoding.token_states import TokenStates
 from limner_worker.networks.word_tagger import ROLES, WordTagger
 from limner_worker.stages.interpretation.asking_words import Tagged, merged, without_asking
-from limner_worker.stages.interpretation.interpreter import Interpreter, Request
+from limner_worker.stages.interpretation.interpreter import Interpreter, Request, TagsWords
 from limner_worker.stages.interpretation.language_files import BY_CODE
-from limner_worker.stages.interpretation.tagger import Tagger, TaggerError
+from limner_worker.stages.interpretation.tagger import LazyTagger, Tagger, TaggerError
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def marked(text: str) -> Tagged:
     return Tagged(re.sub("[<>]", "", text), shares)
 
 
-def interpreted(texts: Sequence[str], tagger: Tagger | None, history: tuple[Turn, ...] = ()) -> list[Conditions]:
+def interpreted(texts: Sequence[str], tagger: TagsWords | None, history: tuple[Turn, ...] = ()) -> list[Conditions]:
     card = Catalogue.load([], "limner-flow").get(None).model_copy(update={"sizes": SIZES})
     specs = [card.resolve(JobRequest(description=text)).model_copy(update={"history": history}) for text in texts]
     return [each.conditions for each in Interpreter(tagger=tagger)([Request(spec, card) for spec in specs])]
@@ -131,3 +131,18 @@ def test_the_network_learns_which_states_ask() -> None:
         loss(network, known).backward()
         optimizer.step()
     assert accuracy(network, known) > 0.9
+
+
+def test_the_tagger_is_loaded_for_the_first_description_and_without_its_files_no_word_asks(tmp_path: Path):
+    loads: list[int] = []
+
+    def load() -> Tagger:
+        loads.append(1)
+        return Tagger(tmp_path / "none.safetensors")
+
+    tagger = LazyTagger(load)
+    assert loads == []
+    for _ in range(2):
+        assert [each.text for each in tagger(["a red car, please"])] == ["a red car, please"]
+    assert loads == [1]
+    assert interpreted(["a red car, please"], tagger)[0].prompt == "a red car"

@@ -72,13 +72,9 @@ def interpreter_of(settings: Settings, server: ChatClient | None) -> Interpreter
     """Return the interpreter that the settings select. Without the tagger's files, rules alone interpret."""
     if settings.interpreter == "off":
         return Interpreter(server, plain=True)
-    from limner_worker.stages.interpretation.tagger import Tagger, TaggerError  # noqa: PLC0415 - torch, which not every worker needs
+    from limner_worker.stages.interpretation.tagger import LazyTagger, Tagger  # noqa: PLC0415 - torch, which not every worker needs
 
-    try:
-        return Interpreter(server, tagger=Tagger())
-    except TaggerError as error:
-        log.warning("descriptions are read without the tagger", reason=str(error))
-        return Interpreter(server)
+    return Interpreter(server, tagger=LazyTagger(Tagger))
 
 
 def recognizers_of(cards: Mapping[str, ModelCard]) -> dict[str, ImageRecognizer]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from limner_shared.telemetry import get_logger
 from limner_worker.generators.text_encoding.e5_file import E5FileError, installed
 from limner_worker.generators.text_encoding.token_states import TokenStates
 from limner_worker.networks.weights import SHIPPED, WeightsError, load_module
 from limner_worker.networks.word_tagger import ROLES, WordTagger
 from limner_worker.stages.interpretation.asking_words import Tagged
+
+log = get_logger(__name__)
 
 WEIGHTS: Final = SHIPPED / "limner-text" / "tagger.safetensors"
 _ASKING: Final = ROLES.index("asking")
@@ -21,6 +24,27 @@ _ASKING: Final = ROLES.index("asking")
 
 class TaggerError(RuntimeError):
     """The tagger's weights or the encoder's file cannot be read."""
+
+
+class LazyTagger:
+    """A tagger that is loaded for the first description: many workers never get one, and it takes 110 MB. For one
+    thread. Without its files no word is one of asking.
+    """
+
+    def __init__(self, load: Callable[[], Tagger]) -> None:
+        self._load = load
+        self._tagger: Tagger | None = None
+        self._is_missing = False
+
+    def __call__(self, texts: Sequence[str]) -> list[Tagged]:
+        """Return each text with the role of its characters."""
+        if self._tagger is None and not self._is_missing:
+            try:
+                self._tagger = self._load()
+            except TaggerError as error:
+                self._is_missing = True
+                log.warning("descriptions are read without the tagger", reason=str(error))
+        return [Tagged(text, [0.0] * len(text)) for text in texts] if self._tagger is None else self._tagger(texts)
 
 
 class Tagger:
