@@ -76,7 +76,8 @@ def fuzz(kind: str, cases: int, seed: int, together: int = 0) -> dict[str, Any]:
                 seeds = range(seed, seed + max(1, together))
                 # Processes, because schemathesis with several threads of its own ends with errors of Python's parser.
                 with ThreadPoolExecutor(len(seeds)) as pool:
-                    reports = list(pool.map(lambda each: one_pass(port, folder, each, EXAMPLES), seeds))
+                    passes = [pool.submit(one_pass, port, folder, each, EXAMPLES) for each in seeds]
+                    reports = [each.result() for each in passes]
                 seed = seeds.stop
                 for report in reports:
                     _add(figures, report)
