@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks")
+_get: Callable[[dict[str, Any], str], Any] = dict.get
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,7 +72,7 @@ class SharedModules:
         """Return the differences from the state at load, after an image's code has run."""
         dtypes = [example.dtype for example in self._examples.values()]
         # This runs after each call of each image, over up to 140 attention layers, so it has no loop in Python.
-        now = map(dict.get, self._places, repeat("processor"))
+        now = map(_get, self._places, repeat("processor"))
         if dtypes == self._dtypes and all(map(is_, now, self._processors)):
             self._now = AS_LOADED
             return AS_LOADED
