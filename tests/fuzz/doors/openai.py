@@ -17,7 +17,7 @@ from openai.types.responses import response_create_params as response_params
 
 from tests.fuzz.doors import values
 from tests.fuzz.doors.requests import Request
-from tests.fuzz.doors.values import BAD_PICTURES, GOOD_PICTURES, Body, bodies, data_url
+from tests.fuzz.doors.values import BAD_PICTURES, GOOD_PICTURES, Body, bodies, data_url, stripped
 
 Operation = st.SearchStrategy[Request]
 
@@ -71,7 +71,7 @@ def asks(body: Body) -> dict[str, Any]:
         return {}
     asked = {name: body[name] for name in ("prompt", "n", "seed", "steps") if body.get(name) is not None}
     if isinstance(asked.get("prompt"), str):
-        asked["prompt"] = asked["prompt"].strip()
+        asked["prompt"] = stripped(asked["prompt"])
     return asked
 
 

@@ -12,7 +12,7 @@ from webuiapi import WebUIApi
 from tests.fuzz.doors import values
 from tests.fuzz.doors.openai import IDS, SOURCES, Operation
 from tests.fuzz.doors.requests import Request
-from tests.fuzz.doors.values import BAD_PICTURES, GOOD_PICTURES, Body, bodies, data_url
+from tests.fuzz.doors.values import BAD_PICTURES, GOOD_PICTURES, Body, bodies, data_url, stripped
 
 MODEL: Final = st.sampled_from(("limner/limner-gan", "limner/limner-flow", "x/y", "limner/limner-gan:0", "", "\x00"))
 NOT_IN_PAYLOADS: Final = ("self", "use_async", "use_deprecated_controlnet", "controlnet_units", "images", "mask_image")
@@ -128,7 +128,7 @@ def predictions(draw: st.DrawFn) -> Request:
         taken = cast("dict[str, Any]", inputs)
         asks = {ours: taken[name] for name, ours in asked.items() if taken.get(name) is not None}
     if isinstance(asks.get("prompt"), str):
-        asks["prompt"] = asks["prompt"].strip()
+        asks["prompt"] = stripped(asks["prompt"])
     needs = ("input", "version", "prompt", "Prefer", "Cancel-After")
     return Request("POST", f"/replicate/v1/{path}", body, headers=headers, makes_job=True, asks=asks, needs=needs)
 

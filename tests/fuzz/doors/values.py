@@ -26,6 +26,12 @@ def picture(text: str = "", kind: str = "PNG", size: tuple[int, int] = (64, 64))
     return buffer.getvalue()
 
 
+def stripped(text: str) -> str:
+    """A text without the whitespace at its ends, as Unicode knows it; `str.strip` also takes U+001C to U+001F."""
+    space = "".join(each for each in map(chr, range(0x3001)) if each.isspace() and not "\x1c" <= each <= "\x1f")
+    return text.strip(space)
+
+
 def data_url(data: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 

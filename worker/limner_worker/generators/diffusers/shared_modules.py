@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 HOOKS: Final = ("_forward_hooks", "_forward_pre_hooks")
-_get: Callable[[dict[str, Any], str], Any] = dict.get
+_get: Callable[[dict[str, Any], str], Any] = dict[str, Any].get
 
 
 @dataclass(frozen=True, eq=False, slots=True)
