@@ -72,6 +72,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "share_results": False,
     },
     "interpret": {"description": "zwei Bilder von roten Äpfeln als 3D-Figuren"},
+    "post_estimate": {"jobs": [{"count": 100, "steps": 8}]},
     "create_conversation": {"message": "a red car"},
     "create_message": {"message": "bluer, please"},
     "edit_turn": {"message": "a green car"},
