@@ -278,7 +278,7 @@ def main(minutes: float, quick: bool) -> None:
         "pictures_left_to_the_sweep": lost[0],
         "unreferenced_pictures": lost[1],
     }
-    kept = all(each[1] <= each[-1] for each in threads.values()) and not lost[1] and not figures.errors
+    kept = all(each[0] <= each[-1] for each in threads.values()) and not lost[1] and not figures.errors
     met = kept and max(growth.values()) <= GROWTH and slower <= SLOWER
     goal = f"memory at most {GROWTH} x and p99 at most {SLOWER} x, no thread lost, no unreferenced picture"
     bars = {f"window {number + 1}": each for number, each in enumerate(windows(figures.latencies, seconds))}

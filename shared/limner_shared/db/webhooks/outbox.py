@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
-from limner_shared.db.many_rows import insert_many
+from limner_shared.db.many_rows import among_those, insert_many
 from limner_shared.db.webhook_tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.webhook_targets import receiver_of
@@ -44,6 +44,11 @@ class Receiver:
     endpoint_id: str | None = None
 
 
+_ENDPOINTS: Final = select(
+    WebhookEndpoint.id, WebhookEndpoint.tenant_id, WebhookEndpoint.url, WebhookEndpoint.event_types
+).where(among_those(WebhookEndpoint.tenant_id, "tenants"))
+
+
 def emit(session: Session, events: Sequence[NewEvent]) -> bool:
     """Write the events that have receivers, with their deliveries; returns whether there are any.
 
@@ -51,8 +56,8 @@ def emit(session: Session, events: Sequence[NewEvent]) -> bool:
     """
     if not events:
         return False
-    tenants = {event.tenant_id for event in events}
-    endpoints = session.scalars(select(WebhookEndpoint).where(WebhookEndpoint.tenant_id.in_(tenants))).all()
+    tenants = sorted({event.tenant_id for event in events})
+    endpoints = session.execute(_ENDPOINTS, {"tenants": tenants}).all()
     rows: list[dict[str, Any]] = []
     deliveries: list[dict[str, Any]] = []
     for event in events:
@@ -93,7 +98,7 @@ def delivery_row(event_id: str, tenant_id: str, receiver: Receiver) -> dict[str,
     }
 
 
-def _receivers(event: NewEvent, endpoints: Sequence[WebhookEndpoint]) -> Iterator[list[Receiver]]:
+def _receivers(event: NewEvent, endpoints: Sequence[Row[str, str, str, list[str]]]) -> Iterator[list[Receiver]]:
     """The receivers of the change, grouped by the format of their body: an event has one body."""
     told = [
         Receiver(endpoint.id, endpoint.url, endpoint.id)
