@@ -8,9 +8,10 @@ event stream. Retention deletes what is older than two minutes. Clients pause be
 clients without pauses saturate the machine, and latency then shows its load rather than a change of the service.
 
 A window is a sixth of the time. Memory of the last window is compared with that of the second, by when caches are full
-and the first deletions have run; latency of the last window with that of the first. At the end, the picture store is
-compared with the tables: a picture that is neither an image nor marked for deletion is left to the sweep, as is that of
-a job that was canceled at its last step. The sweep takes four hours for the whole store; here it looks at once.
+and the first deletions have run; latency of the last window with that of the first. So are the fewest threads, because
+those of pools come and go. At the end, the picture store is compared with the tables: a picture that is neither an
+image nor marked for deletion is left to the sweep, as is that of a job that was canceled at its last step. The sweep
+takes four hours for the whole store; here it looks at once.
 """
 
 from __future__ import annotations
