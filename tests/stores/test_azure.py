@@ -17,10 +17,10 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.errors import StorageFailed
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs
-from limner_shared.storage.object_store import Store
 from limner_shared.storage.signed_urls import UrlSigner
 from tests.processes import Service
 from tests.stores.azurite import azurite
+from tests.stores.objects import check_objects
 from tests.stores.programs import Server
 
 __all__ = ["azurite"]
@@ -30,21 +30,7 @@ URL = "az://pictures/limner"
 
 
 def test_objects_of_any_size_are_stored_listed_moved_and_deleted(azurite: Server) -> None:
-    blobs, store = Blobs(URL), Store(URL)
-    large = os.urandom(20 << 20)
-    digest, small = blobs.put_all([large, b"picture"])
-    assert blobs.get(digest) == large
-    assert {key for page in store.sizes("") for key in page} == {f"{name[:2]}/{name}" for name in (digest, small)}
-    assert blobs.delete(small, unless_written_within=-1)
-    assert blobs.get(small) == b"picture"
-    [[aside]] = list(blobs.set_aside(-1))
-    blobs.put_back(aside)
-    assert blobs.key_in_place(small) is not None
-    assert blobs.delete(small, unless_written_within=-1)
-    blobs.delete_for_good(aside)
-    assert store.get(f"{small[:2]}/{small}") is None
-    blobs.store_checkpoint("job-0", b"half a picture")
-    assert blobs.load_checkpoint("job-0") == b"half a picture"
+    check_objects(URL)
 
 
 def test_a_signed_url_delivers_a_picture_with_its_media_type(azurite: Server) -> None:
