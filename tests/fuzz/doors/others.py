@@ -150,7 +150,7 @@ def replicate_reads(draw: st.DrawFn) -> Request:
     each = draw(st.one_of(st.just(""), IDS.map(lambda given: f"/{given}"), st.just("/limner-gan")))
     tail = draw(st.sampled_from(("", "", "/cancel", "/stream", "/versions", "/versions/x")))
     query = draw(st.fixed_dictionaries({}, optional={"cursor": IDS}))
-    body = {} if method == "POST" else None  # lacks what a new prediction and a new file need
+    body: Body | None = {} if method == "POST" else None  # lacks what a new prediction and a new file need
     path = f"/replicate/v1/{folder}{each}{tail}"
     return Request(method, path, body, query=query, needs=("input", "content"))
 
