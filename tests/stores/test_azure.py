@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from limner_client.local.embedded_valkey import free_port
-from limner_client.operations.blob_copy import copy_store
-from limner_shared.db.engine import upgrade
-from limner_shared.domain.jobs import JobState
 from limner_shared.errors import StorageFailed
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs
 from limner_shared.storage.signed_urls import UrlSigner
 from tests.processes import Service
 from tests.stores.azurite import azurite
-from tests.stores.objects import check_objects
+from tests.stores.objects import check_all_processes, check_copy, check_objects
 from tests.stores.programs import Server
 
 __all__ = ["azurite"]
@@ -58,26 +52,8 @@ def test_wrong_keys_and_a_lost_server_are_failures_of_the_store(
 
 
 def test_pictures_are_copied_from_a_folder_into_azure(azurite: Server, tmp_path: Path) -> None:
-    digests = Blobs(tmp_path.joinpath("blobs").as_uri()).put_all([os.urandom(1000 * n) for n in range(1, 9)])
-    done = copy_store(str(tmp_path / "blobs"), URL, pytest.fail, verify=True)
-    assert (done.copied, done.verified) == (8, 8)
-    assert copy_store(str(tmp_path / "blobs"), URL, pytest.fail, verify=False).skipped == 8
-    assert all(hashlib.sha256(Blobs(URL).get(digest)).hexdigest() == digest for digest in digests)
+    check_copy(URL, tmp_path)
 
 
 def test_all_processes_draw_into_azure(azurite: Server, start_service: Callable[..., Service], tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'limner.db'}"
-    upgrade(url)
-    changes = {"web_workers": 1, "metrics": False, "port": free_port(), "delivery_seconds": 60}
-    service = start_service(blob_url=URL, database_url=url, **changes)
-    service.start("dispatcher")
-    service.start_web()
-    service.start_workers()
-    jobs = service.wait(service.submit(4))
-    assert {job.state for job in jobs} == {JobState.SUCCEEDED}, service.logs()
-    with httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", trust_env=False, timeout=60) as client:
-        for job in jobs:
-            [image] = client.get(f"/api/v1/jobs/{job.id}").json()["images"]
-            answer = client.get(image["url"], follow_redirects=True)
-            assert [each.status_code for each in answer.history] == [307]
-            assert hashlib.sha256(answer.content).hexdigest() == image["sha256"]
+    check_all_processes(URL, start_service, tmp_path)
