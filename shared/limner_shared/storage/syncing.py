@@ -7,7 +7,6 @@ import functools
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -22,24 +21,29 @@ def sync_files(handles: Sequence[int]) -> None:
     Several files of one file system are synced with one `syncfs` where that is safe: it commits once, instead of once
     for each file. It also writes what other programs have left unwritten there, as the commit of a journal partly does.
     """
-    devices = {os.fstat(handle).st_dev for handle in handles}
-    if len(handles) > 1 and len(devices) == 1 and has_syncfs(*devices):
-        syncfs(handles[0])
-        return
-    for handle in handles:
-        os.fsync(handle)
+    at_once = _at_once([os.fstat(handle) for handle in handles])
+    for handle in handles[:1] if at_once else handles:
+        (syncfs if at_once else os.fsync)(handle)
 
 
 def sync_folders(folders: Iterable[Path]) -> None:
     """Sync folders, so that new names in them survive a power failure. Windows neither has nor needs such a call."""
     if os.name == "nt":
         return
-    with ExitStack() as opened:
-        handles: list[int] = []
-        for folder in folders:
-            handles.append(os.open(folder, os.O_RDONLY))
-            opened.callback(os.close, handles[-1])
-        sync_files(handles)
+    paths = list(folders)
+    at_once = _at_once([path.stat() for path in paths])
+    for path in paths[:1] if at_once else paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            (syncfs if at_once else os.fsync)(handle)
+        finally:
+            os.close(handle)
+
+
+def _at_once(of: Sequence[os.stat_result]) -> bool:
+    """Whether all of these are synced with one call."""
+    devices = {each.st_dev for each in of}
+    return len(of) > 1 and len(devices) == 1 and has_syncfs(*devices)
 
 
 @functools.cache
