@@ -29,7 +29,7 @@ def dragging(page: Page, source: Locator) -> Iterator[Callable[[str, Locator], N
 
     Playwright's own mouse waits without end for a drag that begins late or never. Here that fails soon.
     """
-    devtools = page.context.new_cdp_session(page)
+    devtools: Any = page.context.new_cdp_session(page)  # whose types are partly unknown
     begun: list[dict[str, Any]] = []
 
     def note(event: dict[str, Any]) -> None:
