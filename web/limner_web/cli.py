@@ -14,6 +14,7 @@ from gunicorn.app.base import BaseApplication
 from limner_shared import trace_export
 from limner_shared.db.engine import require_current
 from limner_shared.errors import ConfigurationError
+from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.metrics.exposition import configure, share_values
 from limner_shared.operator_port import address_of
 from limner_shared.settings import Settings
@@ -89,6 +90,7 @@ class Server(BaseApplication):
         app = create_app(self._settings)
         self._shutdown = app.extensions["limner"].shutdown
         BatchLoader(app.extensions["limner"]).start()
+        collect_and_freeze()
         return app
 
 
