@@ -113,7 +113,7 @@ class Client:
         `filters` are the other filters of the API: `q`, `model`, `style`, `bulk`, `conversation`, `tag`, `favourite`,
         `created_after`, `created_before`. The list ends where `next` is None.
         """
-        wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
+        wanted = {"status": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
         params = {name: parameter(value) for name, value in wanted.items() if value is not None}
         return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params))
 

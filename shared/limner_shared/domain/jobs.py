@@ -133,6 +133,9 @@ class JobRequest(BaseModel):
     )
     width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
+    size: RequestedName | None = Field(
+        default=None, description="One of the model's sizes, such as `256x256`, instead of `width` and `height`."
+    )
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
