@@ -33,13 +33,13 @@ MIN_MARGIN: Final = 0.2
 """The margin by which a name must be nearer to the picture than the prompt itself."""
 
 NEAREST: Final = 5
-"""A thing is recognised if its name is among so many that are nearest to it."""
+"""A thing is recognised if its name is among this number of nearest ones."""
 
 SAME: Final = 1e-3
 """Cosines this near are equal: a name's stored embedding is rounded to float16."""
 
 HUES: Final = 8
-"""A recoloured thing is compared in so many hues and in grey: few names are known in every colour."""
+"""A recoloured thing is compared in this number of hues and in grey: few names are known in every colour."""
 
 EMBEDDED_AT_ONCE: Final = 32
 
