@@ -61,8 +61,11 @@ class Connection:
             self._waiting.discard(self)
 
     def end_wait(self) -> None:
-        """End the wait for the next request. One that has arrived already is still read."""
+        """End the wait for the next request, unless it has arrived."""
         # gevent's own method raises an error in the greenlet that waits, and what has arrived would be lost.
         system_socket = cast("type[socket.socket]", monkey.get_original("socket", "socket"))
         with suppress(OSError), system_socket(fileno=os.dup(self._client.fileno())) as same:
-            same.shutdown(socket.SHUT_RD)
+            try:
+                same.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                same.shutdown(socket.SHUT_RD)  # not if bytes are there: it would look as if the client hung up
