@@ -290,6 +290,8 @@ class ModelView(BaseModel):
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
+    schedulers: list[str] = Field(default=[], description="What `scheduler` may name instead of the model's own.")
+    adapters: list[str] = Field(default=[], description="The LoRA adapters that `adapters` may name.")
     paused: PauseNotice | None = Field(default=None, description="While it is paused: its jobs wait.")
 
 
