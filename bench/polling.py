@@ -142,7 +142,7 @@ class Waits:
 
 
 def waits(polls: int, streams: int, ended: int) -> Waits:
-    """Hold so many long polls and streams, and end so many of the jobs that they are about."""
+    """Hold these numbers of long polls and streams, and end this number of the jobs that they are about."""
     with web(2) as (settings, server):
         jobs = submit(settings, (polls + streams) // WAITERS)
         command = [sys.executable, "-m", "bench.waiting_clients", str(settings.port), str(polls), str(streams), *jobs]
