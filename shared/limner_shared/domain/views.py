@@ -278,9 +278,7 @@ class ModelView(BaseModel):
     description: str
     licence: str
     default: bool
-    tasks: list[str] = Field(
-        default_factory=lambda: ["text-to-image"], description="What it can draw: from text, from a picture, in a mask."
-    )
+    tasks: list[str] = Field(default=["text-to-image"], description="It draws from text, from a picture, in a mask.")
     sizes: list[str]
     styles: list[str]
     styles_by_seed: list[str] = Field(default=[], description="Without a `style`, each picture's seed chooses one.")
