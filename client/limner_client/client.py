@@ -39,7 +39,7 @@ PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "messa
 GATEWAY_ERRORS: Final = (502, 503, 504)
 """Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
-LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # before the server's two seconds, so that no request is lost
+LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # a busy server closes idle connections after two seconds
 
 
 class ClientError(LimnerError):

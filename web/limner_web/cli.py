@@ -56,7 +56,7 @@ class Server(BaseApplication):
         options: dict[str, Any] = {
             "bind": [f"{host}:{self._settings.port}", *self._operator_address()],
             "workers": self._settings.web_workers,
-            "worker_class": "limner_web.serving.gunicorn_worker.ProblemWorker",
+            "worker_class": "limner_web.serving.gunicorn_worker.ConnectionWorker",
             "limit_request_line": MAX_LINE_BYTES,
             "limit_request_field_size": MAX_LINE_BYTES,
             "worker_connections": max_connections(self._settings),

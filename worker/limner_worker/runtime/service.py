@@ -13,7 +13,6 @@ from limner_shared.circuit_breaker import BreakerState
 from limner_shared.db.engine import Database
 from limner_shared.db.ledger import AttemptKey, NewImage
 from limner_shared.errors import GenerationFailed, LimnerError, ResourceUnreadable, StorageFailed, StorageFull
-from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.messaging.hints import Hints, connect
 from limner_shared.messaging.reports import WorkerReport
 from limner_shared.metrics.exposition import at_scrape
@@ -107,7 +106,6 @@ class WorkerService:
             part.start()
         self._draining.start()
         self._watchdog.start()
-        collect_and_freeze()
 
     def deliver(self, delivery: Delivery) -> None:
         """Accept a message. It is acknowledged when each of its jobs is committed, or is found not to be claimable."""
