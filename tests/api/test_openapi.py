@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from limner_web.api import openapi
+from limner_web.api.events import EVENT_TYPES
+from limner_web.api.openapi_examples import MISSING
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases
 from tests.fuzz.doors.run import fuzz_doors
@@ -105,6 +108,21 @@ def test_every_operation_has_a_name_a_body_that_is_accepted_and_a_problem_for_ea
         body = methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
         if path in ("/api/v1/jobs", "/api/v1/conversations", "/api/v1/jobs/retry"):
             assert client.post(path, json=body["example"]).status_code in (201, 202)
+
+
+def test_every_answer_has_an_example_that_meets_its_schema(client: ApiClient):
+    document = client.get("/api/v1/openapi.json").json
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    for operation in operations:
+        for status, answer in operation["responses"].items():
+            content = answer.get("content", {}).get("application/json") if status.startswith("2") else None
+            if content is not None:
+                schema = {"components": document["components"]} | content.get("schema", {})
+                example = content["example"]
+                assert jsonschema_rs.validator_for(schema).is_valid(example), (operation["operationId"], example)
+                assert MISSING not in json.dumps(example, ensure_ascii=False), (operation["operationId"], example)
+    streams = document["paths"]["/api/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    assert set(re.findall("event: (.*)", streams["example"])) == set(re.findall("`(\\w+)`: ", EVENT_TYPES))
 
 
 def test_no_two_request_bodies_have_the_same_name(app: App):

@@ -89,8 +89,6 @@ LOSSES_TOGETHER: Final = 2
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 RequestedName = Annotated[str, StringConstraints(max_length=200)]
-
-
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
 
 
@@ -133,9 +131,7 @@ class JobRequest(BaseModel):
     )
     width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
-    size: RequestedName | None = Field(
-        default=None, description="One of the model's sizes, such as `256x256`, instead of `width` and `height`."
-    )
+    size: RequestedName | None = Field(default=None, description="`256x256`, say, instead of `width` and `height`.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -105,8 +106,6 @@ def fuzz_doors(kind: str, cases: int, start: int, only: str = "", together: int 
     chosen = {name: operation for name, operation in OPERATIONS.items() if only in name}
     if together:
         chosen = {"together": lists(one_of(*chosen.values()), min_size=together, max_size=together)}
-        cases = -(-cases // together)
-    each = -(-cases // len(chosen))
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="limner-doors-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -114,16 +113,15 @@ def fuzz_doors(kind: str, cases: int, start: int, only: str = "", together: int 
         with world(kind, folder) as made:
             door = Door(made)
             before, memory = made.counts("other"), 0
-            for title, operation in chosen.items():
-                began = time.monotonic()
-                try:
-                    _run(door, operation, each, start)
-                except Exception as error:  # noqa: BLE001 - whatever a check raises is a fault to report
-                    found = [f"{title}: {each}" for each in _told(error)]
-                    click.echo("\n".join(found))
-                    faults += found
-                memory = memory or made.memory()
-                click.echo(f"{kind} {title}: {time.monotonic() - began:.0f} s, {made.memory()} MB", err=True)
+            for attempt in count(start):  # an operation may have fewer different requests than its share
+                each = -(-(cases - door.statuses.total()) // len(chosen) // (together or 1))
+                for title, operation in chosen.items():
+                    began = time.monotonic()
+                    faults += _faults(door, title, operation, each, attempt)
+                    memory = memory or made.memory()
+                    click.echo(f"{kind} {title}: {time.monotonic() - began:.0f} s, {made.memory()} MB", err=True)
+                if faults or door.statuses.total() >= cases:
+                    break
             rest = _check_rest(made, before, memory)
             faults += rest
             click.echo("\n".join(rest), nl=bool(rest))
@@ -135,6 +133,17 @@ def fuzz_doors(kind: str, cases: int, start: int, only: str = "", together: int 
             }
             figures |= {"slowest_s": round(door.slowest, 2), "memory_mb": made.memory()}
     return figures | {"statuses": dict(sorted(door.statuses.items()))}
+
+
+def _faults(door: Door, title: str, operation: Any, cases: int, start: int) -> list[str]:
+    """Send the requests of an operation; prints and returns what was wrong."""
+    try:
+        _run(door, operation, cases, start)
+    except Exception as error:  # noqa: BLE001 - whatever a check raises is a fault to report
+        found = [f"{title}: {each}" for each in _told(error)]
+        click.echo("\n".join(found))
+        return found
+    return []
 
 
 def _run(door: Door, operation: Any, cases: int, start: int) -> None:

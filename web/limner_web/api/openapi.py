@@ -11,6 +11,7 @@ from typing import Any, Final
 from apiflask import APIFlask
 
 from limner_shared.domain.labels import MAX_TAG_CHARS
+from limner_web.api.openapi_examples import add_examples
 from limner_web.request_checks import ID_PATTERN, KEY_ID_PATTERN
 
 PROBLEM: Final = {
@@ -139,7 +140,9 @@ def _complete(app: APIFlask, document: dict[str, Any]) -> dict[str, Any]:
             for parameter in operation.get("parameters", []):
                 _describe(parameter)
             _add_problems(path, operation)
-    return _with_shared_schemas(document)
+    complete = _with_shared_schemas(document)
+    add_examples(complete)
+    return complete
 
 
 def _with_shared_schemas(document: dict[str, Any]) -> dict[str, Any]:
