@@ -11,7 +11,7 @@ import torch
 
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_BYTES, VECTOR_TYPE, Embedding
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.domain.scenes import Scene, SceneObject
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
@@ -62,6 +62,9 @@ class Recognizer:
 
     def known_names(self) -> dict[str, list[str]]:
         return {}
+
+    def read(self, spec: JobSpec, most: int) -> tuple[str | None, Scene | None]:
+        raise NotImplementedError
 
     def embed(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
         raise NotImplementedError

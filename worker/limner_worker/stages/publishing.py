@@ -185,13 +185,10 @@ class Publisher:
         if outcome.result is None or outcome.result.error is not None:
             return outcome
         try:
-            receipt = outcome.result.images[0].receipt
-            scene = Scene.read(receipt.get(SCENE))
+            row, receipt = outcome.job.rows[0], outcome.result.images[0].receipt
+            shown = receipt.get(DRAWN_AS), Scene.read(receipt.get(SCENE)), row.task.things
             with concerning(job=outcome.job.id):
-                row = outcome.job.rows[0]
-                presentation = self._present(
-                    outcome.job.claim.spec, row.picture, receipt.get(DRAWN_AS), scene, row.task.things
-                )
+                presentation = self._present(outcome.job.claim.spec, row.picture, *shown)
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome

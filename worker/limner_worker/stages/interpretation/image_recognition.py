@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_TYPE, Embedding
+from limner_shared.domain.jobs import JobSpec
 from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.known_names import KnownNames
+from limner_worker.generators.builtin.prompt_reading import PromptReader, Reading
 from limner_worker.generators.builtin.scenes.colouring import from_oklab, to_oklab
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.networks.image_tower import ImageTower
@@ -30,13 +33,13 @@ MIN_MARGIN: Final = 0.2
 """The margin by which a name must be nearer to the picture than the prompt itself."""
 
 NEAREST: Final = 5
-"""A thing is recognised if its name is among so many that are nearest to it."""
+"""A thing is recognised if its name is among this number of nearest ones."""
 
 SAME: Final = 1e-3
 """Cosines this near are equal: a name's stored embedding is rounded to float16."""
 
 HUES: Final = 8
-"""A recoloured thing is compared in so many hues and in grey: few names are known in every colour."""
+"""A recoloured thing is compared in this number of hues and in grey: few names are known in every colour."""
 
 EMBEDDED_AT_ONCE: Final = 32
 
@@ -83,6 +86,15 @@ class EvaluatorRecognizer:
     def known_names(self) -> dict[str, list[str]]:
         """Return the names that the models were trained with, by language."""
         return {code: [said for said, _ in self._names.in_language(code)] for code in self._names.languages}
+
+    def read(self, spec: JobSpec, most: int) -> Reading:
+        """Return what the model draws of a spec's prompt; it draws at most `most` rows at once."""
+        with self._lock:
+            return self._reader.read(spec, most)
+
+    @cached_property
+    def _reader(self) -> PromptReader:
+        return PromptReader(self._names, self._encoder.encode)
 
     @torch.inference_mode()
     def __call__(self, picture: Picture, prompt: str, count: int = 3) -> list[tuple[str, float]]:

@@ -54,6 +54,12 @@ class ImageRecognizer(Protocol):
         """Return the names that the model was trained with, by language."""
         ...
 
+    def read(self, spec: JobSpec, most: int) -> tuple[str | None, Scene | None]:
+        """Return the name that is drawn of a spec's prompt, if that is not all of it, and its scene of at most `most`
+        rows, if it is not drawn as a whole.
+        """
+        ...
+
     def embed(self, pictures: Sequence[Picture]) -> Sequence[Embedding]:
         """Return the vector of each picture by which it is compared with others."""
         ...
