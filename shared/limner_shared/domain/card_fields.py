@@ -102,6 +102,14 @@ def refuse(field: str, got: str, allowed: str | list[str]) -> InvalidRequest:
     return InvalidRequest(f"{field}: {got} is not allowed here; allowed: {choices}.", field=field, allowed=allowed)
 
 
+def rescale(request: JobRequest, family: str) -> float:
+    """The rescaling of the guidance, which the built-in families do not have. Raises InvalidRequest."""
+    asked = request.guidance_rescale or 0.0
+    if asked and family != "diffusers":
+        raise refuse("guidance_rescale", shown(asked), "0: this model has none")
+    return asked
+
+
 def inputs(request: JobRequest, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
     """The input pictures, as the client named them until they are stored. Raises InvalidRequest."""
     task = task_of(request.image, request.mask)
