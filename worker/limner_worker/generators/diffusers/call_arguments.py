@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from diffusers.guiders.guider_utils import BaseGuidance
@@ -114,6 +114,6 @@ def _guidance(pipeline: Any, takes: frozenset[str]) -> str | None:
 
 
 def _guiders(pipeline: Any) -> list[Any]:
-    parts: dict[str, Any] = vars(pipeline)
+    parts = cast("dict[str, Any]", vars(pipeline))
     guiders: list[Any] = [each for each in parts.values() if isinstance(each, BaseGuidance)]
     return [each for each in guiders if hasattr(each, "guidance_scale")]
