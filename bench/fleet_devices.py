@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, cast
 
 from bench.simulation import BUCKETS, SLOTS, step_time
@@ -100,8 +101,9 @@ class Queues:
                 continue
             released, window = self.lists[queue_name(model, Lane.NORMAL)], self._windows[model]
             unclaimed = len(released)
-            backlogs = {tenant: Backlog(1.0, iter(list(jobs))) for tenant, jobs in waiting.items()}
-            chosen = self._shares[model].choose(backlogs, window.look(unclaimed, now))
+            room = window.look(unclaimed, now)
+            backlogs = {tenant: Backlog(1.0, iter(list(islice(jobs, room)))) for tenant, jobs in waiting.items()}
+            chosen = self._shares[model].choose(backlogs, room)
             window.fill(unclaimed, len(chosen), now)
             for tenant, job in chosen:
                 waiting[tenant].popleft()

@@ -81,7 +81,7 @@ SHAPES: Final = {
     ),
     "flux": Shape(
         {"transformer": {"num_layers": 19, "num_single_layers": 38}, "text_encoder": CLIP, "text_encoder_2": T5},
-        options=TEXT_LENGTH,
+        options=f"negative_prompts = false\n{TEXT_LENGTH}",
     ),
 }
 

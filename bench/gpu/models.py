@@ -200,6 +200,7 @@ def card_of(name: str, *, toy: bool, **changes: Any) -> ModelCard:
         "sizes": TOY_SIZES if toy else model.sizes, "dtype": "float32" if toy else model.dtype,
         "steps": {"min": 1, "max": 100, "default": steps},
         "guidance": {"min": 0, "max": 20, "default": model.guidance},
+        "negative_prompts": not name.startswith("flux"),
         "options": {"arguments": {"max_sequence_length": length}} if takes_length else {},
     }  # fmt: skip
     return ModelCard.model_validate(fields | changes)

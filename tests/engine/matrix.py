@@ -25,6 +25,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from tests.engine import odd_pipelines, pipelines, tiny_pipelines, tiny_pipelines_2, tiny_variants
 from tests.engine.pipeline_jobs import FAMILIES, job_of, reference, run
 
+from limner_shared.domain.card_fields import DEFAULT_STRENGTH
 from limner_shared.domain.cards import ModelCard
 from limner_shared.errors import CardError
 from limner_shared.settings import Settings
@@ -52,7 +53,7 @@ BUILDERS: Final[dict[str, Build]] = {
     **tiny_pipelines_2.BUILDERS,
     **tiny_variants.BUILDERS,
 }
-SMALL: Final = {"_auto_resize": False, "max_area": 32 * 32}
+SMALL: Final = {"_auto_resize": False}
 ARGUMENTS: Final[dict[str, dict[str, Any]]] = {
     "FluxKontextInpaintPipeline": SMALL,
     "FluxKontextPipeline": SMALL,
@@ -78,6 +79,9 @@ Made by `make matrix` with diffusers {version}. The library's text-to-image and 
   float32, with every scheduler that fits.
 - **per image**: the same, with the denoiser or the named calls made for one image at a time.
 - **refused**: a card of it is refused at load, with the reason given.
+- **no effect**: what did not change the picture. A card that allows negative prompts or a choice of guidance where the
+  pipeline's call takes none is refused at load, with what to write instead. Where the prompt has no effect, the random
+  weights of the tiny pipeline do not let it through: there, mixed batches prove nothing about texts.
 - **not built here**: the tests have no tiny pipeline of it, for the reason given. Like every pipeline, it is checked at
   load: it is batched if the check finds that it can be, and refused if it does not work.
 
@@ -86,8 +90,8 @@ KandinskyV22CombinedPipeline differ from single pictures by 17/255, so they are 
 
 {summary}
 
-| pipeline | support | tasks | schedulers |
-|---|---|---|---|
+| pipeline | support | tasks | schedulers | no effect |
+|---|---|---|---|---|
 """
 
 
@@ -99,6 +103,8 @@ class Row:
     tasks: list[str] = field(default_factory=list[str])
     schedulers: list[str] = field(default_factory=list[str])
     """The short names of those that were tried."""
+    without: list[str] = field(default_factory=list[str])
+    """What has no effect, so that requests cannot give it."""
 
     @property
     def wrong(self) -> bool:
@@ -129,16 +135,17 @@ def outcome(build: Build, base: str, folder: Path) -> Row:
     """Return how a pipeline is supported: the tasks that work, or why it is refused."""
     arguments = ARGUMENTS.get(base, {}) | ARGUMENTS.get(build.__name__, {})
     sizes = SIZES.get(base, [(32, 32), (64, 32)])
-    card = odd_pipelines.saved(build, folder, options={"arguments": arguments}, sizes=sizes)
+    options = {"arguments": arguments}
+    card = odd_pipelines.saved(build, folder, options=options, sizes=sizes, negative_prompts=True)
     refusals: list[str] = []
     row = Row("")
     for task in TASKS:
-        one = card.model_copy(update={"tasks": (task,)})
         try:
-            generator: Any = load(one, Settings(device="cpu", cache_dir=folder / "cache"))
+            one, generator = loaded(card.model_copy(update={"tasks": (task,)}), folder / "cache")
         except CardError as error:
             refusals.append(error.message.split(": ", 1)[-1].split(" does not load: ")[-1])
             continue
+        row.without += [what for what in without(one, generator) if what not in row.without]
         row.tasks.append(task)
         if row.support:
             continue
@@ -147,6 +154,39 @@ def outcome(build: Build, base: str, folder: Path) -> Row:
         row.support = compared(generator, one, task)
     row.support = row.support or f"refused: {shortened(refusals[0])}"
     return row
+
+
+def loaded(card: ModelCard, cache: Path) -> tuple[ModelCard, Any]:
+    """Return the card without what the pipeline ignores, and its generator. Raises CardError if it is refused."""
+    for _ in range(3):
+        try:
+            return card, load(card, Settings(device="cpu", cache_dir=cache))
+        except CardError as error:
+            if "set negative_prompts = false" in error.message:
+                card = card.model_copy(update={"negative_prompts": False})
+            elif "of guidance to one number" in error.message:
+                fixed = {"min": card.guidance.default, "max": card.guidance.default}
+                card = card.model_copy(update={"guidance": card.guidance.model_copy(update=fixed)})
+            else:
+                raise
+    raise AssertionError("a card was refused for what it does not have")
+
+
+def without(card: ModelCard, generator: Any) -> list[str]:
+    """Return what has no effect with a pipeline: by its card, and by trying whether another guidance draws another
+    picture.
+    """
+    every = card.model_copy(update={"tasks": TASKS})
+    common = {"prompt": "a cat", "seed": 1, "task": card.tasks[0], "strength": DEFAULT_STRENGTH}
+    changed = {"prompt": {"prompt": "a dog"}}
+    if card.guidance.min < card.guidance.max:
+        changed["guidance"] = {"guidance": 1.5}
+    plain = generator.draw_alone(job_of(every, "", common).rows[0].task)
+    pictures = {
+        what: generator.draw_alone(job_of(every, "", common | more).rows[0].task) for what, more in changed.items()
+    }
+    same = [what for what, picture in pictures.items() if np.array_equal(picture, plain)]
+    return same + ["negative prompts"] * (not card.takes_negative_prompts)
 
 
 def fitting(card: ModelCard, generator: Any) -> tuple[ModelCard, Any]:
@@ -178,11 +218,16 @@ def _fits(pipeline: Any, card: ModelCard) -> bool:
 
 def compared(generator: Any, card: ModelCard, task: str) -> str:
     """Return how the pipeline's images are joined; which pictures are wrong, if any."""
+    common = {"task": task, "strength": DEFAULT_STRENGTH}
     asked: list[dict[str, Any]] = [
-        {"prompt": prompt, "steps": 2 + seed, "seed": seed, "task": task}
-        for seed, prompt in enumerate(("a cat", "a dog"))
+        {"prompt": prompt, "steps": 2 + seed, "seed": seed} | common for seed, prompt in enumerate(("a cat", "a dog"))
     ]
-    asked += [{"prompt": "a fish", "steps": 4, "seed": 3, "task": task, "scheduler": name} for name in card.schedulers]
+    # Another shape and other guidance, which join no batch or share one with other numbers.
+    width, height = card.sizes[-1]
+    asked[1] |= {"negative_prompt": "blue"} if card.takes_negative_prompts else {}
+    asked[1] |= {"guidance": 2.5} if card.guidance.min < card.guidance.max else {}
+    asked.append({"prompt": "a hen", "steps": 3, "seed": 4, "width": width, "height": height} | common)
+    asked += [{"prompt": "a fish", "steps": 4, "seed": 3, "scheduler": name} | common for name in card.schedulers]
     every = card.model_copy(update={"tasks": TASKS})
     jobs = [job_of(every, str(number), request) for number, request in enumerate(asked)]
     errors = run(generator, jobs)
@@ -275,7 +320,8 @@ def table(rows: dict[str, Row]) -> str:
     kinds = [row.support.split(":")[0] for row in rows.values()]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("batched", "per image", "refused", "not built here"))
     lines = [
-        f"| {name} | {row.support} | {', '.join(row.tasks)} | {len(row.schedulers) + 1 if row.tasks else ''} |\n"
+        f"| {name} | {row.support} | {', '.join(row.tasks)} | {len(row.schedulers) + 1 if row.tasks else ''} "
+        f"| {', '.join(row.without)} |\n"
         for name, row in sorted(rows.items())
     ]
     return HEAD.format(version=diffusers.__version__, summary=f"Of {len(rows)} classes: {counts}.") + "".join(lines)

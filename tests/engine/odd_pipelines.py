@@ -189,5 +189,6 @@ def card(folder: Path, **more: Any) -> ModelCard:
         "steps": {"min": 1, "max": 50, "default": 3},
         "guidance": {"min": 0, "max": 20, "default": 7.5},
         "buckets": (1, 2, 4),
+        "negative_prompts": False,
     }
     return ModelCard.model_validate(about | {"source": Source(folder=folder)} | more)

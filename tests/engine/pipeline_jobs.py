@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class Family:
     schedulers: list[str]
     tasks: list[str] = field(default_factory=lambda: ["text-to-image"])
     arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+    negative_prompts: bool = True
 
 
 ALL_TASKS = ["text-to-image", "image-to-image", "inpainting"]
@@ -49,7 +51,7 @@ FAMILIES = {
     "stable_diffusion": Family([*SIGMAS, "PNDMScheduler", "EulerAncestralDiscreteScheduler", *FEW_STEPS], ALL_TASKS),
     "stable_diffusion_xl": Family(SIGMAS, ALL_TASKS),
     "stable_diffusion_3": Family(FLOWS, ALL_TASKS, {"max_sequence_length": 32}),
-    "flux": Family([], ALL_TASKS, {"max_sequence_length": 32}),
+    "flux": Family([], ALL_TASKS, {"max_sequence_length": 32}, negative_prompts=False),
     "pixart": Family(SIGMAS[:2], arguments={"use_resolution_binning": False, "max_sequence_length": 32}),
     "qwen_image": Family([], ALL_TASKS),
     "z_image": Family([], ["text-to-image", "image-to-image"]),
@@ -66,6 +68,7 @@ guidance = {{ min = 0.0, max = 20.0, default = 7.5 }}
 buckets = [1, 2, 4]
 tasks = {tasks}
 schedulers = {schedulers}
+negative_prompts = {negative_prompts}
 """
 
 
@@ -79,7 +82,10 @@ def card_of(family: str, folder: Path) -> ModelCard:
         pipelines.save(family, folder)
     about = FAMILIES[family]
     file = folder / f"{family}.toml"
-    text = CARD.format(family=family, tasks=about.tasks, schedulers=about.schedulers)
+    text = CARD.format(
+        family=family, tasks=about.tasks, schedulers=about.schedulers,
+        negative_prompts=str(about.negative_prompts).lower(),
+    )  # fmt: skip
     options = "".join(f"{name} = {str(value).lower()}\n" for name, value in about.arguments.items())
     file.write_text(text + (f"[options.arguments]\n{options}" if options else ""))
     return load_card(file)
@@ -142,21 +148,23 @@ def run(generator: Any, jobs: Sequence[JobRun], **options: Any) -> dict[str, Lim
     return heard.errors
 
 
-def pictures() -> tuple[np.ndarray, np.ndarray]:
+def pictures(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Return an input image and a mask."""
     noise = np.random.default_rng(0)
-    mask = np.zeros((32, 32, 3), np.uint8)
-    mask[:, 16:] = 255
-    return noise.integers(0, 255, (32, 32, 3), np.uint8), mask
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[:, width // 2 :] = 255
+    return noise.integers(0, 255, (height, width, 3), np.uint8), mask
 
 
 def job_of(card: ModelCard, name: str, request: dict[str, Any]) -> JobRun:
-    asked = {key: value for key, value in request.items() if key != "task"}
+    asked = {key: value for key, value in request.items() if key not in ("task", "strength")}
     spec = card.resolve(JobRequest(**asked))
-    image, mask = pictures()
+    image, mask = pictures(spec.width, spec.height)
     task = request.get("task", "text-to-image")
     if task != "text-to-image":
-        more = {"image": "0" * 64, "strength": 0.6} | ({"mask": "1" * 64} if task == "inpainting" else {})
+        more = {"image": "0" * 64, "strength": request.get("strength", 0.6)} | (
+            {"mask": "1" * 64} if task == "inpainting" else {}
+        )
         spec = spec.model_copy(update=more)
     job = claimed(spec, name)
     if task != "text-to-image":
@@ -194,7 +202,8 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
     )
     if spec.scheduler:
         choose_scheduler(pipe, spec.scheduler)
-    with suppress(ValueError):  # diffusers names no other class for the task: this one does it
+    # diffusers names no other class for the task: this one does it
+    with suppress(ValueError), warnings.catch_warnings(action="ignore", category=FutureWarning):
         if spec.task == "image-to-image":
             pipe = cast("Any", diffusers.AutoPipelineForImage2Image).from_pipe(pipe)
         if spec.task == "inpainting":
@@ -209,7 +218,7 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
         more["negative_prompt"] = spec.negative_prompt
     if spec.guidance_rescale:
         more["guidance_rescale"] = spec.guidance_rescale
-    more["true_cfg_scale" if card.source.folder.name == "qwen_image" else "guidance_scale"] = spec.guidance
+    more |= guided(pipe, spec)
     more |= {"width": spec.width, "height": spec.height, "num_inference_steps": spec.steps, "output_type": "np"}
     takes = inspect.signature(pipe.__call__).parameters
     more["guidance_schedule"] = None
@@ -219,6 +228,19 @@ def reference(card: ModelCard, job: JobRun) -> np.ndarray:
         prompt=spec.prompt, generator=generator, **{name: value for name, value in more.items() if name in takes}
     )
     return next(iter(output.values()))[0]
+
+
+def guided(pipe: Any, spec: JobSpec) -> dict[str, Any]:
+    """Return the arguments for a request's guidance, or set it in the pipeline's guiders, which have it instead."""
+    takes, config = inspect.signature(pipe.__call__).parameters, getattr(pipe, "transformer", pipe).config
+    if "true_cfg_scale" in takes and not config.guidance_embeds:
+        # Without a negative prompt these pipelines ignore the guidance; the documentation of Qwen-Image gives a space.
+        empty = {"negative_prompt": " "} if spec.guidance > 1 and not spec.negative_prompt else {}
+        return {"true_cfg_scale": spec.guidance} | empty
+    if "distilled_guidance_scale" in takes:
+        pipe.guider.guidance_scale = pipe.ocr_guider.guidance_scale = spec.guidance
+    name = "guidance_scale" if "guidance_scale" in takes else "prior_guidance_scale"
+    return {name: spec.guidance, "max_area": spec.width * spec.height}
 
 
 def finish(generator: Any, states: Sequence[Any]) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ from tests.engine.pipeline_jobs import FAMILIES, Collector, card_of, finish, fol
 from limner_shared.domain.cards import load_card
 from limner_shared.settings import Settings
 from limner_worker.engine.job_run import JobRun
+from limner_worker.generators.base import sha256
 from limner_worker.generators.diffusers import pipeline, suspended_run
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.registry import load
@@ -25,7 +26,7 @@ __all__ = ["folder"]
 
 def requests_of(family: str) -> list[dict[str, Any]]:
     about = FAMILIES[family]
-    negative = {} if family == "flux" else {"negative_prompt": "blue"}
+    negative = {"negative_prompt": "blue"} if about.negative_prompts else {}
     rescale = {"guidance_rescale": 0.7} if family.startswith("stable_diffusion") and family[-1] != "3" else {}
     plain: list[dict[str, Any]] = [
         {"prompt": "a cat", "seed": 1, "steps": 3, "guidance": 7.5},
@@ -37,7 +38,9 @@ def requests_of(family: str) -> list[dict[str, Any]]:
     ]
     named = [{"prompt": "a fish", "seed": 7, "steps": 4, "scheduler": name} for name in about.schedulers]
     tasks = [{"prompt": "a bird", "seed": 8, "steps": 5, "task": name} for name in about.tasks[1:]]
-    return plain + named + tasks
+    # The constructor of the pipeline for inpainting corrects this scheduler.
+    corrected = {"scheduler": "PNDMScheduler"} if "PNDMScheduler" in about.schedulers else {}
+    return plain + named + [task | (corrected if task["task"] == "inpainting" else {}) for task in tasks]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -157,7 +160,8 @@ def test_a_lora_adapter_applies_only_to_jobs_that_request_it(folder: Path):
     text = (folder / "stable_diffusion.toml").read_text()
     file.write_text(text + '[adapters]\nink = { folder = "lora" }\n')
     card = load_card(file)
-    generator = load(card, Settings(device="cpu"))
+    generator: Any = load(card, Settings(device="cpu"))
+    assert generator.fingerprint()["adapters"] == {"ink": sha256(next((folder / "lora").glob("*.safetensors")))}
     request = {"prompt": "a cat", "seed": 1}
     asked = [request, request | {"adapters": [{"name": "ink", "weight": 0.8}]}, request]
     jobs = [job_of(card, str(number), one) for number, one in enumerate(asked)]

@@ -16,6 +16,7 @@ from tests.engine import odd_pipelines, pipelines
 from tests.engine.pipeline_jobs import job_of, reference, run
 
 from limner_shared.domain.cards import ModelCard
+from limner_shared.errors import CardError
 from limner_shared.settings import Settings
 from limner_worker.generators.diffusers import self_check
 from limner_worker.generators.diffusers.pipeline import DiffusersPipeline
@@ -108,6 +109,13 @@ def test_a_pipeline_that_does_not_work_is_refused_and_the_other_models_are_serve
     models = ModelCache([bad, good], partial(load, settings=settings(tmp_path)))
     assert list(models.cards) == ["odd"]
     assert "text-to-image does not work with this pipeline" in capsys.readouterr().out + caplog.text
+
+
+def test_a_pipeline_that_draws_another_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
+    monkeypatch.setattr(DiffusersPipeline, "draw_alone", lambda *_: np.zeros((64, 32, 3), np.float32))
+    with pytest.raises(CardError, match="text-to-image: 64x32 was asked for, 32x64 was drawn"):
+        load(card, settings(tmp_path))
 
 
 def test_pictures_in_half_precision_may_differ_slightly() -> None:

@@ -226,7 +226,7 @@ def lumina_2(folder: Path) -> Any:
             num_attention_heads=2, num_kv_heads=2, multiple_of=16, scaling_factor=1.0, axes_dim_rope=[4, 2, 2],
             axes_lens=[300, 64, 64], cap_feat_dim=16,
         ),
-        scheduler=flow(), vae=vae(shift_factor=0.06, scaling_factor=1.5),
+        scheduler=flow(), vae=vae(widths=(4, 4, 4, 4), shift_factor=0.06, scaling_factor=1.5),
         text_encoder=t.Gemma2Model(t.Gemma2Config(**TINY)), tokenizer=language_tokenizer(),
     )  # fmt: skip
 

@@ -38,6 +38,7 @@ from limner_web.intake.scheduling import retry_limit
         ({"model": "dall-e"}, "model", "limner-flow"),
         ({"prompt": "x" * 501}, "prompt", "500"),
         ({"negative_prompt": "a hat"}, "negative_prompt", "cannot leave things out"),
+        ({"guidance_rescale": 0.5}, "guidance_rescale", "this model has none"),
         ({"prompt": "a\x00b"}, "prompt", "NUL"),
         ({"metadata": {"a": "x" * 5000}}, "metadata", "4096"),
     ],

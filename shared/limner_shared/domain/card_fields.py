@@ -118,6 +118,14 @@ def find_size(request: JobRequest, sizes: Sequence[tuple[int, int]]) -> tuple[in
     raise refuse("height" if width is None else "width", f"{width}x{height}", list(by_name))
 
 
+def rescale(request: JobRequest, family: str) -> float:
+    """The rescaling of the guidance, which the built-in families do not have. Raises InvalidRequest."""
+    asked = request.guidance_rescale or 0.0
+    if asked and family != "diffusers":
+        raise refuse("guidance_rescale", shown(asked), "0: this model has none")
+    return asked
+
+
 def inputs(request: JobRequest, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
     """The input pictures, as the client named them until they are stored. Raises InvalidRequest."""
     task = task_of(request.image, request.mask)

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import QualitySteps, Range, Source, find_size, inputs, refuse, shown
+from limner_shared.domain.card_fields import QualitySteps, Range, Source, find_size, inputs, refuse, rescale, shown
 from limner_shared.domain.conditions import Conditions, beyond
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
@@ -152,7 +152,7 @@ class ModelCard(BaseModel):
             guidance=self._number("guidance", request.guidance, self.guidance),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
             n=int(self._number("n", request.n, Range(min=1, max=self.max_images, default=1))),
-            guidance_rescale=request.guidance_rescale or 0.0,
+            guidance_rescale=rescale(request, self.family),
             nearest_name=self.nearest_name,
             scenes=self.scenes,
             scheduler=self._scheduler(request.scheduler),

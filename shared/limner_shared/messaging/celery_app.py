@@ -5,6 +5,7 @@ delayed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, cast
 
@@ -22,6 +23,8 @@ from limner_shared.settings import Settings
 RUN_TASK: Final = "limner.run"
 """The only task name. It must never change: an older worker rejects a name that it does not know."""
 MESSAGE_VERSION: Final = 1
+CACHED_NAMES: Final = 1024
+"""Queue names that are taken apart once only: a worker does so some ten times before each fetch."""
 CONSUMED_AT_ONCE: Final = 1000
 """Messages that Celery may hold unacknowledged. The real limit on a worker's jobs is its admission."""
 
@@ -36,11 +39,13 @@ def queue_names(model: str) -> list[str]:
     return [queue_name(model, lane) for lane in Lane]
 
 
+@lru_cache(CACHED_NAMES)
 def lane_of(queue: str) -> Lane:
     """The lane of a queue name."""
     return Lane[queue.rpartition(".")[2].upper()]
 
 
+@lru_cache(CACHED_NAMES)
 def model_of(queue: str) -> str:
     """The model of a queue name."""
     return queue.removeprefix("limner.").rpartition(".")[0]

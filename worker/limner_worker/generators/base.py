@@ -254,7 +254,7 @@ def checked_hashes(folder: Path, expected: Mapping[str, str]) -> dict[str, str]:
 
 def weight_hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 in hex of each weights file in a folder and its subfolders."""
-    return {file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(folder.rglob("*.safetensors"))}
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(folder.rglob("*.safetensors"))}
 
 
 def require_hashes(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
@@ -264,6 +264,7 @@ def require_hashes(found: Mapping[str, str], expected: Mapping[str, str]) -> Non
             raise CardError(f"sha256: {name} has {found.get(name, 'no such file')}, but the card expects {digest}.")
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from limner_shared.domain.card_fields import Source
 from limner_shared.errors import CardError
 from limner_shared.telemetry import get_logger
-from limner_worker.generators.base import locate
+from limner_worker.generators.base import locate, sha256
 from limner_worker.generators.diffusers.hub_files import adapter_files
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 from limner_worker.generators.model_errors import AdapterMismatch
@@ -24,8 +24,8 @@ MARKS: Final = (".lora_A.", ".lora_down.", ".lora.down.", "_lora.down.")
 """What the names of a layer's first matrix have in common, in the formats that diffusers reads."""
 
 
-def load_adapter(pipeline: Any, name: str, source: Source) -> None:
-    """Load a LoRA adapter from a folder or a hub. Raises CardError."""
+def load_adapter(pipeline: Any, name: str, source: Source) -> str:
+    """Load a LoRA adapter from a folder or a hub; return the SHA-256 of its weights in hex. Raises CardError."""
     if source.folder is not None:
         refuse_pickle(source.folder)
     folder = locate(source) if source.hub is None else adapter_files(source)
@@ -47,6 +47,7 @@ def load_adapter(pipeline: Any, name: str, source: Source) -> None:
         )
     if fitting < layers:
         log.warning("a part of an adapter does not fit", adapter=name, layers=layers, fitting=fitting)
+    return sha256(file)
 
 
 def _weights(folder: Path) -> Path:

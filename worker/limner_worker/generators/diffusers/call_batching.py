@@ -68,6 +68,12 @@ class Call:
         """The device of the call's tensors."""
         return next(value.device for value in self.arguments.values() if isinstance(value, Tensor))
 
+    def require_finite(self) -> None:
+        """Raise FloatingPointError if a tensor of the call, such as latents to decode, is not finite."""
+        tensors = [value for value in self.arguments.values() if isinstance(value, Tensor)]
+        if not all(torch.isfinite(tensor).all() for tensor in tensors):
+            raise FloatingPointError("the latents are not finite")
+
 
 class UnknownLayout(Exception):
     """The output of a joined call cannot be split into rows."""

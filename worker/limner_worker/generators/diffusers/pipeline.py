@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from limner_shared.domain.cards import ModelCard
 from limner_shared.telemetry import get_logger
 from limner_worker.generators.base import ImageTask, Padding, Picture, padding
 from limner_worker.generators.device import AsyncDecode, Device, compiled
-from limner_worker.generators.diffusers.call_batching import Call, UnknownLayout, content, join, split
+from limner_worker.generators.diffusers.call_batching import UnknownLayout, content, join, split
 from limner_worker.generators.diffusers.encoded_prompts import EncodedPrompts
 from limner_worker.generators.diffusers.joint_steps import may_join, step_jointly
 from limner_worker.generators.diffusers.latent_preview import LatentPreview
 from limner_worker.generators.diffusers.output_pictures import picture_of, to_picture
-from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline
+from limner_worker.generators.diffusers.pipeline_loading import LoadedPipeline, scheduler_key
 from limner_worker.generators.diffusers.shared_modules import AS_LOADED, SharedModules
 from limner_worker.generators.diffusers.suspended_run import Kind, SuspendedRun, tap
 from limner_worker.generators.diffusers.text_outputs import TextOutputs
@@ -66,9 +66,9 @@ class DiffusersPipeline:
         self._prompts = EncodedPrompts(cache_bytes)
         prepared = self._loaded.schedulers.items()
         self._joint_schedulers = {
-            name for name, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))
+            key for key, each in prepared if may_join(each, self._device.torch, getattr(torch, card.dtype))
         }
-        """The names of schedulers that make the steps of several images at once; None for the pipeline's own."""
+        """The schedulers that make the steps of several images at once."""
         self._latent_preview: LatentPreview | None = None
         self._active: tuple[tuple[str, float], ...] = ()
         if card.adapters:
@@ -155,7 +155,7 @@ class DiffusersPipeline:
             image.resume(result)
         while left := self._undecoded(states):
             self._serve([image for image in left if image.key == left[0].key])
-        return [to_picture(image.picture) for image in states if image.picture is not None]
+        return [to_picture(image.picture, image.task.spec) for image in states if image.picture is not None]
 
     @staticmethod
     def _undecoded(states: Sequence[SuspendedRun]) -> list[SuspendedRun]:
@@ -163,7 +163,8 @@ class DiffusersPipeline:
         for image in waiting:
             if image.error is not None:
                 raise image.error
-            _require_finite(image.pending)
+            if image.pending is not None:
+                image.pending.require_finite()
         return waiting
 
     @torch.inference_mode()
@@ -178,7 +179,12 @@ class DiffusersPipeline:
         return self._latent_preview.picture(state.clean, state.task.spec.width, state.task.spec.height)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return the pipeline's source and weights, and the software and device that ran them."""
+        """Return the pipeline's source, weights and fixed arguments, and the software and device that ran them."""
+        more = {
+            "adapters": self._loaded.adapters,
+            "arguments": self.card.options.get("arguments", {}),
+            "apart": sorted(self.unbatched_calls),
+        }
         return {
             "pipeline": type(self.pipeline).__name__,
             "source": self.card.source.model_dump(mode="json", exclude_none=True),
@@ -188,7 +194,7 @@ class DiffusersPipeline:
             "device": str(self._device.torch),
             "dtype": self.card.dtype,
             "sampler": type(self.pipeline.scheduler).__name__,
-        } | ({"apart": sorted(self.unbatched_calls)} if self.unbatched_calls else {})
+        } | {name: value for name, value in more.items() if value}
 
     # --- calls ---
 
@@ -213,7 +219,7 @@ class DiffusersPipeline:
                 try:
                     results = step_jointly(steps)
                 except Exception as error:  # noqa: BLE001 - then each image makes its own step, and its own error
-                    self._joint_schedulers.discard(some[0].task.spec.scheduler)
+                    self._joint_schedulers.discard(scheduler_key(some[0].task.spec))
                     log.info("schedulers step image by image", model=self.card.name, reason=repr(error)[:200])
             for image, result in zip(some, results, strict=True):
                 image.resume(result)
@@ -251,7 +257,7 @@ class DiffusersPipeline:
             return
         results = self._results(images)
         for image, result in zip(images, results, strict=True):
-            image.joining.enabled = len(images) > 1 and image.task.spec.scheduler in self._joint_schedulers
+            image.joining.enabled = len(images) > 1 and scheduler_key(image.task.spec) in self._joint_schedulers
             image.resume(result)
 
     def _results(self, images: Sequence[SuspendedRun]) -> list[Any]:
@@ -292,9 +298,3 @@ class DiffusersPipeline:
         run = SuspendedRun(task, pipeline, scheduler, arguments, self._shared, pausing=pausing)
         self._prompts.use(pipeline, self._loaded.pipelines[task.spec.task], run.adapters)
         return run
-
-
-def _require_finite(call: Call | None) -> None:
-    tensors = [] if call is None else [value for value in call.arguments.values() if isinstance(value, Tensor)]
-    if not all(torch.isfinite(tensor).all() for tensor in tensors):
-        raise FloatingPointError("the latents are not finite")

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
-from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForInpainting
+from diffusers.pipelines.auto_pipeline import (
+    AutoPipelineForImage2Image,
+    AutoPipelineForInpainting,
+    AutoPipelineForText2Image,
+)
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from PIL import Image
 from torch import nn
 
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import CardError
 from limner_worker.generators.base import ImageTask, locate, require_hashes, weight_hashes
 from limner_worker.generators.diffusers.adapter_loading import load_adapter
+from limner_worker.generators.diffusers.call_arguments import CallArguments
 from limner_worker.generators.diffusers.hub_files import pipeline_files
 from limner_worker.generators.diffusers.module_devices import remember_devices
 from limner_worker.generators.diffusers.own_pipeline import own_pipeline, own_scheduler
 from limner_worker.generators.diffusers.pipeline_checks import check, explain, schedulers
 from limner_worker.generators.diffusers.weight_files import check_files, refuse_pickle
 
-GUIDANCE: Final = ("guidance_scale", "prior_guidance_scale")
 INPUTS: Final = {"image-to-image": {"image"}, "inpainting": {"image", "mask_image"}}
 TASKS: Final = {"image-to-image": AutoPipelineForImage2Image, "inpainting": AutoPipelineForInpainting}
+SchedulerKey = tuple[str, str | None]
+"""A task, and the name of a scheduler; None for the pipeline's own."""
+
+
+def scheduler_key(spec: JobSpec) -> SchedulerKey:
+    """Return which scheduler a request uses."""
+    return spec.task, spec.scheduler or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +51,17 @@ class LoadedPipeline:
     pipeline: Any
     pipelines: Mapping[str, Any]
     """Pipelines by task."""
-    parameters: Mapping[str, Collection[str]]
-    """The names of the arguments of each pipeline's call, by task."""
-    schedulers: Mapping[str | None, Any]
-    """The schedulers that a request may choose, by name, and the pipeline's own as None.
+    calls: Mapping[str, CallArguments]
+    """What the call of each pipeline takes, by task."""
+    schedulers: Mapping[SchedulerKey, Any]
+    """The schedulers that a request may choose.
 
     Each image gets a copy, which takes a fifth of the time of building a scheduler from its configuration.
     """
     weights: dict[str, str]
     """SHA-256 of each weights file."""
+    adapters: dict[str, str]
+    """SHA-256 of each adapter's weights."""
 
     @classmethod
     def of(cls, card: ModelCard, device: str) -> LoadedPipeline:
@@ -60,10 +75,10 @@ class LoadedPipeline:
             config = pipeline.scheduler.config
             kinds: dict[str | None, Any] = {None: pipeline.scheduler.__class__, **schedulers(pipeline, card)}
             pipelines = {task: _variant(pipeline, task) for task in card.tasks}
+            calls = {task: CallArguments.of(each, card) for task, each in pipelines.items()}
             for each in pipelines.values():
                 each.set_progress_bar_config(disable=True)
-            for name, source in card.adapters.items():
-                load_adapter(pipeline, name, source)
+            adapters = {name: load_adapter(pipeline, name, source) for name, source in card.adapters.items()}
         except CardError as error:
             raise type(error)(f"{card.name}: {error.message}") from error
         except Exception as error:
@@ -71,9 +86,12 @@ class LoadedPipeline:
             raise CardError(f"{card.name}: {card.source.name} does not load: {explain(error)}") from error
         if card.offload == "none" and card.device_map is None:
             remember_devices(pipeline)
-        parameters = {task: frozenset(inspect.signature(each.__call__).parameters) for task, each in pipelines.items()}
-        prepared = {name: kind.from_config(config) for name, kind in kinds.items()}
-        return cls(card, pipeline, pipelines, parameters, prepared, weights)
+        prepared = {
+            (task, name): _corrected(kind.from_config(config), pipeline, task)
+            for task in card.tasks
+            for name, kind in kinds.items()
+        }
+        return cls(card, pipeline, pipelines, calls, prepared, weights, adapters)
 
     @property
     def casts_its_vae(self) -> bool:
@@ -86,39 +104,16 @@ class LoadedPipeline:
         return upcasts and any("force_upcast" in inspect.getsource(each.__class__) for each in self.pipelines.values())
 
     def call_of(self, task: ImageTask) -> tuple[Any, Any, dict[str, Any]]:
-        """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call."""
-        spec = task.spec
-        takes = self.parameters[spec.task]  # some pipelines take no negative prompt or mask
-        scheduler = own_scheduler(self.schedulers[spec.scheduler or None])
-        given = {
-            "prompt": spec.prompt,
-            "negative_prompt": spec.negative_prompt or None,
-            "width": spec.width,
-            "height": spec.height,
-            "num_inference_steps": spec.steps,
-            self._guidance(takes): spec.guidance,
-            "guidance_rescale": spec.guidance_rescale,
-            "generator": torch.Generator("cpu").manual_seed(task.seed),
-            "output_type": "np",
-            "image": None if task.image is None else Image.fromarray(task.image),
-            "mask_image": None if task.mask is None else Image.fromarray(task.mask),
-            "strength": spec.strength,
-        }
-        arguments: dict[str, Any] = {
-            name: value for name, value in given.items() if name in takes and value is not None
-        }
-        if "guidance_schedule" in takes:  # its default, which excludes the request's guidance
-            arguments["guidance_schedule"] = None
-        own = own_pipeline(self.pipelines[spec.task], scheduler)
-        return own, scheduler, arguments | self.card.options.get("arguments", {})
+        """Return an image's own pipeline and scheduler, and the arguments of the pipeline's call.
 
-    def _guidance(self, takes: Collection[str]) -> str:
-        """The argument for classifier-free guidance, which some pipelines have in addition to distilled guidance."""
-        denoiser = getattr(self.pipeline, "transformer", None)
-        distilled = getattr(getattr(denoiser, "config", None), "guidance_embeds", None)
-        if distilled is False and "true_cfg_scale" in takes:
-            return "true_cfg_scale"
-        return next((name for name in GUIDANCE if name in takes), GUIDANCE[0])
+        Raises GenerationFailed for a field of the request that the pipeline would ignore.
+        """
+        call = self.calls[task.spec.task]
+        arguments = call.given(task)
+        scheduler = own_scheduler(self.schedulers[scheduler_key(task.spec)])
+        own = own_pipeline(self.pipelines[task.spec.task], scheduler)
+        call.guide(own, task.spec)
+        return own, scheduler, arguments
 
 
 def _files(source: Source) -> tuple[Path, dict[str, str]]:
@@ -141,6 +136,18 @@ def _variant(pipeline: Any, task: str) -> Any:
         if INPUTS[task] <= inspect.signature(pipeline.__call__).parameters.keys():
             return pipeline
         raise
+
+
+def _corrected(scheduler: Any, pipeline: Any, task: str) -> Any:
+    """Return a scheduler after the constructor of a task's pipeline has corrected its configuration.
+
+    Constructors change what does not work with them, such as the first steps of PNDM in inpainting, but only in the
+    scheduler that they are given.
+    """
+    with suppress(ValueError), warnings.catch_warnings():  # diffusers names no class for the task
+        warnings.simplefilter("ignore")  # about what is corrected
+        cast("Any", TASKS.get(task, AutoPipelineForText2Image)).from_pipe(pipeline, scheduler=scheduler)
+    return scheduler
 
 
 def _load(card: ModelCard, folder: Path, device: str) -> Any:

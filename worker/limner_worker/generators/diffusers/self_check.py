@@ -32,7 +32,7 @@ log = get_logger(__name__)
 Pixels = NDArray[np.float32]
 """[height, width, 3] in [0, 1]."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version of this check; stored results of other versions are ignored."""
 PROMPTS: Final = ("a red apple", "two blue boats on a quiet sea")
 STEPS: Final = 2
@@ -80,9 +80,18 @@ def _check_all_tasks(generator: DiffusersPipeline) -> list[str]:
         except Exception as error:
             _reraise_device_fault(error)
             raise CardError(f"{card.name}: {task} does not work with this pipeline: {explain(error)}") from error
+        _check_sizes(card, task, expected)
         needed |= _check_task(generator, task, expected, needed)
     _check_schedulers(generator)
     return sorted(needed)
+
+
+def _check_sizes(card: ModelCard, task: Task, pictures: Sequence[Pixels]) -> None:
+    """Raise CardError if the pipeline draws another size than it is asked for, as some do whatever they are given."""
+    width, height = _size(card)
+    for drawn in (picture.shape for picture in pictures):
+        if drawn[:2] != (height, width):
+            raise CardError(f"{card.name}: {task}: {width}x{height} was asked for, {drawn[1]}x{drawn[0]} was drawn")
 
 
 def _check_schedulers(generator: DiffusersPipeline) -> None:
@@ -146,8 +155,15 @@ def _batch(generator: DiffusersPipeline, tasks: Sequence[ImageTask]) -> list[Pix
             state.close()
 
 
+def _size(card: ModelCard) -> tuple[int, int]:
+    """The smallest size, or one of up to twice its area that is not square: that shows whether sides are swapped."""
+    smallest = min(width * height for width, height in card.sizes)
+    small = [size for size in card.sizes if size[0] * size[1] <= 2 * smallest]
+    return min(small, key=lambda size: (size[0] == size[1], size[0] * size[1]))
+
+
 def _tasks(card: ModelCard, task: Task, *, scheduler: str | None = None, steps: int = 0) -> list[ImageTask]:
-    width, height = min(card.sizes, key=lambda size: size[0] * size[1])
+    width, height = _size(card)
     steps = steps or int(min(max(STEPS, card.steps.min), card.steps.max))
     noise = np.random.default_rng(0)
     tasks: list[ImageTask] = []

@@ -1,0 +1,110 @@
+"""A field of a request has an effect, or is refused by name: with the card at load, or with the request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
+from tests.engine.odd_pipelines import card as card_for
+
+from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.jobs import JobRequest
+from limner_shared.errors import GenerationFailed
+from limner_worker.generators.base import ImageTask
+from limner_worker.generators.diffusers.call_arguments import CallArguments
+from limner_worker.generators.diffusers.output_pictures import to_picture
+
+
+class Plain:
+    """A pipeline with classifier-free guidance, which edits without a strength."""
+
+    def __call__(self, prompt: str, negative_prompt: str, guidance_scale: float, image: Any) -> None: ...
+
+
+class TrueGuidance:
+    """A pipeline whose guidance needs a negative prompt, or is an input of its denoiser."""
+
+    def __init__(self, *, learned: bool) -> None:
+        self.transformer = SimpleNamespace(config=SimpleNamespace(guidance_embeds=learned))
+
+    def __call__(
+        self, prompt: str, negative_prompt: str, true_cfg_scale: float, guidance_scale: float, max_area: int
+    ) -> None: ...
+
+
+class Guided:
+    """A pipeline whose guidance is that of a guider."""
+
+    def __init__(self) -> None:
+        self.guider: Any = ClassifierFreeGuidance(guidance_scale=3.5)
+
+    def __call__(self, prompt: str, negative_prompt: str) -> None: ...
+
+
+def card(**more: Any) -> ModelCard:
+    return card_for(Path("nowhere"), **{"negative_prompts": True} | more)
+
+
+def given(pipeline: Any, card: ModelCard, **request: Any) -> dict[str, Any]:
+    spec = card.resolve(JobRequest(prompt="a cat", **request))
+    return CallArguments.of(pipeline, card).given(ImageTask(spec, seed=1))
+
+
+def test_guidance_that_needs_a_negative_prompt_gets_one():
+    assert given(TrueGuidance(learned=False), card(), guidance=4.0) == {
+        "prompt": "a cat", "negative_prompt": " ", "true_cfg_scale": 4.0, "max_area": 32 * 32,
+    }  # fmt: skip
+    assert given(TrueGuidance(learned=False), card(), guidance=4.0, negative_prompt="blue")["negative_prompt"] == "blue"
+    assert "negative_prompt" not in given(TrueGuidance(learned=False), card(), guidance=1.0)
+    assert "negative_prompt" not in given(Plain(), card(), guidance=4.0)
+
+
+def test_a_card_that_allows_negative_prompts_is_refused_where_they_have_no_effect():
+    with pytest.raises(ValueError, match="ignores negative prompts: set negative_prompts = false"):
+        CallArguments.of(TrueGuidance(learned=True), card())
+    CallArguments.of(TrueGuidance(learned=True), card(negative_prompts=False))
+    CallArguments.of(TrueGuidance(learned=True), card(options={"arguments": {"true_cfg_scale": 4.0}}))
+
+
+def test_a_card_with_a_choice_of_guidance_is_refused_where_the_pipeline_takes_none():
+    class Unguided:
+        def __call__(self, prompt: str, negative_prompt: str) -> None: ...
+
+    with pytest.raises(ValueError, match="ignores guidance"):
+        CallArguments.of(Unguided(), card())
+    CallArguments.of(Unguided(), card(guidance={"min": 4, "max": 4, "default": 4}))
+
+
+def test_guidance_is_set_in_the_guider_of_a_pipeline_that_has_one():
+    pipeline, about = Guided(), card()
+    CallArguments.of(pipeline, about).guide(pipeline, about.resolve(JobRequest(prompt="a cat", guidance=9.0)))
+    assert pipeline.guider.guidance_scale == 9.0
+
+
+@pytest.mark.parametrize(
+    ("field", "request_"),
+    [
+        ("guidance_rescale", {"guidance_rescale": 0.7}),
+        ("strength", {"image": "0" * 64, "strength": 0.5}),
+    ],
+)
+def test_a_request_is_refused_for_a_field_that_the_pipeline_does_not_take(field: str, request_: dict[str, Any]):
+    about = card(tasks=("text-to-image", "image-to-image"))
+    with pytest.raises(GenerationFailed, match=f"^{field}: this model \\(Plain\\) does not take it"):
+        given(Plain(), about, **request_)
+    given(Plain(), about, image="0" * 64)
+
+
+def test_the_cards_own_arguments_replace_those_of_the_request():
+    assert given(Plain(), card(options={"arguments": {"guidance_scale": 2.0}}))["guidance_scale"] == 2.0
+
+
+def test_a_picture_of_another_size_than_asked_for_fails():
+    spec = card().resolve(JobRequest(prompt="a cat", width=64, height=32))
+    assert to_picture(np.zeros((32, 64, 3), np.float32), spec).shape == (32, 64, 3)
+    with pytest.raises(GenerationFailed, match="32×64 pixels instead of 64×32"):
+        to_picture(np.zeros((64, 32, 3), np.float32), spec)
