@@ -33,10 +33,11 @@ def picture(number: int) -> str:
 class Traffic(threading.Thread):
     """Sends 200 jobs; `accepted` has the ids of those with a 2xx response, `failures` what could not be sent."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, from_a_picture: int = FROM_A_PICTURE) -> None:
         super().__init__(daemon=True)
         self.url = url
         self.name_ = name
+        self.from_a_picture = from_a_picture
         self.accepted: set[str] = set()
         self.failures: list[str] = []
 
@@ -46,7 +47,7 @@ class Traffic(threading.Thread):
             bulk = self._until_accepted(client, "/bulks", f"{self.name_}-bulk", lines, "application/jsonl")
             for number in range(SINGLES):
                 request: dict[str, Any] = {"prompt": "a single job", "seed": 1000 + number % EQUAL}
-                if number < FROM_A_PICTURE:
+                if number < self.from_a_picture:
                     request["image"] = picture(number)
                 body = json.dumps(request)
                 job = self._until_accepted(client, "/jobs", f"{self.name_}-{number}", body, "application/json")

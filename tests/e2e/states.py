@@ -195,6 +195,7 @@ def _said(page: Page) -> None:
     page.get_by_label("Message").fill("two pictures of a red car, please")
     page.keyboard.press("Enter")
     page.locator(".reply.succeeded .choice").last.click(timeout=60_000)
+    eventually(lambda: page.evaluate(SHOWN), 30)
 
 
 def _checked(page: Page) -> None:

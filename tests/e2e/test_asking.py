@@ -154,6 +154,8 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
     page = open_page(port=canvas_port)
     start_from(page, photo)
     page.get_by_label("Change", exact=True).fill("0.5")
+    page.get_by_label("Sampler").select_option("ddim")
+    page.get_by_role("slider", name="wash").fill("0.6")
     page.get_by_role("button", name="Paint a mask").click()
     painter = page.get_by_role("dialog", name="Mask painter")
     box = painter.locator("canvas").bounding_box()
@@ -175,11 +177,15 @@ def test_a_mask_is_painted_erased_undone_and_sent_with_the_picture(
     assert mask.size == (1024, 512)  # the shape of the picture, whatever the size of the job
     assert [mask.getpixel(point) for point in ((200, 256), (512, 256), (800, 256), (200, 30))] == [255, 0, 255, 0]
     assert (decoded(sent["image"]).size, sent["strength"], "metadata" in sent) == ((320, 160), 0.5, False)
+    assert (sent["scheduler"], sent["adapters"]) == ("ddim", [{"name": "wash", "weight": 0.6}])
     with Client(f"http://127.0.0.1:{canvas_port}") as client:
         job = client.job(accepted.value.json()["id"])
         assert job.image is not None
         assert job.mask is not None
         eventually(lambda: client.job(job.id).status == "succeeded")
+    page.reload()
+    expect(page.get_by_label("Sampler")).to_have_value("ddim")
+    expect(page.get_by_role("slider", name="wash")).to_have_value("0.6")
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.processes import eventually
@@ -44,6 +45,7 @@ def test_the_conversation_page_changes_a_picture_and_edits_a_message(open_page: 
     expect(page.get_by_role("link", name="My garage")).to_be_visible()
 
 
+@pytest.mark.long
 def test_what_a_message_was_understood_as_is_corrected_and_one_of_its_pictures_goes_on(
     open_page: Callable[..., Page],
 ):

@@ -57,6 +57,7 @@ def test_the_page_shows_progress_and_then_the_pictures_without_a_reload(service:
     expect(page.locator(".tile[data-state=succeeded]").first).to_contain_text("red apple")
 
 
+@pytest.mark.long
 def test_many_pictures_are_shown_as_nine_and_the_number_of_the_others(service: int, open_page: Callable[..., Page]):
     sixteen, four = finished(service, prompt="pizza", n=16), finished(service, prompt="pizza", n=4)
     page = open_page()

@@ -188,6 +188,31 @@ def test_concurrent_upgrades_all_succeed(opened: Database, empty_database_url: s
     assert db.is_current(opened, empty_database_url)
 
 
+@pytest.mark.long
+def test_a_migration_that_made_a_deadlock_with_the_service_is_tried_again(postgres_url: str):
+    db.upgrade(postgres_url, "0012")
+    database = Database(postgres_url, limited=False)
+    write(database, f"ALTER DATABASE {database.engine.url.database} SET deadlock_timeout = '2s'")
+    database.dispose()
+    messages: list[str] = []
+    waiting = text("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE bulks%' AND wait_event_type = 'Lock'")
+
+    def waits() -> bool:
+        with database.read() as session:
+            return session.scalar(waiting) is not None
+
+    with ThreadPoolExecutor() as pool, database.engine.connect() as service:
+        service.execute(text("SET deadlock_timeout = '60s'"))  # the migration gets the error
+        service.execute(text("LOCK TABLE bulks IN ROW EXCLUSIVE MODE"))
+        upgrade = pool.submit(db.upgrade, postgres_url, "0013", messages.append)
+        eventually(lambda: upgrade.done() or waits())
+        service.execute(text("LOCK TABLE jobs IN ROW EXCLUSIVE MODE"))
+        service.rollback()
+        upgrade.result()
+    assert messages == ["A table that must be changed is in use; retrying."]
+    database.dispose()
+
+
 # --- PostgreSQL indexes ---
 
 

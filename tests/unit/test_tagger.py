@@ -118,6 +118,7 @@ def test_descriptions_have_a_role_for_each_character_and_held_out_phrases() -> N
     some = [write() for _ in range(30)]
     assert all(len(each.text) == len(each.roles) for each in some)
     assert {role for each in some for role in each.roles} == set(range(len(ROLES)))
+    assert not any("{" in each.text for each in some)  # every person and thing has its place
     assert not set(write._phrases["requests"]) & set(held._phrases["requests"])
 
 

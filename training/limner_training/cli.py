@@ -114,7 +114,7 @@ _stage("upscaler", "Train the 4x upscaler on original and on reconstructed drawi
 @train.command("tagger")
 @click.option("--each", default=1500, show_default=True, help="Synthetic descriptions of each language.")
 @click.option("--epochs", default=5, show_default=True, help="Times that each is read.")
-@click.option("--threads", default=2, show_default=True, help="CPU threads.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads; another number rounds differently.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the descriptions and batches.")
 @click.option("--batch", default=64, show_default=True, help="Batch size in descriptions.")
 @click.option("--rate", default=2e-3, show_default=True, help="Peak learning rate.")

@@ -42,7 +42,8 @@ and refuse a database where it does not name their own revision; so they keep ru
 them."""
 VERSION_TABLE: Final = "schema_revision"
 """The table of the schema's own revision, since 0005."""
-LOCK_NOT_AVAILABLE: Final = "55P03"
+IN_USE: Final = ("55P03", "40P01")
+"""PostgreSQL's codes of a lock that was not available in time, and of a deadlock that it resolved by an error."""
 LOCK_TRIES: Final = 60
 UNSUPPORTED_OPTIONS: Final = "unsupported startup parameter"
 """What PgBouncer says of options that it does not know."""
@@ -210,12 +211,13 @@ def upgrade(url: str, revision: str = "head", tell: Callable[[str], object] | No
     """Migrate the database to a revision of the schema, creating it if necessary; `tell` gets messages about waits.
 
     A migration is retried while a table is in use: each try blocks the table's other users for only a few seconds.
+    So is one that made a deadlock with the service's transactions, which lock the same tables in another order.
     """
     for left in reversed(range(LOCK_TRIES)):
         try:
             command.upgrade(_config(url, tell), revision)
         except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or not left:
+            if getattr(error.orig, "sqlstate", None) not in IN_USE or not left:
                 raise
             (tell or log.info)("A table that must be changed is in use; retrying.")
         else:

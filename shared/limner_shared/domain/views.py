@@ -278,9 +278,7 @@ class ModelView(BaseModel):
     description: str
     licence: str
     default: bool
-    tasks: list[str] = Field(
-        default_factory=lambda: ["text-to-image"], description="What it can draw: from text, from a picture, in a mask."
-    )
+    tasks: list[str] = Field(default=["text-to-image"], description="It draws from text, from a picture, in a mask.")
     sizes: list[str]
     styles: list[str]
     styles_by_seed: list[str] = Field(default=[], description="Without a `style`, each picture's seed chooses one.")
@@ -290,6 +288,8 @@ class ModelView(BaseModel):
     max_prompt_chars: int
     negative_prompts: bool = Field(default=True, description="Whether it takes a `negative_prompt`.")
     max_retries: dict[str, float] = Field(default_factory=dict[str, float], description="Limits of `max_retries`.")
+    schedulers: list[str] = Field(default=[], description="What `scheduler` may name instead of the model's own.")
+    adapters: list[str] = Field(default=[], description="The LoRA adapters that `adapters` may name.")
     paused: PauseNotice | None = Field(default=None, description="While it is paused: its jobs wait.")
 
 

@@ -72,7 +72,11 @@ class Writer:
         return self._choose.random() < share
 
     def _one(self, kind: str) -> str:
-        return self._choose.choice(self._phrases[kind])
+        """Return a phrase, with a person and a thing in the places that it has for them."""
+        phrase = self._choose.choice(self._phrases[kind])
+        if "{p}" in phrase:
+            phrase = phrase.replace("{p}", self._choose.choice(self._phrases["people"]))
+        return phrase.replace("{y}", self._noun()) if "{y}" in phrase else phrase
 
     def _new(self, text: str = "", role: int = _SUBJECT) -> Described:
         found = Described(self._language)
@@ -131,8 +135,7 @@ class Writer:
         for kind, role in (("sizes", _SIZE), ("styles", _STYLE), ("negatives", _NEGATIVE)):
             if self._chance(share / 2):
                 lead = self._choose.choice(["\uff0c", "\uff0c", ""] if self._wide else [", ", ", ", " ", " - ", ". "])
-                text = self._one(kind).replace("{s}", self._choose.choice(STYLES))
-                found.add(lead + text.replace("{y}", self._noun()), role)
+                found.add(lead + self._one(kind).replace("{s}", self._choose.choice(STYLES)), role)
         return found
 
     def _article(self) -> str:
@@ -173,7 +176,7 @@ def phrases(language: str, *, held_out: bool) -> Phrases:
 
 
 def _split(kind: str, some: Sequence[str], *, held_out: bool) -> Sequence[str]:
-    if kind in {"articles", "joins", "sizes", "styles"}:  # closed classes
+    if kind in {"articles", "joins", "people", "sizes", "styles"}:  # closed classes
         return some
     return [each for each in some if (zlib.crc32(each.encode()) % HELD_OUT == 0) == held_out] or some
 

@@ -1,4 +1,5 @@
 // The studio's form: what a model allows, reading and filling it, its draft, its errors.
+import { fillAdapters, offerAdapters, readAdapters } from "./adapters.js";
 import { $, $$ } from "./dom.js";
 import { fieldsOf } from "./errors.js";
 import { number, t, tn } from "./i18n.js";
@@ -7,7 +8,7 @@ const DRAFT = "limner-draft";
 const HISTORY = "limner-prompts";
 const MOST_PROMPTS = 50;
 const ANY_STYLE = t("any");
-const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt"];
+const NAMES = ["prompt", "description", "model", "style", "size", "n", "seed", "steps", "guidance", "negative_prompt", "scheduler"];
 export const form = $("#ask");
 const fields = form?.elements;
 const lock = form && $("[data-lock]", form);
@@ -29,6 +30,9 @@ function offerChoices() {
   };
   fill(fields.style, model.styles_by_seed.length ? ["", ...model.styles] : model.styles, (value) => value || ANY_STYLE);
   fill(fields.size, model.sizes, (value) => value.replace("x", " × "));
+  fill(fields.scheduler, ["", ...model.schedulers], (value) => value || t("default"));
+  offerAdapters(model.adapters);
+  $("[data-field=scheduler]").hidden = !model.schedulers.length;
   $("[data-field=style]").hidden = !model.styles.length;
   $("[data-field=negative_prompt]").hidden = !model.negative_prompts;
   $("#about-model").textContent = t(model.description);
@@ -50,12 +54,15 @@ function summarise() {
 export function readForm() {
   const [width, height] = fields.size.value.split("x").map(Number);
   const numberIn = (name) => (fields[name].value === "" ? undefined : Number(fields[name].value));
+  const adapters = readAdapters();
   return {
     prompt: fields.prompt.value.trim(),
     negative_prompt: (isExcluding() && fields.negative_prompt.value) || undefined,
     model: fields.model.value,
     style: fields.style.value || undefined,
     width, height, n: numberIn("n"), seed: numberIn("seed"), steps: numberIn("steps"), guidance: numberIn("guidance"),
+    scheduler: fields.scheduler.value || undefined,
+    adapters: adapters.length ? adapters : undefined,
   };
 }
 
@@ -80,7 +87,8 @@ export function focusField(name) {
 export function fillForm(job) {
   if (models[job.model]) fields.model.value = job.model;
   offerChoices();
-  const values = { prompt: job.prompt, negative_prompt: job.negative_prompt, style: job.style, size: `${job.width}x${job.height}`, n: job.n, steps: job.steps, guidance: job.guidance };
+  const values = { prompt: job.prompt, negative_prompt: job.negative_prompt, style: job.style, size: `${job.width}x${job.height}`, n: job.n, steps: job.steps, guidance: job.guidance, scheduler: job.scheduler };
+  fillAdapters(job.adapters ?? []);
   if (isSeedLocked()) values.seed = job.seed;
   setValues(values);
   fields.prompt.focus();
@@ -127,7 +135,7 @@ export function clearError() {
 const read = (name, otherwise) => { try { return JSON.parse(localStorage.getItem(name)) ?? otherwise; } catch { return otherwise; } };
 const write = (name, value) => { try { localStorage.setItem(name, JSON.stringify(value)); } catch { /* storage may be full or off */ } };
 
-export const keepDraft = () => write(DRAFT, { ...Object.fromEntries(NAMES.map((name) => [name, fields[name].value])), isLocked: isSeedLocked(), mode: form.dataset.mode });
+export const keepDraft = () => write(DRAFT, { ...Object.fromEntries(NAMES.map((name) => [name, fields[name].value])), adapters: readAdapters(), isLocked: isSeedLocked(), mode: form.dataset.mode });
 
 export const rememberPrompt = (prompt) => write(HISTORY, [prompt, ...read(HISTORY, []).filter((each) => each !== prompt)].slice(0, MOST_PROMPTS));
 
@@ -153,6 +161,7 @@ export function setUpForm(onSubmit) {
   if (draft && !fields.prompt.value) {
     const { isLocked, ...values } = draft;
     setLock(Boolean(isLocked));
+    fillAdapters(values.adapters ?? []);
     setValues(Object.fromEntries(Object.entries(values).filter(([name]) => NAMES.includes(name) && name !== "model")));
   }
   if (matchMedia("(max-width: 56rem)").matches) $(".settings").open = false;
