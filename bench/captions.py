@@ -3,10 +3,10 @@
     python -m bench.captions [--quick] [--pictures 24]
 
 The prompts are those of `bench.tasks`, asked for as descriptions in English and presented by rules. A presentation that
-cautions (something is missing, stands for something else, or the picture looks like another thing) claims less than its
-prompt and is counted apart; any other claims all of it. A claim is true if the judge finds the things, colours, numbers
-and places of the prompt: the image tower names things, the rest is measured. The share of true drawings that the judge
-finds right is its ceiling. A claim it does not confirm may thus still be true.
+cautions (something is missing, stands for something else, looks like another thing or is not recognised) claims less
+than its prompt and is counted apart; any other claims all of it. A claim is true if the judge finds the things,
+colours, numbers and places of the prompt: the image tower names things, the rest is measured. The share of true
+drawings that the judge finds right is its ceiling. A claim it does not confirm may thus still be true.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEAST: Final = 0.97
 def cautions(presenter: Presenter, made: Drawn) -> bool:
     """Return whether the presentation of a picture says more than what was asked for."""
     spec = made.task.spec.model_copy(update={"description": made.task.spec.prompt})
-    told = presenter(spec, made.picture, made.task.drawn_as, made.task.scene)
+    told = presenter(spec, made.picture, made.task.drawn_as, made.task.scene, made.task.things)
     return told != Presenter()(spec)
 
 

@@ -84,6 +84,17 @@ def cpu_seconds(process: psutil.Process) -> float:
     return total
 
 
+def memory_bytes(stack: Stack) -> list[int]:
+    """Return the resident memory of web, dispatcher and worker processes."""
+    return [each.memory_info().rss for one in processes(stack) for each in (one, *one.children(recursive=True))]
+
+
+def mean_megabytes_more(stack: Stack, than: Stack) -> float:
+    """Return by how many MB the processes of a service are larger than those of an equal one, in the mean."""
+    more, fewer = memory_bytes(stack), memory_bytes(than)
+    return round((sum(more) - sum(fewer)) / len(more) / 1e6, 1)
+
+
 def summary(samples: Sequence[float]) -> dict[str, float]:
     """Return the median and the quartiles."""
     low, middle, high = quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [median(samples)] * 3

@@ -93,15 +93,15 @@ def ask(client: FlaskClient) -> None:
     later = call(JOBS, "POST", json={"prompt": "x", "not_before": tomorrow, "max_retries": 1})
     call(later["links"]["self"])
     filters = ["", "bulk=bulk_0001", f"bulk=bulk_0001&model={model}", "dead=true", f"model={model}", "model=none"]
-    filters += ["q=apple", "q=appl&state=failed", "q=nothing", "style=noto", "q=x&tag=mine&favourite=true", "tag=mine"]
+    filters += ["q=apple", "q=appl&status=failed", "q=nothing", "style=noto", "q=x&tag=mine&favourite=true", "tag=mine"]
     filters += ["favourite=true", "conversation=conv_1", "created_after=2026-01-01T00:00:00Z&q=x"]
     filters += ["created_before=2026-01-01T00:00:00Z", "created_after=2026-01-01T00:00:00Z&model=none"]
     filters += [f"state={state}" for state in JobState] + [f"state={state}&model={model}" for state in JobState]
-    for each in [*filters, *[f"{each}&state=running" for each in filters if "state" not in each]]:
+    for each in [*filters, *[f"{each}&status=running" for each in filters if "status" not in each]]:
         page = call(f"{JOBS}?{each}&limit=2")
         if page["next"]:
             call(f"{JOBS}?{each}&limit=2&cursor={page['next']}")
-    old = call(f"{JOBS}?state=succeeded&limit=1")["items"][0]
+    old = call(f"{JOBS}?status=succeeded&limit=1")["items"][0]
     for path in (job["links"]["self"], f"{old['links']['self']}/receipts"):
         call(path)
     client.get(old["images"][0]["url"])  # its bytes are missing

@@ -114,7 +114,7 @@ def load_all(page: Page, jobs: int) -> float:
 
 def page_ms(url: str, before: float | None) -> list[float]:
     """Times of a page of the list that begins at a moment, in ms."""
-    query = {"state": "succeeded", "limit": "100"}
+    query = {"status": "succeeded", "limit": "100"}
     if before is not None:
         query["created_before"] = datetime.fromtimestamp(before, UTC).isoformat()
     found: list[float] = []

@@ -24,7 +24,15 @@ from typing import Any, Final
 
 import click
 
-from bench.common import NULL_CARD, cpu_seconds, processes, report, running_stack, summary
+from bench.common import (
+    NULL_CARD,
+    cpu_seconds,
+    mean_megabytes_more,
+    processes,
+    report,
+    running_stack,
+    summary,
+)
 from bench.metrics_probe import read
 from limner_client.client import Client
 from limner_client.local.stack import Stack
@@ -32,6 +40,7 @@ from limner_shared.metrics.exposition import share_values
 from limner_shared.metrics.instruments import Counter, Histogram
 
 GOAL: Final = 0.01
+GOAL_MB: Final = 5.0
 
 
 def rate(client: Client, count: int) -> float:
@@ -131,6 +140,7 @@ def main(quick: bool) -> None:
             costs.append(
                 ((stack_seconds(measured) - spent[0]) / count, (stack_seconds(plain) - spent[1]) / count),
             )
+        memory = mean_megabytes_more(measured, plain)
         calls, values = ((now - then) / (rounds * count) for now, then in zip(read(probe), before, strict=True))
     on, off = ([each[i] for each in rates] for i in range(2))
     cost = share(median(cost for cost, _ in costs), calls, values)
@@ -140,12 +150,13 @@ def main(quick: bool) -> None:
         "cpu_ms_per_job": summary([1000 * cost for cost, _ in costs]),
         "cpu_ms_per_job_without": summary([1000 * cost for _, cost in costs]),
         "cpu_ratio": summary([cost / without for cost, without in costs]),
+        "memory_mb_per_process": memory,
     } | cost
     report(
         "metrics_cost",
         figures,
-        "below 1 % of the processor time of a job",
-        met=cost["share"] < GOAL,
+        f"below 1 % of the processor time of a job, and less than {GOAL_MB:.0f} MB a process",
+        met=cost["share"] < GOAL and memory < GOAL_MB,
         bars={"with metrics": on, "without": off},
         unit="jobs a second",
     )

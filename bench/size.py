@@ -41,7 +41,7 @@ from limner_web.app import create_app
 FEW: Final = 10_000
 IN_HAND: Final = 16
 WARM_UP: Final = 3
-LISTED: Final = ("", "?state=failed", "?model=limner-flow&state=canceled", "?model=limner-flow")
+LISTED: Final = ("", "?status=failed", "?model=limner-flow&status=canceled", "?model=limner-flow")
 SERVER: Final = ("max_wal_size = '8GB'", "maintenance_work_mem = '1GB'", "checkpoint_timeout = '30min'")
 """Settings that speed up the filling of tables; both tables are measured on the same server."""
 

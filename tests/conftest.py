@@ -24,6 +24,7 @@ from limner_shared.db import ledger
 from limner_shared.db.engine import Database
 from limner_shared.domain.cards import Catalogue
 from limner_shared.settings import Settings
+from tests.exporters import still_tracing
 from tests.redis_clients import redis_at
 
 E2E: Final = "tests/e2e"
@@ -39,6 +40,15 @@ class LoadServicesScheduling(LoadFileScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     return LoadServicesScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(autouse=True)
+def _ends_its_traces() -> Iterator[None]:
+    """Fails a test that leaves an exporter of spans running: only that test, not those after it."""
+    before = still_tracing()
+    yield
+    left = still_tracing() - before
+    assert not left, f"still running: {left}; use end_tracing()"
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ PROBLEM_FIELDS: Final = {"type", "title", "status", "detail", "instance", "messa
 GATEWAY_ERRORS: Final = (502, 503, 504)
 """Statuses with which a proxy reports that its server is unavailable."""
 TIMEOUT: Final = httpx.Timeout(30, connect=5)
-LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # before the server's two seconds, so that no request is lost
+LIMITS: Final = httpx.Limits(keepalive_expiry=1)  # a busy server closes idle connections after two seconds
 
 
 class ClientError(LimnerError):
@@ -113,7 +113,7 @@ class Client:
         `filters` are the other filters of the API: `q`, `model`, `style`, `bulk`, `conversation`, `tag`, `favourite`,
         `created_after`, `created_before`. The list ends where `next` is None.
         """
-        wanted = {"state": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
+        wanted = {"status": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
         params = {name: parameter(value) for name, value in wanted.items() if value is not None}
         return JobList.model_validate(self._json("GET", f"{API}/jobs", params=params))
 

@@ -1,7 +1,7 @@
 """Builds the Grafana dashboard from `panels.toml`: `python deploy/monitoring/dashboard.py` writes `dashboard.json`.
 
-It needs grafana-foundation-sdk, which nothing else does: install it in an environment of its own. `make lint` runs
-without it, so the type checker does not look for it.
+It needs grafana-foundation-sdk (1769699379!11.6.0: other versions write other defaults), which nothing else does:
+install it in an environment of its own. `make lint` runs without it, so the type checker does not look for it.
 """
 # ruff: noqa: INP001
 # pyright: basic, reportMissingImports=false

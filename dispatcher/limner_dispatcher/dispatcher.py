@@ -34,6 +34,7 @@ from limner_shared.db.engine import Database, describe, is_away
 from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
+from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.messaging import reports
 from limner_shared.messaging.celery_app import make_celery
 from limner_shared.messaging.hints import DELIVERIES_CHANNEL, Hints, connect
@@ -130,6 +131,7 @@ class Dispatcher:
             self._start("statistics", self.measure, stopping.wait, STALLED_SECONDS, stopping),
         ]
         self._notifications.start()
+        collect_and_freeze()
         while not stopping.wait(WATCH_SECONDS):
             for name, seconds in self._supervisor.stalled().items():
                 end_process(name, TimeoutError(f"no progress for {seconds:.0f} s"))

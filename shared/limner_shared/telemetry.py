@@ -24,6 +24,15 @@ LISTED_IDS: Final = 50
 """The most ids in one line."""
 
 
+def log_to_stderr() -> None:
+    """Undo `configure_logging`: each line goes to standard error as it is then, in structlog's own format.
+
+    structlog's own default is standard output, which belongs to a command's result.
+    """
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def configure_logging(settings: Settings, process: str) -> None:
     """Route the records of structlog and of the standard library (Limner's and its dependencies') to one renderer."""
     shared: list[structlog.typing.Processor] = [
@@ -109,3 +118,6 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return a logger; its calls are `log.info("event", key=value)`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+log_to_stderr()

@@ -80,7 +80,7 @@ def test_retrying_dead_letters_skips_damaged_ones(client: ApiClient, app: App, d
     damage(database, ids[0], [])
     answer = client.post("/api/v1/jobs/retry", json={})
     assert answer.status_code in (200, 202), answer.json
-    retried = client.get("/api/v1/jobs?state=queued").json["items"]
+    retried = client.get("/api/v1/jobs?status=queued").json["items"]
     assert [job["retry_of"] for job in retried] == [ids[1]]
 
 

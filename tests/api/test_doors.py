@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from limner_shared.db.tables import Job
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.errors import InvalidRequest
+from limner_shared.errors import DeadlineExceeded, InvalidRequest
+from limner_web import waiting
 from limner_web.a1111.options import Options
 from limner_web.a1111.parameters import IGNORED, MASK_ONLY, NEUTRAL, ImageToImage, TextToImage, read
 from limner_web.auth import DOORS
@@ -176,3 +177,46 @@ def test_an_error_within_a_fields_json_text_names_the_field(make_app: Callable[.
         refused = client.post(path, data=form, content_type="multipart/form-data")
         assert (refused.status_code, refused.json.get("field", name)) == (422, name)
         assert refused.json.get("error", {"param": name})["param"] == name
+
+
+def test_the_job_of_a_client_that_has_gone_is_canceled_only_if_that_was_asked_for(client: ApiClient, app: App):
+    services = app.extensions["limner"]
+
+    def job(*, cancels: bool, streams: bool = False, waits: bool = False, gone: bool = True) -> str:
+        """The status of a job after its client's wait."""
+        job_id = client.post("/api/v1/jobs", json={"prompt": "x"}).json["id"]
+        is_gone = iter([False] if streams else [])
+        caller = waiting.Caller(lambda: next(is_gone, gone), cancels)
+        if waits:
+            waiting.until(services, "tenant_local", job_id, 0.01, caller)
+        elif streams:  # the server closes the answer
+            views = waiting.watch(services, "tenant_local", job_id, caller, 0.01)
+            next(views)
+            views.close()  # type: ignore[attr-defined]
+        else:
+            with pytest.raises(DeadlineExceeded):
+                list(waiting.watch(services, "tenant_local", job_id, caller))
+        return client.get(f"/api/v1/jobs/{job_id}").json["status"]
+
+    for how in ({}, {"streams": True}, {"waits": True}):
+        assert [job(cancels=cancels, **how) for cancels in (False, True)] == ["queued", "canceled"], how
+    assert job(cancels=True, gone=False, waits=True) == "queued"
+    assert job(cancels=True, gone=False, streams=True) == "queued"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/images/generations", {"prompt": "x"}),
+        ("/v1/responses", {"input": "x", "tools": [{"type": "image_generation"}]}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]}),
+        ("/sdapi/v1/txt2img", {"prompt": "x"}),
+        ("/replicate/v1/models/limner/limner-gan/predictions", {"input": {"prompt": "x"}}),
+    ],
+)
+def test_a_wish_about_disconnecting_that_is_not_understood_is_refused(
+    client: ApiClient, app: App, path: str, body: dict[str, Any]
+):
+    refused = client.post(path, json=body, headers={"X-Cancel-On-Disconnect": "perhaps"})
+    found = refused.json["error"]["param"] if "error" in refused.json else refused.json["field"]
+    assert (refused.status_code, found, rows(app, Job)) == (422, "X-Cancel-On-Disconnect", 0)

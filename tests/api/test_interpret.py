@@ -9,19 +9,34 @@ import pytest
 from redis import Redis
 
 from limner_shared.domain.cards import Catalogue
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.messaging import questions
 from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import WorkerReport, write_report
 from limner_shared.messaging.typed_redis import keys_like
 from limner_shared.threads import Supervisor
+from limner_worker.generators.builtin.prompt_reading import Reading
 from limner_worker.runtime.answering import Answering
+from limner_worker.stages.interpretation.image_recognition import EvaluatorRecognizer
 from limner_worker.stages.interpretation.interpreter import Interpreter
+from limner_worker.stages.interpretation.stage import recognizers_of
 from tests.api.clients import ApiClient, App
 from tests.processes import eventually
 
 URL = "/api/v1/interpret"
 NO_MODEL_LOADED = WorkerReport(owner="w", models=["limner-flow"], device="cpu", held=0, closed=[], stalled=[])
+
+
+class Broken(EvaluatorRecognizer):
+    """A recognizer without files, which cannot read."""
+
+    def __init__(self) -> None: ...
+
+    def known_names(self) -> dict[str, list[str]]:
+        return {"en": ["cat"]}
+
+    def read(self, spec: JobSpec, most: int) -> Reading:
+        raise RuntimeError("no memory")
 
 
 @pytest.fixture
@@ -61,6 +76,31 @@ def test_fields_take_precedence_and_what_is_beyond_the_limits_is_said(client: Ap
     told = interpret(client, "99 pictures of cats in flat style, seed 7", style="3d")
     assert (told["request"]["style"], told["request"]["n"], told["request"]["seed"]) == ("3d", 16, 7)
     assert told["beyond"]["n"] == 99
+
+
+def test_what_the_model_would_draw_of_it_is_said_before_it_is_drawn(
+    client: ApiClient, redis: Redis, catalogue: Catalogue
+) -> None:
+    write_report(redis, NO_MODEL_LOADED)
+    cards = {"limner-flow": catalogue.get("limner-flow")}
+    answering = Answering(redis, Interpreter(), cards, Supervisor(), recognizers_of(cards))
+    answering.start()
+    near, several, same = (interpret(client, each) for each in ("a wizard", "a cat and two foxes", "ein Geist, bitte"))
+    assert (near["drawn_as"], near["scene"]) == ("magic wand", None)
+    assert [(each["name"], each["count"]) for each in several["scene"]["objects"]] == [("cat", 1), ("fox", 2)]
+    assert (same["drawn_as"], same["scene"]) == (None, None)  # "Geist" is "ghost", not only near to it
+    answering.stop()
+
+
+def test_an_error_in_saying_what_would_be_drawn_does_not_lose_the_answer(
+    client: ApiClient, redis: Redis, catalogue: Catalogue
+) -> None:
+    write_report(redis, NO_MODEL_LOADED)
+    cards = {"limner-flow": catalogue.get("limner-flow")}
+    answering = Answering(redis, Interpreter(), cards, Supervisor(), {"limner-flow": Broken()})
+    answering.start()
+    assert interpret(client, "a cat")["request"]["prompt"] == "a cat"
+    answering.stop()
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def test_jobs_are_listed_newest_first_in_pages_and_by_state(client: ApiClient, a
     second = client.get(f"/api/v1/jobs?limit=3&cursor={first['next']}").json
     assert [job["id"] for job in first["items"] + second["items"]] == ids[::-1]
     assert second["next"] is None
-    assert [job["id"] for job in client.get("/api/v1/jobs?state=running").json["items"]] == ids[:1]
+    assert [job["id"] for job in client.get("/api/v1/jobs?status=running").json["items"]] == ids[:1]
+    assert client.get("/api/v1/jobs?state=running").json["items"] == first["items"][3:] + second["items"][1:]
     assert client.get("/api/v1/jobs?model=other").json["items"] == []
 
 

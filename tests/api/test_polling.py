@@ -16,6 +16,7 @@ from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job, Tenant
 from limner_shared.domain.estimates import Run, measure, seconds_left
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, delete_report, write_report
+from limner_web.a1111 import current_jobs
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_retention import both_databases
@@ -157,6 +158,8 @@ def test_an_estimate_comes_from_the_jobs_that_were_finished_last(
     expected = 2 / (told["rate"]["jobs_per_minute"] / 60) + 3
     assert told["eta"]["median_seconds"] == pytest.approx(expected, rel=0.05)
     assert told["eta"]["p90_seconds"] > told["eta"]["median_seconds"]
+    current_jobs.remember(processes, "tenant_local:", waiting[2])
+    assert client.get("/sdapi/v1/progress").json["eta_relative"] == told["eta"]["median_seconds"]
 
 
 def test_a_rate_counts_only_the_time_in_which_jobs_ran():

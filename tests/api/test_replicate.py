@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -191,6 +192,13 @@ def test_a_list_pages_through_all_predictions(client: ApiClient, monkeypatch: py
         found += [prediction["id"] for prediction in page["results"]]
         url = page["next"]
     assert found == ids[::-1]
+    ahead, ago = ((datetime.now(UTC) + timedelta(hours=hours)).isoformat() for hours in (1, -1))
+    within = client.get(PREDICTIONS, query_string={"created_after": ago, "created_before": ahead}).json
+    assert [prediction["id"] for prediction in within["results"]] == ids[:-3:-1]
+    assert [prediction["id"] for prediction in client.get(within["next"]).json["results"]] == ids[-3:-5:-1]
+    assert client.get(PREDICTIONS, query_string={"created_before": ago}).json["results"] == []
+    refused = client.get(PREDICTIONS, query_string={"source": "web"})
+    assert (refused.status_code, refused.json["errors"][0]["field"]) == (422, "source")
 
 
 def upload(client: ApiClient, data: bytes = b"", **more: Any):

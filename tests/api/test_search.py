@@ -78,7 +78,7 @@ def test_filters_combine_and_pages_are_complete(client: ApiClient, app: App, mon
     assert found(client) == expected(*range(12))
     assert found(client, q="cat") == expected(1, 3, 5, 7, 9, 11)
     assert found(client, style="noto") == expected(0, 3, 6, 9)
-    assert found(client, q="cat", style="flat", state="succeeded") == expected(1, 5)
+    assert found(client, q="cat", style="flat", status="succeeded") == expected(1, 5)
     assert found(client, tag="best") == expected(1, 4, 7)
     assert found(client, tag="best", q="dog") == expected(4)
     assert found(client, favourite="true") == expected(1, 7)

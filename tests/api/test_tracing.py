@@ -20,6 +20,7 @@ from limner_shared.settings import Settings
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import start
 from tests.collector import Collector, ReceivedSpan, collector
+from tests.exporters import end_tracing
 
 JOBS, BULKS = "/api/v1/jobs", "/api/v1/bulks"
 CLIENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -32,7 +33,7 @@ def collecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.endpoint)
         trace_export.configure(Settings(), "web")
         yield running
-        trace_export.close()
+        end_tracing()
 
 
 def sent(running: Collector) -> dict[str, list[ReceivedSpan]]:

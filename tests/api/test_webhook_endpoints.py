@@ -29,6 +29,8 @@ from tests.receivers import Answer, receiver
 
 __all__ = ["app", "delivering"]
 
+COUNT = "X-Stainless-Retry-Count"
+
 
 @contextmanager
 def openai_client(app: App, key: str = "x") -> Iterator[OpenAI]:
@@ -205,3 +207,24 @@ def test_a_secret_is_shown_only_when_it_is_made(client: ApiClient):
     for answer in (client.get(ENDPOINTS), client.get(f"{ENDPOINTS}/{made['id']}")):
         assert made["signing_secret"] not in answer.text
         assert made["signing_secret"][-4:] in answer.text
+
+
+@pytest.mark.parametrize(("first", "again"), [({COUNT: "0"}, {COUNT: "1"}), ({"Idempotency-Key": "k"},) * 2])
+def test_a_repeated_request_makes_one_endpoint_and_rotates_a_secret_once(
+    client: ApiClient, first: dict[str, str], again: dict[str, str]
+):
+    def secret(path: str, body: dict[str, Any], headers: dict[str, str]) -> str:
+        answer = client.post(path, json=body, headers={name: f"{value}{key}" for name, value in headers.items()})
+        assert answer.status_code in (200, 201), answer.text
+        return answer.json.get("signing_secret") or answer.json["secret"]
+
+    key = ""
+    body = {"name": "shop", "url": "https://shop.example", "event_types": ["job.failed"]}
+    secrets = [secret(ENDPOINTS, body, headers) for headers in (first, again)]
+    [made] = client.get(ENDPOINTS).json["data"]
+    for path in (f"{ENDPOINTS}/{made['id']}/rotate_secret", "/api/v1/webhook_secret/rotate"):
+        key = "" if COUNT in first else path[-20:]
+        secrets += [secret(path, {"overlap_seconds": 60}, headers) for headers in (first, again)]
+    assert secrets[::2] == secrets[1::2]
+    assert len(set(secrets)) == 3
+    assert secret(path, {"overlap_seconds": 60}, {COUNT: "0"} if COUNT in first else {}) not in secrets

@@ -113,6 +113,10 @@ def test_a_description_is_read_changed_and_then_drawn_as_it_was_changed(service:
     expect(page.get_by_label("Description")).to_have_value("zwei Bilder von einem Geist als 3D-Figur, bitte")
     page.reload()
     expect(page.get_by_label("Description")).to_have_value("zwei Bilder von einem Geist als 3D-Figur, bitte")
+    foreseen = describe(page, "a wizard").get_by_text("Nearest match Drawn as “magic wand”")
+    expect(foreseen).to_be_visible()
+    page.get_by_role("textbox", name="Prompt").fill("a ghost")
+    expect(foreseen).to_be_hidden()
 
 
 def test_without_a_worker_that_can_read_it_the_page_says_so_and_keeps_the_words(open_page: OpenPage) -> None:

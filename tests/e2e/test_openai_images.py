@@ -117,6 +117,15 @@ def test_a_client_that_gives_up_does_not_cancel_its_job(client: openai.OpenAI, d
     eventually(lambda: [job["status"] for job in jobs(door, "patience")] == ["succeeded"])
 
 
+@pytest.mark.long
+def test_a_client_that_asks_for_it_cancels_its_job_by_giving_up(client: openai.OpenAI, door: str):
+    for stream in (False, True):
+        prompt, asked = f"impatience {stream}", {"X-Cancel-On-Disconnect": "true"}
+        with pytest.raises(openai.APITimeoutError):
+            generate(client, prompt=prompt, timeout=1, extra_body={"steps": 900, "stream": stream}, extra_headers=asked)
+        eventually(lambda text=prompt: [job["status"] for job in jobs(door, text)] == ["canceled"])
+
+
 def test_the_clients_own_retries_make_one_job_and_return_its_image(client: openai.OpenAI, door: str):
     patient = client.with_options(max_retries=50)
     answer = generate(patient, prompt="again and again", timeout=0.7, extra_body={"steps": 120})

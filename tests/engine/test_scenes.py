@@ -48,6 +48,7 @@ def test_the_sizes_in_the_receipt_are_enough_to_replay_a_scene(flow: LatentFlow,
     again.replay = iter(first.buckets)
     assert np.array_equal(finished(flow, [again])[0], pictures[1])
     assert len(first.buckets) == 4  # three steps and the decode
+    assert [each.shape for each in first.things] == [(64, 64, 3)] * 3  # what the evaluator is asked about
 
 
 @pytest.mark.parametrize("prompt", ["cat", "blue car", "a photo of a cat", "green apple"])

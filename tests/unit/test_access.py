@@ -55,9 +55,9 @@ def test_scopes_are_stored_as_words_and_unknown_ones_grant_nothing():
 
 
 def test_the_commands_create_list_rotate_and_revoke_keys(run: Any):
-    key = run("keys", "create", "acme", "--label", "shop", "--scope", "admin", "--expires", "2030-01-31").output.strip()
+    key = run("keys", "create", "acme", "--label", "shop", "--scope", "admin", "--expires", "2030-01-31").stdout.strip()
     key_id = key.split("_")[1]
-    [_, row] = run("keys", "list").output.splitlines()
+    [_, row] = run("keys", "list").stdout.splitlines()
     assert row.split()[:4] == [key_id, "acme", "shop", "admin"]
     assert "2030-01-31 00:00" in row
     rotated = run("keys", "rotate", key_id, "--overlap-seconds", "0", "--expires", "1d")
@@ -65,10 +65,10 @@ def test_the_commands_create_list_rotate_and_revoke_keys(run: Any):
     assert f"{key_id} expires at" in rotated.stderr
     assert run("keys", "rotate", key_id).exit_code == 1
     assert run("keys", "revoke", rotated.stdout.split("_")[1]).exit_code == 0
-    lines = run("audit", "--tenant", "acme").output.splitlines()
+    lines = run("audit", "--tenant", "acme").stdout.splitlines()
     assert [line.split()[4] for line in lines[1:]] == ["key_revoked", "key_rotated", "key_created"]
     assert key.split("_")[2] not in run("audit").output
-    assert len(run("audit", "--tenant", "other").output.splitlines()) == 1
+    assert len(run("audit", "--tenant", "other").stdout.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

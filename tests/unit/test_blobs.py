@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.exceptions import GenericError
 from tests.buckets import unresponsive_bucket
 
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed
-from limner_shared.storage import object_store
+from limner_shared.storage import object_store, syncing
 from limner_shared.storage.blobs import Blobs, SetAside, picture_key
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.object_store import FAILURES, Store, is_full
@@ -91,26 +94,66 @@ def replaced(_: bytes) -> bytes:
     return b"x"
 
 
-def test_a_group_of_pictures_is_synced_before_any_gets_its_name_and_each_folder_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def as_file_system(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the folder's file system be taken for one of this type."""
+    device = folder.stat().st_dev
+    mounts = folder / "mountinfo"
+    mounts.write_text(f"27 1 {os.major(device)}:{os.minor(device)} / / rw shared:1 - {kind} /dev/vda rw\n")
+    monkeypatch.setattr(syncing, "MOUNTS", mounts)
+    has_syncfs = syncing.has_syncfs.__wrapped__  # without its cache
+    monkeypatch.setattr(syncing, "has_syncfs", has_syncfs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [
+        ("ext4", ["syncfs"] + ["replace"] * 3 + ["syncfs"]),
+        ("fuse.sshfs", ["fsync"] * 3 + ["replace"] * 3 + ["fsync"] * 2),
+    ],
+)
+def test_a_group_of_pictures_is_synced_before_any_gets_its_name_in_one_call_where_that_is_safe(
+    kind: str, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    as_file_system(kind, tmp_path, monkeypatch)
     events: list[str] = []
-    fsync, replace = os.fsync, Path.replace
 
-    def noted_fsync(handle: int) -> None:
-        events.append("sync")
-        fsync(handle)
+    def note(owner: Any, call: str) -> None:
+        real: Callable[..., object] = getattr(owner, call)
 
-    def noted_replace(file: Path, to: Path) -> Path:
-        events.append("name")
-        return replace(file, to)
+        def noted(*args: Any) -> object:
+            events.append(call)
+            return real(*args)
 
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
-    store = Store(tmp_path.as_uri())
-    (tmp_path / "ab").mkdir()
-    store.put_all({f"ab/{number}": b"picture" for number in range(3)})
-    assert events == ["sync"] * 3 + ["name"] * 3 + ["sync"]
+        monkeypatch.setattr(owner, call, noted)
+
+    note(os, "fsync")
+    note(syncing, "syncfs")
+    note(Path, "replace")
+    store = Store((tmp_path / "store").as_uri())
+    for folder in ("ab", "cd"):
+        (tmp_path / "store" / folder).mkdir()
+    store.put_all(dict.fromkeys(("ab/1", "ab/2", "cd/3"), b"picture"))
+    assert events == steps
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="syncfs is a call of Linux")
+def test_a_group_whose_sync_fails_is_refused_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    as_file_system("ext4", tmp_path, monkeypatch)
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "the disk lost a write")
+
+    monkeypatch.setattr(syncing, "syncfs", fail)
+    store = Store((tmp_path / "store").as_uri())
+    with pytest.raises(StorageFailed):
+        store.put_all({"a/1": b"picture", "a/2": b"picture"})
+    assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="syncfs is a call of Linux")
+def test_a_failed_syncfs_raises_what_the_system_reported():
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        syncing.syncfs(-1)
 
 
 def test_a_group_that_cannot_be_written_leaves_no_partial_file(tmp_path: Path):

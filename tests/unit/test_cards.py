@@ -29,6 +29,8 @@ from limner_web.intake.scheduling import retry_limit
         ({"style": "oil"}, "style", "3d"),
         ({"width": 300}, "width", "256x256"),
         ({"width": 64, "height": 256}, "width", "64x64"),
+        ({"size": "65x65"}, "size", "256x256, 64x64"),
+        ({"size": "64x64", "width": 64}, "size", "one of the two"),
         ({"steps": 0}, "steps", "1 to 100"),
         ({"steps": 101}, "steps", "1 to 100"),
         ({"guidance": 99.0}, "guidance", "1 to 12"),
@@ -48,6 +50,13 @@ def test_a_value_beyond_the_cards_limits_is_refused_with_the_allowed_ones(
         catalogue.resolve(JobRequest.model_validate({"prompt": "a red apple"} | request_fields))
     assert refused.value.details["field"] == field
     assert allowed in refused.value.message
+
+
+def test_a_size_is_named_as_the_model_lists_it_and_is_kept_beside_a_description(catalogue: Catalogue):
+    _, plain = catalogue.resolve(JobRequest(prompt="a red apple", size="64x64"))
+    card, told = catalogue.resolve(JobRequest(description="a red apple, 256 by 256", size="64x64"))
+    fitted = card.fit(told, Conditions(prompt="a red apple", width=256, height=256))
+    assert {(spec.width, spec.height) for spec in (plain, fitted)} == {(64, 64)}
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,14 @@ import torch
 
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_BYTES, VECTOR_TYPE, Embedding
-from limner_shared.domain.jobs import JobRequest
+from limner_shared.domain.jobs import JobRequest, JobSpec
+from limner_shared.domain.scenes import Scene, SceneObject
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask
 from limner_worker.generators.builtin.known_names import save_names
+from limner_worker.generators.builtin.scenes.colouring import recoloured
+from limner_worker.generators.builtin.scenes.cutouts import cut_out
+from limner_worker.generators.builtin.scenes.drawing import alone
 from limner_worker.generators.registry import load
 from limner_worker.networks.weights import SHIPPED, WeightsError
 from limner_worker.stages.interpretation import image_recognition, presentation
@@ -47,11 +51,20 @@ class Recognizer:
             raise RuntimeError("recognition failed")
         return self.seen
 
+    def recognises(self, picture: np.ndarray, name: str, *, recoloured: bool) -> bool:
+        self.asked.append(f"{name} in any colour" if recoloured else name)
+        if self.seen is None:
+            raise RuntimeError("recognition failed")
+        return bool(picture.any())
+
     def translated(self, name: str, language: str) -> str:
         return name if language == "en" else f"{name} in {language}"
 
     def known_names(self) -> dict[str, list[str]]:
         return {}
+
+    def read(self, spec: JobSpec, most: int) -> tuple[str | None, Scene | None]:
+        raise NotImplementedError
 
     def embed(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
         raise NotImplementedError
@@ -140,6 +153,31 @@ def test_a_picture_drawn_as_a_name_is_compared_with_it_and_presented_in_the_user
 
 def test_a_presentation_survives_a_failed_recognition(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(description="a purple flower"))
-    assert "a purple flower" in Presenter(recognizers={spec.model: Recognizer(None)})(
-        spec, np.zeros((64, 64, 3), np.uint8)
-    )
+    picture, present = np.zeros((64, 64, 3), np.uint8), Presenter(recognizers={spec.model: Recognizer(None)})
+    assert "a purple flower" in present(spec, picture)
+    flower = Scene(objects=(SceneObject(said="flower", name="blossom", colour="purple"),))
+    assert "a purple flower" in present(spec, picture, None, flower, [picture])
+
+
+def test_things_of_a_scene_that_are_not_recognised_are_named_in_the_users_words(catalogue: Catalogue):
+    _, spec = catalogue.resolve(JobRequest(description="eine blaue Katze und zwei Hunde"))
+    cat = SceneObject(said="Katze", name="cat", colour="blue")
+    scene = Scene(objects=(cat, SceneObject(said="Hunde", name="dog", count=2)))
+    clear, unclear = np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64, 3), np.uint8)
+    recognizer = Recognizer([])
+    present = Presenter(recognizers={spec.model: recognizer})
+    told = present(spec, clear, None, scene, [clear, clear, unclear])
+    assert recognizer.asked == ["cat in any colour", "dog", "dog"]
+    assert told.endswith("„Hunde“ ist vielleicht schwer zu erkennen.")
+    assert "erkennen" not in present(spec, clear, None, scene, [clear, clear, clear])
+    assert "erkennen" not in present(spec, clear, None, scene)  # of a checkpoint of an earlier release
+
+
+def test_a_thing_is_recognised_by_its_form_in_any_colour(catalogue: Catalogue, look: EvaluatorRecognizer):
+    rocket = cut_out(drawn(catalogue, "rocket").repeat(4, 0).repeat(4, 1))
+    assert rocket is not None
+    plain, green = alone(rocket), alone(recoloured(rocket, "green"))
+    assert look.recognises(plain, "rocket", recoloured=False)
+    assert look.recognises(green, "rocket", recoloured=True)
+    assert not look.recognises(plain, "cat", recoloured=False)
+    assert not look.recognises(green, "cat", recoloured=True)

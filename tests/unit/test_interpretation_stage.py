@@ -158,7 +158,12 @@ class SlowPresenter:
         return getattr(spec, "description", None) is not None
 
     def __call__(
-        self, spec: object, picture: object = None, drawn_as: object = None, scene: object = None
+        self,
+        spec: object,
+        picture: object = None,
+        drawn_as: object = None,
+        scene: object = None,
+        things: object = (),
     ) -> str | None:
         return "Your cat." if self.asks(spec) and self.go.wait(30) else None
 

@@ -78,8 +78,10 @@ def test_a_sentence_is_drawn_as_the_name_it_contains(drawn: Any, text: str, name
     assert (found.name, found.exact) == (name, False)
 
 
-@pytest.mark.parametrize("text", ["ein roter Apfel", "Roter Apfel.", "红苹果", "赤リンゴ", "la manzana roja"])
-def test_a_name_in_another_language_is_drawn_as_the_english_name_and_is_exact(drawn: Any, text: str):
+@pytest.mark.parametrize(
+    "text", ["ein roter Apfel", "Roter Apfel.", "红苹果", "赤リンゴ", "la manzana roja", "1 red apple"]
+)
+def test_a_name_in_another_language_or_of_one_thing_is_drawn_as_the_english_name_and_is_exact(drawn: Any, text: str):
     found = drawn(text)
     assert found is None or (found.name, found.exact) == ("red apple", True)
 

@@ -6,6 +6,8 @@ import ast
 import json
 import logging
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -46,6 +48,19 @@ def test_the_reference_lists_exactly_the_events_of_the_code_with_their_levels():
     assert {event: set(levels.split(", ")) for event, levels in listed} == events()
 
 
+UNCONFIGURED = """
+from limner_shared.telemetry import get_logger
+
+get_logger("a.command").warning("an event", key="value")
+"""
+
+
+def test_lines_of_a_process_that_configures_no_logs_go_to_standard_error():
+    ran = subprocess.run([sys.executable, "-c", UNCONFIGURED], capture_output=True, text=True, check=True)
+    assert ran.stdout == ""
+    assert "an event" in ran.stderr
+
+
 def test_a_list_of_ids_is_short():
     ids = [f"job_{number:03}" for number in range(telemetry.LISTED_IDS + 5)]
     assert telemetry.job_ids(ids[:2]) == ids[:2]
@@ -64,7 +79,7 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     cast("Any", handler).setStream(stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
+    telemetry.log_to_stderr()
     root.handlers[:] = handlers
     root.setLevel(level)
 

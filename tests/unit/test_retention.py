@@ -65,7 +65,8 @@ def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(
     old, young = make_ended_job(b"old", days=7.01), make_ended_job(b"young", days=6.99)
     before = job(database, old).spec
     run_retention(database, blobs)
-    assert job(database, old).spec == before | {"prompt": "", "negative_prompt": "", "dropped_negative": ""}
+    words = {"prompt": "", "negative_prompt": "", "dropped_negative": "", "description": None, "history": []}
+    assert job(database, old).spec == before | words
     assert job(database, old).extra == {}
     with database.read() as session:
         receipts = {image.job_id: image.receipt for image in session.scalars(select(Image))}

@@ -21,7 +21,7 @@ def described(catalogue: Catalogue, text: str) -> JobSpec:
     return spec.model_copy(update={"prompt": text})
 
 
-def test_a_scene_that_shows_all_is_presented_as_asked_and_the_evaluator_is_not_asked(catalogue: Catalogue) -> None:
+def test_a_scene_that_shows_all_is_presented_as_asked_without_an_evaluator(catalogue: Catalogue) -> None:
     present = Presenter()
     told = present(described(catalogue, "a blue cat"), None, None, Scene(objects=(CAT,)))
     assert told == "Here is your picture: a blue cat, in the noto style."
@@ -43,6 +43,7 @@ def test_what_a_scene_does_not_show_is_said(catalogue: Catalogue) -> None:
 def test_every_language_says_what_is_missing(language: object) -> None:
     phrases = next(each.phrases for each in LANGUAGES if each is language)
     assert "X1" in phrases.left_out.format(words="X1")
+    assert "X1" in phrases.unclear.format(words="X1")
     assert {"X1", "X2"} <= set(phrases.stands_for.replace("{asked}", " X1 ").replace("{name}", " X2 ").split())
 
 

@@ -14,6 +14,7 @@ from gunicorn.app.base import BaseApplication
 from limner_shared import trace_export
 from limner_shared.db.engine import require_current
 from limner_shared.errors import ConfigurationError
+from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.metrics.exposition import configure, share_values
 from limner_shared.operator_port import address_of
 from limner_shared.settings import Settings
@@ -55,7 +56,7 @@ class Server(BaseApplication):
         options: dict[str, Any] = {
             "bind": [f"{host}:{self._settings.port}", *self._operator_address()],
             "workers": self._settings.web_workers,
-            "worker_class": "limner_web.serving.gunicorn_worker.ProblemWorker",
+            "worker_class": "limner_web.serving.gunicorn_worker.ConnectionWorker",
             "limit_request_line": MAX_LINE_BYTES,
             "limit_request_field_size": MAX_LINE_BYTES,
             "worker_connections": max_connections(self._settings),
@@ -89,6 +90,7 @@ class Server(BaseApplication):
         app = create_app(self._settings)
         self._shutdown = app.extensions["limner"].shutdown
         BatchLoader(app.extensions["limner"]).start()
+        collect_and_freeze()
         return app
 
 

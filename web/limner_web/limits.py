@@ -25,6 +25,12 @@ PILLOW_WAITING: Final = 32
 
 # --- one connection -------------------------------------------------------------------------------------------------
 
+HEAD_SECONDS: Final = 2.0
+"""How long a client may take for a request's line and headers, and how long an idle connection stays open while more
+than half of the connections are used."""
+IDLE_SECONDS: Final = 65.0
+"""How long a connection stays open for its next request: longer than load balancers and clients keep theirs (60 s), so
+that the one who sends is the one who closes."""
 SEND_SECONDS: Final = 60.0
 """How long a client may take for 16 KiB of a response before its connection is closed."""
 MAX_LINE_BYTES: Final = 8190

@@ -110,6 +110,22 @@ def rescale(request: JobRequest, family: str) -> float:
     return asked
 
 
+def find_size(request: JobRequest, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The requested size, by default the first. Raises InvalidRequest."""
+    by_name = {f"{width}x{height}": (width, height) for width, height in sizes}
+    width, height = request.width, request.height
+    if request.size is not None:
+        if width is not None or height is not None:
+            raise refuse("size", "size beside width and height", "one of the two")
+        if request.size not in by_name:
+            raise refuse("size", repr(request.size), list(by_name))
+        return by_name[request.size]
+    for size in sizes:
+        if width in (size[0], None) and height in (size[1], None):
+            return size
+    raise refuse("height" if width is None else "width", f"{width}x{height}", list(by_name))
+
+
 def inputs(request: JobRequest, tasks: Sequence[Task], steps: int) -> dict[str, Any]:
     """The input pictures, as the client named them until they are stored. Raises InvalidRequest."""
     task = task_of(request.image, request.mask)

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from limner_shared.domain.card_fields import QualitySteps, Range, Source, inputs, refuse, rescale, shown
+from limner_shared.domain.card_fields import QualitySteps, Range, Source, find_size, inputs, refuse, rescale, shown
 from limner_shared.domain.conditions import Conditions, beyond
 from limner_shared.domain.jobs import (
     MAX_METADATA_BYTES,
@@ -130,7 +130,7 @@ class ModelCard(BaseModel):
 
         Raises InvalidRequest with `field` and `allowed` in its details.
         """
-        width, height = self._size(request)
+        width, height = find_size(request, self.sizes)
         steps = self._number("steps", request.steps, self.steps)
         if request.negative_prompt and not self.takes_negative_prompts:
             reason = "cannot leave things out" if self.guidance.max > 1 else "has no guidance"
@@ -197,7 +197,8 @@ class ModelCard(BaseModel):
         if request.description is None:
             return ()
         names = ("negative_prompt", "style", "width", "height", "n", "seed")
-        return tuple(name for name in names if name in request.model_fields_set and getattr(request, name) is not None)
+        given = [name for name in names if name in request.model_fields_set and getattr(request, name) is not None]
+        return (*given, *(("width", "height") if request.size is not None else ()))
 
     def _text(self, field: str, value: str) -> str:
         if len(value) > self.max_prompt_chars:
@@ -225,15 +226,6 @@ class ModelCard(BaseModel):
         if len({adapter.name for adapter in adapters}) < len(adapters):
             raise refuse("adapters", "the same name twice", "each adapter once")
         return tuple(sorted(adapters, key=lambda adapter: adapter.name))
-
-    def _size(self, request: JobRequest) -> tuple[int, int]:
-        if request.width is None and request.height is None:
-            return self.sizes[0]
-        for width, height in self.sizes:
-            if request.width in (width, None) and request.height in (height, None):
-                return width, height
-        field = "width" if request.width is not None else "height"
-        raise refuse(field, f"{request.width}x{request.height}", [f"{w}x{h}" for w, h in self.sizes])
 
     def _number(self, field: str, value: float | None, limits: Range) -> float:
         if value is None:

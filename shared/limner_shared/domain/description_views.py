@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from limner_shared.domain.conditions import Beyond, Interpretation
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.scenes import Scene
 
 
 class UnderstoodRequest(BaseModel):
@@ -29,9 +30,15 @@ class UnderstoodView(BaseModel):
     interpretation: Interpretation
     dropped_negative: str = Field(description="What was to be left out, where the model cannot leave things out.")
     beyond: Beyond | None = Field(description="What was asked for beyond the model's limits.")
+    drawn_as: str | None = Field(
+        default=None, description="The known name that would be drawn in place of the prompt, if it is not all of it."
+    )
+    scene: Scene | None = Field(default=None, description="The parts of the picture, if it is not drawn as a whole.")
 
 
-def understood(spec: JobSpec, interpretation: Interpretation, language: str) -> UnderstoodView:
+def understood(
+    spec: JobSpec, interpretation: Interpretation, language: str, drawn_as: str | None, scene: Scene | None
+) -> UnderstoodView:
     """The view of a spec into which the interpretation of its description was fitted."""
     names_seed = "seed" in spec.given or interpretation.conditions.seed is not None
     request = UnderstoodRequest(
@@ -50,4 +57,6 @@ def understood(spec: JobSpec, interpretation: Interpretation, language: str) -> 
         interpretation=interpretation,
         dropped_negative=spec.dropped_negative,
         beyond=spec.beyond,
+        drawn_as=drawn_as,
+        scene=scene,
     )

@@ -6,6 +6,7 @@ from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import to_jsonable_python
 
 from limner_shared.domain.conditions import Beyond, Description, Turn
 from limner_shared.domain.scenes import Scene, SceneRule
@@ -88,8 +89,6 @@ LOSSES_TOGETHER: Final = 2
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 RequestedName = Annotated[str, StringConstraints(max_length=200)]
-
-
 Task = Literal["text-to-image", "image-to-image", "inpainting"]
 
 
@@ -132,16 +131,13 @@ class JobRequest(BaseModel):
     )
     width: int | None = Field(default=None, strict=True, description="Pixels; with `height`, one of the model's sizes.")
     height: int | None = Field(default=None, strict=True, description="Pixels.")
+    size: RequestedName | None = Field(default=None, description="`256x256`, say, instead of `width` and `height`.")
     steps: int | None = Field(default=None, strict=True, description="Denoising steps: more is slower and often finer.")
     guidance: float | None = Field(
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
     )
     guidance_rescale: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Against overexposure (Lin et al. 2023); not of the built-in models.",
+        default=None, ge=0, le=1, allow_inf_nan=False, description="Against overexposure (Lin et al. 2023)."
     )
     scheduler: RequestedName | None = Field(
         default=None, description="One of the model's schedulers; default: its own."
@@ -166,11 +162,7 @@ class JobRequest(BaseModel):
     n: int = Field(default=1, ge=1, strict=True, description="How many pictures, with seeds `seed`, `seed` + 1, …")
     priority: Priority | None = Field(default=None, description="`normal`; in a bulk, `low`.")
     expires_in: float | None = Field(
-        default=None,
-        gt=0,
-        le=30 * 86400,
-        allow_inf_nan=False,
-        description="Seconds after which the job expires.",
+        default=None, gt=0, le=30 * 86400, allow_inf_nan=False, description="Seconds after which the job expires."
     )
     not_before: Moment | None = Field(
         default=None, description="Start the job at this time or later; at most 30 days ahead. Default: at once."
@@ -211,9 +203,7 @@ class NearestName(BaseModel):
 
 
 class JobSpec(BaseModel):
-    """Everything that a worker needs: all defaults are filled in, all values are within the model card's limits. Stored
-    as JSON.
-    """
+    """Everything that a worker needs: all defaults are filled in, all values are within the model card's limits."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -276,6 +266,13 @@ class JobSpec(BaseModel):
         except ValidationError:
             return None
 
+    def stored(self) -> dict[str, Any]:
+        """The spec as JSON for its row, without the optional fields that have their default. Specs of earlier releases
+        lack such fields too, so a default never changes.
+        """
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name not in _OMITTED or value != _OMITTED[name]}
+
     def image_seed(self, index: int) -> int:
         """The seed of image `index`: image k of seed s equals image 0 of seed s + k."""
         return (self.seed + index) % (MAX_SEED + 1)
@@ -288,3 +285,11 @@ class JobSpec(BaseModel):
     def common_style(self) -> str | None:
         """The style that all images of the job have; None if it differs."""
         return self.style_for(self.seed) if self.n == 1 else self.style
+
+
+_OMITTED: Final = {
+    name: to_jsonable_python(field.default)
+    for name, field in JobSpec.model_fields.items()
+    # Earlier releases read these four without a default.
+    if not (field.is_required() or name in ("version", "negative_prompt", "style", "n"))
+}

@@ -16,6 +16,7 @@ from redis import Redis
 from limner_shared.domain.conditions import Interpretation
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.scenes import Scene
 from limner_shared.messaging.typed_redis import pipeline
 from limner_shared.telemetry import get_logger
 
@@ -38,12 +39,16 @@ class Question(BaseModel):
 
 
 class Answer(BaseModel):
-    """The interpretation of a description, and the code of its language."""
+    """The interpretation of a description, the code of its language, and what the model would draw of it."""
 
     model_config = ConfigDict(frozen=True)
 
     interpretation: Interpretation
     language: str
+    drawn_as: str | None = None
+    """The known name that would be drawn, if that is not all of the prompt."""
+    scene: Scene | None = None
+    """What the picture would be put together from, if it is not drawn as a whole."""
 
 
 def ask(redis: Redis, spec: JobSpec, seconds: float, gone: Callable[[], bool] = lambda: False) -> Answer | None:

@@ -39,8 +39,8 @@ def configure(settings: Settings, process: str) -> None:
 
 
 def start_at_zero(models: Iterable[str]) -> None:
-    """Export the counters that alerts watch before their first event: Prometheus sees no increase in a value that was
-    not there before.
+    """Export the counters of alerts and graphs before their first event: Prometheus sees no increase in a value that
+    was not there before.
     """
     for model in models:
         for counter in (metrics.LEASES_LOST, metrics.DEAD_LETTERS, metrics.OUT_OF_MEMORY, metrics.PADDING_ROW_STEPS):
@@ -55,6 +55,10 @@ def start_at_zero(models: Iterable[str]) -> None:
         metrics.REDIS_ERRORS.inc(0, operation=operation)
     for code in (StorageFull.code, StorageFailed.code):
         metrics.BLOB_ERRORS.inc(0, operation="put", code=code)
+    for state in ("delivered", "pending", "failed"):
+        metrics.WEBHOOK_DELIVERIES.inc(0, state=state)
+    for what in ("text", "picture"):
+        metrics.MODERATED.inc(0, what=what, result="blocked")
 
 
 def share_values() -> Callable[[int], None]:

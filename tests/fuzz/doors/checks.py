@@ -11,6 +11,7 @@ import httpx
 
 from limner_shared import errors
 from limner_shared.db.tables import Job
+from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import LimnerError
 from limner_web.problems import HTTP_CODES
 from tests.fuzz.doors.requests import Request
@@ -72,8 +73,9 @@ def _check_refusal(request: Request, answer: httpx.Response, jobs: list[Job], to
 
 
 def _check_job(request: Request, job: Job) -> None:
+    spec = JobSpec.model_validate(job.spec).model_dump(mode="json")
     for name, value in request.asks.items():
-        assert job.spec[name] == value, f"{name} is {job.spec[name]!r} in the job, and {value!r} in the request"
+        assert spec[name] == value, f"{name} is {spec[name]!r} in the job, and {value!r} in the request"
 
 
 def _check_agent(request: Request, answer: httpx.Response, jobs: list[Job]) -> None:

@@ -166,7 +166,9 @@ def world(kind: str, folder: Path) -> Iterator[World]:
 
 
 def _client(origin: str, headers: Mapping[str, str]) -> httpx.Client:
-    return httpx.Client(base_url=origin, headers=headers, timeout=60, trust_env=False)
+    # Connections are given up before the server closes them: a request of which no answer came would be a fault.
+    limits = httpx.Limits(keepalive_expiry=0.5)
+    return httpx.Client(base_url=origin, headers=headers, timeout=60, trust_env=False, limits=limits)
 
 
 def _key(database: Database, tenant: str) -> str:

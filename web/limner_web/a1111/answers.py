@@ -65,8 +65,8 @@ def _info(asked: Generation, job: JobView, texts: Sequence[str]) -> dict[str, An
     }
 
 
-def progress_answer(jobs: Sequence[JobView], preview: bytes | None) -> dict[str, Any]:
-    """The answer to `progress` for the caller's jobs that have not ended, the current one first."""
+def progress_answer(jobs: Sequence[JobView], preview: bytes | None, seconds_left: float) -> dict[str, Any]:
+    """The answer to `progress` for the caller's jobs that have not ended, the current one first; 0 seconds: unknown."""
     current = jobs[0] if jobs else None
     done = current.progress.done if current and current.progress else 0
     total = current.progress.total if current and current.progress else 0
@@ -86,7 +86,7 @@ def progress_answer(jobs: Sequence[JobView], preview: bytes | None) -> dict[str,
     waits = current is not None and current.status is JobState.QUEUED
     return {
         "progress": progress,
-        "eta_relative": 0.0,
+        "eta_relative": seconds_left,
         "state": state,
         "current_image": base64.b64encode(preview).decode() if preview else None,
         "textinfo": "Waiting" if waits else None,

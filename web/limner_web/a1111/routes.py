@@ -10,6 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from limner_shared.db import queries
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
@@ -17,13 +18,13 @@ from limner_web import waiting
 from limner_web.a1111 import current_jobs, infotext, options, parameters
 from limner_web.a1111.answers import generation_answer, progress_answer
 from limner_web.auth import key_id, tenant_id
+from limner_web.explanation import explain
 from limner_web.intake import submission
 from limner_web.intake.cancellation import cancel_job
 from limner_web.intake.headers import JobHeaders
 from limner_web.limits import MAX_IMAGE_BYTES
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
-from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("a1111", __name__, url_prefix="/sdapi/v1", enable_openapi=False)
@@ -126,7 +127,7 @@ def get_progress() -> Response:
     jobs = _open_jobs(services)
     skip = request.args.get("skip_current_image", "").lower() in ("true", "1")
     preview = services.hints.watch(jobs[0].id) if jobs and not skip else None
-    return jsonify(progress_answer(jobs, preview))
+    return jsonify(progress_answer(jobs, preview, _seconds_left(services, jobs[0].id) if jobs else 0.0))
 
 
 @bp.post("/interrupt")
@@ -162,7 +163,7 @@ def png_info() -> Response:
 
 
 def _generate(kind: type[parameters.TextToImage]) -> Response:
-    services, body = get_services(), request.get_json()
+    services, body, caller = get_services(), request.get_json(), waiting.Caller.of_request()
     header = JobHeaders.read(request.headers)
     key, retries = header.idempotency_key, header.x_stainless_retry_count
     try:
@@ -172,7 +173,7 @@ def _generate(kind: type[parameters.TextToImage]) -> Response:
         raise renamed(error, parameters.CALLED) from error
     current_jobs.remember(services.hints.redis, _caller(), job_id)
     release_request_slot(services.limiter)
-    *_, job = waiting.watch(services, tenant_id(), job_id, hang_up_check())
+    *_, job = waiting.watch(services, tenant_id(), job_id, caller)
     current_jobs.forget(services.hints.redis, _caller(), [job_id])
     return _answer(services, asked, waiting.require_success(job), body)
 
@@ -202,6 +203,16 @@ def _options(services: Services) -> options.Options:
 
 def _caller() -> str:
     return f"{tenant_id()}:{key_id() or ''}"
+
+
+def _seconds_left(services: Services, job_id: str) -> float:
+    """The expected time until a job has ended, 0 if it is not known."""
+    with services.database.read() as session:
+        try:
+            eta = explain(session, services.hints.redis, queries.job(session, tenant_id(), job_id)).eta
+        except NotFound:  # deleted meanwhile
+            eta = None
+    return 0.0 if eta is None else eta.median_seconds
 
 
 def _open_jobs(services: Services) -> list[JobView]:

@@ -45,8 +45,8 @@ def interpret(body: DescriptionRequest) -> UnderstoodView:
     """Interpret a description.
 
     Returns what a job with this description would draw, without drawing it: the request can be changed and sent to
-    `POST /jobs`. A worker of the model interprets it, as it does a job's; without one the answer is `503` with the code
-    `interpreter_unavailable`.
+    `POST /jobs`. `drawn_as` and `scene` say what a built-in model would draw of the prompt. A worker of the model
+    interprets it, as it does a job's; without one the answer is `503` with the code `interpreter_unavailable`.
     """
     services = get_services()
     request = JobRequest.model_validate(body.model_dump(exclude_none=True))
@@ -59,7 +59,8 @@ def interpret(body: DescriptionRequest) -> UnderstoodView:
         raise InterpreterUnavailable(message, retry_after=5) from error
     if told is None:
         raise InterpreterUnavailable(f"No worker interpreted the description within {WAIT_SECONDS:g} seconds.")
-    return understood(card.fit(spec, told.interpretation.conditions), told.interpretation, told.language)
+    fitted = card.fit(spec, told.interpretation.conditions)
+    return understood(fitted, told.interpretation, told.language, told.drawn_as, told.scene)
 
 
 def _require_worker(services: Services, card: ModelCard) -> None:

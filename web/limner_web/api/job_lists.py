@@ -38,7 +38,10 @@ class ListQuery(BaseModel):
     wait: float = Field(
         default=0, ge=0, le=25, description="With `ids`: how long to wait until one of them has ended, in seconds."
     )
-    state: JobState | None = Field(default=None, description="Only jobs in this state.")
+    status: JobState | None = Field(default=None, description="Only jobs with this status.")
+    state: JobState | None = Field(
+        default=None, description="The earlier name of `status`.", json_schema_extra={"deprecated": True}
+    )
     model: str | None = Field(default=None, description="Only jobs of this model.")
     bulk: str | None = Field(default=None, description="Only jobs of this bulk, by its id.")
     q: str | None = Field(
@@ -72,7 +75,7 @@ class ListQuery(BaseModel):
     def filter(self) -> JobFilter:
         """The filters. Raises InvalidRequest."""
         return JobFilter(
-            state=self.state,
+            state=self.status or self.state,
             model=self.model,
             bulk_id=self.bulk,
             dead=self.dead,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.db.webhook_tables import WebhookAttempt, WebhookEndpoint
@@ -31,6 +32,8 @@ from limner_shared.domain.webhooks import (
 )
 from limner_shared.errors import WebhookNotSent, WebhookUnreachable
 from limner_web.auth import actor, tenant_id
+from limner_web.intake.headers import JobHeaders
+from limner_web.intake.idempotency import Kind, create_once, repeat_of
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
 
@@ -103,17 +106,22 @@ def list_event_types() -> EventTypeList:
 
 @bp.post("/webhook_endpoints")
 @bp.input(EndpointRequest, arg_name="body")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(EndpointWithSecret, status_code=201)
-def create_endpoint(body: EndpointRequest) -> tuple[EndpointWithSecret, int, dict[str, str]]:
+def create_endpoint(body: EndpointRequest, header: JobHeaders) -> tuple[EndpointWithSecret, int, dict[str, str]]:
     """Create a webhook endpoint.
 
     All events of these types are sent to its URL, signed by the returned secret. A tenant may have 20.
     """
-    services = get_services()
+    services, by = get_services(), actor()
     fields = EndpointFields(body.name, services.targets.check_url(body.url, "url"), _types(body.event_types))
-    with services.database.write() as session:
-        row, secret = endpoints.create(session, tenant_id(), fields, actor=actor())
-    return _with_secret(row, secret), HTTPStatus.CREATED, {"Cache-Control": "no-store"}
+
+    def create(session: Session) -> str:
+        return endpoints.create(session, tenant_id(), fields, actor=by)[0].id
+
+    repeat = repeat_of(header, f"webhook_endpoints {body.model_dump_json()}")
+    endpoint_id = create_once(services, tenant_id(), repeat, Kind(create, str, endpoints.get))
+    return _with_secret(services, endpoint_id), HTTPStatus.CREATED, {"Cache-Control": "no-store"}
 
 
 @bp.get("/webhook_endpoints")
@@ -179,9 +187,10 @@ def delete_endpoint(endpoint_id: str) -> DeletedEndpoint:
 
 @bp.post("/webhook_endpoints/<id:endpoint_id>/rotate_secret")
 @bp.input(EndpointSecretRotation, arg_name="body")
+@bp.input(JobHeaders, location="headers", arg_name="header")
 @bp.output(EndpointWithSecret)
 def rotate_endpoint_secret(
-    endpoint_id: str, body: EndpointSecretRotation
+    endpoint_id: str, body: EndpointSecretRotation, header: JobHeaders
 ) -> tuple[EndpointWithSecret, int, dict[str, str]]:
     """Rotate the secret of a webhook endpoint.
 
@@ -190,10 +199,15 @@ def rotate_endpoint_secret(
     overlap = body.overlap_seconds
     if overlap is None:
         overlap = KEPT_OVERLAP_SECONDS if body.keep_old_secret_active_for_24_hours else 0
-    with get_services().database.write() as session:
-        secret = endpoints.rotate(session, tenant_id(), endpoint_id, overlap, actor=actor())
-        row = endpoints.get(session, tenant_id(), endpoint_id)
-    return _with_secret(row, secret), HTTPStatus.OK, {"Cache-Control": "no-store"}
+    services, by = get_services(), actor()
+
+    def rotate(session: Session) -> str:
+        endpoints.rotate(session, tenant_id(), endpoint_id, overlap, actor=by)
+        return endpoint_id
+
+    repeat = repeat_of(header, f"webhook_endpoints {endpoint_id} rotate_secret {overlap}")
+    create_once(services, tenant_id(), repeat, Kind(rotate, str, endpoints.get))
+    return _with_secret(services, endpoint_id), HTTPStatus.OK, {"Cache-Control": "no-store"}
 
 
 @bp.post("/webhook_endpoints/<id:endpoint_id>/test")
@@ -242,7 +256,10 @@ def _view(row: WebhookEndpoint, secret_hint: str | None) -> EndpointView:
     return EndpointView(**_fields(row), signing_secret_hint=secret_hint)
 
 
-def _with_secret(row: WebhookEndpoint, secret: str) -> EndpointWithSecret:
+def _with_secret(services: Services, endpoint_id: str) -> EndpointWithSecret:
+    with services.database.write() as session:
+        row = endpoints.get(session, tenant_id(), endpoint_id)
+        secret = endpoints.current_secret(session, endpoint_id)
     return EndpointWithSecret(**_fields(row), signing_secret_hint=hint(secret), signing_secret=secret)
 
 

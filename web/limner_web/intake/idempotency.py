@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from limner_shared.db import ledger, queries
 from limner_shared.db.ledger import Submission
 from limner_shared.errors import Gone, NotFound
+from limner_web.intake.headers import JobHeaders
 from limner_web.services import Services
 
 T = TypeVar("T")
@@ -50,6 +52,12 @@ class Repeat:
     def overtaken_key(self) -> str:
         """The second key of a retry: its first try, which has not arrived yet, finds the job under it."""
         return f"\x01early {self.digest}"
+
+
+def repeat_of(header: JobHeaders, request: str) -> Repeat:
+    """How a request with these headers is recognized; `request` is its operation with everything that it says."""
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    return Repeat(header.idempotency_key, header.x_stainless_retry_count, digest)
 
 
 def submit_once(

@@ -34,7 +34,7 @@ HASHED_ON_THREAD_CHARS: Final = 64_000
 """Longer input images are hashed on a thread, so that they do not block the event loop."""
 
 
-LATER_FIELDS: Final = ("not_before", "max_retries", "webhook", "webhook_events_filter", "unique")
+LATER_FIELDS: Final = ("not_before", "max_retries", "webhook", "webhook_events_filter", "unique", "size")
 """Fields that earlier releases do not know. Left out of the digest if absent, so that a request repeated across an
 upgrade has the same one."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
@@ -19,7 +18,7 @@ from limner_shared.domain.card_fields import refuse
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web.auth import tenant_id
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.idempotency import Kind, Repeat, create_once
+from limner_web.intake.idempotency import Kind, create_once, repeat_of
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
 
@@ -88,9 +87,7 @@ def create_batch() -> Response:
         _check_file(session, fields.input_file_id)
         return batches.add_batch(session, tenant_id(), new)
 
-    header = JobHeaders.read(request.headers)
-    digest = hashlib.sha256(f"batches {fields.model_dump_json()}".encode()).hexdigest()
-    repeat = Repeat(header.idempotency_key, header.x_stainless_retry_count, digest)
+    repeat = repeat_of(JobHeaders.read(request.headers), f"batches {fields.model_dump_json()}")
     batch_id = create_once(services, tenant_id(), repeat, Kind(create, str, batches.batch))
     return _answer(services, batch_id)
 

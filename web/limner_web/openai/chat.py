@@ -23,7 +23,6 @@ from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai.calls import KEEPALIVE, event, event_stream, submit, with_warning
 from limner_web.problems import renamed
 from limner_web.services import Services, get_services
-from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("openai", __name__, url_prefix="/v1", enable_openapi=False)
@@ -71,10 +70,11 @@ def create_chat_completion() -> Response:
     services = get_services()
     body = ChatRequest.model_validate(request.get_json())
     card, warning = services.model_names.resolve(body.model)
+    caller = waiting.Caller.of_request()
     job_id = _submit(services, body, card.name if body.model else None)
     release_request_slot(services.limiter)
     origin = services.settings.public_url or request.host_url.rstrip("/")
-    views = waiting.watch(services, tenant_id(), job_id, hang_up_check())
+    views = waiting.watch(services, tenant_id(), job_id, caller)
     if body.stream:
         return with_warning(event_stream(_chunks(views, origin)), warning)
     *_, job = views

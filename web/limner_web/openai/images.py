@@ -18,7 +18,6 @@ from limner_web.openai.image_answer import Call
 from limner_web.openai.image_inputs import earlier_prompt, read_form, read_inputs
 from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
 from limner_web.services import Services, get_services
-from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("openai_images", __name__, url_prefix="/v1/images", enable_openapi=False)
@@ -58,15 +57,16 @@ def _fields() -> dict[str, Any]:
 def _make(services: Services, order: ImageOrder, call: Call) -> Response:
     """Submit the job of a call, and answer once it has ended, or stream its events.
 
-    A client that hangs up does not cancel the job.
+    A client that hangs up does not cancel the job, unless it has asked for that.
     """
+    caller = waiting.Caller.of_request()
     try:
         job_id = submit(services, order.request, order.place)
     except InvalidRequest as error:
         raise in_openai_terms(error, services.model_names) from error
     release_request_slot(services.limiter)
     tenant, output = tenant_id(), order.output
-    views = waiting.watch(services, tenant, job_id, hang_up_check(), image_answer.preview_interval(output))
+    views = waiting.watch(services, tenant, job_id, caller, image_answer.preview_interval(output))
     if output.stream:
         events = image_answer.events(services, tenant, order, views, call)
         return with_warning(event_stream(events), output.warning)

@@ -36,7 +36,6 @@ from limner_web.openai.response_request import (
     read_response,
 )
 from limner_web.services import Services, get_services
-from limner_web.serving.connection import hang_up_check
 from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("openai_responses", __name__, url_prefix="/v1/responses", enable_openapi=False)
@@ -55,14 +54,14 @@ class RetrieveQuery(BaseModel):
 def create_response() -> Response:
     """Make the pictures that the last message asks for, taking the earlier ones into account.
 
-    A client that hangs up does not cancel the job.
+    A client that hangs up does not cancel the job, unless it has asked for that.
     """
     services = get_services()
     body = read_body(request.get_json())
     with services.database.read() as session:
         chain = _chain(session, body.previous_response_id)
     order = read_response(services, body, chain[-1].model if chain else None)
-    mark = Mark.of(order)
+    mark, caller = Mark.of(order), waiting.Caller.of_request()
     job_id = _submit(services, order, mark, chain)
     if body.background and not body.stream:
         return with_warning(
@@ -70,7 +69,7 @@ def create_response() -> Response:
         )
     release_request_slot(services.limiter)
     interval = image_answer.preview_interval(mark.output)
-    views = waiting.watch(services, tenant_id(), job_id, hang_up_check(), interval)
+    views = waiting.watch(services, tenant_id(), job_id, caller, interval)
     if body.stream:
         return with_warning(event_stream(response_answer.events(services, tenant_id(), mark, views)), order.warning)
     *_, job = views

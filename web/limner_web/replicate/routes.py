@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request, stream_with_context
@@ -11,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limner_shared.db.search import JobFilter, find_jobs
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.ids import first_id
 from limner_shared.domain.jobs import JobRequest
 from limner_shared.domain.predictions import STORED_INPUTS, prediction_object, version_id
+from limner_shared.domain.scheduling import Moment
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import strict_json, waiting
@@ -37,10 +40,21 @@ OUTPUT_HEADER: Final = "X-Output-Files"
 
 
 class PageQuery(BaseModel):
-    """The place of a page in a list."""
+    """The filters of a list, and the place of a page in it."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
     cursor: str | None = Field(default=None, pattern=f"^{ID_PATTERN}$")
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    @property
+    def filter(self) -> JobFilter:
+        """The filters."""
+        after, before = self.created_after, self.created_before
+        return JobFilter(
+            from_id=None if after is None else first_id("job", after.timestamp()),
+            before_id=None if before is None else first_id("job", before.timestamp()),
+        )
 
 
 @bp.post("/predictions")
@@ -66,12 +80,14 @@ def list_predictions() -> Response:
     services = get_services()
     page = PageQuery.model_validate(request.args.to_dict())
     with services.database.read() as session:
-        page_of_jobs = find_jobs(session, tenant_id(), JobFilter(), PAGE, page.cursor)
+        page_of_jobs = find_jobs(session, tenant_id(), page.filter, PAGE, page.cursor)
         views = job_views(session, services.hints, page_of_jobs.jobs)
     found = [_object(services, view, as_data=False) for view in views]
-    cursor = page_of_jobs.next
-    last = f"{_origin(services)}/replicate/v1/predictions?cursor={cursor}" if cursor is not None else None
-    return jsonify({"previous": None, "next": last, "results": found})
+    further = None
+    if page_of_jobs.next is not None:
+        query = urlencode(request.args.to_dict() | {"cursor": page_of_jobs.next})
+        further = f"{_origin(services)}/replicate/v1/predictions?{query}"
+    return jsonify({"previous": None, "next": further, "results": found})
 
 
 @bp.get("/predictions/<id:job_id>")
@@ -94,7 +110,7 @@ def stream_prediction(job_id: str) -> Response:
     """Stream a prediction's logs and output."""
     services = get_services()
     waiting.look(services, tenant_id(), job_id)
-    views = waiting.watch(services, tenant_id(), job_id, hang_up_check())
+    views = waiting.watch(services, tenant_id(), job_id, waiting.Caller(hang_up_check()))
     events = streaming.events(services, views, _origin(services), as_data=_as_data(services))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events), mimetype="text/event-stream", headers=headers)
@@ -184,7 +200,7 @@ def delete_file(file_id: str) -> Response:
 
 def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
     services = get_services()
-    wait = inputs.wait_seconds(request.headers.get("Prefer", ""))
+    wait, caller = inputs.wait_seconds(request.headers.get("Prefer", "")), waiting.Caller.of_request()
     fields = inputs.job_fields(asked, card)
     for name in STORED_INPUTS:
         if name in fields:
@@ -209,7 +225,7 @@ def _create(asked: inputs.NewPrediction, card: ModelCard) -> Response:
         answer.status_code = 201
         return answer
     release_request_slot(services.limiter)
-    job = waiting.until(services, tenant_id(), job_id, wait, hang_up_check())
+    job = waiting.until(services, tenant_id(), job_id, wait, caller)
     # `processing` would make the client's `run` return before there is an output.
     answer = jsonify(_object(services, job, status=None if job.status.terminal else "starting"))
     answer.status_code = 201 if job.status.terminal else 202

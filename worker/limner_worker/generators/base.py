@@ -52,6 +52,8 @@ class ImageTask:
     """The known name that a built-in model draws in place of a longer prompt; set by `Generator.start`."""
     scene: Scene | None = None
     """What a built-in model puts the picture together from; set by `Generator.start`."""
+    things: Sequence[Picture] = ()
+    """The thing of each drawing of its scene alone on white, 64x64; set when the picture is put together."""
     buckets: list[int] = field(default_factory=list[int])
     """The padded batch sizes of the calls so far: text encoding, steps, decode."""
     places: list[int] = field(default_factory=list[int])

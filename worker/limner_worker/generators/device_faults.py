@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import Final
+
+from limner_shared.garbage_collection import collect_and_freeze
 
 OUT_OF_MEMORY_MESSAGES: Final = ("out of memory", "can't allocate memory", "not enough memory")
 """Messages with which torch's allocators report full memory where they raise a plain RuntimeError."""
@@ -47,7 +48,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def release_cached_memory() -> None:
     """Collect garbage, and empty torch's CUDA cache if torch is loaded; does not import torch."""
-    gc.collect()
+    collect_and_freeze()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

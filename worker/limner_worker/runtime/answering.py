@@ -14,6 +14,9 @@ from redis.exceptions import RedisError
 
 from limner_shared import metrics
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.conditions import Interpretation
+from limner_shared.domain.jobs import JobSpec
+from limner_shared.domain.scenes import Scene
 from limner_shared.messaging import known_names, questions
 from limner_shared.messaging.questions import Answer, Question
 from limner_shared.telemetry import get_logger
@@ -40,7 +43,7 @@ class Answering:
         threads: Supervisor,
         recognizers: Mapping[str, ImageRecognizer] | None = None,
     ) -> None:
-        """`recognizers` know the names of their models."""
+        """`recognizers` know the names of their models, and what these draw of a prompt."""
         self._redis = redis
         self._interpreter = interpreter
         self._cards = cards
@@ -95,4 +98,17 @@ class Answering:
                 backend=interpretation.backend, fallback="no" if interpretation.fallback is None else "yes"
             )
             language = presentation.language_for(question.spec)
-            questions.answer(self._redis, question.id, Answer(interpretation=interpretation, language=language))
+            drawn_as, scene = self._read(question.spec, interpretation)
+            told = Answer(interpretation=interpretation, language=language, drawn_as=drawn_as, scene=scene)
+            questions.answer(self._redis, question.id, told)
+
+    def _read(self, spec: JobSpec, interpretation: Interpretation) -> tuple[str | None, Scene | None]:
+        """Return the name and the scene that would be drawn of what was understood: hints, which may be missing."""
+        card, recognizer = self._cards[spec.model], self._recognizers.get(spec.model)
+        if recognizer is None:
+            return None, None
+        try:
+            return recognizer.read(card.fit(spec, interpretation.conditions), max(card.buckets))
+        except Exception:
+            log.exception("could not read a prompt", model=spec.model)
+            return None, None

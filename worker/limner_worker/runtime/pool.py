@@ -15,6 +15,7 @@ from kombu import serialization
 from kombu.asynchronous import Hub
 from kombu.exceptions import KombuError
 
+from limner_shared.garbage_collection import collect_and_freeze
 from limner_shared.messaging.celery_app import MESSAGE_VERSION, lane_of
 from limner_shared.telemetry import get_logger
 from limner_worker.runtime.claiming import Delivery
@@ -46,6 +47,7 @@ class EnginePool(BasePool):
         os.set_blocking(self._wakeup_writer, False)
         self._service = self.make_service()
         self._service.start()
+        collect_and_freeze()
 
     def register_with_event_loop(self, loop: Hub) -> None:
         """Let other threads wake the consumer's thread: only that thread may acknowledge."""

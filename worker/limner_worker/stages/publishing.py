@@ -57,9 +57,16 @@ class ResultPresenter(Protocol):
         """Whether a call for this spec may take long."""
         ...
 
-    def __call__(self, spec: JobSpec, picture: Picture | None, drawn_as: str | None, scene: Scene | None) -> str | None:
+    def __call__(
+        self,
+        spec: JobSpec,
+        picture: Picture | None,
+        drawn_as: str | None,
+        scene: Scene | None,
+        things: Sequence[Picture],
+    ) -> str | None:
         """Return the presentation, or None; `picture` is the job's first one. `drawn_as` is what the
-        picture shows in place of the prompt, `scene` what it was put together from.
+        picture shows in place of the prompt, `scene` what it was put together from, and `things` are those in it.
         """
         ...
 
@@ -178,12 +185,10 @@ class Publisher:
         if outcome.result is None or outcome.result.error is not None:
             return outcome
         try:
-            receipt = outcome.result.images[0].receipt
-            scene = Scene.read(receipt.get(SCENE))
+            row, receipt = outcome.job.rows[0], outcome.result.images[0].receipt
+            shown = receipt.get(DRAWN_AS), Scene.read(receipt.get(SCENE)), row.task.things
             with concerning(job=outcome.job.id):
-                presentation = self._present(
-                    outcome.job.claim.spec, outcome.job.rows[0].picture, receipt.get(DRAWN_AS), scene
-                )
+                presentation = self._present(outcome.job.claim.spec, row.picture, *shown)
         except Exception:  # the picture is valid without a presentation
             log.exception("could not present a picture", job=outcome.job.id)
             return outcome

@@ -135,7 +135,7 @@ def interpreted(
         reserve_quota(session, before.tenant_id, 0, cost - before.cost)
     values: dict[str, Any] = {
         "interpretation": interpretation.model_dump(),
-        "spec": spec.model_dump(mode="json"),
+        "spec": spec.stored(),
         "cost": cost,
     }
     replace_words(session, job_id, before.tenant_id, values["spec"])

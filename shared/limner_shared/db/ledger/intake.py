@@ -221,7 +221,7 @@ def _row(job: NewJob, tenant_id: str, bulk_id: str | None, moment: float, lane: 
         "priority": job.priority.rank,
         "model": job.spec.model,
         "cost": job.cost,
-        "spec": job.spec.model_dump(mode="json"),
+        "spec": job.spec.stored(),
         "extra": dict(job.metadata),
         "attempt": 0,
         "losses": 0,

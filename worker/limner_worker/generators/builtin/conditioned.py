@@ -16,7 +16,7 @@ from limner_shared.errors import CardError
 from limner_shared.settings import Settings
 from limner_worker.generators.base import ImageTask, locate
 from limner_worker.generators.builtin.known_names import NAMES, KnownNames
-from limner_worker.generators.builtin.scenes.reading import SceneReader
+from limner_worker.generators.builtin.prompt_reading import PromptReader
 from limner_worker.generators.text_encoding.cached_encoder import CachedEncoder
 from limner_worker.generators.text_encoding.sentence_encoder import EncoderError, TextEncoder
 from limner_worker.generators.text_encoding.shared_cache import EmbeddingCache, SharedEmbeddingCache
@@ -41,29 +41,11 @@ class Encoder:
         self._names = names
         self._encode = encode
         self._device = torch.device(device)
-        self._reader = None if names is None else SceneReader(names, encode)
+        self._reader = None if names is None else PromptReader(names, encode)
 
     def scene(self, task: ImageTask, most: int) -> Scene | None:
-        """Return the scene that a prompt asks for, of at most `most` rows; None if it is drawn as a whole.
-
-        A replay has the scene of its receipts, whatever is read of the prompt today.
-        """
-        rule = task.spec.scenes
-        if rule is None or self._reader is None:
-            return None
-        if task.spec.scene is not None:
-            return task.spec.scene
-        scene = self._reader.read(task.spec.prompt, rule)
-        if scene is None or len(scene.objects) > most or (scene.plain and self._is_whole(task, scene.objects[0].name)):
-            return None
-        return scene
-
-    def _is_whole(self, task: ImageTask, name: str) -> bool:
-        """Return whether a prompt that is drawn as a whole is drawn as this name."""
-        [embedding] = self._encode([task.spec.prompt])
-        return (
-            self._names is not None and self._names.drawn(task.spec.prompt, embedding, task.spec.nearest_name) == name
-        )
+        """Return the scene that a prompt asks for, of at most `most` rows; None if it is drawn as a whole."""
+        return None if self._reader is None else self._reader.scene(task.spec, most)
 
     def rows(self, tasks: Sequence[ImageTask], styles: Sequence[str]) -> list[list[Conditioning]]:
         """Return the conditioning of each row of each image: of its whole prompt, or of each drawing of its scene."""
@@ -106,8 +88,8 @@ class Encoder:
 
     def _text_conditioning(self, task: ImageTask, text: Tensor) -> Tensor:
         """Return the conditioning of the prompt, or of the name drawn in its place, which is recorded in the task."""
-        rule = task.spec.nearest_name
-        named = None if rule is None or self._names is None else self._names.find(task.spec.prompt, text, rule)
+        spec = task.spec
+        named = None if self._reader is None else self._reader.name(spec.prompt, text, spec.nearest_name)
         task.drawn_as = None if named is None or named.exact else named.name
         return text if named is None else named.embedding
 

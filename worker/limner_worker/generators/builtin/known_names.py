@@ -29,6 +29,7 @@ _ARTICLES: Final = (
     "an? the ein eine einen der die das den un une le la les el los las una unos unas il lo gli i uno um uma o os as"
 )
 _MARKS: Final = " .!?\u3002\uff01\uff1f"
+_ONE: Final = re.compile(r"^(?:1|one)\s+")
 _ARTICLE: Final = re.compile(rf"^(?:{'|'.join(_ARTICLES.split())})\s+|^l'\s*")
 
 
@@ -78,7 +79,7 @@ class KnownNames:
         if float(cosines[nearest]) >= rule.keep:
             return None
         plain = _plain(text)
-        exact = self._places.get(plain)
+        exact = self._places.get(plain, self._places.get(_ONE.sub("", plain)))  # "one o'clock" is a name
         contained = self._names_within(plain) if exact is None else [exact]
         place = max(contained, key=lambda place: float(cosines[place]), default=nearest)
         if cosines[place] < cosines[nearest] - rule.margin:  # a word of another language, or one of little weight here

@@ -14,7 +14,7 @@ from limner_worker.generators.base import ImageTask, Picture, checked_hashes, lo
 from limner_worker.generators.builtin.conditioned import Conditioning, Encoder, codec_folder
 from limner_worker.generators.builtin.flow_state import FlowState, is_of_scene, packed, started
 from limner_worker.generators.builtin.pixels import sized, to_pixels
-from limner_worker.generators.builtin.scenes.drawing import COMPOSITION, composed, resized
+from limner_worker.generators.builtin.scenes.drawing import COMPOSITION, alone, composed, resized
 from limner_worker.generators.device import AsyncDecode, Device, compiled
 from limner_worker.networks.autoencoder import Autoencoder
 from limner_worker.networks.flow_transformer import FlowTransformer
@@ -175,7 +175,8 @@ class LatentFlow:
         small = [to_pixels(drawing).cpu().numpy() for drawing in drawings]
         if state.scene is None:
             return small[0]
-        return composed(state.scene, [resized(each, CUT_SIDE) for each in small], state.task.seed, PREVIEW_SIDE)
+        cut = [resized(each, CUT_SIDE) for each in small]
+        return composed(state.scene, cut, state.task.seed, PREVIEW_SIDE).picture
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the SHA-256 of the weights, and the software, device and sampler that ran them."""
@@ -192,4 +193,8 @@ class LatentFlow:
 
 def _put_together(state: FlowState, drawn: Sequence[Tensor]) -> Picture:
     pictures = [each.numpy() for each in drawn]
-    return pictures[0] if state.scene is None else composed(state.scene, pictures, state.task.seed, state.spec.width)
+    if state.scene is None:
+        return pictures[0]
+    found = composed(state.scene, pictures, state.task.seed, state.spec.width)
+    state.task.things = [alone(each) for each in found.cutouts]
+    return found.picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner_shared.domain.embeddings import DIMENSIONS, VECTOR_TYPE, Embedding
+from limner_shared.domain.jobs import JobSpec
 from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.known_names import KnownNames
+from limner_worker.generators.builtin.prompt_reading import PromptReader, Reading
+from limner_worker.generators.builtin.scenes.colouring import from_oklab, to_oklab
 from limner_worker.generators.text_encoding.sentence_encoder import TextEncoder
 from limner_worker.networks.image_tower import ImageTower
 from limner_worker.networks.weights import load_module
@@ -27,6 +31,15 @@ MIN_COSINE: Final = 0.53
 
 MIN_MARGIN: Final = 0.2
 """The margin by which a name must be nearer to the picture than the prompt itself."""
+
+NEAREST: Final = 5
+"""A thing is recognised if its name is among this number of nearest ones."""
+
+SAME: Final = 1e-3
+"""Cosines this near are equal: a name's stored embedding is rounded to float16."""
+
+HUES: Final = 8
+"""A recoloured thing is compared in this number of hues and in grey: few names are known in every colour."""
 
 EMBEDDED_AT_ONCE: Final = 32
 
@@ -74,6 +87,15 @@ class EvaluatorRecognizer:
         """Return the names that the models were trained with, by language."""
         return {code: [said for said, _ in self._names.in_language(code)] for code in self._names.languages}
 
+    def read(self, spec: JobSpec, most: int) -> Reading:
+        """Return what the model draws of a spec's prompt; it draws at most `most` rows at once."""
+        with self._lock:
+            return self._reader.read(spec, most)
+
+    @cached_property
+    def _reader(self) -> PromptReader:
+        return PromptReader(self._names, self._encoder.encode)
+
     @torch.inference_mode()
     def __call__(self, picture: Picture, prompt: str, count: int = 3) -> list[tuple[str, float]]:
         """Return at most `count` names that a picture (uint8 [H, W, 3]) looks like, with their cosines, best first.
@@ -88,6 +110,27 @@ class EvaluatorRecognizer:
             return []
         found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         return [(self._names.names[place], score) for score, place in found if score >= MIN_COSINE]
+
+    @torch.inference_mode()
+    def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
+        """Return whether a name is among the nearest to a picture (uint8 [H, W, 3]), in any hue if `recoloured`."""
+        with self._lock:  # the encoder's engine is not thread-safe
+            [asked] = self._encoder.encode([name])
+        views = torch.cat([_pixels(each) for each in (hues(picture) if recoloured else [picture])])
+        seen = self._tower(views).concept
+        nearer = (seen @ self._names.embeddings.T > (seen @ asked)[:, None] + SAME).sum(1)
+        return int(nearer.min()) < NEAREST
+
+
+def hues(picture: Picture) -> list[Picture]:
+    """Return a picture as it is, in other hues, and in grey."""
+    lab = to_oklab(picture / np.float32(255))
+    turned = [lab * [1, 0, 0]]
+    for turn in range(1, HUES):
+        angle = 2 * np.pi * turn / HUES
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turned.append(np.concatenate([lab[..., :1], lab[..., 1:] @ rotation.T], axis=-1))
+    return [picture, *((from_oklab(each) * 255).round().astype(np.uint8) for each in turned)]
 
 
 def _pixels(picture: Picture) -> Tensor:

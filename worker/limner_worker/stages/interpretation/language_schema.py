@@ -140,6 +140,8 @@ class Phrases(Table):
     """The model could not leave `without` out."""
     seen: str
     """The picture looks most like `name`."""
+    unclear: str
+    """The evaluator does not recognise `words` in the picture."""
     fewer: str
     """`n` of `asked` pictures were made."""
     other_size: str

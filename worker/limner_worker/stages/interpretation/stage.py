@@ -42,12 +42,22 @@ class ImageRecognizer(Protocol):
         """Return the names that a picture resembles more than its prompt, with their scores, best first."""
         ...
 
+    def recognises(self, picture: Picture, name: str, *, recoloured: bool) -> bool:
+        """Return whether a picture looks like what has this name, in whichever colour if it was `recoloured`."""
+        ...
+
     def translated(self, name: str, language: str) -> str:
         """Return a name in another language, or the name itself if there is no translation."""
         ...
 
     def known_names(self) -> Mapping[str, Sequence[str]]:
         """Return the names that the model was trained with, by language."""
+        ...
+
+    def read(self, spec: JobSpec, most: int) -> tuple[str | None, Scene | None]:
+        """Return the name that is drawn of a spec's prompt, if that is not all of it, and its scene of at most `most`
+        rows, if it is not drawn as a whole.
+        """
         ...
 
     def embed(self, pictures: Sequence[Picture]) -> Sequence[Embedding]:
@@ -223,27 +233,29 @@ class Presenter:
         picture: Picture | None = None,
         drawn_as: str | None = None,
         scene: Scene | None = None,
+        things: Sequence[Picture] = (),
     ) -> str | None:
         """Return a few sentences for a described job; None for a plain prompt. Never raises.
 
         `drawn_as` is the name that was drawn in place of the whole prompt, `scene` what the picture was put together
-        from. The evaluator knows single things only, and says nothing about a scene.
+        from. The evaluator knows single things only, so of a scene it is asked about each of its `things` alone.
         """
         if spec.description is None:
             return None
         language = presentation.language_for(spec)
         looks_like = self._recognize(spec, picture, drawn_as) if scene is None else ()
+        unclear = self._unclear(spec, scene, things)
         seen = [(self._translated(spec, name, language), score) for name, score in looks_like]
         shown = None if scene is None else self._in_language(spec, scene, language)
         named = None if drawn_as is None else self._translated(spec, drawn_as, language)
         if self._server is not None:
             try:
-                return presentation.by_server(self._server, spec, seen, named, shown)
+                return presentation.by_server(self._server, spec, seen, named, shown, unclear)
             except LanguageError as error:
                 log.info("presented by rules", reason=str(error))
             except Exception:
                 log.exception("request to the language model's server failed unexpectedly")
-        return presentation.by_rules(spec, seen, named, shown)
+        return presentation.by_rules(spec, seen, named, shown, unclear)
 
     def _in_language(self, spec: JobSpec, scene: Scene, language: str) -> Scene:
         """Return the scene with names in another language."""
@@ -262,6 +274,24 @@ class Presenter:
             return []
         try:
             return recognizer(picture, drawn_as or spec.prompt)
+        except Exception:  # recognition is optional
+            log.exception("could not recognize a picture")
+            return []
+
+    def _unclear(self, spec: JobSpec, scene: Scene | None, things: Sequence[Picture]) -> list[str]:
+        """Return the person's words for the things of a scene of which the evaluator does not recognise one."""
+        recognizer = self._recognizers.get(spec.model)
+        if recognizer is None or scene is None or not things:
+            return []
+        objects = [each for each, drawings in zip(scene.objects, scene.drawings, strict=True) for _ in range(drawings)]
+        try:
+            return list(
+                dict.fromkeys(
+                    each.said
+                    for each, thing in zip(objects, things, strict=True)
+                    if not recognizer.recognises(thing, each.name, recoloured=each.colour is not None)
+                )
+            )
         except Exception:  # recognition is optional
             log.exception("could not recognize a picture")
             return []

@@ -111,7 +111,7 @@ async function retryFailed(bulk) {
   const failed = [];
   let cursor = "";
   do {
-    const page = await getJson(`jobs?bulk=${bulk.id}&state=failed&limit=100${cursor && `&cursor=${cursor}`}`);
+    const page = await getJson(`jobs?bulk=${bulk.id}&status=failed&limit=100${cursor && `&cursor=${cursor}`}`);
     failed.push(...page.items);
     cursor = page.next;
   } while (cursor);

@@ -13,7 +13,7 @@ async function picturesOf(bulk) {
   const found = [];
   let cursor = "";
   do {
-    const page = await getJson(`jobs?bulk=${bulk}&state=succeeded&limit=${PAGE}${cursor && `&cursor=${cursor}`}`);
+    const page = await getJson(`jobs?bulk=${bulk}&status=succeeded&limit=${PAGE}${cursor && `&cursor=${cursor}`}`);
     found.push(...page.items);
     cursor = page.next;
   } while (cursor);

@@ -1,20 +1,23 @@
 // The conversation page: sends messages to the native API and shows each with its pictures.
 import { call, getJson, pictureUrl, send } from "./api.js";
 import { dock } from "./dock.js";
-import { $, el } from "./dom.js";
+import { $, $$, el, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { jobs, put, watch } from "./jobs.js";
 import { follow } from "./live.js";
 import { foldTalks, listTalks, setUpTalks } from "./talks.js";
 import { modelsLink, shortcomings } from "./shortcomings.js";
+import { understoodChips } from "./understood.js";
 import { ended, fileName, formatName, status } from "./words.js";
 
 const form = $("#compose");
 const message = form.elements.message;
+form.dataset.placeholder = message.placeholder;
 const entries = new Map(); // turn id -> {element, job, previewedAt}
 let conversation = null; // the conversation on the page
 let shown = []; // its turns from the first to the last, along the chosen branch
 let editing = null; // the turn whose message is being edited
+let picked = null; // {turn, seed}: the picture, of several, from which the next message goes on
 
 // --- choosing the branch -------------------------------------------------------------------------------------
 
@@ -36,7 +39,15 @@ function choose(turn) {
   shown = turn ? pathTo(lastBelow(turn)) : [];
   $("#greeting").hidden = shown.length > 0;
   $("#turns").replaceChildren(...shown.map((each) => render(each)));
+  pick(null);
+  keepPlace();
   followShown();
+}
+
+// The address names the branch if it is not the newest one, so that a reload shows it again.
+function keepPlace() {
+  const last = shown.at(-1);
+  if (last) history.replaceState(null, "", last === conversation.turns.at(-1) ? `#${conversation.id}` : `#${conversation.id}/${last.id}`);
 }
 
 // --- one turn --------------------------------------------------------------------------------------------------
@@ -44,14 +55,14 @@ function choose(turn) {
 function render(turn) {
   let entry = entries.get(turn.id);
   if (!entry) {
-    entry = { element: $("#turn").content.firstElementChild.cloneNode(true) };
+    entry = { element: $("#turn").content.firstElementChild.cloneNode(true), turn };
     entries.set(turn.id, entry);
     const { element } = entry;
     element.id = turn.id;
     element.lang = "";
     $(".message p", element).textContent = turn.message;
     $(".edit", element).onclick = () => edit(turn);
-    $(".again", element).onclick = () => tryAction(() => post("again", turn.id));
+    $(".again", element).onclick = () => tryAction(() => post("again", { after: turn.id }));
     $(".cancel", element).onclick = () => tryAction(async () => put(await send("POST", `jobs/${entry.job.id}/cancel`)));
   }
   const versions = siblings(turn);
@@ -77,6 +88,7 @@ const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a"
 function renderReply(entry, job) {
   const { element } = entry;
   const isNew = entry.job?.status !== job.status;
+  const isUnderstood = job.interpretation && !entry.job?.interpretation;
   entry.job = job;
   $(".reply", element).className = `reply ${job.status}${job.n > 1 ? " several" : ""}`;
   $(".said", element).textContent = statusText(job);
@@ -88,23 +100,31 @@ function renderReply(entry, job) {
   $(".again", element).hidden = job.status !== "succeeded";
   $(".presentation", element).textContent = job.presentation || "";
   if (shortcomings(job).length) $(".presentation", element).append(" ", modelsLink(job));
-  $(".understood", element).textContent = interpretationText(job);
+  if (isNew || isUnderstood) showUnderstood(entry, job);
   if (job.status === "succeeded" && isNew) showPictures(entry, job);
 }
 
-// How the message was interpreted, in small print below the picture, so that the user can rephrase it.
-function interpretationText(job) {
-  if (!job.interpretation) return "";
-  const parts = [`“${job.revised_prompt}”`, job.style || (job.images.length === 1 && job.images[0].style), job.negative_prompt && t("without %(things)s", { things: job.negative_prompt }), `${job.width} × ${job.height}`, t("seed %(seed)s", job)];
-  return [parts.filter(Boolean).join(" · "), job.interpretation.fallback].filter(Boolean).join(" — ");
+function showUnderstood({ element, turn }, job) {
+  const correct = (fields) => tryAction(() => post(turn.message, { instead: turn.id, ...fields }));
+  $(".understood", element).replaceChildren(...understoodChips(job, { correct, reword: () => edit(turn) }));
 }
 
-function showPictures({ element }, job) {
-  const pictures = job.images.map((image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) }));
+// One of several pictures can be chosen to go on from: the next message keeps its seed.
+function showPictures({ element, turn }, job) {
+  const show = (image) => el("img", { width: image.width, height: image.height, alt: image.alt_text || job.prompt, src: pictureUrl(image) });
+  const choice = (image, at) => el("button", { type: "button", className: "choice", title: t("Go on from this picture"), ariaLabel: t("Go on from picture %(n)s: %(text)s", { n: at + 1, text: image.alt_text || job.prompt }), aria: { pressed: false }, data: { seed: image.seed }, onclick: () => pick(picked?.seed === image.seed && picked.turn === turn.id ? null : { turn: turn.id, seed: image.seed }) }, show(image), icon("check"));
+  const pictures = job.images.map(job.images.length > 1 ? choice : show);
   $(".pictures", element).replaceChildren(...pictures);
   if (job.images.length === 1) $(".saves", element).replaceChildren(...downloads(job, job.images[0]));
   $("#live").textContent = job.presentation || t("Done: %(prompt)s", job);
   element.scrollIntoView({ block: "end", behavior: "smooth" });
+}
+
+function pick(choice) {
+  picked = choice;
+  for (const each of $$("#turns .choice")) each.setAttribute("aria-pressed", choice?.turn === each.closest(".turn").id && choice.seed === Number(each.dataset.seed));
+  message.placeholder = choice ? t("What should change in the chosen picture?") : form.dataset.placeholder;
+  if (choice) message.focus();
 }
 
 async function showPreview(entry) {
@@ -124,22 +144,29 @@ async function showPreview(entry) {
 const showError = (error) => { $("#problem").textContent = error.message; $("#problem").hidden = false; };
 const tryAction = (action) => action().then(() => { $("#problem").hidden = true; }, showError);
 
-async function post(text, after) {
-  const model = form.elements.model?.value;
+// `place` says after which turn the message comes, or instead of which, and may have fields that override its words.
+async function post(text, { after, instead, ...given } = {}) {
+  const fields = { message: text, model: form.elements.model?.value, ...given };
   if (!conversation) {
-    conversation = await send("POST", "conversations", { message: text, model });
+    conversation = await send("POST", "conversations", fields);
     history.pushState(null, "", `#${conversation.id}`);
     choose(conversation.turns.at(-1));
     await listTalks();
   } else {
     const path = `conversations/${conversation.id}`;
-    const turn = editing
-      ? await send("PUT", `${path}/turns/${editing.id}`, { message: text, model })
-      : await send("POST", `${path}/messages`, { message: text, after: after || shown.at(-1)?.id, model });
+    const turn = instead
+      ? await send("PUT", `${path}/turns/${instead}`, fields)
+      : await send("POST", `${path}/messages`, { ...fields, after: after || shown.at(-1)?.id });
     conversation.turns.push(turn);
     choose(turn);
   }
   $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: "smooth" });
+}
+
+// Where the message in the field goes, and from which picture.
+function placeOf() {
+  if (editing) return { instead: editing.id };
+  return picked ? { after: picked.turn, seed: picked.seed, n: 1 } : {};
 }
 
 function edit(turn) {
@@ -158,11 +185,12 @@ function resetForm() {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (message.value.trim()) tryAction(() => post(message.value).then(resetForm));
+  if (message.value.trim()) tryAction(() => post(message.value, placeOf()).then(resetForm));
 });
 message.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); }
   if (event.key === "Escape" && editing) resetForm();
+  else if (event.key === "Escape") pick(null);
 });
 $("#greeting").addEventListener("click", ({ target }) => {
   if (target.classList.contains("chip")) tryAction(() => post(target.textContent));
@@ -176,11 +204,11 @@ setUpTalks({
 });
 
 async function open() {
-  const id = location.hash.slice(1);
+  const [id, last] = location.hash.slice(1).split("/");
   resetForm();
   conversation = id ? await getJson(`conversations/${id}`) : null;
   if (conversation && form.elements.model) form.elements.model.value = conversation.turns.at(-1)?.job?.model || form.elements.model.value;
-  choose(conversation?.turns.at(-1));
+  choose(conversation?.turns.find((each) => each.id === last) ?? conversation?.turns.at(-1));
   await listTalks();
   foldTalks();
   message.focus();

@@ -1,9 +1,10 @@
 // The studio's second way to ask: a description is interpreted first, and what was understood can be changed before it
 // is drawn. Three states: "prompt", "describe" (nothing interpreted yet) and "understood".
 import { send } from "./api.js";
-import { $, $$, el } from "./dom.js";
+import { $, $$, el, icon } from "./dom.js";
 import { focusField, fillUnderstood, form, isExcluding, keepDraft } from "./form.js";
 import { languageName, t } from "./i18n.js";
+import { expected, modelsLink, shortLabel } from "./shortcomings.js";
 
 const fields = form?.elements;
 const CHIPS = [
@@ -42,7 +43,17 @@ function remarks({ language, interpretation, dropped_negative: dropped, beyond, 
   ].filter(Boolean);
 }
 
+// What the picture would not show of the prompt: true as long as neither the prompt nor the model is changed.
+function foreseen(told) {
+  const missing = expected(told);
+  if (!missing.length) return [];
+  const { prompt, model } = told.request;
+  const label = el("b", {}, icon("warn"), shortLabel(told.scene?.left_out.length));
+  return [el("li", { className: "foreseen", data: { prompt, model } }, label, ` ${missing.join(" ")} `, modelsLink(told.request))];
+}
+
 function showChips() {
+  for (const each of $$("#understood .foreseen")) each.hidden = ["prompt", "model"].some((name) => each.dataset[name] !== fields[name].value);
   const chips = CHIPS.map(([name, label, value]) => {
     const shown = value();
     return shown && el("button", { type: "button", className: "chip", title: t("Change: %(label)s", { label }), onclick: () => focusField(name) }, el("span", { className: "quiet" }, label), ` ${shown}`);
@@ -60,7 +71,7 @@ export async function understand() {
     const told = await send("POST", "interpret", { description, model: fields.model.value });
     fillUnderstood(told.request);
     $(".quoted q", form).textContent = description;
-    $("#understood .remarks").replaceChildren(...remarks(told).map((text) => el("li", {}, text)));
+    $("#understood .remarks").replaceChildren(...foreseen(told), ...remarks(told).map((text) => el("li", {}, text)));
     showChips();
     setMode("understood");
     fields.prompt.focus();

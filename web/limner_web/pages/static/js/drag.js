@@ -1,5 +1,5 @@
 // Dragging pictures onto a board or onto the field for the picture to start from, also from another window.
-import { el } from "./dom.js";
+import { $$, el } from "./dom.js";
 import { number } from "./i18n.js";
 
 const TYPE = "application/x-limner-pictures";
@@ -27,9 +27,11 @@ function showNumber(dataTransfer, value) {
 
 const end = () => root.classList.remove("dragging-pictures");
 
-// Lets an element be dragged; `images()` are the pictures that go with it.
+// Lets an element be dragged; `images()` are the pictures that go with it. What it contains is not dragged by itself:
+// the browser gives up the drag of a picture that has not loaded yet.
 export function makeDraggable(element, images) {
   element.draggable = true;
+  for (const image of $$("img", element)) image.draggable = false;
   element.addEventListener("dragstart", ({ dataTransfer }) => {
     const dragged = images();
     dataTransfer.effectAllowed = "copy";

@@ -57,7 +57,7 @@ function wantedJobs() {
   const until = wanted.get("until");
   wanted.delete("until");
   if (until) wanted.set("created_before", endOf(until).toISOString());
-  wanted.set("state", "succeeded");
+  wanted.set("status", "succeeded");
   wanted.set("limit", PAGE);
   return wanted;
 }

@@ -91,8 +91,8 @@ const health = () => call("/readyz").then((answer) => answer.json(), (error) => 
 
 async function load() {
   const [ready, usage, running, queued, recent, dead] = await Promise.all([
-    health(), getJson("usage"), getJson("jobs?state=running&limit=100"),
-    getJson("jobs?state=queued&limit=100"), getJson("jobs?state=succeeded&limit=100"), getJson("jobs?dead=true&limit=100"),
+    health(), getJson("usage"), getJson("jobs?status=running&limit=100"),
+    getJson("jobs?status=queued&limit=100"), getJson("jobs?status=succeeded&limit=100"), getJson("jobs?dead=true&limit=100"),
   ]);
   const open = new Set([...running.items, ...queued.items].map(({ id }) => id));
   for (const job of jobs.values()) if (!open.has(job.id)) jobs.delete(job.id);

@@ -6,6 +6,8 @@ import { drawnAs } from "./words.js";
 
 const FEW = 3; // names in one sentence
 
+const asName = (thing) => t("Drawn as “%(thing)s”, the nearest name that the model knows.", { thing });
+
 function ofScene({ left_out: leftOut, objects }) {
   const instead = objects.filter(({ exact }) => !exact).slice(0, FEW);
   return [
@@ -19,8 +21,13 @@ export function shortcomings(job, image = job.images[0]) {
   if (!image) return [];
   if (image.scene) return ofScene(image.scene);
   const thing = drawnAs({ ...job, images: [image] });
-  return thing ? [t("Drawn as “%(thing)s”, the nearest name that the model knows.", { thing })] : [];
+  return thing ? [asName(thing)] : [];
 }
+
+// The same before anything is drawn, of what a description was understood as.
+export const expected = ({ scene, drawn_as: thing }) => (scene ? ofScene(scene) : thing ? [asName(thing)] : []);
+
+export const shortLabel = (isPart) => (isPart ? t("Not all of it") : t("Nearest match"));
 
 // Whether something is missing, not only shown as something near.
 export const isPartial = (job) => job.images.some(({ scene }) => scene?.left_out.length);

@@ -5,7 +5,7 @@ import { $, copyOf, el } from "./dom.js";
 import { makeDraggable } from "./drag.js";
 import { t } from "./i18n.js";
 import { openMenu } from "./menu.js";
-import { isPartial, shortcomings, tellShortcomings } from "./shortcomings.js";
+import { isPartial, shortLabel, shortcomings, tellShortcomings } from "./shortcomings.js";
 import { reasonOf, why } from "./why.js";
 import { duration, ended, enlargeLabel, facts, status } from "./words.js";
 
@@ -51,7 +51,7 @@ export function paint(tile, job) {
   $("progress", element).hidden = job.status !== "running" || !job.progress;
   if (job.progress) $("progress", element).value = job.progress.done / job.progress.total;
   $(".short", element).hidden = !job.images.some((image) => shortcomings(job, image).length);
-  $(".short b", element).textContent = isPartial(job) ? t("Not all of it") : t("Nearest match");
+  $(".short b", element).textContent = shortLabel(isPartial(job));
   if (!isNew) return;
   const hasPicture = job.images.length > 0;
   $(".cancel", element).hidden = ended(job);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,12 +13,16 @@ from limner_worker.generators.base import Picture
 from limner_worker.generators.builtin.scenes.arrangement import Head, arranged
 from limner_worker.generators.builtin.scenes.backdrop import backdrop
 from limner_worker.generators.builtin.scenes.colouring import named_colour, recoloured
-from limner_worker.generators.builtin.scenes.cutouts import SOLID, Cutout, cut_out, paste
+from limner_worker.generators.builtin.scenes.cutouts import SOLID, Cutout, Plane, cut_out, paste
 
 FOREHEAD: Final = 0.25
 """The height in a wearer's box at which its head is measured."""
 COMPOSITION: Final = 3
 """The version of colouring and composing; receipts have it, and it changes whenever an equal scene has other pixels."""
+ALONE_SIDE: Final = 64
+"""The side at which the evaluator sees a thing alone,"""
+ALONE_SHARE: Final = 0.94
+"""and the share of it that the thing fills: about that of the drawings that the evaluator knows."""
 INSTANCE_SEEDS: Final = 0x9E3779B9
 """The distance of the seeds of a picture's drawings; far, because neighbouring seeds are other pictures of the job."""
 
@@ -28,24 +32,47 @@ def drawing_seed(seed: int, place: int) -> int:
     return (seed + INSTANCE_SEEDS * place) % 2**32
 
 
-def composed(scene: Scene, drawings: Sequence[Picture], seed: int, side: int) -> Picture:
+class Composed(NamedTuple):
+    """The picture of a scene, and the thing of each of its drawings in its colour."""
+
+    picture: Picture
+    cutouts: Sequence[Cutout]
+    """None for a scene of one thing as it is, whose drawing is the picture."""
+
+
+def composed(scene: Scene, drawings: Sequence[Picture], seed: int, side: int) -> Composed:
     """Return the picture [side, side, 3] of a scene, from as many drawings of its objects as `scene.drawings` says.
 
     An object with more instances than drawings shows some of them again, mirrored.
     """
     if scene.plain:
-        return resized(drawings[0], side)
-    left = iter(drawings)
+        return Composed(resized(drawings[0], side), ())
+    objects = [each for each, drawn in zip(scene.objects, scene.drawings, strict=True) for _ in range(drawn)]
+    cutouts = [_cut(drawing, each) for drawing, each in zip(drawings, objects, strict=True)]
+    left = iter(cutouts)
     things = [
         thing
         for each, drawn in zip(scene.objects, scene.drawings, strict=True)
-        for thing in _instances([_cut(next(left), each) for _ in range(drawn)], each.count)
+        for thing in _instances([next(left) for _ in range(drawn)], each.count)
     ]
     heads = {item: _head(thing) for item, thing in enumerate(things)}
     canvas = backdrop(scene.background, side, seed)
     for box in arranged(scene, [thing.aspect for thing in things], seed, heads):
         size = max(1, round(box.width * side)), max(1, round(box.height * side))
         paste(canvas, things[box.item], round(box.x * side), round(box.y * side), size)
+    return Composed(_pixels(canvas), cutouts)
+
+
+def alone(thing: Cutout) -> Picture:
+    """Return a thing by itself on white, as large as the evaluator knows things: [ALONE_SIDE, ALONE_SIDE, 3]."""
+    canvas = np.ones((ALONE_SIDE, ALONE_SIDE, 3), np.float32)
+    longest = ALONE_SIDE * ALONE_SHARE / max(thing.alpha.shape)
+    height, width = (max(1, round(length * longest)) for length in thing.alpha.shape)
+    paste(canvas, thing, (ALONE_SIDE - width) // 2, (ALONE_SIDE - height) // 2, (width, height))
+    return _pixels(canvas)
+
+
+def _pixels(canvas: Plane) -> Picture:
     return (canvas.clip(0, 1) * 255).round().astype(np.uint8)
 
 

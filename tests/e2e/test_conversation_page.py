@@ -1,0 +1,68 @@
+"""The conversation page in a real browser, with the real model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.processes import eventually
+
+
+def test_the_conversation_page_changes_a_picture_and_edits_a_message(open_page: Callable[..., Page]):
+    page = open_page("/conversation")
+    for number, text in enumerate(("please draw a red car, 64x64", "bluer"), 1):
+        page.get_by_label("Message").fill(text)
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator(".reply.succeeded")).to_have_count(number, timeout=60_000)
+    expect(page.locator(".presentation")).to_have_text([re.compile("a red car"), re.compile("a blue car")])
+    picture = page.get_by_role("img", name="a blue car")
+    eventually(lambda: picture.evaluate("image => image.naturalWidth") == 64)
+    page.locator(".turn").nth(1).get_by_role("button", name="Edit").click()
+    page.get_by_label("Message").fill("greener")
+    page.keyboard.press("Enter")
+    expect(page.locator(".presentation").last).to_contain_text("a green car", timeout=60_000)
+    expect(page.locator(".branch").nth(1)).to_contain_text("2 / 2")
+    page.reload()
+    expect(page.locator(".presentation").last).to_contain_text("a green car", timeout=60_000)
+    page.get_by_role("button", name="Previous version").click()
+    expect(page.get_by_role("img", name="a blue car")).to_be_visible(timeout=60_000)
+    page.reload()
+    expect(page.get_by_role("img", name="a blue car")).to_be_visible(timeout=60_000)  # still the branch that was chosen
+    expect(page.get_by_role("link", name="please draw a red car")).to_be_visible()
+    page.get_by_role("button", name="More actions for please draw").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    page.get_by_label("Title").fill("My garage")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    expect(page.get_by_role("link", name="My garage")).to_be_visible()
+    search = page.get_by_role("searchbox", name="Search conversations")
+    search.fill("dragons")
+    expect(page.get_by_text("Nothing found")).to_be_visible()
+    search.fill("bluer")
+    expect(page.get_by_role("link", name="My garage")).to_be_visible()
+
+
+def test_what_a_message_was_understood_as_is_corrected_and_one_of_its_pictures_goes_on(
+    open_page: Callable[..., Page],
+):
+    page = open_page("/conversation")
+    page.get_by_label("Message").fill("two pictures of a red car in flat style, 64x64")
+    page.keyboard.press("Enter")
+    last = page.locator(".turn").last
+    expect(last.get_by_role("button", name="Style flat")).to_be_visible(timeout=60_000)
+    last.get_by_role("button", name="Style flat").click()
+    page.get_by_role("menuitem", name="3d").click()
+    expect(last.get_by_role("button", name="Style 3d")).to_be_visible(timeout=60_000)
+    expect(last.get_by_role("button", name="Pictures 2")).to_be_visible()
+    expect(last.locator(".branch")).to_contain_text("2 / 2")
+    second = last.get_by_role("button", name="Go on from picture 2")
+    seed = second.get_attribute("data-seed", timeout=60_000)
+    second.click()
+    with page.expect_request(lambda request: request.url.endswith("/messages")) as sent:
+        page.get_by_label("Message").fill("make it blue")
+        page.keyboard.press("Enter")
+    body: Any = sent.value.post_data_json
+    assert (str(body["seed"]), body["n"]) == (seed, 1)
+    expect(last.get_by_role("button", name="Prompt a blue car")).to_be_visible(timeout=60_000)

@@ -1,0 +1,70 @@
+"""What a built-in model draws of a prompt: a scene, a known name in its place, or the prompt itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from limner_shared.domain.jobs import JobSpec, NearestName
+from limner_shared.domain.scenes import Scene, SceneRule
+from limner_worker.generators.builtin.known_names import KnownNames, NameMatch
+from limner_worker.generators.builtin.scenes.nouns import Encode
+from limner_worker.generators.builtin.scenes.reading import SceneReader
+
+
+class Reading(NamedTuple):
+    """What is drawn of a prompt."""
+
+    drawn_as: str | None = None
+    """The name that is drawn, if that is not all of the prompt."""
+    scene: Scene | None = None
+    """What the picture is put together from, unless the prompt is drawn as a whole."""
+
+
+class PromptReader:
+    """Reads prompts with the names that a model was trained with. The results depend on one prompt only."""
+
+    def __init__(self, names: KnownNames, encode: Encode) -> None:
+        """`encode` returns the embeddings, float32 [n, 384], of texts."""
+        self._names = names
+        self._encode = encode
+        self._scenes = SceneReader(names, encode)
+
+    def read(self, spec: JobSpec, most: int) -> Reading:
+        """Return what is drawn of a spec's prompt by a model that draws at most `most` rows at once."""
+        scene = self.scene(spec, most)
+        if scene is not None:
+            return Reading(scene=scene)
+        [embedding] = self._encode([spec.prompt])
+        found = self.name(spec.prompt, embedding, spec.nearest_name)
+        return Reading(drawn_as=None if found is None or found.exact else found.name)
+
+    def scene(self, spec: JobSpec, most: int) -> Scene | None:
+        """Return the scene that a prompt asks for, of at most `most` rows; None if it is drawn as a whole.
+
+        A replay has the scene of its receipts, whatever is read of the prompt today.
+        """
+        if spec.scenes is None or spec.scene is not None:
+            return None if spec.scenes is None else spec.scene
+        scene = self._scenes.read(spec.prompt, spec.scenes)
+        if scene is None or len(scene.objects) > most:
+            return None
+        return None if scene.plain and self._is_whole(spec, scene.objects[0].name) else scene
+
+    def _is_whole(self, spec: JobSpec, name: str) -> bool:
+        """Return whether a prompt that is drawn as a whole is drawn as this name."""
+        [embedding] = self._encode([spec.prompt])
+        return self._names.drawn(spec.prompt, embedding, spec.nearest_name) == name
+
+    def name(self, prompt: str, embedding: Tensor, rule: NearestName | None) -> NameMatch | None:
+        """Return the name to draw in place of a prompt with this embedding [384]; None to draw the prompt itself."""
+        found = None if rule is None else self._names.find(prompt, embedding, rule)
+        if found is None or found.exact:
+            return found
+        return found._replace(exact=self._says_only(prompt, found.name))
+
+    def _says_only(self, prompt: str, name: str) -> bool:
+        """Return whether a prompt says the name in other words and nothing more: "ein Geist" for "ghost"."""
+        scene = self._scenes.read(prompt, SceneRule())
+        return scene is not None and scene.plain and scene.faithful and scene.objects[0].name == name
