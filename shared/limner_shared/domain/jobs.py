@@ -137,11 +137,7 @@ class JobRequest(BaseModel):
         default=None, allow_inf_nan=False, description="How strictly the prompt is followed."
     )
     guidance_rescale: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Against overexposure (Lin et al. 2023); not of the built-in models.",
+        default=None, ge=0, le=1, allow_inf_nan=False, description="Against overexposure (Lin et al. 2023)."
     )
     scheduler: RequestedName | None = Field(
         default=None, description="One of the model's schedulers; default: its own."
