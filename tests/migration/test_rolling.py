@@ -24,7 +24,7 @@ from limner_shared.db.engine import SERVES_FROM_TABLE, VERSION_TABLE, Database
 from limner_shared.domain.access import DEFAULT_SCOPES
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.jobs import JobRequest, JobState, Priority
-from limner_shared.errors import ConfigurationError
+from limner_shared.errors import ConfigurationError, ServiceUnavailable
 
 OLD_PROGRAM = """
 import sys
@@ -211,6 +211,19 @@ def test_a_migration_that_made_a_deadlock_with_the_service_is_tried_again(postgr
         upgrade.result()
     assert messages == ["A table that must be changed is in use; retrying."]
     database.dispose()
+
+
+@pytest.mark.long
+def test_a_migration_whose_table_stays_in_use_says_what_to_end(postgres_url: str, monkeypatch: pytest.MonkeyPatch):
+    db.upgrade(postgres_url, "0012")
+    monkeypatch.setattr(db, "LOCK_TRIES", 1)
+    database = Database(postgres_url, limited=False)
+    with database.engine.connect() as service:
+        service.execute(text("LOCK TABLE bulks IN ROW EXCLUSIVE MODE"))
+        with pytest.raises(ServiceUnavailable, match="pg_stat_activity"):
+            db.upgrade(postgres_url, "0013")
+    database.dispose()
+    db.upgrade(postgres_url, "0013")
 
 
 # --- PostgreSQL indexes ---

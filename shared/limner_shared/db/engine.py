@@ -28,7 +28,7 @@ from sqlalchemy.types import Double, TypeEngine
 
 from limner_shared import metrics, tracing
 from limner_shared.db.postgresql_engine import SESSION_MARK, parse, pooled_engine, session_engine, unlimited_engine
-from limner_shared.errors import ConfigurationError
+from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 
@@ -45,6 +45,10 @@ VERSION_TABLE: Final = "schema_revision"
 IN_USE: Final = ("55P03", "40P01")
 """PostgreSQL's codes of a lock that was not available in time, and of a deadlock that it resolved by an error."""
 LOCK_TRIES: Final = 60
+STAYS_IN_USE: Final = (
+    "The schema was not changed: a table that must be changed stays in use. End transactions that last long "
+    "(`SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start`), and run `limner db upgrade` again."
+)
 UNSUPPORTED_OPTIONS: Final = "unsupported startup parameter"
 """What PgBouncer says of options that it does not know."""
 POOLED: Final = (
@@ -211,14 +215,17 @@ def upgrade(url: str, revision: str = "head", tell: Callable[[str], object] | No
     """Migrate the database to a revision of the schema, creating it if necessary; `tell` gets messages about waits.
 
     A migration is retried while a table is in use: each try blocks the table's other users for only a few seconds.
-    So is one that made a deadlock with the service's transactions, which lock the same tables in another order.
+    So is one that made a deadlock with the service's transactions, which lock the same tables in another order. Raises
+    ServiceUnavailable if a table stays in use.
     """
     for left in reversed(range(LOCK_TRIES)):
         try:
             command.upgrade(_config(url, tell), revision)
         except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) not in IN_USE or not left:
+            if getattr(error.orig, "sqlstate", None) not in IN_USE:
                 raise
+            if not left:
+                raise ServiceUnavailable(STAYS_IN_USE) from error
             (tell or log.info)("A table that must be changed is in use; retrying.")
         else:
             return
