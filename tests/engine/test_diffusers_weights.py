@@ -21,7 +21,8 @@ __all__ = ["folder"]
 
 def test_a_card_with_a_missing_folder_is_refused_with_its_name(tmp_path: Path):
     file = tmp_path / "gone.toml"
-    file.write_text(CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[]))
+    card = CARD.format(family="nowhere", tasks=["text-to-image"], schedulers=[], negative_prompts="true")
+    file.write_text(card)
     with pytest.raises(CardError, match="nowhere"):
         load(load_card(file), Settings(device="cpu"))
 

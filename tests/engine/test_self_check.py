@@ -108,7 +108,7 @@ def test_a_pipeline_that_does_not_work_is_refused_and_the_other_models_are_serve
     bad = odd_pipelines.saved(needs_a_picture, tmp_path, name="bad")
     models = ModelCache([bad, good], partial(load, settings=settings(tmp_path)))
     assert list(models.cards) == ["odd"]
-    assert "text-to-image does not work with this pipeline" in capsys.readouterr().out + caplog.text
+    assert "text-to-image does not work with this pipeline" in capsys.readouterr().err + caplog.text
 
 
 def test_a_pipeline_that_draws_another_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

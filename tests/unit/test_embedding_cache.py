@@ -145,7 +145,7 @@ def test_a_text_that_exceeds_the_limit_evicts_nothing_and_is_reported_once(capsy
     known.store("text", {"apple": torch.zeros(4)})
     known.store("text", {"long": torch.zeros(5), "longer": torch.zeros(6)})
     assert list(known.find("text", ["apple", "long", "longer"])) == ["apple"]
-    lines = [line for line in capsys.readouterr().out.splitlines() if "exceeds the cache" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "exceeds the cache" in line]
     assert len(lines) == 1
     assert all(part in lines[0] for part in ("LIMNER_ENCODER_CACHE_BYTES", "20", "320"))
 
