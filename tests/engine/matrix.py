@@ -178,7 +178,7 @@ def without(card: ModelCard, generator: Any) -> list[str]:
     """
     every = card.model_copy(update={"tasks": TASKS})
     common = {"prompt": "a cat", "seed": 1, "task": card.tasks[0], "strength": DEFAULT_STRENGTH}
-    changed = {"prompt": {"prompt": "a dog"}}
+    changed: dict[str, dict[str, object]] = {"prompt": {"prompt": "a dog"}}
     if card.guidance.min < card.guidance.max:
         changed["guidance"] = {"guidance": 1.5}
     plain = generator.draw_alone(job_of(every, "", common).rows[0].task)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from numpy.typing import NDArray
 from tests.engine import odd_pipelines, pipelines
 from tests.engine.pipeline_jobs import job_of, reference, run
 
@@ -113,7 +114,11 @@ def test_a_pipeline_that_does_not_work_is_refused_and_the_other_models_are_serve
 
 def test_a_pipeline_that_draws_another_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = odd_pipelines.saved(pipelines.stable_diffusion, tmp_path)
-    monkeypatch.setattr(DiffusersPipeline, "draw_alone", lambda *_: np.zeros((64, 32, 3), np.float32))
+
+    def draw_alone(*_: object) -> NDArray[np.float32]:
+        return np.zeros((64, 32, 3), np.float32)
+
+    monkeypatch.setattr(DiffusersPipeline, "draw_alone", draw_alone)
     with pytest.raises(CardError, match="text-to-image: 64x32 was asked for, 32x64 was drawn"):
         load(card, settings(tmp_path))
 

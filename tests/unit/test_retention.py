@@ -65,7 +65,13 @@ def test_expired_prompts_and_metadata_are_deleted_without_their_jobs(
     old, young = make_ended_job(b"old", days=7.01), make_ended_job(b"young", days=6.99)
     before = job(database, old).spec
     run_retention(database, blobs)
-    words = {"prompt": "", "negative_prompt": "", "dropped_negative": "", "description": None, "history": []}
+    words: dict[str, object] = {
+        "prompt": "",
+        "negative_prompt": "",
+        "dropped_negative": "",
+        "description": None,
+        "history": [],
+    }
     assert job(database, old).spec == before | words
     assert job(database, old).extra == {}
     with database.read() as session:
