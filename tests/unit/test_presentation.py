@@ -135,7 +135,7 @@ def test_a_picture_that_shows_less_than_requested_is_presented_as_what_it_shows(
     _, spec = catalogue.resolve(JobRequest(description=text))
     spec = spec.model_copy(update={"prompt": "a purple cat", "styles": (), "dropped_negative": "hat"})
     before = presentation.by_rules(spec.model_copy(update={"dropped_negative": ""}))
-    told = presentation.by_rules(spec, drawn_as="CAT")
+    told = presentation.by_rules(spec, presentation.Shown(drawn_as="CAT"))
     assert "CAT" in told
     assert own in told
     assert "hat" in told
@@ -149,7 +149,7 @@ def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue: Catalog
     _, spec = catalogue.resolve(JobRequest(description="a purple cat without a hat"))
     spec = spec.model_copy(update={"dropped_negative": "hat"})
     with fake_llm(lambda _: {"content": "A cat."}) as server:
-        presentation.by_server(ChatClient(server.url, "m"), spec, drawn_as="cat")
+        presentation.by_server(ChatClient(server.url, "m"), spec, presentation.Shown(drawn_as="cat"))
     facts = server.asked[0]["messages"][1]["content"]
     assert "drawn as: cat" in facts
     assert "could not be left out: hat" in facts
@@ -157,7 +157,7 @@ def test_a_server_gets_what_was_omitted_and_what_could_not_be(catalogue: Catalog
 
 def test_a_long_prompt_is_quoted_in_part_so_that_the_presentation_is_complete(catalogue: Catalogue):
     _, spec = catalogue.resolve(JobRequest(prompt="a cat " * 80))
-    told = presentation.by_rules(spec, drawn_as="cat")
+    told = presentation.by_rules(spec, presentation.Shown(drawn_as="cat"))
     assert told.endswith("it drew this, and left out the rest.")
     assert len(told) < presentation.MAX_CHARS
 

@@ -33,7 +33,7 @@ def test_a_scene_that_shows_all_is_presented_as_asked_without_an_evaluator(catal
 def test_what_a_scene_does_not_show_is_said(catalogue: Catalogue) -> None:
     spec = described(catalogue, "a fluffy blue cat and two lorries")
     scene = Scene(objects=(CAT, LORRY), left_out=("fluffy",))
-    told = presentation.by_rules(spec, scene=scene)
+    told = presentation.by_rules(spec, presentation.Shown(scene=scene))
     assert "“fluffy”" in told
     assert "For “lorry” it shows “delivery truck”." in told
     assert presentation.alt_text(spec, 3, None, scene).startswith("blue cat, 2 × delivery truck")

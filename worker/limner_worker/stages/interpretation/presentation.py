@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
@@ -30,6 +31,23 @@ RecognizedNames = Sequence[tuple[str, float]]
 """The names that a picture resembles more than its prompt, with their scores, best first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a picture shows, with names in the language of the presentation."""
+
+    seen: RecognizedNames = ()
+    drawn_as: str | None = None
+    """The name that it shows, if that is not all of the prompt."""
+    scene: Scene | None = None
+    """What it was put together from."""
+    unclear: Sequence[str] = ()
+    """The person's words for what was not recognised in it."""
+
+
+AS_ASKED: Final = Shown()
+"""A picture of which nothing more is known than what it should show."""
+
+
 def alt_text(spec: JobSpec, seed: int, drawn_as: str | None = None, scene: Scene | None = None) -> str:
     """Return the alt text of the picture with this seed: what it should show, and its style.
 
@@ -46,60 +64,43 @@ def language_for(spec: JobSpec) -> str:
     return language_of(spec.description or spec.prompt, *(turn.text for turn in reversed(spec.history)))
 
 
-def by_rules(
-    spec: JobSpec,
-    seen: RecognizedNames = (),
-    drawn_as: str | None = None,
-    scene: Scene | None = None,
-    unclear: Sequence[str] = (),
-) -> str:
-    """Present a picture in the language of its description: the conditions, what is missing, and what was recognized.
-
-    `drawn_as` is a name in that language if the picture does not show all of the prompt; `scene`, with names in that
-    language, is what it was put together from; `unclear` are the person's words for what was not recognised in it.
-    """
+def by_rules(spec: JobSpec, shown: Shown = AS_ASKED) -> str:
+    """Present a picture in the language of its description: the conditions, what is missing, what was recognized."""
     phrases = BY_CODE[language_for(spec)].phrases
-    parts = [_quoted(drawn_as or spec.prompt, LONGEST_SUBJECT)]
+    parts = [_quoted(shown.drawn_as or spec.prompt, LONGEST_SUBJECT)]
     if style := spec.common_style:
         parts.append(phrases.style.format(style=style))
     if spec.negative_prompt:
         parts.append(phrases.without.format(without=spec.negative_prompt))
     form = phrases.many if spec.n > 1 else phrases.changed if _before(spec) else phrases.one
     told = [form.format(what=phrases.comma.join(parts), n=spec.n)]
-    if drawn_as is not None:
+    if shown.drawn_as is not None:
         told.append(phrases.drawn.format(asked=_quoted(spec.prompt)))
-    if scene is not None:
-        told += _missing(scene, phrases)
+    if shown.scene is not None:
+        told += _missing(shown.scene, phrases)
     if spec.dropped_negative:
         told.append(phrases.kept.format(without=_quoted(spec.dropped_negative)))
-    if seen:
-        told.append(phrases.seen.format(name=seen[0][0]))
-    if unclear:
-        told.append(phrases.unclear.format(words=_quoted(phrases.comma.join(unclear))))
+    if shown.seen:
+        told.append(phrases.seen.format(name=shown.seen[0][0]))
+    if shown.unclear:
+        told.append(phrases.unclear.format(words=_quoted(phrases.comma.join(shown.unclear))))
     told += _cuts(spec, phrases)
     return reduce(joined, told)[:MAX_CHARS]
 
 
-def by_server(
-    server: ChatClient,
-    spec: JobSpec,
-    seen: RecognizedNames = (),
-    drawn_as: str | None = None,
-    scene: Scene | None = None,
-    unclear: Sequence[str] = (),
-) -> str:
+def by_server(server: ChatClient, spec: JobSpec, shown: Shown = AS_ASKED) -> str:
     """Present a picture by a language model. Raises LanguageError, also for an answer that is too long."""
     facts = {"asked": spec.description, "prompt": spec.prompt, "style": spec.common_style}
-    facts |= {"without": spec.negative_prompt, "changed from": _before(spec), "drawn as": drawn_as}
-    if scene is not None:
-        facts["could not be shown"] = ", ".join(scene.left_out)
-        facts["stands for something else"] = " ".join(_substitutes(scene, BY_CODE[FALLBACK].phrases))
+    facts |= {"without": spec.negative_prompt, "changed from": _before(spec), "drawn as": shown.drawn_as}
+    if shown.scene is not None:
+        facts["could not be shown"] = ", ".join(shown.scene.left_out)
+        facts["stands for something else"] = " ".join(_substitutes(shown.scene, BY_CODE[FALLBACK].phrases))
     facts["could not be left out"] = spec.dropped_negative
-    facts["may be hard to recognise"] = ", ".join(unclear)
+    facts["may be hard to recognise"] = ", ".join(shown.unclear)
     facts["limits"] = " ".join(_cuts(spec, BY_CODE[FALLBACK].phrases))
     told = "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
     told += f"\npictures: {spec.n}" + (
-        f"\nwhat it looks more like, to an evaluator: {', '.join(name for name, _ in seen)}" if seen else ""
+        f"\nwhat it looks more like, to an evaluator: {', '.join(name for name, _ in shown.seen)}" if shown.seen else ""
     )
     text = server.say([{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": told}])
     if len(text) > MAX_CHARS:

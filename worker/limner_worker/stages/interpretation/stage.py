@@ -246,16 +246,17 @@ class Presenter:
         looks_like = self._recognize(spec, picture, drawn_as) if scene is None else ()
         unclear = self._unclear(spec, scene, things)
         seen = [(self._translated(spec, name, language), score) for name, score in looks_like]
-        shown = None if scene is None else self._in_language(spec, scene, language)
         named = None if drawn_as is None else self._translated(spec, drawn_as, language)
+        told = None if scene is None else self._in_language(spec, scene, language)
+        shown = presentation.Shown(seen, named, told, unclear)
         if self._server is not None:
             try:
-                return presentation.by_server(self._server, spec, seen, named, shown, unclear)
+                return presentation.by_server(self._server, spec, shown)
             except LanguageError as error:
                 log.info("presented by rules", reason=str(error))
             except Exception:
                 log.exception("request to the language model's server failed unexpectedly")
-        return presentation.by_rules(spec, seen, named, shown, unclear)
+        return presentation.by_rules(spec, shown)
 
     def _in_language(self, spec: JobSpec, scene: Scene, language: str) -> Scene:
         """Return the scene with names in another language."""
