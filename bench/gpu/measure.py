@@ -20,6 +20,7 @@ from limner_worker.generators.diffusers.pipeline import DENOISERS, DiffusersPipe
 
 BATCH: Final = 8
 ROUNDS: Final = 3
+WARM_UP_STEPS: Final = 2
 SAMPLE_SECONDS: Final = 2.0
 """About how long a sample of single pictures lasts."""
 MEASUREMENT_SECONDS: Final = 30.0
@@ -130,7 +131,8 @@ class _Samples:
 
     def engine(self, name: str, concurrent: int, count: int, *, mixed: bool = False) -> None:
         """Take a sample of the engine. Raises AssertionError if a job failed."""
-        outcome = run(self._generator, self._fresh(count, mixed=mixed), concurrent)
+        warm_up = self._fresh(min(concurrent, BATCH), steps=WARM_UP_STEPS)
+        outcome = run(self._generator, self._fresh(count, mixed=mixed), concurrent, warm_up=warm_up)
         if outcome.errors:
             raise AssertionError(f"jobs failed: {outcome.errors}")
         self._rates.setdefault(name, []).append(outcome.rate)
@@ -158,11 +160,11 @@ class _Fresh:
     def __init__(self, generator: DiffusersPipeline, size: tuple[int, int]) -> None:
         self._generator, self._size, self._made = generator, size, 0
 
-    def __call__(self, count: int, *, mixed: bool = False) -> list[JobSpec]:
+    def __call__(self, count: int, *, mixed: bool = False, **changes: Any) -> list[JobSpec]:
         self._made += count
         width, height = self._size
         first = width * 100_000 + self._made
-        return specs_of(self._generator, count, mixed=mixed, first=first, width=width, height=height)
+        return specs_of(self._generator, count, mixed=mixed, first=first, width=width, height=height, **changes)
 
 
 def step_times(generator: DiffusersPipeline, size: tuple[int, int], batch: int, steps: int = 6) -> Figures:
