@@ -110,8 +110,8 @@ class Client:
     ) -> JobList:
         """Return a page of your jobs, newest first; with `dead`, of your dead letters only.
 
-        `filters` are the other filters of the API: `q`, `model`, `style`, `bulk`, `conversation`, `tag`, `favourite`,
-        `created_after`, `created_before`. The list ends where `next` is None.
+        `filters` are the other filters of the API: `q`, `model`, `style`, `bulk`, `conversation`, `origin`, `tag`,
+        `favourite`, `created_after`, `created_before`. The list ends where `next` is None.
         """
         wanted = {"status": status, "limit": limit, "cursor": cursor, "dead": True if dead else None} | filters
         params = {name: parameter(value) for name, value in wanted.items() if value is not None}

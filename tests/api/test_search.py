@@ -129,6 +129,30 @@ def test_jobs_are_found_by_conversation_bulk_and_time(client: ApiClient, app: Ap
 
 
 @both_databases
+def test_jobs_are_found_by_their_origin_with_other_filters(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(search, "CANDIDATES", 2)
+    monkeypatch.setattr(search, "ORIGIN_CANDIDATES", 4)
+    alone = [submit(client, f"a cat {n}") for n in range(3)]
+    lines = "".join(json.dumps({"prompt": f"cat {n}"}) + "\n" for n in range(5))
+    bulk = client.post("/api/v1/bulks", data=lines, content_type="application/jsonl").json["id"]
+    talk = client.post("/api/v1/conversations", json={"message": "a cat"}).json
+    said = talk["turns"][0]["job"]["id"]
+    assert found(client, origin="single") == alone[::-1]
+    assert found(client, origin="bulk") == found(client, bulk=bulk)
+    assert found(client, origin="conversation") == [said]
+    assert found(client, origin="conversation", q="cat") == [said]
+    assert found(client, origin="single", bulk=bulk) == found(client, origin="bulk", conversation=talk["id"]) == []
+    finish(app, start(app, alone[1]), png("red"))
+    assert found(client, origin="single", status="succeeded", model="limner-flow") == [alone[1]]
+    assert client.get("/api/v1/jobs?origin=letter").status_code == 422
+    client.delete(f"/api/v1/conversations/{talk['id']}")
+    assert found(client, origin="conversation") == []
+    assert found(client, origin="single") == [said, *alone[::-1]]
+
+
+@both_databases
 def test_a_description_is_found_by_what_was_said_and_by_what_was_drawn(client: ApiClient, app: App):
     talk = client.post("/api/v1/conversations", json={"message": "etwas Rotes"}).json
     job_id = talk["turns"][0]["job"]["id"]

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from limner_client.client import Client
 from limner_shared.domain.jobs import JobState
+from limner_shared.domain.search_words import JobOrigin
 from limner_shared.domain.views import ImageView, JobView
 from limner_shared.errors import GenerationFailed, InvalidRequest
 from limner_shared.settings import Settings
@@ -168,6 +169,7 @@ def follow(client: Client, job: JobView) -> JobView:
 @click.option("--style", help="List only jobs in this style.")
 @click.option("--bulk", metavar="ID", help="List only jobs of this bulk.")
 @click.option("--conversation", metavar="ID", help="List only jobs of this conversation.")
+@click.option("--origin", type=click.Choice([each.value for each in JobOrigin]), help="List only jobs asked for so.")
 @click.option("--tag", help="List only jobs with this tag, or with an image that has it.")
 @click.option("--favourite", is_flag=True, default=None, help="List only favourites, and jobs with a favourite image.")
 @click.option("--after", "created_after", metavar="TIME", help="List only jobs since then: 2026-12-24T18:00:00Z.")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Executable, Select, cast, exists, select, text, union_all
+from sqlalchemy import ColumnElement, Executable, Select, SelectBase, cast, exists, select, text, union_all
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.orm import Session
 
@@ -19,10 +19,12 @@ from limner_shared.db.library_tables import WORD_INDEX, JobWords, Label
 from limner_shared.db.tables import DEAD, ConversationTurn, Job
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.labels import FAVOURITE
-from limner_shared.domain.search_words import PREFIX_CHARS, key
+from limner_shared.domain.search_words import PREFIX_CHARS, JobOrigin, key
 from limner_shared.errors import InvalidRequest
 
 CANDIDATES: Final = 1000
+ORIGIN_CANDIDATES: Final = 20_000
+"""Jobs that a page by origin looks at: rare ones among 100,000 then take five requests, each of some 30 ms."""
 MAX_ID: Final = 2**62
 CURSOR: Final = re.compile("[0-9]{1,18}")
 
@@ -34,6 +36,7 @@ class JobFilter:
     state: JobState | None = None
     model: str | None = None
     bulk_id: str | None = None
+    origin: JobOrigin | None = None
     dead: bool = False
     words: tuple[str, ...] = ()
     style: str | None = None
@@ -76,8 +79,7 @@ def find_jobs(session: Session, tenant_id: str, which: JobFilter, limit: int, cu
     elif which.labels:
         candidates = _by_id(session, _labelled(tenant_id, which.labels[0]), which, cursor)
     else:
-        rows = _listed(session, tenant_id, which, limit + 1, cursor)
-        return Found(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+        return _listed(session, tenant_id, which, limit, cursor)
     return _page(session, filtered(tenant_id, which), candidates, limit)
 
 
@@ -104,6 +106,8 @@ def filtered(tenant_id: str, which: JobFilter) -> ColumnElement[bool]:
         condition &= Job.id >= which.from_id
     if which.before_id is not None:
         condition &= Job.id < which.before_id
+    if which.origin is not None:
+        condition &= _has_origin(which.origin)
     for label in which.labels:
         has = (Label.tenant_id == tenant_id) & (Label.label == label) & (Label.job_id == Job.id)
         condition &= exists().where(has)
@@ -113,11 +117,39 @@ def filtered(tenant_id: str, which: JobFilter) -> ColumnElement[bool]:
     return condition
 
 
+def _has_origin(origin: JobOrigin) -> ColumnElement[bool]:
+    if origin is JobOrigin.BULK:
+        return Job.bulk_id.is_not(None)
+    is_turn = exists().where(ConversationTurn.job_id == Job.id)
+    return is_turn if origin is JobOrigin.CONVERSATION else Job.bulk_id.is_(None) & ~is_turn
+
+
 # --- candidates by id -------------------------------------------------------------------------------------------------
 
 
-def _listed(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> list[Job]:
-    """The newest jobs by state, model, bulk and time: each combination is a range of an index."""
+def _listed(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> Found:
+    """The newest jobs by state, model, bulk, time and origin."""
+    if which.origin is not None:
+        return _of_origin(session, tenant_id, which, limit, before)
+    ids = _newest(tenant_id, which, limit + 1, before)
+    rows = list(session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.id.desc())))
+    return Found(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def _of_origin(session: Session, tenant_id: str, which: JobFilter, limit: int, before: str | None) -> Found:
+    """The newest jobs of an origin, among the newest of any: most pages are full after a few of these."""
+    for reach in (CANDIDATES, ORIGIN_CANDIDATES):
+        looked_at = _newest(tenant_id, which, reach, before).subquery()
+        query = select(Job).join(looked_at, looked_at.c.id == Job.id).where(filtered(tenant_id, which))
+        rows = list(session.scalars(query.order_by(looked_at.c.id.desc()).limit(limit + 1)))
+        if len(rows) > limit:
+            return Found(rows[:limit], rows[limit - 1].id)
+    last = select(looked_at.c.id).order_by(looked_at.c.id.desc()).offset(ORIGIN_CANDIDATES - 1).limit(1)
+    return Found(rows, session.scalar(last))
+
+
+def _newest(tenant_id: str, which: JobFilter, limit: int, before: str | None) -> SelectBase:
+    """The ids of the newest jobs by state, model, bulk and time: each combination is a range of an index."""
     query = select(Job.id).where(Job.tenant_id == tenant_id).order_by(Job.id.desc()).limit(limit)
     ends = [end for end in (before, which.before_id) if end is not None]
     if ends:
@@ -134,7 +166,7 @@ def _listed(session: Session, tenant_id: str, which: JobFilter, limit: int, befo
         # Read the newest of each state from the end of one index, so that no scan looks for jobs of a rare state.
         each = [select(query.where(Job.state == state).subquery().c.id) for state in states]
         query = union_all(*each).order_by(text("id DESC")).limit(limit)
-    return list(session.scalars(select(Job).where(Job.id.in_(query)).order_by(Job.id.desc())))
+    return query
 
 
 def _labelled(tenant_id: str, label: str) -> Select[str]:

@@ -1,4 +1,4 @@
-"""The words by which a job is found, equal for both databases. No I/O.
+"""The words and the origins by which a job is found, equal for both databases. No I/O.
 
 A text is split into words without accents and in lower case. Chinese and Japanese, which do not separate words, are
 split into characters and pairs of neighbours.
@@ -10,6 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any, Final
 
 from limner_shared.domain.jobs import JobSpec
@@ -25,6 +26,14 @@ ACCENTS: Final = re.compile("[\u0300-\u036f]")
 UNSPACED: Final = re.compile("[\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 ASCII_WORD: Final = re.compile("[0-9a-z]+")
 TEXTS: Final = ("prompt", "description")
+
+
+class JobOrigin(StrEnum):
+    """How a job was asked for: alone, as a line of a bulk, or as a message of a conversation that still exists."""
+
+    SINGLE = "single"
+    BULK = "bulk"
+    CONVERSATION = "conversation"
 
 
 def words(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from limner_shared.domain.ids import first_id
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.labels import MAX_TAG_CHARS, read_tag
 from limner_shared.domain.scheduling import Moment
-from limner_shared.domain.search_words import read_query
+from limner_shared.domain.search_words import JobOrigin, read_query
 from limner_shared.domain.views import JobList
 from limner_shared.errors import InvalidRequest
 from limner_web.auth import tenant_id
@@ -44,6 +44,11 @@ class ListQuery(BaseModel):
     )
     model: str | None = Field(default=None, description="Only jobs of this model.")
     bulk: str | None = Field(default=None, description="Only jobs of this bulk, by its id.")
+    origin: JobOrigin | None = Field(
+        default=None,
+        description="Only jobs that were asked for alone (`single`), in a bulk, or in a conversation. The jobs of a "
+        "deleted conversation are single ones.",
+    )
     q: str | None = Field(
         default=None,
         min_length=1,
@@ -78,6 +83,7 @@ class ListQuery(BaseModel):
             state=self.status or self.state,
             model=self.model,
             bulk_id=self.bulk,
+            origin=self.origin,
             dead=self.dead,
             words=() if self.q is None else read_query(self.q),
             style=self.style,

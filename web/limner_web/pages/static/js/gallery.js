@@ -68,14 +68,25 @@ function endOf(day) {
   return end;
 }
 
-// Whether a job that has just finished belongs to the list. Words cannot be compared here, so that a search is left as it is.
+// Whether a job that has just finished belongs to the list. Words and conversations cannot be compared here, so that
+// what was found by them is left as it is.
 function isWanted(job) {
   const wanted = query();
-  return !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
+  const isOfOrigin = !wanted.has("origin") || (wanted.get("origin") === "bulk" && Boolean(job.bulk));
+  return isOfOrigin && !["q", "favourite", "tag"].some((name) => wanted.has(name)) && ["model", "bulk"].every((name) => !wanted.get(name) || wanted.get(name) === job[name])
     && (!wanted.get("until") || new Date(job.created_at) < endOf(wanted.get("until"))) && (!wanted.get("style") || [job.style, ...job.images.map((image) => image.style)].includes(wanted.get("style")));
 }
 
+// One bulk is chosen where bulks are.
+function offerBulks() {
+  const { origin, bulk } = filters.elements;
+  const isShown = origin.value === "bulk";
+  if (!isShown) bulk.value = "";
+  bulk.closest("label").hidden = !isShown;
+}
+
 async function restart() {
+  offerBulks();
   generation += 1;
   loading = null;
   found.clear();
@@ -278,6 +289,7 @@ for (const [name, value] of new URLSearchParams(location.search)) {
   if (input.type === "checkbox") input.checked = true;
   else input.value = value;
 }
+if (filters.elements.bulk.value) filters.elements.origin.value = "bulk";
 let typing = null;
 filters.addEventListener("input", ({ target }) => { clearTimeout(typing); typing = setTimeout(restart, target.type === "search" ? 300 : 0); });
 filters.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
