@@ -110,6 +110,10 @@ FORMS = {
     "um gato de cor vermelha/赤い猫/빨간 고양이/红色的猫/кошку красного цвета",
     "cat + dog | left 0 1": "een kat links van een hond/犬の左に猫/개 왼쪽에 고양이/слева кошка, справа собака/"
     "a cat on the left and a dog on the right/猫在狗的左边/links eine Katze und rechts ein Hund",
+    "3 crab": "tre granchi/três caranguejos",
+    "2 oyster": "due ostriche/duas ostras",
+    "3 taxi": "três táxis",
+    "pink clamp + grey telephone": "braçadeira rosa e telefone no gancho cinza",
     "3 saxophone": "drie saxofoons/drie stuks saxofoon/три саксофона/саксофон, три штуки/サックスを三つ/3x saxophones",
     "yellow horse + pink bat": "лошадь, цвет жёлтый и летучая мышь, цвет розовый/een paard in het geel en een roze "
     "vleermuis/caballo de color amarillo y murciélago rosa/Pferd in der Farbe gelb und Fledermaus in der Farbe rosa",
@@ -175,7 +179,11 @@ def test_every_language_has_all_relations_and_backgrounds() -> None:
 
 @pytest.mark.parametrize(
     ("text", "left_out"),
-    [("a cat in the snow at night", "in the snow"), ("eine Katze im Schnee bei Nacht", "im schnee")],
+    [
+        ("a cat in the snow at night", "in the snow"),
+        ("eine Katze im Schnee bei Nacht", "im schnee"),
+        ("눈 오는 밤의 고양이", "눈 오는"),
+    ],
 )
 def test_weather_and_places_around_a_thing_are_left_out(reader: SceneReader, text: str, left_out: str) -> None:
     scene = reader.read(text, SceneRule())

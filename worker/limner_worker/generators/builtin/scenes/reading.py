@@ -123,7 +123,8 @@ class _LanguageReader:
     def _background(self, text: str) -> tuple[str, Background, tuple[str, ...]]:
         """Return the text without its backgrounds, the first of them, and the words of the others."""
         first: Background | None = None
-        others: list[str] = []
+        others = [match.group() for match in self.words.around.finditer(text)]
+        text = _SPACES.sub(" ", self.words.around.sub(" ", text)).strip(_MARKS) if others else text
         for name, pattern in self.words.backgrounds:
             match = pattern.search(text)
             if match is None:
@@ -152,7 +153,7 @@ class _LanguageReader:
         if whole is not None and not whole.cost:
             return whole
         options = [whole, *self._relations(text), self._list(text)]
-        return min((each for each in options if each is not None), key=lambda each: each.cost, default=None)
+        return min((each for each in options if each is not None), key=_worth, default=None)
 
     def _relations(self, text: str) -> Iterator[Part | None]:
         """Yield the readings of things in a relation; a place that is not understood is left out."""
@@ -181,7 +182,7 @@ class _LanguageReader:
             if first is not None and others is not None:
                 may_wear = self.words.accompaniments.fullmatch(match.group().strip()) is not None
                 found.append(beside(first, others, self.names, may_wear=may_wear))
-        return min(found, key=lambda each: each.cost, default=None)
+        return min(found, key=_worth, default=None)
 
     def _without_article(self, text: str) -> str:
         match = self.words.articles.match(text)
@@ -251,3 +252,8 @@ class _LanguageReader:
         if span is None:
             return text, None
         return _SPACES.sub(" ", f"{text[: span[0]]} {text[span[1] :]}").strip(_MARKS), found
+
+
+def _worth(part: Part) -> tuple[float, int]:
+    """Return how uncertain a reading is; of equal ones, the fewest things have the longest names."""
+    return part.cost, len(part.objects)

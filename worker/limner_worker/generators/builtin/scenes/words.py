@@ -38,6 +38,8 @@ class Scenes(BaseModel):
     """An alternation of words within the name of a thing that say nothing."""
     denials: Regex = ""
     """An alternation of words after which a text is not read as a scene."""
+    around: Regex = ""
+    """An alternation of weather and other surroundings, which no picture shows, where they stand before a thing."""
     counters: Regex = ""
     """An alternation of what follows a number in languages that count by measure words."""
     endings: Regex = ""
@@ -95,6 +97,7 @@ class SceneWords:
         self.ignored = _words(said.ignored or _NOTHING, bounds)
         self.of = expression(f"{bounds[0]}(?:{said.of or _NOTHING})")
         self.denials = _words(said.denials or _NOTHING, bounds)
+        self.around = _words(said.around or _NOTHING, bounds)
         self.lead_ins = expression(rf"^(?:{said.lead_ins or _NOTHING})\s*")
         gap = r"\s*" if file.unspaced else r"(?:(?<=\s)|(?<=,))"
         end = r"\s*" if file.unspaced else r"(?=\s)"
