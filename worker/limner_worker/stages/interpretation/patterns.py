@@ -204,8 +204,9 @@ def style_patterns(style: str, language: Language) -> tuple[Pattern, ...]:
     inside = _inside(both)
     further = [each.styles[style] for each in both if style in each.styles]
     own = [source.replace("{in}", inside).replace("{end}", END) for each in further for source in each.patterns]
-    own += _three_dimensional(both, inside) if style == "3d" else []
-    return compiled((*own, *(frame.replace("{style}", name) for frame in _style_frames(both))))
+    frames = _style_frames(both)
+    own += [frames[0].replace("{style}", "3-?d"), *_three_dimensional(both, inside)] if style == "3d" else []
+    return compiled((*own, *(frame.replace("{style}", name) for frame in frames)))
 
 
 def _inside(both: tuple[Language, ...]) -> str:
@@ -213,7 +214,7 @@ def _inside(both: tuple[Language, ...]) -> str:
 
 
 def _style_frames(both: tuple[Language, ...]) -> tuple[str, ...]:
-    """Return how a description names a style, with `{style}` for its name."""
+    """Return how a description names a style, with `{style}` for its name; the first after the word for "style"."""
     spaced = tuple(each for each in both if not each.unspaced)
     unspaced = tuple(each for each in both if each.unspaced)
     tail = rf"(?:{words('style.tail', *both)})?"

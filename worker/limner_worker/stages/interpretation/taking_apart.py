@@ -62,7 +62,7 @@ def taken_apart(text: str, language: Language, model: Model, *, message: bool = 
     asking = patterns.polite_tails if message else (*patterns.lead_ins, *patterns.asides, *patterns.tails)
     plain = respelled(squeezed(text), language)
     asked = plain if message or language.unspaced else without_address(plain, language)
-    found = Found(_peeled(asked, asking), language, said=plain)
+    found = Found(_peeled(asked, asking, patterns.speech), language, said=plain)
     if match := _cut(found, patterns.seed):
         seed = int(match["seed"])
         found.seed = seed if seed < 2**32 else None
@@ -87,14 +87,16 @@ def subject_of(found: Found) -> str:
     """Return the rest of a text without phrases of asking; empty if nothing remains."""
     patterns = patterns_for(found.language)
     phrases = (*patterns.lead_ins, *patterns.picture_of, *patterns.asides, *patterns.tails, *patterns.pictures_after)
-    text = without_address(_peeled(without_address(tidy(found.text), found.language), phrases), found.language)
+    text = without_address(
+        _peeled(without_address(tidy(found.text), found.language), phrases, patterns.speech), found.language
+    )
     return tidy(patterns.dangling.sub("", f" {text}"))
 
 
-def _peeled(text: str, phrases: Sequence[Pattern]) -> str:
+def _peeled(text: str, phrases: Sequence[Pattern], said: Pattern) -> str:
     for _ in range(ROUNDS):
         before = text
-        text = shortened(text, phrases)
+        text = shortened(text, phrases, said)
         if before == text:
             break
     return text

@@ -37,10 +37,16 @@ def joined(left: str, right: str) -> str:
     return f"{left}{'' if wide else ' '}{right}".strip()
 
 
-def shortened(text: str, patterns: Iterable[Pattern]) -> str:
-    """Return the text without the first match of each pattern, unless no word would remain."""
+def shortened(text: str, patterns: Iterable[Pattern], said: Pattern | None = None) -> str:
+    """Return the text without the first match of each pattern, unless no word would remain.
+
+    What follows words that `said` matches at their end is what somebody says, and stays: "a child saying thank you".
+    """
     for pattern in patterns:
-        shorter = pattern.sub("", text, count=1)
+        match = pattern.search(text)
+        if match is None or (said is not None and said.search(text[: match.start()])):
+            continue
+        shorter = text[: match.start()] + text[match.end() :]
         text = shorter if tidy(shorter) else text
     return text
 
