@@ -20,8 +20,15 @@ BATCHES = "/v1/batches"
 URL = "/v1/images/generations"
 
 
+EDITS, RESPONSES = "/v1/images/edits", "/v1/responses"
+
+
 def request_line(custom_id: str, **body: Any) -> dict[str, Any]:
-    return {"custom_id": custom_id, "method": "POST", "url": URL, "body": {"prompt": "a cat"} | body}
+    return call_line(custom_id, URL, {"prompt": "a cat"} | body)
+
+
+def call_line(custom_id: str, url: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
 
 
 def jsonl(*lines: object) -> bytes:

@@ -15,12 +15,15 @@ import pytest
 from PIL import Image, ImageChops, ImageOps
 
 from limner_shared.db.ledger import Claim
+from limner_shared.db.tables import Bulk, Job
 from limner_shared.domain.jobs import JobRequest, Lane
+from limner_shared.errors import StorageFailed
 from limner_web.input_images import fit
 from limner_worker.engine.job_run import JobRun
 from limner_worker.stages.input_images import load_inputs
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
+from tests.api.test_bulks import rows
 
 CARD = """
 name = "painter"
@@ -157,6 +160,22 @@ def test_a_model_without_the_task_refuses_an_image(make_app: Callable[..., App])
     answer = submit(client, image=data_url(Image.new("RGB", (64, 32))))
     assert answer.status_code == 422
     assert "text-to-image" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("on_error", ["refuse", "skip"])
+def test_a_bulk_whose_images_cannot_be_stored_now_is_answered_with_that_error(
+    app: App, client: ApiClient, monkeypatch: pytest.MonkeyPatch, on_error: str
+):
+    def fail(_data: bytes) -> str:
+        raise StorageFailed
+
+    monkeypatch.setattr(app.extensions["limner"].blobs, "put_input", fail)
+    picture = data_url(Image.new("RGB", (8, 8), "red"))
+    body = "\n".join(json.dumps({"prompt": "x"} | image) for image in ({}, {"image": picture}))
+    path = f"/api/v1/bulks?on_error={on_error}"
+    answer = client.post(path, data=body, content_type="application/x-ndjson")
+    assert (answer.status_code, answer.json["code"]) == (503, "storage_failed")
+    assert (rows(app, Job), rows(app, Bulk)) == (0, 0)
 
 
 def test_a_bulk_with_an_invalid_image_is_refused_with_the_line(client: ApiClient):

@@ -31,8 +31,6 @@ class BatchState(StrEnum):
 
 CANCELLING: Final = "cancelling"
 """What the API shows for a batch that is finalized because it was cancelled."""
-ENDPOINT: Final = "/v1/images/generations"
-"""The only endpoint whose requests a batch may hold."""
 OUTPUT_PURPOSE: Final = "batch_output"
 INPUT_PURPOSE: Final = "batch"
 MAX_HOURS: Final = 720

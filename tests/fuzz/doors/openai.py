@@ -55,6 +55,7 @@ SOURCES: Final = st.one_of(
     st.sampled_from(("@own.image@", "@other.image@", {"file_id": "@other.file@"}, {"file_id": "@own.file@"})),
     st.sampled_from(values.BAD_URLS),
 )
+ENDPOINTS: Final = st.sampled_from(("/v1/images/generations", "/v1/images/edits", "/v1/responses"))
 PAGE_PARAMETERS: Final = ("after", "limit", "order", "purpose", "x")
 RETRIES: Final = st.sampled_from(({}, {}, {}, {"X-Stainless-Retry-Count": "0"}, {"X-Stainless-Retry-Count": "x"}))
 GENERATE: Final = st.one_of(
@@ -151,7 +152,7 @@ def responses(draw: st.DrawFn) -> Request:
 @st.composite
 def uploads(draw: st.DrawFn) -> Request:
     purpose = draw(st.sampled_from(("batch", "batch", "vision", "user_data", "x", "")))
-    lines = draw(st.lists(_lines(), max_size=4))
+    lines = draw(st.lists(_lines(draw(ENDPOINTS)), max_size=4))
     content = b"\n".join(lines) if purpose == "batch" else draw(st.sampled_from((*GOOD_PICTURES, *BAD_PICTURES)))
     form = draw(bodies({"purpose": st.just(purpose), "expires_after[seconds]": st.just("3600")}, ("purpose",)))
     name = draw(st.one_of(st.just("a.jsonl"), st.sampled_from(values.BAD_TEXTS)))
@@ -160,11 +161,20 @@ def uploads(draw: st.DrawFn) -> Request:
 
 
 @st.composite
-def _lines(draw: st.DrawFn) -> bytes:
+def _lines(draw: st.DrawFn, url: str) -> bytes:
     if draw(st.integers(0, 9)) == 0:
         return draw(st.sampled_from((b"", b"[]", b"\xff", b"{", b"null", b'{"custom_id": "\\ud800"}')))
     fields = {name: each for name, each in USUAL.items() if name != "stream"}
-    call = {"method": st.just("POST"), "url": st.just("/v1/images/generations"), "body": bodies(fields, ("prompt",))}
+    edit = {**fields, "image": SOURCES, "images": st.lists(SOURCES, max_size=2), "mask": SOURCES}
+    tool = bodies({"type": st.just("image_generation"), "size": SIZES, "input_image_mask": SOURCES}, ("type",))
+    response: dict[str, st.SearchStrategy[Any]] = {"input": values.prompts, "tools": st.lists(tool, max_size=2)}
+    response |= {"previous_response_id": IDS, "store": st.booleans()}
+    body = {
+        "/v1/images/generations": bodies(fields, ("prompt",)),
+        "/v1/images/edits": bodies(edit, ("prompt", "image")),
+        "/v1/responses": bodies(response, ("input", "tools")),
+    }
+    call: dict[str, st.SearchStrategy[Any]] = {"method": st.just("POST"), "url": st.just(url), "body": body[url]}
     whole = draw(bodies({"custom_id": st.text(min_size=1, max_size=4)} | call, ("custom_id", *call)))
     return json.dumps(whole).encode()
 
@@ -174,7 +184,7 @@ def batches(draw: st.DrawFn) -> Request:
     file = st.sampled_from(("@own.upload@", "@own.upload@", "@own.upload@", "@other.file@", "@own.file@", "file_0"))
     usual: dict[str, st.SearchStrategy[Any]] = {
         "input_file_id": file,
-        "endpoint": st.just("/v1/images/generations"),
+        "endpoint": ENDPOINTS,
         "completion_window": st.sampled_from(("24h", "1h", "721h", "0h")),
         "metadata": st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
         "output_expires_after": st.just({"anchor": "created_at", "seconds": 3600}),

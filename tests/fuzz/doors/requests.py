@@ -55,7 +55,9 @@ def encoded(request: Request, ids: Mapping[str, str]) -> dict[str, Any]:
     elif request.files:
         sent["data"] = _fields(request.form, ids)
         files = ((name, file.encode("utf-8", "replace").decode(), data) for name, (file, data) in request.files)
-        sent["files"] = [(name, (file, data)) for name, file, data in files]
+        sent["files"] = [
+            (name, (file, _marked(data.decode("latin-1"), ids).encode("latin-1"))) for name, file, data in files
+        ]
     elif request.form is not None:
         sent["data"] = _fields(request.form, ids)
     return sent

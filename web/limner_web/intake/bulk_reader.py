@@ -6,12 +6,13 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from limner_shared.db.ledger import NewJob, UniqueHold
 from limner_shared.domain.cards import Catalogue
+from limner_shared.domain.conditions import Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec, Priority
 from limner_shared.domain.webhook_targets import Targets
 from limner_shared.errors import BadBulk, BodyTooLarge, LimnerError
@@ -37,6 +38,13 @@ class BadLine(Exception):
     message: str
 
 
+class Requested(NamedTuple):
+    """What a line asks for, and the earlier turns of its conversation, the oldest first."""
+
+    request: JobRequest
+    turns: tuple[Turn, ...] = ()
+
+
 class BulkReader:
     """Reads one body once. `lines` counts the non-empty lines read so far."""
 
@@ -49,6 +57,7 @@ class BulkReader:
         *,
         length: int | None = None,
         skip_bad: bool = False,
+        max_line_bytes: int = MAX_BULK_LINE_BYTES,
     ) -> None:
         """`admit` is called with each job; see `admission.admit`.
 
@@ -56,6 +65,7 @@ class BulkReader:
         """
         self._length = length
         self._skip_bad = skip_bad
+        self._max_line_bytes = max_line_bytes
         self._admit = admit
         self._body = body
         self._catalogue = catalogue
@@ -89,8 +99,9 @@ class BulkReader:
     def jobs(self) -> Iterator[NewJob]:
         """Yield the job of each valid line. Without `skip_bad`, no job follows the first bad line.
 
-        Raises BadBulk at the end, with the number of bad lines and the errors of the first; BodyTooLarge; or
-        MalformedBody for a body that is cut off.
+        Raises BadBulk at the end, with the number of bad lines and the errors of the first; BodyTooLarge;
+        MalformedBody for a body that is cut off; or an error that passes, such as StorageFailed, which says nothing
+        about its line.
         """
         for number, text in self._numbered():
             self.lines += 1
@@ -142,37 +153,40 @@ class BulkReader:
             raise cut_off(size, self._length) from error
 
     def _numbered(self) -> Iterator[tuple[int, bytes]]:
-        number, rest = 0, b""
+        number, line = 0, bytearray()
         for chunk in self._chunks():
-            *whole, rest = (rest + chunk).split(b"\n")
-            for text in whole:
-                number += 1
-                if text.strip():
-                    yield number, text
-            rest = rest[: MAX_BULK_LINE_BYTES + 1]  # enough to see that the line is too long
-        if rest.strip():
-            yield number + 1, rest
+            for place, part in enumerate(chunk.split(b"\n")):
+                if place:  # a line has ended
+                    number += 1
+                    if line.strip():
+                        yield number, bytes(line)
+                    line.clear()
+                line += part[: self._max_line_bytes + 1 - len(line)]  # enough to see that the line is too long
+        if line.strip():
+            yield number + 1, bytes(line)
 
-    def _request(self, number: int, text: bytes) -> JobRequest:
-        """The job request of a line. Raises BadLine, ValidationError, or a LimnerError that concerns the line."""
-        return JobRequest.model_validate(strict_json.loads(text))
+    def _request(self, number: int, text: bytes) -> Requested:
+        """What a line asks for. Raises BadLine, ValidationError, or a LimnerError."""
+        return Requested(JobRequest.model_validate(strict_json.loads(text)))
 
     def _bad_line(self, number: int, error: LimnerError) -> BadLine:
         return BadLine(number, error.details.get("field"), error.message)
 
     def _parse(self, number: int, text: bytes) -> NewJob:
-        if len(text) > MAX_BULK_LINE_BYTES:
-            raise BadLine(number, None, f"a line may have at most {MAX_BULK_LINE_BYTES} bytes")
+        if len(text) > self._max_line_bytes:
+            raise BadLine(number, None, f"a line may have at most {self._max_line_bytes} bytes")
         try:
-            request = self._request(number, text)
+            request, turns = self._request(number, text)
             card, spec = self._catalogue.resolve(request)
             retries, start = retry_limit(card, request), start_time(request, time.time())
             webhook = job_webhook(self._targets, request)
-            spec = self._admit(spec)
+            spec = self._admit(spec.model_copy(update={"history": turns}) if turns else spec)
         except ValidationError as error:
             first = from_validation(error).details["errors"][0]
             raise BadLine(number, first["field"] or None, first["message"]) from error
         except LimnerError as error:
+            if error.retryable:
+                raise
             raise self._bad_line(number, error) from error
         priority = request.priority or Priority.LOW
         return NewJob(

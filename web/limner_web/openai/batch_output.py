@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from limner_shared.db import batches
 from limner_shared.db.batch_tables import Batch, BatchLine
@@ -22,13 +22,13 @@ from limner_shared.domain.batches import BatchState
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.stored_errors import stored_error
 from limner_shared.errors import LimnerError, NotFound, UnreadableJob
-from limner_web.openai.image_answer import Encode, Finished, answer, encoded
+from limner_web.openai.batch_calls import ENDPOINTS
+from limner_web.openai.image_answer import Encode, Finished, encoded
 from limner_web.openai.image_order import Output
 from limner_web.problems import openai_error
 from limner_web.services import Services
 
 PAGE: Final = 200
-OUTPUT: Final = TypeAdapter(Output)
 DELETED: Final = {"code": "gone", "message": "The picture was deleted."}
 CANCELLED: Final = {"code": "request_cancelled", "message": "The request was cancelled."}
 STOPPED: Final[dict[str, dict[str, str]]] = {
@@ -105,13 +105,14 @@ def _success(services: Services, row: Batch, line: BatchLine, shown: Shown, enco
     if len(shown.images) < job.n:
         return _told(error=DELETED)
     try:
-        output = OUTPUT.validate_python(line.output)
-        body = answer(output, services.catalogue.cards.get(job.model), finished, partial(_address, row.origin), encode)
+        address = partial(_address, row.origin)
+        body = ENDPOINTS[row.endpoint].answer(services, line.output, finished, address, encode)
     except NotFound:
         return _told(error=DELETED)
     except ValidationError:
         return _told(error=_error(UnreadableJob()))
-    return _told({"status_code": 200, "request_id": job.id, "body": body})
+    warning = {"warning": line.output["warning"]} if line.output.get("warning") else {}
+    return _told({"status_code": 200, "request_id": job.id, "body": body} | warning)
 
 
 def _failure(row: Batch, shown: Shown | None) -> dict[str, Any]:

@@ -1,25 +1,27 @@
-"""Reads the file of a batch: each line's body as a call of `images.generate`, with the id that the client gave it."""
+"""Reads the file of a batch: each line as a call of the batch's endpoint, with the id that the client gave it."""
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
-from typing import IO, Any, Literal
+from typing import IO, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db.batches import NewLine
 from limner_shared.db.ledger import NewJob
 from limner_shared.domain.card_fields import refuse
-from limner_shared.domain.jobs import JobRequest
-from limner_shared.errors import InvalidRequest, LimnerError
+from limner_shared.errors import InvalidRequest, LimnerError, Overloaded
 from limner_web import strict_json
 from limner_web.intake.admission import admit
-from limner_web.intake.bulk_reader import READ_BYTES, BadLine, BulkReader
-from limner_web.openai.image_order import in_openai_terms, read_order
+from limner_web.intake.bulk_reader import READ_BYTES, BadLine, BulkReader, Requested
+from limner_web.openai.batch_calls import ENDPOINTS
 from limner_web.services import Services
+
+OVERLOADED_SECONDS: Final = 1.0
+"""A line whose picture cannot be read because too many others are is read again after this time."""
 
 
 class Line(BaseModel):
@@ -29,33 +31,52 @@ class Line(BaseModel):
 
     custom_id: str = Field(min_length=1, max_length=255)
     method: Literal["POST"]
-    url: Literal["/v1/images/generations"]
+    url: str
     body: dict[str, Any]
 
 
 class BatchReader(BulkReader):
     """Reads one file once. Without a bad line so far, it keeps what the lines say beside their jobs until `take`."""
 
-    def __init__(self, services: Services, tenant_id: str, body: IO[bytes]) -> None:
-        super().__init__(body, services.catalogue, services.settings, partial(admit, services, tenant_id))
-        self._names = services.model_names
+    def __init__(
+        self, services: Services, tenant_id: str, endpoint: str, body: IO[bytes], keep: Callable[[], None]
+    ) -> None:
+        """`keep` is called before each line, because reading its pictures may take seconds."""
+        settings = services.settings
+        admitted = partial(admit, services, tenant_id)
+        super().__init__(body, services.catalogue, settings, admitted, max_line_bytes=settings.max_body_bytes)
+        self._services = services
+        self._tenant_id = tenant_id
+        self._endpoint = endpoint
+        self._keep = keep
+        self._terms: Callable[[InvalidRequest], InvalidRequest] | None = None
         self._beside: dict[int, NewLine] = {}
 
     def take(self, jobs: Sequence[NewJob]) -> list[NewLine]:
         """What the lines of these jobs say beside them; each line once."""
         return [self._beside.pop(job.bulk_line or 0) for job in jobs]
 
-    def _request(self, number: int, text: bytes) -> JobRequest:
+    def _parse(self, number: int, text: bytes) -> NewJob:
+        while True:
+            self._keep()
+            try:
+                return super()._parse(number, text)
+            except Overloaded:
+                time.sleep(OVERLOADED_SECONDS)
+
+    def _request(self, number: int, text: bytes) -> Requested:
+        self._terms = None
         line = Line.model_validate(strict_json.loads(text))
-        order = read_order(line.body, self._names)
-        if order.output.stream:
-            raise refuse("stream", "a stream in a batch", "no stream")
+        if line.url != self._endpoint:
+            raise refuse("url", repr(line.url[:80]), f"{self._endpoint}, the endpoint of this batch")
+        call = ENDPOINTS[self._endpoint].read(self._services, self._tenant_id, line.body)
+        self._terms = call.terms
         if not self._bad:  # after a bad line, nothing is stored any more
-            self._beside[number] = NewLine(number, line.custom_id, asdict(order.output))
-        return order.request
+            self._beside[number] = NewLine(number, line.custom_id, call.form)
+        return Requested(call.request, call.turns)
 
     def _bad_line(self, number: int, error: LimnerError) -> BadLine:
-        known = in_openai_terms(error, self._names) if isinstance(error, InvalidRequest) else error
+        known = self._terms(error) if self._terms is not None and isinstance(error, InvalidRequest) else error
         return super()._bad_line(number, known)
 
 

@@ -20,6 +20,7 @@ from limner_web.auth import tenant_id
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import Kind, create_once, repeat_of
 from limner_web.limits import CANCELED_AT_ONCE
+from limner_web.openai.batch_calls import EndpointPath
 from limner_web.services import Services, get_services
 
 bp = APIBlueprint("openai_batches", __name__, url_prefix="/v1/batches", enable_openapi=False)
@@ -45,7 +46,7 @@ class BatchFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     input_file_id: str = Field(min_length=1, max_length=40)
-    endpoint: Literal["/v1/images/generations"]
+    endpoint: EndpointPath
     completion_window: str = Field(pattern=r"^[1-9][0-9]{0,2}h$")
     metadata: dict[str, str] | None = None
     output_expires_after: ExpiresAfter | None = None

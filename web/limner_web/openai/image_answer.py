@@ -29,8 +29,9 @@ WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 Call = Literal["image_generation", "image_edit"]
 Encode = Callable[[Output, Image], str]
-Address = Callable[[Image], str]
 """Gives a picture in the form of the answer, in base64; see `encoded`."""
+Address = Callable[[Image], str]
+"""Gives a picture's URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +186,16 @@ def encoded(services: Services, output: Output, image: Image) -> str:
 
 def picture(encode: Encode, output: Output, job: JobView, image: Image, address: Address) -> dict[str, Any]:
     """One picture of an answer, in base64 or by its URL. Raises what `encode` raises."""
-    drawn_as = image.receipt.get(DRAWN_AS)
-    about = {"id": image.id, "seed": image.seed, "revised_prompt": drawn_as or job.revised_prompt or job.prompt}
+    about = {"id": image.id, "seed": image.seed, "revised_prompt": revised_prompt(job, image)}
     if output.as_url:
         kind = "" if output.format == "png" else f"?format={output.format}"
         return about | {"url": f"{address(image)}{kind}"}
     return about | {"b64_json": encode(output, image)}
+
+
+def revised_prompt(job: JobView, image: Image) -> str:
+    """The prompt from which a picture was made."""
+    return image.receipt.get(DRAWN_AS) or job.revised_prompt or job.prompt
 
 
 def _encode(services: Services, output: Output, stored: bytes) -> str:

@@ -15,7 +15,6 @@ from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.jobs import JobSpec
 from limner_shared.errors import InvalidRequest, MalformedBody, NotFound
 from limner_web import strict_json
-from limner_web.auth import tenant_id
 from limner_web.input_images import DATA_URL, size_of, transparent_area
 from limner_web.intake.uploads import read_image
 from limner_web.openai.image_order import Size
@@ -51,17 +50,17 @@ def read_form() -> dict[str, Any]:
     return fields
 
 
-def read_inputs(services: Services, fields: dict[str, Any]) -> tuple[dict[str, Any], Size | None]:
+def read_inputs(services: Services, tenant_id: str, fields: dict[str, Any]) -> tuple[dict[str, Any], Size | None]:
     """Return the fields with one image and one mask as a job request has them, and the image's size if it is known.
 
     OpenAI's mask is transparent where the image may change; a job's mask is white there. Raises InvalidRequest.
     """
     given = dict(fields)
-    image = _only_image(services, given)
+    image = _only_image(services, tenant_id, given)
     if image is None:
         raise refuse("image", "an edit without an image", "one PNG, WebP or JPEG file")
-    size = _image_size(services, image)
-    mask = _source(services, "mask", given.pop("mask", None))
+    size = _image_size(services, tenant_id, image)
+    mask = _source(services, tenant_id, "mask", given.pop("mask", None))
     if mask is not None:
         data = _decoded("mask", mask)
         mask_size = services.pillow.call(size_of, data, "mask")
@@ -71,16 +70,16 @@ def read_inputs(services: Services, fields: dict[str, Any]) -> tuple[dict[str, A
     return given | {"image": image, "mask": mask}, size
 
 
-def earlier_prompt(services: Services, image: str) -> dict[str, Any]:
+def earlier_prompt(services: Services, tenant_id: str, image: str) -> dict[str, Any]:
     """The prompts of the job that made this image; empty if none of the tenant's jobs did."""
     with services.database.read() as session:
         try:
             found = (
-                queries.image(session, tenant_id(), image)
+                queries.image(session, tenant_id, image)
                 if image.startswith("img_")
-                else queries.image_with_bytes(session, tenant_id(), _sha256(image))
+                else queries.image_with_bytes(session, tenant_id, _sha256(image))
             )
-            spec = None if found is None else JobSpec.read(queries.job(session, tenant_id(), found.job_id).spec)
+            spec = None if found is None else JobSpec.read(queries.job(session, tenant_id, found.job_id).spec)
         except NotFound:
             spec = None
     if spec is None or not spec.prompt:
@@ -116,7 +115,7 @@ def _add(fields: dict[str, Any], name: str, values: list[Any]) -> None:
         fields[name] = values[0]
 
 
-def _only_image(services: Services, given: dict[str, Any]) -> str | None:
+def _only_image(services: Services, tenant_id: str, given: dict[str, Any]) -> str | None:
     """Take the image out of the fields: `image`, one or a list, or `images`, as JSON bodies have it."""
     found: list[Any] = []
     for name in ("image", "images"):
@@ -124,35 +123,35 @@ def _only_image(services: Services, given: dict[str, Any]) -> str | None:
         found += cast("list[Any]", value) if isinstance(value, list) else [] if value is None else [value]
     if len(found) > 1:
         raise refuse("image", f"{len(found)} images", "one image: the models here start from one")
-    return _source(services, "image", found[0]) if found else None
+    return _source(services, tenant_id, "image", found[0]) if found else None
 
 
-def _source(services: Services, field: str, value: Any) -> str | None:
+def _source(services: Services, tenant_id: str, field: str, value: Any) -> str | None:
     """The data URL or id of an image; an object has it as `image_url`, or the `file_id` of an uploaded file."""
     if isinstance(value, Mapping):
         members = cast("Mapping[str, Any]", value)
         file_id = members.get("file_id")
-        value = members.get("image_url") if file_id is None else _file(services, field, file_id)
+        value = members.get("image_url") if file_id is None else _file(services, tenant_id, field, file_id)
     if value is None or isinstance(value, str):
         return value
     raise refuse(field, "this type", "a file in a form, or a data URL in JSON")
 
 
-def _file(services: Services, field: str, file_id: Any) -> str:
+def _file(services: Services, tenant_id: str, field: str, file_id: Any) -> str:
     """An uploaded file as a data URL. Raises InvalidRequest, which names the field."""
     try:
-        return _data_url(read_image(services, tenant_id(), field, str(file_id)))
+        return _data_url(read_image(services, tenant_id, field, str(file_id)))
     except NotFound as error:
         raise refuse(field, f"the file {str(file_id)[:60]!r}", "an uploaded file that has not expired") from error
 
 
-def _image_size(services: Services, image: str) -> Size | None:
+def _image_size(services: Services, tenant_id: str, image: str) -> Size | None:
     """The size of an image; None if it is not known, because the image will be refused."""
     if not image.startswith("img_"):
         return services.pillow.call(size_of, _decoded("image", image), "image")
     try:
         with services.database.read() as session:
-            row = queries.image(session, tenant_id(), image)
+            row = queries.image(session, tenant_id, image)
             return row.width, row.height
     except NotFound:
         return None

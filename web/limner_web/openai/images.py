@@ -8,14 +8,14 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 
-from limner_shared.domain.card_fields import refuse
 from limner_shared.errors import InvalidRequest
 from limner_web import waiting
 from limner_web.auth import tenant_id
 from limner_web.openai import image_answer
 from limner_web.openai.calls import event_stream, submit, with_warning
 from limner_web.openai.image_answer import Call
-from limner_web.openai.image_inputs import earlier_prompt, read_form, read_inputs
+from limner_web.openai.image_edits import read_edit, read_variation
+from limner_web.openai.image_inputs import read_form
 from limner_web.openai.image_order import ImageOrder, in_openai_terms, read_order
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
@@ -34,20 +34,14 @@ def create_images() -> Response:
 def edit_image() -> Response:
     """Change an image, everywhere or where a mask is transparent."""
     services = get_services()
-    fields, size = read_inputs(services, _fields())
-    return _make(services, read_order(fields, services.model_names, is_edit=True, image_size=size), "image_edit")
+    return _make(services, read_edit(services, tenant_id(), _fields()), "image_edit")
 
 
 @bp.post("/variations")
 def vary_image() -> Response:
     """Make variations of an image, along its own prompt if this service has made it, or along a given one."""
     services = get_services()
-    fields, size = read_inputs(services, _fields())
-    if fields.get("prompt") is None:
-        fields = earlier_prompt(services, fields["image"]) | fields
-    if fields.get("prompt") is None:
-        raise refuse("prompt", "a variation without a prompt", "a picture of this service, or a prompt in extra_body")
-    return _make(services, read_order(fields, services.model_names, is_edit=True, image_size=size), "image_edit")
+    return _make(services, read_variation(services, tenant_id(), _fields()), "image_edit")
 
 
 def _fields() -> dict[str, Any]:

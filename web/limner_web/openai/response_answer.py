@@ -15,7 +15,7 @@ from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_web.openai import image_answer
 from limner_web.openai.calls import KEEPALIVE, event
-from limner_web.openai.image_answer import WORD, Finished, Partial
+from limner_web.openai.image_answer import WORD, Encode, Finished, Partial, encoded
 from limner_web.openai.image_order import Output
 from limner_web.openai.response_request import MARK, ResponseOrder
 from limner_web.services import Services
@@ -84,10 +84,10 @@ def job_id_of_call(call: str) -> str:
     return JOB + call.removeprefix(CALL).partition("_")[0] if call.startswith(CALL) else ""
 
 
-def finished_response(services: Services, mark: Mark, finished: Finished) -> dict[str, Any]:
-    """The response of a job that has succeeded. Raises NotFound, StorageFailed or Overloaded."""
+def finished_response(services: Services, mark: Mark, finished: Finished, encode: Encode) -> dict[str, Any]:
+    """The response of a job that has succeeded. Raises what `encode` raises."""
     job = finished.job
-    items = [picture_item(services, mark, job, image, index) for index, image in enumerate(finished.images)]
+    items = [picture_item(encode, mark, job, image, index) for index, image in enumerate(finished.images)]
     card = services.catalogue.cards.get(job.model)
     counts = None if card is None else image_answer.usage(card, job, finished.cost)
     return response(mark, job) | {
@@ -129,17 +129,15 @@ def response(mark: Mark, job: JobView) -> dict[str, Any]:
     }
 
 
-def picture_item(services: Services, mark: Mark, job: JobView, image: Image, index: int) -> dict[str, Any]:
-    """A finished picture as an output. Raises NotFound, StorageFailed or Overloaded."""
-    encode = partial(image_answer.encoded, services)
-    shown = image_answer.picture(encode, mark.output, job, image, partial(image_answer.link, services, ""))
+def picture_item(encode: Encode, mark: Mark, job: JobView, image: Image, index: int) -> dict[str, Any]:
+    """A finished picture as an output. Raises what `encode` raises."""
     return {
         "id": _call_id(job, index),
         "type": "image_generation_call",
         "status": "completed",
         "action": "edit" if mark.is_edit else "generate",
-        "result": shown["b64_json"],
-        "revised_prompt": shown["revised_prompt"],
+        "result": encode(mark.output, image),
+        "revised_prompt": image_answer.revised_prompt(job, image),
         "image_id": image.id,
         "seed": image.seed,
     } | _about(mark, job)
@@ -180,8 +178,8 @@ def events(services: Services, tenant_id: str, mark: Mark, views: Iterable[JobVi
             shown = _about(mark, job) | {"partial_image_b64": seen.b64, "partial_image_index": seen.index}
             yield send("response.image_generation_call.partial_image", **call, **shown)
         elif job.status is JobState.SUCCEEDED:
-            finished = image_answer.read_finished(services, tenant_id, job)
-            yield from _end_events(send, finished_response(services, mark, finished))
+            finished, encode = image_answer.read_finished(services, tenant_id, job), partial(encoded, services)
+            yield from _end_events(send, finished_response(services, mark, finished, encode))
         elif job.status.terminal:
             yield send("response.failed", response=response(mark, job))
         else:

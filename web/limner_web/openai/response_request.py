@@ -135,7 +135,7 @@ def read_body(body: Mapping[str, Any]) -> ResponseBody:
     return read
 
 
-def read_response(services: Services, body: ResponseBody, default_model: str | None) -> ResponseOrder:
+def read_response(services: Services, tenant_id: str, body: ResponseBody, default_model: str | None) -> ResponseOrder:
     """Read the words, the pictures and the tool. `default_model` is used if the call names none.
 
     Raises InvalidRequest, which names the parameter, or ModelNotFound.
@@ -156,7 +156,7 @@ def read_response(services: Services, body: ResponseBody, default_model: str | N
         size = None
         if images:
             given = images[0].model_dump(include={"image_url", "file_id"}, exclude_none=True)
-            read, size = read_inputs(services, {"image": given, "mask": mask})
+            read, size = read_inputs(services, tenant_id, {"image": given, "mask": mask})
             fields |= read
         order = read_order(fields, services.model_names, is_edit=bool(images), image_size=size)
     except InvalidRequest as error:

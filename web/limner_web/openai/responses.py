@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.orm import Session
 
-from limner_shared.db import ledger, queries
-from limner_shared.db.tables import Job
-from limner_shared.domain.card_fields import refuse
-from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
-from limner_shared.domain.jobs import JobSpec, JobState
+from limner_shared.db import ledger
+from limner_shared.domain.jobs import JobState
 from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import waiting
 from limner_web.auth import tenant_id
-from limner_web.intake import conversations
 from limner_web.intake.cancellation import cancel_job
-from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.openai import image_answer, response_answer
 from limner_web.openai.calls import event_stream, submit, with_warning
 from limner_web.openai.response_answer import Mark
-from limner_web.openai.response_request import (
-    MARK,
-    EarlierCall,
-    Message,
-    ResponseOrder,
-    in_response_terms,
-    read_body,
-    read_response,
-)
+from limner_web.openai.response_call import ResponseCall, read_call
+from limner_web.openai.response_request import in_response_terms, read_body
 from limner_web.services import Services, get_services
 from limner_web.throttling import release_request_slot
 
 bp = APIBlueprint("openai_responses", __name__, url_prefix="/v1/responses", enable_openapi=False)
 
-PREVIOUS: Final = "previous_response_id"
 HASHED_ON_THREAD_BYTES: Final = 64_000
 
 
@@ -57,23 +43,19 @@ def create_response() -> Response:
     A client that hangs up does not cancel the job, unless it has asked for that.
     """
     services = get_services()
-    body = read_body(request.get_json())
-    with services.database.read() as session:
-        chain = _chain(session, body.previous_response_id)
-    order = read_response(services, body, chain[-1].model if chain else None)
-    mark, caller = Mark.of(order), waiting.Caller.of_request()
-    job_id = _submit(services, order, mark, chain)
+    body, caller = read_body(request.get_json()), waiting.Caller.of_request()
+    call = read_call(services, tenant_id(), body)
+    mark, warning = call.mark, call.order.warning
+    job_id = _submit(services, call)
     if body.background and not body.stream:
-        return with_warning(
-            jsonify(_object(services, waiting.look(services, tenant_id(), job_id), mark)), order.warning
-        )
+        return with_warning(jsonify(_object(services, waiting.look(services, tenant_id(), job_id), mark)), warning)
     release_request_slot(services.limiter)
     interval = image_answer.preview_interval(mark.output)
     views = waiting.watch(services, tenant_id(), job_id, caller, interval)
     if body.stream:
-        return with_warning(event_stream(response_answer.events(services, tenant_id(), mark, views)), order.warning)
+        return with_warning(event_stream(response_answer.events(services, tenant_id(), mark, views)), warning)
     *_, job = views
-    return with_warning(jsonify(_object(services, waiting.require_success(job), mark)), order.warning)
+    return with_warning(jsonify(_object(services, waiting.require_success(job), mark)), warning)
 
 
 @bp.get("/<id:response_id>")
@@ -106,26 +88,21 @@ def cancel_response(response_id: str) -> Response:
     return jsonify(_object(services, waiting.look(services, tenant_id(), job.id), mark))
 
 
-def _submit(services: Services, order: ResponseOrder, mark: Mark, chain: Sequence[Job]) -> str:
+def _submit(services: Services, call: ResponseCall) -> str:
     """Queue the job of a response and return its id; a repeated call gets the job of its first try."""
-    job_request = order.images.request
-    if order.body.store:
-        metadata = job_request.metadata | {MARK: mark.model_dump(mode="json")}
-        job_request = job_request.model_copy(update={"metadata": metadata})
-    with services.database.read() as session:
-        turns = [_turn(job) for job in chain] + _earlier_turns(session, order.earlier)
     data = request.get_data()
     digest = services.storage.call(_sha256, data) if len(data) > HASHED_ON_THREAD_BYTES else _sha256(data)
     try:
-        return submit(services, job_request, f"response {digest}", tuple(turns[-MAX_HISTORY_TURNS:]))
+        return submit(services, call.request, f"response {digest}", call.turns)
     except InvalidRequest as error:
-        raise in_response_terms(services, error, order.body) from error
+        raise in_response_terms(services, error, call.order.body) from error
 
 
 def _object(services: Services, job: JobView, mark: Mark) -> dict[str, Any]:
     if job.status is not JobState.SUCCEEDED:
         return response_answer.response(mark, job)
-    return response_answer.finished_response(services, mark, image_answer.read_finished(services, tenant_id(), job))
+    finished = image_answer.read_finished(services, tenant_id(), job)
+    return response_answer.finished_response(services, mark, finished, partial(image_answer.encoded, services))
 
 
 def _stored(services: Services, response_id: str) -> tuple[JobView, Mark]:
@@ -140,41 +117,6 @@ def _stored(services: Services, response_id: str) -> tuple[JobView, Mark]:
     if mark is None:
         raise missing
     return job, mark
-
-
-def _chain(session: Session, previous: str | None) -> list[Job]:
-    """The jobs of the earlier responses, the oldest first. Raises InvalidRequest if the newest is not stored."""
-    jobs: list[Job] = []
-    while previous is not None and len(jobs) < MAX_HISTORY_TURNS:
-        [job] = queries.jobs_of(session, tenant_id(), [response_answer.job_id_of(previous)]) or [None]
-        mark = None if job is None else Mark.read(job.extra)
-        if job is None or mark is None:
-            break  # the turns before it were deleted
-        jobs.append(job)
-        previous = mark.previous
-    if previous is not None and not jobs:
-        raise refuse(PREVIOUS, repr(previous[:60]), "the id of a stored response")
-    return jobs[::-1]
-
-
-def _turn(job: Job) -> Turn:
-    spec = JobSpec.read(job.spec)
-    text = "" if spec is None else spec.description or spec.prompt
-    return Turn(text=text[:MAX_DESCRIPTION], conditions=conversations.conditions_of(job))
-
-
-def _earlier_turns(session: Session, earlier: Sequence[Message | EarlierCall]) -> list[Turn]:
-    """The user's messages as turns, with the conditions of the pictures that the outputs after them name."""
-    turns: list[Turn] = []
-    for item in earlier:
-        if isinstance(item, Message):
-            if item.role == "user" and item.text.strip():
-                turns.append(Turn(text=item.text[:MAX_DESCRIPTION]))
-            continue
-        found = queries.jobs_of(session, tenant_id(), [response_answer.job_id_of_call(item.id)])
-        if found and turns:
-            turns[-1] = turns[-1].model_copy(update={"conditions": conversations.conditions_of(found[0])})
-    return turns
 
 
 def _sha256(data: bytes) -> str:
