@@ -4,8 +4,8 @@
 
 The descriptions and their expected conditions are in tests/data/requests.jsonl. Rules are written by looking at the
 part `development`, and judged by `held-out`; `further` was written later, with other phrases. The parts `fresh` to
-`fresh-10` were each scored once before the rules knew them (docs/decisions/0108, 0114, 0126). Backends: rules alone, and
-with the tagger (docs/decisions/0116); a server if its URL is given.
+`fresh-10` were each scored once before the rules knew them (docs/decisions/0108, 0114, 0126). Backends: rules alone,
+and with the tagger (docs/decisions/0116); a server if its URL is given.
 """
 
 from __future__ import annotations
