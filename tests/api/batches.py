@@ -16,11 +16,8 @@ from limner_web.openai.batch_loader import BatchLoader
 from tests.api.clients import ApiClient, App
 
 BATCHES = "/v1/batches"
-
 URL = "/v1/images/generations"
-
-
-EDITS, RESPONSES = "/v1/images/edits", "/v1/responses"
+EDITS = "/v1/images/edits"
 
 
 def request_line(custom_id: str, **body: Any) -> dict[str, Any]:

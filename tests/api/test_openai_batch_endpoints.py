@@ -18,7 +18,6 @@ from limner_web.openai import batch_loader, batch_reader
 from limner_web.openai.batch_loader import BatchLoader
 from tests.api.batches import (
     EDITS,
-    RESPONSES,
     batch,
     call_line,
     change,
@@ -28,23 +27,14 @@ from tests.api.batches import (
     sweep,
     upload,
 )
+from tests.api.canvas import DATA_URL, MASK, RESPONSES, TOOL, app
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
 from tests.api.test_openai_batches import job_ids, output
 from tests.models import CANVAS
 
-__all__ = ["loader"]
-
-TOOL: dict[str, Any] = {"type": "image_generation"}
-DATA_URL = f"data:image/png;base64,{base64.b64encode(png('red')).decode()}"
-MASK = png("#00000000", "RGBA")
-
-
-@pytest.fixture
-def app(make_app: Callable[..., App]) -> App:
-    """A service whose default model takes pictures and masks."""
-    return make_app(models=(CANVAS,), default_model="canvas")
+__all__ = ["app", "loader"]
 
 
 def edit(custom_id: str, **body: Any) -> dict[str, Any]:

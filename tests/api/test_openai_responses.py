@@ -12,24 +12,14 @@ from sqlalchemy import update
 
 from limner_shared.db.engine import Database
 from limner_shared.db.tables import Job
+from tests.api.canvas import DATA_URL, MASK, RESPONSES, TOOL, app
 from tests.api.clients import ApiClient, App
 from tests.api.fake_worker import finish, png, start
 from tests.api.test_bulks import rows
 from tests.api.test_keys import make_key
 from tests.api.test_openai_files import upload
-from tests.models import CANVAS
 
-RESPONSES = "/v1/responses"
-TOOL: dict[str, Any] = {"type": "image_generation"}
-DATA_URL = f"data:image/png;base64,{base64.b64encode(png('red')).decode()}"
-
-MASK = png("#00000000", "RGBA")
-
-
-@pytest.fixture
-def app(make_app: Callable[..., App]) -> App:
-    """A service whose default model takes pictures and masks."""
-    return make_app(models=(CANVAS,), default_model="canvas")
+__all__ = ["app"]
 
 
 def send(client: ApiClient, count: int | None = None, **more: Any) -> tuple[int, dict[str, Any]]:

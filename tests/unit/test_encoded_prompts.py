@@ -48,6 +48,21 @@ def test_a_known_prompt_is_encoded_once_and_each_image_may_change_its_copy():
     assert shared.encoded == ["a hen", ["a hen"]]
 
 
+def test_the_equal_negative_embedding_of_two_prompts_is_kept_once():
+    class Guided(Pipeline):
+        def encode_prompt(self, prompt: Any, device: Any = None, **_: Any) -> Any:
+            return super().encode_prompt(prompt)[0], torch.zeros(1, 2)
+
+    prompts, shared = EncodedPrompts(1000), Guided()
+    for prompt in ("a hen", "a cat", "a dog"):
+        image_of(prompts, shared).encode_prompt(prompt)
+    kept = [result for result, _ in cast("Any", prompts)._known._known.values()]
+    assert len({id(positive) for positive, _ in kept}) == 3
+    assert len({id(negative) for _, negative in kept}) == 1
+    image_of(prompts, shared).encode_prompt("a hen")[1].fill_(5)
+    assert image_of(prompts, shared).encode_prompt("a cat")[1].tolist() == [[0.0, 0.0]]
+
+
 def test_other_settings_of_the_image_s_pipeline_are_other_prompts():
     prompts, shared = EncodedPrompts(1000), Pipeline()
     for guidance in (1.0, 2.0, 2.0):

@@ -11,11 +11,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
+import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from limner_worker.generators.nested_tensors import PLAIN, map_leaves, size_in_bytes
+from limner_worker.generators.nested_tensors import PLAIN, leaves, map_leaves, size_in_bytes
 from limner_worker.generators.text_encoding.cache import ByteCache
 
 METHOD: Final = "encode_prompt"
@@ -30,12 +31,14 @@ class EncodedPrompts:
 
     They are kept only where they depend on nothing but the texts, numbers and settings that the call and the pipeline
     hold, and where the call leaves the pipeline as it was. Each image gets its own copy, because its pipeline may
-    change it.
+    change it. Tensors equal to those of the result before are kept once, such as the embedding of an empty negative
+    prompt; the limit counts them each time.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._known: ByteCache[Hashable, Any] = ByteCache(max_bytes)
+        self._before: list[Tensor] = []
 
     def use(self, pipeline: DiffusionPipeline, shared: DiffusionPipeline, adapters: Hashable) -> None:
         """Let an image's own pipeline, a copy of the shared one, use known results. `forget` ends it."""
@@ -65,7 +68,16 @@ class EncodedPrompts:
         size = size_in_bytes(result)
         if size <= self._max_bytes:
             with suppress(_Unknown):
-                self._known.put(key, map_leaves(result, _copy), size)
+                kept = map_leaves(result, self._shared_or_copied)
+                self._known.put(key, kept, size)
+                self._before = leaves(kept)
+
+    def _shared_or_copied(self, leaf: Any) -> Any:
+        if type(leaf) is Tensor:
+            for earlier in self._before:
+                if _are_equal(earlier, leaf):
+                    return earlier
+        return _copy(leaf)
 
 
 def forget(pipeline: DiffusionPipeline | None) -> None:
@@ -98,6 +110,11 @@ def _plain(value: Any) -> Hashable:
     if type(value) is dict:
         return tuple([(key, _plain(item)) for key, item in cast("dict[str, Any]", value).items()])
     raise _Unknown
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    alike = (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+    return alike and not one.is_meta and torch.equal(one, other)
 
 
 def _copy(leaf: Any) -> Any:
