@@ -17,8 +17,9 @@ from tests.buckets import unresponsive_bucket
 from limner_shared.errors import ConfigurationError, NotFound, StorageFailed
 from limner_shared.storage import object_store, syncing
 from limner_shared.storage.blobs import Blobs, SetAside, picture_key
+from limner_shared.storage.failures import is_full
 from limner_shared.storage.media_types import media_type
-from limner_shared.storage.object_store import FAILURES, Store, is_full
+from limner_shared.storage.object_store import FAILURES, Store
 from limner_shared.storage.signed_urls import UrlSigner
 
 

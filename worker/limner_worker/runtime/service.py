@@ -213,8 +213,8 @@ class WorkerService:
             self._checkpoints.load(job)
             stage_of([job.trace], "prepare", started)
         except (StorageFailed, StorageFull) as error:
-            log.warning("could not read an input, handing the job back", job=job.id, error=error.code)
-            self._admission.store.failed()
+            log.warning("could not read an input, handing the job back", job=job.id, reason=error.reason)
+            self._admission.store.failed(error.reason)
             if self._held.finish(job):
                 self._publisher.hand_back([job])
         except LimnerError as error:

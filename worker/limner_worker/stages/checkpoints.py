@@ -38,7 +38,8 @@ class CheckpointStore:
         try:
             self._blobs.store_checkpoint(name, data)
         except (StorageFailed, StorageFull) as error:
-            log.warning("could not store a checkpoint", job=name.rpartition("-")[0], image=name, error=error.code)
+            about = {"job": name.rpartition("-")[0], "image": name, "error": error.code, "reason": error.reason}
+            log.warning("could not store a checkpoint", **about)
 
     def load(self, job: JobRun) -> None:
         """Load the checkpoints of earlier attempts into the job's rows, if this is not the first attempt."""
