@@ -104,6 +104,16 @@ def test_half_a_picture_is_never_returned_and_a_lost_one_is_named(s3: FaultyS3) 
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_full_bucket_is_freed_by_deletions(s3: FaultyS3) -> None:
+    blobs = Blobs(URL)
+    digest = blobs.put(b"garbage")
+    s3.inject(Fault.FULL)
+    assert blobs.delete(digest, unless_written_within=-1)
+    s3.inject(Fault.NONE)
+    assert not stored_keys()
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_copy_of_a_store_says_where_it_stopped_and_continues(s3: FaultyS3, tmp_path: Path) -> None:
     folder = tmp_path / "blobs"
     digests = Blobs(folder.as_uri()).put_all([os.urandom(1000 * n) for n in range(1, 9)])

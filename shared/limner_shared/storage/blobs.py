@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from limner_shared.errors import StorageFailed
+from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.lost_objects import FILE_LOST, Kind, Loss, is_complete, lost_object
 from limner_shared.storage.object_store import Store
 
@@ -36,8 +36,9 @@ class SetAside(NamedTuple):
 class Blobs:
     """Bytes by their SHA-256. Blobs never change, so a repeated write is harmless."""
 
-    def __init__(self, url: str) -> None:
-        self._store = Store(url)
+    def __init__(self, url: str, before_call: Callable[[], None] = lambda: None) -> None:
+        """`before_call` is called before each call of the store, which is one unit of work with a time limit."""
+        self._store = Store(url, before_call)
         self.folder: Path | None = self._store.folder
 
     @property
@@ -211,7 +212,10 @@ class Blobs:
                 self._store.delete(key)
 
     def _set_aside(self, key: str, unless_written_within: float) -> bool:
-        return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
+        try:
+            return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
+        except StorageFull:  # a bucket has no room for a second copy
+            return self._store.replace(key, f"{ASIDE}/{key}", unless_written_within)
 
     def _drop_old(self, folder: str, key: str, seconds: float) -> bool:
         name = PurePosixPath(key).name

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -37,6 +37,7 @@ OPEN_SECONDS: Final = 10.0
 """After FAILURES consecutive failures a bucket is not called for this long: work with many calls must not wait for
 each."""
 TROUBLE_SECONDS: Final = 60.0
+"""How long a failure is reported as long as no call has succeeded since."""
 LISTED_AT_ONCE: Final = 1000
 CLOUDS: Final = ("AWS_", "AZURE_", "GOOGLE_")
 FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
@@ -47,8 +48,10 @@ options are passed explicitly."""
 class Store:
     """An object store. Every method raises StorageFull or StorageFailed; the constructor raises ConfigurationError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, before_call: Callable[[], None] = lambda: None) -> None:
+        """`before_call` is called before each call of the store, which is one unit of work with a time limit."""
         self.folder: Path | None = None
+        self._before_call = before_call
         self._breaker: Breaker | None = None
         self._failed_at = float("-inf")
         if urlsplit(url).scheme == "file":
@@ -133,6 +136,21 @@ class Store:
         self.delete(key)
         return True
 
+    def replace(self, key: str, to: str, unless_younger: float) -> bool:
+        """Move as `move` does, where there is no room for two copies: `key` is deleted before `to` is written.
+
+        If there is no room even then, or the process ends in between, the bytes are gone: only for what may be deleted.
+        """
+        data, age = self.get(key), self.age(key)
+        if data is None or age is None:
+            return True
+        if age < unless_younger:
+            return False
+        self.delete(key)
+        with suppress(StorageFull, StorageFailed):
+            self.put(to, data)
+        return True
+
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
         """All keys in a folder with their ages in seconds, in pages."""
         for page in self._pages(prefix):
@@ -155,6 +173,7 @@ class Store:
 
     @contextmanager
     def _call(self, operation: str) -> Iterator[None]:
+        self._before_call()
         with metrics.BLOB_SECONDS.time(operation=operation):
             try:
                 with self._errors():

@@ -64,7 +64,7 @@ class WorkerService:
         self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
         self._fingerprints = models.fingerprints
-        self._blobs = blobs = Blobs(settings.resolved_blob_url)
+        self._blobs = blobs = Blobs(settings.resolved_blob_url, threads.working)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
         self._metrics_address = ""
