@@ -243,6 +243,12 @@ class StorageFailed(LimnerError):
         return StorageReason(self.details.get("reason", StorageReason.OTHER))
 
 
+class ObjectUnreadable(LimnerError):
+    """The picture that this job starts from cannot be read, while others can: send it again."""
+
+    code, title, status, retryable = "object_unreadable", "Object unreadable", 503, True
+
+
 class ModelUnavailable(LimnerError):
     """This worker does not serve the job's model."""
 
