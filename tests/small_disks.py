@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,3 +27,11 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def fill(ballast: Path) -> None:
+    """Write to a file until its disk is full, to the last byte."""
+    for size in (1 << 20, 4096, 1):
+        with suppress(OSError), ballast.open("ab", buffering=0) as out:
+            while out.write(b"0" * size):
+                continue

@@ -77,6 +77,7 @@ class Dispatcher:
         """`redis` must return bytes, so that any content of a list or channel can be read."""
         self.owner = new_owner()
         self._settings = settings
+        self._database = database
         self._redis = redis
         self._wakeup = WakeUp(redis)
         self._supervisor = Supervisor(end_process)
@@ -231,6 +232,7 @@ class Dispatcher:
             failures=self.isolation.failures(),
             set_aside=set_aside[: reports.MOST_SET_ASIDE],
             set_aside_count=len(set_aside),
+            database_full=self._database.is_full,
             threads=self._supervisor.activity(),
             metrics=self._metrics_address,
         )

@@ -192,6 +192,12 @@ class ServiceUnavailable(LimnerError):
     code, title, status, retryable = "service_unavailable", "Service unavailable", 503, True
 
 
+class DatabaseFull(LimnerError):
+    """The disk of the database is full, so nothing new can be stored: try again once the operator has freed space."""
+
+    code, title, status, retryable = "database_full", "Database full", 507, True
+
+
 class TooManyRequests(LimnerError):
     """A limit of this tenant is reached: try again after the seconds in `Retry-After`."""
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from limner_shared.db.tables import Job
 from tests.distributed.null_services import assert_all_correct, null_service, postgresql, sqlite
 from tests.distributed.proxy import Proxy
 from tests.processes import Service, eventually
+from tests.small_disks import fill, needs_root, small_disk
 
 pytestmark = pytest.mark.long
 __all__ = ["null_service"]
@@ -107,18 +105,14 @@ def test_requests_wait_for_a_locked_table(null_service: Service, api: httpx.Clie
     assert_all_correct(null_service, ids)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
+@needs_root
 @sqlite
 def test_a_full_database_disk_refuses_new_jobs_and_keeps_old_ones(null_service: Service, tmp_path: Path):
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False).returncode:
-        pytest.skip("this machine does not let a test mount a disk")
-    try:
-        check_full_disk(null_service, folder)
-    finally:
-        null_service.stop()
-        subprocess.run(["umount", "-l", str(folder)], check=False)
+    with small_disk(tmp_path / "small", megabytes=4) as folder:
+        try:
+            check_full_disk(null_service, folder)
+        finally:
+            null_service.stop()
 
 
 def check_full_disk(service: Service, folder: Path) -> None:
@@ -134,12 +128,10 @@ def check_full_disk(service: Service, folder: Path) -> None:
         eventually(lambda: responds(client), 30)
         kept = [client.post("/jobs", json={"prompt": "x", "seed": n}).json()["id"] for n in range(5)]
         ballast = folder / "ballast"
-        with suppress(OSError), ballast.open("wb", buffering=0) as out:
-            while out.write(b"0" * 4096):
-                continue
+        fill(ballast)
         lines = "".join(json.dumps({"prompt": "x" * 300}) + "\n" for _ in range(5000))
         refused = client.post("/bulks", content=lines, headers={"Content-Type": "application/jsonl"})
-        assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable"), service.logs()
+        assert (refused.status_code, refused.json()["code"]) == (507, "database_full"), service.logs()
         ballast.unlink()
         eventually(lambda: client.post("/jobs", json={"prompt": "after"}).is_success)
     with service.database.read() as session:

@@ -1,10 +1,12 @@
-"""A disk of pictures that is really full: jobs wait, health says so, and nothing is lost once there is space."""
+"""A disk that is really full, of pictures or of all: jobs wait, health says so, and nothing is lost afterwards."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,15 @@ import pytest
 
 from limner_client.local.embedded_valkey import free_port
 from limner_shared.domain.jobs import JobState
+from tests.distributed.full_database import outlasts, watched
 from tests.distributed.null_services import null_service, redis_server
+from tests.e2e.running import limner_up
 from tests.processes import Service, eventually
-from tests.small_disks import needs_root, small_disk
+from tests.small_disks import fill, needs_root, small_disk
 
 __all__ = ["null_service", "redis_server"]
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
-    needs_root,
-]
+pytestmark = [pytest.mark.long, needs_root]
+CARD = Path(__file__).parents[1] / "models" / "null.toml"
 
 
 @pytest.fixture
@@ -32,13 +33,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def fill(ballast: Path) -> None:
-    for size in (4096, 1):
-        with suppress(OSError), ballast.open("ab", buffering=0) as out:
-            while out.write(b"0" * size):
-                continue
-
-
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_jobs_wait_for_space_and_health_says_so(null_service: Service, disk: Path) -> None:
     port, blobs = free_port(), (disk / "blobs").as_uri()
     null_service.settings = null_service.settings.model_copy(update={"blob_url": blobs, "port": port, "web_workers": 1})
@@ -69,3 +64,34 @@ def test_jobs_wait_for_space_and_health_says_so(null_service: Service, disk: Pat
             assert hashlib.sha256(client.get(image["url"]).content).hexdigest() == image["sha256"]
         eventually(lambda: health()["status"] == "ok", 60)
     assert not list((disk / "blobs").rglob(".*")), "no partial file is left"
+
+
+def test_limner_up_outlasts_a_full_disk_of_database_redis_pictures_and_logs(tmp_path: Path) -> None:
+    port, settings = free_port(), {"LIMNER_MODELS": str(CARD), "LIMNER_DEFAULT_MODEL": "null"}
+    quick = {"LIMNER_LEASE_SECONDS": "6", "LIMNER_HEARTBEAT_SECONDS": "1"}
+    # What `limner up` prints goes to a file on the same disk.
+    with small_disk(tmp_path / "disk", megabytes=300) as disk, limner_up(disk / "data", port, **settings | quick):
+        ballast = disk / "ballast"
+        with kept_full(ballast) as fill_it, watched(port) as service:
+            outlasts(service, fill_it, free=ballast.unlink)
+            with closing(sqlite3.connect(disk / "data" / "limner.db")) as database:
+                assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                states = set(database.execute("SELECT losses FROM jobs").fetchall())
+        assert states == {(0,)}
+
+
+@contextmanager
+def kept_full(ballast: Path) -> Iterator[Callable[[], None]]:
+    """A function that fills the disk, and keeps it full of what others give back, until the ballast is deleted."""
+    ended = threading.Event()
+
+    def keep() -> None:
+        while ballast.exists() and not ended.wait(0.05):
+            fill(ballast)
+
+    def begin() -> None:
+        fill(ballast)
+        threading.Thread(target=keep, daemon=True).start()
+
+    yield begin
+    ended.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ from limner_client.local.embedded_valkey import free_port
 from limner_shared.db.engine import upgrade
 from limner_shared.domain.jobs import JobState
 from tests.processes import Service, eventually
-from tests.small_disks import needs_root, small_disk
+from tests.small_disks import fill, needs_root, small_disk
 from tests.stores.programs import Server
 
 pytestmark = [
@@ -44,10 +43,7 @@ def test_jobs_wait_for_a_full_bucket(
     ballast = disk / "ballast"
     with httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", trust_env=False, timeout=60) as client:
         service.wait(service.submit(1))
-        for size in (1 << 16, 1):
-            with suppress(OSError), ballast.open("ab", buffering=0) as out:
-                while out.write(b"0" * size):
-                    continue
+        fill(ballast)
         ids = service.submit(200)  # the first fit into what is left of the server's pages
         eventually(lambda: client.get("/readyz").json()["store"] == "failing", 90)
         found = {JobState(job.state) for job in service.jobs(ids)}

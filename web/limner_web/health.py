@@ -9,7 +9,7 @@ from apiflask import APIBlueprint
 
 from limner_shared.messaging.reports import SLOW_SECONDS
 from limner_web.services import get_services
-from limner_web.serving.probe import Health
+from limner_web.serving.probe import FULL, Health
 
 bp = APIBlueprint("health", __name__, tag="Health")
 
@@ -31,7 +31,8 @@ def readyz() -> tuple[dict[str, Any], int]:
 
     `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run, or if a worker or this
     process cannot use the picture store (`store` is then `failing`, and `store_reasons` says why, such as `full`,
-    `denied` or `unreachable`), while jobs are accepted and wait;
+    `denied` or `unreachable`), while jobs are accepted and wait, or if the database's disk is full (`database` is then
+    `full`), while no new jobs are accepted and all that is stored can be read;
     `overloaded` if the process has reached its limit of concurrent requests; or `unavailable` if the database cannot be
     used. `load` gives
     the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read. `dispatchers`
@@ -44,12 +45,12 @@ def readyz() -> tuple[dict[str, Any], int]:
     load = {
         kind: {"held": services.limiter.held[kind], "limit": limit} for kind, limit in services.limiter.limits.items()
     }
-    if found.database != "ok":
+    if found.database not in ("ok", FULL):
         status = "unavailable"
     elif "requests" in services.limiter.full:
         status = "overloaded"
     else:
-        status = "ok" if found.redis == "ok" and found.store == "ok" else "degraded"
+        status = "ok" if {found.database, found.redis, found.store} == {"ok"} else "degraded"
     code = HTTPStatus.SERVICE_UNAVAILABLE if status in ("unavailable", "overloaded") else HTTPStatus.OK
     answer = {
         "status": status,

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable, RequestEntityTooLarge
 
-from limner_shared.db.engine import DATABASE_AWAY
+from limner_shared.db.engine import DATABASE_AWAY, is_full
 from limner_shared.errors import (
     BodyTooLarge,
+    DatabaseFull,
     InvalidRequest,
     LimnerError,
     ModerationBlocked,
@@ -163,6 +164,8 @@ def _http(error: HTTPException) -> Response:
 
 def _database(error: DBAPIError) -> Response:
     log.warning("database away", error=str(error.orig)[:200])
+    if is_full(error):
+        return problem(DatabaseFull(retry_after=30))
     message = "The database is unavailable or busy. Try again shortly."
     return problem(ServiceUnavailable(message, retry_after=2))
 

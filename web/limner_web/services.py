@@ -105,7 +105,7 @@ def build(settings: Settings) -> Services:
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),
         feeds=Feeds(listener, database, supervisor),
-        probe=Probe(settings, redis, lambda: blobs.trouble),
+        probe=Probe(settings, redis, lambda: blobs.trouble, lambda: database.is_full),
         shutdown=Shutdown(),
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),

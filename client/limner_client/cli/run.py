@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,5 +104,5 @@ class Printer:
     def tell(self, name: str, line: str) -> None:
         """Print one line of the process `name`."""
         text = Text(f"{name:>10} ", style=COLOURS.get(name, "green")).append(Text.from_ansi(line, style="default"))
-        with self._lock:
+        with self._lock, suppress(OSError):  # a full disk, where the output goes to a file, must not end the service
             self._console.print(text)

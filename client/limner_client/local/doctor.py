@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from limner_client.local.embedded_valkey import binary, port_in_use
 from limner_client.local.findings import Check, State
-from limner_client.local.picture_checks import is_made, picture_checks, store_advice
+from limner_client.local.picture_checks import is_made, picture_checks, sqlite_file, store_advice
 from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import Catalogue, ModelCard
@@ -35,6 +35,8 @@ EXTRAS: Final = {
     "diffusers": ("diffusers", "accelerate", "peft", "transformers"),
     "postgres": ("psycopg",),
 }
+DATABASE_FULL: Final = "cannot write: the disk of the database is full"
+FULL_ADVICE: Final = "Free some space on the disk of the database. No job is lost; new ones are refused meanwhile."
 DEVICE_SECONDS: Final = 120
 DEVICE_PROGRAM: Final = (
     "import torch; print('cuda: ' + torch.cuda.get_device_name() if torch.cuda.is_available() else "
@@ -56,7 +58,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _redis(settings)
     yield from picture_checks(settings)
     yield from _cards(settings)
-    yield _disk(settings)
+    yield from _disks(settings)
     yield _port(settings)
 
 
@@ -173,6 +175,8 @@ def dispatcher_checks(reports: Sequence[DispatcherReport]) -> Iterator[Check]:
         if slow:
             advice = "Its log says what it waits for: the database or the blob store."
             yield Check(name, State.FAIL, f"blocked on one item: {', '.join(slow)}", advice)
+        elif report.database_full:
+            yield Check(name, State.FAIL, DATABASE_FULL, FULL_ADVICE)
         elif report.set_aside_count:
             shown = [f"{aside.duty}: {aside.item} ({aside.error}, {aside.failures} ×)" for aside in report.set_aside]
             found = f"{report.set_aside_count} set aside: {'; '.join(shown[:SHOWN_SET_ASIDE])}"
@@ -190,6 +194,8 @@ def worker_checks(reports: Sequence[WorkerReport]) -> Iterator[Check]:
         if report.stalled:
             advice = "It ends itself soon, and its supervisor should start it again. Its log says what it waits for."
             yield Check(name, State.FAIL, f"stalled: {', '.join(report.stalled)}", advice)
+        elif report.database_full:
+            yield Check(name, State.FAIL, DATABASE_FULL, FULL_ADVICE)
         elif STORE in report.closed:
             found = f"cannot use the picture store ({report.store or 'other'}); {report.held} jobs wait for it"
             yield Check(name, State.WARN, found, store_advice(report.store))
@@ -241,17 +247,24 @@ def _missing(source: Source) -> str | None:
     return source.package
 
 
-def _disk(settings: Settings) -> Check:
-    place = settings.data_dir.absolute()
+def _disks(settings: Settings) -> Iterator[Check]:
+    yield _disk("disk", settings.data_dir, "LIMNER_DATA_DIR")
+    url = settings.session_database_url
+    if url.startswith("sqlite") and not (file := sqlite_file(url)).is_relative_to(settings.data_dir.absolute()):
+        yield _disk("database disk", file.parent, "LIMNER_DATABASE_URL")
+
+
+def _disk(name: str, folder: Path, variable: str) -> Check:
+    place = folder.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    found = f"{free / (1 << 30):.1f} GB free for {settings.data_dir}"
+    found = f"{free / (1 << 30):.1f} GB free for {folder}"
     if free < NO_BYTES:
-        return Check("disk", State.FAIL, found, "Free some space, or set LIMNER_DATA_DIR to another disk.")
+        return Check(name, State.FAIL, found, f"Free some space, or set {variable} to another disk.")
     if free < LOW_BYTES:
-        return Check("disk", State.WARN, found, "Free some space soon.")
-    return Check("disk", State.OK, found)
+        return Check(name, State.WARN, found, "Free some space soon.")
+    return Check(name, State.OK, found)
 
 
 def _port(settings: Settings) -> Check:

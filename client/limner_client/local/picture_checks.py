@@ -65,7 +65,12 @@ def _newest(settings: Settings, blobs: Blobs) -> Iterator[Check]:
 
 def is_made(url: str) -> bool:
     """Whether there can be a database: opening SQLite's would make an empty file."""
-    return not url.startswith("sqlite") or Path(url.removeprefix("sqlite:///")).exists()
+    return not url.startswith("sqlite") or sqlite_file(url).exists()
+
+
+def sqlite_file(url: str) -> Path:
+    """The file of an SQLite URL."""
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def _newest_digests(settings: Settings) -> list[str]:

@@ -120,7 +120,8 @@ class Child:
                     written = True
                 except OSError as error:  # usually a full disk
                     if written:
-                        log.warning("the log cannot be written", file=str(log_file), error=str(error))
+                        with contextlib.suppress(OSError):  # standard error can be a file on the same disk
+                            log.warning("the log cannot be written", file=str(log_file), error=str(error))
                     written = False
                 self.tail.append(line.rstrip("\n"))
                 if self._tell is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import httpx
 from pydantic import ValidationError
 
-from limner_client.local.doctor import dispatcher_checks, worker_checks
+from limner_client.local.doctor import FULL_ADVICE, dispatcher_checks, worker_checks
 from limner_client.local.findings import Check, State
 from limner_client.local.picture_checks import store_advice
 from limner_shared.domain.fleet_views import QueueList, QueueView, WorkerList, WorkerView
@@ -82,12 +82,14 @@ def _stores(ready: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("database", State.OK, "answers, schema is current")
     elif database == "away":
         yield Check("database", State.FAIL, "away", "Check LIMNER_DATABASE_URL and that the server runs.")
+    elif database == "full":
+        yield Check("database", State.FAIL, "its disk is full", FULL_ADVICE)
     else:
         yield Check("database", State.FAIL, database, "Run `limner db upgrade`.")
     if redis == "ok":
         yield Check("redis", State.OK, "answers")
     else:
-        advice = "Check LIMNER_REDIS_URL and that the server runs. Jobs are accepted and run without it, more slowly."
+        advice = "Check LIMNER_REDIS_URL, that the server runs and has room. Jobs run without it, more slowly."
         yield Check("redis", State.FAIL, redis, advice)
     reasons = [str(reason) for reason in ready.get("store_reasons") or ["other"]]
     if ready.get("store", "ok") == "ok":

@@ -15,26 +15,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Engine, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Double, TypeEngine
 
 from limner_shared import metrics, tracing
 from limner_shared.db.postgresql_engine import SESSION_MARK, parse, pooled_engine, session_engine, unlimited_engine
+from limner_shared.db.sqlite_engine import sqlite_engine
 from limner_shared.errors import ConfigurationError, ServiceUnavailable
 from limner_shared.settings import Settings
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
-
-SQLITE_BUSY_MS: Final = 15_000
 
 SERVES_FROM_TABLE: Final = "alembic_version"
 """The table of the oldest revision whose programs the schema serves. Programs up to revision 0004 read only this table
@@ -57,6 +55,10 @@ POOLED: Final = (
 )
 DATABASE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """The errors of a database that is down, full, locked, read-only or disconnected: a retry may succeed later."""
+FULL: Final = ("53100", sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+"""The codes of a full disk: PostgreSQL's, and SQLite's for its file and for what is shared between processes."""
+FULL_SECONDS: Final = 60.0
+"""How long a full disk is reported as long as no write has succeeded since."""
 WHOLE_DATABASE: Final = ("08", "25006", "53", "57P")
 """SQLSTATEs of errors that affect every statement: connections, read-only, resources (a full disk), shutdown."""
 
@@ -95,13 +97,14 @@ class Database:
         if parsed.drivername == "sqlite" and direct_url:
             raise ConfigurationError("LIMNER_DATABASE_DIRECT_URL is for PostgreSQL: leave it empty for SQLite.")
         if parsed.drivername == "sqlite":
-            self.engine = _sqlite(parsed.database)
+            self.engine = sqlite_engine(parsed.database)
         elif direct_url:
             self.engine = pooled_engine(parsed)
             self._direct = session_engine(parse(direct_url))
         else:
             self.engine = session_engine(parsed) if limited else unlimited_engine(parsed)
         self._writing = self.engine.execution_options(limner_write=True)
+        self._full_at = float("-inf")
 
     @classmethod
     def of(cls, settings: Settings) -> Database:
@@ -113,17 +116,26 @@ class Database:
         """The engine for what needs a session of its own, such as LISTEN: it passes a pooler by."""
         return self._direct or self.engine
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the last write of this process failed lately, because the disk of the database is full."""
+        return time.monotonic() - self._full_at < FULL_SECONDS
+
     @contextmanager
     def write(self) -> Generator[Session]:
-        """A short transaction that commits at the end. On SQLite it begins IMMEDIATE, so that it never fails after it
-        began.
-        """
-        with (
-            _measured("write"),
-            Session(self._writing, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+        """A short transaction that commits at the end. On SQLite it begins IMMEDIATE: a lock fails it only there."""
+        try:
+            with (
+                _measured("write"),
+                Session(self._writing, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+        except DBAPIError as error:
+            if is_full(error):
+                self._full_at = time.monotonic()
+            raise
+        self._full_at = float("-inf")
 
     @contextmanager
     def read(self) -> Generator[Session]:
@@ -144,7 +156,7 @@ def _measured(operation: str) -> Generator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        failure = "away" if is_away(error) else "statement"
+        failure = "full" if is_full(error) else "away" if is_away(error) else "statement"
         metrics.DATABASE_ERRORS.inc(operation=operation, kind=failure)
         raise
     finally:
@@ -170,35 +182,17 @@ def is_away(error: BaseException) -> bool:
     return True  # no answer from PostgreSQL, or SQLite's only lock, disk or file
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that the disk of the database is full."""
+    cause = getattr(error, "orig", None)
+    return getattr(cause, "sqlstate", None) in FULL or getattr(cause, "sqlite_errorcode", None) in FULL
+
+
 def describe(error: BaseException) -> str:
     """Describe an error in one line for a log: a database's own first line, without the statement and its values."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     first = (str(cause).strip().splitlines() or [""])[0]
     return f"{type(cause).__name__}: {first}"[:200]
-
-
-def _sqlite(path: str | None) -> Engine:
-    if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(
-        f"sqlite:///{path or ':memory:'}", connect_args={"timeout": SQLITE_BUSY_MS / 1000}, hide_parameters=True
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")  # an accepted job survives a power failure
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("limner_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
 
 
 def _config(url: str, tell: Callable[[str], object] | None = None) -> Config:

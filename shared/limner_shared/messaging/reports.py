@@ -54,6 +54,8 @@ class DispatcherReport(BaseModel):
     set_aside: list[SetAside]
     """At most MOST_SET_ASIDE of them."""
     set_aside_count: int
+    database_full: bool = False
+    """Whether its last write failed because the disk of the database is full."""
     threads: dict[str, float | None]
     """Seconds that each thread has spent on its current unit of work; None while it waits."""
     metrics: str = ""
@@ -79,6 +81,8 @@ class WorkerReport(BaseModel):
     """What an open circuit breaker keeps it from: names of models, or STORE."""
     store: str = ""
     """Why it cannot use the picture store, if it cannot: a `StorageReason`."""
+    database_full: bool = False
+    """Whether its last write failed because the disk of the database is full."""
     stalled: list[str]
     """Threads that exceed the time limit of one unit of work."""
     memory_used: int = 0

@@ -152,7 +152,7 @@ DATABASE_SECONDS: Final = Histogram(
 )
 DATABASE_ERRORS: Final = Counter(
     "limner_database_errors_total",
-    "Failed transactions: `away` (the database is down, full, locked) or `statement`.",
+    "Failed transactions: `full` (the disk of the database), `away` (it is down, locked) or `statement`.",
     ("operation", "kind"),
 )
 REDIS_SECONDS: Final = Histogram("limner_redis_seconds", "Calls of Redis.", ("operation",), SHORT)

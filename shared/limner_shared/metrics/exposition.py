@@ -50,7 +50,7 @@ def start_at_zero(models: Iterable[str]) -> None:
         metrics.JOBS_ENDED.inc(0, model=model, state="succeeded", code="")
         metrics.JOBS_ENDED.inc(0, model=model, state="failed", code=GenerationFailed.code)
     for operation in ("read", "write"):
-        for kind in ("away", "statement"):
+        for kind in ("full", "away", "statement"):
             metrics.DATABASE_ERRORS.inc(0, operation=operation, kind=kind)
     for operation in ("command", "pipeline", "publish"):
         metrics.REDIS_ERRORS.inc(0, operation=operation)

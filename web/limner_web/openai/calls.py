@@ -9,10 +9,10 @@ from typing import Any, Final
 from flask import Response, request, stream_with_context
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from limner_shared.db.engine import DATABASE_AWAY
+from limner_shared.db.engine import DATABASE_AWAY, is_full
 from limner_shared.domain.conditions import Turn
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.errors import LimnerError, ServiceUnavailable
+from limner_shared.errors import DatabaseFull, LimnerError, ServiceUnavailable
 from limner_shared.telemetry import get_logger
 from limner_web.auth import tenant_id
 from limner_web.intake import submission
@@ -63,7 +63,7 @@ def _with_error_event(events: Iterable[str]) -> Iterator[str]:
         yield _error(error)
     except (*DATABASE_AWAY, PoolTimeout) as error:
         log.warning("database away", error=repr(error)[:200])
-        yield _error(ServiceUnavailable())
+        yield _error(DatabaseFull() if is_full(error) else ServiceUnavailable())
     except Exception as error:
         log.exception("unexpected error", exc_info=error)
         yield _error(LimnerError("An internal error occurred. The service's log has the details."))

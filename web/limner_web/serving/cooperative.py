@@ -8,7 +8,7 @@ from typing import Any, Final, Self, cast
 
 from sqlalchemy import Engine, event
 
-from limner_shared.db.engine import SQLITE_BUSY_MS
+from limner_shared.db.sqlite_engine import BUSY_MS
 from limner_web.serving.offload import Threads
 
 THREADS: Final = 8
@@ -26,7 +26,7 @@ class _WriteLock:
 
     def acquire(self) -> None:
         """Take the lock. Raises sqlite3.OperationalError after the time that SQLite itself would wait."""
-        if not self._lock.acquire(timeout=SQLITE_BUSY_MS / 1000):
+        if not self._lock.acquire(timeout=BUSY_MS / 1000):
             raise sqlite3.OperationalError("database is locked")
 
     def release(self) -> None:

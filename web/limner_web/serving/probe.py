@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,6 +22,10 @@ from limner_web.serving import cooperative
 
 FRESH_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 2
+FULL: Final = "full"
+"""The state of a database whose disk is full: it can be read."""
+WRITTEN: Final = "limner:health"
+"""The key that is written to see whether Redis takes writes. With a full disk or memory it takes none."""
 TIME_LIMITS: Final[dict[str, dict[str, Any]]] = {
     # Each check opens a new connection. A frozen server does not accept it, which the timeout detects.
     "postgresql": {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000},
@@ -31,7 +35,9 @@ TIME_LIMITS: Final[dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of the database and Redis, `ok` or what is wrong; the other processes' reports; what is paused."""
+    """The state of the database and Redis, `ok` or what is wrong, such as FULL; the other processes' reports; what is
+    paused.
+    """
 
     database: str
     redis: str
@@ -56,8 +62,13 @@ class Health:
 class Probe:
     """Checks the database and Redis. It works even while requests hold all connections of the pool."""
 
-    def __init__(self, settings: Settings, redis: Redis, store_trouble: Callable[[], str]) -> None:
-        """`store_trouble` tells why the picture store failed lately in this process."""
+    def __init__(
+        self, settings: Settings, redis: Redis, store_trouble: Callable[[], str], is_full: Callable[[], bool]
+    ) -> None:
+        """`store_trouble` tells why the picture store failed lately in this process, `is_full` whether a write did
+        because the disk of the database is full.
+        """
+        self._is_full = is_full
         self._store_trouble = store_trouble
         self._url = settings.resolved_database_url
         self._redis = redis
@@ -74,7 +85,7 @@ class Probe:
         """Return a result that is at most FRESH_SECONDS old."""
         with self._lock:
             if time.monotonic() - self._checked_at > FRESH_SECONDS:
-                found = self._check_redis(self._check_database())
+                found = self._with_full(self._check_redis(self._check_database()))
                 self._health = replace(found, store_trouble=self._store_trouble())
                 self._checked_at = time.monotonic()
             return self._health
@@ -88,10 +99,19 @@ class Probe:
         except SQLAlchemyError:
             return Health("away", "unknown")
 
+    def _with_full(self, health: Health) -> Health:
+        full = self._is_full() or any(report.database_full for report in (*health.dispatchers, *health.workers))
+        return replace(health, database=FULL) if full and health.database == "ok" else health
+
     def _check_redis(self, health: Health) -> Health:
         try:
             dispatchers = read_reports(self._redis, DispatcherReport)
             workers = read_reports(self._redis, WorkerReport)
         except RedisError:
             return replace(health, redis="away")
-        return replace(health, redis="ok", dispatchers=dispatchers, workers=workers)
+        found = replace(health, redis="ok", dispatchers=dispatchers, workers=workers)
+        try:
+            self._redis.set(WRITTEN, 1, ex=60)
+        except RedisError as error:
+            return replace(found, redis="refuses writes" if isinstance(error, ResponseError) else "away")
+        return found

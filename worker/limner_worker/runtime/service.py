@@ -279,9 +279,9 @@ class WorkerService:
     # --- health, and the end of the process ---
 
     def _report(self, owner: str) -> WorkerReport:
-        settings, address, stalled = self._settings, self._metrics_address, self._threads.stalled()
-        held = len(self._held)
-        return worker_metrics.report(owner, settings.device, self._models, held, self._admission, stalled, address)
+        device, address, stalled = self._settings.device, self._metrics_address, self._threads.stalled()
+        held, full = len(self._held), self._database.is_full
+        return worker_metrics.report(owner, device, self._models, held, self._admission, stalled, full, address)
 
     def _thread_failed(self, name: str, _error: BaseException) -> None:
         suspects = self._engine.suspects if name == "engine" else self._held.keys()

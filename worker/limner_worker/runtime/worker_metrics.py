@@ -27,6 +27,7 @@ def report(
     held: int,
     admission: Admission,
     stalled: Collection[str],
+    database_full: bool,
     address: str,
 ) -> WorkerReport:
     """What the worker says of itself in Redis; `device` is the configured one."""
@@ -38,6 +39,7 @@ def report(
         held=held,
         closed=admission.paused(),
         store=admission.store.reason,
+        database_full=database_full,
         stalled=sorted(stalled),
         memory_used=used,
         memory_total=total,
