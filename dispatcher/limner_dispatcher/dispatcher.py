@@ -64,7 +64,7 @@ STALLED_SECONDS: Final = 60.0
 """The limit of one item of release or repair: a few statements, each of which the database ends after half of this
 time."""
 CLEAN_STALLED_SECONDS: Final = 900.0
-"""The limit of one cleaning duty: up to hundreds of calls to the object store, each with its own time limits."""
+"""The limit of the work of cleaning between two calls of the object store, which have their own time limits."""
 STOP_SECONDS: Final = 10.0
 
 
@@ -100,7 +100,7 @@ class Dispatcher:
             settings, database, self._leads[WEBHOOK_DUTY], self.isolation, self._supervisor, catalogue
         )
         self._hinted = WakeUp(redis, DELIVERIES_CHANNEL)
-        blobs = Blobs(settings.resolved_blob_url)
+        blobs = Blobs(settings.resolved_blob_url, self._supervisor.working)
         self._cleaner = Cleaner(
             database,
             blobs,
