@@ -25,6 +25,7 @@ from limner_shared.db.tables import (
     ConversationTurn,
     Garbage,
     Image,
+    Input,
     Job,
     Leader,
     Tenant,
@@ -97,6 +98,11 @@ def images(session: Session, job_ids: Sequence[str]) -> dict[str, list[Image]]:
     ):
         found[row.job_id].append(row)
     return found
+
+
+def keeps_inputs(session: Session, job_id: str) -> bool:
+    """Whether the input pictures of a job are kept; False if it has none."""
+    return session.scalar(select(Input.id).where(Input.job_id == job_id).limit(1)) is not None
 
 
 def shown(session: Session, rows: Sequence[Job]) -> list[Shown]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,11 +15,13 @@ from limner_shared.domain.conditions import Conditions, Turn
 from limner_shared.domain.jobs import JobRequest, JobSpec
 from limner_shared.errors import Gone, NotFound
 from limner_web.intake.headers import JobHeaders
-from limner_web.intake.submission import ConversationContext, submit
+from limner_web.intake.submission import ConversationContext, StartPicture, submit
 from limner_web.limits import MAX_HISTORY_TURNS
 from limner_web.services import Services
 
 TurnRows = Sequence[tuple[ConversationTurn, Job | None]]
+FROM_WORDS: Final = ", from words"
+"""Part of a message's place in its conversation."""
 
 
 def create(services: Services, tenant_id: str, request: JobRequest, header: JobHeaders) -> str:
@@ -33,38 +37,58 @@ def create(services: Services, tenant_id: str, request: JobRequest, header: JobH
 
 
 def add_message(
-    services: Services, tenant_id: str, conversation_id: str, request: JobRequest, after: str | None, header: JobHeaders
+    services: Services,
+    tenant_id: str,
+    conversation_id: str,
+    request: JobRequest,
+    after: str | None,
+    header: JobHeaders,
+    *,
+    from_words: bool = False,
 ) -> str:
     """Add a message after the turn `after`, or after the newest turn; returns the new turn's id.
+
+    Without an image of its own it starts from the earlier turn's, unless `from_words`.
 
     Raises NotFound if `after` is not a turn of this conversation, and what `submit` raises.
     """
     with services.database.read() as session:
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
-    parent = after or (turns[-1][0].id if turns else None)
+        parent = after or (turns[-1][0].id if turns else None)
+        start = None if from_words else _start_picture(session, turns, parent)
     # `place` holds only what the client sent: the newest turn may be this message, from an earlier try.
-    place = f"{conversation_id} after {after or 'the newest'}"
+    place = f"{conversation_id} after {after or 'the newest'}{FROM_WORDS if from_words else ''}"
     context = _context(tenant_id, conversation_id, place, turns, parent, request.description or "")
-    return _add_turn(services, tenant_id, request, header, context)
+    return _add_turn(services, tenant_id, request, header, replace(context, start=start))
 
 
 def edit_turn(
-    services: Services, tenant_id: str, conversation_id: str, request: JobRequest, turn_id: str, header: JobHeaders
+    services: Services,
+    tenant_id: str,
+    conversation_id: str,
+    request: JobRequest,
+    turn_id: str,
+    header: JobHeaders,
+    *,
+    from_words: bool = False,
 ) -> str:
     """Add a new version of an earlier turn beside it; returns the new turn's id.
+
+    Without an image of its own it starts from that turn's, unless `from_words`.
 
     Raises NotFound if the turn is not in this conversation, and what `submit` raises.
     """
     with services.database.read() as session:
         queries.conversation(session, tenant_id, conversation_id)
         turns = queries.turns(session, conversation_id)
+        start = None if from_words else _start_picture(session, turns, turn_id)
     edited = next((turn for turn, _ in turns if turn.id == turn_id), None)
     if edited is None:
         raise NotFound(f"There is no turn {turn_id} in this conversation.")
-    place = f"{conversation_id} instead of {turn_id}"
+    place = f"{conversation_id} instead of {turn_id}{FROM_WORDS if from_words else ''}"
     context = _context(tenant_id, conversation_id, place, turns, edited.parent_id, request.description or "")
-    return _add_turn(services, tenant_id, request, header, context)
+    return _add_turn(services, tenant_id, request, header, replace(context, start=start))
 
 
 def conditions_of(job: Job) -> Conditions | None:
@@ -88,6 +112,15 @@ def _context(
     history = tuple(_turn(turn, job) for turn, job in past[-MAX_HISTORY_TURNS:])
     model = past[-1][1].model if past and past[-1][1] is not None else None
     return ConversationContext(place, history, store_turn, model)
+
+
+def _start_picture(session: Session, turns: TurnRows, turn_id: str | None) -> StartPicture | None:
+    """What a turn starts from; None if it starts from words, or its input is no longer kept."""
+    job = next((job for turn, job in turns if turn.id == turn_id), None)
+    spec = None if job is None else JobSpec.read(job.spec)
+    if job is None or spec is None or spec.image is None or not queries.keeps_inputs(session, job.id):
+        return None
+    return StartPicture(spec.image, spec.strength)
 
 
 def _add_turn(

@@ -32,11 +32,10 @@ from limner_shared.db.ledger.bulks import (
 )
 from limner_shared.db.ledger.conversations import (
     add_turn,
-    drop_conversation,
     open_conversation,
     rename_conversation,
 )
-from limner_shared.db.ledger.deletion import delete_image, delete_job
+from limner_shared.db.ledger.deletion import delete_conversation, delete_image, delete_job
 from limner_shared.db.ledger.intake import (
     LOCAL_NAME,
     LOCAL_TENANT,
@@ -102,12 +101,12 @@ __all__ = [
     "claim",
     "claim_next",
     "collect_garbage",
+    "delete_conversation",
     "delete_idempotency_key",
     "delete_image",
     "delete_job",
     "delete_old_idempotency_keys",
     "drop_bulk",
-    "drop_conversation",
     "ensure_tenant",
     "expire",
     "fail",

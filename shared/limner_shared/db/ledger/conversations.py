@@ -55,10 +55,14 @@ def add_turn(session: Session, conversation_id: str, parent_id: str | None, job_
     return turn.id
 
 
+def lock_conversation(session: Session, conversation_id: str) -> None:
+    """Wait for a transaction that is adding a turn; a later one finds the conversation as this one leaves it."""
+    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
+
+
 def drop_conversation(session: Session, conversation_id: str) -> None:
     """Delete a conversation with its turns; the jobs are kept."""
-    # The lock waits for a transaction that is adding a turn; a later one finds no conversation.
-    session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
+    lock_conversation(session, conversation_id)
     session.execute(
         delete(ConversationTurn).where(ConversationTurn.conversation_id == conversation_id), execution_options=NO_SYNC
     )

@@ -34,7 +34,8 @@ class Forgotten(IntFlag):
     IMAGES = 1
     PROMPT = 2
     HISTORY_DUE = 4
-    """The earlier messages in its spec must be deleted as soon as it has ended."""
+    """The earlier messages in its spec, and the input of a deleted conversation, must be deleted as soon as it has
+    ended."""
 
 
 def lock_for_deletion(session: Session, ids: Sequence[str]) -> list[str]:
@@ -101,10 +102,13 @@ def blank_turns(session: Session, ids: Sequence[str]) -> None:
     )
     told = [row for row in session.execute(others).all() if _has_history(row.spec)]
     write_specs(session, {row.id: row.spec for row in told if row.finished_at is not None}, {"history": []})
-    # A job needs the earlier messages until it has ended.
+    mark_history_due(session, [row.id for row in told if row.finished_at is None])
+
+
+def mark_history_due(session: Session, ids: Sequence[str]) -> None:
+    """Mark jobs that need what their conversation gave them until they have ended."""
     due = {"forgotten": Job.forgotten.op("|")(int(Forgotten.HISTORY_DUE))}
-    waiting = Job.id.in_([row.id for row in told if row.finished_at is None])
-    session.execute(update(Job).where(waiting).values(due), execution_options=NO_SYNC)
+    session.execute(update(Job).where(Job.id.in_(ids)).values(due), execution_options=NO_SYNC)
 
 
 def _has_history(spec: object) -> bool:

@@ -26,7 +26,7 @@ from limner_shared.db.ledger.erasure import (
 )
 from limner_shared.db.ledger.types import lock
 from limner_shared.db.many_rows import NO_SYNC
-from limner_shared.db.tables import FINISHED, HISTORY_DUE, Job, Tenant, Usage
+from limner_shared.db.tables import FINISHED, HISTORY_DUE, ConversationTurn, Job, Tenant, Usage
 
 DAY: Final = 86400.0
 USAGE_DAYS: Final = 92
@@ -111,10 +111,14 @@ def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:
 
 
 def _forget_histories(session: Session, limit: int) -> int:
-    """Delete the history of jobs that had not ended when an earlier message was deleted, and now have."""
+    """Delete the history of jobs that had not ended when an earlier message was deleted, and now have; also the inputs
+    of those whose conversation was deleted.
+    """
     ids = lock(session, select(Job.id).where(text(HISTORY_DUE)).order_by(Job.id).limit(max(0, limit)))
     write_specs(session, specs(session, ids), {"history": []})
     if ids:
+        remaining = set(session.scalars(select(ConversationTurn.job_id).where(ConversationTurn.job_id.in_(ids))))
+        give_up_inputs(session, [job_id for job_id in ids if job_id not in remaining])
         kept = {"forgotten": Job.forgotten.op("&")(~int(Forgotten.HISTORY_DUE))}
         session.execute(update(Job).where(Job.id.in_(ids)).values(kept), execution_options=NO_SYNC)
     return len(ids)
