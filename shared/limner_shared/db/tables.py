@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from limner_shared.db import batch_tables as batch_tables  # noqa: PLC0414 - their tables complete the metadata
 from limner_shared.db import file_tables as file_tables  # noqa: PLC0414
+from limner_shared.db import response_tables as response_tables  # noqa: PLC0414
 from limner_shared.db import webhook_tables as webhook_tables  # noqa: PLC0414
 from limner_shared.db.queue_tables import Pause as Pause  # noqa: PLC0414 - one module to import tables from
 from limner_shared.db.queue_tables import UniqueKey as UniqueKey  # noqa: PLC0414

@@ -64,7 +64,7 @@ class WorkerService:
         self._hints = Hints(redis := connect(settings.redis_url))
         self._models = list(models.cards)
         self._fingerprints = models.fingerprints
-        self._blobs = blobs = Blobs(settings.resolved_blob_url)
+        self._blobs = blobs = Blobs(settings.resolved_blob_url, threads.working)
         self._held = held = HeldJobs()
         self._end_lock = threading.Lock()
         self._metrics_address = ""
@@ -213,8 +213,8 @@ class WorkerService:
             self._checkpoints.load(job)
             stage_of([job.trace], "prepare", started)
         except (StorageFailed, StorageFull) as error:
-            log.warning("could not read an input, handing the job back", job=job.id, error=error.code)
-            self._admission.store.failed()
+            log.warning("could not read an input, handing the job back", job=job.id, reason=error.reason)
+            self._admission.store.failed(error.reason)
             if self._held.finish(job):
                 self._publisher.hand_back([job])
         except LimnerError as error:

@@ -7,20 +7,27 @@ import io
 import numpy as np
 from PIL import Image
 
-from limner_shared.errors import DamagedInput
+from limner_shared.errors import DamagedInput, ObjectLost
 from limner_shared.storage.blobs import Blobs
+from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
+
+log = get_logger(__name__)
 
 
 def load_inputs(blobs: Blobs, job: JobRun) -> None:
     """Load the input image and the mask that the job's spec names into each of its rows.
 
-    Raises NotFound if one is no longer stored, DamagedInput if it cannot be decoded, or StorageFailed.
+    Raises ObjectLost if one is missing or damaged, DamagedInput if it cannot be decoded, or StorageFailed.
     """
     spec = job.claim.spec
-    image = None if spec.image is None else _read(blobs, spec.image)
-    mask = None if spec.mask is None else _read(blobs, spec.mask)
+    try:
+        image = None if spec.image is None else _read(blobs, spec.image)
+        mask = None if spec.mask is None else _read(blobs, spec.mask)
+    except ObjectLost as error:
+        log.error("an object is lost", job=job.id, **error.details)
+        raise
     for row in job.rows:
         row.task.image, row.task.mask = image, mask
 

@@ -87,9 +87,9 @@ class PictureStorage:
             try:
                 self._blobs.put_all([picture for each in group for picture in each.pictures])
             except (StorageFull, StorageFailed) as error:
-                self._breaker.failed()
+                self._breaker.failed(error.reason)
                 jobs = [each.job.id for each in group]
-                log.warning("could not store pictures", jobs=jobs, error=error.code)
+                log.warning("could not store pictures", jobs=jobs, error=error.code, reason=error.reason)
                 if self._breaker.failing_seconds > STORE_PATIENCE_SECONDS or self._closing.wait(RETRY_SECONDS):
                     return [replace(each.outcome, result=None, charged=False) for each in group]
             except Exception:
