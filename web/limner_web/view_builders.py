@@ -69,14 +69,16 @@ def _add_pauses(session: Session, jobs: Iterable[tuple[Job, JobView]]) -> None:
     queued = [(row, view) for row, view in jobs if row.state == JobState.QUEUED]
     found = {(pause.kind, pause.subject): pause for pause in pause_queries.pauses(session)} if queued else {}
     for row, view in queued:
-        pause = found.get((PauseKind.MODEL, row.model)) or found.get((PauseKind.TENANT, row.tenant_id))
+        subjects = ((PauseKind.MODEL, row.model), (PauseKind.TENANT, row.tenant_id), (PauseKind.OWN, row.tenant_id))
+        pause = next((found[each] for each in subjects if each in found), None)
         view.paused = None if pause is None else pause_notice(pause)
 
 
 def pause_notice(row: Pause) -> PauseNotice:
     """What the owner of a waiting job sees of a pause."""
-    since, until = moment(row.paused_at), moment(row.until)
-    return PauseNotice(what=PauseKind(row.kind), reason=row.reason, since=since, until=until)
+    own = row.kind == PauseKind.OWN
+    what = PauseKind.TENANT if own else PauseKind(row.kind)
+    return PauseNotice(what=what, own=own, reason=row.reason, since=moment(row.paused_at), until=moment(row.until))
 
 
 def conversation_view(

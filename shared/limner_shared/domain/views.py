@@ -77,6 +77,7 @@ class PauseNotice(BaseModel):
     """A pause for which jobs wait."""
 
     what: PauseKind = Field(description="What is paused: the `model`, or the `tenant` of the job.")
+    own: bool = Field(default=False, description="Whether you paused your own queue, with `PUT /pause`.")
     reason: str | None
     since: datetime
     until: datetime | None = Field(description="When it ends by itself, if that is planned.")
