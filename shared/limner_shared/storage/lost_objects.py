@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from limner_shared import metrics
-from limner_shared.errors import ObjectLost
+from limner_shared.errors import NotFound
 
 
 class Kind(StrEnum):
@@ -22,6 +22,10 @@ class Loss(StrEnum):
 
     MISSING = "missing"
     DAMAGED = "damaged"
+
+
+class ObjectLost(NotFound):
+    """The stored bytes are missing, or are not those that were stored."""
 
 
 WORDS: Final = {Loss.MISSING: "no longer stored", Loss.DAMAGED: "damaged"}

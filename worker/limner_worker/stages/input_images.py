@@ -7,8 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from limner_shared.errors import DamagedInput, ObjectLost
+from limner_shared.errors import DamagedInput
 from limner_shared.storage.blobs import Blobs
+from limner_shared.storage.lost_objects import ObjectLost
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
