@@ -18,7 +18,6 @@ from limner_shared.storage.blobs import Blobs
 from limner_shared.storage.lost_objects import ObjectLost
 from limner_shared.storage_failures import ADVICE, reason_of
 
-PROBE: Final = b"limner doctor was here\n"
 SAMPLE: Final = 20
 BLOB_URL_ADVICE: Final = "Check LIMNER_BLOB_URL and its permissions."
 LOST_ADVICE: Final = "Is it the store of this database (LIMNER_BLOB_URL)? `limner check` lists all that are lost."
@@ -34,9 +33,7 @@ def picture_checks(settings: Settings) -> Iterator[Check]:
     url = settings.resolved_blob_url
     try:
         blobs = Blobs(url)
-        blobs.get(blobs.put(PROBE))
-    except ObjectLost as error:
-        yield Check("pictures", State.FAIL, f"{url}: {error}", "The store does not return what was written.")
+        blobs.check()
     except (StorageFailed, StorageFull) as error:
         yield Check("pictures", State.FAIL, f"{url}: {error}", ADVICE.get(reason_of(error), BLOB_URL_ADVICE))
     except (LimnerError, OSError, ValueError) as error:

@@ -205,7 +205,7 @@ class WorkerService:
         self._deduplicator.submit([job for job in ready if self._held.is_working(job)])
 
     def _prepare(self, job: JobRun) -> None:
-        """Load the job's input images and checkpoints. A job whose input is missing or damaged fails."""
+        """Load the job's input images and checkpoints. A job whose input is missing, damaged or unreadable fails."""
         started = tracing.clock()
         try:
             load_inputs(self._blobs, job)
