@@ -97,3 +97,17 @@ def test_a_conversation_starts_from_a_picture_that_is_brought_kept_and_given_up(
     expect(page.locator(".reply.succeeded")).to_have_count(3, timeout=60_000)
     expect(last.get_by_role("button", name="Start picture")).to_have_count(0)
     expect(thumbnail).to_be_hidden()
+
+
+def test_small_talk_is_answered_in_words_with_examples_to_click(open_page: Callable[..., Page]):
+    page = open_page("/conversation", locale="de")
+    page.get_by_label("Nachricht").fill("Hallo, was kannst du zeichnen?")
+    page.keyboard.press("Enter")
+    reply = page.locator(".reply.words")
+    expect(reply).to_contain_text("Ich zeichne Bilder nach Ihren Worten, mit dem Modell Limner Flow.")
+    expect(reply.get_by_role("button", name="Noch eins")).to_be_hidden()
+    reply.get_by_role("button", name="eine Rakete").click()
+    expect(page.get_by_role("img", name="eine Rakete")).to_be_visible(timeout=60_000)
+    page.reload()
+    expect(reply).to_be_visible()
+    expect(page.get_by_role("link", name="eine Rakete")).to_be_visible()  # the conversation's title

@@ -228,6 +228,15 @@ def turns(session: Session, conversation_id: str) -> list[tuple[ConversationTurn
     return [(row[0], row[1]) for row in session.execute(query)]
 
 
+def turn(session: Session, tenant_id: str, turn_id: str) -> ConversationTurn:
+    """A turn of a tenant's conversation. Raises NotFound."""
+    query = select(ConversationTurn).join(Conversation, Conversation.id == ConversationTurn.conversation_id)
+    found = session.scalar(query.where(ConversationTurn.id == turn_id, Conversation.tenant_id == tenant_id))
+    if found is None:
+        raise NotFound(f"There is no turn {turn_id}.")
+    return found
+
+
 # --- for limits and the dispatcher -------------------------------------------------------------------------
 
 

@@ -56,8 +56,9 @@ class ConversationContext:
     if the conversation has grown meanwhile."""
     history: tuple[Turn, ...]
     """The turns before this one, oldest first."""
-    store_turn: Callable[[Session, str], None]
-    """Called with the session and the id of the new job, in the transaction that creates the job."""
+    store_turn: Callable[[Session, str], str | None]
+    """Called with the session and the id of the new job, in the transaction that creates the job; returns the id of the
+    stored turn, if one is stored."""
     model: str | None = None
     """The model to use if the request names none."""
     waits: bool = False

@@ -31,9 +31,11 @@ from limner_shared.db.ledger.bulks import (
     unswept_bulks,
 )
 from limner_shared.db.ledger.conversations import (
+    NO_JOB,
     add_turn,
     open_conversation,
     rename_conversation,
+    title_of,
 )
 from limner_shared.db.ledger.deletion import delete_conversation, delete_image, delete_job
 from limner_shared.db.ledger.intake import (
@@ -82,6 +84,7 @@ from limner_shared.db.ledger.unique import hold_unique_keys
 __all__ = [
     "LOCAL_NAME",
     "LOCAL_TENANT",
+    "NO_JOB",
     "AttemptKey",
     "Change",
     "Claim",
@@ -150,6 +153,7 @@ __all__ = [
     "store_idempotency_key",
     "submit",
     "sweep_bulk",
+    "title_of",
     "touch_bulk",
     "unmark_garbage",
     "unmark_inputs",

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, null, select, update
 from sqlalchemy.orm import Session
 
 from limner_shared.db.ledger.blob_deletion import give_up_inputs, schedule_blob_deletion
-from limner_shared.db.ledger.conversations import drop_conversation
+from limner_shared.db.ledger.conversations import drop_conversation, title_of
 from limner_shared.db.ledger.types import lock
 from limner_shared.db.library_tables import Label
 from limner_shared.db.many_rows import NO_SYNC
@@ -84,7 +84,9 @@ def _blank_receipts(session: Session, ids: Sequence[str]) -> None:
 def blank_turns(session: Session, ids: Sequence[str]) -> None:
     """Blank these jobs' turns, and the copies of them in the specs of later turns' jobs."""
     turns = session.execute(
-        select(ConversationTurn.conversation_id, ConversationTurn.parent_id).where(ConversationTurn.job_id.in_(ids))
+        select(ConversationTurn.conversation_id, ConversationTurn.parent_id, ConversationTurn.text, Conversation.title)
+        .join(Conversation, Conversation.id == ConversationTurn.conversation_id)
+        .where(ConversationTurn.job_id.in_(ids))
     ).all()
     if not turns:
         return
@@ -92,7 +94,7 @@ def blank_turns(session: Session, ids: Sequence[str]) -> None:
         update(ConversationTurn).where(ConversationTurn.job_id.in_(ids)).values(text=WITHOUT_PROMPT),
         execution_options=NO_SYNC,
     )
-    titled = {turn.conversation_id for turn in turns if turn.parent_id is None}
+    titled = {each.conversation_id for each in turns if each.parent_id is None or title_of(each.text) == each.title}
     blank = update(Conversation).where(Conversation.id.in_(titled)).values(title=WITHOUT_PROMPT)
     session.execute(blank, execution_options=NO_SYNC)
     others = (

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, select, text, union_all, update
+from sqlalchemy import ColumnElement, delete, exists, select, text, union_all, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from limner_shared.db.engine import now
 from limner_shared.db.ledger.blob_deletion import give_up_inputs
+from limner_shared.db.ledger.conversations import NO_JOB, drop_conversation
 from limner_shared.db.ledger.erasure import (
     Forgotten,
     blank,
@@ -26,7 +27,7 @@ from limner_shared.db.ledger.erasure import (
 )
 from limner_shared.db.ledger.types import lock
 from limner_shared.db.many_rows import NO_SYNC
-from limner_shared.db.tables import FINISHED, HISTORY_DUE, ConversationTurn, Job, Tenant, Usage
+from limner_shared.db.tables import FINISHED, HISTORY_DUE, Conversation, ConversationTurn, Job, Tenant, Usage
 
 DAY: Final = 86400.0
 USAGE_DAYS: Final = 92
@@ -58,14 +59,15 @@ def forget_prompts(session: Session, limit: int) -> int:
 
 def forget_jobs(session: Session, limit: int) -> int:
     """Delete jobs that ended before their tenant's job retention period, with everything derived from them: images,
-    events, idempotency keys, texts in conversations; and bulks and conversations without jobs.
+    events, idempotency keys, texts in conversations; and bulks and conversations without jobs. Conversations of small
+    talk alone are deleted after the same time.
     """
     done = 0
     for tenant, old in _tenants(session, Tenant.keep_jobs_days):
         ids = _due(session, tenant, range(2 * Forgotten.HISTORY_DUE), old, limit - done)
         if ids:
             delete_jobs(session, ids, with_keys=True)
-        done += len(ids)
+        done += len(ids) + _forget_conversations(session, tenant, old, limit - done)
     return done
 
 
@@ -101,6 +103,20 @@ def _due(session: Session, tenant: str, marks: Sequence[int], old: ColumnElement
         for mark in marks
     ]
     return lock_for_deletion(session, session.scalars(union_all(*each).limit(limit)).all())
+
+
+def _forget_conversations(session: Session, tenant: str, old: ColumnElement[float], limit: int) -> int:
+    """Delete a tenant's conversations that have had no message since, and none that made a job: no job's deletion
+    reaches them.
+    """
+    if limit <= 0:
+        return 0
+    made = exists().where(ConversationTurn.conversation_id == Conversation.id, ConversationTurn.job_id != NO_JOB)
+    silent = select(Conversation.id).where(Conversation.tenant_id == tenant, Conversation.touched_at < old, ~made)
+    ids = session.scalars(silent.order_by(Conversation.id).limit(limit).with_for_update(skip_locked=True)).all()
+    for conversation_id in ids:
+        drop_conversation(session, conversation_id)
+    return len(ids)
 
 
 def _mark(session: Session, ids: Sequence[str], flag: Forgotten) -> None:

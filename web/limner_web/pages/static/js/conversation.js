@@ -36,12 +36,15 @@ function pathTo(turn) {
   return path;
 }
 
+// Small talk has no job: the next message goes on from the one before.
+const lastJob = () => shown.findLast(({ job }) => job)?.job;
+
 function choose(turn) {
   shown = turn ? pathTo(lastBelow(turn)) : [];
   $("#greeting").hidden = shown.length > 0;
   $("#turns").replaceChildren(...shown.map((each) => render(each)));
   pick(null);
-  goOnFrom(shown.at(-1)?.job);
+  goOnFrom(lastJob());
   keepPlace();
   followShown();
 }
@@ -77,13 +80,14 @@ function render(turn) {
     $(name, element).disabled = !versions[place + step];
     $(name, element).onclick = () => choose(versions[place + step]);
   }
+  if (!turn.job) renderWords(element, turn);
   if (turn.job && (!entry.job || turn.job.version >= entry.job.version)) renderReply(entry, turn.job);
   return element;
 }
 
 // The picture that the message brought; one that it only goes on from was shown with an earlier message.
 function showBrought(element, { parent, job }) {
-  const before = conversation.turns.find((each) => each.id === parent)?.job;
+  const before = pathTo(conversation.turns.find((each) => each.id === parent)).findLast((each) => each.job)?.job;
   const image = $(".brought", element);
   image.onerror = () => { image.hidden = true; };
   image.hidden = !job?.image || job.image === before?.image;
@@ -96,6 +100,16 @@ function statusText(job) {
 }
 
 const downloads = (job, image) => ["png", "webp", "jpeg"].map((format) => el("a", { href: pictureUrl(image, format), download: fileName(job, image, format) }, formatName(format)));
+
+// A message that asks for no picture is answered in words, with examples to click.
+function renderWords(element, { reply }) {
+  $(".reply", element).className = "reply words";
+  $(".reply", element).lang = reply?.language ?? "";
+  $(".presentation", element).textContent = reply?.text ?? t("Its picture was deleted.");
+  $(".understood", element).replaceChildren(...(reply?.examples ?? []).map((text) => el("button", { type: "button", className: "chip", onclick: () => tryAction(() => post(text, attachedFields())) }, text)));
+  $(".understood", element).ariaLabel = t("Examples");
+  for (const name of [".pictures", ".state", ".again", ".cancel"]) $(name, element).hidden = true;
+}
 
 function renderReply(entry, job) {
   const { element } = entry;
@@ -174,6 +188,8 @@ async function post(text, { after, instead, ...given } = {}) {
     choose(turn);
   }
   $("#turns").lastElementChild.scrollIntoView({ block: "end", behavior: "smooth" });
+  const { reply } = shown.at(-1);
+  if (reply) $("#live").textContent = reply.text;
 }
 
 // Where the message in the field goes, and from which picture.
@@ -192,7 +208,7 @@ function edit(turn) {
 
 function resetForm() {
   editing = null;
-  goOnFrom(shown.at(-1)?.job);
+  goOnFrom(lastJob());
   message.value = "";
   message.style.removeProperty("height");
   form.classList.remove("editing");
@@ -222,7 +238,7 @@ async function open() {
   const [id, last] = location.hash.slice(1).split("/");
   resetForm();
   conversation = id ? await getJson(`conversations/${id}`) : null;
-  if (conversation) form.elements.model.value = conversation.turns.at(-1)?.job?.model || form.elements.model.value;
+  if (conversation) form.elements.model.value = conversation.turns.findLast(({ job }) => job)?.job.model || form.elements.model.value;
   choose(conversation?.turns.find((each) => each.id === last) ?? conversation?.turns.at(-1));
   await listTalks();
   foldTalks();
