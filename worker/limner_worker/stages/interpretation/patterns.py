@@ -78,7 +78,7 @@ def patterns_for(language: Language) -> RequestPatterns:
         without=compiled(_filled(source, language) for source in requests.without),
         speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),
         lists=expression(separators(language)),
-        determiners=expression(rf"^({any_(language.connectives.determiners)})(?!\w)\s*"),
+        determiners=expression(rf"^({any_(language.connectives.determiners)})(?:(?<=['’])|(?!\w))\s*"),
         indefinite=expression(rf"({any_(language.connectives.indefinite)})"),
         article_last=expression(rf"(?<!\w)(?:{any_(language.connectives.indefinite)})$"),
         joined_twice=compiled([rf"(?<!\w)({any_(language.connectives.and_)}) (?P<last>({adding})(?!\w))"])[0],
