@@ -30,7 +30,7 @@ from limner_dispatcher.wakeup import WakeUp
 from limner_dispatcher.webhooks.deliveries import DUTY as WEBHOOK_DUTY
 from limner_dispatcher.webhooks.deliveries import Deliveries
 from limner_shared import metrics
-from limner_shared.db.engine import Database, describe, is_away
+from limner_shared.db.engine import DATABASE_AWAY, Database, describe, is_away
 from limner_shared.db.notifications import WaitingListener
 from limner_shared.domain.cards import Catalogue
 from limner_shared.domain.ids import new_owner
@@ -64,7 +64,7 @@ STALLED_SECONDS: Final = 60.0
 """The limit of one item of release or repair: a few statements, each of which the database ends after half of this
 time."""
 CLEAN_STALLED_SECONDS: Final = 900.0
-"""The limit of one cleaning duty: up to hundreds of calls to the object store, each with its own time limits."""
+"""The limit of the work of cleaning between two calls of the object store, which have their own time limits."""
 STOP_SECONDS: Final = 10.0
 
 
@@ -100,7 +100,7 @@ class Dispatcher:
             settings, database, self._leads[WEBHOOK_DUTY], self.isolation, self._supervisor, catalogue
         )
         self._hinted = WakeUp(redis, DELIVERIES_CHANNEL)
-        blobs = Blobs(settings.resolved_blob_url)
+        blobs = Blobs(settings.resolved_blob_url, self._supervisor.working)
         self._cleaner = Cleaner(
             database,
             blobs,
@@ -213,7 +213,7 @@ class Dispatcher:
             except NotLeading:
                 trouble = None
             except Exception as error:
-                if not ends_pass(error):
+                if not (ends_pass(error) or isinstance(error, DATABASE_AWAY)):
                     raise
                 if trouble != type(error).__name__:  # log it once, not twice a second
                     log.warning("database or Redis away, trying again", thread=name, error=describe(error))

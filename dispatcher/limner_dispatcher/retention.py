@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -15,8 +15,9 @@ from limner_shared.db.accounts import keys
 from limner_shared.db.engine import Database
 from limner_shared.db.webhooks import deliveries
 from limner_shared.db.webhooks import log as webhook_log
-from limner_shared.errors import StorageFailed
+from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import CHECKPOINTS, FILES, INPUTS, RENDITIONS, Blobs, file_of
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -101,7 +102,7 @@ class Cleaner:
     def _delete_blobs(self) -> int:
         with self._database.write() as session:
             digests = ledger.collect_garbage(session, self._grace, ROWS)
-        deleted = [digest for digest in digests if self._delete(digest)]
+        deleted = self._deleted(self._blobs.delete, digests)
         spared = sorted(set(digests) - set(deleted))
         with self._database.write() as session:
             ledger.unmark_garbage(session, deleted)
@@ -113,7 +114,7 @@ class Cleaner:
     def _delete_inputs(self) -> int:
         with self._database.write() as session:
             digests = ledger.inputs_given_up(session, ROWS)
-        deleted = [digest for digest in digests if self._delete_input(digest)]
+        deleted = self._deleted(self._blobs.delete_input, digests)
         with self._database.write() as session:
             ledger.unmark_inputs(session, deleted)
         if deleted:
@@ -136,7 +137,7 @@ class Cleaner:
     def _drop_older(self, folder: str, seconds: float, in_use: Callable[[Sequence[str]], Collection[str]]) -> None:
         try:
             deleted = self._blobs.drop_older(folder, seconds, in_use)
-        except StorageFailed as error:
+        except (StorageFailed, StorageFull) as error:
             log.warning("could not delete what is old", folder=folder, error=error.message)
             return
         if deleted:
@@ -151,15 +152,19 @@ class Cleaner:
             known = files.known_files(session, sorted({file_of(part) for part in parts}))
         return {part for part in parts if file_of(part) in known}
 
-    def _delete(self, digest: str) -> bool:
-        with suppress(StorageFailed):
-            return self._blobs.delete(digest, unless_written_within=self._grace)
-        return False
-
-    def _delete_input(self, digest: str) -> bool:
-        with suppress(StorageFailed):
-            return self._blobs.delete_input(digest, unless_written_within=self._grace)
-        return False
+    def _deleted(self, delete: Callable[[str, float], bool], digests: Sequence[str]) -> list[str]:
+        """Delete blobs; returns those that are deleted. The others were written lately, or the store fails."""
+        deleted: list[str] = []
+        failures: Counter[str] = Counter()
+        for digest in digests:
+            try:
+                if delete(digest, self._grace):
+                    deleted.append(digest)
+            except (StorageFailed, StorageFull) as error:
+                failures[reason_of(error)] += 1
+        if failures:
+            log.warning("could not delete pictures", reasons=dict(failures))
+        return deleted
 
 
 def _done(duty: Callable[[], int]) -> int:

@@ -39,6 +39,8 @@ class Breaker:
         self._pause = pause_seconds
         self._failing_since: float | None = None
         self._open_until: float | None = None
+        self.reason = ""
+        """Why the last call failed, as its caller says; empty after a success."""
         self._lock = threading.RLock()
 
     @property
@@ -60,12 +62,14 @@ class Breaker:
         with self._lock:
             self._failures = 0
             self._pause = self._shortest
+            self.reason = ""
             self._failing_since = self._open_until = None
 
-    def failed(self) -> None:
-        """Record a failure. While the breaker is open, failures of work that began earlier change nothing."""
+    def failed(self, reason: str = "") -> None:
+        """Record a failure and its reason. While the breaker is open, those of earlier work do not extend the pause."""
         with self._lock:
             self._failures += 1
+            self.reason = reason
             if self.state is BreakerState.TRIAL or self._failures >= self._threshold:
                 self.trip()
             elif self._failing_since is None:

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from limner_dispatcher.retention import Cleaner
 from limner_shared.db.engine import Database
 from limner_shared.db.file_tables import StoredFile
+from limner_shared.errors import NotFound
 from limner_web.intake import uploads
 from tests.api.clients import ApiClient, App
 from tests.api.test_bulks import both_databases, rows
@@ -69,6 +70,21 @@ def test_a_deleted_file_leaves_no_bytes(client: ApiClient, app: App, monkeypatch
     assert client.delete(f"{FILES}/{file}").json["deleted"]
     assert parts(app) == []
     assert client.delete(f"{FILES}/{file}").status_code == 404
+
+
+def test_a_file_whose_first_bytes_cannot_be_read_is_answered_with_an_error_and_a_later_one_cut_off(
+    client: ApiClient, app: App, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(uploads, "PART_BYTES", 4)
+    content = f"{FILES}/{upload(client, b'123456789').get_json()['id']}/content"
+    assert client.get(content).data == b"123456789"
+    first, second, _ = parts(app)
+    second.unlink()
+    with pytest.raises(NotFound):
+        client.get(content, buffered=True)
+    first.unlink()
+    answer = client.get(content)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (404, "not_found")
 
 
 @both_databases

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from limner_client.cli.main import cli
-from limner_client.local.doctor import State
 from limner_client.local.embedded_valkey import free_port
+from limner_client.local.findings import State
 from limner_client.operations.remote_doctor import examine
 from limner_shared.db.engine import Database
 from limner_shared.messaging.reports import DispatcherReport, WorkerReport, delete_report, write_report

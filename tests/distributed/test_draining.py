@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from limner_client.local.doctor import State, worker_checks
+from limner_client.local.doctor import worker_checks
+from limner_client.local.findings import State
 from limner_shared.db import fleet_queries, pause_queries, queries
 from limner_shared.db.tables import Job
 from limner_shared.domain.jobs import JobState

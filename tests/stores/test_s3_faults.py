@@ -1,26 +1,24 @@
-"""S3 that is busy, full, slow or cut off: no picture is lost, no job fails, and no half upload appears."""
+"""S3 that is busy, full, slow, cut off, or refuses: each failure says why, and nothing is lost or shown in half."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from obstore.store import S3Store
 
-from limner_shared.db.engine import upgrade
-from limner_shared.domain.jobs import JobState
+from limner_client.operations.blob_copy import copy_store
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage import object_store
 from limner_shared.storage.blobs import Blobs, picture_key
-from tests.processes import Service, eventually
+from limner_shared.storage.lost_objects import ObjectLost
+from limner_shared.storage_failures import StorageReason, reason_of
 from tests.stores.programs import Server
 from tests.stores.s3_faults import Fault, FaultyS3
 
@@ -42,14 +40,21 @@ def s3(seaweedfs: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]
     proxy.close()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call is tried once, for a second, and the circuit breaker stays closed."""
+    monkeypatch.setattr(object_store, "RETRIES", 0)
+    monkeypatch.setattr(object_store, "FAILURES", 100)
+    monkeypatch.setattr(object_store, "REQUEST_SECONDS", 1)
+
+
 def stored_keys() -> set[str]:
     store = S3Store("pictures", prefix="limner", client_options={"allow_http": True})
     return {entry["path"] for page in cast("Any", store).list() for entry in page}
 
 
-def test_an_upload_that_is_cut_leaves_no_object(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store, "RETRIES", 0)
-    monkeypatch.setattr(object_store, "FAILURES", 100)
+@pytest.mark.usefixtures("impatient")
+def test_an_upload_that_is_cut_leaves_no_object(s3: FaultyS3) -> None:
     blobs = Blobs(URL)
     for data in (os.urandom(1 << 20), os.urandom(LARGE)):
         s3.inject(Fault.CUT)
@@ -59,6 +64,76 @@ def test_an_upload_that_is_cut_leaves_no_object(s3: FaultyS3, monkeypatch: pytes
         s3.inject(Fault.NONE)
         assert picture_key(hashlib.sha256(data).hexdigest()) not in stored_keys()
         assert blobs.get(blobs.put(data)) == data
+
+
+@pytest.mark.usefixtures("impatient")
+def test_each_failure_of_the_store_says_why(s3: FaultyS3) -> None:
+    data = os.urandom(1 << 20)
+    blobs = Blobs(URL)
+    digest = blobs.put(data)
+    for fault, reason in {
+        Fault.BUSY: StorageReason.BUSY,
+        Fault.BROKEN: StorageReason.SERVER,
+        Fault.DENIED: StorageReason.DENIED,
+        Fault.SKEWED: StorageReason.CLOCK,
+        Fault.NO_BUCKET: StorageReason.NO_BUCKET,
+        Fault.HELD: StorageReason.TIMEOUT,
+        Fault.STALLED: StorageReason.TIMEOUT,
+        Fault.HALF: StorageReason.CUT,
+    }.items():
+        s3.inject(fault)
+        with pytest.raises(StorageFailed) as failed:
+            blobs.get(digest)
+        assert (fault, reason_of(failed.value)) == (fault, reason)
+        s3.inject(Fault.NONE)
+        assert blobs.get(digest) == data
+    for fault in (Fault.FULL, Fault.OVER_QUOTA):
+        s3.inject(fault)
+        with pytest.raises(StorageFull):
+            blobs.put(b"another")
+        assert blobs.get(digest) == data, "a full store can be read"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_half_a_picture_is_never_returned_and_a_lost_one_is_named(s3: FaultyS3) -> None:
+    blobs = Blobs(URL)
+    digest = blobs.put(os.urandom(1 << 20))
+    for fault, problem in ((Fault.SHORTENED, "damaged"), (Fault.LOST, "missing")):
+        s3.inject(fault)
+        with pytest.raises(ObjectLost) as lost:
+            blobs.get(digest)
+        assert lost.value.details == {"object": picture_key(digest), "problem": problem}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_full_bucket_is_freed_by_deletions(s3: FaultyS3) -> None:
+    blobs = Blobs(URL)
+    digest = blobs.put(b"garbage")
+    s3.inject(Fault.FULL)
+    assert blobs.delete(digest, unless_written_within=-1)
+    s3.inject(Fault.NONE)
+    assert not stored_keys()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_copy_of_a_store_says_where_it_stopped_and_continues(s3: FaultyS3, tmp_path: Path) -> None:
+    folder = tmp_path / "blobs"
+    digests = Blobs(folder.as_uri()).put_all([os.urandom(1000 * n) for n in range(1, 9)])
+    for fault in (Fault.BUSY, Fault.DENIED, Fault.CUT, Fault.NO_BUCKET):
+        s3.inject(fault)
+        with pytest.raises(StorageFailed):
+            copy_store(str(folder), URL, pytest.fail, verify=True)
+    s3.inject(Fault.NONE)
+    done = copy_store(str(folder), URL, pytest.fail, verify=True)
+    assert done.copied + done.skipped == done.verified == len(digests)
+    for fault in (Fault.HALF, Fault.NO_BUCKET):
+        s3.inject(fault)
+        with pytest.raises(StorageFailed):
+            copy_store(URL, str(tmp_path / "back"), pytest.fail, verify=False)
+    s3.inject(Fault.NONE)
+    copy_store(URL, str(tmp_path / "back"), pytest.fail, verify=True)
+    back = Blobs((tmp_path / "back").as_uri())
+    assert all(hashlib.sha256(back.get(digest)).hexdigest() == digest for digest in digests)
 
 
 def test_a_full_store_is_told_from_one_that_fails(s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,43 +157,3 @@ def test_each_upload_asks_for_the_encryption_that_is_set(s3: FaultyS3, monkeypat
     with suppress(StorageFailed):
         Blobs(URL).put(os.urandom(LARGE))
     assert s3.encryption == {"AES256"}
-
-
-@pytest.fixture
-def service(s3: FaultyS3, start_service: Callable[..., Service], tmp_path: Path) -> Service:
-    """All processes, with their pictures in the bucket behind the proxy."""
-    url = f"sqlite:///{tmp_path / 'limner.db'}"
-    upgrade(url)
-    started = start_service(blob_url=URL, database_url=url, web_workers=1, metrics=False)
-    started.start("dispatcher")
-    started.start_web()
-    started.start_workers()
-    return started
-
-
-def test_a_job_outlasts_each_fault_of_the_store_and_its_picture_is_whole(service: Service, s3: FaultyS3) -> None:
-    for fault in (Fault.BUSY, Fault.FULL, Fault.CUT, Fault.HELD):
-        s3.inject(fault)
-        ids = service.submit(2, seed=list(Fault).index(fault))
-        eventually(lambda: s3.faults >= 2, 60)  # the worker has tried, and tries again
-        assert all(job.state == JobState.RUNNING for job in service.jobs(ids)), fault
-        s3.inject(Fault.NONE)
-        jobs = service.wait(ids, 120)
-        assert [(job.state, job.attempt, job.losses) for job in jobs] == [(JobState.SUCCEEDED, 1, 0)] * 2, fault
-    for key in stored_keys():
-        data = bytes(S3Store("pictures", prefix="limner", client_options={"allow_http": True}).get(key).bytes())
-        assert len(key.rsplit("/")[-1]) != 64 or hashlib.sha256(data).hexdigest() == key.rsplit("/")[-1]
-
-
-def test_the_web_server_answers_others_while_the_store_holds_its_requests(service: Service, s3: FaultyS3) -> None:
-    [job] = service.wait(service.submit(1))
-    with httpx.Client(base_url=f"http://127.0.0.1:{service.settings.port}", trust_env=False, timeout=60) as client:
-        [image] = client.get(f"/api/v1/jobs/{job.id}").json()["images"]
-        s3.inject(Fault.HELD)
-        with ThreadPoolExecutor(4) as threads:
-            held = [threads.submit(client.get, f"/api/v1/images/{image['id']}") for _ in range(4)]
-            eventually(lambda: s3.faults >= 1)
-            assert client.get(f"/api/v1/jobs/{job.id}").is_success
-            assert not any(each.done() for each in held)
-            s3.inject(Fault.NONE)
-            assert all(hashlib.sha256(each.result().content).hexdigest() == image["sha256"] for each in held)

@@ -14,12 +14,13 @@ import pytest
 from obstore.exceptions import GenericError
 from tests.buckets import unresponsive_bucket
 
-from limner_shared.errors import ConfigurationError, NotFound, StorageFailed
+from limner_shared.errors import ConfigurationError, NotFound, StorageFailed, StorageFull
 from limner_shared.storage import object_store, syncing
-from limner_shared.storage.blobs import Blobs, SetAside, picture_key
+from limner_shared.storage.blobs import INPUTS, Blobs, SetAside, picture_key
 from limner_shared.storage.media_types import media_type
-from limner_shared.storage.object_store import FAILURES, Store, is_full
+from limner_shared.storage.object_store import FAILURES, Store
 from limner_shared.storage.signed_urls import UrlSigner
+from limner_shared.storage_failures import is_full
 
 
 def test_equal_bytes_are_stored_once_under_their_digest(tmp_path: Path):
@@ -263,3 +264,19 @@ def test_only_pictures_and_renditions_have_a_media_type():
     digest = "ab" * 32
     keys = [picture_key(digest), f"renditions/ab/{digest}/512.webp", f"aside/ab/{digest}", f"inputs/{digest}"]
     assert [media_type(key) for key in keys] == ["image/png", "image/webp", None, None]
+
+
+def test_a_store_without_room_for_a_second_copy_is_freed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    blobs = Blobs(tmp_path.as_uri())
+    picture, given = blobs.put(b"picture"), blobs.put_input(b"input")
+
+    def full(*_: object) -> bool:
+        raise StorageFull
+
+    monkeypatch.setattr(Store, "move", full)
+    assert not blobs.delete(picture, unless_written_within=60), "it was written lately"
+    assert blobs.delete(picture, unless_written_within=-1)
+    assert blobs.get(picture) == b"picture", "it is set aside"
+    monkeypatch.setattr(Store, "put", full)
+    assert blobs.delete_input(given, unless_written_within=-1)
+    assert not list((tmp_path / INPUTS).iterdir())

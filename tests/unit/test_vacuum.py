@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from tests.processes import eventually
 
 from limner_client.cli.main import cli
-from limner_client.local.doctor import State
+from limner_client.local.findings import State
 from limner_client.operations import vacuum
 from limner_shared.db.engine import Database
 

@@ -29,8 +29,9 @@ def healthz() -> dict[str, str]:
 def readyz() -> tuple[dict[str, Any], int]:
     """Check readiness.
 
-    `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run, or if a worker cannot
-    use the picture store (`store` is then `failing`: full, throttled or away), while jobs are accepted and wait;
+    `status` is `ok`; `degraded` if Redis is unavailable, while jobs are still accepted and run, or if a worker or this
+    process cannot use the picture store (`store` is then `failing`, and `store_reasons` says why, such as `full`,
+    `denied` or `unreachable`), while jobs are accepted and wait;
     `overloaded` if the process has reached its limit of concurrent requests; or `unavailable` if the database cannot be
     used. `load` gives
     the slots in use and the limit of each kind, and `hints.skipped` the messages that could not be read. `dispatchers`
@@ -55,6 +56,7 @@ def readyz() -> tuple[dict[str, Any], int]:
         "database": found.database,
         "redis": found.redis,
         "store": found.store,
+        "store_reasons": found.store_reasons,
         "load": load,
         "hints": {"skipped": services.listener.skipped},
         "dispatchers": _dispatchers(found),

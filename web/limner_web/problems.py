@@ -22,7 +22,11 @@ from limner_shared.errors import (
     ModerationBlocked,
     Overloaded,
     ServiceUnavailable,
+    StorageFailed,
+    StorageFull,
 )
+from limner_shared.storage.lost_objects import ObjectLost
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -49,6 +53,9 @@ EMPTY_TEXT: Final = "Describe the picture you want."
 def install(app: Flask) -> None:
     """Register the handlers that turn every error into a problem document."""
     app.register_error_handler(LimnerError, problem)
+    app.register_error_handler(StorageFailed, _storage)
+    app.register_error_handler(StorageFull, _storage)
+    app.register_error_handler(ObjectLost, _lost)
     app.register_error_handler(ValidationError, lambda error: problem(from_validation(error)))
     app.register_error_handler(RequestEntityTooLarge, lambda _error: problem(BodyTooLarge()))
     app.register_error_handler(HTTPError, _apiflask)
@@ -159,6 +166,16 @@ def _database(error: DBAPIError) -> Response:
     log.warning("database away", error=str(error.orig)[:200])
     message = "The database is unavailable or busy. Try again shortly."
     return problem(ServiceUnavailable(message, retry_after=2))
+
+
+def _storage(error: StorageFailed | StorageFull) -> Response:
+    log.warning("the picture store fails", error=error.code, reason=reason_of(error))
+    return problem(error)
+
+
+def _lost(error: ObjectLost) -> Response:
+    log.error("an object is lost", **error.details)
+    return problem(error)
 
 
 def _unexpected(error: Exception) -> Response:

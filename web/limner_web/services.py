@@ -105,7 +105,7 @@ def build(settings: Settings) -> Services:
         watches=Watches(listener, database, supervisor),
         unchanged=UnchangedPolls(listener),
         feeds=Feeds(listener, database, supervisor),
-        probe=Probe(settings, redis),
+        probe=Probe(settings, redis, lambda: blobs.trouble),
         shutdown=Shutdown(),
         limiter=ConcurrencyLimiter(settings),
         request_rate=RequestRate(settings),

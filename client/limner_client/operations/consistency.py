@@ -19,8 +19,9 @@ from limner_shared.db.engine import Database, require_current
 from limner_shared.db.ledger import inputs_in_use
 from limner_shared.settings import Settings
 from limner_shared.storage.blobs import DIGEST_CHARS, FILES, FOLDERS, INPUTS
+from limner_shared.storage.lost_objects import Kind
 from limner_shared.storage.object_store import Store
-from limner_shared.storage.references import Kind, Reference, named_still, read_object, references
+from limner_shared.storage.references import Reference, named_still, read_object, references
 
 YOUNG_SECONDS: Final = 3600.0
 LISTED: Final = 1000

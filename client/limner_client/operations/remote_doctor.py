@@ -9,7 +9,9 @@ from typing import Any, Final, cast
 import httpx
 from pydantic import ValidationError
 
-from limner_client.local.doctor import STORE_ADVICE, Check, State, dispatcher_checks, worker_checks
+from limner_client.local.doctor import dispatcher_checks, worker_checks
+from limner_client.local.findings import Check, State
+from limner_client.local.picture_checks import store_advice
 from limner_shared.domain.fleet_views import QueueList, QueueView, WorkerList, WorkerView
 from limner_shared.errors import InvalidRequest
 from limner_shared.messaging.reports import STORE, WorkerReport
@@ -87,6 +89,11 @@ def _stores(ready: Mapping[str, Any]) -> Iterator[Check]:
     else:
         advice = "Check LIMNER_REDIS_URL and that the server runs. Jobs are accepted and run without it, more slowly."
         yield Check("redis", State.FAIL, redis, advice)
+    reasons = [str(reason) for reason in ready.get("store_reasons") or ["other"]]
+    if ready.get("store", "ok") == "ok":
+        yield Check("pictures", State.OK, "the store does not fail")
+    else:
+        yield Check("pictures", State.FAIL, f"the store fails: {', '.join(reasons)}", store_advice(reasons[0]))
 
 
 def _load(ready: Mapping[str, Any]) -> Iterator[Check]:
@@ -141,7 +148,7 @@ def _summary(found: Mapping[str, Any]) -> Iterator[Check]:
     elif stalled := found.get("stalled"):
         yield Check("workers", State.FAIL, f"stalled: {', '.join(stalled)}", "Their logs say what they wait for.")
     elif STORE in (paused := found.get("paused") or ()):
-        yield Check("workers", State.WARN, "cannot use the picture store", STORE_ADVICE)
+        yield Check("workers", State.WARN, "cannot use the picture store", "The finding about the pictures says why.")
     elif paused:
         yield Check("workers", State.WARN, f"paused after failures: {', '.join(paused)}", "Their logs say what failed.")
     else:

@@ -16,7 +16,8 @@ from typing import Any, Final
 import httpx
 from redis import Redis
 
-from limner_client.local.doctor import Check, examine
+from limner_client.local.doctor import examine
+from limner_client.local.findings import Check
 from limner_client.operations import vacuum
 from limner_client.operations.redaction import Redaction
 from limner_shared.db import fleet_queries, pause_queries, release_queries

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from limner_client.local.doctor import Check, State
+from limner_client.local.findings import Check, State
 from limner_shared.db.engine import Database
 
 MIB: Final = 1 << 20

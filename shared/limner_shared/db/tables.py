@@ -132,10 +132,7 @@ class Bulk(Base):
 
 
 class IdempotencyKey(Base):
-    """The result of a tenant's `Idempotency-Key`: a repeated request is answered with the same job or bulk.
-
-    `answer` is that of a request whose result is no single resource.
-    """
+    """The result of a tenant's `Idempotency-Key`: a repeated request is answered with the same job or bulk."""
 
     __tablename__ = "idempotency_keys"
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
@@ -143,7 +140,7 @@ class IdempotencyKey(Base):
     digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the request
     resource_id: Mapped[str] = mapped_column(String(40), index=True)
     created_at: Mapped[float] = mapped_column(index=True)
-    answer: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)
+    answer: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # if the result is no single resource
 
 
 class Job(Base):

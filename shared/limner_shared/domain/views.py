@@ -242,14 +242,25 @@ class Retried(BaseModel):
     jobs: list[str]
 
 
+class ReplyView(BaseModel):
+    """The answer in words to a message that asks for no picture."""
+
+    text: str
+    language: str = Field(description="Its language, as a code of BCP 47.")
+    examples: list[str] = Field(description="Messages that may be sent next, in that language.")
+
+
 class TurnView(BaseModel):
-    """One message of a conversation, and its job."""
+    """One message of a conversation, and its job or the answer in words."""
 
     id: str
     parent: str | None = Field(description="The turn that it answers; edited messages have the same one.")
     message: str
     created_at: datetime
-    job: JobView | None = Field(description="Null once the job was deleted.")
+    job: JobView | None = Field(description="Null once the job was deleted, and beside a `reply`.")
+    reply: ReplyView | None = Field(
+        default=None, description='The answer to a message such as "hello" or "what can you draw?", which makes no job.'
+    )
 
 
 class ConversationView(BaseModel):

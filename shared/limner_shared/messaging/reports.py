@@ -77,6 +77,8 @@ class WorkerReport(BaseModel):
     """Jobs between claim and commit."""
     closed: list[str]
     """What an open circuit breaker keeps it from: names of models, or STORE."""
+    store: str = ""
+    """Why it cannot use the picture store, if it cannot: a `StorageReason`."""
     stalled: list[str]
     """Threads that exceed the time limit of one unit of work."""
     memory_used: int = 0

@@ -159,7 +159,17 @@ REDIS_SECONDS: Final = Histogram("limner_redis_seconds", "Calls of Redis.", ("op
 REDIS_ERRORS: Final = Counter("limner_redis_errors_total", "Failed calls of Redis.", ("operation",))
 BLOB_SECONDS: Final = Histogram("limner_blob_seconds", "Calls of the picture store.", ("operation",), SHORT)
 BLOB_ERRORS: Final = Counter(
-    "limner_blob_errors_total", "Failed calls of the picture store, by error code.", ("operation", "code")
+    "limner_blob_errors_total",
+    "Failed calls of the picture store, by error code and reason: `full`, `denied`, `clock`, `no_bucket`, `busy`, "
+    "`server`, `timeout`, `unreachable`, `cut` or `other`. A bucket that fails is not called for a few seconds; calls "
+    "that would have been made then are counted too.",
+    ("operation", "code", "reason"),
+)
+LOST_OBJECTS: Final = Counter(
+    "limner_lost_objects_total",
+    "Reads of a `picture`, `input` or `file` that the database names and the picture store does not have (`missing`) "
+    "or has with other bytes (`damaged`).",
+    ("kind", "problem"),
 )
 
 # --- Web ---

@@ -8,12 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from typing import Any, Final, cast
 
 from limner_shared import metrics
 from limner_shared.errors import GenerationFailed, StorageFailed, StorageFull
 from limner_shared.metrics.instruments import ALL, STATE
 from limner_shared.settings import Settings
+from limner_shared.storage_failures import StorageReason
 from limner_shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -53,12 +55,19 @@ def start_at_zero(models: Iterable[str]) -> None:
             metrics.DATABASE_ERRORS.inc(0, operation=operation, kind=kind)
     for operation in ("command", "pipeline", "publish"):
         metrics.REDIS_ERRORS.inc(0, operation=operation)
-    for code in (StorageFull.code, StorageFailed.code):
-        metrics.BLOB_ERRORS.inc(0, operation="put", code=code)
+    _start_store_at_zero()
     for state in ("delivered", "pending", "failed"):
         metrics.WEBHOOK_DELIVERIES.inc(0, state=state)
     for what in ("text", "picture"):
         metrics.MODERATED.inc(0, what=what, result="blocked")
+
+
+def _start_store_at_zero() -> None:
+    for reason in StorageReason:
+        code = StorageFull.code if reason is StorageReason.FULL else StorageFailed.code
+        metrics.BLOB_ERRORS.inc(0, operation="put", code=code, reason=reason.value)
+    for kind, problem in product(("picture", "input", "file"), ("missing", "damaged")):
+        metrics.LOST_OBJECTS.inc(0, kind=kind, problem=problem)
 
 
 def share_values() -> Callable[[int], None]:

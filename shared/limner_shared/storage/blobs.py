@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from limner_shared.errors import NotFound, StorageFailed
+from limner_shared.errors import StorageFailed, StorageFull
+from limner_shared.storage.lost_objects import FILE_LOST, Kind, Loss, ObjectLost, is_complete, lost_object
 from limner_shared.storage.object_store import Store
 
 CHECKPOINTS: Final = "half-made"
@@ -21,6 +22,7 @@ FILES: Final = "files"
 ASIDE: Final = "aside"
 RENDITIONS: Final = "renditions"
 DIGEST_CHARS: Final = 64
+PROBE: Final = b"limner was here\n"
 FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
 """The folders of the pictures: the first two characters of a digest."""
 
@@ -35,9 +37,22 @@ class SetAside(NamedTuple):
 class Blobs:
     """Bytes by their SHA-256. Blobs never change, so a repeated write is harmless."""
 
-    def __init__(self, url: str) -> None:
-        self._store = Store(url)
+    def __init__(self, url: str, before_call: Callable[[], None] = lambda: None) -> None:
+        """`before_call` is called before each call of the store, which is one unit of work with a time limit."""
+        self._store = Store(url, before_call)
         self.folder: Path | None = self._store.folder
+
+    @property
+    def trouble(self) -> str:
+        """Why the store failed lately in this process, if it is a bucket; otherwise empty."""
+        return self._store.trouble
+
+    def check(self) -> None:
+        """Write and read a small object. Raises StorageFull or StorageFailed."""
+        try:
+            self.get(self.put(PROBE))
+        except ObjectLost as error:
+            raise StorageFailed("The picture store does not return what was written.") from error
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""
@@ -53,11 +68,8 @@ class Blobs:
         return digests
 
     def get(self, digest: str) -> bytes:
-        """The bytes of a digest. Raises NotFound or StorageFailed."""
-        found = self._get(picture_key(digest))
-        if found is None:
-            raise NotFound("The picture's bytes are no longer stored.")
-        return found
+        """The bytes of a digest. Raises ObjectLost if they are missing or damaged, or StorageFailed."""
+        return self._read(Kind.PICTURE, picture_key(digest), digest, "The picture's bytes are {}.")
 
     def put_input(self, data: bytes) -> str:
         """Store an input picture and return its SHA-256 in hex. Raises StorageFull or StorageFailed."""
@@ -66,13 +78,18 @@ class Blobs:
         return digest
 
     def get_input(self, digest: str) -> bytes:
-        """The bytes of an input picture. Raises NotFound if it is missing or damaged, or StorageFailed."""
-        found = self._get(input_key(digest))
-        if found is None:
-            raise NotFound("The picture that this job starts from is no longer stored: send it again.")
-        if hashlib.sha256(found).hexdigest() != digest:
-            raise NotFound("The stored picture that this job starts from is damaged: send it again.")
-        return found
+        """The bytes of an input picture. Raises ObjectLost if they are missing or damaged, or StorageFailed."""
+        message = "The picture that this job starts from is {}: send it again."
+        return self._read(Kind.INPUT, input_key(digest), digest, message)
+
+    def _read(self, kind: Kind, key: str, digest: str, message: str) -> bytes:
+        for _ in range(2):  # the bytes may have been damaged on their way
+            found = self._get(key)
+            if found is None:
+                raise lost_object(kind, key, Loss.MISSING, message)
+            if hashlib.sha256(found).hexdigest() == digest:
+                return found
+        raise lost_object(kind, key, Loss.DAMAGED, message)
 
     def _get(self, key: str) -> bytes | None:
         found = self._store.get(key)
@@ -103,8 +120,10 @@ class Blobs:
     # --- renditions of pictures: made again when missing, and deleted with the picture or by age ---
 
     def get_rendition(self, digest: str, name: str) -> bytes | None:
-        """A stored rendition of a picture, or None. Raises StorageFailed."""
-        return self._store.get(f"{_renditions(digest)}/{name}")
+        """A stored rendition of a picture; None if it is missing or incomplete. Raises StorageFailed."""
+        found = self._store.get(f"{_renditions(digest)}/{name}")
+        # It is not synced to the disk: a power failure may have left a part of it.
+        return found if found is not None and is_complete(found) else None
 
     def put_rendition(self, digest: str, name: str, data: bytes) -> None:
         """Store a rendition of a picture. Raises StorageFull or StorageFailed."""
@@ -122,10 +141,11 @@ class Blobs:
         self._store.put(file_part_key(file_id, number), data)
 
     def get_file_part(self, file_id: str, number: int) -> bytes:
-        """A part of a file. Raises NotFound or StorageFailed."""
-        found = self._store.get(file_part_key(file_id, number))
+        """A part of a file. Raises ObjectLost or StorageFailed."""
+        key = file_part_key(file_id, number)
+        found = self._store.get(key)
         if found is None:
-            raise NotFound("The file's bytes are no longer stored.")
+            raise lost_object(Kind.FILE, key, Loss.MISSING, FILE_LOST)
         return found
 
     def delete_file(self, file_id: str, parts: int) -> None:
@@ -200,7 +220,10 @@ class Blobs:
                 self._store.delete(key)
 
     def _set_aside(self, key: str, unless_written_within: float) -> bool:
-        return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
+        try:
+            return self._store.move(key, f"{ASIDE}/{key}", unless_written_within)
+        except StorageFull:  # a bucket has no room for a second copy
+            return self._store.replace(key, f"{ASIDE}/{key}", unless_written_within)
 
     def _drop_old(self, folder: str, key: str, seconds: float) -> bool:
         name = PurePosixPath(key).name

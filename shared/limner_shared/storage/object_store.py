@@ -4,11 +4,10 @@ none.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -22,6 +21,7 @@ from limner_shared.circuit_breaker import Breaker, BreakerState
 from limner_shared.errors import ConfigurationError, StorageFailed, StorageFull
 from limner_shared.storage.media_types import media_type
 from limner_shared.storage.whole_files import write_files
+from limner_shared.storage_failures import StorageReason, failure, reason_of
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -36,16 +36,8 @@ FAILURES: Final = 3
 OPEN_SECONDS: Final = 10.0
 """After FAILURES consecutive failures a bucket is not called for this long: work with many calls must not wait for
 each."""
-FULL: Final = (
-    "No space left",
-    "StorageFull",
-    "Disk quota",
-    "os error 28",
-    "os error 27",
-    "FileTooLarge",
-    "disk is full",
-)
-"""What messages of a full disk, store or database say."""
+TROUBLE_SECONDS: Final = 60.0
+"""How long a failure is reported as long as no call has succeeded since."""
 LISTED_AT_ONCE: Final = 1000
 CLOUDS: Final = ("AWS_", "AZURE_", "GOOGLE_")
 FROM_ENVIRONMENT: Final = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate")
@@ -56,9 +48,12 @@ options are passed explicitly."""
 class Store:
     """An object store. Every method raises StorageFull or StorageFailed; the constructor raises ConfigurationError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, before_call: Callable[[], None] = lambda: None) -> None:
+        """`before_call` is called before each call of the store, which is one unit of work with a time limit."""
         self.folder: Path | None = None
+        self._before_call = before_call
         self._breaker: Breaker | None = None
+        self._failed_at = float("-inf")
         if urlsplit(url).scheme == "file":
             self.folder = Path(unquote(urlsplit(url).path))
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +63,13 @@ class Store:
         else:
             self._breaker = Breaker(FAILURES, OPEN_SECONDS, OPEN_SECONDS)
             self._store = open_bucket(url)
+
+    @property
+    def trouble(self) -> str:
+        """Why this bucket is not called now, or failed lately and was not called since; otherwise empty."""
+        if self._breaker is None or self._breaker.state is BreakerState.CLOSED:
+            return ""
+        return self._breaker.reason if time.monotonic() - self._failed_at < TROUBLE_SECONDS else ""
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Store bytes under a key. With `durable` they survive a power failure from then on."""
@@ -88,7 +90,9 @@ class Store:
         with self._call("get"):
             try:
                 return self._store.get(key).bytes().to_bytes()
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if reason_of(error) is StorageReason.NO_BUCKET:  # then no object is known to be missing
+                    raise
                 return None
 
     def age(self, key: str) -> float | None:
@@ -132,6 +136,21 @@ class Store:
         self.delete(key)
         return True
 
+    def replace(self, key: str, to: str, unless_younger: float) -> bool:
+        """Move as `move` does, where there is no room for two copies: `key` is deleted before `to` is written.
+
+        If there is no room even then, or the process ends in between, the bytes are gone: only for what may be deleted.
+        """
+        data, age = self.get(key), self.age(key)
+        if data is None or age is None:
+            return True
+        if age < unless_younger:
+            return False
+        self.delete(key)
+        with suppress(StorageFull, StorageFailed):
+            self.put(to, data)
+        return True
+
     def list(self, prefix: str) -> Iterator[list[tuple[str, float]]]:
         """All keys in a folder with their ages in seconds, in pages."""
         for page in self._pages(prefix):
@@ -154,26 +173,28 @@ class Store:
 
     @contextmanager
     def _call(self, operation: str) -> Iterator[None]:
+        self._before_call()
         with metrics.BLOB_SECONDS.time(operation=operation):
             try:
                 with self._errors():
                     yield
             except (StorageFull, StorageFailed) as error:
-                metrics.BLOB_ERRORS.inc(operation=operation, code=error.code)
+                metrics.BLOB_ERRORS.inc(operation=operation, code=error.code, reason=reason_of(error))
                 raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         if self._breaker is not None and self._breaker.state is BreakerState.OPEN:
-            raise StorageFailed("The picture store does not respond; it is tried again in a few seconds.")
+            reason = StorageReason(self._breaker.reason)
+            raise failure(reason, "it fails", "; it is tried again in a few seconds")
         try:
             yield
         except (BaseError, OSError) as error:
-            if is_full(error):
-                raise StorageFull from error  # it responds, and can be read: the circuit breaker is not concerned
-            if self._breaker is not None:
-                self._breaker.failed()
-            raise StorageFailed(f"The picture store cannot be used: {type(error).__name__}.") from error
+            reason = reason_of(error)
+            if self._breaker is not None and reason is not StorageReason.FULL:  # a full store responds, and can be read
+                self._breaker.failed(reason)
+                self._failed_at = time.monotonic()
+            raise failure(reason, type(error).__name__) from error
         else:
             if self._breaker is not None:
                 self._breaker.succeeded()
@@ -222,11 +243,3 @@ def _move_file(file: Path, to: Path, unless_younger: float) -> bool:
         return False
     os.utime(to)
     return True
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error, or the one that it wraps, says that the disk or a quota is full."""
-    # The store wraps the operating system's error and keeps only its text.
-    text = str(error)
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return full or any(hint in text for hint in FULL)

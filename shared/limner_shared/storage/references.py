@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 from sqlalchemy import func, select
@@ -15,17 +14,10 @@ from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.ledger import inputs_in_use
 from limner_shared.db.tables import Image, Input
 from limner_shared.storage.blobs import ASIDE, file_of, file_part_key, input_key, picture_key
+from limner_shared.storage.lost_objects import Kind
 from limner_shared.storage.object_store import Store
 
 PAGE: Final = 1000
-
-
-class Kind(StrEnum):
-    """What an object is."""
-
-    PICTURE = "picture"
-    INPUT = "input"
-    FILE = "file"
 
 
 class Reference(NamedTuple):

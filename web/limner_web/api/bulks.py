@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, Literal
 
 from apiflask import APIBlueprint
-from flask import Response, make_response, request, stream_with_context, url_for
+from flask import Response, make_response, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.db import ledger, queries
@@ -27,6 +27,7 @@ from limner_web.intake.headers import JobHeaders
 from limner_web.intake.webhooks import bulk_webhook
 from limner_web.limits import CANCELED_AT_ONCE
 from limner_web.services import Services, get_services
+from limner_web.serving.downloads import download
 
 JSONL: Final = ("application/jsonl", "application/x-ndjson", "application/x-jsonlines", "text/plain")
 RESULTS_PAGE: Final = 100
@@ -188,9 +189,8 @@ def get_results(bulk_id: str, query: ResultsQuery) -> Response:
         fetch = partial(services.storage.call, services.blobs.get)
         stream = archive.zipped(fetch, lambda: _pages(services, bulk_id), _line)
         headers = {"Content-Disposition": f'attachment; filename="{bulk_id}.zip"'}
-        return Response(stream_with_context(stream), mimetype="application/zip", headers=headers)
-    lines = _grouped(map(_line, _pages(services, bulk_id)))
-    return Response(stream_with_context(lines), mimetype="application/jsonl")
+        return download(stream, "application/zip", headers)
+    return download(_grouped(map(_line, _pages(services, bulk_id))), "application/jsonl")
 
 
 def _pause(bulk_id: str, *, paused: bool) -> BulkView:
@@ -211,9 +211,9 @@ def _line(shown: Shown) -> str:
     return plain_view(shown).model_dump_json() + "\n"
 
 
-def _grouped(lines: Iterator[str]) -> Iterator[str]:
+def _grouped(lines: Iterator[str]) -> Iterator[bytes]:
     while group := list(islice(lines, LINES_AT_ONCE)):
-        yield "".join(group)
+        yield "".join(group).encode()
 
 
 def _pages(services: Services, bulk_id: str) -> Iterator[Shown]:

@@ -16,7 +16,9 @@ from limner_shared.db.file_tables import StoredFile
 from limner_shared.db.files import NewFile, Room
 from limner_shared.domain.card_fields import refuse
 from limner_shared.domain.ids import new_id
-from limner_shared.errors import BodyTooLarge, StorageFailed, TooManyRequests
+from limner_shared.errors import BodyTooLarge, Overloaded, StorageFailed, StorageFull, TooManyRequests
+from limner_shared.storage import lost_objects
+from limner_shared.storage.blobs import file_part_key
 from limner_web.intake.headers import JobHeaders
 from limner_web.intake.idempotency import Kind, Repeat, create_once
 from limner_web.limits import MAX_FILES, MAX_IMAGE_BYTES
@@ -71,13 +73,26 @@ def store_file(services: Services, tenant_id: str, body: IO[bytes], about: NewFi
 
 
 def read_file(services: Services, row: StoredFile) -> Iterator[bytes]:
-    """Yield a file's bytes, one part in memory. Raises NotFound or StorageFailed."""
+    """Yield a file's bytes, one part in memory.
+
+    Raises StorageFailed or Overloaded; ObjectLost for a missing part, and instead of the last part if the parts are not
+    the file that was uploaded.
+    """
+    digest, size = hashlib.sha256(), 0
     for number in range(row.parts):
-        yield services.storage.call(services.blobs.get_file_part, row.id, number)
+        part = services.storage.call(services.blobs.get_file_part, row.id, number)
+        services.storage.call(digest.update, part)
+        size += len(part)
+        if number == row.parts - 1 and (size, digest.hexdigest()) != (row.size_bytes, row.sha256 or digest.hexdigest()):
+            raise lost_objects.damaged_file(file_part_key(row.id, number))
+        yield part
 
 
 def read_image(services: Services, tenant_id: str, field: str, file_id: str) -> bytes:
-    """The bytes of an uploaded image. Raises NotFound, StorageFailed, or InvalidRequest for one that is too large."""
+    """The bytes of an uploaded image.
+
+    Raises NotFound, StorageFailed or Overloaded as `read_file` does, or InvalidRequest for one that is too large.
+    """
     with services.database.read() as session:
         row = files.file(session, tenant_id, file_id)
     if row.size_bytes > MAX_IMAGE_BYTES:
@@ -95,7 +110,7 @@ def delete_file(services: Services, tenant_id: str, file_id: str) -> None:
 
 def delete_bytes(services: Services, file_id: str, parts: int) -> None:
     """Delete a file's parts. If the store fails, the dispatcher deletes them later, because they have no row."""
-    with suppress(StorageFailed):
+    with suppress(StorageFailed, StorageFull, Overloaded):
         services.storage.call(services.blobs.delete_file, file_id, parts)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from apiflask import APIBlueprint
-from flask import Response, jsonify, request, stream_with_context
+from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.datastructures import FileStorage
 
@@ -22,6 +21,7 @@ from limner_web.intake.headers import JobHeaders
 from limner_web.openai import batch_output
 from limner_web.request_checks import BROKEN_BODY, cut_off
 from limner_web.services import Services, get_services
+from limner_web.serving.downloads import download
 
 bp = APIBlueprint("openai_files", __name__, url_prefix="/v1/files", enable_openapi=False)
 
@@ -99,7 +99,7 @@ def get_content(file_id: str) -> Response:
         with services.database.read() as session:
             batch = batches.batch(session, tenant_id(), row.batch_id)
         content = batch_output.read(services, batch, errors=batch.error_file_id == row.id)
-    return Response(stream_with_context(content), HTTPStatus.OK, headers, mimetype="application/octet-stream")
+    return download(content, "application/octet-stream", headers)
 
 
 @bp.delete("/<id:file_id>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -38,17 +38,27 @@ class Health:
     dispatchers: Sequence[DispatcherReport] = ()
     workers: Sequence[WorkerReport] = ()
     paused: Paused = field(default_factory=Paused)
+    store_trouble: str = ""
+    """Why the picture store failed lately in this process; empty if it did not."""
 
     @property
     def store(self) -> str:
-        """The state of the picture store, as the workers find it: `ok` or `failing`."""
-        return "failing" if any(STORE in report.closed for report in self.workers) else "ok"
+        """The state of the picture store, as the workers and this process find it: `ok` or `failing`."""
+        return "failing" if self.store_trouble or any(STORE in report.closed for report in self.workers) else "ok"
+
+    @property
+    def store_reasons(self) -> list[str]:
+        """Why the picture store fails."""
+        found = {report.store for report in self.workers if STORE in report.closed} | {self.store_trouble}
+        return sorted(found - {""})
 
 
 class Probe:
     """Checks the database and Redis. It works even while requests hold all connections of the pool."""
 
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, redis: Redis, store_trouble: Callable[[], str]) -> None:
+        """`store_trouble` tells why the picture store failed lately in this process."""
+        self._store_trouble = store_trouble
         self._url = settings.resolved_database_url
         self._redis = redis
         self._database = Database.of(settings)
@@ -64,7 +74,8 @@ class Probe:
         """Return a result that is at most FRESH_SECONDS old."""
         with self._lock:
             if time.monotonic() - self._checked_at > FRESH_SECONDS:
-                self._health = self._check_redis(self._check_database())
+                found = self._check_redis(self._check_database())
+                self._health = replace(found, store_trouble=self._store_trouble())
                 self._checked_at = time.monotonic()
             return self._health
 

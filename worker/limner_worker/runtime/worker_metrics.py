@@ -37,6 +37,7 @@ def report(
         device=device_name(device),
         held=held,
         closed=admission.paused(),
+        store=admission.store.reason,
         stalled=sorted(stalled),
         memory_used=used,
         memory_total=total,

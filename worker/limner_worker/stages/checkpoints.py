@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from limner_shared.errors import StorageFailed, StorageFull
 from limner_shared.storage.blobs import Blobs
+from limner_shared.storage_failures import reason_of
 from limner_shared.telemetry import get_logger
 from limner_shared.threads import Supervisor
 from limner_worker.engine.job_run import JobRun, Row
 
 log = get_logger(__name__)
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long a worker that drains or ends waits for a slow store. What is not stored by then costs some steps."""
 
 
 class CheckpointStore:
@@ -25,6 +30,10 @@ class CheckpointStore:
         self._blobs = blobs
         self._fingerprints = fingerprints
         self._thread = threads.pool("checkpoints", 1)
+        self._lock = threading.Lock()
+        self._waiting: dict[str, bytes] = {}
+        """The newest checkpoint of each image that is to be written: a slow store does not make them pile up."""
+        self._give_up_at = float("inf")
 
     def store(self, job: JobRun, index: int, checkpoint: bytes) -> None:
         """Store an image's checkpoint and the batches so far, asynchronously on a separate thread."""
@@ -32,13 +41,26 @@ class CheckpointStore:
         about = self._fingerprints[job.claim.spec.model]
         header = {"buckets": task.buckets, "places": task.places, "fingerprint": about}
         job.checkpointed_images.add(index)
-        self._thread.submit(self._write, _name(job.id, index), json.dumps(header).encode() + b"\n" + checkpoint)
+        name = _name(job.id, index)
+        with self._lock:
+            is_new = name not in self._waiting
+            self._waiting[name] = json.dumps(header).encode() + b"\n" + checkpoint
+        if is_new:
+            self._thread.submit(self._write, name)
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str) -> None:
+        data = self._take(name)
+        if data is None or time.monotonic() > self._give_up_at:
+            return
         try:
             self._blobs.store_checkpoint(name, data)
         except (StorageFailed, StorageFull) as error:
-            log.warning("could not store a checkpoint", job=name.rpartition("-")[0], image=name, error=error.code)
+            about = {"job": name.rpartition("-")[0], "image": name, "error": error.code, "reason": reason_of(error)}
+            log.warning("could not store a checkpoint", **about)
+
+    def _take(self, name: str) -> bytes | None:
+        with self._lock:
+            return self._waiting.pop(name, None)
 
     def load(self, job: JobRun) -> None:
         """Load the checkpoints of earlier attempts into the job's rows, if this is not the first attempt."""
@@ -85,16 +107,21 @@ class CheckpointStore:
             self._thread.submit(self._delete, _name(job.id, index))
 
     def flush(self) -> None:
-        """Wait for the writes and deletions that were submitted before."""
+        """Wait for the writes and deletions that were submitted before, for PATIENCE_SECONDS at most."""
         done = threading.Event()
         self._thread.submit(done.set)
-        done.wait()
+        if not done.wait(PATIENCE_SECONDS):
+            log.warning("checkpoints are late, going on without them", waiting=len(self._waiting))
 
     def close(self) -> None:
-        """Wait for the pending writes and deletions."""
+        """Wait for the pending writes and deletions; none begins after PATIENCE_SECONDS."""
+        self._give_up_at = time.monotonic() + PATIENCE_SECONDS
         self._thread.close()
 
     def _delete(self, name: str) -> None:
+        self._take(name)
+        if time.monotonic() > self._give_up_at:
+            return
         try:
             self._blobs.delete_checkpoint(name)
         except StorageFailed as error:

@@ -27,7 +27,7 @@ from limner_shared.domain.embeddings import Embedding
 from limner_shared.domain.jobs import Lane
 from limner_shared.domain.replay import DRAWN_AS, SCENE, SHARED_WITH, STYLE
 from limner_shared.domain.scenes import Scene
-from limner_shared.errors import LimnerError, StorageFailed
+from limner_shared.errors import LimnerError
 from limner_shared.storage.blobs import Blobs
 from limner_shared.telemetry import get_logger, job_ids
 from limner_shared.threads import Supervisor
@@ -215,10 +215,6 @@ class Deduplicator:
             return []
         try:
             contents = [self._blobs.get(image.sha256) for image in images]
-            if any(
-                hashlib.sha256(data).hexdigest() != image.sha256 for data, image in zip(contents, images, strict=True)
-            ):
-                raise StorageFailed("The stored picture is damaged.")
             for data in contents:
                 self._blobs.put(data)  # renews its age: retention must not delete it before the new row refers to it
         except LimnerError as error:

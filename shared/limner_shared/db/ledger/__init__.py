@@ -31,12 +31,13 @@ from limner_shared.db.ledger.bulks import (
     unswept_bulks,
 )
 from limner_shared.db.ledger.conversations import (
+    NO_JOB,
     add_turn,
-    drop_conversation,
     open_conversation,
     rename_conversation,
+    title_of,
 )
-from limner_shared.db.ledger.deletion import delete_image, delete_job
+from limner_shared.db.ledger.deletion import delete_conversation, delete_image, delete_job
 from limner_shared.db.ledger.idempotency import (
     Known,
     delete_idempotency_key,
@@ -86,6 +87,7 @@ from limner_shared.db.ledger.unique import hold_unique_keys
 __all__ = [
     "LOCAL_NAME",
     "LOCAL_TENANT",
+    "NO_JOB",
     "AttemptKey",
     "Change",
     "Claim",
@@ -106,12 +108,12 @@ __all__ = [
     "claim",
     "claim_next",
     "collect_garbage",
+    "delete_conversation",
     "delete_idempotency_key",
     "delete_image",
     "delete_job",
     "delete_old_idempotency_keys",
     "drop_bulk",
-    "drop_conversation",
     "ensure_tenant",
     "expire",
     "fail",
@@ -155,6 +157,7 @@ __all__ = [
     "store_idempotency_key",
     "submit",
     "sweep_bulk",
+    "title_of",
     "touch_bulk",
     "unmark_garbage",
     "unmark_inputs",

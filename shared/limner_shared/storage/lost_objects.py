@@ -1,0 +1,60 @@
+"""Objects that a row names and the picture store does not have, has with other bytes, or does not return."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from limner_shared import metrics
+from limner_shared.errors import LimnerError, NotFound
+
+
+class Kind(StrEnum):
+    """What an object is."""
+
+    PICTURE = "picture"
+    INPUT = "input"
+    FILE = "file"
+
+
+class Loss(StrEnum):
+    """What is wrong with a lost object."""
+
+    MISSING = "missing"
+    DAMAGED = "damaged"
+
+
+class ObjectLost(NotFound):
+    """The stored bytes are missing, or are not those that were stored."""
+
+
+class ObjectUnreadable(LimnerError):
+    """The picture that this job starts from cannot be read, while others can: send it again."""
+
+    code, title, status, retryable = "object_unreadable", "Object unreadable", 503, True
+
+
+WORDS: Final = {Loss.MISSING: "no longer stored", Loss.DAMAGED: "damaged"}
+FILE_LOST: Final = "The file's bytes are {}."
+PNG_END: Final = b"IEND\xaeB`\x82"
+JPEG_END: Final = b"\xff\xd9"
+ZEROS: Final = bytes(16)
+"""What a file system may leave of a file that had its length and not its data; compressed data does not end so."""
+
+
+def lost_object(kind: Kind, key: str, loss: Loss, message: str) -> ObjectLost:
+    """The error for a lost object, which is counted. `{}` in the message becomes what is wrong with it."""
+    metrics.LOST_OBJECTS.inc(kind=kind.value, problem=loss.value)
+    return ObjectLost(message.format(WORDS[loss]), object=key, problem=loss.value)
+
+
+def damaged_file(key: str) -> ObjectLost:
+    """The error for a file whose parts are not what was uploaded, found at the part with this key."""
+    return lost_object(Kind.FILE, key, Loss.DAMAGED, FILE_LOST)
+
+
+def is_complete(file: bytes) -> bool:
+    """Whether a PNG, JPEG or WebP file has its last bytes."""
+    if file.startswith(b"RIFF"):
+        return len(file) - 8 == int.from_bytes(file[4:8], "little") and not file.endswith(ZEROS)
+    return file.endswith((PNG_END, JPEG_END))

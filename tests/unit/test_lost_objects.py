@@ -1,0 +1,101 @@
+"""A picture store that fails says why, and half a picture is never returned."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from obstore.exceptions import GenericError
+from PIL import Image
+
+from limner_shared import metrics
+from limner_shared.errors import StorageFailed
+from limner_shared.storage.blobs import Blobs, picture_key
+from limner_shared.storage.lost_objects import ObjectLost
+from limner_shared.storage.object_store import Store
+from limner_shared.storage_failures import StorageReason, reason_of
+
+TEXTS = {
+    "status code: 507 Insufficient Storage: <Code>XMinioStorageFull</Code>": StorageReason.FULL,
+    "status code: 403 Forbidden: <Error><Code>QuotaExceeded</Code></Error>": StorageReason.FULL,
+    "Unable to copy data to file: No space left on device (os error 28)": StorageReason.FULL,
+    "status code: 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>": StorageReason.CLOCK,
+    "status code: 403 Forbidden: <Error><Code>InvalidAccessKeyId</Code></Error>": StorageReason.DENIED,
+    "Unable to open file: Permission denied (os error 13)": StorageReason.DENIED,
+    "status code: 404 Not Found: <Error><Code>NoSuchBucket</Code></Error>": StorageReason.NO_BUCKET,
+    "status code: 503 Service Unavailable: <Code>SlowDown</Code>": StorageReason.BUSY,
+    "status code: 500 Internal Server Error": StorageReason.SERVER,
+    "HTTP error: error sending request HttpError { kind: Timeout, source: TimedOut }": StorageReason.TIMEOUT,
+    "HTTP error: error sending request HttpError { kind: Connect, Os { code: 111 } }": StorageReason.UNREACHABLE,
+    "HTTP error: request or response body error HttpError { kind: Interrupted }": StorageReason.CUT,
+    "something new": StorageReason.OTHER,
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), TEXTS.items())
+def test_the_reason_of_a_failure_is_read_from_what_the_store_answered(text: str, reason: StorageReason):
+    assert reason_of(GenericError(text)) is reason
+
+
+def test_a_picture_whose_bytes_are_missing_or_damaged_is_not_returned_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lost: list[dict[str, str]] = []
+
+    def record(**labels: str) -> None:
+        lost.append(labels)
+
+    monkeypatch.setattr(metrics.LOST_OBJECTS, "inc", record)
+    blobs = Blobs(tmp_path.as_uri())
+    digest = blobs.put(b"a whole picture")
+    file = tmp_path / picture_key(digest)
+    file.write_bytes(b"a whole")
+    with pytest.raises(ObjectLost, match="damaged"):
+        blobs.get(digest)
+    file.unlink()
+    with pytest.raises(ObjectLost, match="no longer stored"):
+        blobs.get(digest)
+    with pytest.raises(ObjectLost, match="no longer stored"):
+        blobs.get_file_part("file_1", 0)
+    assert [tuple(labels.values()) for labels in lost] == [
+        ("picture", "damaged"),
+        ("picture", "missing"),
+        ("file", "missing"),
+    ]
+
+
+def test_bytes_that_were_damaged_on_their_way_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    blobs = Blobs(tmp_path.as_uri())
+    digest = blobs.put(b"a whole picture")
+    whole, answers = Store.get, [b"a whole"]
+
+    def get(store: Store, key: str) -> bytes | None:
+        return answers.pop() if answers else whole(store, key)
+
+    monkeypatch.setattr(Store, "get", get)
+    assert blobs.get(digest) == b"a whole picture"
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_a_rendition_that_a_power_failure_left_in_part_counts_as_missing(tmp_path: Path, kind: str):
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).convert("RGB").save(buffer, kind)
+    blobs, data = Blobs(tmp_path.as_uri()), buffer.getvalue()
+    blobs.put_rendition("ab" * 32, f"full.{kind}", data)
+    assert blobs.get_rendition("ab" * 32, f"full.{kind}") == data
+    for part in (b"", data[: len(data) // 2], data[:-1], data[: len(data) // 2] + bytes(len(data) - len(data) // 2)):
+        blobs.put_rendition("ab" * 32, f"full.{kind}", part)
+        assert blobs.get_rendition("ab" * 32, f"full.{kind}") is None
+
+
+def test_a_store_that_returns_other_bytes_than_were_written_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def get(_store: Store, _key: str) -> bytes:
+        return b"other bytes"
+
+    Blobs(tmp_path.as_uri()).check()
+    monkeypatch.setattr(Store, "get", get)
+    with pytest.raises(StorageFailed, match="does not return what was written"):
+        Blobs(tmp_path.as_uri()).check()
