@@ -110,7 +110,7 @@ def working(world: World) -> Iterator[None]:
         session.execute(insert(Leader).values(duty="x", owner="a test", until=4e9))
 
     def run() -> None:
-        while not ended.wait(0.005):
+        while not ended.wait(0.02):
             with database.read() as session:
                 jobs = session.scalars(select(Job.id).where(Job.state == "queued", Job.released_at.is_not(None))).all()
                 waits = session.scalar(select(WebhookDelivery.id).where(WebhookDelivery.state == "pending"))
