@@ -80,6 +80,7 @@ def test_what_somebody_says_leaves_nothing_out() -> None:
         ("un cerisier<, je préfère qu'il n'y ait pas {d'oiseaux}>", "un cerisier", "oiseaux"),
         ("お風呂のセイウチ<、{アヒルのおもちゃ}は無しで>", "お風呂のセイウチ", "アヒルのおもちゃ"),
         ("a street<, no {party}>, no art", "a street", "party, art"),
+        ("a street< without {cars}>, people and bicycles", "a street", "cars, people, bicycles"),
     ],
 )
 def test_a_thing_of_the_rules_is_the_whole_thing_and_its_clause_goes(text: str, prompt: str, left_out: str) -> None:
@@ -129,9 +130,26 @@ def test_a_negation_of_leaving_out_leaves_nothing_out(text: str) -> None:
     assert (found.prompt, found.negative_prompt) == (text, "")
 
 
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("a dog in a hat, no rush", "a dog in a hat"),
+        ("ein Hund, kein Stress", "ein Hund"),
+        ("pas de panique, un chat bleu", "un chat bleu"),
+        ("um cão, sem problema", "um cão"),
+        ("geen haast, een kat", "een kat"),
+    ],
+)
+def test_a_courtesy_leaves_nothing_out(text: str, prompt: str) -> None:
+    found = interpret(text, (), ())
+    assert (found.prompt, found.negative_prompt) == (prompt, "")
+    assert read(marked("a dog<, no {hurry} at all>")).negative_prompt == ""
+
+
 def test_a_clause_ends_before_another_thing_to_draw_and_a_negated_one_is_none() -> None:
     found = read(marked("a house< without any {windows} and a {tree}>"))
     assert (found.prompt, found.negative_prompt) == ("a house and a tree", "windows")
+    assert read(marked("<no {clouds} and a {sun}>")).prompt == "a sun"
     assert read(marked("a cat< not without a {hat}>")).negative_prompt == ""
 
 

@@ -147,7 +147,8 @@ def _shortened(request: Request, found: Conditions, tagged: Tagged) -> Condition
 
     if clauses:  # the rules may have taken too much for what is left out
         drawn = read(without_asking(tagged.asking_nothing, language, spans)).prompt
-        found = found.model_copy(update={"prompt": drawn})
+        if not leaving_out.named_in(drawn, found):
+            found = found.model_copy(update={"prompt": drawn})
     found = merged(found, read(rest), tagged)
     return leaving_out.completed(found, clauses, tagged) if clauses else found
 

@@ -42,14 +42,22 @@ def clauses(tagged: Tagged, language: Language) -> list[Clause]:
     found: list[Clause] = []
     for start, until in _runs(tagged.text, tagged.leaving, units, POSSIBLE):
         end = start + begins_another(tagged.text[start:until], patterns)
+        if not start and (joins := patterns.joined_first.match(tagged.text[end:until])):
+            end += joins.end()
         inside = [unit for unit in units if start <= unit[0] and unit[1] <= end]
         named = _runs(tagged.text, tagged.left_out, inside)
         sure = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
         things = [_plain(tagged.text[first:last], language) for first, last in sure]
+        things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
         says_so = sum(last - first for first, last in sure) < sum(last - first for first, last in inside)
-        if any(things) and says_so and not _is_said(tagged.text, (start, end), patterns):
-            found.append(Clause((start, end), tuple(filter(None, things))))
+        if things and says_so and not _is_said(tagged.text, (start, end), patterns):
+            found.append(Clause((start, end), tuple(things)))
     return found
+
+
+def named_in(prompt: str, conditions: Conditions) -> bool:
+    """Return whether a prompt has a thing that the conditions leave out."""
+    return any(_is_part(thing, prompt) for thing in _things(conditions))
 
 
 def completed(conditions: Conditions, found: Sequence[Clause], tagged: Tagged) -> Conditions:

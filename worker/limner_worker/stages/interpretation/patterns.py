@@ -47,6 +47,7 @@ class RequestPatterns:
     """A word that joins, at the beginning of a text."""
     doubled: Pattern
     """A negation of leaving out: "not without"."""
+    idle: Pattern
     another: Pattern
     """What begins another thing to draw, after things without an article: "and a" of "without windows and a tree"."""
     speech: Pattern
@@ -86,6 +87,7 @@ def patterns_for(language: Language) -> RequestPatterns:
         size=compiled(_size(language)),
         without=compiled(_filled(source, language) for source in requests.without),
         doubled=expression(_whole(any_(language.connectives.doubled), language)),
+        idle=expression(any_(language.connectives.idle)),
         another=expression(rf"(?:\s(?:{and_})|,(?:\s(?:{and_}))?)\s+(?=(?:{any_(language.connectives.indefinite)})\s)"),
         joined_first=expression(rf"^\W*(?:{and_})\s"),
         speech=expression(rf"(?<!\w)({any_(requests.speech)})\W*$"),

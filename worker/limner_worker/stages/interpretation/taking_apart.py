@@ -141,7 +141,7 @@ def _leave_out(found: Found, patterns: RequestPatterns) -> None:
             again = next((each for pattern in patterns.without if (each := pattern.match(thing.strip()))), None)
             name = thing if again is None else again["what"]
             plain = tidy(patterns.determiners.sub("", name.strip(), count=1)) or tidy(name)
-            if plain and plain not in found.negative:
+            if plain and plain not in found.negative and not patterns.idle.fullmatch(plain):
                 found.negative.append(plain)
     if found.negative:
         found.text = patterns.joined_first.sub("", patterns.joined_twice.sub(r"\g<last>", found.text))
