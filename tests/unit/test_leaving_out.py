@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -12,6 +13,7 @@ from limner_shared.domain.conditions import Conditions
 from limner_shared.domain.jobs import JobRequest
 from limner_worker.stages.interpretation.asking_words import Tagged
 from limner_worker.stages.interpretation.interpreter import Interpreter, Request
+from limner_worker.stages.interpretation.rules import interpret
 
 _PARTS: Final = re.compile(r"([<>{}])")
 
@@ -78,8 +80,82 @@ def test_what_somebody_says_leaves_nothing_out() -> None:
         ("un cerisier<, je préfère qu'il n'y ait pas {d'oiseaux}>", "un cerisier", "oiseaux"),
         ("お風呂のセイウチ<、{アヒルのおもちゃ}は無しで>", "お風呂のセイウチ", "アヒルのおもちゃ"),
         ("a street<, no {party}>, no art", "a street", "party, art"),
+        ("a street< without {cars}>, people and bicycles", "a street", "cars, people, bicycles"),
     ],
 )
 def test_a_thing_of_the_rules_is_the_whole_thing_and_its_clause_goes(text: str, prompt: str, left_out: str) -> None:
     found = read(marked(text))
     assert (found.prompt, found.negative_prompt) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "left_out"),
+    [
+        ("a red house without windows and a tree", "a red house and a tree", "windows"),
+        ("a robot without legs, a tree and a cat", "a robot, a tree and a cat", "legs"),
+        ("no clouds and a sun", "a sun", "clouds"),
+        ("a house without a door and a window", "a house", "door, window"),
+        ("ein Haus ohne Fenster und ein Baum", "ein Haus und ein Baum", "Fenster"),
+        ("une maison sans fenêtres et un arbre", "une maison et un arbre", "fenêtres"),
+        ("una casa sin ventanas y un árbol", "una casa y un árbol", "ventanas"),
+        ("uma casa sem janelas e uma árvore", "uma casa e uma árvore", "janelas"),
+        ("una casa senza finestre e un albero", "una casa e un albero", "finestre"),
+        ("een huis zonder ramen en een boom", "een huis en een boom", "ramen"),
+    ],
+)
+def test_a_thing_with_an_article_after_things_without_one_is_drawn(text: str, prompt: str, left_out: str) -> None:
+    found = interpret(text, (), ())
+    assert (found.prompt, found.negative_prompt) == (prompt, left_out)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a cat, but not without a hat",
+        "a man who can't live without his dog",
+        "ein Haus nicht ohne Fenster",
+        "un chat, pas sans chapeau",
+        "un gato no sin sombrero",
+        "um gato não sem chapéu",
+        "un gatto non senza cappello",
+        "een kat niet zonder hoed",
+        "кот не без шляпы",
+        "不是没有窗户的房子",
+        "帽子なしではない猫",
+        "모자가 없지 않은 고양이",
+    ],
+)
+def test_a_negation_of_leaving_out_leaves_nothing_out(text: str) -> None:
+    found = interpret(text, (), ())
+    assert (found.prompt, found.negative_prompt) == (text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("a dog in a hat, no rush", "a dog in a hat"),
+        ("ein Hund, kein Stress", "ein Hund"),
+        ("pas de panique, un chat bleu", "un chat bleu"),
+        ("um cão, sem problema", "um cão"),
+        ("geen haast, een kat", "een kat"),
+    ],
+)
+def test_a_courtesy_leaves_nothing_out(text: str, prompt: str) -> None:
+    found = interpret(text, (), ())
+    assert (found.prompt, found.negative_prompt) == (prompt, "")
+    assert read(marked("a dog<, no {hurry} at all>")).negative_prompt == ""
+
+
+def test_a_clause_ends_before_another_thing_to_draw_and_a_negated_one_is_none() -> None:
+    found = read(marked("a house< without any {windows} and a {tree}>"))
+    assert (found.prompt, found.negative_prompt) == ("a house and a tree", "windows")
+    assert read(marked("<no {clouds} and a {sun}>")).prompt == "a sun"
+    assert read(marked("a cat< not without a {hat}>")).negative_prompt == ""
+
+
+def test_words_beside_a_clause_go_with_it_if_they_may_be_of_it() -> None:
+    said = marked("a kite< yet minding {flags} there>")
+    leaving = [0.2 if at in range(7, 10) else share for at, share in enumerate(said.leaving)]
+    assert read(replace(said, leaving=leaving)).prompt == "a kite"
+    alone = marked("a kite< yet minding> <{flags}>")
+    assert read(replace(alone, leaving=alone.left_out)).negative_prompt == ""

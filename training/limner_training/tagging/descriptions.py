@@ -28,6 +28,10 @@ _TASKS: Final = ("colour", "counting", "two objects", "position", "colour attrib
 _PARTICLES: Final = {"를": "을", "가": "이", "는": "은", "로": "으로", "와": "과", "면": "이면", "라": "이라"}
 """Korean particles after a vowel, and after a consonant."""
 _SUBJECT, _ASKING, _NUMBER, _SIZE, _STYLE, _NEGATIVE, _LEFT_OUT = range(len(ROLES))
+_CLOSED: Final = frozenset(
+    ("articles", "joins", "people", "sizes", "styles", "unwanted", "lacking", "mid", "leads", "having")
+)
+"""Kinds of phrases none of which is held out."""
 Phrases = Mapping[str, Sequence[str]]
 
 
@@ -116,7 +120,7 @@ class Writer:
         """Return a thing, alone or as a picture or a number of pictures of it."""
         kind = self._choose.choices(["thing", "pictures", "counted"], [5, 2, 3])[0]
         thing = self._new(self._article() + self._subject())
-        if "lacking" in self._phrases and self._chance(0.1):
+        if self._chance(0.1):
             thing = self._lacking()
         if kind == "thing":
             return thing
@@ -141,10 +145,18 @@ class Writer:
         return words
 
     def _lacking(self) -> Described:
-        """Return a thing with what it lacks before it, as some languages say it."""
-        before, after = self._phrase("lacking").split("{x}")
-        found = self._leaving_out(before)
-        found.add(self._noun() + after, _SUBJECT)
+        """Return a thing with what it lacks: before it, as some languages say it, or between it and the rest."""
+        if "lacking" in self._phrases:
+            before, after = self._phrase("lacking").split("{x}")
+            found = self._leaving_out(before)
+            found.add(self._noun() + after, _SUBJECT)
+            return found
+        found = self._new(self._article() + self._noun())
+        after = self._one("things").partition("{x}")[2]
+        if self._chance(0.4):  # another thing to draw
+            after = self._phrases["joins"][0] + self._article(certain=True) + self._noun()
+        found.join(self._leaving_out(self._phrase("mid").removeprefix("{x}")))
+        found.add(after, _SUBJECT)
         return found
 
     def _leaving_out(self, template: str) -> Described:
@@ -171,13 +183,21 @@ class Writer:
                 lead = self._choose.choice(["\uff0c", "\uff0c", ""] if self._wide else [", ", ", ", " ", " - ", ". "])
                 found.add(lead, role)
                 if kind == "negatives":
+                    found.add(self._lead(), role)
                     found.join(self._leaving_out(self._phrase(kind)))
                 else:
                     found.add(self._phrase(kind).replace("{s}", self._choose.choice(STYLES)), role)
         return found
 
-    def _article(self) -> str:
-        article = self._one("articles")
+    def _lead(self) -> str:
+        """Return words that lead into those that leave something out, or none."""
+        if not self._chance(0.25):
+            return ""
+        return self._phrase("leads") + ("" if self._wide else " ")
+
+    def _article(self, *, certain: bool = False) -> str:
+        some = self._phrases["articles"]
+        article = self._choose.choice([each for each in some if each or not certain] or some)
         return f"{article} " if article and not self._wide else article
 
     def _noun(self) -> str:
@@ -197,7 +217,8 @@ class Writer:
             thing = self._choose.choice(self._phrases["unwanted"])
             return self._one("having").replace("{x}", self._noun()).replace("{u}", thing)
         if kind == "speech":
-            return self._phrase("carriers").replace("{q}", self._one(self._choose.choice(["tails", "openers"])))
+            said = self._one(self._choose.choice(["tails", "openers", "negatives"]))
+            return self._phrase("carriers").replace("{q}", said)
         return self._choose.choice(self._tasks) if kind == "task" else self._one("plain")
 
     def _spoil(self, found: Described) -> None:
@@ -220,7 +241,7 @@ def phrases(language: str, *, held_out: bool) -> Phrases:
 
 
 def _split(kind: str, some: Sequence[str], *, held_out: bool) -> Sequence[str]:
-    if kind in {"articles", "joins", "people", "sizes", "styles", "unwanted", "lacking", "having"}:  # closed classes
+    if kind in _CLOSED:
         return some
     return [each for each in some if (zlib.crc32(each.encode()) % HELD_OUT == 0) == held_out] or some
 

@@ -41,6 +41,11 @@ class Tagged:
     left_out: Sequence[float] = ()
     """How likely it belongs to a thing to leave out."""
 
+    @property
+    def asking_nothing(self) -> Tagged:
+        """The same text, in which no word asks."""
+        return replace(self, asking=[0.0] * len(self.text))
+
 
 def without_asking(tagged: Tagged, language: Language, away: Sequence[tuple[int, int]] = ()) -> str:
     """Return a text without its words of asking, and without the spans `away`; the text if no word would remain.

@@ -137,10 +137,19 @@ def _shortened(request: Request, found: Conditions, tagged: Tagged) -> Condition
     """Return the conditions of the text without its words of asking, if that says more, and all that it leaves out."""
     language, card = language_or_fallback(request.text), request.card
     clauses = leaving_out.clauses(tagged, language)
-    rest = without_asking(tagged, language, [each.span for each in clauses])
+    spans = [each.span for each in clauses]
+    rest = without_asking(tagged, language, spans)
     if rest == request.text:  # it would not say more
         return found
-    found = merged(found, rules.interpret(rest, card.styles, (), card.sizes, language.code), tagged)
+
+    def read(text: str) -> Conditions:
+        return rules.interpret(text, card.styles, (), card.sizes, language.code)
+
+    if clauses:  # the rules may have taken too much for what is left out
+        drawn = read(without_asking(tagged.asking_nothing, language, spans)).prompt
+        if not leaving_out.named_in(drawn, found):
+            found = found.model_copy(update={"prompt": drawn})
+    found = merged(found, read(rest), tagged)
     return leaving_out.completed(found, clauses, tagged) if clauses else found
 
 

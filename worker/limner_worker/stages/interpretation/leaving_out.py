@@ -10,9 +10,12 @@ from typing import Final
 from limner_shared.domain.conditions import Conditions
 from limner_worker.stages.interpretation.asking_words import Tagged, characters_of, mean_of, units_of
 from limner_worker.stages.interpretation.language_schema import Language
-from limner_worker.stages.interpretation.patterns import patterns_for
+from limner_worker.stages.interpretation.patterns import RequestPatterns, patterns_for
+from limner_worker.stages.interpretation.taking_apart import begins_another, is_doubled
 from limner_worker.stages.interpretation.texts import WIDE, tidy
 
+POSSIBLE: Final = 0.1
+"""How likely the words beside those that likely leave something out must do so too (hysteresis)."""
 LIKELY: Final = 0.5
 SURE: Final = 0.8
 """How likely a thing must be one to leave out: the rules found it nowhere, and it may be what to draw."""
@@ -31,20 +34,30 @@ class Clause:
 def clauses(tagged: Tagged, language: Language) -> list[Clause]:
     """Return the runs of words that leave something out and surely name it, from left to right.
 
-    What somebody says leaves nothing out: "a sign that says no dogs".
+    What somebody says leaves nothing out ("a sign that says no dogs"), nor does what is negated ("not without a hat").
     """
     # Korean has spaces, but its particles stand at the words.
     units = characters_of(tagged.text) if language.unspaced else units_of(tagged.text, language)
-    speech = patterns_for(language).speech
+    patterns = patterns_for(language)
     found: list[Clause] = []
-    for start, end in _runs(tagged.text, tagged.leaving, units):
+    for start, until in _runs(tagged.text, tagged.leaving, units, POSSIBLE):
+        end = start + begins_another(tagged.text[start:until], patterns)
+        if not start and (joins := patterns.joined_first.match(tagged.text[end:until])):
+            end += joins.end()
         inside = [unit for unit in units if start <= unit[0] and unit[1] <= end]
         named = _runs(tagged.text, tagged.left_out, inside)
         sure = [span for span in named if mean_of(tagged.text, tagged.left_out, span) >= SURE]
         things = [_plain(tagged.text[first:last], language) for first, last in sure]
-        if any(things) and not speech.search(tagged.text[:start]):
-            found.append(Clause((start, end), tuple(filter(None, things))))
+        things = [thing for thing in things if thing and not patterns.idle.fullmatch(thing)]
+        says_so = sum(last - first for first, last in sure) < sum(last - first for first, last in inside)
+        if things and says_so and not _is_said(tagged.text, (start, end), patterns):
+            found.append(Clause((start, end), tuple(things)))
     return found
+
+
+def named_in(prompt: str, conditions: Conditions) -> bool:
+    """Return whether a prompt has a thing that the conditions leave out."""
+    return any(_is_part(thing, prompt) for thing in _things(conditions))
 
 
 def completed(conditions: Conditions, found: Sequence[Clause], tagged: Tagged) -> Conditions:
@@ -56,16 +69,23 @@ def completed(conditions: Conditions, found: Sequence[Clause], tagged: Tagged) -
     return conditions.model_copy(update={"negative_prompt": _BETWEEN.join(dict.fromkeys(things))})
 
 
-def _runs(text: str, shares: Sequence[float], units: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the runs of units that likely have a role."""
+def _runs(
+    text: str, shares: Sequence[float], units: Sequence[tuple[int, int]], least: float = LIKELY
+) -> list[tuple[int, int]]:
+    """Return the runs of units of which each has a role with at least a small share, and one likely has it."""
     if not shares:
         return []
     found: list[tuple[int, int]] = []
-    for likely, some in groupby(units, key=lambda unit: mean_of(text, shares, unit) > LIKELY):
-        if likely:
-            run = list(some)
+    for may, some in groupby(units, key=lambda unit: mean_of(text, shares, unit) > least):
+        run = list(some)
+        if may and any(mean_of(text, shares, unit) > LIKELY for unit in run):
             found.append((run[0][0], run[-1][1]))
     return found
+
+
+def _is_said(text: str, span: tuple[int, int], patterns: RequestPatterns) -> bool:
+    """Return whether somebody says the words, or they are negated: both leave nothing out."""
+    return patterns.speech.search(text[: span[0]]) is not None or is_doubled(text, span, patterns)
 
 
 def _trimmed(thing: str, said: Sequence[str], tagged: Tagged) -> str:
