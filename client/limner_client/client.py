@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self, cast
 from urllib.parse import quote
@@ -15,9 +14,9 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from limner_client.images import Images
+from limner_client.own_queue import OwnQueue
 from limner_client.parameters import parameter
 from limner_client.webhooks import Webhooks
-from limner_shared.domain.account_views import OwnPauseView
 from limner_shared.domain.stored_errors import class_of
 from limner_shared.domain.views import (
     BulkView,
@@ -74,6 +73,7 @@ class Client:
         )
         self.webhooks = Webhooks(self._json)
         self.images = Images(self._json)
+        self.own_queue = OwnQueue(self._json)
 
     def __enter__(self) -> Self:
         return self
@@ -127,20 +127,6 @@ class Client:
     def explain(self, job_id: str) -> ExplanationView:
         """Return why a job waits, and when it will probably be finished."""
         return ExplanationView.model_validate(self._json("GET", f"{API}/jobs/{job_id}/explain"))
-
-    def own_pause(self) -> OwnPauseView:
-        """Return whether your queue is paused, and by whom."""
-        return OwnPauseView.model_validate(self._json("GET", f"{API}/pause"))
-
-    def pause_own_queue(self, reason: str | None = None, until: datetime | None = None) -> OwnPauseView:
-        """Pause your queue until a time, or until you resume it: jobs are accepted and wait; running jobs end."""
-        body = {"reason": reason, "until": None if until is None else until.isoformat()}
-        given = {name: value for name, value in body.items() if value is not None}
-        return OwnPauseView.model_validate(self._json("PUT", f"{API}/pause", json=given))
-
-    def resume_own_queue(self) -> OwnPauseView:
-        """End your own pause of your queue; the operator's remains."""
-        return OwnPauseView.model_validate(self._json("DELETE", f"{API}/pause"))
 
     def retry_dead(self, job_ids: list[str] | None) -> list[str]:
         """Retry dead letters, or all of them for None; returns the ids of the new jobs."""
@@ -245,11 +231,9 @@ class Client:
         changed since then comes first.
         """
         headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
-        timeout = httpx.Timeout(60, connect=5)
+        options: Any = {"params": params, "headers": headers, "timeout": httpx.Timeout(60, connect=5)}
         try:
-            with connect_sse(
-                self._http, "GET", f"{API}/events", params=params, headers=headers, timeout=timeout
-            ) as source:
+            with connect_sse(self._http, "GET", f"{API}/events", **options) as source:
                 if source.response.is_error:
                     source.response.read()
                     raise _refused(source.response)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from limner_shared.db.tables import Event
+from limner_shared.storage.blobs import Blobs, input_key
 from tests.distributed.null_services import null_service, redis_server
 from tests.distributed.test_faults import start_faulty_worker
 from tests.processes import Service
@@ -55,3 +57,20 @@ def test_an_error_of_unknown_cause_is_not_retried(null_service: Any):
     poisoned = null_service.submit(max_retries=5, prompt="poison: raises")
     [job] = null_service.wait(poisoned)
     assert (job.error_code, job.attempt, job.retries) == ("generation_failed", 1, 0)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_whose_input_can_never_be_read_fails_after_its_retries_and_holds_up_no_other(null_service: Any):
+    blobs = Blobs(null_service.settings.resolved_blob_url)
+    digest = blobs.put_input(b"archived")
+    stored = Path(blobs.folder or "", input_key(digest))
+    stored.unlink()
+    stored.symlink_to(digest)  # to itself, which every read refuses
+    null_service.start("dispatcher")
+    null_service.start("worker")
+    [unreadable] = null_service.submit(image=digest, max_retries=1)
+    others = null_service.submit(20)
+    [job] = null_service.wait([unreadable])
+    assert (job.error_code, job.retries, job.losses) == ("object_unreadable", 1, 0), null_service.logs()
+    assert {(other.state, other.attempt) for other in null_service.wait(others)} == {("succeeded", 1)}
+    assert "handing the job back" not in null_service.logs()

@@ -10,10 +10,11 @@ from obstore.exceptions import GenericError
 from PIL import Image
 
 from limner_shared import metrics
-from limner_shared.errors import ObjectLost, StorageReason
+from limner_shared.errors import StorageFailed
 from limner_shared.storage.blobs import Blobs, picture_key
-from limner_shared.storage.failures import reason_of
+from limner_shared.storage.lost_objects import ObjectLost
 from limner_shared.storage.object_store import Store
+from limner_shared.storage_failures import StorageReason, reason_of
 
 TEXTS = {
     "status code: 507 Insufficient Storage: <Code>XMinioStorageFull</Code>": StorageReason.FULL,
@@ -86,3 +87,15 @@ def test_a_rendition_that_a_power_failure_left_in_part_counts_as_missing(tmp_pat
     for part in (b"", data[: len(data) // 2], data[:-1], data[: len(data) // 2] + bytes(len(data) - len(data) // 2)):
         blobs.put_rendition("ab" * 32, f"full.{kind}", part)
         assert blobs.get_rendition("ab" * 32, f"full.{kind}") is None
+
+
+def test_a_store_that_returns_other_bytes_than_were_written_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def get(_store: Store, _key: str) -> bytes:
+        return b"other bytes"
+
+    Blobs(tmp_path.as_uri()).check()
+    monkeypatch.setattr(Store, "get", get)
+    with pytest.raises(StorageFailed, match="does not return what was written"):
+        Blobs(tmp_path.as_uri()).check()

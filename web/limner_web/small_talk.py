@@ -19,7 +19,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from limner_shared.domain.cards import ModelCard
-from limner_shared.domain.views import ReplyView
+from limner_shared.domain.conversation_views import ReplyView
 
 Kind = Literal["help", "greeting", "thanks", "praise", "farewell"]
 KINDS: Final[tuple[Kind, ...]] = ("help", "greeting", "thanks", "praise", "farewell")

@@ -12,17 +12,10 @@ from limner_shared.db.ledger import NO_JOB
 from limner_shared.db.tables import Conversation, ConversationTurn, Job, Pause
 from limner_shared.db.views import moment, plain_view
 from limner_shared.domain.cards import ModelCard
+from limner_shared.domain.conversation_views import ConversationView, ReplyView, TurnView
 from limner_shared.domain.jobs import JobState
 from limner_shared.domain.pauses import PauseKind
-from limner_shared.domain.views import (
-    ConversationView,
-    JobView,
-    ModelView,
-    PauseNotice,
-    ProgressView,
-    ReplyView,
-    TurnView,
-)
+from limner_shared.domain.views import JobView, ModelView, PauseNotice, ProgressView
 from limner_shared.messaging.hints import Hints
 from limner_web import small_talk
 from limner_web.services import get_services

@@ -30,7 +30,7 @@ def own_queue_pause(*, reason: str | None, until: Expiry | None, server: str | N
         seconds = time.time() + until.seconds if until.is_relative else until.seconds
         end = datetime.fromtimestamp(seconds, UTC)
     with make_client(server, key) as client:
-        _print(client.pause_own_queue(reason, end))
+        _print(client.own_queue.pause(reason, end))
 
 
 @own_queue.command("resume")
@@ -38,7 +38,7 @@ def own_queue_pause(*, reason: str | None, until: Expiry | None, server: str | N
 def own_queue_resume(*, server: str | None, key: str | None) -> None:
     """Resume your queue: its jobs are released in their order. A pause of the operator's remains."""
     with make_client(server, key) as client:
-        _print(client.resume_own_queue())
+        _print(client.own_queue.resume())
 
 
 @own_queue.command("show")
@@ -46,7 +46,7 @@ def own_queue_resume(*, server: str | None, key: str | None) -> None:
 def own_queue_show(*, server: str | None, key: str | None) -> None:
     """Say whether your queue is paused, and by whom."""
     with make_client(server, key) as client:
-        _print(client.own_pause())
+        _print(client.own_queue.state())
 
 
 def _print(view: OwnPauseView) -> None:

@@ -140,6 +140,7 @@ class IdempotencyKey(Base):
     digest: Mapped[str] = mapped_column(String(64))  # SHA-256 of the request
     resource_id: Mapped[str] = mapped_column(String(40), index=True)
     created_at: Mapped[float] = mapped_column(index=True)
+    answer: Mapped[dict[str, Any] | None] = mapped_column(NullableJson)  # if the result is no single resource
 
 
 class Job(Base):

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from limner_shared.errors import StorageFailed, StorageFull
-from limner_shared.storage.lost_objects import FILE_LOST, Kind, Loss, is_complete, lost_object
+from limner_shared.storage.lost_objects import FILE_LOST, Kind, Loss, ObjectLost, is_complete, lost_object
 from limner_shared.storage.object_store import Store
 
 CHECKPOINTS: Final = "half-made"
@@ -22,6 +22,7 @@ FILES: Final = "files"
 ASIDE: Final = "aside"
 RENDITIONS: Final = "renditions"
 DIGEST_CHARS: Final = 64
+PROBE: Final = b"limner was here\n"
 FOLDERS: Final = tuple(f"{number:02x}" for number in range(256))
 """The folders of the pictures: the first two characters of a digest."""
 
@@ -45,6 +46,13 @@ class Blobs:
     def trouble(self) -> str:
         """Why the store failed lately in this process, if it is a bucket; otherwise empty."""
         return self._store.trouble
+
+    def check(self) -> None:
+        """Write and read a small object. Raises StorageFull or StorageFailed."""
+        try:
+            self.get(self.put(PROBE))
+        except ObjectLost as error:
+            raise StorageFailed("The picture store does not return what was written.") from error
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their SHA-256 in hex. Raises StorageFull or StorageFailed."""

@@ -121,12 +121,14 @@ def submit(
     return Accepted(outcome.job_id, stored=ledger.as_stored(outcome.rows[0]), ahead=outcome.ahead)
 
 
-def replay(services: Services, tenant_id: str, job_id: str) -> str:
+def replay(services: Services, tenant_id: str, job_id: str, repeat: Repeat) -> str:
     """Queue a job that makes the same bytes as an earlier job, and return its id.
 
-    Raises NotFound, InvalidState if the earlier job's prompt or images are not all there, or TooManyRequests.
+    Raises NotFound, InvalidState if the earlier job's prompt or images are not all there, TooManyRequests,
+    IdempotencyConflict or Gone.
     """
-    with services.database.write() as session:
+
+    def submit_replay(session: Session) -> Submission:
         row = queries.job(session, tenant_id, job_id)
         images = queries.images(session, [job_id])[job_id]
         has_inputs = queries.keeps_inputs(session, job_id)
@@ -141,9 +143,13 @@ def replay(services: Services, tenant_id: str, job_id: str) -> str:
             max_retries=retries,
             traceparent=tracing.current_traceparent(),
         )
-        submission = _queue(services, session, tenant_id, new_job)
-    _announce(services, submission)
-    return submission.changes[0].id
+        return _queue(services, session, tenant_id, new_job)
+
+    outcome = submit_once(services, tenant_id, repeat, submit_replay)
+    if isinstance(outcome, str):
+        return outcome
+    _announce(services, outcome)
+    return outcome.job_id
 
 
 def _new_job(

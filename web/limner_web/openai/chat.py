@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from limner_shared.db import queries
 from limner_shared.domain.conditions import MAX_DESCRIPTION, Turn
+from limner_shared.domain.conversation_views import ReplyView
 from limner_shared.domain.ids import new_id
 from limner_shared.domain.jobs import JobRequest
-from limner_shared.domain.views import JobView, ReplyView
+from limner_shared.domain.views import JobView
 from limner_shared.errors import InvalidRequest, NotFound
 from limner_web import small_talk, waiting
 from limner_web.auth import tenant_id

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image
 
-from limner_shared.errors import DamagedInput, ObjectLost
-from limner_shared.storage.blobs import Blobs
+from limner_shared.errors import DamagedInput, StorageFailed
+from limner_shared.storage.blobs import Blobs, input_key
+from limner_shared.storage.lost_objects import ObjectLost, ObjectUnreadable
 from limner_shared.telemetry import get_logger
 from limner_worker.engine.job_run import JobRun
 from limner_worker.generators.base import Picture
@@ -19,7 +21,8 @@ log = get_logger(__name__)
 def load_inputs(blobs: Blobs, job: JobRun) -> None:
     """Load the input image and the mask that the job's spec names into each of its rows.
 
-    Raises ObjectLost if one is missing or damaged, DamagedInput if it cannot be decoded, or StorageFailed.
+    Raises ObjectLost if one is missing or damaged, DamagedInput if it cannot be decoded, ObjectUnreadable if the store
+    returns others and not this one, or StorageFailed or StorageFull.
     """
     spec = job.claim.spec
     try:
@@ -28,15 +31,30 @@ def load_inputs(blobs: Blobs, job: JobRun) -> None:
     except ObjectLost as error:
         log.error("an object is lost", job=job.id, **error.details)
         raise
+    except ObjectUnreadable as error:
+        log.error("an object cannot be read, others can", job=job.id, **error.details)
+        raise
     for row in job.rows:
         row.task.image, row.task.mask = image, mask
 
 
 def _read(blobs: Blobs, digest: str) -> Picture:
     """Return uint8 [height, width, 3]; the web process stored it as RGB in the job's size."""
-    data = blobs.get_input(digest)
+    data = _bytes(blobs, digest)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for damaged files
         raise DamagedInput from error
+
+
+def _bytes(blobs: Blobs, digest: str) -> bytes:
+    # An object may never be readable again, such as one that the bucket archived. A job that waits for it must not keep
+    # the others waiting.
+    with suppress(StorageFailed):
+        return blobs.get_input(digest)
+    blobs.check()
+    try:
+        return blobs.get_input(digest)
+    except StorageFailed as error:
+        raise ObjectUnreadable(object=input_key(digest), **error.details) from error
